@@ -1,0 +1,159 @@
+"""What every detector is given and what it gives back.
+
+A detector is a pure function of its arguments: no I/O, no clock, no logging, no
+randomness. Times are UTC epoch seconds. Signals are columns; a value that was *not
+measured* for a record is NaN ("absent"), which is not the same as a measured record whose
+tokens are unusable (that one is counted by the signal ``missing``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+R = TypeVar("R")
+"""A detector's own frozen reference."""
+
+SECONDS_PER_DAY = 86_400.0
+HORIZON_SECONDS = 30.0 * SECONDS_PER_DAY
+"""Budgets are stated per 30 days; this is the H of the evidence process."""
+
+
+class Process(StrEnum):
+    """The two evidence processes; they differ in what counts as "nothing happened"."""
+
+    NOTICE = "notice"
+    PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """Records of one adapter version over the half-open interval ``[start, end)``.
+
+    ``signals`` maps a signal name to a float array ``(n,)`` in the order of ``at``;
+    NaN marks "not measured for this record". ``subjects`` gives each record's cluster
+    (user or session) as an integer code ``(n,)``, ``-1`` where none was given, or None
+    when no record has one.
+    """
+
+    start: float
+    end: float
+    at: Floats
+    signals: Mapping[str, Floats]
+    subjects: npt.NDArray[np.int64] | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+    def __len__(self) -> int:
+        return int(self.at.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """This (adapter, detector)'s share of the accepted alarms per 30 days.
+
+    ``page`` 0 means the detector has no page process (``input_similarity``): its page
+    evidence is ``-inf`` and it can never page.
+    """
+
+    notice: float
+    page: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class State:
+    """What an evidence process remembers between windows: ``log M`` per process.
+
+    ``log_m[process]`` has shape ``(L, K)``: L betting fractions, K scores; a fresh
+    process is all ``-inf``. ``watermark`` is the end of the last window absorbed (epoch
+    seconds): a window that does not start at or after it is refused as already seen.
+    ``units`` counts the units absorbed since the last start of the process.
+    """
+
+    log_m: Mapping[Process, Floats] = field(default_factory=dict)
+    watermark: float | None = None
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Score:
+    """One detector's answer for one window.
+
+    value
+        Effect size as people read it: 0 = same as the reference, larger = worse,
+        for every detector.
+    evidence_notice, evidence_page
+        log10 of the e-process over its alarm line: ``>= 0`` is an alarm,
+        ``-inf`` while there is none (or no such process).
+    effect, interval
+        The effect used for decisions and its 95 % interval, on the effect's own scale
+        (Cliff's delta for ranks, difference of rates for rates, ratio - 1 for
+        perplexity), oriented so that positive is worse. NaN where there is no data.
+    n_reference, n_window
+        Units (requests, or sessions) behind each side.
+    minimum_detectable
+        Smallest effect that would be seen within a day at this window's traffic,
+        reference error included; ``inf`` when blind.
+    winner
+        Name of the score with the largest evidence (``mean_nll:up``), or None.
+    increments
+        Per process the ``(L, K)`` log increments of this window, kept 7 days by the
+        caller for onset and recovery.
+    details
+        JSON-ready numbers for people: quantiles, tail ratios, KS p-value, counts.
+    """
+
+    value: float
+    evidence_notice: float
+    evidence_page: float
+    effect: float
+    interval: tuple[float, float]
+    n_reference: int
+    n_window: int
+    minimum_detectable: float
+    winner: str | None = None
+    increments: Mapping[Process, Floats] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Detector(Protocol[R]):
+    """A pure comparison. One file and one entry in ``detectors.DETECTORS``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Signals it reads from a window, in the order of its scores."""
+        ...
+
+    @property
+    def hard(self) -> bool:
+        """Hard signals are evaluated every minute and page without waiting."""
+        ...
+
+    def fit(self, baseline: Window) -> R:
+        """Freeze the baseline into what :meth:`score` needs.
+
+        Raises :class:`detectors.errors.ReferenceTooSmall` or ``SignalAbsent``.
+        """
+        ...
+
+    def score(
+        self, reference: R, window: Window, state: State, budget: Budget
+    ) -> tuple[Score, State]: ...
+
+    def dump(self, reference: R) -> bytes:
+        """Serialise without pickle (npz with ``allow_pickle=False``), versioned."""
+        ...
+
+    def load(self, body: bytes) -> R: ...
