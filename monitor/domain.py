@@ -1,0 +1,212 @@
+"""The words of the service as frozen data; every other module speaks them.
+
+Nothing here computes, reads a clock or touches the world. Times are aware UTC
+``datetime``; durations are ``timedelta``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+AdapterId = NewType("AdapterId", int)
+VersionId = NewType("VersionId", int)
+ReferenceId = NewType("ReferenceId", int)
+EvaluationId = NewType("EvaluationId", int)
+TransitionId = NewType("TransitionId", int)
+IncidentId = NewType("IncidentId", int)
+ActionId = NewType("ActionId", int)
+
+
+class VerdictKind(StrEnum):
+    """What is known about an adapter version now."""
+
+    LEARNING = "learning"
+    STABLE = "stable"
+    DRIFTING = "drifting"
+    CRITICAL = "critical"
+    INSUFFICIENT = "insufficient"
+    ERROR = "error"
+
+
+class Severity(StrEnum):
+    """How a verdict reaches people: a ticket waits for the morning, a page does not."""
+
+    NONE = "none"
+    TICKET = "ticket"
+    PAGE = "page"
+
+
+class Blame(StrEnum):
+    """Where a change sits."""
+
+    UNKNOWN = "unknown"
+    INPUT = "input"
+    ADAPTER = "adapter"
+    BASE = "base"
+    SERVING = "serving"
+
+
+class Mode(StrEnum):
+    """What Driftline may do by itself."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class ArmKind(StrEnum):
+    """The part a version plays in a route."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+    FALLBACK = "fallback"
+    SHADOW = "shadow"
+
+
+class EvaluationKind(StrEnum):
+    """What an evaluation looks at, each with an interval of its own."""
+
+    HARD = "hard"
+    LIVE = "live"
+    PERPLEXITY = "perplexity"
+
+
+class ReferenceState(StrEnum):
+    """How far a reference has come."""
+
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Scope(StrEnum):
+    """What a key may do. Scopes do not contain each other, except that admin has all."""
+
+    INGEST = "ingest"
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A LoRA adapter as clients ask for it."""
+
+    id: AdapterId
+    name: str
+    owner: str | None = None
+    tier: str = "standard"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runbook: str | None = None
+    mode: Mode | None = None
+    """None: the service's mode."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One immutable set of adapter weights, served under its own model name."""
+
+    id: VersionId
+    adapter_id: AdapterId
+    adapter: str
+    name: str
+    model: str
+    parent: str | None = None
+    uri: str | None = None
+    sha256: str | None = None
+    base_model: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    registered_at: datetime
+
+    @property
+    def label(self) -> str:
+        """``support@v7``, as messages and logs write it."""
+        return f"{self.adapter}@{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Half-open ``[start, end)`` in aware UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The frozen picture of an approved version."""
+
+    id: ReferenceId
+    version_id: VersionId
+    generation: int
+    state: ReferenceState
+    approved_by: str | None = None
+    """Who or what approved it: ``coverage`` or a key's name; None is provisional."""
+    cause: str
+    n_training: int = 0
+    n_baseline: int = 0
+    span_days: float = 0.0
+    encoder: str | None = None
+    strata: Sequence[str] = ()
+    progress: float = 0.0
+    error: str | None = None
+    created_at: datetime
+    ready_at: datetime | None = None
+
+    @property
+    def provisional(self) -> bool:
+        """Provisional references give tickets only, no pages from soft evidence."""
+        return self.approved_by is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One target of a route; weights are shares in ``[0, 1]`` that sum to 1."""
+
+    arm: ArmKind
+    version: str
+    model: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Who answers for an adapter now. Generations only grow."""
+
+    adapter: str
+    generation: int
+    arms: tuple[Arm, ...]
+    reason: str
+    since: datetime
+    valid_until: datetime | None = None
+    on_expiry: ArmKind = ArmKind.STABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The stored judgement of one adapter version, with its reason in numbers."""
+
+    kind: VerdictKind
+    severity: Severity = Severity.NONE
+    blame: Blame = Blame.UNKNOWN
+    reason: str
+    detectors: tuple[str, ...] = ()
+    """Those that crossed and keep the verdict where it is."""
+    since: datetime
+    onset: Interval | None = None
+    """Earliest and latest start of the change that the evidence allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A stored change of verdict."""
+
+    version: Version
+    before: VerdictKind
+    after: Verdict
+    at: datetime
