@@ -1,0 +1,114 @@
+"""Transactions, and the only place that retries them.
+
+Repositories in this package are plain functions whose first argument is a connection;
+whoever calls them owns the transaction::
+
+    database.run(lambda tx: routes.put(tx, route, expected=7))
+
+``run`` is the unit of retry: the whole function is called again after an error that says
+"the transaction did not happen, and trying again can help" (a lost server, a failover, a
+serialization failure, a deadlock). Any other error is raised at once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+_LOG = structlog.get_logger(__name__)
+
+RETRIED_CLASSES: Final = frozenset({"08"})
+"""SQLSTATE classes: connection exceptions."""
+RETRIED_STATES: Final = frozenset(
+    {
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "25006",  # read_only_sql_transaction: the old primary after a failover
+    }
+)
+ATTEMPTS: Final = 5
+FIRST_DELAY: Final = 0.05
+LONGEST_DELAY: Final = 2.0
+
+
+def retryable(error: BaseException) -> bool:
+    """Whether the transaction can have failed for a reason that passes.
+
+    A connection that breaks carries no SQLSTATE; psycopg raises ``OperationalError``
+    without one, which counts as class 08.
+    """
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return False
+    state = cause.sqlstate
+    if state is None:
+        return isinstance(cause, psycopg.OperationalError)
+    return state in RETRIED_STATES or state[:2] in RETRIED_CLASSES
+
+
+class Database:
+    """A pool of connections to one PostgreSQL (>= 15).
+
+    ``run`` may call its argument more than once, so it must do nothing outside the
+    transaction. A COMMIT whose answer was lost is retried too: writes are idempotent by
+    their keys (records, evaluations) or guarded by an epoch or generation.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, application: str = "driftline") -> None:
+        self.engine: Engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            connect_args={
+                "application_name": application,
+                "connect_timeout": 5,
+                "keepalives": 1,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
+                "options": "-c timezone=UTC -c statement_timeout=30s"
+                " -c idle_in_transaction_session_timeout=60s",
+            },
+        )
+
+    def run(self, work: Callable[[Connection], T], *, attempts: int = ATTEMPTS) -> T:
+        """Call ``work`` in one transaction; retry it whole on the listed errors.
+
+        Full jitter between attempts, 50 ms doubling to 2 s.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except (sa.exc.DBAPIError, psycopg.Error) as error:
+                if attempt == attempts or not retryable(error):
+                    raise
+                longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
+                _LOG.warning("transaction_retried", attempt=attempt, error=type(error).__name__)
+                time.sleep(random.uniform(0.2, 1.0) * longest)  # noqa: S311 (jitter)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction without retry, for callers that stream or hold it open."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close idle connections; those in use close when they are given back."""
+        self.engine.dispose()
