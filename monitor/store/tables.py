@@ -349,6 +349,8 @@ tasks: Final = Table(
     Column("kind", Text, nullable=False),  # EvaluationKind
     Column("next_due_at", _TIME, nullable=False),
     Column("next_window_start", _TIME),
+    # "run now": the window then ends at now - lag instead of on the grid
+    Column("requested_at", _TIME),
     Column("lease_until", _TIME),
     Column("lease_owner", Text),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
