@@ -1,0 +1,26 @@
+"""Scores and evidence, with the last verdict, become the next verdict. Pure.
+
+The rules have their reasons in ``docs/statistics.md``; this package is the only place that
+applies them. :func:`judge` is a function of its arguments: replaying stored facts gives the
+same verdicts.
+"""
+
+from monitor.policy.facts import DetectorFact, Effect, Facts, PerplexityFact, ReferenceStage
+from monitor.policy.judge import ActionEvidence, Judgement, judge
+from monitor.policy.memory import Crossing, Memory, PerplexityMemory
+from monitor.policy.settings import PolicySettings
+
+__all__ = [
+    "ActionEvidence",
+    "Crossing",
+    "DetectorFact",
+    "Effect",
+    "Facts",
+    "Judgement",
+    "Memory",
+    "PerplexityFact",
+    "PerplexityMemory",
+    "PolicySettings",
+    "ReferenceStage",
+    "judge",
+]

@@ -1,0 +1,122 @@
+"""How crossings come, are kept up to date, and go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from detectors.types import Process
+from monitor.domain import Interval
+from monitor.policy.facts import DetectorFact, Facts, PerplexityFact
+from monitor.policy.memory import Crossing, Memory, PerplexityMemory
+
+RECOVERING_PROBES = 2
+"""Consecutive unchanged probes that recover a version without traffic."""
+QUARANTINE_AFTER = 5
+"""Errors in a row after which a detector is quarantined."""
+
+
+def remember(memory: Memory, facts: Facts) -> Memory:
+    """Absorb one evaluation: failures, the probe, new crossings, recoveries."""
+    memory = replace(memory, failures=_failures(memory, facts))
+    if facts.perplexity is not None:
+        memory = replace(memory, perplexity=_probed(memory.perplexity, facts.perplexity))
+    for fact in facts.detectors:
+        memory = _crossed(memory, fact, facts.at)
+        memory = _recovered(memory, fact)
+    return _recovered_by_probes(memory, facts)
+
+
+def _failures(memory: Memory, facts: Facts) -> dict[str, int]:
+    failures = dict(memory.failures)
+    for fact in facts.detectors:
+        if fact.error is None:
+            failures.pop(fact.detector, None)
+        else:
+            failures[fact.detector] = failures.get(fact.detector, 0) + 1
+    return failures
+
+
+def _probed(last: PerplexityMemory | None, fact: PerplexityFact) -> PerplexityMemory:
+    still = not fact.changed and not fact.degraded
+    streak = (last.unchanged_streak if last else 0) + 1 if still else 0
+    # one clean probe does not clear an earlier finding; two in a row do
+    doubted = last if still and last and streak < RECOVERING_PROBES else None
+    return PerplexityMemory(
+        at=fact.at,
+        changed=fact.changed or (doubted is not None and doubted.changed),
+        degraded=fact.degraded or (doubted is not None and doubted.degraded),
+        ratio=fact.ratio,
+        low=fact.low,
+        base_moved=fact.base_moved,
+        unchanged_streak=streak,
+        reason=doubted.reason if doubted and (doubted.changed or doubted.degraded) else fact.reason,
+    )
+
+
+def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
+    for process, evidence in (
+        (Process.NOTICE, fact.evidence_notice),
+        (Process.PAGE, fact.evidence_page),
+    ):
+        known = memory.crossing(fact.detector, process)
+        if known is None and evidence >= 0:
+            memory = memory.with_crossing(_first(fact, process, evidence, at))
+        elif known is not None:
+            memory = memory.with_crossing(_updated(known, fact, evidence))
+    return memory
+
+
+def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) -> Crossing:
+    effect = fact.effect
+    return Crossing(
+        detector=fact.detector,
+        process=process,
+        hard=fact.hard,
+        model_side=fact.model_side,
+        at=at,
+        evidence=evidence,
+        winner=fact.winner or fact.detector,
+        onset=fact.onset or Interval(start=at, end=at),
+        margin=fact.margin,
+        n=effect.n if effect else 0,
+        effect=effect.value if effect else None,
+        effect_low=effect.low if effect else None,
+    )
+
+
+def _updated(known: Crossing, fact: DetectorFact, evidence: float) -> Crossing:
+    effect = fact.effect
+    if effect is None:
+        return known
+    return replace(
+        known,
+        n=effect.n,
+        effect=effect.value,
+        effect_low=effect.low,
+        evidence=max(known.evidence, evidence),
+    )
+
+
+def _recovered(memory: Memory, fact: DetectorFact) -> Memory:
+    """Drop a crossing whose effect is small again *and* whose evidence fell.
+
+    The effect alone would let one steady small drift page again and again.
+    """
+    small = fact.effect is not None and fact.effect.high < fact.margin / 2
+    fell = {Process.NOTICE: fact.fell_notice, Process.PAGE: fact.fell_page}
+    crossed = {Process.NOTICE: fact.evidence_notice >= 0, Process.PAGE: fact.evidence_page >= 0}
+    kept = tuple(
+        c
+        for c in memory.crossings
+        if c.detector != fact.detector or crossed[c.process] or not (small and fell[c.process])
+    )
+    return replace(memory, crossings=kept)
+
+
+def _recovered_by_probes(memory: Memory, facts: Facts) -> Memory:
+    probe = memory.perplexity
+    if facts.traffic or probe is None or probe.unchanged_streak < RECOVERING_PROBES:
+        return memory
+    kept = tuple(c for c in memory.crossings if c.at >= probe.at or not c.model_side)
+    return replace(memory, crossings=kept)

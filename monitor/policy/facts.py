@@ -1,0 +1,80 @@
+"""What an evaluation found out, as the rules need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from monitor.domain import Interval
+
+
+class ReferenceStage(StrEnum):
+    """How much the reference allows: none, tickets only, or everything."""
+
+    NONE = "none"
+    PROVISIONAL = "provisional"
+    APPROVED = "approved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """An effect since the estimated onset with its 95 % interval; positive is worse."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorFact:
+    """One live detector's findings in this evaluation.
+
+    ``model_side`` is false for ``input_similarity``, ``latency`` and ``feedback``, which
+    never move traffic. ``fell_notice``/``fell_page`` say that the winner's summed log
+    increments over the recovery window are below -1 nat for every betting fraction.
+    ``onset`` is given when evidence crossed now.
+    """
+
+    detector: str
+    hard: bool
+    model_side: bool
+    margin: float
+    evidence_notice: float
+    evidence_page: float
+    winner: str | None = None
+    onset: Interval | None = None
+    effect: Effect | None = None
+    fell_notice: bool = False
+    fell_page: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityFact:
+    """A finished perplexity probe of this version (confirmed by its second run)."""
+
+    at: datetime
+    changed: bool
+    degraded: bool
+    ratio: float
+    low: float
+    high: float
+    base_moved: bool | None = None
+    """Whether the base model's own probe moved too; None when it was not probed."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything one evaluation knows. ``n_day`` counts records of the last 24 h."""
+
+    at: datetime
+    reference: ReferenceStage
+    detectors: tuple[DetectorFact, ...] = ()
+    perplexity: PerplexityFact | None = None
+    n_day: int = 0
+    traffic: bool = True
+    """Whether records came within the recovery window."""
+    probe_available: bool = False

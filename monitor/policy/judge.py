@@ -1,0 +1,272 @@
+"""The verdict: most severe first, with the numbers that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from detectors.types import Process
+from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
+from monitor.policy.blame import blame_for
+from monitor.policy.crossings import remember
+from monitor.policy.facts import Facts, ReferenceStage
+from monitor.policy.memory import Crossing, Memory
+from monitor.policy.settings import PolicySettings
+
+NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
+"""Changes that another version of the adapter would not undo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionEvidence:
+    """Whether the action rule holds, and the numbers it was judged by."""
+
+    allowed: bool
+    reason: str
+    detectors: tuple[str, ...] = ()
+    effect_low: float = 0.0
+    n: int = 0
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The next verdict, what to remember, and what it asks for."""
+
+    verdict: Verdict
+    memory: Memory
+    action: ActionEvidence
+    wants_probe: bool
+    """A first suspicion: the perplexity probe should run at once."""
+
+
+def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
+    """Apply the rules of ``docs/statistics.md`` ("Verdicts") once.
+
+    The same memory and facts always give the same judgement.
+    """
+    before = memory
+    memory = remember(memory, facts)
+    paging = tuple(c for c in memory.crossings if _pages(c, memory, facts, settings))
+    memory = replace(memory, crossings=_mark_paged(memory.crossings, paging))
+    paging = tuple(c for c in memory.crossings if c.paged)
+    blame = blame_for(memory)
+    verdict = _verdict(memory, facts, settings, paging=paging, blame=blame)
+    return Judgement(
+        verdict=verdict,
+        memory=replace(memory, verdict=verdict),
+        action=_action(memory, facts, settings, paging=paging, verdict=verdict),
+        wants_probe=_wants_probe(before, memory),
+    )
+
+
+def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings) -> bool:
+    if crossing.paged:
+        return True
+    if crossing.process is Process.NOTICE or not crossing.model_side:
+        return False
+    if crossing.hard:
+        return crossing.n >= settings.hard_records
+    if facts.reference is not ReferenceStage.APPROVED:
+        return False
+    return _probe_lets_page(crossing, memory, facts, settings)
+
+
+def _probe_lets_page(
+    crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings
+) -> bool:
+    """A soft page crossing waits for the suspicion probe; silence of the probe pages."""
+    if not facts.probe_available:
+        return True
+    probe = memory.perplexity
+    if probe is None or probe.at <= crossing.at:
+        return facts.at - crossing.at >= settings.page_wait
+    if probe.changed or probe.degraded:
+        return True
+    return memory.crossing("input_similarity", Process.NOTICE) is None
+
+
+def _mark_paged(crossings: Sequence[Crossing], paging: Sequence[Crossing]) -> tuple[Crossing, ...]:
+    keys = {c.key for c in paging}
+    return tuple(replace(c, paged=True) if c.key in keys else c for c in crossings)
+
+
+def _verdict(
+    memory: Memory,
+    facts: Facts,
+    settings: PolicySettings,
+    *,
+    paging: tuple[Crossing, ...],
+    blame: Blame,
+) -> Verdict:
+    probe = memory.perplexity
+    degraded = probe is not None and probe.degraded
+    changed = probe is not None and probe.changed
+    if paging or degraded:
+        kind, severity = VerdictKind.CRITICAL, Severity.PAGE
+        reason = _join([*map(_crossing_words, paging), *_probe_words(memory)])
+    elif memory.crossings or changed:
+        kind, severity = VerdictKind.DRIFTING, Severity.TICKET
+        reason = _join([*map(_crossing_words, memory.crossings), *_probe_words(memory)])
+        reason += _why_not_page(memory, facts)
+    else:
+        kind, reason = _quiet(facts, settings)
+        severity, blame = Severity.NONE, Blame.UNKNOWN
+    return Verdict(
+        kind=kind,
+        severity=severity,
+        blame=blame,
+        reason=reason,
+        detectors=_detectors(memory, changed=changed or degraded),
+        since=_since(memory, kind, facts.at),
+        onset=_onset(paging or memory.crossings),
+    )
+
+
+def _quiet(facts: Facts, settings: PolicySettings) -> tuple[VerdictKind, str]:
+    errors = [f"{fact.detector}: {fact.error}" for fact in facts.detectors if fact.error]
+    if errors and len(errors) == len(facts.detectors):
+        return VerdictKind.ERROR, _join(errors)
+    if facts.reference is ReferenceStage.NONE:
+        return VerdictKind.LEARNING, "no reference yet"
+    if facts.n_day < settings.insufficient_records:
+        return (
+            VerdictKind.INSUFFICIENT,
+            f"{facts.n_day} records in 24 h < {settings.insufficient_records}",
+        )
+    highest = max((fact.evidence_notice for fact in facts.detectors), default=float("-inf"))
+    return VerdictKind.STABLE, f"no evidence above its line (highest {highest:.1f} < 0)"
+
+
+def _since(memory: Memory, kind: VerdictKind, at: datetime) -> datetime:
+    last = memory.verdict
+    return last.since if last is not None and last.kind is kind else at
+
+
+def _detectors(memory: Memory, *, changed: bool) -> tuple[str, ...]:
+    names = dict.fromkeys(c.detector for c in memory.crossings)
+    if changed:
+        names["perplexity"] = None
+    return tuple(names)
+
+
+def _onset(crossings: Sequence[Crossing]) -> Interval | None:
+    if not crossings:
+        return None
+    first = min(crossings, key=lambda c: c.onset.end)
+    return first.onset
+
+
+def _crossing_words(crossing: Crossing) -> str:
+    effect = ""
+    if crossing.effect is not None and crossing.effect_low is not None:
+        effect = f", effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f})"
+    return (
+        f"{crossing.winner} crossed the {crossing.process.value} line"
+        f" (evidence {crossing.evidence:.1f} >= 0, n {crossing.n}{effect})"
+    )
+
+
+def _probe_words(memory: Memory) -> list[str]:
+    probe = memory.perplexity
+    if probe is None or not (probe.changed or probe.degraded):
+        return []
+    word = "degraded" if probe.degraded else "changed"
+    return [f"perplexity {word}: {probe.reason}"]
+
+
+def _why_not_page(memory: Memory, facts: Facts) -> str:
+    soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
+    if not soft:
+        return ""
+    if facts.reference is not ReferenceStage.APPROVED:
+        return "; no page: the reference is provisional"
+    probe = memory.perplexity
+    if probe is not None and probe.at > soft[0].at:
+        return "; no page: the model's own probe is unchanged and its inputs moved"
+    return "; the page waits for the perplexity probe"
+
+
+def _join(parts: Sequence[str]) -> str:
+    return "; ".join(parts)
+
+
+def _action(
+    memory: Memory,
+    facts: Facts,
+    settings: PolicySettings,
+    *,
+    paging: tuple[Crossing, ...],
+    verdict: Verdict,
+) -> ActionEvidence:
+    """Significant *and* large, by the model's own signals, or no traffic moves."""
+    if verdict.kind is not VerdictKind.CRITICAL:
+        return ActionEvidence(
+            allowed=False, reason=f"the verdict is {verdict.kind.value}", at=facts.at
+        )
+    if verdict.blame in NO_ACTION_BLAMES:
+        return ActionEvidence(
+            allowed=False,
+            reason=f"blame is {verdict.blame.value}: another version would not help",
+            at=facts.at,
+        )
+    large = [c for c in paging if _large(c, settings)]
+    probe = memory.perplexity
+    if probe is not None and probe.low >= settings.action_perplexity:
+        return ActionEvidence(
+            allowed=True,
+            reason=f"perplexity at least {probe.low:+.1%} >= {settings.action_perplexity:+.0%}",
+            detectors=("perplexity", *(c.detector for c in large)),
+            effect_low=probe.low,
+            n=max((c.n for c in large), default=0),
+            at=facts.at,
+        )
+    if large:
+        worst = max(large, key=lambda c: c.effect_low or 0.0)
+        return ActionEvidence(
+            allowed=True,
+            reason=_large_words(worst, settings),
+            detectors=tuple(c.detector for c in large),
+            effect_low=worst.effect_low or 0.0,
+            n=worst.n,
+            at=facts.at,
+        )
+    return ActionEvidence(
+        allowed=False,
+        reason=_join([_small_words(c, settings) for c in paging]) or "perplexity below margin",
+        at=facts.at,
+    )
+
+
+def _large(crossing: Crossing, settings: PolicySettings) -> bool:
+    if crossing.hard:
+        return True
+    return (
+        crossing.n >= settings.action_records
+        and crossing.effect_low is not None
+        and crossing.effect_low >= crossing.margin
+    )
+
+
+def _large_words(crossing: Crossing, settings: PolicySettings) -> str:
+    if crossing.hard:
+        return f"{crossing.winner} is a hard signal with n {crossing.n}"
+    return (
+        f"{crossing.winner}: effect at least {crossing.effect_low or 0:.2f} >="
+        f" {crossing.margin:.2f}, n {crossing.n} >= {settings.action_records}"
+    )
+
+
+def _small_words(crossing: Crossing, settings: PolicySettings) -> str:
+    low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
+    return (
+        f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"
+        f" n {crossing.n} (needs {settings.action_records})"
+    )
+
+
+def _wants_probe(before: Memory, after: Memory) -> bool:
+    """A model-side process crossed that had not when we last looked."""
+    known = {c.key for c in before.crossings}
+    return any(c.key not in known for c in after.crossings if c.model_side)

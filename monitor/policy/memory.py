@@ -1,0 +1,182 @@
+"""What the rules remember between evaluations of one version; stored as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from detectors.types import Process
+from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """An evidence process that crossed its alarm line and has not recovered since.
+
+    ``paged`` is set once the crossing has made the verdict critical: it then stays so
+    until it recovers, whatever a later probe says. ``n`` is the number of records since
+    onset at the last look.
+    """
+
+    detector: str
+    process: Process
+    hard: bool
+    model_side: bool
+    at: datetime
+    evidence: float
+    winner: str
+    onset: Interval
+    margin: float
+    n: int = 0
+    effect: float | None = None
+    effect_low: float | None = None
+    paged: bool = False
+
+    @property
+    def key(self) -> tuple[str, Process]:
+        return (self.detector, self.process)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityMemory:
+    """The last probe, and how many in a row found nothing."""
+
+    at: datetime
+    changed: bool
+    degraded: bool
+    ratio: float
+    low: float
+    base_moved: bool | None
+    unchanged_streak: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The policy's state of one version."""
+
+    crossings: tuple[Crossing, ...] = ()
+    perplexity: PerplexityMemory | None = None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    def crossing(self, detector: str, process: Process) -> Crossing | None:
+        """The open crossing of this process, or None."""
+        return next((c for c in self.crossings if c.key == (detector, process)), None)
+
+    def with_crossing(self, crossing: Crossing) -> Memory:
+        """Add it, or replace the one of the same detector and process."""
+        rest = tuple(c for c in self.crossings if c.key != crossing.key)
+        return replace(self, crossings=(*rest, crossing))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only; :meth:`from_json` gives an equal object back."""
+        return {
+            "crossings": [_crossing_to_json(c) for c in self.crossings],
+            "perplexity": _perplexity_to_json(self.perplexity),
+            "failures": dict(self.failures),
+            "verdict": _verdict_to_json(self.verdict),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Memory:
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            crossings=tuple(_crossing_from_json(c) for c in body["crossings"]),
+            perplexity=_perplexity_from_json(body["perplexity"]),
+            failures=dict(body["failures"]),
+            verdict=_verdict_from_json(body["verdict"]),
+        )
+
+
+def _interval_to_json(interval: Interval | None) -> list[str] | None:
+    if interval is None:
+        return None
+    return [interval.start.isoformat(), interval.end.isoformat()]
+
+
+def _interval_from_json(body: list[str] | None) -> Interval | None:
+    if body is None:
+        return None
+    return Interval(start=datetime.fromisoformat(body[0]), end=datetime.fromisoformat(body[1]))
+
+
+def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
+    return {
+        "detector": crossing.detector,
+        "process": crossing.process.value,
+        "hard": crossing.hard,
+        "model_side": crossing.model_side,
+        "at": crossing.at.isoformat(),
+        "evidence": crossing.evidence,
+        "winner": crossing.winner,
+        "onset": _interval_to_json(crossing.onset),
+        "margin": crossing.margin,
+        "n": crossing.n,
+        "effect": crossing.effect,
+        "effect_low": crossing.effect_low,
+        "paged": crossing.paged,
+    }
+
+
+def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
+    onset = _interval_from_json(body["onset"])
+    assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
+    return Crossing(
+        **{k: v for k, v in body.items() if k not in {"process", "at", "onset"}},
+        process=Process(body["process"]),
+        at=datetime.fromisoformat(body["at"]),
+        onset=onset,
+    )
+
+
+def _perplexity_to_json(memory: PerplexityMemory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {
+        "at": memory.at.isoformat(),
+        "changed": memory.changed,
+        "degraded": memory.degraded,
+        "ratio": memory.ratio,
+        "low": memory.low,
+        "base_moved": memory.base_moved,
+        "unchanged_streak": memory.unchanged_streak,
+        "reason": memory.reason,
+    }
+
+
+def _perplexity_from_json(body: Mapping[str, Any] | None) -> PerplexityMemory | None:
+    if body is None:
+        return None
+    rest = {key: value for key, value in body.items() if key != "at"}
+    return PerplexityMemory(at=datetime.fromisoformat(body["at"]), **rest)
+
+
+def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    return {
+        "kind": verdict.kind.value,
+        "severity": verdict.severity.value,
+        "blame": verdict.blame.value,
+        "reason": verdict.reason,
+        "detectors": list(verdict.detectors),
+        "since": verdict.since.isoformat(),
+        "onset": _interval_to_json(verdict.onset),
+    }
+
+
+def _verdict_from_json(body: Mapping[str, Any] | None) -> Verdict | None:
+    if body is None:
+        return None
+    return Verdict(
+        kind=VerdictKind(body["kind"]),
+        severity=Severity(body["severity"]),
+        blame=Blame(body["blame"]),
+        reason=body["reason"],
+        detectors=tuple(body["detectors"]),
+        since=datetime.fromisoformat(body["since"]),
+        onset=_interval_from_json(body["onset"]),
+    )

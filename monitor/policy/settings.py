@@ -1,0 +1,35 @@
+"""The numbers of the rules; each field is a key of ``[policy]`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """When a verdict moves, holds and recovers.
+
+    page_wait
+        How long a page crossing of a soft signal waits for the suspicion probe. No result
+        in time pages.
+    recovery_window, recovery_records
+        The winner's evidence must fall over this long or this many records, whichever
+        is longer.
+    hard_records
+        Records since onset before a hard signal may page.
+    action_records
+        Records since onset before an effect may move traffic.
+    action_perplexity
+        Lower bound of the perplexity ratio minus one that may move traffic.
+    insufficient_records
+        Fewer records than this in 24 h and the verdict says ``insufficient``.
+    """
+
+    page_wait: timedelta = timedelta(minutes=5)
+    recovery_window: timedelta = timedelta(hours=24)
+    recovery_records: int = 600
+    hard_records: int = 20
+    action_records: int = 50
+    action_perplexity: float = 0.05
+    insufficient_records: int = 50
