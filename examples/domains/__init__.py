@@ -1,0 +1,1 @@
+"""Templates and word lists, one module per domain."""
