@@ -1,0 +1,75 @@
+"""The channels Driftline can tell people through: one file and one entry each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from alerts.channels.log import Log, LogSettings
+from alerts.channels.webhook import Webhook, WebhookSettings
+from alerts.delivery import Channel
+from alerts.outgoing import OutgoingClient, OutgoingError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelKind:
+    """How a kind of channel is configured and opened.
+
+    The fields of ``settings`` are the keys of its ``[[channels]]`` entry.
+    """
+
+    settings: type
+    open: Callable[[Any, OutgoingClient], Channel]
+
+
+CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
+    {
+        "log": ChannelKind(settings=LogSettings, open=Log),
+        "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
+    }
+)
+
+
+def open_channel(kind: str, options: Mapping[str, object], *, client: OutgoingClient) -> Channel:
+    """Open a configured channel.
+
+    Parameters
+    ----------
+    options
+        The entry's own keys (without ``name``, ``kind``, ``match``), secrets resolved.
+
+    Raises
+    ------
+    ValueError
+        An unknown kind or key (the nearest known one is named), a value that is wrong, or
+        a URL that the client would never be permitted to reach. No value is quoted.
+    """
+    if kind not in CHANNELS:
+        raise ValueError(f"no channel kind {kind!r}{_hint(kind, CHANNELS)}")
+    try:
+        return CHANNELS[kind].open(parse_settings(kind, options), client)
+    except OutgoingError as error:
+        raise ValueError(f"channel {kind!r}: {error}") from None
+
+
+def parse_settings(kind: str, options: Mapping[str, object]) -> object:
+    """Read a channel's keys into its settings; errors as in :func:`open_channel`."""
+    settings = CHANNELS[kind].settings
+    known = [field.name for field in fields(settings)]
+    for key in options:
+        if key not in known:
+            raise ValueError(f"channel {kind!r} has no key {key!r}{_hint(key, known)}")
+    try:
+        return msgspec.convert(dict(options), settings)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"channel {kind!r}: {error}") from None
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,48 @@
+"""One structured JSON line on standard output or error, for whatever collects the logs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from alerts.delivery import DeliveryFailed, Receipt
+from alerts.formats import shortened
+from alerts.message import Alert, to_json
+from alerts.outgoing import OutgoingClient
+
+
+class Stream(StrEnum):
+    """Where the line goes."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """Keys of a ``[[channels]]`` entry of kind ``log``."""
+
+    stream: Stream = Stream.STDERR
+
+
+class Log:
+    """Writes each alert as one line: JSON escapes whatever could break or forge a line."""
+
+    def __init__(self, settings: LogSettings, client: OutgoingClient) -> None:
+        del client  # every channel is opened alike; this one sends nothing
+        self._settings = settings
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        stream = sys.stdout if self._settings.stream is Stream.STDOUT else sys.stderr
+        logger = structlog.wrap_logger(
+            structlog.WriteLogger(stream),
+            processors=[structlog.processors.JSONRenderer(sort_keys=True)],
+        )
+        try:
+            logger.info("alert", message_id=message_id, alert=to_json(shortened(alert)))
+        except (OSError, ValueError) as error:
+            raise DeliveryFailed(f"{self._settings.stream}: cannot be written") from error
+        return Receipt()

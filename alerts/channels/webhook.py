@@ -1,0 +1,68 @@
+"""An HTTPS endpoint of your own, signed as Standard Webhooks describes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from alerts.delivery import DeliveryFailed, Receipt, receipt
+from alerts.formats import Body, body_of
+from alerts.message import Alert
+from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+from alerts.signature import parse_secrets, signed_headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """Keys of a ``[[channels]]`` entry of kind ``webhook``.
+
+    secret
+        One or several ``whsec_…`` separated by white space (several while rotating).
+    timeout
+        Total seconds for one attempt.
+    """
+
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+    body: Body = Body.DRIFTLINE
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        parse_secrets(self.secret)
+        if not self.timeout > 0:
+            raise ValueError(f"timeout must be positive, not {self.timeout}")
+
+
+class Webhook:
+    """Posts the configured body; the bytes that are signed are the bytes that are sent."""
+
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        client: OutgoingClient,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._secrets = parse_secrets(settings.secret)
+        self._client = client
+        self._clock = clock
+        self._target = redacted(settings.url)
+        client.check(settings.url)
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        body = body_of(alert, self._settings.body)
+        now = self._clock()
+        signature = signed_headers(self._secrets, message_id, timestamp=int(now), body=body)
+        try:
+            reply = self._client.post(
+                self._settings.url,
+                body=body,
+                headers={"content-type": "application/json", **signature},
+                timeout=self._settings.timeout,
+            )
+        except OutgoingError as error:
+            # Blocked as well: a name that led inside for a moment must not lose a page.
+            raise DeliveryFailed(f"{self._target}: {error}") from error
+        return receipt(reply, target=self._target, now=now)

@@ -1,0 +1,140 @@
+"""What a channel promises, and the one error it may raise.
+
+A channel knows whether trying again can help, the outbox knows how; neither guesses from
+message text::
+
+    DeliveryFailed(permanent, retry_after, status, reason)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Protocol
+
+from alerts.message import Alert
+from alerts.outgoing import Reply
+
+REFUSED_FOR_GOOD = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.GONE,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+"""Answers after which the same bytes can never be accepted, so a retry only delays the
+fallback. Everything else (401, 403, 404, 408, 429, redirects, 5xx) can be repaired by the
+receiver's people while the incident still matters, and a duplicate is better than a miss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The receiver has taken the message. ``status`` is None where there is no HTTP."""
+
+    status: int | None = None
+
+
+class DeliveryFailed(Exception):  # noqa: N818 - named as the outcome it reports
+    """The receiver has not taken the message.
+
+    Attributes
+    ----------
+    permanent
+        The same message can never be accepted; do not try again.
+    retry_after
+        Seconds the receiver asked to be left alone, or None.
+    status
+        HTTP status, or None when there was no answer.
+    reason
+        Plain words without secrets: hosts only, never paths, queries or bodies.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.permanent = permanent
+        self.retry_after = retry_after
+        self.status = status
+
+    @property
+    def gone(self) -> bool:
+        """The receiver asked for nothing more, ever (410): disable it, tell another."""
+        return self.status == HTTPStatus.GONE
+
+
+class Channel(Protocol):
+    """A way to send alerts: one file and one entry in ``alerts.channels.CHANNELS``.
+
+    Laws, checked for every entry: ``deliver`` returns only when the receiver has taken
+    the message, else raises :class:`DeliveryFailed`; it ends within its timeout; it may be
+    called again with the same ``message_id`` and then sends the same message under the
+    same id; no secret reaches an error or a log; it is safe to call from many threads.
+    """
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt: ...
+
+
+def receipt(reply: Reply, *, target: str, now: float) -> Receipt:
+    """Turn an HTTP answer into a receipt, or raise what the outbox needs to know.
+
+    Parameters
+    ----------
+    target
+        The receiver in words that hold no secret.
+    now
+        Epoch seconds, for a ``Retry-After`` given as a date.
+
+    Raises
+    ------
+    DeliveryFailed
+        For any status that is not 2xx.
+    """
+    if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        return Receipt(status=reply.status)
+    raise DeliveryFailed(
+        f"{target} answered {reply.status}{_phrase(reply.status)}",
+        permanent=reply.status in REFUSED_FOR_GOOD,
+        retry_after=retry_after_seconds(reply.headers.get("retry-after"), now=now),
+        status=reply.status,
+    )
+
+
+def retry_after_seconds(header: str | None, *, now: float) -> float | None:
+    """Read ``Retry-After`` (seconds or an HTTP date); None where absent or unreadable.
+
+    >>> retry_after_seconds("120", now=0.0)
+    120.0
+    >>> retry_after_seconds("Thu, 01 Jan 1970 00:01:00 GMT", now=0.0)
+    60.0
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.fromtimestamp(now, tz=UTC)).total_seconds())
+
+
+def _phrase(status: int) -> str:
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return " (redirects are never followed)"
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""

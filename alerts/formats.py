@@ -1,0 +1,205 @@
+"""The bodies a webhook can send: Driftline's own, and Alertmanager's version 4.
+
+Both stay under 20 kB, the Standard Webhooks advice, whatever the alert holds: what is least
+needed at three in the morning goes first (examples, then changes, then the weakest scores),
+and single texts are cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from types import MappingProxyType
+from typing import assert_never
+
+import msgspec
+
+from alerts.message import Alert, Links, to_json
+from alerts.types import Kind
+
+SCHEMA = "driftline.alert.v1"
+LARGEST_BODY = 20_000
+LONGEST_TEXT = 600
+LONGEST_EXAMPLE = 200
+LONGEST_LINK = 1_000
+MOST_LABELS = 30
+BARE_SCORES = 5
+BARE_TEXT = 100
+NOT_ENDED = "0001-01-01T00:00:00Z"
+"""How Alertmanager writes the end of an alert that has none."""
+
+
+class Body(StrEnum):
+    """A body format a webhook can be configured for."""
+
+    DRIFTLINE = "driftline"
+    ALERTMANAGER = "alertmanager"
+
+
+def body_of(alert: Alert, form: Body) -> bytes:
+    """Render an alert in the configured format; under 20 kB."""
+    match form:
+        case Body.DRIFTLINE:
+            return driftline_body(alert)
+        case Body.ALERTMANAGER:
+            return alertmanager_body(alert)
+        case _:
+            assert_never(form)
+
+
+def driftline_body(alert: Alert) -> bytes:
+    """Render Driftline's own body: every field of :class:`alerts.message.Alert`.
+
+    The object holds ``schema`` (``driftline.alert.v1``), ``firing`` and the alert's
+    fields under their own names; times are RFC 3339, absent values ``null``. Fields may be
+    added within v1, none is removed or changes its meaning. ``truncated`` is true when
+    something was left out to keep the size.
+    """
+    return _fitting(alert, _driftline_json)
+
+
+def alertmanager_body(alert: Alert) -> bytes:
+    """Render Alertmanager's webhook body, version 4, with a single alert.
+
+    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+    The fingerprint depends on the incident alone, so that a worsened or recovered message
+    updates the alert that the first one opened.
+    """
+    return _fitting(alert, _alertmanager_json)
+
+
+def _driftline_json(alert: Alert, *, truncated: bool) -> bytes:
+    return msgspec.json.encode(
+        {"schema": SCHEMA, "firing": alert.firing, **to_json(alert), "truncated": truncated}
+    )
+
+
+def _alertmanager_json(alert: Alert, *, truncated: bool) -> bytes:
+    labels = _labels(alert)
+    annotations = _annotations(alert, truncated=truncated)
+    status = "firing" if alert.firing else "resolved"
+    body = {
+        "version": "4",
+        "groupKey": f'{{}}:{{driftline_incident="{alert.id}"}}',
+        "truncatedAlerts": 0,
+        "status": status,
+        "receiver": "driftline",
+        "groupLabels": {"driftline_incident": alert.id},
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": alert.links.dashboard or "",
+        "alerts": [
+            {
+                "status": status,
+                "labels": labels,
+                "annotations": annotations,
+                "startsAt": alert.started_at.isoformat(),
+                "endsAt": NOT_ENDED if alert.firing else _end(alert).isoformat(),
+                "generatorURL": alert.links.incident or "",
+                "fingerprint": hashlib.sha256(alert.id.encode()).hexdigest()[:16],
+            }
+        ],
+    }
+    return msgspec.json.encode(body)
+
+
+ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
+    {
+        Kind.DRIFT: "DriftlineDrift",
+        Kind.NO_DATA: "DriftlineNoData",
+        Kind.ERROR: "DriftlineError",
+    }
+)
+
+
+def _labels(alert: Alert) -> dict[str, str]:
+    own = {
+        "alertname": ALERT_NAMES[alert.kind],
+        "adapter": alert.adapter,
+        "version": alert.version,
+        "severity": alert.severity.value,
+        "blame": alert.blame.value,
+        "tier": alert.tier,
+    }
+    # Ours win: an adapter's labels must not be able to pose as another adapter.
+    owner = {"owner": alert.owner} if alert.owner else {}
+    return {**alert.labels, **owner, **own}
+
+
+def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
+    texts = {
+        "summary": alert.summary,
+        "description": alert.reason,
+        "driftline_status": alert.status.value,
+        "action": alert.action and f"{alert.action.done}: {alert.action.text}",
+        "runbook_url": alert.links.runbook,
+        "dashboard_url": alert.links.dashboard,
+        "truncated": "true" if truncated else None,
+    }
+    return {name: text for name, text in texts.items() if text}
+
+
+def _end(alert: Alert) -> datetime:
+    return alert.recovered_at or alert.at
+
+
+def _fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
+    """Render the largest version of the alert that keeps the size."""
+    for smaller in _shrinking(alert):
+        body = render(smaller, truncated=smaller != alert)
+        if len(body) < LARGEST_BODY:
+            return body
+    raise ValueError(f"the names alone of alert {alert.id[:40]!r} exceed {LARGEST_BODY} bytes")
+
+
+def _shrinking(alert: Alert) -> Iterator[Alert]:
+    """Give ever smaller versions of an alert, the least needed left out first."""
+    short = shortened(alert)
+    for examples in range(len(short.examples), -1, -1):
+        yield replace(short, examples=short.examples[:examples])
+    bare = replace(short, examples=(), changes=short.changes[-BARE_SCORES:])
+    yield bare
+    bare = replace(bare, scores=short.scores[:BARE_SCORES])
+    yield bare
+    yield replace(bare, labels={})
+    yield replace(
+        bare,
+        labels={},
+        changes=(),
+        links=Links(),
+        action=None,
+        summary=_cut(alert.summary, BARE_TEXT),
+        reason=_cut(alert.reason, BARE_TEXT),
+    )
+
+
+def shortened(alert: Alert) -> Alert:
+    """Cut single texts and tables, so that no one field can fill a message."""
+    action = alert.action
+    return replace(
+        alert,
+        summary=_cut(alert.summary, LONGEST_TEXT),
+        reason=_cut(alert.reason, LONGEST_TEXT),
+        action=action and replace(action, text=_cut(action.text, LONGEST_TEXT)),
+        labels=dict(islice(alert.labels.items(), MOST_LABELS)),
+        examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples),
+        changes=tuple(replace(c, text=_cut(c.text, LONGEST_EXAMPLE)) for c in alert.changes),
+        links=Links(
+            incident=_short_link(alert.links.incident),
+            dashboard=_short_link(alert.links.dashboard),
+            runbook=_short_link(alert.links.runbook),
+        ),
+    )
+
+
+def _short_link(link: str | None) -> str | None:
+    """Keep a link whole or not at all: half a link leads nowhere."""
+    return link if link is not None and len(link) <= LONGEST_LINK else None
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,332 @@
+"""When people are told: the incident machine, a pure function of what was seen.
+
+``step(state, event, now)`` returns the next state and what to tell. It reads no clock and
+keeps nothing, so a replay of the stored verdicts gives the same messages, and a crash
+between deciding and committing is invisible.
+
+Phases and their changes, for one key::
+
+    ok ──breach──▶ firing ──clear──▶ (recovering ──more clear──▶) ok
+                     ▲                    │                        │
+                     └──────breach────────┴──breach within 7 days──┘  (same number)
+
+A verdict is sticky and already carries its persistence (the evidence process is the
+persistence rule), so by default one breach fires and one clear recovers; a plain threshold
+rule asks for more clears and passes through ``recovering``, where a breach goes back to
+``firing`` without a second message. Only a clear observation recovers: not knowing
+(``learning``, ``insufficient``, ``error``, no data) changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+import msgspec
+
+from alerts.types import Count, Kind, Moment, Severity, Status, Verdict
+
+LONGEST_DEDUP_KEY = 255
+"""PagerDuty's limit, the smallest among the receivers."""
+
+
+class Phase(StrEnum):
+    """Where an incident stands."""
+
+    OK = "ok"
+    FIRING = "firing"
+    RECOVERING = "recovering"
+
+
+class Condition(StrEnum):
+    """One observation, as the machine reads it."""
+
+    TICKET = "ticket"
+    PAGE = "page"
+    CLEAR = "clear"
+    UNKNOWN = "unknown"
+
+
+class Closing(StrEnum):
+    """Why a person or a change of rules ended an incident that had not recovered."""
+
+    ACCEPTED = "accepted"
+    FALSE_PAGE = "false_page"
+    RULE_CHANGED = "rule_changed"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentKey:
+    """What has at most one open incident: (adapter, version, kind).
+
+    The version belongs to it because a version has weights, a reference and evidence of its
+    own. When traffic moves from a bad v7 to a healthy v6, v6's ``stable`` says nothing
+    about v7: v7's incident stays open until v7 recovers or is retired.
+    """
+
+    adapter: str
+    version: str
+    kind: Kind
+
+    def dedup_key(self, number: int) -> str:
+        """Name one incident for receivers, the same in all its messages.
+
+        At most 255 characters; longer names are replaced by their SHA-256.
+        """
+        key = f"driftline:{self.adapter}@{self.version}:{self.kind}:{number}"
+        if len(key) <= LONGEST_DEDUP_KEY:
+            return key
+        return f"driftline:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """Somebody has taken the incident until ``until``."""
+
+    by: str
+    until: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentState:
+    """Everything the machine remembers about one key.
+
+    number
+        Of the latest incident, counted from 1 for each key; 0 before the first.
+    told
+        Most urgent severity people were told since it started or was reopened;
+        None unless it is open.
+    since
+        When the open incident started (or was reopened).
+    recovered_at
+        When the latest incident recovered; a breach within 7 days reopens it. None after
+        a closing: what comes then is another matter and gets a new number.
+    clears
+        Clear observations in a row while open.
+    """
+
+    phase: Phase = Phase.OK
+    number: Count = 0
+    told: Severity | None = None
+    since: Moment | None = None
+    recovered_at: Moment | None = None
+    clears: Count = 0
+    ack: Ack | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """How much it takes to change phase; the defaults are for sticky verdicts."""
+
+    clears_to_recover: int = 1
+    reopen_within: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """An evaluation has looked."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """A person takes the open incident; ignored when none is open."""
+
+    by: str
+    lasts: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A person or a change of rules ends the open incident; ignored when none is open."""
+
+    why: Closing
+
+
+Event = Observed | Acknowledged | Closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tell:
+    """One message that people get. ``severity`` is the one they are told now.
+
+    Recovering, it is the most urgent they had been told. ``closing`` is set when the
+    incident was ended rather than recovered.
+    """
+
+    status: Status
+    number: int
+    severity: Severity
+    since: datetime
+    at: datetime
+    closing: Closing | None = None
+
+
+Effects = tuple[Tell, ...]
+DEFAULT_RULE = Rule()
+
+
+def step(
+    state: IncidentState, event: Event, now: datetime, *, rule: Rule = DEFAULT_RULE
+) -> tuple[IncidentState, Effects]:
+    """Advance one key's incident by one event.
+
+    Returns the next state and at most one message. The messages of one number always read
+    ``started worsened? recovered (reopened worsened? recovered)*``.
+    """
+    state = _without_expired_ack(state, now)
+    match event:
+        case Observed(condition=condition):
+            return _observe(state, condition, now=now, rule=rule)
+        case Acknowledged(by=by, lasts=lasts):
+            if state.phase is Phase.OK:
+                return state, ()
+            return replace(state, ack=Ack(by=by, until=now + lasts)), ()
+        case Closed(why=why):
+            if state.phase is Phase.OK:
+                return state, ()
+            return _end(state, now=now, closing=why)
+        case _:
+            assert_never(event)
+
+
+def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[Kind, Condition]:
+    """Read one evaluation as an observation for each kind of incident.
+
+    Parameters
+    ----------
+    silence
+        None while records come as expected; else how urgent their absence is.
+
+    Returns
+    -------
+    Mapping
+        One condition per kind. Silence and errors never clear a drift incident; a real
+        verdict clears an ``error`` incident, records clear a ``no_data`` incident.
+    """
+    return {
+        Kind.DRIFT: _drift_condition(verdict, silent=silence is not None),
+        Kind.NO_DATA: _silence_condition(verdict, silence),
+        Kind.ERROR: Condition.TICKET if verdict is Verdict.ERROR else Condition.CLEAR,
+    }
+
+
+def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
+    match verdict:
+        case Verdict.CRITICAL:
+            return Condition.PAGE
+        case Verdict.DRIFTING:
+            return Condition.TICKET
+        case Verdict.STABLE:
+            return Condition.UNKNOWN if silent else Condition.CLEAR
+        case Verdict.LEARNING | Verdict.INSUFFICIENT | Verdict.ERROR:
+            return Condition.UNKNOWN
+        case _:
+            assert_never(verdict)
+
+
+def _silence_condition(verdict: Verdict, silence: Severity | None) -> Condition:
+    if silence is not None:
+        return Condition(silence.value)
+    # A failed evaluation may not have been able to read the records at all.
+    return Condition.UNKNOWN if verdict is Verdict.ERROR else Condition.CLEAR
+
+
+def _observe(
+    state: IncidentState, condition: Condition, *, now: datetime, rule: Rule
+) -> tuple[IncidentState, Effects]:
+    match condition:
+        case Condition.TICKET:
+            return _breach(state, Severity.TICKET, now=now, rule=rule)
+        case Condition.PAGE:
+            return _breach(state, Severity.PAGE, now=now, rule=rule)
+        case Condition.CLEAR:
+            return _clear(state, now=now, rule=rule)
+        case Condition.UNKNOWN:
+            return state, ()
+        case _:
+            assert_never(condition)
+
+
+def _breach(
+    state: IncidentState, severity: Severity, *, now: datetime, rule: Rule
+) -> tuple[IncidentState, Effects]:
+    if state.told is None or state.since is None:
+        return _open(state, severity, now=now, rule=rule)
+    firing = replace(state, phase=Phase.FIRING, clears=0)
+    if severity.rank <= state.told.rank:
+        return firing, ()
+    # Whoever acknowledged a ticket has not acknowledged a page.
+    worse = replace(firing, told=severity, ack=None)
+    tell = Tell(
+        status=Status.WORSENED, number=state.number, severity=severity, since=state.since, at=now
+    )
+    return worse, (tell,)
+
+
+def _open(
+    state: IncidentState, severity: Severity, *, now: datetime, rule: Rule
+) -> tuple[IncidentState, Effects]:
+    again = state.recovered_at is not None and now - state.recovered_at <= rule.reopen_within
+    number = state.number if again else state.number + 1
+    opened = IncidentState(phase=Phase.FIRING, number=number, told=severity, since=now)
+    status = Status.REOPENED if again else Status.STARTED
+    return opened, (Tell(status=status, number=number, severity=severity, since=now, at=now),)
+
+
+def _clear(state: IncidentState, *, now: datetime, rule: Rule) -> tuple[IncidentState, Effects]:
+    if state.phase is Phase.OK:
+        return state, ()
+    clears = state.clears + 1
+    if clears < rule.clears_to_recover:
+        return replace(state, phase=Phase.RECOVERING, clears=clears), ()
+    return _end(state, now=now)
+
+
+def _end(
+    state: IncidentState, *, now: datetime, closing: Closing | None = None
+) -> tuple[IncidentState, Effects]:
+    ended = IncidentState(number=state.number, recovered_at=None if closing else now)
+    if state.told is None or state.since is None:
+        return ended, ()
+    tell = Tell(
+        status=Status.RECOVERED,
+        number=state.number,
+        severity=state.told,
+        since=state.since,
+        at=now,
+        closing=closing,
+    )
+    return ended, (tell,)
+
+
+def _without_expired_ack(state: IncidentState, now: datetime) -> IncidentState:
+    if state.ack is None or now < state.ack.until:
+        return state
+    return replace(state, ack=None)
+
+
+def to_json(state: IncidentState) -> dict[str, object]:
+    """Write a state as JSON-ready values; times are RFC 3339 with their offset."""
+    return dict(msgspec.to_builtins(state))
+
+
+def from_json(body: Mapping[str, object]) -> IncidentState:
+    """Read what :func:`to_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        A word, a time or a count is not one the machine knows: better no state than a
+        wrong one.
+    """
+    try:
+        return msgspec.convert(dict(body), IncidentState)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not the state of an incident: {error}") from error

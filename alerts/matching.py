@@ -1,0 +1,86 @@
+"""Which alerts a channel (or a silence) wants: equality and membership, nothing else.
+
+In the config::
+
+    [[channels]]
+    match = { severity = "page", tier = ["gold", "silver"], labels = { team = "search" } }
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alerts.message import Alert
+from alerts.types import Severity
+
+KEYS = ("owner", "tier", "severity", "labels")
+
+Values = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matcher:
+    """Accepted values for each fact; None accepts all, every label named must match."""
+
+    owner: Values | None = None
+    tier: Values | None = None
+    severity: Values | None = None
+    labels: Mapping[str, Values] = field(default_factory=dict)
+
+    def accepts(self, alert: Alert) -> bool:
+        """Whether every condition holds; a missing owner or label satisfies none."""
+        facts = ((self.owner, alert.owner), (self.tier, alert.tier))
+        return (
+            all(wanted is None or fact in wanted for wanted, fact in facts)
+            and (self.severity is None or alert.severity.value in self.severity)
+            and all(alert.labels.get(name) in wanted for name, wanted in self.labels.items())
+        )
+
+
+def parse_matcher(match: Mapping[str, object]) -> Matcher:
+    """Read a ``match`` table: each value is a string or a list of strings.
+
+    Raises
+    ------
+    ValueError
+        An unknown key (the nearest known one is named), an unknown severity, or a value
+        that is neither a string nor a list of strings.
+    """
+    for key in match:
+        if key not in KEYS:
+            raise ValueError(f"match has no {key!r}{_hint(key)}; it knows {', '.join(KEYS)}")
+    labels = match.get("labels", {})
+    if not isinstance(labels, Mapping):
+        raise ValueError("match.labels must be a table of label = value")  # noqa: TRY004
+    return Matcher(
+        owner=_values(match, "owner"),
+        tier=_values(match, "tier"),
+        severity=_severities(_values(match, "severity")),
+        labels={str(name): _listed(value, f"labels.{name}") for name, value in labels.items()},
+    )
+
+
+def _hint(key: str) -> str:
+    near = difflib.get_close_matches(key, KEYS, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _values(match: Mapping[str, object], key: str) -> Values | None:
+    return _listed(match[key], key) if key in match else None
+
+
+def _listed(value: object, key: str) -> Values:
+    if isinstance(value, str):
+        return frozenset({value})
+    if isinstance(value, Sequence) and value and all(isinstance(item, str) for item in value):
+        return frozenset(str(item) for item in value)
+    raise ValueError(f"match.{key} must be a string or a non-empty list of strings")
+
+
+def _severities(values: Values | None) -> Values | None:
+    unknown = sorted((values or frozenset()) - {severity.value for severity in Severity})
+    if unknown:
+        raise ValueError(f"match.severity knows ticket and page, not {unknown[0]!r}")
+    return values

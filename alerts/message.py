@@ -1,0 +1,181 @@
+"""What on-call is told: one frozen :class:`Alert`, whatever the channel.
+
+A channel renders it; it never decides anything. It carries numbers, ids and plain words.
+Prompt text is in ``examples`` only, which stays empty unless the adapter's owner opted in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from alerts.types import Blame, Count, Kind, Moment, Severity, Status, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onset:
+    """When the change began: the best estimate inside ``[earliest, latest]``."""
+
+    earliest: Moment
+    latest: Moment
+    estimate: Moment | None = None
+    """None: the middle of the interval."""
+
+    @property
+    def best(self) -> datetime:
+        """The estimate, or the middle of the interval."""
+        return self.estimate or self.earliest + (self.latest - self.earliest) / 2
+
+    @property
+    def half_width(self) -> timedelta:
+        """Largest distance from :attr:`best` to an end of the interval."""
+        return max(self.best - self.earliest, self.latest - self.best)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreLine:
+    """One detector's score as people see it; numbers that are not finite become None.
+
+    ``process`` says which evidence is shown (``page`` or ``notice``); ``evidence`` is
+    log10 over its alarm line (0 is the line). ``interval`` is the 95 % interval of
+    ``effect``; ``n`` the requests of the window.
+    """
+
+    detector: str
+    value: float | None = None
+    winner: str | None = None
+    evidence: float | None = None
+    process: str = "page"
+    effect: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    minimum_detectable: float | None = None
+    n: Count = 0
+
+
+class Done(StrEnum):
+    """Whether an action happened."""
+
+    TAKEN = "taken"
+    RECOMMENDED = "recommended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionLine:
+    """What was done, or what Driftline would do if it were allowed to."""
+
+    done: Done
+    kind: str
+    """``fallback``, ``rollback``, ``retrain`` …"""
+    text: str
+    """One plain sentence: ``traffic moved to support@v6 (route generation 12)``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that changed inside the onset interval: a deploy, an engine upgrade."""
+
+    at: Moment
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where to go on; None where there is no such page."""
+
+    incident: str | None = None
+    dashboard: str | None = None
+    runbook: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One message about one incident.
+
+    id
+        Names the incident, the same in all its messages (``IncidentKey.dedup_key``);
+        receivers deduplicate and resolve by it. A delivery has a message id of its own.
+    number
+        The incident's number for (adapter, version, kind).
+    severity
+        The one people are told now; recovering, the most urgent they had been told.
+    reason
+        The verdict's reason, with its numbers.
+    requests
+        Requests behind the verdict.
+    late
+        True when the incident was already over before this could be delivered.
+    test
+        True for a test of the channel: nothing happened.
+    """
+
+    id: str
+    number: Count
+    kind: Kind
+    adapter: str
+    version: str
+    status: Status
+    severity: Severity
+    verdict: Verdict
+    blame: Blame = Blame.UNKNOWN
+    summary: str
+    reason: str
+    at: Moment
+    started_at: Moment
+    recovered_at: Moment | None = None
+    onset: Onset | None = None
+    scores: tuple[ScoreLine, ...] = ()
+    requests: Count = 0
+    action: ActionLine | None = None
+    changes: tuple[Change, ...] = ()
+    links: Links = field(default_factory=Links)
+    owner: str | None = None
+    tier: str = "standard"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+    late: bool = False
+    test: bool = False
+
+    @property
+    def firing(self) -> bool:
+        """Whether the incident is open after this message."""
+        return self.status is not Status.RECOVERED
+
+
+def to_json(alert: Alert) -> dict[str, object]:
+    """Write an alert as JSON-ready values; infinities and NaN become None."""
+    plain = finite(msgspec.to_builtins(alert))
+    if not isinstance(plain, dict):
+        raise TypeError("an alert is an object")
+    return plain
+
+
+def from_json(body: Mapping[str, object]) -> Alert:
+    """Read what :func:`to_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        A field is missing, or holds a word or number that no alert has.
+    """
+    try:
+        return msgspec.convert(dict(body), Alert)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"not an alert: {error}") from error
+
+
+def finite(value: object) -> object:
+    """Replace every number that JSON cannot write by None, at any depth."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [finite(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,140 @@
+"""What each signal and detector means to a person: the dictionary behind the summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Phrases(NamedTuple):
+    """What a signal is called, and what it means when it rises, falls or only changes."""
+
+    name: str
+    up: str
+    down: str
+    changed: str
+
+
+SIGNALS: Mapping[str, Phrases] = MappingProxyType(
+    {
+        "mean_nll": Phrases(
+            "mean NLL",
+            "answers less certain",
+            "answers more certain",
+            "certainty of answers changed",
+        ),
+        "p95_nll": Phrases(
+            "p95 NLL",
+            "more surprising words in answers",
+            "fewer surprising words in answers",
+            "surprising words in answers changed",
+        ),
+        "near_certain": Phrases(
+            "share of near-certain tokens",
+            "answers more often word for word certain",
+            "answers less often word for word certain",
+            "share of certain words changed",
+        ),
+        "log_length": Phrases(
+            "answer length", "answers longer", "answers shorter", "length of answers changed"
+        ),
+        "output_tokens": Phrases(
+            "answer length", "answers longer", "answers shorter", "length of answers changed"
+        ),
+        "entropy": Phrases(
+            "token entropy",
+            "answers more diffuse",
+            "answers collapsed",
+            "spread of answers changed",
+        ),
+        "margin": Phrases(
+            "margin between first and second token",
+            "answers more decided",
+            "answers less decided",
+            "decidedness of answers changed",
+        ),
+        "similarity": Phrases(
+            "similarity to training examples",
+            "requests closer to the training examples",
+            "requests unlike the training examples",
+            "similarity of requests changed",
+        ),
+    }
+)
+"""By the signal's name, the part of a winner before its colon."""
+
+DETECTORS: Mapping[str, Phrases] = MappingProxyType(
+    {
+        "logit_ks": Phrases(
+            "token logprobs",
+            "confidence of answers changed",
+            "confidence of answers changed",
+            "confidence of answers changed",
+        ),
+        "entropy": SIGNALS["entropy"],
+        "perplexity": Phrases(
+            "perplexity on the fixed corpus",
+            "the model is worse at its own texts",
+            "the model is better at its own texts",
+            "the model itself changed",
+        ),
+        "input_similarity": Phrases(
+            "similarity to training examples",
+            "requests closer to the training examples",
+            "requests unlike the training examples",
+            "users ask other things",
+        ),
+        "output_similarity": Phrases(
+            "similarity of answers",
+            "answers closer to the known ones",
+            "answers unlike the known ones",
+            "answers talk of other things",
+        ),
+        "repetition": Phrases(
+            "repetition", "answers repeat themselves", "answers repeat less", "repetition changed"
+        ),
+        "refusal": Phrases(
+            "refusals", "more refusals", "fewer refusals", "share of refusals changed"
+        ),
+        "empty": Phrases(
+            "empty answers", "more empty answers", "fewer empty answers", "empty answers changed"
+        ),
+        "truncated": Phrases(
+            "truncated answers", "more answers cut off", "fewer answers cut off", "cut-offs changed"
+        ),
+        "invalid": Phrases(
+            "invalid answers",
+            "more invalid answers",
+            "fewer invalid answers",
+            "invalid answers changed",
+        ),
+        "errors": Phrases("errors", "more errors", "fewer errors", "errors changed"),
+        "missing": Phrases(
+            "unusable token statistics",
+            "more answers without usable token statistics",
+            "fewer answers without usable token statistics",
+            "usable token statistics changed",
+        ),
+        "latency": Phrases("latency", "answers slower", "answers faster", "latency changed"),
+        "feedback": Phrases("feedback", "feedback better", "feedback worse", "feedback changed"),
+    }
+)
+"""By the detector's name, for winners whose signal has no entry of its own."""
+
+TAILS: Mapping[str, str] = MappingProxyType(
+    {
+        "up": "up",
+        "down": "down",
+        "spread": "spread out",
+        "top5%": "above its usual top 5 % too often",
+        "top1%": "above its usual top 1 % too often",
+        "bottom5%": "below its usual bottom 5 % too often",
+        "bottom1%": "below its usual bottom 1 % too often",
+    }
+)
+"""What the part of a winner after its colon means."""
+
+
+AMBIGUOUS = frozenset({"logit_ks", "entropy", "input_similarity", "output_similarity", "feedback"})
+"""Detectors whose score does not say by itself which way the signal went."""

@@ -1,0 +1,69 @@
+"""The closed sets of words that incidents and messages are made of.
+
+``alerts`` knows nothing of the service, so the words it shares with it (verdict, blame)
+are spelled again here; a test holds the two lists together.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset; reading one without is refused."""
+
+Count = Annotated[int, Meta(ge=0)]
+"""Zero or more."""
+
+
+class Severity(StrEnum):
+    """How urgently people are told: a ticket waits for the morning, a page does not."""
+
+    TICKET = "ticket"
+    PAGE = "page"
+
+    @property
+    def rank(self) -> int:
+        """0 for a ticket, 1 for a page: larger is more urgent."""
+        return 1 if self is Severity.PAGE else 0
+
+
+class Kind(StrEnum):
+    """What an incident is about. Kinds are kept apart: none resolves another."""
+
+    DRIFT = "drift"
+    NO_DATA = "no_data"
+    ERROR = "error"
+
+
+class Status(StrEnum):
+    """What a message says about its incident."""
+
+    STARTED = "started"
+    WORSENED = "worsened"
+    RECOVERED = "recovered"
+    REOPENED = "reopened"
+
+
+class Verdict(StrEnum):
+    """What the service knows about an adapter version."""
+
+    LEARNING = "learning"
+    STABLE = "stable"
+    DRIFTING = "drifting"
+    CRITICAL = "critical"
+    INSUFFICIENT = "insufficient"
+    ERROR = "error"
+
+
+class Blame(StrEnum):
+    """Where the change sits."""
+
+    UNKNOWN = "unknown"
+    INPUT = "input"
+    ADAPTER = "adapter"
+    BASE = "base"
+    SERVING = "serving"

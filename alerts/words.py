@@ -1,0 +1,172 @@
+"""The one line that on-call reads first, in plain words.
+
+``support@v7: answers less certain since 14:10 UTC (± 20 min); mean NLL up; blame: adapter;
+page evidence 1.6``
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
+
+from alerts.message import Onset, ScoreLine, finite
+from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
+from alerts.types import Blame, Kind, Severity, Status
+
+NO_ONSET_SECONDS = 1.0
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+def summarise(
+    subject: str,
+    *,
+    kind: Kind,
+    status: Status,
+    severity: Severity,
+    now: datetime,
+    lead: ScoreLine | None = None,
+    onset: Onset | None = None,
+    blame: Blame = Blame.UNKNOWN,
+) -> str:
+    """Say in one line what happened to ``subject`` (``support@v7``).
+
+    Parameters
+    ----------
+    lead
+        The score with the largest evidence.
+
+    >>> from datetime import datetime, timedelta, UTC
+    >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
+    >>> line = summarise(
+    ...     "support@v7", kind=Kind.DRIFT, status=Status.STARTED, severity=Severity.PAGE,
+    ...     now=at + timedelta(hours=1),
+    ...     lead=ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),
+    ...     onset=Onset(earliest=at - timedelta(minutes=20), latest=at + timedelta(minutes=20)),
+    ...     blame=Blame.ADAPTER,
+    ... )
+    >>> line.split("; ")[0]
+    'support@v7: answers less certain since 14:10 UTC (± 20 min)'
+    >>> line.split("; ")[1:]
+    ['mean NLL up', 'blame: adapter', 'page evidence 1.6']
+    """
+    parts = [f"{_news(kind, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"]
+    if kind is Kind.DRIFT:
+        parts += _figures(lead)
+        parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]
+        parts += _evidence(lead)
+    return f"{subject}: {_opening(status, severity)}{'; '.join(parts)}"
+
+
+def plain_words(detector: str, winner: str | None) -> str:
+    """What moved, as a person would say it.
+
+    >>> plain_words("logit_ks", "mean_nll:top1%")
+    'answers less certain'
+    >>> plain_words("repetition", None)
+    'answers repeat themselves'
+    >>> plain_words("tone", "tone_of_voice:up")
+    'tone of voice up'
+    """
+    signal, direction = _split(winner)
+    phrases = SIGNALS.get(signal) or DETECTORS.get(signal) or DETECTORS.get(detector)
+    if phrases is None:
+        return f"{_spaced(signal or detector)} {direction or 'changed'}"
+    match direction:
+        case "up":
+            return phrases.up
+        case "down":
+            return phrases.down
+        case _:
+            # Rates and ratios have one bad side and name no direction: up is worse.
+            return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
+
+
+def _split(winner: str | None) -> tuple[str, str]:
+    """From ``mean_nll:top1%`` to the signal and ``up``, ``down`` or ````."""
+    signal, _, tail = (winner or "").partition(":")
+    if tail == "up" or tail.startswith("top"):
+        return signal, "up"
+    if tail == "down" or tail.startswith("bottom"):
+        return signal, "down"
+    return signal, ""
+
+
+def _opening(status: Status, severity: Severity) -> str:
+    match status:
+        case Status.STARTED:
+            return ""
+        case Status.WORSENED:
+            return f"now a {severity}: "
+        case Status.REOPENED:
+            return "again: "
+        case Status.RECOVERED:
+            return "recovered; was: "
+        case _:
+            assert_never(status)
+
+
+def _news(kind: Kind, lead: ScoreLine | None) -> str:
+    match kind:
+        case Kind.NO_DATA:
+            return "no records where some were expected"
+        case Kind.ERROR:
+            return "evaluations fail, so its state is unknown"
+        case Kind.DRIFT:
+            return plain_words(lead.detector, lead.winner) if lead else "drifting"
+        case _:
+            assert_never(kind)
+
+
+def _figures(lead: ScoreLine | None) -> list[str]:
+    if lead is None:
+        return []
+    signal, _ = _split(lead.winner)
+    phrases = SIGNALS.get(signal) or DETECTORS.get(lead.detector)
+    name = phrases.name if phrases else _spaced(signal or lead.detector)
+    _, _, tail = (lead.winner or "").partition(":")
+    return [f"{name} {TAILS.get(tail, tail)}"] if tail else []
+
+
+def _evidence(lead: ScoreLine | None) -> list[str]:
+    if lead is None or finite(lead.evidence) is None:
+        return []
+    return [f"{lead.process} evidence {lead.evidence:.1f}"]
+
+
+def _since(onset: Onset | None, *, now: datetime, over: bool) -> str:
+    if onset is None:
+        return ""
+    word = "from" if over else "since"
+    seconds = onset.half_width.total_seconds()
+    give = f" (± {duration(onset.half_width)})" if seconds >= NO_ONSET_SECONDS else ""
+    return f" {word} {clock_time(onset.best, now=now)}{give}"
+
+
+def clock_time(at: datetime, *, now: datetime) -> str:
+    """Write a time in UTC, with its date unless it is today."""
+    utc = at.astimezone(UTC)
+    if utc.date() == now.astimezone(UTC).date():
+        return f"{utc:%H:%M} UTC"
+    return f"{utc:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(span: timedelta) -> str:
+    """Write a duration in the largest unit that fits.
+
+    >>> duration(timedelta(minutes=20)), duration(timedelta(hours=36))
+    ('20 min', '36 h')
+    """
+    seconds = span.total_seconds()
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    if seconds < 2 * DAY:
+        return f"{seconds / HOUR:.0f} h"
+    return f"{seconds / DAY:.0f} days"
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
