@@ -1,0 +1,56 @@
+# The two commands a newcomer needs: `make demo` and `make test`.
+# The first run creates .venv; later runs reuse it until pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check fast slow bench browser clean
+
+help:
+	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
+	@echo "make test    checks, fast, fault and docs tests"
+	@echo "make check   format, lint, types, layers: seconds"
+	@echo "make slow    simulations and soak runs of minutes"
+	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
+
+env: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Driftline needs Python 3.11 or newer, $(PYTHON) is {v.major}.{v.minor}; set PYTHON=python3.12, say")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check browser
+	$(BIN)/pytest
+
+fast: $(READY)
+	$(BIN)/pytest
+
+slow: $(READY)
+	$(BIN)/pytest -m slow
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# Page tests drive the system's Chromium; where it cannot be installed they skip and say so.
+browser: $(READY)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	  || echo "no Chromium here and no right to install it: page tests will skip"
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

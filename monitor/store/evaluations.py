@@ -1,0 +1,313 @@
+"""Evaluations and their scores: written once per window, read by pages and the API."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
+from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """One detector's score of one window, with the verdict it led to."""
+
+    version_id: VersionId
+    adapter: str
+    version: str
+    detector: str
+    window: Interval
+    value: float
+    evidence_notice: float
+    evidence_page: float
+    effect: float
+    effect_low: float
+    effect_high: float
+    n_reference: int
+    n_window: int
+    minimum_detectable: float
+    winner: str | None
+    verdict: str
+    blame: str
+    reason: str
+    evaluation_id: EvaluationId
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """One run of a version's detectors over one window."""
+
+    id: EvaluationId
+    adapter: str
+    version: str
+    kind: EvaluationKind
+    window: Interval
+    state: str
+    n_records: int
+    n_late: int
+    verdict: str | None
+    reason: str | None
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvaluation:
+    """What is known of an evaluation when it is written."""
+
+    adapter_id: AdapterId
+    version_id: VersionId
+    kind: EvaluationKind
+    window: Interval
+    state: str
+    epoch: int
+    started_at: datetime
+    reference_id: int | None = None
+    n_records: int = 0
+    n_late: int = 0
+    verdict: str | None = None
+    reason: str | None = None
+
+
+def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
+    """Store an evaluation; None when this window of this kind already has one."""
+    row = tx.execute(
+        insert(evaluations)
+        .values(
+            adapter_id=new.adapter_id,
+            version_id=new.version_id,
+            kind=new.kind.value,
+            window_start=new.window.start,
+            window_end=new.window.end,
+            state=new.state,
+            reference_id=new.reference_id,
+            n_records=new.n_records,
+            n_late=new.n_late,
+            verdict=new.verdict,
+            reason=new.reason,
+            epoch=new.epoch,
+            started_at=new.started_at,
+            finished_at=sa.func.clock_timestamp(),
+        )
+        .on_conflict_do_nothing()
+        .returning(evaluations.c.id)
+    ).scalar_one_or_none()
+    return None if row is None else EvaluationId(row)
+
+
+def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
+    """Append scores and move ``latest_scores`` on, in one transaction."""
+    if not rows:
+        return
+    values = [_values(row) for row in rows]
+    tx.execute(sa.insert(scores), values)
+    upsert = insert(latest_scores).values(values)
+    tx.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["version_id", "detector"],
+            set_={
+                column.name: column
+                for column in upsert.excluded
+                if column.name not in {"version_id", "detector"}
+            },
+            where=latest_scores.c.at <= upsert.excluded["at"],
+        )
+    )
+
+
+def _values(row: ScoreRow) -> dict[str, Any]:
+    return {
+        "version_id": row.version_id,
+        "detector": row.detector,
+        "at": row.window.end,
+        "window_start": row.window.start,
+        "value": row.value,
+        "evidence_notice": row.evidence_notice,
+        "evidence_page": row.evidence_page,
+        "effect": row.effect,
+        "effect_low": row.effect_low,
+        "effect_high": row.effect_high,
+        "n_reference": row.n_reference,
+        "n_window": row.n_window,
+        "minimum_detectable": row.minimum_detectable,
+        "winner": row.winner,
+        "verdict": row.verdict,
+        "blame": row.blame,
+        "reason": row.reason,
+        "evaluation_id": row.evaluation_id,
+        "details": finite(row.details),
+    }
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN and no infinities: None stands for them inside ``details``."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def latest_scores_of(tx: Connection, *, adapter_id: AdapterId | None = None) -> list[ScoreRow]:
+    """Newest score of each (version, detector), of one adapter or of all."""
+    query = _joined(latest_scores)
+    if adapter_id is not None:
+        query = query.where(versions.c.adapter_id == adapter_id)
+    return [_score_row(row) for row in tx.execute(query)]
+
+
+def score_history(
+    tx: Connection,
+    *,
+    adapter_id: AdapterId,
+    since: datetime,
+    until: datetime,
+    detector: str | None = None,
+    version_id: VersionId | None = None,
+    before: tuple[datetime, str, int] | None = None,
+    limit: int = 500,
+) -> list[ScoreRow]:
+    """Scores of windows that ended in ``[since, until)``, newest first.
+
+    ``before`` is the cursor: (end, detector, version id) of the last row seen.
+    """
+    owned = sa.select(versions.c.id).where(versions.c.adapter_id == adapter_id)
+    query = _joined(scores).where(
+        scores.c.version_id.in_(owned), scores.c.at >= since, scores.c.at < until
+    )
+    if detector is not None:
+        query = query.where(scores.c.detector == detector)
+    if version_id is not None:
+        query = query.where(scores.c.version_id == version_id)
+    if before is not None:
+        key = sa.tuple_(scores.c.at, scores.c.detector, scores.c.version_id)
+        query = query.where(key < sa.tuple_(*(sa.literal(part) for part in before)))
+    order = (scores.c.at.desc(), scores.c.detector.desc(), scores.c.version_id.desc())
+    return [_score_row(row) for row in tx.execute(query.order_by(*order).limit(limit))]
+
+
+def evaluation_scores(tx: Connection, evaluation_id: EvaluationId) -> list[ScoreRow]:
+    """Scores that one evaluation wrote."""
+    window = tx.execute(
+        sa.select(evaluations.c.window_end, evaluations.c.version_id).where(
+            evaluations.c.id == evaluation_id
+        )
+    ).first()
+    if window is None:
+        return []
+    query = _joined(scores).where(
+        scores.c.version_id == window.version_id,
+        scores.c.at == window.window_end,
+        scores.c.evaluation_id == evaluation_id,
+    )
+    return [_score_row(row) for row in tx.execute(query.order_by(scores.c.detector))]
+
+
+def evaluation_history(
+    tx: Connection,
+    *,
+    adapter_id: AdapterId,
+    before_id: int | None = None,
+    limit: int = 100,
+) -> list[EvaluationRow]:
+    """Evaluations of an adapter's versions, newest first."""
+    query = _evaluations().where(evaluations.c.adapter_id == adapter_id)
+    if before_id is not None:
+        query = query.where(evaluations.c.id < before_id)
+    rows = tx.execute(query.order_by(evaluations.c.id.desc()).limit(limit))
+    return [_evaluation_row(row) for row in rows]
+
+
+def evaluation_after(
+    tx: Connection, *, version_id: VersionId, kind: EvaluationKind, started: datetime
+) -> EvaluationRow | None:
+    """Newest evaluation of this kind that began at or after ``started``."""
+    row = tx.execute(
+        _evaluations()
+        .where(
+            evaluations.c.version_id == version_id,
+            evaluations.c.kind == kind.value,
+            evaluations.c.started_at >= started,
+            evaluations.c.state != "skipped",
+        )
+        .order_by(evaluations.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _evaluation_row(row)
+
+
+def _joined(table: sa.Table) -> sa.Select[Any]:
+    return (
+        sa.select(
+            table,
+            versions.c.name.label("version"),
+            adapters.c.name.label("adapter"),
+        )
+        .join(versions, versions.c.id == table.c.version_id)
+        .join(adapters, adapters.c.id == versions.c.adapter_id)
+    )
+
+
+def _evaluations() -> sa.Select[Any]:
+    return (
+        sa.select(
+            evaluations,
+            versions.c.name.label("version"),
+            adapters.c.name.label("adapter"),
+        )
+        .join(versions, versions.c.id == evaluations.c.version_id)
+        .join(adapters, adapters.c.id == evaluations.c.adapter_id)
+    )
+
+
+def _score_row(row: sa.Row[Any]) -> ScoreRow:
+    return ScoreRow(
+        version_id=VersionId(row.version_id),
+        adapter=row.adapter,
+        version=row.version,
+        detector=row.detector,
+        window=Interval(start=row.window_start, end=row.at),
+        value=row.value,
+        evidence_notice=row.evidence_notice,
+        evidence_page=row.evidence_page,
+        effect=row.effect,
+        effect_low=row.effect_low,
+        effect_high=row.effect_high,
+        n_reference=row.n_reference,
+        n_window=row.n_window,
+        minimum_detectable=row.minimum_detectable,
+        winner=row.winner,
+        verdict=row.verdict,
+        blame=row.blame,
+        reason=row.reason,
+        evaluation_id=EvaluationId(row.evaluation_id),
+        details=row.details,
+    )
+
+
+def _evaluation_row(row: sa.Row[Any]) -> EvaluationRow:
+    return EvaluationRow(
+        id=EvaluationId(row.id),
+        adapter=row.adapter,
+        version=row.version,
+        kind=EvaluationKind(row.kind),
+        window=Interval(start=row.window_start, end=row.window_end),
+        state=row.state,
+        n_records=row.n_records,
+        n_late=row.n_late,
+        verdict=row.verdict,
+        reason=row.reason,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,147 @@
+"""States of the evidence processes and the increments they are told from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from detectors.types import Floats, Process, State
+from monitor.domain import ReferenceId, VersionId
+from monitor.store.tables import increments, process_states
+
+STATE_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Increment:
+    """What one window added to ``log M``, per process ``(L, K)``."""
+
+    window_start: datetime
+    at: datetime
+    n_units: int
+    by_process: Mapping[Process, Floats]
+
+
+def pack(arrays: Mapping[str, Floats]) -> bytes:
+    """Arrays as npz bytes; read back with ``allow_pickle=False``."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(body: bytes) -> dict[str, Floats]:
+    """Read what :func:`pack` wrote."""
+    with np.load(io.BytesIO(body), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def dump_state(state: State) -> bytes:
+    """Exact: :func:`load_state` gives the same floats back."""
+    watermark = np.nan if state.watermark is None else state.watermark
+    meta = np.array([STATE_FORMAT, watermark, state.units], dtype=np.float64)
+    return pack({"meta": meta, **{f"log_m_{p.value}": a for p, a in state.log_m.items()}})
+
+
+def load_state(body: bytes) -> State:
+    """Read what :func:`dump_state` wrote; raises ValueError for another format."""
+    arrays = unpack(body)
+    version, watermark, units = arrays.pop("meta")
+    if version != STATE_FORMAT:
+        raise ValueError(f"process state has format {version:g}, this release reads {STATE_FORMAT}")
+    return State(
+        log_m={Process(name.removeprefix("log_m_")): array for name, array in arrays.items()},
+        watermark=None if np.isnan(watermark) else float(watermark),
+        units=int(units),
+    )
+
+
+def states(tx: Connection, *, version_id: VersionId, reference_id: ReferenceId) -> dict[str, State]:
+    """State per detector; a detector without one (or of an older generation) starts afresh."""
+    rows = tx.execute(
+        sa.select(process_states.c.detector, process_states.c.body).where(
+            process_states.c.version_id == version_id,
+            process_states.c.reference_id == reference_id,
+        )
+    )
+    return {row.detector: load_state(row.body) for row in rows}
+
+
+def put_state(
+    tx: Connection,
+    *,
+    version_id: VersionId,
+    reference_id: ReferenceId,
+    detector: str,
+    state: State,
+) -> None:
+    """Store the state after a window."""
+    values = {"reference_id": reference_id, "body": dump_state(state), "updated_at": sa.func.now()}
+    tx.execute(
+        insert(process_states)
+        .values(version_id=version_id, detector=detector, **values)
+        .on_conflict_do_update(index_elements=["version_id", "detector"], set_=values)
+    )
+
+
+def put_increment(
+    tx: Connection,
+    *,
+    version_id: VersionId,
+    reference_id: ReferenceId,
+    detector: str,
+    increment: Increment,
+) -> None:
+    """Keep one window's increments for onset and recovery (dropped after 7 days)."""
+    tx.execute(
+        insert(increments)
+        .values(
+            version_id=version_id,
+            detector=detector,
+            at=increment.at,
+            window_start=increment.window_start,
+            reference_id=reference_id,
+            n_units=increment.n_units,
+            body=pack({p.value: a for p, a in increment.by_process.items()}),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+def history(
+    tx: Connection,
+    *,
+    version_id: VersionId,
+    reference_id: ReferenceId,
+    detector: str,
+    since: datetime,
+) -> list[Increment]:
+    """Increments of windows that ended after ``since``, oldest first."""
+    rows = tx.execute(
+        sa.select(
+            increments.c.at, increments.c.window_start, increments.c.n_units, increments.c.body
+        )
+        .where(
+            increments.c.version_id == version_id,
+            increments.c.detector == detector,
+            increments.c.at > since,
+            increments.c.reference_id == reference_id,
+        )
+        .order_by(increments.c.at)
+    )
+    return [
+        Increment(
+            at=row.at,
+            window_start=row.window_start,
+            n_units=row.n_units,
+            by_process={Process(name): array for name, array in unpack(row.body).items()},
+        )
+        for row in rows
+    ]

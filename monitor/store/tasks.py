@@ -1,0 +1,170 @@
+"""What is due, who works on it, and the epoch that proves it is still theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId, EvaluationKind, VersionId
+from monitor.store.tables import tasks, versions
+
+
+class StaleLease(Exception):  # noqa: N818 (a normal outcome, not an error)
+    """Another daemon took the task over; whatever we computed must not be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A task that is ours until ``lease_until``; ``epoch`` fences the write."""
+
+    task_id: int
+    version_id: VersionId
+    adapter_id: AdapterId
+    kind: EvaluationKind
+    epoch: int
+    start: datetime | None
+    requested: bool
+    failures: int
+    now: datetime
+    """The database's clock at the claim: the only clock that decides what is due."""
+
+
+_CLAIM: Final = sa.text(
+    """
+    UPDATE tasks SET lease_until = now() + :lease, lease_owner = :owner, epoch = epoch + 1
+    FROM versions
+    WHERE versions.id = tasks.version_id AND tasks.id IN (
+        SELECT id FROM tasks
+        WHERE next_due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+          AND kind = ANY(:kinds)
+        ORDER BY next_due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING tasks.id, tasks.version_id, versions.adapter_id, tasks.kind, tasks.epoch,
+              tasks.next_window_start, tasks.requested_at IS NOT NULL AS requested,
+              tasks.failures, now() AS now
+    """
+)
+
+
+def claim(
+    tx: Connection,
+    *,
+    owner: str,
+    kinds: Sequence[EvaluationKind],
+    lease: timedelta,
+    limit: int,
+) -> list[Claim]:
+    """Take up to ``limit`` due tasks, oldest first; others skip what we hold."""
+    rows = tx.execute(
+        _CLAIM,
+        {"lease": lease, "owner": owner, "kinds": [k.value for k in kinds], "limit": limit},
+    )
+    return [
+        Claim(
+            task_id=row.id,
+            version_id=VersionId(row.version_id),
+            adapter_id=AdapterId(row.adapter_id),
+            kind=EvaluationKind(row.kind),
+            epoch=row.epoch,
+            start=row.next_window_start,
+            requested=row.requested,
+            failures=row.failures,
+            now=row.now,
+        )
+        for row in rows
+    ]
+
+
+def guard(tx: Connection, held: Claim) -> None:
+    """Lock our task for this transaction; raise :class:`StaleLease` if it is not ours."""
+    found = tx.execute(
+        sa.select(tasks.c.id)
+        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
+        .with_for_update()
+    ).first()
+    if found is None:
+        raise StaleLease(f"task {held.task_id} epoch {held.epoch}")
+
+
+def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
+    """Keep a long evaluation ours; False when it no longer is."""
+    done = tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
+        .values(lease_until=sa.func.now() + lease)
+    )
+    return done.rowcount == 1
+
+
+def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datetime | None) -> None:
+    """Hand the task back. A request that came while we worked stays due at once."""
+    tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
+        .values(
+            next_due_at=sa.case((tasks.c.requested_at > held.now, held.now), else_=next_due),
+            requested_at=sa.case((tasks.c.requested_at > held.now, tasks.c.requested_at)),
+            next_window_start=next_start,
+            lease_until=None,
+            lease_owner=None,
+            failures=0,
+            quarantined_at=None,
+        )
+    )
+
+
+def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> None:
+    """Hand the task back undone, counting a failure if it was one."""
+    tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
+        .values(
+            next_due_at=until,
+            lease_until=None,
+            lease_owner=None,
+            failures=tasks.c.failures + (1 if failed else 0),
+        )
+    )
+
+
+def release(tx: Connection, *, owner: str) -> None:
+    """Free everything this daemon holds, at shutdown: others need not wait for the lease."""
+    tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.lease_owner == owner)
+        .values(lease_until=None, lease_owner=None, epoch=tasks.c.epoch + 1)
+    )
+
+
+def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[EvaluationKind]) -> datetime:
+    """Make these tasks due now; gives back the database's time of the request."""
+    now: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.version_id == version_id, tasks.c.kind.in_([k.value for k in kinds]))
+        .values(requested_at=now, next_due_at=sa.func.least(tasks.c.next_due_at, now))
+    )
+    return now
+
+
+def ensure(tx: Connection, *, first_due: Mapping[EvaluationKind, timedelta]) -> int:
+    """Give every version its tasks; the first window begins at the version's registration."""
+    created = 0
+    for kind, delay in first_due.items():
+        rows = sa.select(
+            versions.c.id,
+            sa.literal(kind.value),
+            sa.func.now() + delay,
+            versions.c.registered_at,
+        ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
+        created += tx.execute(
+            insert(tasks)
+            .from_select(["version_id", "kind", "next_due_at", "next_window_start"], rows)
+            .on_conflict_do_nothing()
+        ).rowcount
+    return created

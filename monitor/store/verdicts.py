@@ -1,0 +1,209 @@
+"""The verdict in force of each version, and the transitions that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import (
+    AdapterId,
+    Blame,
+    EvaluationId,
+    Interval,
+    Severity,
+    Transition,
+    TransitionId,
+    Verdict,
+    VerdictKind,
+    VersionId,
+)
+from monitor.store.tables import adapters, transitions, verdicts, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow:
+    """A version's verdict in force."""
+
+    version_id: VersionId
+    adapter_id: AdapterId
+    adapter: str
+    version: str
+    verdict: Verdict
+    drift_score: float
+    updated_at: datetime
+    memory: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionRow:
+    """A stored change of verdict, as pages and messages show it."""
+
+    id: TransitionId
+    version: str
+    at: datetime
+    before: VerdictKind
+    after: VerdictKind
+    severity: Severity
+    blame: Blame
+    reason: str
+    onset: Interval | None
+
+
+_SELECT = (
+    sa.select(
+        verdicts,
+        versions.c.name.label("version"),
+        adapters.c.name.label("adapter"),
+    )
+    .join(versions, versions.c.id == verdicts.c.version_id)
+    .join(adapters, adapters.c.id == verdicts.c.adapter_id)
+)
+
+
+def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> VerdictRow | None:
+    """Give the verdict in force; ``lock`` keeps a second evaluation of the version waiting."""
+    query = _SELECT.where(verdicts.c.version_id == version_id)
+    if lock:
+        query = query.with_for_update(of=verdicts)
+    row = tx.execute(query).first()
+    return None if row is None else _verdict_row(row)
+
+
+def fleet(tx: Connection) -> list[VerdictRow]:
+    """Verdicts of every version that has one."""
+    return [_verdict_row(row) for row in tx.execute(_SELECT)]
+
+
+def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
+    """Lock the version's verdict row, creating an empty one for its first evaluation.
+
+    None means that the version had no verdict before.
+    """
+    made = tx.execute(
+        insert(verdicts)
+        .values(
+            version_id=version_id,
+            adapter_id=adapter_id,
+            kind=VerdictKind.LEARNING.value,
+            severity=Severity.NONE.value,
+            blame=Blame.UNKNOWN.value,
+            reason="first evaluation",
+            since=sa.func.now(),
+            memory={},
+        )
+        .on_conflict_do_nothing()
+    )
+    return None if made.rowcount else current(tx, version_id=version_id, lock=True)
+
+
+def put(
+    tx: Connection,
+    *,
+    version_id: VersionId,
+    verdict: Verdict,
+    memory: Mapping[str, Any],
+    drift_score: float | None,
+) -> None:
+    """Store the judgement. ``drift_score`` None keeps the last one."""
+    values: dict[str, Any] = {
+        "kind": verdict.kind.value,
+        "severity": verdict.severity.value,
+        "blame": verdict.blame.value,
+        "reason": verdict.reason,
+        "since": verdict.since,
+        "memory": dict(memory),
+        "updated_at": sa.func.now(),
+    }
+    if drift_score is not None:
+        values["drift_score"] = drift_score
+    tx.execute(sa.update(verdicts).where(verdicts.c.version_id == version_id).values(**values))
+
+
+def add_transition(
+    tx: Connection, transition: Transition, *, evaluation_id: EvaluationId
+) -> TransitionId:
+    """Append a change of verdict."""
+    after = transition.after
+    row = tx.execute(
+        sa.insert(transitions)
+        .values(
+            adapter_id=transition.version.adapter_id,
+            version_id=transition.version.id,
+            at=transition.at,
+            before=transition.before.value,
+            after=after.kind.value,
+            severity=after.severity.value,
+            blame=after.blame.value,
+            reason=after.reason,
+            onset_start=after.onset.start if after.onset else None,
+            onset_end=after.onset.end if after.onset else None,
+            evaluation_id=evaluation_id,
+        )
+        .returning(transitions.c.id)
+    )
+    return TransitionId(row.scalar_one())
+
+
+def history(
+    tx: Connection, *, adapter_id: AdapterId, since: datetime, limit: int = 500
+) -> list[TransitionRow]:
+    """Transitions of all versions of an adapter, newest first."""
+    rows = tx.execute(
+        sa.select(transitions, versions.c.name.label("version"))
+        .join(versions, versions.c.id == transitions.c.version_id)
+        .where(transitions.c.adapter_id == adapter_id, transitions.c.at >= since)
+        .order_by(transitions.c.at.desc(), transitions.c.id.desc())
+        .limit(limit)
+    )
+    return [
+        TransitionRow(
+            id=TransitionId(row.id),
+            version=row.version,
+            at=row.at,
+            before=VerdictKind(row.before),
+            after=VerdictKind(row.after),
+            severity=Severity(row.severity),
+            blame=Blame(row.blame),
+            reason=row.reason,
+            onset=_onset(row.onset_start, row.onset_end),
+        )
+        for row in rows
+    ]
+
+
+def _onset(start: datetime | None, end: datetime | None) -> Interval | None:
+    if start is None or end is None:
+        return None
+    return Interval(start=start, end=end)
+
+
+def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
+    stored = row.memory.get("verdict") or {}
+    onset = stored.get("onset")
+    return VerdictRow(
+        version_id=VersionId(row.version_id),
+        adapter_id=AdapterId(row.adapter_id),
+        adapter=row.adapter,
+        version=row.version,
+        verdict=Verdict(
+            kind=VerdictKind(row.kind),
+            severity=Severity(row.severity),
+            blame=Blame(row.blame),
+            reason=row.reason,
+            detectors=tuple(stored.get("detectors", ())),
+            since=row.since,
+            onset=onset
+            and Interval(
+                start=datetime.fromisoformat(onset[0]), end=datetime.fromisoformat(onset[1])
+            ),
+        ),
+        drift_score=row.drift_score,
+        updated_at=row.updated_at,
+        memory=row.memory,
+    )

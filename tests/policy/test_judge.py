@@ -1,0 +1,275 @@
+"""The rules of verdicts, one law a test; numbers are the defaults of PolicySettings."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.types import Process
+from monitor.domain import Blame, Interval, Severity, VerdictKind
+from monitor.policy import (
+    DetectorFact,
+    Effect,
+    Facts,
+    Judgement,
+    Memory,
+    PerplexityFact,
+    PolicySettings,
+    ReferenceStage,
+    judge,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SETTINGS = PolicySettings()
+ONSET = Interval(start=NOW - 30 * MINUTE, end=NOW - 20 * MINUTE)
+LARGE = Effect(value=0.5, low=0.3, high=0.7, n=200)
+SMALL = Effect(value=0.01, low=-0.05, high=0.06, n=700)
+
+
+def soft(name: str = "logit_ks", **changes: object) -> DetectorFact:
+    quiet = DetectorFact(
+        detector=name,
+        hard=False,
+        model_side=name != "input_similarity",
+        margin=0.2,
+        evidence_notice=-2.0,
+        evidence_page=-inf if name == "input_similarity" else -3.0,
+        winner=f"{name}:up",
+    )
+    return replace(quiet, **changes)
+
+
+def hard(**changes: object) -> DetectorFact:
+    return replace(soft("repetition"), hard=True, margin=0.01, **changes)
+
+
+def facts(*detectors: DetectorFact, **changes: object) -> Facts:
+    usual = Facts(at=NOW, reference=ReferenceStage.APPROVED, detectors=detectors, n_day=4_000)
+    return replace(usual, **changes)
+
+
+def run(*steps: Facts, memory: Memory | None = None) -> Judgement:
+    memory = memory or Memory()
+    for step in steps:
+        judged = judge(memory, step, SETTINGS)
+        memory = judged.memory
+    return judged
+
+
+def noticed(name: str = "logit_ks") -> DetectorFact:
+    return soft(name, evidence_notice=0.3, onset=ONSET, effect=LARGE)
+
+
+def page(name: str = "logit_ks") -> DetectorFact:
+    return soft(name, evidence_notice=0.9, evidence_page=0.2, onset=ONSET, effect=LARGE)
+
+
+def probe(at: datetime = NOW, **changes: object) -> PerplexityFact:
+    still = PerplexityFact(
+        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, high=0.01, reason="+0.0 %"
+    )
+    return replace(still, **changes)
+
+
+DEGRADED = {"changed": True, "degraded": True, "ratio": 0.4, "low": 0.3, "high": 0.5}
+
+
+def test_nothing_above_its_line_is_stable() -> None:
+    got = run(facts(soft()))
+    assert got.verdict.kind is VerdictKind.STABLE
+    assert got.verdict.severity is Severity.NONE
+    assert "-2.0 < 0" in got.verdict.reason
+
+
+def test_no_reference_is_learning() -> None:
+    assert run(facts(reference=ReferenceStage.NONE)).verdict.kind is VerdictKind.LEARNING
+
+
+def test_few_records_are_insufficient_but_never_hide_a_crossing() -> None:
+    assert run(facts(soft(), n_day=49)).verdict.kind is VerdictKind.INSUFFICIENT
+    assert run(facts(noticed(), n_day=49)).verdict.kind is VerdictKind.DRIFTING
+
+
+def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:
+    first = run(facts(noticed()))
+    assert (first.verdict.kind, first.verdict.severity) == (
+        VerdictKind.DRIFTING,
+        Severity.TICKET,
+    )
+    assert "evidence 0.3 >= 0" in first.verdict.reason
+    assert first.verdict.onset == ONSET
+    later = run(facts(soft(), at=NOW + MINUTE), memory=first.memory)
+    assert later.verdict.kind is VerdictKind.DRIFTING
+    assert later.verdict.since == NOW
+
+
+def test_a_page_crossing_without_a_probe_pages_at_once() -> None:
+    got = run(facts(page()))
+    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
+
+
+def test_a_provisional_reference_gives_tickets_only() -> None:
+    got = run(facts(page(), reference=ReferenceStage.PROVISIONAL))
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert "provisional" in got.verdict.reason
+
+
+@pytest.mark.parametrize("stage", [ReferenceStage.PROVISIONAL, ReferenceStage.APPROVED])
+def test_hard_signals_page_under_any_reference_once_twenty_records_say_so(
+    stage: ReferenceStage,
+) -> None:
+    few = hard(evidence_page=0.1, onset=ONSET, effect=replace(LARGE, n=19))
+    enough = hard(effect=replace(LARGE, n=20))
+    first = run(facts(few, reference=stage))
+    assert first.verdict.kind is VerdictKind.DRIFTING
+    then = run(facts(enough, reference=stage), memory=first.memory)
+    assert then.verdict.kind is VerdictKind.CRITICAL
+    assert then.action.allowed
+
+
+def test_input_drift_alone_is_a_ticket_blamed_on_input() -> None:
+    got = run(facts(noticed("input_similarity")))
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert got.verdict.blame is Blame.INPUT
+    assert not got.action.allowed
+
+
+def test_a_soft_page_waits_for_the_probe_and_pages_when_it_stays_silent() -> None:
+    waiting = run(facts(page(), probe_available=True))
+    assert waiting.verdict.kind is VerdictKind.DRIFTING
+    assert waiting.wants_probe
+    assert "waits for the perplexity probe" in waiting.verdict.reason
+    soon = facts(soft(effect=LARGE), at=NOW + 4 * MINUTE, probe_available=True)
+    assert run(soon, memory=waiting.memory).verdict.kind is VerdictKind.DRIFTING
+    late = replace(soon, at=NOW + 5 * MINUTE)
+    assert run(late, memory=waiting.memory).verdict.kind is VerdictKind.CRITICAL
+
+
+def test_an_unchanged_probe_and_moved_inputs_cap_the_page_at_a_ticket() -> None:
+    got = run(
+        facts(page(), noticed("input_similarity"), probe_available=True),
+        facts(perplexity=probe(NOW + MINUTE), at=NOW + MINUTE, probe_available=True),
+        facts(soft(effect=LARGE), at=NOW + 9 * MINUTE, probe_available=True),
+    )
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert got.verdict.blame is Blame.INPUT
+
+
+def test_an_unchanged_probe_with_still_inputs_pages_and_blames_serving() -> None:
+    got = run(
+        facts(page(), probe_available=True),
+        facts(perplexity=probe(NOW + MINUTE), at=NOW + MINUTE, probe_available=True),
+    )
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.verdict.blame is Blame.SERVING
+    assert not got.action.allowed
+
+
+def test_a_degraded_probe_pages_blames_the_adapter_and_may_move_traffic() -> None:
+    got = run(
+        facts(page(), probe_available=True),
+        facts(perplexity=probe(NOW + MINUTE, **DEGRADED), at=NOW + MINUTE),
+    )
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.verdict.blame is Blame.ADAPTER
+    assert got.action.allowed
+    assert got.action.effect_low == 0.3
+
+
+def test_a_moved_base_model_freezes_actions() -> None:
+    got = run(facts(perplexity=probe(**DEGRADED, base_moved=True)))
+    assert got.verdict.blame is Blame.BASE
+    assert not got.action.allowed
+
+
+def test_changed_weights_are_a_ticket() -> None:
+    got = run(facts(perplexity=probe(changed=True, ratio=0.01)))
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert got.verdict.detectors == ("perplexity",)
+
+
+def test_significance_alone_never_moves_traffic() -> None:
+    significant = replace(page(), effect=replace(LARGE, low=0.19))
+    got = run(facts(significant))
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert not got.action.allowed
+    assert "0.19 (needs 0.20)" in got.action.reason
+
+
+def test_recovery_needs_a_small_effect_and_falling_evidence() -> None:
+    drifted = run(facts(noticed())).memory
+    small_only = run(facts(soft(effect=SMALL)), memory=drifted)
+    assert small_only.verdict.kind is VerdictKind.DRIFTING
+    fell_only = run(facts(soft(effect=LARGE, fell_notice=True)), memory=drifted)
+    assert fell_only.verdict.kind is VerdictKind.DRIFTING
+    both = run(facts(soft(effect=SMALL, fell_notice=True)), memory=drifted)
+    assert both.verdict.kind is VerdictKind.STABLE
+
+
+def test_a_version_without_traffic_recovers_by_two_unchanged_probes() -> None:
+    critical = run(facts(page()), facts(perplexity=probe(**DEGRADED))).memory
+    minute = NOW + MINUTE
+    once = run(facts(perplexity=probe(minute), at=minute, traffic=False), memory=critical)
+    assert once.verdict.kind is VerdictKind.CRITICAL
+    minute += MINUTE
+    twice = run(facts(perplexity=probe(minute), at=minute, traffic=False), memory=once.memory)
+    assert twice.verdict.kind is VerdictKind.STABLE
+
+
+def test_a_detector_that_raises_is_counted_and_the_others_go_on() -> None:
+    broken = soft("entropy", error="ZeroDivisionError")
+    got = run(facts(broken, noticed()))
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert got.memory.failures == {"entropy": 1}
+    alone = run(facts(broken))
+    assert alone.verdict.kind is VerdictKind.ERROR
+
+
+@st.composite
+def any_facts(draw: st.DrawFn) -> Facts:
+    evidence = st.floats(-5, 5) | st.just(-inf)
+    fact = st.builds(
+        DetectorFact,
+        detector=st.sampled_from(["logit_ks", "entropy", "input_similarity"]),
+        hard=st.just(False),
+        model_side=st.booleans(),
+        margin=st.just(0.2),
+        evidence_notice=evidence,
+        evidence_page=evidence,
+        winner=st.just("mean_nll:up"),
+        onset=st.just(ONSET),
+        effect=st.sampled_from([None, LARGE, SMALL]),
+        fell_notice=st.booleans(),
+        fell_page=st.booleans(),
+    )
+    return Facts(
+        at=NOW + draw(st.integers(0, 10_000)) * MINUTE,
+        reference=draw(st.sampled_from(ReferenceStage)),
+        detectors=tuple(draw(st.lists(fact, max_size=3, unique_by=lambda f: f.detector))),
+        perplexity=draw(st.none() | st.just(probe()) | st.just(probe(**DEGRADED))),
+        n_day=draw(st.integers(0, 100)),
+        traffic=draw(st.booleans()),
+        probe_available=draw(st.booleans()),
+    )
+
+
+@given(st.lists(any_facts(), max_size=8))
+def test_memory_survives_json_and_replay_gives_the_same_verdicts(steps: list[Facts]) -> None:
+    memory, again = Memory(), Memory()
+    for step in sorted(steps, key=lambda s: s.at):
+        judged = judge(memory, step, SETTINGS)
+        assert Memory.from_json(judged.memory.to_json()) == judged.memory
+        assert judge(again, step, SETTINGS) == judged
+        memory = again = judged.memory
+
+
+@given(st.lists(any_facts(), min_size=1, max_size=8))
+def test_only_a_critical_verdict_lets_traffic_move(steps: list[Facts]) -> None:
+    judged = run(*sorted(steps, key=lambda s: s.at))
+    assert judged.verdict.kind is VerdictKind.CRITICAL or not judged.action.allowed
+    paged = {c.key for c in judged.memory.crossings if c.paged}
+    assert all(process is Process.PAGE for _, process in paged)
