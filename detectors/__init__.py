@@ -1,0 +1,29 @@
+"""Drift detectors: pure numpy and scipy, no I/O, no clock, no logging, no randomness.
+
+A new detector is one file and one entry in :data:`DETECTORS`. `perplexity` is not in the
+table: it compares runs over a fixed corpus, not windows of live records
+(:mod:`detectors.perplexity`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from detectors.empty import EMPTY
+from detectors.entropy import ENTROPY
+from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.logit_ks import LOGIT_KS
+from detectors.missing import MISSING
+from detectors.repetition import REPETITION
+from detectors.types import Detector
+
+DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
+    {
+        detector.name: detector
+        for detector in (LOGIT_KS, ENTROPY, INPUT_SIMILARITY, REPETITION, EMPTY, MISSING)
+    }
+)
+
+__all__ = ["DETECTORS"]

@@ -8,6 +8,7 @@ tokens are unusable (that one is counted by the signal ``missing``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,7 +60,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """This (adapter, detector)'s share of the accepted alarms per 30 days.
+    """The share that one (adapter, detector) has of the accepted alarms per 30 days.
 
     ``page`` 0 means the detector has no page process (``input_similarity``): its page
     evidence is ``-inf`` and it can never page.
@@ -125,6 +126,34 @@ class Score:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """How far a set of records has moved from the reference, and how well that is known.
+
+    value, lo, hi
+        The effect and its 95 % interval, positive is worse (see :class:`Score`); NaN
+        where there is no data.
+    n
+        Units behind it.
+    shown
+        The same comparison as :attr:`Score.value` shows it (KS distance for `logit_ks`).
+    signal
+        The signal that moved most, or None.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    n: int
+    shown: float = 0.0
+    signal: str | None = None
+
+    @classmethod
+    def unknown(cls) -> Effect:
+        """Return the effect of no data: NaN, so that no comparison with it holds."""
+        return cls(value=math.nan, lo=math.nan, hi=math.nan, n=0)
+
+
 class Detector(Protocol[R]):
     """A pure comparison. One file and one entry in ``detectors.DETECTORS``."""
 
@@ -151,6 +180,17 @@ class Detector(Protocol[R]):
     def score(
         self, reference: R, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]: ...
+
+    def effect_since(self, reference: R, window: Window) -> Effect:
+        """Compare all records of a window (say, since the onset) with the reference.
+
+        No process is touched: late records and any overlap are welcome.
+        """
+        ...
+
+    def names(self, reference: R) -> tuple[str, ...]:
+        """Names of the K scores, in the order of the columns of ``Score.increments``."""
+        ...
 
     def dump(self, reference: R) -> bytes:
         """Serialise without pickle (npz with ``allow_pickle=False``), versioned."""

@@ -1,0 +1,126 @@
+"""One signal of a window beside the same signal of its reference, in numbers for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.null import Null
+from detectors.ranks import Placed, cliffs_delta, ks_distance, ks_p_value
+from detectors.scores import Side, as_units
+from detectors.types import Effect, Floats
+
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """How one signal of the window stands to its reference.
+
+    distance, p_value
+        Exact KS distance in [0, 1] and its asymptotic p-value (unit: records).
+    effect
+        Cliff's delta, positive when the signal is *larger* than in the reference.
+    tails
+        Per tail its share of the window and of the reference.
+    below_1, below_5
+        Records under the reference's 1 % and 5 % points.
+    quantiles
+        5, 50 and 95 % points: window, reference.
+    """
+
+    signal: str
+    side: Side
+    n: int
+    distance: float
+    p_value: float
+    effect: Effect
+    tails: dict[str, tuple[float, float]]
+    below_1: int
+    below_5: int
+    quantiles: tuple[tuple[float, float], ...]
+
+    @property
+    def worse(self) -> Effect:
+        """The effect turned so that positive is worse: whichever way it moved, or down."""
+        falling = self.side is Side.DOWN or self.effect.value < 0.0
+        if not falling:
+            return self.effect
+        return Effect(
+            value=-self.effect.value, lo=-self.effect.hi, hi=-self.effect.lo, n=self.effect.n
+        )
+
+    @property
+    def tail_ratio(self) -> float:
+        """Largest ratio of a tail's share to the reference's share, 1 where nothing moved."""
+        return max((now / then for now, then in self.tails.values() if then > 0), default=1.0)
+
+
+def compare_signal(
+    signal: str,
+    side: Side,
+    *,
+    ordered: Floats,
+    values: Floats,
+    u: Floats,
+    groups: npt.NDArray[np.int64] | None,
+    null: Null,
+) -> Comparison:
+    """Compare measured values ``(n,)`` with mid-ranks ``u`` against a sorted reference."""
+    known = ~np.isnan(values)
+    seen, ranks = values[known], u[known]
+    units = as_units(
+        np.zeros(seen.size), (2 * ranks - 1)[:, None], None if groups is None else groups[known]
+    )
+    location = null.names.index(f"{signal}:down")
+    placed = Placed(units=units.scores[:, 0], ordered=ordered, values=seen)
+    distance = ks_distance(ordered, seen)
+    return Comparison(
+        signal=signal,
+        side=side,
+        n=seen.size,
+        distance=distance,
+        p_value=ks_p_value(distance, m=ordered.size, n=seen.size),
+        effect=cliffs_delta(placed, deff=float(null.deff[location])),
+        tails=_tails(signal, ranks, null),
+        below_1=int((ranks < 0.01).sum()),  # noqa: PLR2004 - its name says it
+        below_5=int((ranks < 0.05).sum()),  # noqa: PLR2004 - its name says it
+        quantiles=_quantiles(ordered, seen),
+    )
+
+
+def described(each: Comparison) -> dict[str, object]:
+    """JSON-ready form of a comparison, for ``Score.details``."""
+    return {
+        "n": each.n,
+        "ks_distance": each.distance,
+        "ks_p_value": each.p_value,
+        "cliffs_delta": each.effect.value if each.n else None,
+        "tails": {name: {"window": w, "reference": r} for name, (w, r) in each.tails.items()},
+        "quantiles": {
+            f"p{round(100 * q)}": {"window": w, "reference": r}
+            for q, (w, r) in zip(_QUANTILES, each.quantiles, strict=False)
+        },
+    }
+
+
+def _tails(signal: str, u: Floats, null: Null) -> dict[str, tuple[float, float]]:
+    hits = {"top5%": u > 0.95, "bottom5%": u < 0.05, "top1%": u > 0.99, "bottom1%": u < 0.01}  # noqa: PLR2004
+    rates = dict(zip(null.names, null.mean.tolist(), strict=True))
+    if not u.size:
+        return {}
+    return {
+        tail: (float(hit.mean()), rates[f"{signal}:{tail}"])
+        for tail, hit in hits.items()
+        if f"{signal}:{tail}" in rates
+    }
+
+
+def _quantiles(ordered: Floats, seen: Floats) -> tuple[tuple[float, float], ...]:
+    if not seen.size:
+        return ()
+    window = np.quantile(seen, _QUANTILES, method="inverted_cdf").tolist()
+    at = np.minimum(np.array(_QUANTILES) * ordered.size, ordered.size - 1).astype(np.int64)
+    return tuple(zip(window, ordered[at].tolist(), strict=True))

@@ -1,0 +1,85 @@
+"""How much less a batch of units knows than its size suggests.
+
+Units that share a session, an hour or a day move together. The design effect is the
+variance of block means over what independent units would show; the evidence of a window
+and the size of the reference are divided by it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.season import spans
+from detectors.types import SECONDS_PER_DAY, Floats
+
+BLOCK_CHECKS = (1, 4, 16)
+DAY_BLOCKS_FROM_DAYS = 7.0
+ENOUGH_BLOCKS = 60
+_Z95 = 1.6448536269514722
+
+
+def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats:
+    """Upper 95 % limit of the design effect of each score, >= 1.
+
+    Blocks of 1, 4 and 16 checks are used where they leave at least 60 blocks; if none
+    does, blocks of one check; blocks of one day are added from 7 days on. The largest
+    limit counts. Exactly 1 only where at least 60 blocks show no inflation
+    (``ratio < 1 + 2 s.e.``): a short reference always pays for what it cannot rule out.
+
+    Truth 1 and 14 days give about 1.65; day effects of .1 sd at 3,840 units a day about
+    40. Cost: milliseconds for 11,520 units and 28 scores.
+
+    Parameters
+    ----------
+    at
+        Times of the units ``(m,)``, epoch seconds.
+    scores
+        ``(m, K)``, NaN where a unit has no such score.
+    check_seconds
+        Length of one check.
+    """
+    order = np.argsort(at, kind="stable")
+    elapsed, ordered = at[order] - at[order[0]], scores[order]
+    lengths = [check_seconds * checks for checks in BLOCK_CHECKS]
+    ratios = [_inflation(elapsed, ordered, length) for length in lengths]
+    enough = [pair for pair in ratios if pair[1] >= ENOUGH_BLOCKS]
+    limits = [_limit(*pair) for pair in (enough or ratios[:1])]
+    if spans(at, DAY_BLOCKS_FROM_DAYS):
+        limits.append(_limit(*_inflation(elapsed, ordered, SECONDS_PER_DAY)))
+    largest: Floats = np.maximum(1.0, np.max(limits, axis=0))
+    return largest
+
+
+def _inflation(elapsed: Floats, scores: Floats, length: float) -> tuple[Floats, int]:
+    """Return mean square between blocks over the variance, and the number of blocks.
+
+    A block of one unit says nothing about clustering and is left out.
+    """
+    block = (elapsed // length).astype(np.int64)
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    sizes = np.diff(np.append(starts, block.size))
+    keep = np.repeat(sizes > 1, sizes)
+    if np.count_nonzero(sizes > 1) < 2:  # noqa: PLR2004 - no variance between fewer
+        return np.ones(scores.shape[1]), 2
+    return _between(scores[keep], sizes[sizes > 1])
+
+
+def _between(scores: Floats, sizes: npt.NDArray[np.int64]) -> tuple[Floats, int]:
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    known = ~np.isnan(scores)
+    total = np.maximum(known.sum(axis=0), 2)
+    mean = np.where(known, scores, 0.0).sum(axis=0) / total
+    centred = np.where(known, scores - mean, 0.0)
+    variance = np.square(centred).sum(axis=0) / (total - 1)
+    sums, counts = np.add.reduceat(centred, starts), np.add.reduceat(known.astype(float), starts)
+    between = (np.square(sums) / np.maximum(counts, 1.0)).sum(axis=0) / (sizes.size - 1)
+    ratio = np.divide(between, variance, out=np.ones_like(mean), where=variance > 0)
+    return ratio, int(sizes.size)
+
+
+def _limit(ratio: Floats, blocks: int) -> Floats:
+    error = np.sqrt(2.0 / (blocks - 1))
+    upper = ratio * (1.0 + _Z95 * error)
+    clean = (blocks >= ENOUGH_BLOCKS) & (ratio < 1.0 + 2.0 * error)
+    return np.where(clean, 1.0, upper)

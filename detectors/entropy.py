@@ -1,0 +1,13 @@
+"""`entropy`: answers that are more diffuse than they were, or collapsed."""
+
+from __future__ import annotations
+
+from detectors.rank_detector import RankDetector
+
+ENTROPY = RankDetector(name="entropy", signals=("entropy", "margin"))
+"""Mean token entropy and margin (top-1 less top-2 logprob), where top-k logprobs came.
+
+Both directions count: a collapsed model is as wrong as a diffuse one. Entropy over top-k is
+a lower bound of the true entropy, comparable only within one k: k is part of the settings
+stratum. Shown: the larger KS distance, in [0, 1].
+"""

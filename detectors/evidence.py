@@ -1,0 +1,192 @@
+"""One time-weighted e-process for every live signal.
+
+Question: has any score's conditional mean left what the reference allows, at any moment
+since the beginning, while nobody counted how often we looked?
+
+    inc[l,k]  = sum_i log(1 + lam[l,k] (S[i,k] - m0[k])) / deff[k]
+    logM[l,k] = logaddexp(logM[l,k], log(b dt / H)) + inc[l,k]
+    evidence  = (logsumexp(logM) - log(L K)) / ln 10
+
+Evidence is log10 of the process over its alarm line, 0 is the line. At an alarm the
+process starts again from nothing.
+
+Guarantee: while nothing has happened E[M_t | past] <= M_(t-1) + b dt/H, so the expected
+number of alarms in time T is at most b T/H, whatever the number, cadence or size of the
+windows; budgets of detectors and adapters add up without independence. Assumptions: the
+scores' conditional means stay at or below m0, which holds with the 99 % confidence of the
+null means; exact where clusters are no larger than the design effect or units are subject
+means, approximate for smooth overdispersion.
+
+Source: Shin, Ramdas and Rinaldo (2022), "E-detectors", arXiv:2203.03532, the
+Shiryaev-Roberts form with start weights b dt/H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from detectors.errors import StateMismatch
+from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.scores import Units
+from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
+
+ONSET_NATS = 2.0
+"""Starts whose evidence is within e^2 of the best are as good as it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """One window absorbed: what to report, and the state to keep."""
+
+    evidence: Mapping[Process, float]
+    increments: Mapping[Process, Floats]
+    winner: str | None
+    state: State
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onset:
+    """When a drift most likely began: a start of window, and the starts nearly as likely.
+
+    ``nats`` is the summed increment since ``at``; below about 3 there is no onset to
+    speak of.
+    """
+
+    at: float
+    earliest: float
+    latest: float
+    nats: float
+
+
+def increments(null: Null, process: Process, units: Units) -> Floats:
+    """Log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
+    excess = units.scores - null_mean(null, process)
+    bets = stakes(null, process)
+    return np.stack([np.nansum(np.log1p(bet * excess), axis=0) for bet in bets]) / null.deff
+
+
+def advance(
+    null: Null,
+    state: State,
+    window: Window,
+    units: Mapping[Process, Units],
+    *,
+    budget: Budget,
+) -> Step:
+    """Absorb one window of new units.
+
+    An empty window still adds its share of start weight. A window that begins before the
+    state's watermark was seen already, or is late: it changes nothing and the evidence of
+    the state is reported again.
+
+    Parameters
+    ----------
+    units
+        Per process that runs, the window's units; the page process gets only those that
+        the reference covers.
+    """
+    if state.watermark is not None and window.start < state.watermark:
+        return _standing(null, state, processes=tuple(units))
+    weights = {p: _start_weight(state, window, share=_share(budget, p)) for p in units}
+    grown_by = {p: increments(null, p, units[p]) for p in units}
+    grown = {p: np.logaddexp(_log_m(state, p, null), weights[p]) + grown_by[p] for p in units}
+    evidence = {p: evidence_of(log_m) for p, log_m in grown.items()}
+    alarms = {p for p in units if evidence[p] >= 0.0}
+    kept = {p: np.full_like(m, -np.inf) if p in alarms else m for p, m in grown.items()}
+    counted = max((len(each) for each in units.values()), default=0)
+    return Step(
+        evidence=evidence,
+        increments=grown_by,
+        winner=_winner(null, grown, evidence),
+        state=State(
+            log_m=kept, watermark=window.end, units=counted + (0 if alarms else state.units)
+        ),
+    )
+
+
+def evidence_of(log_m: Floats) -> float:
+    """Return log10 of the mean of M over the alarm line, ``-inf`` where nothing started."""
+    return float((np.logaddexp.reduce(log_m, axis=None) - np.log(log_m.size)) / np.log(10.0))
+
+
+def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
+    """Find the start that explains a score's rise best: maximum suffix sum of increments.
+
+    Measured on known onsets: median error +.2 to .6 h at a check every 15 min.
+
+    Parameters
+    ----------
+    starts
+        Starts of the evaluated windows ``(T,)``, ascending, epoch seconds.
+    history
+        Their increments ``(T, L, K)``.
+    column
+        The score to blame: ``detector.names(reference).index(score.winner)``.
+
+    Returns
+    -------
+    Onset or None
+        With every start within 2 nats as its interval; None without any window.
+    """
+    if starts.size == 0:
+        return None
+    sums = np.cumsum(history[::-1, :, column], axis=0)[::-1]
+    best = sums[:, int(np.argmax(sums.max(axis=0)))]
+    # the latest of equals: an empty window before the drift is not part of it
+    at = starts.size - 1 - int(np.argmax(best[::-1]))
+    near = starts[best >= best[at] - ONSET_NATS]
+    return Onset(
+        at=float(starts[at]),
+        earliest=float(near[0]),
+        latest=float(near[-1]),
+        nats=float(best[at]),
+    )
+
+
+def recovery_sums(history: Floats, column: int) -> Floats:
+    """Summed increments ``(L,)`` of one score over windows ``(T, L, K)``.
+
+    A score has recovered where every betting fraction lost more than 1 nat.
+    """
+    return np.asarray(history[:, :, column].sum(axis=0), dtype=np.float64)
+
+
+def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> Step:
+    log_m = {p: _log_m(state, p, null) for p in processes}
+    evidence = {p: evidence_of(m) for p, m in log_m.items()}
+    winner = _winner(null, log_m, evidence)
+    return Step(evidence=evidence, increments={}, winner=winner, state=state, refused=True)
+
+
+def _share(budget: Budget, process: Process) -> float:
+    return budget.page if process is Process.PAGE else budget.notice
+
+
+def _start_weight(state: State, window: Window, *, share: float) -> float:
+    since = window.start if state.watermark is None else state.watermark
+    weight = share * (window.end - since) / HORIZON_SECONDS
+    return float(np.log(weight)) if weight > 0.0 else -np.inf
+
+
+def _log_m(state: State, process: Process, null: Null) -> Floats:
+    shape = (FRACTIONS.size, len(null.names))
+    log_m = state.log_m.get(process)
+    if log_m is None:
+        return np.full(shape, -np.inf)
+    if log_m.shape != shape:
+        raise StateMismatch(needed=shape, got=log_m.shape)
+    return log_m
+
+
+def _winner(
+    null: Null, log_m: Mapping[Process, Floats], evidence: Mapping[Process, float]
+) -> str | None:
+    """Name the score with most evidence; in the page process only once that has crossed."""
+    process = Process.PAGE if evidence.get(Process.PAGE, -np.inf) >= 0.0 else Process.NOTICE
+    if process not in log_m or np.isneginf(evidence[process]):
+        return None
+    return null.names[int(np.argmax(np.logaddexp.reduce(log_m[process], axis=0)))]

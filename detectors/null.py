@@ -1,0 +1,107 @@
+"""What counts as "nothing happened" for each score, with the reference's own error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from detectors.design_effect import design_effect
+from detectors.scores import Units
+from detectors.types import Floats, Process
+
+FRACTIONS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
+"""Betting fractions g: small ones find small steady drifts, large ones find garbage fast."""
+_CONFIDENCE = 0.99
+_SD_FLOOR = 0.05
+_LARGEST_MEAN = 0.98
+_LARGEST_STAKE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Null:
+    """The reference's scores, summed up: K columns each.
+
+    names
+        ``signal:score``, the order of every ``(L, K)`` array.
+    mean, sd
+        Of the reference's units.
+    deff
+        Upper 95 % limit of the design effect, >= 1.
+    upper
+        Upper 99 % confidence bound of the mean, Bonferroni over the K scores.
+    indicator
+        0/1 scores and rates: their tolerance is relative.
+    units
+        Reference units with such a score.
+    """
+
+    names: tuple[str, ...]
+    mean: Floats
+    sd: Floats
+    deff: Floats
+    upper: Floats
+    indicator: npt.NDArray[np.bool_]
+    units: npt.NDArray[np.int64]
+
+
+def fit_null(
+    units: Units, *, names: tuple[str, ...], indicator: npt.NDArray[np.bool_], check_seconds: float
+) -> Null:
+    """Sum up the reference's units ``(m, K)``."""
+    deff = design_effect(units.at, units.scores, check_seconds=check_seconds)
+    counts = (~np.isnan(units.scores)).sum(axis=0)
+    mean = np.nanmean(units.scores, axis=0)
+    sd = np.nanstd(units.scores, axis=0)
+    upper = _upper_bound(mean=mean, sd=sd, size=counts / deff, indicator=indicator)
+    return Null(
+        names=names,
+        mean=mean,
+        sd=sd,
+        deff=deff,
+        upper=upper,
+        indicator=indicator,
+        units=counts.astype(np.int64),
+    )
+
+
+def null_mean(null: Null, process: Process) -> Floats:
+    """Largest conditional mean ``(K,)`` that still counts as nothing: m0.
+
+    ``min(.98, max(upper bound, mean + tolerance))``: the reference's error and what
+    people would call no change, whichever is larger, not both added.
+    """
+    return np.minimum(_LARGEST_MEAN, np.maximum(null.upper, null.mean + _tolerance(null, process)))
+
+
+def stakes(null: Null, process: Process) -> Floats:
+    """Bet ``(L, K)`` on each score: ``min(g / max(sd, .05), .9 / m0)``.
+
+    The second term keeps every factor ``1 + lam (S - m0)`` at .1 or more.
+    """
+    wanted = FRACTIONS[:, None] / np.maximum(null.sd, _SD_FLOOR)
+    return np.minimum(wanted, _LARGEST_STAKE / null_mean(null, process))
+
+
+def _tolerance(null: Null, process: Process) -> Floats:
+    match process:
+        case Process.NOTICE:
+            rank, relative, points = 0.01, 0.25, 0.005
+        case Process.PAGE:
+            rank, relative, points = 0.05, 0.5, 0.01
+        case _:
+            assert_never(process)
+    return np.where(null.indicator, np.maximum(relative * null.mean, points), rank)
+
+
+def _upper_bound(
+    *, mean: Floats, sd: Floats, size: Floats, indicator: npt.NDArray[np.bool_]
+) -> Floats:
+    alpha = (1.0 - _CONFIDENCE) / mean.size
+    normal = mean - special.ndtri(alpha) * np.maximum(sd, _SD_FLOOR) / np.sqrt(size)
+    hits = mean * size
+    beta = special.betaincinv(hits + 1.0, np.maximum(size - hits, 1e-9), 1.0 - alpha)
+    return np.where(indicator, beta, normal)

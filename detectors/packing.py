@@ -1,0 +1,86 @@
+"""References as bytes: npz without pickle, with a kind and a version inside."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.errors import ReferenceUnreadable
+from detectors.null import Null
+from detectors.season import Coverage
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+VERSION = 1
+
+
+def pack(kind: str, arrays: Arrays) -> bytes:
+    """Write named arrays; equal references give equal bytes."""
+    body = io.BytesIO()
+    head = {"kind": np.array(kind), "version": np.array(VERSION)}
+    np.savez(body, allow_pickle=False, **head, **arrays)
+    return body.getvalue()
+
+
+def unpack(kind: str, body: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Read what :func:`pack` wrote.
+
+    Raises
+    ------
+    ReferenceUnreadable
+        Damaged, of another kind of reference, or of another version.
+    """
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        found = (str(arrays["kind"]), int(arrays["version"]))
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise ReferenceUnreadable(f"not a stored reference: {error}") from error
+    if found != (kind, VERSION):
+        raise ReferenceUnreadable(f"holds {found[0]} version {found[1]}, not {kind} {VERSION}")
+    return arrays
+
+
+def null_arrays(null: Null) -> Arrays:
+    """Name a null's arrays for :func:`pack`."""
+    return {
+        "names": np.array(null.names),
+        "mean": null.mean,
+        "sd": null.sd,
+        "deff": null.deff,
+        "upper": null.upper,
+        "indicator": null.indicator,
+        "units": null.units,
+    }
+
+
+def read_null(arrays: Arrays) -> Null:
+    """Build a null from what :func:`null_arrays` named."""
+    return Null(
+        names=words(arrays["names"]),
+        mean=arrays["mean"],
+        sd=arrays["sd"],
+        deff=arrays["deff"],
+        upper=arrays["upper"],
+        indicator=arrays["indicator"],
+        units=arrays["units"],
+    )
+
+
+def coverage_arrays(coverage: Coverage) -> Arrays:
+    """Name a coverage's arrays for :func:`pack`."""
+    return {"hours": coverage.hours, "weekdays": coverage.weekdays}
+
+
+def read_coverage(arrays: Arrays) -> Coverage:
+    """Build a coverage from what :func:`coverage_arrays` named."""
+    return Coverage(hours=arrays["hours"], weekdays=arrays["weekdays"])
+
+
+def words(array: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Return an array of text as a tuple."""
+    return tuple(str(word) for word in array)

@@ -1,0 +1,168 @@
+"""The frozen reference of continuous signals, and a window placed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors import bins, packing
+from detectors.columns import columns, measured
+from detectors.null import Null, fit_null
+from detectors.ranks import mid_ranks
+from detectors.scores import (
+    Side,
+    Units,
+    are_indicators,
+    as_units,
+    rank_scores,
+    score_names,
+    subject_checks,
+)
+from detectors.season import Coverage, Season, fit_coverage, fit_season, remove_season
+from detectors.types import Floats, Window
+
+KIND = "ranks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RankReference:
+    """What a baseline of continuous signals becomes; S signals, K scores.
+
+    signals, sides, absent
+        Signals in column order, which of their movements count, and those of the detector
+        that the baseline never measured.
+    ordered
+        Per signal its sorted values, rhythm removed.
+    cuts, counts
+        Bin edges ``(S, 255)`` and the reference's own counts ``(S, 256)``.
+    """
+
+    signals: tuple[str, ...]
+    sides: tuple[Side, ...]
+    absent: tuple[str, ...]
+    ordered: tuple[Floats, ...]
+    season: Season
+    coverage: Coverage
+    null: Null
+    cuts: Floats
+    counts: bins.Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Placement:
+    """A window seen from the reference: rhythm-free values and mid-ranks, both ``(n, S)``."""
+
+    values: Floats
+    u: Floats
+    groups: npt.NDArray[np.int64] | None = field(default=None)
+
+
+def fit_ranks(
+    baseline: Window,
+    *,
+    signals: tuple[str, ...],
+    sides: Mapping[str, Side],
+    check_seconds: float,
+) -> RankReference:
+    """Freeze a baseline: rhythm, order, bins, null means and design effects.
+
+    Under .2 s for 11,520 records of four signals.
+
+    Raises
+    ------
+    SignalAbsent, ReferenceTooSmall
+        See :func:`detectors.columns.measured`.
+    """
+    found = measured(baseline, signals)
+    chosen = tuple(sides.get(signal, Side.BOTH) for signal in found.present)
+    raw = columns(baseline, found.present)
+    season = fit_season(baseline.at, raw)
+    values = remove_season(season, baseline.at, raw)
+    ordered = tuple(np.sort(column[~np.isnan(column)]) for column in values.T)
+    u = _place(ordered, values)
+    groups = subject_checks(baseline.at, baseline.subjects, check_seconds=check_seconds)
+    cuts = np.stack([bins.cut_points(each) for each in ordered])
+    return RankReference(
+        signals=found.present,
+        sides=chosen,
+        absent=found.absent,
+        ordered=ordered,
+        season=season,
+        coverage=fit_coverage(baseline.at[~np.isnan(raw).all(axis=1)]),
+        null=fit_null(
+            as_units(baseline.at, _scores(u, chosen), groups),
+            names=sum(map(score_names, found.present, chosen), ()),
+            indicator=np.concatenate([are_indicators(side) for side in chosen]),
+            check_seconds=check_seconds,
+        ),
+        cuts=cuts,
+        counts=_count(cuts, values),
+    )
+
+
+def place(reference: RankReference, window: Window) -> Placement:
+    """Remove the rhythm from a window's signals and rank them in the reference."""
+    raw = columns(window, reference.signals)
+    values = remove_season(reference.season, window.at, raw)
+    return Placement(values=values, u=_place(reference.ordered, values), groups=window.subjects)
+
+
+def units_of(
+    reference: RankReference, window: Window, placement: Placement, *, only: npt.NDArray[np.bool_]
+) -> Units:
+    """Score the records that a mask ``(n,)`` selects, as units."""
+    groups = None if placement.groups is None else placement.groups[only]
+    return as_units(window.at[only], _scores(placement.u[only], reference.sides), groups)
+
+
+def bin_counts(reference: RankReference, window: Window) -> bins.Counts:
+    """Counts ``(S, 256)`` of a window, rhythm removed, ready to be stored and summed."""
+    values = remove_season(reference.season, window.at, columns(window, reference.signals))
+    return _count(reference.cuts, values)
+
+
+def dump(reference: RankReference) -> bytes:
+    """Serialise without pickle."""
+    ordered = {f"ordered_{i}": each for i, each in enumerate(reference.ordered)}
+    head = {
+        "signals": np.array(reference.signals),
+        "sides": np.array([side.value for side in reference.sides]),
+        "absent": np.array(reference.absent, dtype=np.str_),
+        "season": reference.season.coefficients,
+        "cuts": reference.cuts,
+        "counts": reference.counts,
+    }
+    parts = packing.null_arrays(reference.null), packing.coverage_arrays(reference.coverage)
+    return packing.pack(KIND, {**head, **parts[0], **parts[1], **ordered})
+
+
+def load(body: bytes) -> RankReference:
+    """Read what :func:`dump` wrote; raises ReferenceUnreadable."""
+    arrays = packing.unpack(KIND, body)
+    signals = packing.words(arrays["signals"])
+    return RankReference(
+        signals=signals,
+        sides=tuple(Side(word) for word in packing.words(arrays["sides"])),
+        absent=packing.words(arrays["absent"]),
+        ordered=tuple(arrays[f"ordered_{i}"] for i in range(len(signals))),
+        season=Season(coefficients=arrays["season"]),
+        coverage=packing.read_coverage(arrays),
+        null=packing.read_null(arrays),
+        cuts=arrays["cuts"],
+        counts=arrays["counts"],
+    )
+
+
+def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:
+    return np.column_stack([mid_ranks(o, v) for o, v in zip(ordered, values.T, strict=True)])
+
+
+def _scores(u: Floats, sides: tuple[Side, ...]) -> Floats:
+    return np.hstack([rank_scores(v, side) for v, side in zip(u.T, sides, strict=True)])
+
+
+def _count(cuts: Floats, values: Floats) -> bins.Counts:
+    return np.stack([bins.count(c, v) for c, v in zip(cuts, values.T, strict=True)])

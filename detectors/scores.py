@@ -1,0 +1,115 @@
+"""From signals to bounded scores in [0, 1], and from records to units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.types import Floats
+
+
+class Side(StrEnum):
+    """Which movement of a signal counts as drift."""
+
+    BOTH = "both"
+    DOWN = "down"
+
+
+RANK_SCORES = ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%")
+_INDICATOR = np.array([False, False, False, True, True, True, True])
+_SIDES = {Side.BOTH: (0, 1, 2, 3, 4, 5, 6), Side.DOWN: (1, 4, 6)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Units:
+    """What the evidence counts: requests, or a subject's requests within one window.
+
+    ``at`` is the unit's first time ``(n,)``; ``scores`` is ``(n, K)``, NaN where the unit
+    has no such score.
+    """
+
+    at: Floats
+    scores: Floats
+
+    def __len__(self) -> int:
+        return int(self.at.size)
+
+
+def score_names(signal: str, side: Side) -> tuple[str, ...]:
+    """Name a signal's scores, in column order.
+
+    >>> score_names("similarity", Side.DOWN)
+    ('similarity:down', 'similarity:bottom5%', 'similarity:bottom1%')
+    """
+    return tuple(f"{signal}:{RANK_SCORES[i]}" for i in _SIDES[side])
+
+
+def are_indicators(side: Side) -> npt.NDArray[np.bool_]:
+    """Tell which of a signal's scores are 0/1 indicators."""
+    return _INDICATOR[list(_SIDES[side])]
+
+
+def rank_scores(u: Floats, side: Side) -> Floats:
+    """Bounded scores ``(n, 7)`` of mid-ranks ``(n,)``: location, spread and tails.
+
+    A rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties the
+    reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps the three
+    that grow when the signal falls.
+    """
+    every = np.column_stack(
+        [u, 1 - u, np.abs(2 * u - 1), u > 0.95, u < 0.05, u > 0.99, u < 0.01]  # noqa: PLR2004
+    )
+    every[np.isnan(u)] = np.nan
+    kept: Floats = every[:, _SIDES[side]]
+    return kept
+
+
+def as_units(at: Floats, scores: Floats, groups: npt.NDArray[np.int64] | None) -> Units:
+    """Average scores within each group, so that one busy user is one voice.
+
+    Parameters
+    ----------
+    at, scores
+        Records ``(n,)`` and ``(n, K)``. A record without any score is left out.
+    groups
+        ``(n,)`` codes; a negative code is a unit of its own. None: every record is.
+    """
+    known = ~np.isnan(scores)
+    used = known.any(axis=1)
+    if groups is None or not (groups[used] >= 0).any():
+        return Units(at=at[used], scores=scores[used])
+    codes = _own_codes(groups[used])
+    first = np.full(codes.max() + 1, np.inf)
+    np.minimum.at(first, codes, at[used])
+    return Units(at=first, scores=_group_means(scores[used], codes))
+
+
+def subject_checks(
+    at: Floats, subjects: npt.NDArray[np.int64] | None, *, check_seconds: float
+) -> npt.NDArray[np.int64] | None:
+    """Codes of (subject, check): a reference's units are made as live windows make them."""
+    if subjects is None:
+        return None
+    check = ((at - at.min(initial=0.0)) // check_seconds).astype(np.int64)
+    _, dense = np.unique(subjects, return_inverse=True)
+    codes = dense * (check.max(initial=0) + 1) + check
+    return np.where(subjects < 0, -1, codes).astype(np.int64)
+
+
+def _own_codes(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    alone = groups < 0
+    lowest = np.int64(-1) - np.arange(groups.size)
+    _, codes = np.unique(np.where(alone, lowest, groups), return_inverse=True)
+    return codes.reshape(-1).astype(np.int64)
+
+
+def _group_means(scores: Floats, codes: npt.NDArray[np.int64]) -> Floats:
+    shape = (int(codes.max()) + 1, scores.shape[1])
+    known = ~np.isnan(scores)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, codes, np.where(known, scores, 0.0))
+    np.add.at(counts, codes, known)
+    return np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)

@@ -1,0 +1,129 @@
+"""The reference's daily and weekly rhythm, and which hours and weekdays it has seen.
+
+Hours and weekdays are UTC. A rhythm is removed from continuous signals before they are
+ranked, so that a quiet night is compared with quiet nights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.types import SECONDS_PER_DAY, Floats
+
+DAILY_FROM_DAYS = 3.0
+WEEKLY_FROM_DAYS = 14.0
+_SPAN_SLACK_DAYS = 0.25
+"""Records rarely fall on both ends of the span they stand for."""
+_CLIP = (0.005, 0.995)
+_RCOND = 0.1
+"""Directions the seen hours barely determine are left at zero: a harmonic fitted to office
+hours must not swing at night. With all hours seen the smallest is .4 of the largest."""
+_SEEN_RECORDS = 5
+_EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
+_LARGE = 1e12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Season:
+    """Coefficients ``(S, 5)`` per signal: cos, sin of 24 h and 12 h, and the weekend.
+
+    All zero where the reference is too short to tell a rhythm from chance.
+    """
+
+    coefficients: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Coverage:
+    """Hours of the day ``(24,)`` and weekdays ``(7,)``, Monday first, that were seen.
+
+    An hour or weekday is seen once it holds 5 baseline records.
+    """
+
+    hours: npt.NDArray[np.bool_]
+    weekdays: npt.NDArray[np.bool_]
+
+
+def span_days(at: Floats) -> float:
+    """Days from the first to the last record, 0 if there are none."""
+    return float(at.max() - at.min()) / SECONDS_PER_DAY if at.size else 0.0
+
+
+def spans(at: Floats, days: float) -> bool:
+    """Tell whether records reach over so many days, give or take six hours."""
+    return span_days(at) >= days - _SPAN_SLACK_DAYS
+
+
+def fit_season(at: Floats, values: Floats) -> Season:
+    """Least squares on the reference, clipped at its .5 and 99.5 % points.
+
+    Two daily harmonics from 3 days on, a weekend offset from 14 days on. The cost of
+    estimating them is .02 sd or less at 1,000 records and is not corrected for.
+
+    Parameters
+    ----------
+    at
+        ``(n,)`` epoch seconds.
+    values
+        ``(n, S)``, NaN where not measured.
+    """
+    coefficients = np.zeros((values.shape[1], 5))
+    if spans(at, DAILY_FROM_DAYS):
+        used = 5 if spans(at, WEEKLY_FROM_DAYS) else 4
+        design = _design(at)[:, :used]
+        for row, column in zip(coefficients, values.T, strict=True):
+            row[:used] = _least_squares(design, column)
+    return Season(coefficients=coefficients)
+
+
+def remove_season(season: Season, at: Floats, values: Floats) -> Floats:
+    """Values ``(n, S)`` less the rhythm expected at their times."""
+    if not season.coefficients.any():
+        return values
+    return values - _design(at) @ season.coefficients.T
+
+
+def fit_coverage(at: Floats) -> Coverage:
+    """Count the hours of the day and weekdays of the baseline's records ``(n,)``."""
+    return Coverage(
+        hours=np.bincount(_hour(at), minlength=24) >= _SEEN_RECORDS,
+        weekdays=np.bincount(_weekday(at), minlength=7) >= _SEEN_RECORDS,
+    )
+
+
+def covered(coverage: Coverage, at: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which times fall in an hour *and* a weekday the reference has seen.
+
+    What it has not seen is provisional: it can open a ticket but never page.
+    """
+    return coverage.hours[_hour(at)] & coverage.weekdays[_weekday(at)]
+
+
+def _least_squares(design: Floats, column: Floats) -> Floats:
+    known = ~np.isnan(column)
+    if not known.any():
+        return np.zeros(design.shape[1])
+    finite = np.clip(column[known], -_LARGE, _LARGE)
+    clipped = np.clip(finite, *np.quantile(finite, _CLIP))
+    centred = design[known] - design[known].mean(axis=0)
+    solution, *_ = np.linalg.lstsq(centred, clipped - clipped.mean(), rcond=_RCOND)
+    return np.asarray(solution, dtype=np.float64)
+
+
+def _design(at: Floats) -> Floats:
+    angle = 2.0 * np.pi * (at % SECONDS_PER_DAY) / SECONDS_PER_DAY
+    weekend = (_weekday(at) >= 5).astype(np.float64)  # noqa: PLR2004 - Saturday
+    return np.column_stack(
+        [np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle), weekend]
+    )
+
+
+def _hour(at: Floats) -> npt.NDArray[np.int64]:
+    return (at % SECONDS_PER_DAY // 3600.0).astype(np.int64)
+
+
+def _weekday(at: Floats) -> npt.NDArray[np.int64]:
+    return ((at // SECONDS_PER_DAY).astype(np.int64) + _EPOCH_WEEKDAY) % 7

@@ -1,0 +1,42 @@
+"""The smallest effect that a day of this traffic would show."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.types import HORIZON_SECONDS, SECONDS_PER_DAY, Budget, Floats, Process, Window
+
+
+def nats_to_cross(null: Null, window: Window, *, share: float) -> float:
+    """Evidence one score must gather alone: ``log(L K) + log(H / (b dt))``."""
+    tries = FRACTIONS.size * len(null.names)
+    return float(np.log(tries) + np.log(HORIZON_SECONDS / (share * window.seconds)))
+
+
+def detectable_rise(null: Null, window: Window, *, units: int, budget: Budget) -> Floats:
+    """Rise of each score's mean ``(K,)`` that the notice process sees within a day.
+
+    A day at this window's rate brings n units. Score k must gather T = ``nats_to_cross``
+    times its design effect, that is T/n per unit, and a bet lam on a mean m0 + x grows by
+    about ``lam x - lam² sd²/2`` per unit. For the best of the bets
+
+        rise = m0 - mean + min over lam of (T / (n lam) + lam sd²/2)
+
+    and for 0/1 scores, where the growth is linear in the rate, the exact
+    ``(T/n - log(1 - lam m0)) / log((1 + lam (1 - m0)) / (1 - lam m0)) - mean``.
+    The reference's error is inside m0. Without a notice budget the page process answers;
+    ``inf`` where the needed mean is above 1, or nothing arrives.
+    """
+    process = Process.NOTICE if budget.notice > 0.0 else Process.PAGE
+    share = budget.notice or budget.page
+    per_day = units * SECONDS_PER_DAY / window.seconds if window.seconds > 0.0 else 0.0
+    if per_day <= 0.0 or share <= 0.0:
+        return np.full(len(null.names), np.inf)
+    per_unit = nats_to_cross(null, window, share=share) * null.deff / per_day
+    m0, bets = null_mean(null, process), stakes(null, process)
+    smooth = m0 + (per_unit / bets + bets * np.square(null.sd) / 2.0).min(axis=0)
+    win, lose = np.log1p(bets * (1.0 - m0)), np.log1p(-bets * m0)
+    exact = ((per_unit - lose) / (win - lose)).min(axis=0)
+    needed = np.where(null.indicator, exact, smooth)
+    return np.where(needed <= 1.0, needed - null.mean, np.inf)
