@@ -1,0 +1,1 @@
+"""The history of the schema, run by ``driftline migrate`` and at every start."""

@@ -10,6 +10,8 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from monitor.postgres import EmbeddedPostgres, ServerSettings
+from monitor.store import schema
+from monitor.store.database import Database
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,37 @@ def database_url(postgres: str) -> Iterator[str]:
         postgres, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
     )
     yield own.render_as_string(hide_password=False)
+    _execute(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> str:
+    """Name of a database at the newest schema, which others are copied from."""
+    name = f"migrated_{secrets.token_hex(6)}"
+    own = make_url(postgres).set(database=name)
+    _execute(
+        postgres, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    )
+    database = Database(own.render_as_string(hide_password=False))
+    schema.migrate(database)
+    database.close()
+    return name
+
+
+@pytest.fixture
+def database(postgres: str, migrated: str) -> Iterator[Database]:
+    """A database at the newest schema that lives for one test."""
+    name = f"test_{secrets.token_hex(6)}"
+    own = make_url(postgres).set(database=name)
+    _execute(
+        postgres,
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(migrated)
+        ),
+    )
+    opened = Database(own.render_as_string(hide_password=False))
+    yield opened
+    opened.close()
     _execute(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

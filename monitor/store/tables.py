@@ -44,6 +44,8 @@ metadata: Final = MetaData(
 
 _TIME: Final = DateTime(timezone=True)
 _NOW: Final = sa.text("now()")
+# compared byte by byte: cheaper than a language's order, and the same on every server
+_RECORD_ID: Final = Text(collation="C")
 
 
 def _id() -> Column[int]:
@@ -89,29 +91,35 @@ versions: Final = Table(
 
 # --- records: daily partitions by ``at``; dropping partitions is the whole retention ------
 
+contexts: Final = Table(
+    "contexts",
+    metadata,
+    # what many records share, stored once: a record then carries four bytes for all of it
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("arm", Text, nullable=False, server_default=""),
+    Column("replica", Text, nullable=False, server_default=""),
+    Column("engine", Text, nullable=False, server_default=""),
+    Column("stratum", Text, nullable=False),
+    UniqueConstraint("source", "arm", "replica", "engine", "stratum"),
+)
+
 records: Final = Table(
     "records",
     metadata,
+    # eight-byte columns first, then four, two and one: no padding between them
+    Column("at", _TIME, nullable=False),
+    Column("received_at", _TIME, nullable=False, server_default=_NOW),
+    Column("sum_nll", Double),
     Column("adapter_id", Integer, nullable=False),
     Column("version_id", Integer),
-    Column("id", Text, nullable=False),
-    Column("at", _TIME, nullable=False),
-    Column("received_at", _TIME, nullable=False),
-    Column("arm", Text),
-    Column("source", Text, nullable=False),
-    Column("replica", Text),
-    Column("engine", Text),
-    Column("stratum", Text, nullable=False),
-    Column("subject", LargeBinary),
+    Column("context_id", Integer, nullable=False),
     Column("sample_prob", REAL, nullable=False),
     Column("prompt_tokens", Integer),
     Column("output_tokens", Integer),
     Column("latency_ms", REAL),
     Column("ttft_ms", REAL),
-    Column("finish_reason", Text),
-    Column("status", SmallInteger),
     Column("n_tokens", Integer),
-    Column("sum_nll", Double),
     Column("mean_nll", REAL),
     Column("p95_nll", REAL),
     Column("near_certain", REAL),
@@ -120,12 +128,16 @@ records: Final = Table(
     Column("non_finite", Integer),
     Column("rep_4gram", REAL),
     Column("compression", REAL),
+    Column("status", SmallInteger),
     Column("loop", Boolean),
     Column("empty", Boolean),
     Column("truncated", Boolean),
     Column("refusal", Boolean),
     Column("missing", Boolean),
-    Column("feedback", JSONB),
+    Column("id", _RECORD_ID, nullable=False),
+    Column("finish_reason", Text),
+    Column("subject", LargeBinary),
+    # "this adapter's records of a window, in order of time" and idempotence, by one index
     PrimaryKeyConstraint("adapter_id", "at", "id"),
     postgresql_partition_by="RANGE (at)",
 )
@@ -135,7 +147,7 @@ record_tokens: Final = Table(
     metadata,
     Column("adapter_id", Integer, nullable=False),
     Column("at", _TIME, nullable=False),
-    Column("id", Text, nullable=False),
+    Column("id", _RECORD_ID, nullable=False),
     # float16 arrays of at most 256 tokens; STORAGE EXTERNAL: they do not compress
     Column("nll", LargeBinary),
     Column("entropy", LargeBinary),
@@ -149,7 +161,7 @@ record_embeddings: Final = Table(
     metadata,
     Column("adapter_id", Integer, nullable=False),
     Column("at", _TIME, nullable=False),
-    Column("id", Text, nullable=False),
+    Column("id", _RECORD_ID, nullable=False),
     Column("encoder", Text, nullable=False),
     Column("embedding", LargeBinary, nullable=False),
     # the reference whose training index gave the similarity; both null before one exists
@@ -164,7 +176,7 @@ record_texts: Final = Table(
     metadata,
     Column("adapter_id", Integer, nullable=False),
     Column("at", _TIME, nullable=False),
-    Column("id", Text, nullable=False),
+    Column("id", _RECORD_ID, nullable=False),
     Column("prompt", Text),
     Column("output", Text),
     PrimaryKeyConstraint("adapter_id", "at", "id"),
@@ -177,7 +189,7 @@ pending_texts: Final = Table(
     _id(),
     Column("adapter_id", Integer, nullable=False),
     Column("version_id", Integer),
-    Column("record_id", Text, nullable=False),
+    Column("record_id", _RECORD_ID, nullable=False),
     Column("at", _TIME, nullable=False),
     Column("received_at", _TIME, nullable=False),
     Column("prompt", Text),
@@ -186,6 +198,8 @@ pending_texts: Final = Table(
     Column("encoder", Text),
     Column("embedding", LargeBinary),
     Column("failures", SmallInteger, nullable=False, server_default="0"),
+    # a drain works on the row until then; no transaction stays open while a model runs
+    Column("lease_until", _TIME),
     # "which texts of this adapter wait for the embedding probe, oldest first?"
     Index(None, "adapter_id", "at"),
 )
@@ -194,10 +208,11 @@ feedback: Final = Table(
     "feedback",
     metadata,
     Column("adapter_id", Integer, nullable=False),
-    Column("record_id", Text, nullable=False),
+    # the record's own time: (adapter, at, id) names a record everywhere
+    Column("at", _TIME, nullable=False),
+    Column("record_id", _RECORD_ID, nullable=False),
     Column("name", Text, nullable=False),
     Column("value", Double, nullable=False),
-    Column("at", _TIME, nullable=False),
     Column("received_at", _TIME, nullable=False, server_default=_NOW),
     PrimaryKeyConstraint("adapter_id", "at", "record_id", "name"),
     postgresql_partition_by="RANGE (at)",
@@ -212,6 +227,16 @@ capture_counts: Final = Table(
     Column("outcome", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     PrimaryKeyConstraint("adapter_id", "hour", "outcome"),
+)
+
+sampling_rates: Final = Table(
+    "sampling_rates",
+    metadata,
+    Column("adapter_id", Integer, ForeignKey("adapters.id"), primary_key=True),
+    # fixed for a reference's life: a changing rate changes the mix it is compared with
+    Column("reference_id", BigInteger),
+    Column("rate", Double, nullable=False),
+    Column("since", _TIME, nullable=False),
 )
 
 # --- references ---------------------------------------------------------------------------

@@ -1,0 +1,69 @@
+"""Adapters: the names that clients ask for, and who cares for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import Adapter, AdapterId, Mode
+from monitor.store.errors import NotFound
+from monitor.store.tables import adapters
+
+
+def put(
+    connection: Connection,
+    *,
+    name: str,
+    owner: str | None = None,
+    tier: str = "standard",
+    labels: Mapping[str, str] | None = None,
+    runbook: str | None = None,
+    mode: Mode | None = None,
+) -> Adapter:
+    """Register an adapter, or replace everything that is said about it (PUT)."""
+    values = {
+        "owner": owner,
+        "tier": tier,
+        "labels": dict(labels or {}),
+        "runbook": runbook,
+        "mode": mode,
+    }
+    statement = (
+        insert(adapters)
+        .values(name=name, **values)
+        .on_conflict_do_update(index_elements=["name"], set_=values)
+        .returning(adapters)
+    )
+    return _adapter(connection.execute(statement).mappings().one())
+
+
+def fetch(connection: Connection, name: str) -> Adapter | None:
+    """Return the adapter of this name, if it is registered."""
+    query = sa.select(adapters).where(adapters.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    return _adapter(row) if row else None
+
+
+def fetch_by_id(connection: Connection, adapter_id: AdapterId) -> Adapter:
+    """Return an adapter that must exist; raises ``NotFound``."""
+    query = sa.select(adapters).where(adapters.c.id == adapter_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no adapter with id {adapter_id}")
+    return _adapter(row)
+
+
+def fetch_all(connection: Connection) -> list[Adapter]:
+    """Return all adapters by name."""
+    query = sa.select(adapters).order_by(adapters.c.name)
+    return [_adapter(row) for row in connection.execute(query).mappings()]
+
+
+def _adapter(row: RowMapping) -> Adapter:
+    fields: dict[str, Any] = dict(row)
+    fields["mode"] = Mode(fields["mode"]) if fields["mode"] else None
+    return Adapter(**fields)

@@ -1,0 +1,49 @@
+"""Who did what: rows are only ever added; a trigger refuses anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.store.tables import audit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One act, as it was written down."""
+
+    id: int
+    at: datetime
+    actor: str
+    act: str
+    subject: str
+    details: Mapping[str, object]
+
+
+def append(
+    connection: Connection,
+    *,
+    actor: str,
+    act: str,
+    subject: str,
+    details: Mapping[str, object] | None = None,
+) -> int:
+    """Write an act down in the caller's transaction, so that both happen or neither."""
+    statement = (
+        audit.insert()
+        .values(actor=actor, act=act, subject=subject, details=dict(details or {}))
+        .returning(audit.c.id)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def newest(connection: Connection, *, limit: int = 100, before: int | None = None) -> list[Entry]:
+    """Entries, newest first; ``before`` is the id at which the previous page ended."""
+    query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    return [Entry(**row) for row in connection.execute(query).mappings()]

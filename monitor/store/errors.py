@@ -1,0 +1,22 @@
+"""What the store refuses, besides what the database itself raises.
+
+::
+
+    StoreError
+    ├── Conflict    the row exists and says something else
+    └── NotFound    there is no such row
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """A refusal of the store; its text may be shown to whoever asked."""
+
+
+class Conflict(StoreError):  # noqa: N818 (HTTP calls it so too)
+    """The row exists and says something else, which may not be overwritten."""
+
+
+class NotFound(StoreError):  # noqa: N818
+    """There is no such row."""

@@ -1,0 +1,133 @@
+"""Keys of the HTTP API: shown once, stored as a digest.
+
+A key is ``dl_<id>_<secret>``: the id (12 hex digits) finds the row, the secret is 256
+random bits in base64url. A plain SHA-256 of the secret is enough: there is no dictionary
+of 256-bit random numbers to try, so a slow password hash would only slow each request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from monitor.domain import Scope
+from monitor.store.tables import keys
+
+_TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_TOUCHED_EVERY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What is known of a key; its secret is not."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def alive(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+def permits(key: Key, scope: Scope) -> bool:
+    """Whether the key may do this; ``admin`` may do everything."""
+    return scope in key.scopes or Scope.ADMIN in key.scopes
+
+
+def create(
+    connection: Connection,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None = None,
+) -> tuple[Key, str]:
+    """Make a key; the text beside it is the only copy there will ever be.
+
+    Raises ``ValueError`` when no scope is given: such a key could do nothing.
+    """
+    wanted = frozenset(scopes)
+    if not wanted:
+        raise ValueError("a key needs at least one scope")
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    statement = (
+        keys.insert()
+        .values(
+            id=key_id,
+            name=name,
+            digest=_digest(secret),
+            scopes=sorted(wanted),
+            expires_at=expires_at,
+        )
+        .returning(keys)
+    )
+    row = connection.execute(statement).mappings().one()
+    return _key(row), f"dl_{key_id}_{secret}"
+
+
+def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
+    """Find the key that this text is; None when unknown, revoked or expired.
+
+    The digest is compared in constant time. The use is noted at most once a minute, so
+    that a busy key does not turn each read into a write.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        return None
+    key_id, secret = match.groups()
+    row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().one_or_none()
+    stored = bytes(row["digest"]) if row else b""
+    if not hmac.compare_digest(_digest(secret), stored) or row is None:
+        return None
+    key = _key(row)
+    if not key.alive(now):
+        return None
+    _touch(connection, key, now=now)
+    return key
+
+
+def fetch_all(connection: Connection) -> list[Key]:
+    """Every key ever made, newest first."""
+    query = sa.select(keys).order_by(keys.c.created_at.desc(), keys.c.id)
+    return [_key(row) for row in connection.execute(query).mappings()]
+
+
+def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:
+    """Revoke for good; False when there is no such key or it was revoked before."""
+    statement = (
+        keys.update()
+        .where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(keys.c.id)
+    )
+    return connection.execute(statement).one_or_none() is not None
+
+
+def _touch(connection: Connection, key: Key, *, now: datetime) -> None:
+    if key.last_used_at is not None and now - key.last_used_at < _TOUCHED_EVERY:
+        return
+    connection.execute(keys.update().where(keys.c.id == key.id).values(last_used_at=now))
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _key(row: RowMapping) -> Key:
+    fields: dict[str, Any] = dict(row)
+    del fields["digest"]
+    fields["scopes"] = frozenset(map(Scope, fields["scopes"]))
+    return Key(**fields)

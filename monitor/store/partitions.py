@@ -1,0 +1,162 @@
+"""Tables cut by time: made ahead of need, dropped whole when their days have passed.
+
+Dropping a partition is the entire retention: no row is ever deleted one by one, so nothing
+is left for vacuum and disk space comes back at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.store.database import Database
+from monitor.store.tables import PARTITIONED
+
+DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
+    {
+        "records": timedelta(days=90),
+        "record_tokens": timedelta(days=14),
+        "record_embeddings": timedelta(days=90),
+        "record_texts": timedelta(days=7),
+        "feedback": timedelta(days=90),
+        "scores": timedelta(days=400),
+        "increments": timedelta(days=7),
+    }
+)
+"""How long a row is kept after its ``at``, per partitioned table."""
+
+RECORD_TABLES: Final = ("records", "record_tokens", "record_embeddings", "record_texts", "feedback")
+"""Those that a record writes to, at the record's own time."""
+
+_WIDTH: Final[Mapping[str, int]] = MappingProxyType({"scores": 7})
+"""Days per partition where it is not one: 400 daily partitions would slow each plan."""
+
+_AHEAD: Final = 2
+_EPOCH: Final = date(1970, 1, 1)
+_NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
+
+_EXISTING: Final = sa.text(
+    "SELECT child.relname FROM pg_inherits"
+    " JOIN pg_class child ON child.oid = inhrelid"
+    " JOIN pg_class parent ON parent.oid = inhparent"
+    " WHERE parent.relname = ANY(:tables) AND child.relkind = 'r'"
+    " AND parent.relnamespace = current_schema()::regnamespace"
+    " ORDER BY child.relname"
+)
+
+
+def is_partition(name: str) -> bool:
+    """Whether this is the name of a partition made by this module."""
+    return _NAME.fullmatch(name) is not None
+
+
+def ensure(
+    connection: Connection, days: Iterable[date], *, tables: Iterable[str] = PARTITIONED
+) -> None:
+    """Make the partitions that hold these UTC days; those that exist cost nothing.
+
+    A new one is built beside its parent and then attached: attaching waits for nobody
+    who reads or writes the parent, which ``CREATE TABLE ... PARTITION OF`` does.
+    """
+    wanted = {_name(table, start): (table, start) for table, start in _starts(tables, days)}
+    missing = wanted.keys() - set(existing(connection, tables=tables))
+    if not missing:
+        return
+    connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))"))
+    for name in sorted(missing - set(existing(connection, tables=tables))):
+        _create(connection, name, *wanted[name])
+
+
+def create_ahead(
+    connection: Connection, *, now: datetime, tables: Iterable[str] = PARTITIONED
+) -> None:
+    """Make the partitions from yesterday to the day after tomorrow."""
+    today = now.astimezone(UTC).date()
+    ensure(
+        connection,
+        [today + timedelta(days=offset) for offset in range(-1, _AHEAD + 1)],
+        tables=tables,
+    )
+
+
+def drop_expired(
+    connection: Connection,
+    *,
+    now: datetime,
+    retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
+) -> list[str]:
+    """Drop partitions whose newest possible row is older than its table's retention.
+
+    Returns the names dropped. Waits at most two seconds for each lock, then raises
+    ``OperationalError``: the next run drops what this one could not.
+    """
+    expired = [
+        name
+        for name in existing(connection, tables=retention)
+        if _end(name) <= now - retention[_table(name)]
+    ]
+    if expired:
+        connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+    for name in expired:
+        connection.execute(sa.text(f"DROP TABLE {name}"))
+    return expired
+
+
+def maintain(
+    database: Database,
+    *,
+    now: datetime,
+    retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
+) -> list[str]:
+    """Create ahead, then drop table by table, so that no lock is held for long."""
+    database.run(lambda tx: create_ahead(tx, now=now))
+    dropped: list[str] = []
+    for table, kept in retention.items():
+        dropped += database.run(
+            lambda tx, one={table: kept}: drop_expired(tx, now=now, retention=one)  # type: ignore[misc]
+        )
+    return dropped
+
+
+def existing(connection: Connection, *, tables: Iterable[str] = PARTITIONED) -> list[str]:
+    """Names of the partitions there are, by table and day."""
+    return list(connection.execute(_EXISTING, {"tables": list(tables)}).scalars())
+
+
+def _create(connection: Connection, name: str, table: str, start: date) -> None:
+    end = start + timedelta(days=_WIDTH.get(table, 1))
+    connection.execute(sa.text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
+    connection.execute(
+        sa.text(
+            f"ALTER TABLE {table} ATTACH PARTITION {name}"
+            f" FOR VALUES FROM ('{start} 00:00:00+00') TO ('{end} 00:00:00+00')"
+        )
+    )
+
+
+def _starts(tables: Iterable[str], days: Iterable[date]) -> Iterable[tuple[str, date]]:
+    listed = list(days)
+    for table in tables:
+        width = _WIDTH.get(table, 1)
+        for day in listed:
+            yield table, day - timedelta(days=(day - _EPOCH).days % width)
+
+
+def _name(table: str, start: date) -> str:
+    return f"{table}_{start:%Y%m%d}"
+
+
+def _table(name: str) -> str:
+    return name.rsplit("_", 1)[0]
+
+
+def _end(name: str) -> datetime:
+    start = datetime.strptime(name.rsplit("_", 1)[1], "%Y%m%d").replace(tzinfo=UTC)
+    return start + timedelta(days=_WIDTH.get(_table(name), 1))

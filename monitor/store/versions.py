@@ -1,0 +1,116 @@
+"""Versions: immutable sets of adapter weights.
+
+What identifies the weights (``model``, ``sha256``, ``uri``, ``base_model``, ``parent``) is
+written once; a second registration may fill in what was left out and replace the free
+``metadata``, and anything else is a conflict: other weights are another version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping, Select
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import Adapter, AdapterId, Version, VersionId
+from monitor.store.errors import Conflict, NotFound
+from monitor.store.tables import adapters, versions
+
+_FIXED: Final = ("model", "parent", "uri", "sha256", "base_model")
+
+
+def put(
+    connection: Connection,
+    *,
+    adapter: Adapter,
+    name: str,
+    model: str,
+    parent: str | None = None,
+    uri: str | None = None,
+    sha256: str | None = None,
+    base_model: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+) -> Version:
+    """Register a version; the same again changes nothing but ``metadata``.
+
+    Raises
+    ------
+    Conflict
+        When the version is registered with another model, hash, place, base or parent;
+        the message names the field and both values.
+    """
+    given = {
+        "model": model,
+        "parent": parent,
+        "uri": uri,
+        "sha256": sha256,
+        "base_model": base_model,
+    }
+    body = dict(metadata or {})
+    fresh = insert(versions).values(adapter_id=adapter.id, name=name, metadata=body, **given)
+    connection.execute(fresh.on_conflict_do_nothing(index_elements=["adapter_id", "name"]))
+    stored = _locked(connection, adapter, name)
+    _refuse_other_weights(f"{adapter.name}@{name}", stored, given)
+    filled = {field: given[field] or stored[field] for field in _FIXED}
+    connection.execute(
+        versions.update().where(versions.c.id == stored["id"]).values(metadata=body, **filled)
+    )
+    return fetch_by_id(connection, stored["id"])
+
+
+def fetch(connection: Connection, *, adapter: str, name: str) -> Version | None:
+    """Return a version by the names that people use, if it is registered."""
+    query = _query().where(adapters.c.name == adapter, versions.c.name == name)
+    row = connection.execute(query).mappings().one_or_none()
+    return _version(row) if row else None
+
+
+def fetch_by_id(connection: Connection, version_id: VersionId) -> Version:
+    """Return a version that must exist; raises ``NotFound``."""
+    row = connection.execute(_query().where(versions.c.id == version_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no version with id {version_id}")
+    return _version(row)
+
+
+def of_adapter(connection: Connection, adapter_id: AdapterId) -> list[Version]:
+    """Return an adapter's versions, oldest first."""
+    query = _query().where(versions.c.adapter_id == adapter_id).order_by(versions.c.id)
+    return [_version(row) for row in connection.execute(query).mappings()]
+
+
+def fetch_all(connection: Connection) -> list[Version]:
+    """Return all versions, by adapter and age."""
+    query = _query().order_by(adapters.c.name, versions.c.id)
+    return [_version(row) for row in connection.execute(query).mappings()]
+
+
+def _locked(connection: Connection, adapter: Adapter, name: str) -> RowMapping:
+    query = (
+        sa.select(versions)
+        .where(versions.c.adapter_id == adapter.id, versions.c.name == name)
+        .with_for_update()
+    )
+    return connection.execute(query).mappings().one()
+
+
+def _refuse_other_weights(label: str, stored: RowMapping, given: Mapping[str, str | None]) -> None:
+    for field in _FIXED:
+        before, after = stored[field], given[field]
+        if None not in (before, after) and before != after:
+            raise Conflict(
+                f"{label} is registered with {field} {before!r}, not {after!r};"
+                " a version is immutable: register other weights under another name"
+            )
+
+
+def _query() -> Select[Any]:
+    return sa.select(versions, adapters.c.name.label("adapter")).join(
+        adapters, adapters.c.id == versions.c.adapter_id
+    )
+
+
+def _version(row: RowMapping) -> Version:
+    return Version(**row)

@@ -1,0 +1,87 @@
+import pytest
+
+from monitor.domain import Mode
+from monitor.store import adapters, audit, versions
+from monitor.store.database import Database
+from monitor.store.errors import Conflict, NotFound
+
+
+def test_put_replaces_all_that_is_said_about_an_adapter(database: Database) -> None:
+    with database.begin() as tx:
+        first = adapters.put(
+            tx, name="support", owner="ann", labels={"team": "care"}, mode=Mode.AUTO
+        )
+        again = adapters.put(tx, name="support", owner="bob")
+        assert again.id == first.id
+        assert (again.owner, again.labels, again.mode) == ("bob", {}, None)
+        assert adapters.fetch(tx, "support") == again
+        assert adapters.fetch(tx, "travel") is None
+        assert [adapter.name for adapter in adapters.fetch_all(tx)] == ["support"]
+        with pytest.raises(NotFound):
+            adapters.fetch_by_id(tx, 999)
+
+
+def test_the_same_version_again_changes_only_its_metadata(database: Database) -> None:
+    with database.begin() as tx:
+        adapter = adapters.put(tx, name="support")
+        first = versions.put(tx, adapter=adapter, name="v7", model="support@v7")
+        again = versions.put(
+            tx,
+            adapter=adapter,
+            name="v7",
+            model="support@v7",
+            sha256="ab" * 32,
+            metadata={"precision": "bf16"},
+        )
+        assert again.id == first.id
+        assert again.sha256 == "ab" * 32
+        assert again.metadata == {"precision": "bf16"}
+        assert again.label == "support@v7"
+        assert versions.fetch(tx, adapter="support", name="v7") == again
+        assert versions.of_adapter(tx, adapter.id) == [again]
+        assert versions.fetch_all(tx) == [again]
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("model", "support@v8"),
+        ("sha256", "cd" * 32),
+        ("uri", "s3://other"),
+        ("base_model", "other"),
+        ("parent", "v5"),
+    ],
+)
+def test_other_weights_under_a_registered_name_are_refused(
+    database: Database, field: str, other: str
+) -> None:
+    said = {
+        "model": "support@v7",
+        "sha256": "ab" * 32,
+        "uri": "s3://a",
+        "base_model": "llama",
+        "parent": "v6",
+    }
+    with database.begin() as tx:
+        adapter = adapters.put(tx, name="support")
+        versions.put(tx, adapter=adapter, name="v7", **said)
+        with pytest.raises(Conflict, match=f"support@v7 is registered with {field}"):
+            versions.put(tx, adapter=adapter, name="v7", **(said | {field: other}))
+
+
+def test_an_unknown_version_is_not_found(database: Database) -> None:
+    with database.begin() as tx:
+        assert versions.fetch(tx, adapter="support", name="v7") is None
+        with pytest.raises(NotFound):
+            versions.fetch_by_id(tx, 999)
+
+
+def test_the_audit_is_paged_newest_first(database: Database) -> None:
+    with database.begin() as tx:
+        ids = [
+            audit.append(tx, actor="ann", act="put", subject=f"route {n}", details={"n": n})
+            for n in range(3)
+        ]
+        page = audit.newest(tx, limit=2)
+        assert [entry.id for entry in page] == [ids[2], ids[1]]
+        assert [entry.details for entry in audit.newest(tx, before=page[-1].id)] == [{"n": 0}]
