@@ -1,6 +1,5 @@
 """The embedded PostgreSQL server, for machines where nobody runs one for Driftline."""
 
-from monitor.postgres.cluster import ServerSettings
 from monitor.postgres.errors import (
     BinariesMissing,
     DataFolderBusy,
@@ -9,6 +8,7 @@ from monitor.postgres.errors import (
     StartFailed,
     VersionMismatch,
 )
+from monitor.postgres.settings import ServerSettings
 from monitor.postgres.supervisor import EmbeddedPostgres
 
 __all__ = [

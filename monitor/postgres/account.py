@@ -11,8 +11,11 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import IO
 
 from monitor.postgres.binaries import BIN, LAYOUT, Binaries
 from monitor.postgres.errors import OTHER_SERVER, NamespaceRefused
@@ -20,6 +23,8 @@ from monitor.postgres.errors import OTHER_SERVER, NamespaceRefused
 SYSTEM_USER = "driftline"
 SYSTEM_HOME = Path("/var/lib/driftline")
 _PREFERRED_UID = 1000
+# Nothing of our own environment, which may hold secrets, reaches the server.
+ENVIRONMENT = MappingProxyType({"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +41,37 @@ class Account:
     gid: int
     switch: bool
 
+    def spawn(
+        self, program: str, *arguments: str, output: int | IO[bytes], descriptors: tuple[int, ...]
+    ) -> subprocess.Popen[bytes]:
+        """Start a server program, in a session of its own so that Ctrl-C does not reach it.
 
-def choose_account(binaries: Binaries, *, namespaces: bool = True) -> Account:
+        Parameters
+        ----------
+        program, arguments
+            Its name in ``bin`` and its command line.
+        output
+            Where both of its streams go.
+        descriptors
+            What it inherits besides.
+        """
+        return subprocess.Popen(  # noqa: S603 - our own programs and paths, no shell
+            [*self.prefix, str(self.bin / program), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=descriptors,
+            user=self.uid if self.switch else None,
+            group=self.gid if self.switch else None,
+            extra_groups=[] if self.switch else None,
+        )
+
+
+def choose_account(binaries: Binaries) -> Account:
     """Pick the account for this process.
-
-    Parameters
-    ----------
-    binaries
-        The server programs as installed.
-    namespaces
-        False leaves the user namespace out, as on a kernel that refuses it.
 
     Raises
     ------
@@ -56,12 +82,14 @@ def choose_account(binaries: Binaries, *, namespaces: bool = True) -> Account:
     if uid != 0 and _has_name(uid):
         return Account(bin=binaries.bin, prefix=(), uid=uid, gid=os.getegid(), switch=False)
     # initdb wants a user with a name, which `docker run --user 4242` has not.
-    prefix = _namespace_prefix() if namespaces else None
+    prefix = _namespace_prefix()
     if prefix is not None:
         return Account(bin=binaries.bin, prefix=prefix, uid=uid, gid=os.getegid(), switch=False)
     if uid != 0:
-        message = f"user id {uid} has no name in /etc/passwd and this kernel refuses user namespaces: give it a name, {OTHER_SERVER}"
-        raise NamespaceRefused(message)
+        raise NamespaceRefused(
+            f"user id {uid} has no name in /etc/passwd and this kernel refuses user namespaces: "
+            f"give it a name, {OTHER_SERVER}"
+        )
     return _system_account(binaries)
 
 
@@ -80,7 +108,9 @@ def _namespace_prefix() -> tuple[str, ...] | None:
         return None
     inner = _PREFERRED_UID if _PREFERRED_UID in uids else uids[0]
     prefix = (program, "--user", f"--map-user={inner}", f"--map-group={inner}", "--")
-    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    tried = subprocess.run(  # noqa: S603 - no outside input
+        [*prefix, "true"], capture_output=True, check=False
+    )
     return prefix if tried.returncode == 0 else None
 
 
@@ -89,8 +119,10 @@ def _system_account(binaries: Binaries) -> Account:
         entry = _system_user()
         copy = _copy_programs(binaries)
     except (OSError, subprocess.CalledProcessError, KeyError) as error:
-        message = f"running as root, user namespaces are refused, and no system user {SYSTEM_USER!r} could be set up ({error}): run as an ordinary user, {OTHER_SERVER}"
-        raise NamespaceRefused(message) from error
+        raise NamespaceRefused(
+            f"running as root, user namespaces are refused, and the system user {SYSTEM_USER!r} "
+            f"could not be set up ({error}): run as an ordinary user, {OTHER_SERVER}"
+        ) from error
     return Account(bin=copy, prefix=(), uid=entry.pw_uid, gid=entry.pw_gid, switch=True)
 
 
@@ -98,19 +130,12 @@ def _system_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        program = (
-            shutil.which("useradd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-            or "useradd"
+        program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin") or "useradd"
+        options = ["--system", "--no-create-home", f"--home-dir={SYSTEM_HOME}"]
+        options += ["--shell=/usr/sbin/nologin"]
+        subprocess.run(  # noqa: S603 - constants only
+            [program, *options, SYSTEM_USER], check=True, capture_output=True
         )
-        options = [
-            "--system",
-            "--no-create-home",
-            "--home-dir",
-            str(SYSTEM_HOME),
-            "--shell",
-            "/usr/sbin/nologin",
-        ]
-        subprocess.run([program, *options, SYSTEM_USER], check=True, capture_output=True)
         return pwd.getpwnam(SYSTEM_USER)
 
 
@@ -119,11 +144,14 @@ def _copy_programs(binaries: Binaries) -> Path:
     target = SYSTEM_HOME / f"postgres-{binaries.release}"
     if not target.exists():
         SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-        draft = SYSTEM_HOME / f".copying-{os.getpid()}"
+        draft = Path(tempfile.mkdtemp(prefix=".copying-", dir=SYSTEM_HOME))
         for part in LAYOUT:
             shutil.copytree(binaries.site / part, draft / part, symlinks=True)
         _open_to_read(draft)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(draft)
     return target / BIN
 
 

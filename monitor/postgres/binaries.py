@@ -40,15 +40,17 @@ def find_binaries() -> Binaries:
         Not Linux, no such wheel, or a wheel of another layout.
     """
     if sys.platform != "linux":
-        message = f"the embedded PostgreSQL needs Linux, this is {sys.platform}: {OTHER_SERVER[3:]}"
-        raise BinariesMissing(message)
+        raise BinariesMissing(f"the embedded PostgreSQL needs Linux: use Linux, {OTHER_SERVER}")
     try:
         wheel = distribution(WHEEL)
     except PackageNotFoundError:
-        message = f"the package {WHEEL} is not installed: install it, {OTHER_SERVER}"
-        raise BinariesMissing(message) from None
+        raise BinariesMissing(
+            f"the package {WHEEL} is not installed: install it, {OTHER_SERVER}"
+        ) from None
     found = Binaries(site=Path(str(wheel.locate_file(""))).resolve(), release=wheel.version)
     if not (found.bin / "postgres").is_file():
-        message = f"{WHEEL} {found.release} has no {BIN}/postgres: reinstall the release that Driftline asks for, {OTHER_SERVER}"
-        raise BinariesMissing(message)
+        raise BinariesMissing(
+            f"{WHEEL} {found.release} has no {BIN}/postgres: install the release that Driftline "
+            f"asks for, {OTHER_SERVER}"
+        )
     return found

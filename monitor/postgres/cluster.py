@@ -8,79 +8,29 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from monitor.postgres import guardian
-from monitor.postgres.account import Account
+from monitor.postgres.account import ENVIRONMENT, Account
 from monitor.postgres.binaries import MAJOR
 from monitor.postgres.errors import OTHER_SERVER, DataFolderBusy, StartFailed, VersionMismatch
 from monitor.postgres.folder import PORT, Folder
 from monitor.postgres.process import exists, named_pid, serves
 
 ROLE = "driftline"
-DATABASE = "driftline"
 _INITDB_SECONDS = 120
+_INITDB_OPTIONS = (
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale-provider=builtin",
+    "--locale=C.UTF-8",
+    "--no-instructions",
+)
 _TAIL_LINES = 20
-# Nothing of our own environment, which may hold secrets, reaches the server.
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """What an operator may want to change of the embedded server, in PostgreSQL's own units."""
-
-    shared_buffers: str = "128MB"
-    max_connections: int = 100
-    max_wal_size: str = "1GB"
-
-    def render(self, socket_dir: Path) -> str:
-        """Text of ``postgresql.conf``."""
-        return _CONFIG.format(
-            port=PORT,
-            socket_dir=socket_dir,
-            shared_buffers=self.shared_buffers,
-            max_connections=self.max_connections,
-            max_wal_size=self.max_wal_size,
-        )
-
-
-_CONFIG = """\
-# Written by Driftline whenever it starts this server. ALTER SYSTEM overrides it and stays.
-listen_addresses = ''
-port = {port}
-unix_socket_directories = '{socket_dir}'
-unix_socket_permissions = 0700
-password_encryption = 'scram-sha-256'
-max_connections = {max_connections}
-shared_buffers = '{shared_buffers}'
-max_wal_size = '{max_wal_size}'
-# Reading ahead in the server's own process saves three worker processes.
-io_method = 'sync'
-jit = off
-fsync = on
-full_page_writes = on
-synchronous_commit = on
-autovacuum = on
-timezone = 'UTC'
-log_timezone = 'UTC'
-# One file for each day of the week.
-logging_collector = on
-log_directory = 'log'
-log_filename = 'postgresql-%a.log'
-log_truncate_on_rotation = on
-log_rotation_age = '1d'
-log_rotation_size = 0
-# Statements and error details quote rows, and rows may hold people's prompts.
-log_error_verbosity = terse
-log_min_error_statement = panic
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-"""
 
 
 def ensure_cluster(folder: Folder, account: Account, *, password: str, server_lock: int) -> None:
@@ -94,6 +44,8 @@ def ensure_cluster(folder: Folder, account: Account, *, password: str, server_lo
     ------
     VersionMismatch
         Another major version wrote the cluster.
+    DataFolderBusy
+        The cluster belongs to another user.
     StartFailed
         ``initdb`` failed.
     """
@@ -114,12 +66,11 @@ def ensure_cluster(folder: Folder, account: Account, *, password: str, server_lo
 def _check_version(folder: Folder) -> None:
     found = (folder.cluster / "PG_VERSION").read_text().strip()
     if found != str(MAJOR):
-        message = (
-            f"{folder.cluster} was written by PostgreSQL {found}, this release of Driftline brings {MAJOR}: "
-            f"dump it with the release that wrote it (pg_dump), move the folder away, start once and restore "
-            f"(psql), {OTHER_SERVER}"
+        raise VersionMismatch(
+            f"{folder.cluster} was written by PostgreSQL {found}, this Driftline brings {MAJOR}: "
+            f"dump it with the release that wrote it (pg_dump), move the folder away, start once "
+            f"and restore the dump (psql), {OTHER_SERVER}"
         )
-        raise VersionMismatch(message)
 
 
 def _check_owner(folder: Folder, account: Account) -> None:
@@ -128,50 +79,47 @@ def _check_owner(folder: Folder, account: Account) -> None:
     if owner == account.uid:
         return
     if os.geteuid() != 0:
-        message = f"{folder.cluster} belongs to user id {owner}: run as that user, or choose another service.data_dir"
-        raise DataFolderBusy(message)
+        raise DataFolderBusy(
+            f"{folder.cluster} belongs to user id {owner}: run as that user, "
+            f"or choose another service.data_dir"
+        )
     for path in (folder.cluster, *folder.cluster.rglob("*")):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def _initdb(draft: Path, account: Account, *, password: str, server_lock: int) -> None:
-    with _reachable(draft, account) as (name, descriptors), tempfile.TemporaryFile() as secret:
+    with _reachable(draft, account) as (name, reach), tempfile.TemporaryFile() as secret:
         secret.write(password.encode())
         secret.flush()
         os.fchown(secret.fileno(), account.uid, account.gid)
-        options = [
-            "--username",
-            ROLE,
+        child = account.spawn(
+            "initdb",
+            f"--pgdata={name}",
+            f"--username={ROLE}",
             f"--pwfile=/proc/self/fd/{secret.fileno()}",
-            "--auth=scram-sha-256",
-        ]
-        options += [
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--locale=C.UTF-8",
-            "--no-instructions",
-        ]
-        done = subprocess.run(
-            [*account.prefix, str(account.bin / "initdb"), "-D", name, *options],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_INITDB_SECONDS,
-            env=_ENVIRONMENT,
-            cwd="/",
-            pass_fds=(*descriptors, secret.fileno(), server_lock),
-            **_switch(account),
+            *_INITDB_OPTIONS,
+            output=subprocess.PIPE,
+            descriptors=(*reach, secret.fileno(), server_lock),
         )
-    if done.returncode != 0:
-        message = (
-            f"initdb could not create a cluster in {draft.parent} (exit status {done.returncode})"
-        )
-        raise StartFailed(message, done.stderr.strip())
+        said = _finish(child)
+    if child.returncode != 0:
+        status = f"exit status {child.returncode}"
+        raise StartFailed(f"initdb could not create a cluster in {draft.parent} ({status})", said)
+
+
+def _finish(child: subprocess.Popen[bytes]) -> str:
+    with child:
+        try:
+            said, _ = child.communicate(timeout=_INITDB_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise StartFailed(f"initdb did not end within {_INITDB_SECONDS} s") from error
+    return said.decode(errors="replace").strip()
 
 
 @contextmanager
 def _reachable(path: Path, account: Account) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name ``path`` so that the server's account gets there, with the descriptors it must inherit.
+    """Name ``path`` so that the server's account gets there, and what it must inherit for that.
 
     A system user cannot pass through our closed folders, but it can enter one by a descriptor.
     """
@@ -183,10 +131,6 @@ def _reachable(path: Path, account: Account) -> Iterator[tuple[str, tuple[int, .
         yield f"/proc/self/fd/{descriptor}", (descriptor,)
     finally:
         os.close(descriptor)
-
-
-def _switch(account: Account) -> dict[str, int | list[int]]:
-    return {"user": account.uid, "group": account.gid, "extra_groups": []} if account.switch else {}
 
 
 def _sync(directory: Path) -> None:
@@ -201,22 +145,18 @@ def clear_stale(folder: Folder, socket_dir: Path) -> None:
     """Remove lock files that name a zombie or a foreign process; the server would believe them.
 
     The caller holds ``control.lock`` and ``server.lock``. A file that names no process at all is
-    left to the server, which checks more (shared memory still in use) before it removes it.
+    left to the server, which checks more (is its shared memory still in use?) before it starts.
     """
-    pid = named_pid(folder.cluster)
-    if pid is None or (exists(pid) and not serves(pid, folder.cluster)):
-        _remove(folder.pid_file, pid)
-    _remove(socket_dir / f".s.PGSQL.{PORT}.lock", pid)
-
-
-def _remove(path: Path, pid: int | None) -> None:
-    if path.exists():
-        path.unlink()
-        log.info("postgres_stale_lock_removed", file=str(path), pid=pid)
+    for path in (folder.pid_file, socket_dir / f".s.PGSQL.{PORT}.lock"):
+        pid = named_pid(path)
+        empty = pid is None and path.exists()
+        if empty or (pid is not None and exists(pid) and not serves(pid, folder.cluster)):
+            path.unlink()
+            log.info("postgres_stale_lock_removed", file=str(path), pid=pid)
 
 
 def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Popen[bytes]:
-    """Start the server as our child, in a session of its own so that Ctrl-C does not reach it.
+    """Start the server as our child, and its guardian beside it.
 
     Parameters
     ----------
@@ -226,22 +166,14 @@ def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Pop
         Descriptor that holds ``server.lock``; the server inherits it and keeps the lock.
     """
     with (
-        _reachable(folder.cluster, account) as (name, descriptors),
+        _reachable(folder.cluster, account) as (name, reach),
         folder.start_log.open("wb") as output,
     ):
-        child = subprocess.Popen(
-            [*account.prefix, str(account.bin / "postgres"), "-D", name],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=_ENVIRONMENT,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=(*descriptors, server_lock),
-            **_switch(account),
+        child = account.spawn(
+            "postgres", "-D", name, output=output, descriptors=(*reach, server_lock)
         )
+        _set_guardian(folder, child.pid)
     _reap(child)
-    _set_guardian(folder, child.pid)
     return child
 
 
@@ -253,17 +185,17 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
 def _set_guardian(folder: Folder, pid: int) -> None:
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError as error:  # a kernel before 5.3, or a sandbox; or the server died at once
+    except OSError as error:  # a kernel before 5.3, or a sandbox that hides the call
         log.warning("postgres_without_guardian", reason=str(error))
         return
-    locks = [str(folder.lock("control").resolve()), str(folder.lock("users").resolve())]
+    locks = [str(folder.lock(name)) for name in ("control", "users")]
     try:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - our own program, no shell
             [sys.executable, "-I", "-S", guardian.__file__, *locks, str(pidfd)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             cwd="/",
             start_new_session=True,
             pass_fds=(pidfd,),
@@ -277,7 +209,7 @@ def log_tail(folder: Folder) -> str:
     """Last lines of what the server wrote, for an error message."""
     logs = sorted((folder.cluster / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)
     lines: list[str] = []
-    for path in (*logs[-1:], folder.start_log):
+    for path in (folder.start_log, *logs[-1:]):
         if path.exists():
             lines += path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
     return "\n".join(lines[-_TAIL_LINES:])

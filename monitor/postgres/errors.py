@@ -8,6 +8,8 @@
 └── ``StartFailed``       the server did not come up; carries the last lines of its log
 """
 
+# ruff: noqa: N818 - the names say what happened
+
 OTHER_SERVER = "or set database.url to a PostgreSQL server (15 or newer) that you run yourself"
 
 

@@ -32,6 +32,7 @@ _SOCKET_PATH_LIMIT = 107
 # two different escapes.
 _AWKWARD = frozenset(",'\"\\\n\r")
 _POLL_SECONDS = 0.05
+_NOT_OURS = "{} belongs to {}: run as that user, or choose another service.data_dir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +68,14 @@ class Folder:
         DataFolderBusy
             The folder belongs to another user.
         """
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = self.root.stat().st_uid
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            owner = self.root.stat().st_uid
+        except PermissionError as error:
+            raise DataFolderBusy(_NOT_OURS.format(self.root, "another user")) from error
         if owner != os.geteuid():
-            message = f"{self.root} belongs to user id {owner}: run as that user, or choose another service.data_dir"
-            raise DataFolderBusy(message)
-        self.root.chmod(0o700)
+            raise DataFolderBusy(_NOT_OURS.format(self.root, f"user id {owner}"))
 
     def password(self) -> str:
         """Read the password of the role, writing a fresh one when there is no cluster yet.
@@ -86,13 +89,13 @@ class Folder:
         if path.exists():
             return path.read_text().strip()
         if self.cluster.exists():
-            message = (
+            raise StartFailed(
                 f"{path} is missing, but the data beside it need it: restore it from your backup"
             )
-            raise StartFailed(message)
         draft = path.with_suffix(".new")
         draft.unlink(missing_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
             file.flush()
             os.fsync(file.fileno())
@@ -131,8 +134,9 @@ def _private_dir(path: Path, owner: int) -> None:
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
-            message = f"{path} should be a folder of user id {owner} but is not: remove it"
-            raise StartFailed(message) from None
+            raise StartFailed(
+                f"{path} should be a folder of user id {owner} but is not: remove it"
+            ) from None
     path.chmod(0o700)
 
 
@@ -170,10 +174,9 @@ def exclusive(path: Path, *, deadline: float) -> Iterator[int]:
     try:
         while not try_exclusive(descriptor):
             if time.monotonic() >= deadline:
-                message = (
+                raise DataFolderBusy(
                     f"another process holds {path}: stop it, or choose another service.data_dir"
                 )
-                raise DataFolderBusy(message)
             time.sleep(_POLL_SECONDS)
         yield descriptor
     finally:

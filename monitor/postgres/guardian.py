@@ -11,14 +11,15 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 
 GRACE_SECONDS = 10.0
 _POLL_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 60.0
 
 
-def guard(control: str, users: str, pidfd: int) -> None:
-    """Wait for the end of the server, and bring it about when it has been unused for the grace time.
+def guard(control: Path, users: Path, *, pidfd: int, grace_seconds: float) -> None:
+    """Wait for the end of the server; bring it about once nobody has used it for the grace time.
 
     Parameters
     ----------
@@ -26,14 +27,16 @@ def guard(control: str, users: str, pidfd: int) -> None:
         Paths of the lock files.
     pidfd
         Descriptor of the server's process: unlike its id it can never come to mean another one.
+    grace_seconds
+        How long the server may be without users.
     """
     unused = 0.0
     while not _ended(pidfd, _POLL_SECONDS):
         try:
-            with open(control, "r+b") as control_file, open(users, "r+b") as users_file:
+            with control.open("r+b") as control_file, users.open("r+b") as users_file:
                 fcntl.flock(control_file, fcntl.LOCK_EX)
                 unused = unused + _POLL_SECONDS if _nobody_holds(users_file.fileno()) else 0.0
-                if unused >= GRACE_SECONDS:
+                if unused >= grace_seconds:
                     _shut_down(pidfd)
         except FileNotFoundError:  # the data folder was deleted: there is nothing left to serve
             _shut_down(pidfd)
@@ -62,4 +65,5 @@ def _ended(pidfd: int, seconds: float) -> bool:
 
 if __name__ == "__main__":
     os.chdir("/")
-    guard(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    locks = Path(sys.argv[1]), Path(sys.argv[2])
+    guard(*locks, pidfd=int(sys.argv[3]), grace_seconds=GRACE_SECONDS)

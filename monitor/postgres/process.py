@@ -1,4 +1,4 @@
-"""Is the server that a pid file names alive, and is it the server of this folder?"""
+"""Tell whether the server that a pid file names is alive, and whether it is this folder's."""
 
 import os
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from pathlib import Path
 # Lines of postmaster.pid, from 0 (PostgreSQL's src/include/utils/pidfile.h).
 _PID_LINE = 0
 _SOCKET_DIR_LINE = 4
+_STATUS_LINE = 7
+_LONGEST_PID = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postmaster:
-    """A live server; ``socket_dir`` is None until it has opened its socket."""
+    """A live server; ``socket_dir`` is None until it accepts connections there."""
 
     pid: int
     socket_dir: Path | None
@@ -19,25 +21,25 @@ class Postmaster:
 
 def live_postmaster(cluster: Path) -> Postmaster | None:
     """Read the pid file of ``cluster`` and believe it only if that process serves this folder."""
-    lines = _pid_file_lines(cluster)
-    pid = named_pid(cluster)
+    lines = _lines(cluster / "postmaster.pid")
+    pid = named_pid(cluster / "postmaster.pid")
     if pid is None or not serves(pid, cluster):
         return None
-    socket_dir = lines[_SOCKET_DIR_LINE] if len(lines) > _SOCKET_DIR_LINE else ""
-    return Postmaster(pid=pid, socket_dir=Path(socket_dir) if socket_dir else None)
+    ready = len(lines) > _STATUS_LINE and lines[_STATUS_LINE].startswith("ready")
+    return Postmaster(pid=pid, socket_dir=Path(lines[_SOCKET_DIR_LINE]) if ready else None)
 
 
-def named_pid(cluster: Path) -> int | None:
-    """Process id in the pid file of ``cluster``; None when there is no such file, or none yet."""
-    lines = _pid_file_lines(cluster)
-    first = lines[_PID_LINE].strip() if lines else ""
-    # The postmaster of a standalone backend writes its id negated.
-    return abs(int(first)) if first.lstrip("-").isdigit() else None
+def named_pid(lock_file: Path) -> int | None:
+    """Process id in a pid file or socket lock; None when there is no such file, or none in it."""
+    lines = _lines(lock_file)
+    # A standalone backend writes its id negated.
+    first = lines[_PID_LINE].strip().removeprefix("-") if lines else ""
+    return int(first) if first.isdecimal() and len(first) <= _LONGEST_PID else None
 
 
-def _pid_file_lines(cluster: Path) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return (cluster / "postmaster.pid").read_text().splitlines()
+        return path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
 
