@@ -689,6 +689,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("seq", name=op.f("uq_outbox_seq")),
     )
+    op.create_index(op.f("ix_outbox_incident_id"), "outbox", ["incident_id"], unique=False)
     op.create_index(
         "ix_outbox_order",
         "outbox",
@@ -820,6 +821,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_outbox_order", table_name="outbox", postgresql_where=sa.text("state = 'queued'")
     )
+    op.drop_index(op.f("ix_outbox_incident_id"), table_name="outbox")
     op.drop_table("outbox")
     op.drop_index(op.f("ix_verdicts_adapter_id"), table_name="verdicts")
     op.drop_table("verdicts")

@@ -573,6 +573,8 @@ outbox: Final = Table(
         "seq",
         postgresql_where=sa.text("state = 'queued'"),
     ),
+    # "what was sent about this incident?"
+    Index(None, "incident_id"),
 )
 
 # --- routing ------------------------------------------------------------------------------
