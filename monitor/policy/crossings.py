@@ -103,7 +103,7 @@ def _recovered(memory: Memory, fact: DetectorFact) -> Memory:
 
     The effect alone would let one steady small drift page again and again.
     """
-    small = fact.effect is not None and fact.effect.high < fact.margin / 2
+    small = fact.recent is not None and fact.recent.high < fact.margin / 2
     fell = {Process.NOTICE: fact.fell_notice, Process.PAGE: fact.fell_page}
     crossed = {Process.NOTICE: fact.evidence_notice >= 0, Process.PAGE: fact.evidence_page >= 0}
     kept = tuple(

@@ -34,7 +34,8 @@ class DetectorFact:
     ``model_side`` is false for ``input_similarity``, ``latency`` and ``feedback``, which
     never move traffic. ``fell_notice``/``fell_page`` say that the winner's summed log
     increments over the recovery window are below -1 nat for every betting fraction.
-    ``onset`` is given when evidence crossed now.
+    ``onset`` is given when evidence crossed now. ``effect`` is taken since the onset
+    (it decides actions), ``recent`` over the recovery window (it decides recovery).
     """
 
     detector: str
@@ -46,6 +47,7 @@ class DetectorFact:
     winner: str | None = None
     onset: Interval | None = None
     effect: Effect | None = None
+    recent: Effect | None = None
     fell_notice: bool = False
     fell_page: bool = False
     error: str | None = None

@@ -202,11 +202,11 @@ def test_significance_alone_never_moves_traffic() -> None:
 
 def test_recovery_needs_a_small_effect_and_falling_evidence() -> None:
     drifted = run(facts(noticed())).memory
-    small_only = run(facts(soft(effect=SMALL)), memory=drifted)
+    small_only = run(facts(soft(recent=SMALL)), memory=drifted)
     assert small_only.verdict.kind is VerdictKind.DRIFTING
-    fell_only = run(facts(soft(effect=LARGE, fell_notice=True)), memory=drifted)
+    fell_only = run(facts(soft(recent=LARGE, fell_notice=True)), memory=drifted)
     assert fell_only.verdict.kind is VerdictKind.DRIFTING
-    both = run(facts(soft(effect=SMALL, fell_notice=True)), memory=drifted)
+    both = run(facts(soft(recent=SMALL, fell_notice=True)), memory=drifted)
     assert both.verdict.kind is VerdictKind.STABLE
 
 
@@ -243,6 +243,7 @@ def any_facts(draw: st.DrawFn) -> Facts:
         winner=st.just("mean_nll:up"),
         onset=st.just(ONSET),
         effect=st.sampled_from([None, LARGE, SMALL]),
+        recent=st.sampled_from([None, LARGE, SMALL]),
         fell_notice=st.booleans(),
         fell_page=st.booleans(),
     )

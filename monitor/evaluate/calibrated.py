@@ -1,0 +1,81 @@
+"""A version's reference, ready to be compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection
+
+from detectors import DETECTORS
+from monitor.domain import Reference, ReferenceId, VersionId
+from monitor.store import references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibrated:
+    """A ready reference with one loaded calibration per detector that its baseline carries.
+
+    ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
+    """
+
+    reference: Reference
+    hourly_rate: float
+    by_detector: Mapping[str, Any]
+    absent: Mapping[str, str]
+
+
+class Calibrations:
+    """Loads each reference once; references never change, so nothing expires."""
+
+    def __init__(self, *, most: int = 1_024) -> None:
+        self._most = most
+        self._known: dict[ReferenceId, Calibrated] = {}
+        self._lock = Lock()
+
+    def current(self, tx: Connection, version_id: VersionId) -> Calibrated | None:
+        """Give the reference in force of the version, or None while it is learning."""
+        reference = references.current(tx, version_id)
+        if reference is None:
+            return None
+        with self._lock:
+            known = self._known.get(reference.id)
+        if known is not None and known.reference == reference:
+            return known
+        loaded = _load(tx, reference) if known is None else _approved(known, reference)
+        with self._lock:
+            while len(self._known) >= self._most:
+                self._known.pop(next(iter(self._known)))
+            self._known[reference.id] = loaded
+        return loaded
+
+
+def _approved(known: Calibrated, reference: Reference) -> Calibrated:
+    """Only the approval of a reference can change after it is ready."""
+    return Calibrated(
+        reference=reference,
+        hourly_rate=known.hourly_rate,
+        by_detector=known.by_detector,
+        absent=known.absent,
+    )
+
+
+def _load(tx: Connection, reference: Reference) -> Calibrated:
+    stored = references.calibrations(tx, reference.id)
+    details = references.details(tx, reference.id)
+    return Calibrated(
+        reference=reference,
+        hourly_rate=details.hourly_rate,
+        by_detector={
+            name: DETECTORS[name].load(calibration.body)
+            for name, calibration in stored.items()
+            if calibration.body is not None and name in DETECTORS
+        },
+        absent={
+            name: calibration.absent_reason or "not calibrated"
+            for name, calibration in stored.items()
+            if calibration.body is None
+        },
+    )

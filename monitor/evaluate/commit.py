@@ -1,0 +1,269 @@
+"""Everything an evaluation found, written in one transaction guarded by its epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import Connection
+
+from alerts.types import Severity as AlertSeverity
+from detectors.types import Score
+from monitor.domain import (
+    EvaluationId,
+    EvaluationKind,
+    IncidentId,
+    Interval,
+    Transition,
+    TransitionId,
+    VerdictKind,
+)
+from monitor.evaluate.findings import Finding
+from monitor.evaluate.message import Teller
+from monitor.evaluate.reading import Reading
+from monitor.policy import Facts, Judgement, Memory, PolicySettings, judge
+from monitor.store import evaluations, partitions, processes, tasks, verdicts
+from monitor.store.evaluations import NewEvaluation, ScoreRow
+from monitor.store.processes import Increment
+from monitor.store.tasks import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What was found in a window, ready to be written.
+
+    ``findings`` come from live detectors, ``scores`` of other origin (perplexity) stand
+    beside them by detector name.
+    """
+
+    claim: Claim
+    window: Interval
+    skipped: tuple[Interval, ...]
+    next_due: datetime
+    reading: Reading
+    facts: Facts
+    findings: Sequence[Finding] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    drift_score: float | None = None
+    n_late: int = 0
+    silence: AlertSeverity | None = None
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Committed:
+    """What stands in the store now."""
+
+    evaluation_id: EvaluationId
+    judgement: Judgement
+    transition_id: TransitionId | None
+    told: tuple[IncidentId, ...]
+
+
+def commit(
+    tx: Connection, outcome: Outcome, *, settings: PolicySettings, tell: Teller
+) -> Committed | None:
+    """Judge and write. None: this window was already evaluated; raises StaleLease.
+
+    The verdict's row is locked before judging, so that two kinds of evaluation of one
+    version judge one after the other, each from the memory the other left.
+    """
+    claim, window = outcome.claim, outcome.window
+    tasks.guard(tx, claim)
+    partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
+    before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
+    memory = Memory.from_json(before.memory) if before and before.memory else Memory()
+    judgement = judge(memory, outcome.facts, settings)
+    evaluation_id = evaluations.add(tx, _evaluation(outcome, judgement))
+    if evaluation_id is None:
+        tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)
+        return None
+    _write_skipped(tx, outcome)
+    _write_scores(tx, outcome, judgement, evaluation_id)
+    _write_processes(tx, outcome)
+    verdicts.put(
+        tx,
+        version_id=claim.version_id,
+        verdict=judgement.verdict,
+        memory=judgement.memory.to_json(),
+        drift_score=outcome.drift_score,
+    )
+    was = memory.verdict.kind if memory.verdict else None
+    transition_id = _write_transition(tx, outcome, judgement, evaluation_id, was=was)
+    told = tell(tx, outcome, judgement, was, transition_id)
+    if judgement.wants_probe and outcome.facts.probe_available:
+        tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
+    tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)
+    return Committed(
+        evaluation_id=evaluation_id,
+        judgement=judgement,
+        transition_id=transition_id,
+        told=told,
+    )
+
+
+def _evaluation(outcome: Outcome, judgement: Judgement) -> NewEvaluation:
+    reference = outcome.reading.calibrated
+    return NewEvaluation(
+        adapter_id=outcome.claim.adapter_id,
+        version_id=outcome.claim.version_id,
+        kind=outcome.claim.kind,
+        window=outcome.window,
+        state="done",
+        epoch=outcome.claim.epoch,
+        started_at=outcome.started_at,
+        reference_id=reference.reference.id if reference else None,
+        n_records=len(outcome.reading.window),
+        n_late=outcome.n_late,
+        verdict=judgement.verdict.kind.value,
+        reason=judgement.verdict.reason,
+    )
+
+
+def _write_skipped(tx: Connection, outcome: Outcome) -> None:
+    for window in outcome.skipped:
+        evaluations.add(
+            tx,
+            NewEvaluation(
+                adapter_id=outcome.claim.adapter_id,
+                version_id=outcome.claim.version_id,
+                kind=outcome.claim.kind,
+                window=window,
+                state="skipped",
+                epoch=outcome.claim.epoch,
+                started_at=outcome.started_at,
+                reason="downtime: only the newest window is evaluated",
+            ),
+        )
+
+
+def _write_scores(
+    tx: Connection, outcome: Outcome, judgement: Judgement, evaluation_id: EvaluationId
+) -> None:
+    measured = {f.detector: f.score for f in outcome.findings if f.score is not None}
+    rows = [
+        _score_row(outcome, judgement, evaluation_id, detector=name, score=score)
+        for name, score in (measured | dict(outcome.scores)).items()
+    ]
+    evaluations.put_scores(tx, rows)
+
+
+def _score_row(
+    outcome: Outcome,
+    judgement: Judgement,
+    evaluation_id: EvaluationId,
+    *,
+    detector: str,
+    score: Score,
+) -> ScoreRow:
+    verdict = judgement.verdict
+    mine = detector in verdict.detectors
+    return ScoreRow(
+        version_id=outcome.claim.version_id,
+        adapter=outcome.reading.version.adapter,
+        version=outcome.reading.version.name,
+        detector=detector,
+        window=outcome.window,
+        value=score.value,
+        evidence_notice=score.evidence_notice,
+        evidence_page=score.evidence_page,
+        effect=score.effect,
+        effect_low=score.interval[0],
+        effect_high=score.interval[1],
+        n_reference=score.n_reference,
+        n_window=score.n_window,
+        minimum_detectable=score.minimum_detectable,
+        winner=score.winner,
+        verdict=_detector_verdict(judgement, detector).value,
+        blame=verdict.blame.value if mine else "unknown",
+        reason=verdict.reason if mine else _numbers(score),
+        evaluation_id=evaluation_id,
+        details={
+            **score.details,
+            "evidence_notice": score.evidence_notice,
+            "other_strata": outcome.reading.n_other_strata,
+        },
+    )
+
+
+def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
+    """Say what this detector alone would make of it."""
+    open_here = [c for c in judgement.memory.crossings if c.detector == detector]
+    probe = judgement.memory.perplexity
+    if any(c.paged for c in open_here):
+        return VerdictKind.CRITICAL
+    if detector == "perplexity" and probe is not None and (probe.degraded or probe.changed):
+        return VerdictKind.CRITICAL if probe.degraded else VerdictKind.DRIFTING
+    return VerdictKind.DRIFTING if open_here else VerdictKind.STABLE
+
+
+def _numbers(score: Score) -> str:
+    return f"evidence {score.evidence_notice:.1f} < 0, effect {score.effect:+.3f}"
+
+
+def _write_processes(tx: Connection, outcome: Outcome) -> None:
+    calibrated = outcome.reading.calibrated
+    if calibrated is None:
+        return
+    for finding in outcome.findings:
+        if finding.score is None or finding.state is None:
+            continue
+        processes.put_state(
+            tx,
+            version_id=outcome.claim.version_id,
+            reference_id=calibrated.reference.id,
+            detector=finding.detector,
+            state=finding.state,
+        )
+        if finding.score.increments:
+            processes.put_increment(
+                tx,
+                version_id=outcome.claim.version_id,
+                reference_id=calibrated.reference.id,
+                detector=finding.detector,
+                increment=_increment(outcome, finding.score),
+            )
+
+
+def _increment(outcome: Outcome, score: Score) -> Increment:
+    return Increment(
+        window_start=outcome.window.start,
+        at=outcome.window.end,
+        n_units=score.n_window,
+        by_process={p: np.asarray(a, dtype=np.float32) for p, a in score.increments.items()},
+    )
+
+
+def _write_transition(
+    tx: Connection,
+    outcome: Outcome,
+    judgement: Judgement,
+    evaluation_id: EvaluationId,
+    *,
+    was: VerdictKind | None,
+) -> TransitionId | None:
+    if was is judgement.verdict.kind:
+        return None
+    return verdicts.add_transition(
+        tx,
+        Transition(
+            version=outcome.reading.version,
+            before=was or VerdictKind.LEARNING,
+            after=judgement.verdict,
+            at=outcome.facts.at,
+        ),
+        evaluation_id=evaluation_id,
+    )
+
+
+def expected_silence(
+    reading: Reading, *, now: datetime, records: int, in_charge: bool
+) -> AlertSeverity | None:
+    """TICKET when the reference's rate promised ``records`` since the last one and none came."""
+    if not in_charge or reading.calibrated is None or reading.last_at is None:
+        return None
+    hours = (now - reading.last_at) / timedelta(hours=1)
+    expected = hours * reading.calibrated.hourly_rate
+    return AlertSeverity.TICKET if expected >= records else None

@@ -1,0 +1,231 @@
+"""One claimed task, from its window to what is told and done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, assert_never
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.domain import EvaluationKind, Interval, Version
+from monitor.evaluate.calibrated import Calibrations
+from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
+from monitor.evaluate.live import drift_score, find_all
+from monitor.evaluate.message import Teller
+from monitor.evaluate.probe import Probe, probe
+from monitor.evaluate.reading import Lookback, Reading, read
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy import ActionEvidence, Facts, ReferenceStage
+from monitor.probes.errors import ProbeError
+from monitor.store import records, routes, tasks
+from monitor.store.database import Database
+from monitor.store.tasks import Claim
+from monitor.windows import Cadence, Plan, offset_of, plan
+
+_LOG = structlog.get_logger(__name__)
+
+PROBE_BACKOFF = timedelta(minutes=5)
+"""A probe that was stopped is tried again after this long, or its interval if shorter."""
+DRAIN_ROUNDS = 20
+
+
+class Ending(StrEnum):
+    """How working on a claim ended."""
+
+    DONE = "done"
+    NOT_DUE = "not_due"
+    POSTPONED = "postponed"
+    REPEATED = "repeated"
+
+
+class Reaction(Protocol):
+    """Acts on a committed judgement: fallback, and back when recovered."""
+
+    def __call__(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the evaluator is composed of; the daemon hands these in.
+
+    ``drain(adapter_id, until)`` embeds waiting texts and says how many; ``via`` is None
+    where no perplexity source is configured.
+    """
+
+    database: Database
+    settings: EvaluateSettings
+    cadences: dict[EvaluationKind, Cadence]
+    tell: Teller
+    react: Reaction
+    drain: Callable[[int, datetime], int]
+    via: Probe | None
+
+
+class Evaluator:
+    """Evaluates claimed tasks. Safe to use from several threads: it keeps only a cache."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._calibrations = Calibrations()
+
+    def evaluate(self, claim: Claim) -> Ending:
+        """Work on a claim until it is done or handed back.
+
+        Raises
+        ------
+        StaleLease
+            Another daemon took the task over; nothing was written.
+        """
+        cadence = self._tools.cadences[claim.kind]
+        planned = plan(
+            now=claim.now,
+            cadence=cadence,
+            offset=offset_of(claim.version_id, cadence.interval),
+            start=claim.start,
+            requested=claim.requested,
+        )
+        if planned.window is None:
+            return self._not_due(claim, planned)
+        outcome = self._outcome(claim, planned, planned.window)
+        return Ending.POSTPONED if outcome is None else self._commit(outcome)
+
+    def _outcome(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
+        match claim.kind:
+            case EvaluationKind.HARD | EvaluationKind.LIVE:
+                return self._live(claim, planned, window)
+            case EvaluationKind.PERPLEXITY:
+                return self._perplexity(claim, planned, window)
+            case _:
+                assert_never(claim.kind)
+
+    def _not_due(self, claim: Claim, planned: Plan) -> Ending:
+        self._tools.database.run(
+            lambda tx: tasks.finish(tx, claim, next_due=planned.next_due, next_start=claim.start)
+        )
+        return Ending.NOT_DUE
+
+    def _live(self, claim: Claim, planned: Plan, window: Interval) -> Outcome:
+        if claim.kind is EvaluationKind.LIVE:
+            self._drain(claim, window.end)
+        reading, in_charge, n_late = self._tools.database.run(
+            lambda tx: self._read(tx, claim, window)
+        )
+        lookback = Lookback(self._tools.database, reading, self._tools.settings)
+        findings = find_all(claim.kind, reading, lookback, self._tools.settings)
+        return Outcome(
+            claim=claim,
+            window=window,
+            skipped=planned.skipped,
+            next_due=planned.next_due,
+            reading=reading,
+            facts=self._facts(claim, reading, detectors=tuple(f.fact for f in findings)),
+            findings=findings,
+            drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
+            n_late=n_late,
+            silence=expected_silence(
+                reading,
+                now=window.end,
+                records=self._tools.settings.silence_records,
+                in_charge=in_charge,
+            ),
+            started_at=claim.now,
+        )
+
+    def _read(self, tx: Connection, claim: Claim, window: Interval) -> tuple[Reading, bool, int]:
+        reading = read(tx, claim, window, calibrations=self._calibrations)
+        route = routes.get(tx, reading.version.adapter)
+        in_charge = route is not None and any(
+            arm.version == reading.version.name and arm.weight > 0 for arm in route.arms
+        )
+        n_late = 0
+        if claim.start is not None:
+            n_late = records.count_late(
+                tx,
+                version_id=claim.version_id,
+                adapter_id=claim.adapter_id,
+                before=window.start,
+                received_from=window.start + self._tools.cadences[claim.kind].lag,
+            )
+        return reading, in_charge, n_late
+
+    def _drain(self, claim: Claim, until: datetime) -> None:
+        """Embed what waits for this window, bounded; what is left is absent from it."""
+        try:
+            for _ in range(DRAIN_ROUNDS):
+                if self._tools.drain(claim.adapter_id, until) == 0:
+                    return
+        except ProbeError as error:
+            _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
+
+    def _facts(self, claim: Claim, reading: Reading, **found: object) -> Facts:
+        stage = ReferenceStage.NONE
+        if reading.calibrated is not None:
+            provisional = reading.calibrated.reference.provisional
+            stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
+        horizon = claim.now - self._tools.settings.policy.recovery_window
+        return Facts(
+            at=claim.now,
+            reference=stage,
+            n_day=reading.n_day,
+            traffic=reading.last_at is not None and reading.last_at >= horizon,
+            probe_available=self._tools.via is not None,
+            **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
+        )
+
+    def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
+        """Probe; None when it was stopped and the task was handed back for later."""
+        reading, _, _ = self._tools.database.run(lambda tx: self._read(tx, claim, window))
+        if self._tools.via is None:
+            self._postpone(claim, "no perplexity source is configured")
+            return None
+        try:
+            found = probe(self._tools.database, reading.version, self._tools.via, at=claim.now)
+        except ProbeError as error:
+            self._postpone(claim, str(error))
+            return None
+        if found.stopped is not None:
+            self._postpone(claim, found.stopped)
+            return None
+        return Outcome(
+            claim=claim,
+            window=window,
+            skipped=planned.skipped,
+            next_due=planned.next_due,
+            reading=reading,
+            facts=self._facts(claim, reading, perplexity=found.fact),
+            scores=found.scores,
+            started_at=claim.now,
+        )
+
+    def _postpone(self, claim: Claim, reason: str) -> None:
+        wait = min(PROBE_BACKOFF, self._tools.cadences[claim.kind].interval)
+        _LOG.warning(
+            "probe_stopped", version_id=claim.version_id, reason=reason, retry_in=str(wait)
+        )
+        self._tools.database.run(
+            lambda tx: tasks.postpone(tx, claim, until=claim.now + wait, failed=False)
+        )
+
+    def _commit(self, outcome: Outcome) -> Ending:
+        committed: Committed | None = self._tools.database.run(
+            lambda tx: commit(
+                tx, outcome, settings=self._tools.settings.policy, tell=self._tools.tell
+            )
+        )
+        if committed is None:
+            return Ending.REPEATED
+        verdict = committed.judgement.verdict
+        if committed.transition_id is not None:
+            _LOG.info(
+                "verdict_changed",
+                version=outcome.reading.version.label,
+                verdict=verdict.kind.value,
+                blame=verdict.blame.value,
+                reason=verdict.reason,
+            )
+        self._tools.react(outcome.reading.version, committed.judgement.action, now=outcome.facts.at)
+        return Ending.DONE

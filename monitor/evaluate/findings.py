@@ -1,0 +1,233 @@
+"""One detector on one window: its score, its effects and whether its evidence fell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from detectors import evidence
+from detectors import types as maths
+from detectors.rank_detector import RankDetector
+from detectors.types import Budget, Detector, Process, Score, State, Window
+from monitor.domain import Interval
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy import Crossing, DetectorFact, Effect, Memory
+from monitor.store.processes import Increment
+
+INPUT_SIDE = frozenset({"input_similarity", "latency", "feedback"})
+"""Detectors that never move traffic: they do not look at what the model does."""
+FALLEN_NATS = -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finding:
+    """What goes into the store (``score``, ``state``) and what goes to the rules (``fact``)."""
+
+    detector: str
+    score: Score | None
+    state: State | None
+    fact: DetectorFact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """Everything one detector is asked with.
+
+    ``recent`` gives the newest records of the last 24 h (at most 4,000), ``past`` the
+    increments of earlier windows, oldest first. Both are asked only where they matter:
+    hard signals are looked at every minute, and rarely need either.
+    """
+
+    detector: Detector[Any]
+    reference: Any
+    window: Window
+    state: State
+    budget: Budget
+    recent: Callable[[], Window]
+    past: Callable[[], Sequence[Increment]]
+    memory: Memory
+
+
+def find(question: Question, settings: EvaluateSettings) -> Finding:
+    """Score the window and gather what the rules need to know of it."""
+    detector = question.detector
+    score, state = detector.score(
+        question.reference, question.window, question.state, question.budget
+    )
+    fact = DetectorFact(
+        detector=detector.name,
+        hard=detector.hard,
+        model_side=detector.name not in INPUT_SIDE,
+        margin=_margin(detector, settings),
+        evidence_notice=score.evidence_notice,
+        evidence_page=score.evidence_page,
+        winner=score.winner,
+    )
+    if _matters(fact, question.memory):
+        fact = _looked_into(question, score, fact, settings)
+        score = _over_a_day(question, score)
+    elif not detector.hard:
+        score = _over_a_day(question, score)
+    return Finding(detector=detector.name, score=score, state=state, fact=fact)
+
+
+def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings) -> Finding:
+    """Report a detector that raised: an error of its own, and only its own."""
+    return Finding(
+        detector=detector.name,
+        score=None,
+        state=None,
+        fact=DetectorFact(
+            detector=detector.name,
+            hard=detector.hard,
+            model_side=detector.name not in INPUT_SIDE,
+            margin=_margin(detector, settings),
+            evidence_notice=-np.inf,
+            evidence_page=-np.inf,
+            error=f"{type(error).__name__}: {error}"[:500],
+        ),
+    )
+
+
+def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
+    rank = isinstance(detector, RankDetector)
+    return settings.margins.rank if rank else settings.margins.rate
+
+
+def _matters(fact: DetectorFact, memory: Memory) -> bool:
+    crossed = fact.evidence_notice >= 0 or fact.evidence_page >= 0
+    return crossed or any(c.detector == fact.detector for c in memory.crossings)
+
+
+def _looked_into(
+    question: Question, score: Score, fact: DetectorFact, settings: EvaluateSettings
+) -> DetectorFact:
+    past = question.past()
+    known = _known_onset(question.memory.crossings, fact.detector)
+    onset = known or _onset(question, score, past)
+    return replace(
+        fact,
+        onset=onset,
+        effect=_effect(question, since=onset.end),
+        recent=_effect(question, since=None),
+        fell_notice=_fell(question, score, Process.NOTICE, past, settings),
+        fell_page=_fell(question, score, Process.PAGE, past, settings),
+    )
+
+
+def _known_onset(crossings: Sequence[Crossing], detector: str) -> Interval | None:
+    return next((c.onset for c in crossings if c.detector == detector), None)
+
+
+def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Interval:
+    """Latest and earliest start that the winner's increments allow."""
+    process = Process.PAGE if score.evidence_page >= 0 else Process.NOTICE
+    starts = [i.window_start.timestamp() for i in past if process in i.by_process]
+    parts = [i.by_process[process] for i in past if process in i.by_process]
+    if process in score.increments:
+        starts.append(question.window.start)
+        parts.append(score.increments[process])
+    column = _column(question, score)
+    found = evidence.onset(np.array(starts), np.stack(parts), column) if parts else None
+    if found is None:
+        return Interval(start=_time(question.window.start), end=_time(question.window.start))
+    return Interval(start=_time(found.earliest), end=_time(max(found.at, found.earliest)))
+
+
+def _column(question: Question, score: Score) -> int:
+    names = question.detector.names(question.reference)
+    return names.index(score.winner) if score.winner in names else 0
+
+
+def _effect(question: Question, *, since: datetime | None) -> Effect | None:
+    recent = question.recent()
+    records = recent if since is None else _from(recent, since.timestamp())
+    if len(records) == 0:
+        return None
+    found: maths.Effect = question.detector.effect_since(question.reference, records)
+    if not np.isfinite(found.value):
+        return None
+    return Effect(value=found.value, low=found.lo, high=found.hi, n=found.n)
+
+
+def _from(window: Window, start: float) -> Window:
+    kept = window.at >= start
+    return Window(
+        start=start,
+        end=max(start, window.end),
+        at=window.at[kept],
+        signals={name: values[kept] for name, values in window.signals.items()},
+        subjects=None if window.subjects is None else window.subjects[kept],
+    )
+
+
+def _fell(
+    question: Question,
+    score: Score,
+    process: Process,
+    past: Sequence[Increment],
+    settings: EvaluateSettings,
+) -> bool:
+    """Whether the crossed score's evidence fell over the recovery window.
+
+    The window reaches back ``recovery_window``, further if it holds fewer records than
+    ``recovery_records``; a history shorter than that has not recovered yet.
+    """
+    crossing = question.memory.crossing(question.detector.name, process)
+    names = question.detector.names(question.reference)
+    if crossing is None or crossing.winner not in names:
+        return False
+    parts = _recovery_parts(question, score, process, past, settings)
+    if parts is None:
+        return False
+    sums = evidence.recovery_sums(np.stack(parts), names.index(crossing.winner))
+    return bool((sums < FALLEN_NATS).all())
+
+
+def _recovery_parts(
+    question: Question,
+    score: Score,
+    process: Process,
+    past: Sequence[Increment],
+    settings: EvaluateSettings,
+) -> list[maths.Floats] | None:
+    parts, units = [], 0
+    if process in score.increments:
+        parts, units = [score.increments[process]], score.n_window
+    begin = question.window.end - settings.policy.recovery_window.total_seconds()
+    for window in reversed(past):
+        long_enough = window.window_start.timestamp() < begin
+        if long_enough and units >= settings.policy.recovery_records:
+            return parts
+        if process in window.by_process:
+            parts.append(window.by_process[process])
+            units += window.n_units
+    enough = units >= settings.policy.recovery_records
+    reaches = bool(past) and past[0].window_start.timestamp() <= begin
+    return parts if parts and enough and reaches else None
+
+
+def _over_a_day(question: Question, score: Score) -> Score:
+    """Scores are shown over the newest 24 h: one window of 40 records is mostly noise."""
+    recent = question.recent()
+    if len(recent) == 0:
+        return score
+    found = question.detector.effect_since(question.reference, recent)
+    if not np.isfinite(found.value):
+        return score
+    details = {**score.details, "shown_over_records": found.n}
+    return replace(
+        score,
+        value=found.shown,
+        effect=found.value,
+        interval=(found.lo, found.hi),
+        details=details,
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)

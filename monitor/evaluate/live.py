@@ -1,0 +1,78 @@
+"""Score the live detectors of one kind (hard every minute, the others every interval)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import structlog
+
+from detectors import DETECTORS
+from detectors.types import Detector, State
+from monitor.domain import EvaluationKind
+from monitor.evaluate.findings import Finding, Question, failed, find
+from monitor.evaluate.reading import NO_PAGE_BUDGET, Lookback, Reading, budget_of
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy.crossings import QUARANTINE_AFTER
+
+_LOG = structlog.get_logger(__name__)
+
+
+def find_all(
+    kind: EvaluationKind, reading: Reading, lookback: Lookback, settings: EvaluateSettings
+) -> list[Finding]:
+    """Ask every detector of this kind that the reference can carry.
+
+    A detector that raises gives an error for itself alone; after five in a row it is asked
+    no more until the version has a new reference.
+    """
+    if reading.calibrated is None:
+        return []
+    return [
+        _ask(detector, reading, lookback, settings)
+        for detector in _detectors(kind, settings)
+        if detector.name in reading.calibrated.by_detector
+        and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
+    ]
+
+
+def drift_score(findings: Iterable[Finding]) -> float | None:
+    """Sort adapters for people: 0 to 100, from effects that are surely there. No threshold.
+
+    The largest lower end of a detector's 95 % interval in units of its margin, bent so
+    that one margin is 50, two are 75. None when nothing was measured.
+    """
+    known = [
+        float(np.clip(f.score.interval[0] / f.fact.margin, 0.0, 50.0))
+        for f in findings
+        if f.score is not None and np.isfinite(f.score.interval[0])
+    ]
+    return 100.0 * (1.0 - 2.0 ** -max(known)) if known else None
+
+
+def _detectors(kind: EvaluationKind, settings: EvaluateSettings) -> list[Detector[Any]]:
+    chosen = [DETECTORS[name] for name in settings.detectors]
+    return [d for d in chosen if d.hard is (kind is EvaluationKind.HARD)]
+
+
+def _ask(
+    detector: Detector[Any], reading: Reading, lookback: Lookback, settings: EvaluateSettings
+) -> Finding:
+    assert reading.calibrated is not None  # noqa: S101 (find_all asks only then)
+    question = Question(
+        detector=detector,
+        reference=reading.calibrated.by_detector[detector.name],
+        window=reading.window,
+        state=reading.states.get(detector.name, State()),
+        budget=budget_of(reading, settings, pages=detector.name not in NO_PAGE_BUDGET),
+        recent=lambda: lookback.recent,
+        past=partial(lookback.past, detector.name),
+        memory=reading.memory,
+    )
+    try:
+        return find(question, settings)
+    except Exception as error:  # noqa: BLE001 (one detector of many)
+        _LOG.exception("detector_failed", detector=detector.name, version=reading.version.label)
+        return failed(detector, error, settings)

@@ -1,0 +1,150 @@
+"""From a judgement to what people are told, inside the evaluation's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Connection
+
+from alerts.message import ActionLine, Done, ScoreLine
+from detectors.types import Score
+from monitor import outbox
+from monitor.domain import (
+    IncidentId,
+    Mode,
+    Transition,
+    TransitionId,
+    VerdictKind,
+)
+from monitor.policy import Judgement
+from monitor.store import adapters, records
+
+if TYPE_CHECKING:
+    from monitor.evaluate.commit import Outcome
+
+
+class Teller(Protocol):
+    """Writes incidents and outbox rows for a judgement; gives the incidents told now."""
+
+    def __call__(
+        self,
+        tx: Connection,
+        outcome: Outcome,
+        judgement: Judgement,
+        was: VerdictKind | None,
+        transition_id: TransitionId | None,
+    ) -> tuple[IncidentId, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Messages:
+    """The service's teller: what a message contains beyond the verdict itself."""
+
+    channels: Sequence[outbox.ConfiguredChannel]
+    mode: Mode
+    examples: int = 0
+    base_url: str | None = None
+
+    def __call__(
+        self,
+        tx: Connection,
+        outcome: Outcome,
+        judgement: Judgement,
+        was: VerdictKind | None,
+        transition_id: TransitionId | None,
+    ) -> tuple[IncidentId, ...]:
+        """Step the version's incidents; the outbox rows ride in this transaction."""
+        version = outcome.reading.version
+        inputs = outbox.AlertInputs(
+            adapter=adapters.fetch_by_id(tx, version.adapter_id),
+            transition_id=transition_id,
+            scores=_score_lines(outcome, judgement),
+            requests=len(outcome.reading.window),
+            action=self._action(judgement),
+            examples=self._examples(tx, outcome, judgement) if transition_id else (),
+            base_url=self.base_url,
+        )
+        now = outcome.facts.at
+        if transition_id is None:
+            return outbox.record_observation(
+                tx,
+                version=version,
+                verdict=judgement.verdict,
+                inputs=inputs,
+                channels=self.channels,
+                now=now,
+                silence=outcome.silence,
+            )
+        transition = Transition(
+            version=version, before=was or VerdictKind.LEARNING, after=judgement.verdict, at=now
+        )
+        return outbox.record_transition(
+            tx,
+            transition,
+            inputs=inputs,
+            channels=self.channels,
+            now=now,
+            silence=outcome.silence,
+        )
+
+    def _action(self, judgement: Judgement) -> ActionLine | None:
+        if not judgement.action.allowed:
+            return None
+        text = {
+            Mode.OBSERVE: "route to the previous version",
+            Mode.APPROVE: "route to the previous version, waiting for approval",
+            Mode.AUTO: "routing to the previous version",
+        }[self.mode]
+        return ActionLine(
+            done=Done.TAKEN if self.mode is Mode.AUTO else Done.RECOMMENDED,
+            kind="fallback",
+            text=f"{text}: {judgement.action.reason}",
+        )
+
+    def _examples(self, tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[str, ...]:
+        """Least similar prompts since the onset; none unless the operator stores text."""
+        calibrated = outcome.reading.calibrated
+        wanted = self.examples and "input_similarity" in judgement.verdict.detectors
+        if not wanted or calibrated is None:
+            return ()
+        onset = judgement.verdict.onset
+        found = records.least_similar(
+            tx,
+            version_id=outcome.reading.version.id,
+            adapter_id=outcome.reading.version.adapter_id,
+            start=onset.start if onset else outcome.window.start,
+            end=outcome.window.end,
+            reference_id=calibrated.reference.id,
+            limit=self.examples,
+        )
+        return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _score_lines(outcome: Outcome, judgement: Judgement) -> tuple[ScoreLine, ...]:
+    """Scores of the detectors that crossed, the strongest evidence first."""
+    scores = {f.detector: f.score for f in outcome.findings if f.score is not None}
+    scores |= dict(outcome.scores)
+    crossed = [(name, scores[name]) for name in judgement.verdict.detectors if name in scores]
+    lines = [_score_line(name, score, judgement) for name, score in crossed]
+    return tuple(sorted(lines, key=lambda line: line.evidence or 0.0, reverse=True))
+
+
+def _score_line(name: str, score: Score, judgement: Judgement) -> ScoreLine:
+    crossings = [c for c in judgement.memory.crossings if c.detector == name]
+    paged = any(c.paged for c in crossings)
+    best = max(crossings, key=lambda c: c.evidence, default=None)
+    page = paged or (name == "perplexity" and score.evidence_page >= 0)
+    now = score.evidence_page if page else score.evidence_notice
+    return ScoreLine(
+        detector=name,
+        value=score.value,
+        winner=best.winner if best else score.winner,
+        evidence=max(now, best.evidence) if best else now,
+        process="page" if page else "notice",
+        effect=score.effect,
+        interval=score.interval,
+        minimum_detectable=score.minimum_detectable,
+        n=best.n if best and best.n else score.n_window,
+    )

@@ -1,0 +1,157 @@
+"""What an evaluation reads before it computes: one short transaction, none open after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from detectors.types import Budget, State, Window
+from monitor.domain import Interval, Version
+from monitor.evaluate.calibrated import Calibrated, Calibrations
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy import Memory
+from monitor.store import processes, records, verdicts, versions
+from monitor.store.database import Database
+from monitor.store.processes import Increment
+from monitor.store.tables import references
+from monitor.store.tasks import Claim
+
+INCREMENTS_KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """A version's window with all it is compared with."""
+
+    version: Version
+    calibrated: Calibrated | None
+    memory: Memory
+    states: Mapping[str, State]
+    window: Window
+    n_other_strata: int
+    n_day: int
+    last_at: datetime | None
+    versions_watched: int
+
+
+def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibrations) -> Reading:
+    """Read the window's records and the version's reference, states and memory."""
+    version = versions.fetch_by_id(tx, claim.version_id)
+    calibrated = calibrations.current(tx, version.id)
+    row = verdicts.current(tx, version_id=version.id)
+    columns = records.read_window(
+        tx,
+        version_id=version.id,
+        adapter_id=version.adapter_id,
+        start=window.start,
+        end=window.end,
+        strata=_strata(calibrated),
+        reference_id=calibrated.reference.id if calibrated else None,
+    )
+    return Reading(
+        version=version,
+        calibrated=calibrated,
+        memory=Memory.from_json(row.memory) if row and row.memory else Memory(),
+        states={}
+        if calibrated is None
+        else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
+        window=_window(columns, window),
+        n_other_strata=columns.n_other_strata,
+        n_day=records.count(
+            tx,
+            version_id=version.id,
+            adapter_id=version.adapter_id,
+            start=window.end - timedelta(hours=24),
+            end=window.end,
+        ),
+        last_at=records.last_at(tx, version_id=version.id, adapter_id=version.adapter_id),
+        versions_watched=_watched(tx),
+    )
+
+
+def budget_of(reading: Reading, settings: EvaluateSettings, *, pages: bool) -> Budget:
+    """Give one detector of this version its share; shares of all add up to the budget."""
+    kinds = len(settings.detectors)
+    paging = sum(1 for name in settings.detectors if name not in NO_PAGE_BUDGET)
+    fleet = max(1, reading.versions_watched)
+    return Budget(
+        notice=settings.notices_per_30_days / max(1, kinds),
+        page=settings.false_pages_per_30_days / (fleet * max(1, paging)) if pages else 0.0,
+    )
+
+
+NO_PAGE_BUDGET = frozenset({"input_similarity"})
+"""Detectors without a page process take nothing from the page budget."""
+
+
+class Lookback:
+    """The newest records and increments of a version, read when first asked for."""
+
+    def __init__(self, database: Database, reading: Reading, settings: EvaluateSettings) -> None:
+        self._database = database
+        self._reading = reading
+        self._settings = settings
+
+    @cached_property
+    def recent(self) -> Window:
+        """Newest records up to the window's end, over at most the effect window."""
+        reading = self._reading
+        end = datetime.fromtimestamp(reading.window.end, tz=UTC)
+        since = end - self._settings.effect_window
+        columns = self._database.run(
+            lambda tx: records.newest_since(
+                tx,
+                version_id=reading.version.id,
+                adapter_id=reading.version.adapter_id,
+                since=since,
+                limit=self._settings.effect_records,
+                strata=_strata(reading.calibrated),
+                reference_id=reading.calibrated.reference.id if reading.calibrated else None,
+            )
+        )
+        return _window(columns, Interval(start=since, end=end))
+
+    def past(self, detector: str) -> list[Increment]:
+        """Increments of this reference's windows of the last 7 days, oldest first."""
+        reading = self._reading
+        if reading.calibrated is None:
+            return []
+        reference_id = reading.calibrated.reference.id
+        since = datetime.fromtimestamp(reading.window.end, tz=UTC) - INCREMENTS_KEPT
+        return self._database.run(
+            lambda tx: processes.history(
+                tx,
+                version_id=reading.version.id,
+                reference_id=reference_id,
+                detector=detector,
+                since=since,
+            )
+        )
+
+
+def _strata(calibrated: Calibrated | None) -> list[str] | None:
+    return list(calibrated.reference.strata) if calibrated else None
+
+
+def _window(columns: Any, interval: Interval) -> Window:
+    return Window(
+        start=interval.start.timestamp(),
+        end=interval.end.timestamp(),
+        at=columns.at,
+        signals=columns.signals,
+        subjects=columns.subjects,
+    )
+
+
+def _watched(tx: Connection) -> int:
+    """Versions with a reference in force: those that the page budget is divided over."""
+    query = sa.select(sa.func.count(sa.distinct(references.c.version_id))).where(
+        references.c.state == "ready"
+    )
+    return int(tx.execute(query).scalar_one())

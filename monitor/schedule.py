@@ -1,0 +1,260 @@
+"""The pulse, and the loops that work at it.
+
+APScheduler is the clock only. What is due lives in Postgres and is decided by the
+database's ``now()``, so any number of daemons share the work. Every wait has a monotonic
+limit: if the wall clock jumps back an hour and APScheduler sleeps through it, the loops go
+on and the pulse is started anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.domain import EvaluationKind, VersionId
+from monitor.evaluate import Evaluator
+from monitor.store import evaluations, tasks
+from monitor.store.database import Database
+from monitor.store.evaluations import EvaluationRow
+from monitor.store.tasks import Claim, StaleLease
+
+_LOG = structlog.get_logger(__name__)
+
+LONGEST_BACKOFF: Final = timedelta(hours=1)
+MISSED_BEATS: Final = 5
+"""Beats without a sign of APScheduler before the pulse is started anew."""
+
+
+class Pulse:
+    """Beats every ``every`` seconds; loops wait on it instead of sleeping.
+
+    ``restarts`` counts how often the clock had to be started anew.
+    """
+
+    def __init__(self, *, every: timedelta = timedelta(seconds=1)) -> None:
+        self.every = every
+        self.restarts = 0
+        self.last_beat = time.monotonic()
+        self._beat = threading.Condition()
+        self._stopped = threading.Event()
+        self._scheduler = self._start()
+
+    def wait(self, timeout: timedelta) -> bool:
+        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        with self._beat:
+            while not self._stopped.is_set():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._beat.wait(min(left, self.every.total_seconds() * MISSED_BEATS))
+                self._revive()
+        return not self._stopped.is_set()
+
+    def stop(self) -> None:
+        """Wake every waiting loop for the last time."""
+        self._stopped.set()
+        with self._beat:
+            self._beat.notify_all()
+        self._scheduler.shutdown(wait=False)
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def _start(self) -> BackgroundScheduler:
+        scheduler = BackgroundScheduler(
+            jobstores={"default": MemoryJobStore()},
+            executors={"default": ThreadPoolExecutor(1)},
+            timezone="UTC",
+        )
+        scheduler.add_job(
+            self._tick,
+            "interval",
+            seconds=self.every.total_seconds(),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+        scheduler.start()
+        return scheduler
+
+    def _tick(self) -> None:
+        self.last_beat = time.monotonic()
+        with self._beat:
+            self._beat.notify_all()
+
+    def _revive(self) -> None:
+        """Called with the condition held, so only one waiter revives."""
+        silent = time.monotonic() - self.last_beat
+        if self._stopped.is_set() or silent < self.every.total_seconds() * MISSED_BEATS:
+            return
+        _LOG.warning("clock_restarted", silent_seconds=round(silent, 1))
+        self.restarts += 1
+        self.last_beat = time.monotonic()
+        self._scheduler.shutdown(wait=False)
+        self._scheduler = self._start()
+
+
+class Loop:
+    """A thread that calls ``work`` while it has something to do, then waits ``every``.
+
+    ``work`` says whether there may be more at once. An exception is logged, counted and
+    followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it is alive.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[], bool], *, pulse: Pulse, every: timedelta
+    ) -> None:
+        self.name = name
+        self.every = every
+        self.last_turn = time.monotonic()
+        self.failures = 0
+        self._work = work
+        self._pulse = pulse
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the work in hand after the pulse has stopped; False if it goes on."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._pulse.stopped:
+            self.last_turn = time.monotonic()
+            if not self._turn() and not self._pulse.wait(self.every):
+                return
+
+    def _turn(self) -> bool:
+        try:
+            return self._work()
+        except Exception:  # noqa: BLE001 (one turn of a loop that must go on)
+            self.failures += 1
+            _LOG.exception("loop_failed", loop=self.name, failures=self.failures)
+            return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """How long a claim lasts unless renewed; a killed daemon's work moves on after it."""
+
+    lease: timedelta = timedelta(seconds=60)
+    renew: timedelta = timedelta(seconds=20)
+
+
+class Worker:
+    """Claims due tasks one at a time and evaluates them."""
+
+    def __init__(
+        self,
+        database: Database,
+        evaluator: Evaluator,
+        *,
+        owner: str,
+        kinds: Sequence[EvaluationKind],
+        leases: LeaseSettings,
+    ) -> None:
+        self._database = database
+        self._evaluator = evaluator
+        self._owner = owner
+        self._kinds = tuple(kinds)
+        self._leases = leases
+
+    def work(self) -> bool:
+        """Take one due task through; False when nothing is due."""
+        claimed = self._database.run(
+            lambda tx: tasks.claim(
+                tx, owner=self._owner, kinds=self._kinds, lease=self._leases.lease, limit=1
+            )
+        )
+        for claim in claimed:
+            with renewing(self._database, claim, leases=self._leases):
+                self._evaluate(claim)
+        return bool(claimed)
+
+    def _evaluate(self, claim: Claim) -> None:
+        try:
+            self._evaluator.evaluate(claim)
+        except StaleLease:
+            _LOG.warning("lease_lost", version_id=claim.version_id, kind=claim.kind.value)
+        except Exception:  # noqa: BLE001 (one task of many: postponed, the others go on)
+            _LOG.exception("evaluation_failed", version_id=claim.version_id, kind=claim.kind.value)
+            self._database.run(
+                lambda tx: tasks.postpone(
+                    tx, claim, until=claim.now + backoff(claim.failures), failed=True
+                )
+            )
+
+
+def backoff(failures: int) -> timedelta:
+    """Wait 15 s after a first crash of an evaluation, doubling to an hour."""
+    return min(LONGEST_BACKOFF, timedelta(seconds=15 * (1 << min(failures, 10))))
+
+
+@contextmanager
+def renewing(database: Database, claim: Claim, *, leases: LeaseSettings) -> Iterator[None]:
+    """Keep the claim ours while the body runs, by a thread of its own."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(leases.renew.total_seconds()):
+            try:
+                if not database.run(lambda tx: tasks.renew(tx, claim, lease=leases.lease)):
+                    return
+            except Exception:  # noqa: BLE001 (the epoch guards the write; try again)
+                _LOG.exception("renewal_failed", task_id=claim.task_id)
+
+    thread = threading.Thread(target=renew, name=f"renew-{claim.task_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def request_evaluation(database: Database, *, version_id: VersionId) -> datetime:
+    """Ask for a run of the version's live and hard detectors now; gives the request's time."""
+    return database.run(
+        lambda tx: tasks.request(
+            tx, version_id=version_id, kinds=[EvaluationKind.HARD, EvaluationKind.LIVE]
+        )
+    )
+
+
+def wait_for_evaluation(
+    database: Database,
+    *,
+    version_id: VersionId,
+    requested_at: datetime,
+    timeout: timedelta,
+    poll: timedelta = timedelta(milliseconds=200),
+) -> EvaluationRow | None:
+    """Wait for the live evaluation that answers a request; None if it is not done in time."""
+    deadline = time.monotonic() + timeout.total_seconds()
+    while True:
+        found = database.run(
+            lambda tx: evaluations.evaluation_after(
+                tx, version_id=version_id, kind=EvaluationKind.LIVE, started=requested_at
+            )
+        )
+        if found is not None or time.monotonic() >= deadline:
+            return found
+        time.sleep(poll.total_seconds())
