@@ -1,0 +1,200 @@
+"""From TOML and the environment to settings dataclasses, with errors that say where.
+
+One rule for every part: a field of its settings dataclass is a config key, its default is
+the key's default. Unknown keys are refused with the nearest known one; a wrong value is
+named by its path; secrets come only from the environment or from files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+PREFIX: Final = "DRIFTLINE_"
+_UNITS: Final = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+class ConfigError(Exception):
+    """The config cannot be used; ``problems`` has one line for each thing wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def duration(text: str) -> timedelta:
+    """Read ``"15m"``, ``"1h30m"``, ``"250ms"``, ``"14d"``; raises ValueError.
+
+    >>> duration("1h30m")
+    datetime.timedelta(seconds=5400)
+    """
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f'{text!r} is no duration; write "30s", "15m", "1h30m" or "14d"')
+    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a config file; raises ConfigError that names it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+
+
+def overlay(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Lay ``DRIFTLINE_SECTION__KEY`` variables over a table; they win.
+
+    A value is read as TOML where it is TOML (``8``, ``true``, ``["a"]``), else as text.
+    Variables without ``__`` (``DRIFTLINE_KILL_SWITCH``) are not config keys.
+    """
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and "__" in name:
+            *sections, key = name.removeprefix(PREFIX).lower().split("__")
+            inner = table
+            for section in sections:
+                inner = inner.setdefault(section, {})
+                if not isinstance(inner, dict):
+                    raise ConfigError([f"{name}: {section} is not a section"])
+            inner[key] = _value(environ[name])
+    return table
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def resolve_secrets(
+    table: Mapping[str, Any], *, where: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Replace ``NAME_env`` and ``NAME_file`` by ``NAME``; the value is never quoted."""
+    resolved: dict[str, Any] = {}
+    for key, value in table.items():
+        stem, _, kind = key.rpartition("_")
+        if stem and kind in {"env", "file"}:
+            resolved[stem] = _secret(value, kind=kind, where=f"{where}.{key}", environ=environ)
+        else:
+            resolved[key] = value
+    return resolved
+
+
+def _secret(value: object, *, kind: str, where: str, environ: Mapping[str, str]) -> str:
+    if not isinstance(value, str):
+        raise ConfigError([f"{where}: expected a name, got {type(value).__name__}"])
+    if kind == "env":
+        if value not in environ:
+            raise ConfigError([f"{where}: the environment has no variable {value}"])
+        return environ[value].strip()
+    try:
+        return Path(value).expanduser().read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError([f"{where}: {value}: {error.strerror}"]) from None
+
+
+def build(kind: type[T], table: object, *, where: str) -> T:
+    """Make a settings dataclass of a table; raises ConfigError with every problem found."""
+    problems: list[str] = []
+    prepared = _prepare(kind, table, where=where, problems=problems)
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return msgspec.convert(prepared, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError([_located(str(error), where)]) from None
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    raise ValueError(f"expected {kind.__name__}, got {type(value).__name__}")
+
+
+def _located(message: str, where: str) -> str:
+    """Turn msgspec's ``Expected `int`, got `str` - at `$.port` `` into a config path."""
+    text, _, path = message.partition(" - at `$")
+    return f"{where}{path.rstrip('`')}: {text[:1].lower()}{text[1:]}"
+
+
+def _prepare(kind: Any, value: object, *, where: str, problems: list[str]) -> object:
+    if kind is timedelta:
+        return _duration(value, where=where, problems=problems)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _prepare_table(kind, value, where=where, problems=problems)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {types.UnionType, typing.Union} and value is not None:
+        inner = [a for a in arguments if a is not type(None)]
+        return _prepare(inner[0], value, where=where, problems=problems)
+    if isinstance(value, Mapping) and origin is not None and len(arguments) == 2:  # noqa: PLR2004 (key and value types)
+        return {
+            key: _prepare(arguments[1], item, where=f"{where}.{key}", problems=problems)
+            for key, item in value.items()
+        }
+    if isinstance(value, list) and arguments:
+        return [
+            _prepare(arguments[0], item, where=f"{where}[{i}]", problems=problems)
+            for i, item in enumerate(value)
+        ]
+    return value
+
+
+def _duration(value: object, *, where: str, problems: list[str]) -> object:
+    if isinstance(value, str):
+        try:
+            return duration(value)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+            return timedelta()
+    if isinstance(value, timedelta):
+        return value
+    problems.append(f'{where}: expected a duration such as "15m", got {value!r}')
+    return timedelta()
+
+
+def _prepare_table(kind: type, value: object, *, where: str, problems: list[str]) -> object:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        problems.append(f"{where}: expected a table, got {type(value).__name__}")
+        return value
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in fields(kind)]
+    problems.extend(f"{where}.{key}: {unknown(key, known)}" for key in value if key not in known)
+    return {
+        key: _prepare(hints[key], item, where=f"{where}.{key}", problems=problems)
+        for key, item in value.items()
+        if key in hints
+    }
+
+
+def unknown(key: str, known: list[str]) -> str:
+    """Say that a key is not known, and which one was probably meant."""
+    near = difflib.get_close_matches(key, known, n=1)
+    return "unknown key" + (
+        f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    )
