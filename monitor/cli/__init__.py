@@ -1,0 +1,21 @@
+"""The command line. Commands import what they need when they run: ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+
+from monitor.cli.app import app
+from monitor.cli.failures import CommandFailed
+from monitor.cli.screen import failure
+
+
+def main() -> None:
+    """Run ``driftline``; a failure is one clear message and exit code 1, not a traceback."""
+    try:
+        app()
+    except CommandFailed as error:
+        failure(str(error))
+        sys.exit(error.exit_code)
+
+
+__all__ = ["main"]

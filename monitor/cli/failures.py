@@ -1,0 +1,22 @@
+"""How a command ends badly: one message for people, one exit code for scripts."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What scripts can rely on. 2 is Typer's own: wrong usage."""
+
+    OK = 0
+    FAILED = 1
+    DRIFTING = 3
+    CRITICAL = 4
+
+
+class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)
+    """The command cannot do what was asked; the message says what to do about it."""
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

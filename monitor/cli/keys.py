@@ -1,0 +1,81 @@
+"""Keys, straight in the database: who can run this can read it anyway."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.failures import CommandFailed
+from monitor.domain import Scope
+
+app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Who or what uses it.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat for several.")],
+    days: Annotated[
+        int | None, typer.Option(help="Days until it expires; never if left out.")
+    ] = None,
+    config: options.Config = None,
+) -> None:
+    """Make a key. It is shown once; only its hash is stored."""
+    from monitor.daemon import opened_database
+    from monitor.store import audit, keys
+
+    expires = datetime.now(tz=UTC) + timedelta(days=days) if days else None
+    with opened_database(config) as database, database.begin() as tx:
+        key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires)
+        audit.append(tx, actor="cli", act="key created", subject=key.id, details={"name": name})
+    screen.ERR.print(f"key {key.id} for {name}; it is shown this once:", markup=False)
+    typer.echo(text)
+
+
+@app.command("list")
+def list_(config: options.Config = None) -> None:
+    """List keys without their secrets."""
+    from monitor.daemon import opened_database
+    from monitor.store import keys
+
+    with opened_database(config) as database:
+        found = database.run(keys.fetch_all)
+    screen.table(
+        "keys",
+        ["id", "name", "scopes", "created", "expires", "last used", "revoked"],
+        [
+            [
+                key.id,
+                key.name,
+                " ".join(sorted(scope.value for scope in key.scopes)),
+                _day(key.created_at),
+                _day(key.expires_at),
+                _day(key.last_used_at),
+                _day(key.revoked_at),
+            ]
+            for key in found
+        ],
+    )
+
+
+@app.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The id that `keys list` shows.")],
+    config: options.Config = None,
+) -> None:
+    """Revoke a key; a service that knew it valid refuses it within seconds."""
+    from monitor.daemon import opened_database
+    from monitor.store import audit, keys
+
+    with opened_database(config) as database, database.begin() as tx:
+        if not keys.revoke(tx, key_id, now=datetime.now(tz=UTC)):
+            raise CommandFailed(f"no key {key_id!r} that is not revoked already")
+        audit.append(tx, actor="cli", act="key revoked", subject=key_id)
+    screen.OUT.print(f"revoked {key_id}", markup=False)
+
+
+def _day(at: datetime | None) -> str:
+    return "-" if at is None else at.strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,115 @@
+"""References: build one from a file, freeze one from live records, see how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from monitor.cli import options, screen
+from monitor.cli.client import Service
+from monitor.cli.failures import CommandFailed
+
+app = typer.Typer(
+    help="The frozen picture an adapter version is compared with.", no_args_is_help=True
+)
+
+CHUNK = 1 << 16
+Wait = Annotated[bool, typer.Option(help="Wait until it is ready or has failed.")]
+
+
+@app.command("build")
+def build(
+    adapter: options.Adapter,
+    version: options.Version,
+    file: Annotated[
+        Path, typer.Argument(help="NDJSON: one training text or baseline record a line.")
+    ],
+    config: options.Config = None,
+    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "uploaded by hand",
+    *,
+    wait: Wait = True,
+) -> None:
+    """Upload a reference and build it."""
+    if not file.is_file():
+        raise CommandFailed(f"{file}: there is no such file")
+    path = f"/adapters/{adapter}/versions/{version}/reference"
+    with options.service(config) as service:
+        with Progress(console=screen.ERR) as progress:
+            task = progress.add_task("uploading", total=file.stat().st_size)
+            service.upload(path, _chunks(file, progress, task), cause=cause)
+        if wait:
+            _follow(service, path)
+
+
+@app.command("freeze")
+def freeze(
+    adapter: options.Adapter,
+    version: options.Version,
+    start: Annotated[datetime, typer.Option(help="First moment of the window, UTC.")],
+    end: Annotated[datetime, typer.Option(help="First moment after it, UTC.")],
+    config: options.Config = None,
+    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "frozen by hand",
+    *,
+    wait: Wait = True,
+) -> None:
+    """Freeze live records of a window as the new reference."""
+    path = f"/adapters/{adapter}/versions/{version}/reference"
+    window = {"start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"}
+    with options.service(config) as service:
+        service.post(path, {"freeze": {**window, "cause": cause}})
+        if wait:
+            _follow(service, path)
+
+
+@app.command("status")
+def status(
+    adapter: options.Adapter, version: options.Version, config: options.Config = None
+) -> None:
+    """Show the version's references, newest first."""
+    with options.service(config) as service:
+        found = service.get(f"/adapters/{adapter}/versions/{version}/reference")
+    screen.table(
+        f"references of {adapter}@{version}",
+        ["generation", "state", "progress", "approved by", "training", "baseline", "days", "note"],
+        [
+            [
+                str(item["generation"]),
+                item["state"],
+                f"{item['progress']:.0%}",
+                item.get("approved_by") or "provisional",
+                str(item["n_training"]),
+                str(item["n_baseline"]),
+                screen.number(item["span_days"], digits=1),
+                item.get("error") or item["cause"],
+            ]
+            for item in found["items"]
+        ],
+    )
+
+
+def _chunks(file: Path, progress: Progress, task: Any) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+            progress.advance(task, len(chunk))
+
+
+def _follow(service: Service, path: str) -> None:
+    with Progress(console=screen.ERR) as progress:
+        task = progress.add_task("building", total=1.0)
+        while True:
+            newest = service.get(path)["items"][0]
+            progress.update(task, completed=newest["progress"])
+            if newest["state"] != "building":
+                break
+            time.sleep(0.5)
+    if newest["state"] == "failed":
+        raise CommandFailed(f"the reference failed: {newest['error']}")
+    kind = newest.get("approved_by") or "provisional"
+    screen.OUT.print(f"generation {newest['generation']} is ready ({kind})", markup=False)
