@@ -1,0 +1,246 @@
+"""Talk to a model worker: start it when first needed, end it when it hangs, restart it."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from monitor.probes import protocol
+from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed, ProbeTimeout
+from monitor.probes.models import is_local
+
+_LOG = structlog.get_logger(__name__)
+
+COMMAND: Final = (sys.executable, "-P", "-m", "monitor.probes.worker")
+LONGEST_PAUSE: Final = 60.0
+_CHUNK: Final = 1 << 20
+
+
+class WorkerDied(Exception):  # noqa: N818 - caught here and turned into ProbeFailed
+    """The process ended in the middle of a request."""
+
+
+class Answering(Protocol):
+    """What a model client needs of a worker."""
+
+    def ask(self, request: protocol.Request, *, timeout: float) -> protocol.Reply: ...
+
+
+class Worker:
+    """One worker process and the model it holds.
+
+    ``ask`` is thread-safe and answers one request at a time. A request during which the
+    process dies is sent once more to a fresh process; one that takes too long ends the
+    process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests in
+    between fail at once.
+    """
+
+    def __init__(
+        self, opening: protocol.Open, *, start_timeout: float, command: tuple[str, ...] = COMMAND
+    ) -> None:
+        self._opening = opening
+        self._start_timeout = start_timeout
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._opened: protocol.Opened | None = None
+        self._deaths = 0
+        self._not_before = 0.0
+        self._last_error: ProbeError | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now, if any."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    def opened(self) -> protocol.Opened:
+        """Start the worker if need be and tell which model it holds."""
+        with self._lock:
+            return self._ready()
+
+    def ask(self, request: protocol.Request, *, timeout: float) -> protocol.Reply:
+        """Send one request and wait for its answer.
+
+        Raises
+        ------
+        ProbeFailed, ProbeTimeout, ModelMissing
+        """
+        with self._lock:
+            try:
+                return self._answer(request, timeout)
+            except WorkerDied:
+                _LOG.warning("probe_worker_died", deaths=self._deaths)
+            try:
+                return self._answer(request, timeout)
+            except WorkerDied as error:
+                raise ProbeFailed(str(error), permanent=False) from error
+
+    def close(self) -> None:
+        """End the process; the next request starts a new one."""
+        with self._lock:
+            self._end()
+
+    def _answer(self, request: protocol.Request, timeout: float) -> protocol.Reply:
+        self._ready()
+        reply = self._exchange(request, timeout)
+        if isinstance(reply, protocol.Failure):
+            raise self._as_error(reply)
+        self._deaths = 0
+        return reply
+
+    def _ready(self) -> protocol.Opened:
+        if self._opened and self.pid is not None:
+            return self._opened
+        self._end()
+        self._wait_out()
+        self._start()
+        reply = self._exchange(self._opening, self._start_timeout)
+        if isinstance(reply, protocol.Opened):
+            self._opened = reply
+            _LOG.info("probe_worker_ready", encoder=reply.encoder)
+            return reply
+        if not isinstance(reply, protocol.Failure):
+            raise ProbeFailed("the worker answered out of turn", permanent=False)
+        error = self._as_error(reply)
+        self._failed(error)
+        raise error
+
+    def _wait_out(self) -> None:
+        left = self._not_before - time.monotonic()
+        if left <= 0:
+            return
+        if isinstance(self._last_error, ModelMissing):
+            raise self._last_error
+        reason = f"the worker restarts in {left:.0f} s after: {self._last_error}"
+        raise ProbeFailed(reason, permanent=False)
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment(self._opening, os.environ),
+            start_new_session=True,
+        )
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+
+    def _exchange(self, request: protocol.Request, timeout: float) -> protocol.Reply:
+        process, deadline = self._process, time.monotonic() + timeout
+        if process is None or process.stdin is None or process.stdout is None:
+            raise ProbeFailed("the worker is not running", permanent=False)
+        try:
+            _send(process.stdin.fileno(), protocol.frame(request), deadline)
+            head = _receive(process.stdout.fileno(), protocol.LENGTH_BYTES, deadline)
+            body = _receive(process.stdout.fileno(), protocol.body_length(head), deadline)
+            return protocol.reply(body)
+        except TimeoutError:
+            error = ProbeTimeout(timeout)
+            self._failed(error)
+            raise error from None
+        except (ValueError, msgspec.MsgspecError) as odd:
+            failed = ProbeFailed("the worker's answer was not understood", permanent=False)
+            self._failed(failed)
+            raise failed from odd
+        except OSError as lost:
+            died = WorkerDied(f"the worker ended: {self._ending()}")
+            self._failed(ProbeFailed(str(died), permanent=False))
+            raise died from lost
+
+    def _ending(self) -> str:
+        process = self._process
+        if process is None:
+            return "unknown"
+        try:
+            code = process.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            return "its pipe closed"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _failed(self, error: ProbeError) -> None:
+        self._end()
+        self._deaths += 1
+        self._last_error = error
+        pause = 0.0 if self._deaths == 1 else min(LONGEST_PAUSE, 2.0 ** (self._deaths - 2))
+        if isinstance(error, ModelMissing):
+            # each try costs seconds of importing torch, and a person must act first
+            pause = LONGEST_PAUSE
+        self._not_before = time.monotonic() + pause
+
+    def _as_error(self, reply: protocol.Failure) -> ProbeError:
+        if reply.missing:
+            return ModelMissing(self._opening.model, reply.reason)
+        return ProbeFailed(reply.reason, permanent=reply.permanent)
+
+    def _end(self) -> None:
+        process, self._process, self._opened = self._process, None, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def environment(opening: protocol.Open, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Build the worker's environment: its threads, no telemetry, none of our secrets.
+
+    A model that lies on this machine needs no network, so the hub is switched off for it.
+    """
+    kept = {key: value for key, value in inherited.items() if not key.startswith("DRIFTLINE_")}
+    threads = str(opening.threads)
+    offline = {"HF_HUB_OFFLINE": "1"} if is_local(opening.model) else {}
+    return (
+        kept
+        | offline
+        | {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TRANSFORMERS_VERBOSITY": "error",
+            "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+            "TQDM_DISABLE": "1",
+        }
+    )
+
+
+def _send(pipe: int, data: bytes, deadline: float) -> None:
+    view = memoryview(data)
+    while view:
+        _wait(pipe, select.POLLOUT, deadline)
+        view = view[os.write(pipe, view[:_CHUNK]) :]
+
+
+def _receive(pipe: int, size: int, deadline: float) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        _wait(pipe, select.POLLIN, deadline)
+        part = os.read(pipe, min(_CHUNK, size - len(received)))
+        if not part:
+            raise BrokenPipeError("the worker closed its pipe")
+        received += part
+    return bytes(received)
+
+
+def _wait(pipe: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(pipe, event)
+    left = deadline - time.monotonic()
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError

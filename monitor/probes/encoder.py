@@ -1,0 +1,78 @@
+"""The embedding model itself. Imported only inside a worker process: it loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers import SentenceTransformer
+
+from monitor.probes.batches import batches
+from monitor.probes.models import ModelFolder
+
+_CHARACTERS_PER_TOKEN: Final = 32
+"""Text beyond this many characters per usable token is cut before tokenising: a request
+of megabytes must not cost seconds."""
+
+
+class Encoder:
+    """Texts to unit vectors: batches sorted by length, bf16 arithmetic where it is fast.
+
+    bf16 is applied to the matrix products only (autocast); norms and softmax stay in
+    float32. Against float32 the cosine to the nearest neighbour moves by .002 at most on
+    mixed real texts.
+    """
+
+    def __init__(self, folder: ModelFolder, *, dtype: str, batch_tokens: int, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._dtype = choose_dtype(dtype)
+        self._batch_tokens = batch_tokens
+        self._model = SentenceTransformer(
+            str(folder.path),
+            device="cpu",
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True},
+        ).eval()
+        self._longest = int(self._model.max_seq_length or 512)
+        self.name = f"{folder.identity}/{self._dtype}"
+        self.dimension = int(self.embed(["."]).shape[1])
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float16]:
+        """Return unit vectors ``(n, d)`` in the order of the texts."""
+        cut = [text[: self._longest * _CHARACTERS_PER_TOKEN] for text in texts]
+        rows: list[npt.NDArray[np.float16]] = [np.empty(0, np.float16)] * len(cut)
+        with torch.inference_mode(), self._arithmetic():
+            for batch in batches(self._lengths(cut), budget=self._batch_tokens):
+                vectors = self._forward([cut[i] for i in batch])
+                for i, vector in zip(batch, vectors, strict=True):
+                    rows[i] = vector
+        return np.stack(rows)
+
+    def _arithmetic(self) -> Any:
+        if self._dtype == "bfloat16":
+            return torch.autocast("cpu", torch.bfloat16)
+        return nullcontext()
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        tokens = self._model.tokenizer(texts, truncation=True, max_length=self._longest)
+        return [len(ids) for ids in tokens["input_ids"]]
+
+    def _forward(self, texts: list[str]) -> npt.NDArray[np.float16]:
+        vectors = self._model(self._model.preprocess(texts))["sentence_embedding"].float()
+        unit: npt.NDArray[np.float16] = (
+            torch.nn.functional.normalize(vectors, dim=1).to(torch.float16).numpy()
+        )
+        return unit
+
+
+def choose_dtype(wanted: str) -> str:
+    """Resolve ``auto``: bfloat16 where the CPU multiplies it in hardware, else float32."""
+    if wanted != "auto":
+        return wanted
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+    return "bfloat16" if fast else "float32"

@@ -1,0 +1,52 @@
+"""What can go wrong when a model is asked.
+
+    ProbeError
+    ├── ProbeFailed       the model gave no answer; ``permanent`` tells whether to try again
+    │   └── ProbeTimeout  it took too long and its process was ended
+    ├── ModelMissing      the encoder cannot be loaded: name, folder or weights are wrong
+    └── ModelNotServed    the engine answers, but does not know this model
+
+Messages never carry text that was sent to the model.
+"""
+
+from __future__ import annotations
+
+
+class ProbeError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class ProbeFailed(ProbeError):  # noqa: N818 - it is a state to wait out, seldom a fault
+    """The model gave no answer. ``permanent``: the same request cannot succeed later."""
+
+    def __init__(self, reason: str, *, permanent: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.permanent = permanent
+
+
+class ProbeTimeout(ProbeFailed):
+    """No answer within the time limit; the worker was ended and restarts on demand."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s; the worker was ended", permanent=False)
+        self.seconds = seconds
+
+
+class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
+    """The embedding model cannot be loaded; trying again cannot help."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"embedding model {model!r}: {reason}")
+        self.model = model
+        self.reason = reason
+
+
+class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caught
+    """The engine does not list this model, so nothing can be asked of it."""
+
+    def __init__(self, model: str, *, served: tuple[str, ...]) -> None:
+        shown = ", ".join(served[:5]) + (", ..." if len(served) > 5 else "")  # noqa: PLR2004
+        super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
+        self.model = model
+        self.served = served
