@@ -224,7 +224,9 @@ def test_the_worker_ends_with_the_daemon() -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as daemon:
         assert daemon.stdout is not None
-XX        daemon.kill()
+        lines = iter(daemon.stdout.readline, b"")
+        pid = next(int(line.split()[1]) for line in lines if line.startswith(b"pid "))
+        daemon.kill()
     for _ in range(100):
         if _gone(pid):
             return
