@@ -1,0 +1,65 @@
+"""How many records were accepted, known already, sampled out or refused, hour by hour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId
+from monitor.store.tables import capture_counts
+
+CountKey = tuple[AdapterId, datetime, str]
+"""Adapter, any time within the hour, outcome."""
+
+
+def add(connection: Connection, counts: Mapping[CountKey, int]) -> None:
+    """Add to the counters; in order of their key, so that two writers cannot deadlock."""
+    rows: dict[CountKey, int] = {}
+    for (adapter_id, at, outcome), count in counts.items():
+        key = (adapter_id, _hour(at), outcome)
+        rows[key] = rows.get(key, 0) + count
+    values = [
+        {"adapter_id": key[0], "hour": key[1], "outcome": key[2], "count": count}
+        for key, count in sorted(rows.items())
+        if count
+    ]
+    if not values:
+        return
+    statement = insert(capture_counts).values(values)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["adapter_id", "hour", "outcome"],
+            set_={"count": capture_counts.c.count + statement.excluded.count},
+        )
+    )
+
+
+def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> dict[str, int]:
+    """Sum an adapter's counters over the hours that began at or after ``since``."""
+    return fleet_totals(connection, since=since, adapter_id=adapter_id).get(adapter_id, {})
+
+
+def fleet_totals(
+    connection: Connection, *, since: datetime, adapter_id: AdapterId | None = None
+) -> dict[AdapterId, dict[str, int]]:
+    """Sum every adapter's counters since a time, by outcome."""
+    c = capture_counts.c
+    query = (
+        sa.select(c.adapter_id, c.outcome, sa.func.sum(c.count).label("total"))
+        .where(c.hour >= since)
+        .group_by(c.adapter_id, c.outcome)
+    )
+    if adapter_id is not None:
+        query = query.where(c.adapter_id == adapter_id)
+    fleet: dict[AdapterId, dict[str, int]] = {}
+    for row in connection.execute(query):
+        fleet.setdefault(AdapterId(row.adapter_id), {})[row.outcome] = int(row.total)
+    return fleet
+
+
+def _hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -1,0 +1,55 @@
+"""What many records share -- source, arm, replica, engine, settings -- stored once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.store.tables import contexts
+
+
+class Context(NamedTuple):
+    """Where a record came from and under which settings; ``""`` is "not said".
+
+    ``stratum`` is the text of the settings: only records of one stratum are compared.
+    """
+
+    source: str
+    arm: str
+    replica: str
+    engine: str
+    stratum: str
+
+
+_COLUMNS: Final = tuple(contexts.c[name] for name in Context._fields)
+
+
+def intern(connection: Connection, wanted: Iterable[Context]) -> dict[Context, int]:
+    """Return the id of each context, making those that are new.
+
+    Best run in a transaction of its own: two writers that meet the same new context wait
+    for each other until the first commits. Sorted, so that they cannot wait in a circle.
+    """
+    listed = sorted(set(wanted))
+    found = _find(connection, listed)
+    missing = [context for context in listed if context not in found]
+    if missing:
+        rows = [context._asdict() for context in missing]
+        connection.execute(insert(contexts).values(rows).on_conflict_do_nothing())
+        found |= _find(connection, missing)
+    return found
+
+
+def of_strata(connection: Connection, strata: Sequence[str]) -> list[int]:
+    """Return the ids of all contexts in these settings strata."""
+    query = sa.select(contexts.c.id).where(contexts.c.stratum.in_(strata))
+    return list(connection.execute(query).scalars())
+
+
+def _find(connection: Connection, wanted: Sequence[Context]) -> dict[Context, int]:
+    query = sa.select(contexts.c.id, *_COLUMNS).where(sa.tuple_(*_COLUMNS).in_(wanted))
+    return {Context(*row[1:]): row[0] for row in connection.execute(query)}

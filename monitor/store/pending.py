@@ -1,0 +1,200 @@
+"""Texts that wait for the embedding probe, and what becomes of them.
+
+A claim is a lease in the row, taken in a short transaction: no transaction is open while a
+model runs. Settling a row writes its embedding and deletes its text in one transaction, so
+that a text exists exactly as long as it is needed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId, ReferenceId, VersionId
+from monitor.store import capture_counts
+from monitor.store.capture_counts import CountKey
+from monitor.store.partitions import DEFAULT_RETENTION
+from monitor.store.tables import pending_texts, record_embeddings, record_texts
+
+MAX_FAILURES: Final = 5
+"""A text that failed so often is dropped and counted: it must not block the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A record's text, or its ready embedding that still lacks a similarity.
+
+    ``embedding`` is float16 bytes, made by ``encoder``; with it ``prompt`` may be None.
+    """
+
+    id: int
+    adapter_id: AdapterId
+    version_id: VersionId | None
+    record_id: str
+    at: datetime
+    received_at: datetime
+    prompt: str | None
+    output: str | None
+    encoder: str | None
+    embedding: bytes | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What the probe made of a pending row; ``similarity`` waits for a first reference."""
+
+    pending: Pending
+    encoder: str
+    embedding: bytes
+    similarity: float | None = None
+    reference_id: ReferenceId | None = None
+
+
+_CLAIM: Final = sa.text(
+    "UPDATE pending_texts SET lease_until = :until WHERE id IN ("
+    " SELECT id FROM pending_texts"
+    " WHERE (lease_until IS NULL OR lease_until < now())"
+    " AND (CAST(:adapter AS integer) IS NULL OR adapter_id = :adapter)"
+    " ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED)"
+    " RETURNING id, adapter_id, version_id, record_id, at, received_at, prompt, output,"
+    " encoder, embedding, failures"
+)
+
+
+def claim(
+    connection: Connection,
+    *,
+    adapter_id: AdapterId | None = None,
+    limit: int,
+    until: datetime,
+) -> list[Pending]:
+    """Lease up to ``limit`` rows, oldest first, until a time.
+
+    Two drains never get the same row while its lease lasts. Commit before embedding, then
+    :func:`settle` or :func:`fail` the rows; rows of a drain that died come back by
+    themselves when the lease ends.
+    """
+    bound = {"adapter": adapter_id, "limit": limit, "until": until}
+    rows = [Pending(**row) for row in connection.execute(_CLAIM, bound).mappings()]
+    return sorted(rows, key=lambda row: (row.at, row.id))
+
+
+def settle(
+    connection: Connection,
+    rows: Sequence[Embedded],
+    *,
+    store_text: bool,
+    redact: Callable[[str], str],
+    now: datetime,
+) -> int:
+    """Put embeddings in and take texts out; return how many rows were settled.
+
+    Rows that another drain settled meanwhile (the lease had ended) are passed over. With
+    ``store_text`` the redacted text is kept, unless its retention has already passed.
+    """
+    taken = _take(connection, [row.pending for row in rows])
+    settled = sorted(
+        (row for row in rows if row.pending.id in taken),
+        key=lambda row: (row.pending.adapter_id, row.pending.at, row.pending.record_id),
+    )
+    if not settled:
+        return 0
+    embeddings = [_key(row.pending) | _embedding(row) for row in settled]
+    connection.execute(insert(record_embeddings).on_conflict_do_nothing(), embeddings)
+    texts = [
+        _key(row.pending) | _text(row.pending, redact)
+        for row in settled
+        if store_text and now - row.pending.at < DEFAULT_RETENTION["record_texts"]
+    ]
+    if texts:
+        connection.execute(insert(record_texts).on_conflict_do_nothing(), texts)
+    return len(settled)
+
+
+def fail(connection: Connection, rows: Sequence[Pending], *, now: datetime) -> int:
+    """Count a failure of each row and free its lease; return how many were dropped.
+
+    The fifth failure deletes the text and counts the record as ``unembedded``.
+    """
+    spent = [row for row in rows if row.failures + 1 >= MAX_FAILURES]
+    again = [row.id for row in rows if row.failures + 1 < MAX_FAILURES]
+    connection.execute(
+        pending_texts.update()
+        .where(pending_texts.c.id.in_(again))
+        .values(failures=pending_texts.c.failures + 1, lease_until=None)
+    )
+    dropped = _take(connection, spent)
+    _count_unembedded(connection, {row.id: row.adapter_id for row in spent}, dropped, now=now)
+    return len(dropped)
+
+
+def drop_expired(
+    connection: Connection,
+    *,
+    now: datetime,
+    retention: timedelta = DEFAULT_RETENTION["record_texts"],
+) -> int:
+    """Delete texts that nobody embedded in time, and count their records."""
+    statement = (
+        pending_texts.delete()
+        .where(pending_texts.c.received_at < now - retention)
+        .returning(pending_texts.c.id, pending_texts.c.adapter_id)
+    )
+    gone = {row.id: AdapterId(row.adapter_id) for row in connection.execute(statement)}
+    _count_unembedded(connection, gone, set(gone), now=now)
+    return len(gone)
+
+
+def backlog(connection: Connection) -> dict[AdapterId, int]:
+    """Count the waiting rows per adapter."""
+    query = sa.select(pending_texts.c.adapter_id, sa.func.count()).group_by(
+        pending_texts.c.adapter_id
+    )
+    return {AdapterId(row[0]): row[1] for row in connection.execute(query)}
+
+
+def _take(connection: Connection, rows: Sequence[Pending]) -> set[int]:
+    statement = (
+        pending_texts.delete()
+        .where(pending_texts.c.id.in_([row.id for row in rows]))
+        .returning(pending_texts.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def _key(pending: Pending) -> dict[str, Any]:
+    return {"adapter_id": pending.adapter_id, "at": pending.at, "id": pending.record_id}
+
+
+def _embedding(row: Embedded) -> dict[str, Any]:
+    return {
+        "encoder": row.encoder,
+        "embedding": row.embedding,
+        "similarity": row.similarity,
+        "reference_id": row.reference_id,
+    }
+
+
+def _text(pending: Pending, redact: Callable[[str], str]) -> dict[str, str | None]:
+    return {
+        name: None if text is None else redact(text)
+        for name, text in (("prompt", pending.prompt), ("output", pending.output))
+    }
+
+
+def _count_unembedded(
+    connection: Connection, adapter: Mapping[int, AdapterId], gone: set[int], *, now: datetime
+) -> None:
+    counted: dict[CountKey, int] = {
+        (adapter_id, now, "unembedded"): count
+        for adapter_id, count in Counter(adapter[one] for one in gone).items()
+    }
+    capture_counts.add(connection, counted)

@@ -1,0 +1,300 @@
+"""Read records as columns, ready for the detectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, ReferenceId, VersionId
+from monitor.store import contexts
+
+Floats = npt.NDArray[np.float64]
+
+_STORED: Final = (
+    "mean_nll",
+    "p95_nll",
+    "near_certain",
+    "entropy",
+    "margin",
+    "rep_4gram",
+    "compression",
+    "latency_ms",
+    "ttft_ms",
+)
+_INTEGERS: Final = ("n_tokens", "non_finite", "status")
+_FLAGS: Final = ("loop", "empty", "truncated", "refusal", "missing")
+
+SIGNALS: Final = (
+    *_STORED,
+    "non_finite",
+    *_FLAGS,
+    "log_length",
+    "error",
+    "similarity",
+)
+"""What a window holds per record. Flags are 0 or 1; ``error`` is ``status >= 500``;
+``log_length`` is ``log(1 + n_tokens)``; NaN is "not measured for this record"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RecordColumns:
+    """Records of one version in order of time; arrays of shape ``(n,)``.
+
+    ``at`` is UTC epoch seconds. ``subjects`` are integer codes, -1 where none was given,
+    or None where no record has one. ``n_other_strata`` counts the records of the window
+    that were set aside because their settings are not those asked for.
+    """
+
+    at: Floats
+    subjects: npt.NDArray[np.int64] | None
+    signals: Mapping[str, Floats]
+    n_other_strata: int
+
+    def __len__(self) -> int:
+        return int(self.at.size)
+
+
+def read_window(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    start: datetime,
+    end: datetime,
+    strata: Sequence[str] | None = None,
+    received_before: datetime | None = None,
+    reference_id: ReferenceId | None = None,
+) -> RecordColumns:
+    """Read the half-open window ``[start, end)`` of a version.
+
+    ``strata`` keeps records of these settings only. ``received_before`` leaves out what
+    arrived later, so that the same window read twice is the same. A similarity counts only
+    where it was computed against ``reference_id``, if that is given. Cost: one index range
+    of this adapter, whatever other adapters do; about 2 ms per 1,000 records.
+    """
+    query = _query(
+        version_id,
+        adapter_id,
+        reference_id,
+        span=_span(start, end),
+        received_before=received_before,
+        order=sql.SQL("r.at, r.id"),
+    )
+    rows = _copy(connection, query)
+    return _columns(connection, rows, strata)
+
+
+def newest_since(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    since: datetime,
+    limit: int,
+    strata: Sequence[str] | None = None,
+    reference_id: ReferenceId | None = None,
+) -> RecordColumns:
+    """Read the newest ``limit`` records since a time, late ones too, in order of time.
+
+    For effects, not for evidence. Records of other strata count toward the limit.
+    """
+    query = _query(
+        version_id,
+        adapter_id,
+        reference_id,
+        span=_span(since, None),
+        received_before=None,
+        order=sql.SQL("r.at DESC, r.id DESC LIMIT {}").format(limit),
+    )
+    rows = _copy(connection, query)
+    return _columns(connection, rows[::-1], strata)
+
+
+def count_late(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    before: datetime,
+    received_from: datetime,
+    received_to: datetime | None = None,
+    since: datetime | None = None,
+) -> int:
+    """Count records of windows that had been read when they came.
+
+    Their ``at`` is earlier than ``before`` (the end of the last window read) and they were
+    received at or after ``received_from`` (when it was read). ``since`` bounds how far back
+    to look; without it every day kept is visited.
+    """
+    bounds = {
+        "version": version_id,
+        "adapter": adapter_id,
+        "before": before,
+        "received_from": received_from,
+    }
+    query = (
+        "SELECT count(*) FROM records WHERE adapter_id = :adapter AND version_id = :version"
+        " AND at < :before AND received_at >= :received_from"
+    )
+    if received_to is not None:
+        query, bounds = (
+            query + " AND received_at < :received_to",
+            bounds | {"received_to": received_to},
+        )
+    if since is not None:
+        query, bounds = query + " AND at >= :since", bounds | {"since": since}
+    return int(connection.execute(sa.text(query), bounds).scalar_one())
+
+
+def strata(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    start: datetime,
+    end: datetime,
+) -> dict[str, int]:
+    """Count the records of a window per settings stratum, the largest first."""
+    query = sa.text(
+        "SELECT c.stratum, count(*) AS n FROM records r JOIN contexts c ON c.id = r.context_id"
+        " WHERE r.adapter_id = :adapter AND r.version_id = :version"
+        " AND r.at >= :start AND r.at < :end GROUP BY c.stratum ORDER BY n DESC, c.stratum"
+    )
+    bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
+    return {row.stratum: row.n for row in connection.execute(query, bounds)}
+
+
+def last_at(
+    connection: Connection, *, version_id: VersionId, adapter_id: AdapterId
+) -> datetime | None:
+    """Time of a version's newest record."""
+    query = sa.text(
+        "SELECT at FROM records WHERE adapter_id = :adapter AND version_id = :version"
+        " ORDER BY at DESC LIMIT 1"
+    )
+    bounds = {"adapter": adapter_id, "version": version_id}
+    return connection.execute(query, bounds).scalar_one_or_none()
+
+
+def _span(start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
+    """Bound ``at`` of a table, given by its alias."""
+
+    def bounded(alias: str) -> sql.Composed:
+        at = sql.SQL(".").join([sql.Identifier(alias), sql.Identifier("at")])
+        lower = sql.SQL("{} >= {}").format(at, start)
+        return lower if end is None else lower + sql.SQL(" AND {} < {}").format(at, end)
+
+    return bounded
+
+
+def _query(
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    reference_id: ReferenceId | None,
+    *,
+    span: Callable[[str], sql.Composed],
+    received_before: datetime | None,
+    order: sql.Composable,
+) -> sql.Composed:
+    """Every column comes out with a fixed width, so that numpy can read the whole answer.
+
+    Both tables are bounded in time: the planner does not carry a range across a join, and
+    would open every partition of the embeddings.
+    """
+    joined, kept = span("e"), span("r")
+    if reference_id is not None:
+        joined += sql.SQL(" AND e.reference_id = {}").format(reference_id)
+    if received_before is not None:
+        kept += sql.SQL(" AND r.received_at < {}").format(received_before)
+    return sql.SQL(
+        "SELECT extract(epoch FROM r.at)::float8, r.context_id,"
+        " coalesce(r.subject, '\\x0000000000000000'), {signals},"
+        " coalesce(e.similarity, 'NaN'::float4)"
+        " FROM records r LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
+        " AND e.at = r.at AND e.id = r.id AND {joined}"
+        " WHERE r.adapter_id = {adapter} AND r.version_id = {version} AND {kept}"
+        " ORDER BY {order}"
+    ).format(
+        signals=_SIGNAL_SQL,
+        joined=joined,
+        adapter=adapter_id,
+        version=version_id,
+        kept=kept,
+        order=order,
+    )
+
+
+_SIGNAL_SQL: Final = sql.SQL(
+    ", ".join(
+        [
+            *(f"coalesce(r.{name}, 'NaN'::float4)" for name in _STORED),
+            *(f"coalesce(r.{name}::float4, 'NaN'::float4)" for name in _INTEGERS),
+            *(f"coalesce(r.{name}::int::float4, 'NaN'::float4)" for name in _FLAGS),
+        ]
+    )
+)
+
+_ROW: Final = np.dtype(
+    [
+        ("fields", ">i2"),
+        *(
+            (f"{name}{suffix}", kind)
+            for name, value in [
+                ("at", ">f8"),
+                ("context_id", ">i4"),
+                ("subject", ">u8"),
+                *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, "similarity")),
+            ]
+            for suffix, kind in (("_length", ">i4"), ("", value))
+        ),
+    ]
+)
+"""A row of COPY BINARY: a field count, then length and value of each field."""
+_HEADER_BYTES: Final = 19
+_TRAILER_BYTES: Final = 2
+
+
+def _copy(connection: Connection, query: sql.Composed) -> npt.NDArray[Any]:
+    """Run a query through COPY BINARY and view the answer as structured rows."""
+    driver: Any = connection.connection.dbapi_connection
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        body = b"".join(copy)
+    count = (len(body) - _HEADER_BYTES - _TRAILER_BYTES) // _ROW.itemsize
+    return np.frombuffer(body, dtype=_ROW, count=count, offset=_HEADER_BYTES)
+
+
+def _columns(
+    connection: Connection, rows: npt.NDArray[Any], strata: Sequence[str] | None
+) -> RecordColumns:
+    seen = len(rows)
+    if strata is not None:
+        rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
+    signals = {name: rows[name].astype(np.float64) for name in (*_STORED, *_FLAGS)}
+    signals["non_finite"] = rows["non_finite"].astype(np.float64)
+    signals["log_length"] = np.log1p(rows["n_tokens"].astype(np.float64))
+    status = rows["status"].astype(np.float64)
+    signals["error"] = np.where(np.isnan(status), np.nan, status >= 500)  # noqa: PLR2004
+    signals["similarity"] = rows["similarity"].astype(np.float64)
+    return RecordColumns(
+        at=rows["at"].astype(np.float64),
+        subjects=_codes(rows["subject"]),
+        signals=signals,
+        n_other_strata=seen - len(rows),
+    )
+
+
+def _codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
+    known = subjects != 0
+    if not known.any():
+        return None
+    _, codes = np.unique(subjects, return_inverse=True)
+    return np.where(known, codes, -1).astype(np.int64)

@@ -1,0 +1,247 @@
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from monitor.domain import ReferenceId
+from monitor.store import embeddings, feedback, ingest, partitions, pending, records
+from monitor.store.contexts import Context
+from monitor.store.database import Database
+from monitor.store.ingest import FeedbackRow, TextRow
+from monitor.store.records import RecordColumns
+
+MINUTE = timedelta(minutes=1)
+WARM = Context("push", "", "", "", "temperature=1")
+
+
+def _window(
+    database: Database, of: Any, start: datetime, end: datetime, **more: Any
+) -> RecordColumns:
+    return database.run(
+        lambda tx: records.read_window(
+            tx,
+            version_id=of.version.id,
+            adapter_id=of.adapter.id,
+            start=start,
+            end=end,
+            **more,
+        )
+    )
+
+
+def test_a_window_holds_its_start_but_not_its_end_in_order_of_time(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    times = [noon + MINUTE, noon, noon + 2 * MINUTE, noon - timedelta(microseconds=1)]
+    database.run(lambda tx: ingest.insert(tx, batch(support, list("abcd"), times)))
+    window = _window(database, support, noon, noon + 2 * MINUTE)
+    assert window.at.tolist() == [noon.timestamp(), (noon + MINUTE).timestamp()]
+    assert len(window) == 2
+
+
+def test_an_empty_window_has_every_signal_and_no_rows(
+    database: Database, noon: datetime, support: Any
+) -> None:
+    window = _window(database, support, noon, noon + MINUTE)
+    assert len(window) == 0
+    assert set(window.signals) == set(records.SIGNALS)
+    assert window.subjects is None
+
+
+def test_signals_come_back_as_they_were_and_absent_ones_as_nan(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    numbers = {
+        "mean_nll": [0.25, np.nan],
+        "n_tokens": [np.nan, 99],
+        "loop": [1, 0],
+        "missing": [np.nan, 1],
+        "status": [200, 503],
+    }
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["a", "b"], noon, numbers=numbers)))
+    signals = _window(database, support, noon, noon + MINUTE).signals
+    np.testing.assert_array_equal(signals["mean_nll"], [0.25, np.nan])
+    np.testing.assert_allclose(signals["log_length"], [np.nan, np.log(100)])
+    np.testing.assert_array_equal(signals["loop"], [1, 0])
+    np.testing.assert_array_equal(signals["missing"], [np.nan, 1])
+    np.testing.assert_array_equal(signals["error"], [0, 1])
+    np.testing.assert_array_equal(signals["entropy"], [np.nan, np.nan])
+    np.testing.assert_array_equal(signals["similarity"], [np.nan, np.nan])
+
+
+def test_subjects_become_codes_and_the_unknown_one_minus_one(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    ann, bob = b"annannan", b"bobbobb\0"
+    made = batch(support, list("abcd"), noon, subject=[bob, None, ann, bob])
+    database.run(lambda tx: ingest.insert(tx, made))
+    codes = _window(database, support, noon, noon + MINUTE).subjects
+    assert codes is not None
+    assert codes[1] == -1
+    assert codes[0] == codes[3] != codes[2]
+    assert min(codes[[0, 2, 3]]) >= 0
+
+
+def test_records_of_other_settings_are_set_aside_and_counted(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["a", "b"], noon)))
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["c"], noon, context=WARM)))
+    window = _window(database, support, noon, noon + MINUTE, strata=["temperature=0"])
+    assert (len(window), window.n_other_strata) == (2, 1)
+    with database.begin() as tx:
+        found = records.strata(
+            tx,
+            version_id=support.version.id,
+            adapter_id=support.adapter.id,
+            start=noon,
+            end=noon + MINUTE,
+        )
+    assert found == {"temperature=0": 2, "temperature=1": 1}
+
+
+def test_what_came_after_the_window_was_read_changes_nothing_but_the_late_count(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon)))
+    with database.begin() as tx:
+        read_at = tx.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["b"], noon)))
+    window = _window(database, support, noon, noon + MINUTE, received_before=read_at)
+    assert len(window) == 1
+    of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    with database.begin() as tx:
+        late = records.count_late(tx, **of, before=noon + MINUTE, received_from=read_at)
+        on_time = records.count_late(tx, **of, before=noon, received_from=read_at)
+        bounded = records.count_late(
+            tx, **of, before=noon + MINUTE, received_from=read_at, received_to=read_at, since=noon
+        )
+    assert (late, on_time, bounded) == (1, 0, 0)
+
+
+def test_the_newest_records_come_in_order_of_time(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    times = [noon + n * MINUTE for n in range(5)]
+    database.run(lambda tx: ingest.insert(tx, batch(support, list("abcde"), times)))
+    of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    with database.begin() as tx:
+        newest = records.newest_since(tx, **of, since=noon, limit=2)
+        last = records.last_at(tx, **of)
+    assert newest.at.tolist() == [time.timestamp() for time in times[3:]]
+    assert last == times[4]
+
+
+def test_a_similarity_counts_only_against_the_reference_asked_for(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    texts = [TextRow(0, "hi", None, None, None), TextRow(1, "yo", None, None, None)]
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["a", "b"], noon, texts=texts)))
+    with database.begin() as tx:
+        claimed = pending.claim(tx, limit=10, until=noon + timedelta(days=999))
+        rows = [
+            pending.Embedded(
+                pending=row,
+                encoder="mini",
+                embedding=b"\0\0",
+                similarity=0.5,
+                reference_id=ReferenceId(number),
+            )
+            for number, row in enumerate(claimed, start=1)
+        ]
+        pending.settle(tx, rows, store_text=True, redact=str.upper, now=noon)
+    own = _window(database, support, noon, noon + MINUTE, reference_id=ReferenceId(2))
+    np.testing.assert_array_equal(own.signals["similarity"], [np.nan, 0.5])
+    both = _window(database, support, noon, noon + MINUTE)
+    np.testing.assert_array_equal(both.signals["similarity"], [0.5, 0.5])
+    span = {"start": noon, "end": noon + MINUTE}
+    of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    with database.begin() as tx:
+        (least,) = embeddings.least_similar(tx, **of, **span, reference_id=ReferenceId(2))
+        assert (least.record_id, least.prompt) == ("b", "YO")
+        assert [row.id for row in embeddings.read(tx, **of, **span)] == ["a", "b"]
+
+
+def test_feedback_of_a_window_is_read_by_name(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    at = ingest.microseconds(noon)
+    given = [FeedbackRow(support.adapter.id, at, "a", "csat", 4.0)]
+    database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon, feedback=given)))
+    orphan = [FeedbackRow(support.adapter.id, at, "z", "csat", 1.0)]
+    database.run(lambda tx: ingest.insert_feedback(tx, orphan))
+    with database.begin() as tx:
+        found = feedback.read(
+            tx,
+            version_id=support.version.id,
+            adapter_id=support.adapter.id,
+            start=noon,
+            end=noon + MINUTE,
+        )
+    assert {name: values.tolist() for name, (_, values) in found.items()} == {"csat": [4.0]}
+
+
+def _touched(plan: dict[str, Any]) -> float:
+    """Rows read by all scans: ``Actual Rows`` and ``Rows Removed`` are averages per loop."""
+    own = 0.0
+    if "Scan" in plan["Node Type"]:
+        rows = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        own = rows * plan["Actual Loops"]
+    return own + sum(_touched(child) for child in plan.get("Plans", []))
+
+
+@pytest.mark.parametrize("size", [2_000])
+def test_reading_one_window_touches_only_its_rows(
+    database: Database,
+    noon: datetime,
+    register: Callable[[str], Any],
+    batch: Callable[..., Any],
+    size: int,
+) -> None:
+    times = [noon - timedelta(days=2) + timedelta(seconds=60 * n) for n in range(size)]
+    for name in ("support", "travel", "booking"):
+        of = register(name)
+        made = batch(of, [f"r{n}" for n in range(size)], times)
+        database.run(lambda tx, made=made: ingest.insert(tx, made))
+    with database.begin() as tx:
+        tx.execute(sa.text("ANALYZE records"))
+        query = records._query(
+            of.version.id,
+            of.adapter.id,
+            None,
+            span=records._span(noon - 15 * MINUTE, noon),
+            received_before=None,
+            order=records.sql.SQL("r.at, r.id"),
+        )
+        driver = tx.connection.dbapi_connection
+        text = "EXPLAIN (ANALYZE, FORMAT JSON) " + query.as_string(driver)
+        plan = tx.exec_driver_sql(text.replace("%", "%%")).scalar_one()
+    plan = plan if isinstance(plan, list) else json.loads(plan)
+    assert _touched(plan[0]["Plan"]) <= 15 * 2  # the records once, and at most one probe each
+
+
+def test_partitions_of_other_days_are_not_opened(
+    database: Database, noon: datetime, support: Any
+) -> None:
+    query = records._query(
+        support.version.id,
+        support.adapter.id,
+        None,
+        span=records._span(noon, noon + MINUTE),
+        received_before=None,
+        order=records.sql.SQL("r.at"),
+    )
+    with database.begin() as tx:
+        driver = tx.connection.dbapi_connection
+        plan = "\n".join(tx.exec_driver_sql("EXPLAIN " + query.as_string(driver)).scalars())
+    opened = [name for name in _existing(database) if name in plan]
+    assert opened == [f"record_embeddings_{noon:%Y%m%d}", f"records_{noon:%Y%m%d}"]
+
+
+def _existing(database: Database) -> list[str]:
+    with database.begin() as tx:
+        return partitions.existing(tx)
