@@ -27,6 +27,9 @@ LONGEST_TEXT = 600
 LONGEST_EXAMPLE = 200
 LONGEST_LINK = 1_000
 MOST_LABELS = 30
+MOST_EXAMPLES = 20
+MOST_CHANGES = 20
+MOST_SCORES = 50
 BARE_SCORES = 5
 BARE_TEXT = 100
 NOT_ENDED = "0001-01-01T00:00:00Z"
@@ -158,7 +161,7 @@ def _fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
 
 def _shrinking(alert: Alert) -> Iterator[Alert]:
     """Give ever smaller versions of an alert, the least needed left out first."""
-    short = shortened(alert)
+    short = _cut_texts(alert)
     for examples in range(len(short.examples), -1, -1):
         yield replace(short, examples=short.examples[:examples])
     bare = replace(short, examples=(), changes=short.changes[-BARE_SCORES:])
@@ -177,7 +180,7 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
     )
 
 
-def shortened(alert: Alert) -> Alert:
+def _cut_texts(alert: Alert) -> Alert:
     """Cut single texts and tables, so that no one field can fill a message."""
     action = alert.action
     return replace(
@@ -186,8 +189,12 @@ def shortened(alert: Alert) -> Alert:
         reason=_cut(alert.reason, LONGEST_TEXT),
         action=action and replace(action, text=_cut(action.text, LONGEST_TEXT)),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
-        examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples),
-        changes=tuple(replace(c, text=_cut(c.text, LONGEST_EXAMPLE)) for c in alert.changes),
+        examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
+        changes=tuple(
+            replace(change, text=_cut(change.text, LONGEST_EXAMPLE))
+            for change in alert.changes[-MOST_CHANGES:]
+        ),
+        scores=alert.scores[:MOST_SCORES],
         links=Links(
             incident=_short_link(alert.links.incident),
             dashboard=_short_link(alert.links.dashboard),

@@ -12,6 +12,7 @@ is checked every time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ class OutgoingClient:
         self._allowed = parse_networks(self._policy.allow)
         self._resolver = resolver
         self._tls = ssl.create_default_context(cafile=self._policy.ca_file)
+        # At DEBUG it writes every header it receives, and a receiver may echo a secret.
+        logging.getLogger("httpcore2").setLevel(logging.INFO)
 
     def post(
         self,

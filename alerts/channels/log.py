@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 import structlog
 
 from alerts.delivery import DeliveryFailed, Receipt
-from alerts.formats import shortened
-from alerts.message import Alert, to_json
+from alerts.formats import driftline_body
+from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 
 
@@ -29,7 +30,10 @@ class LogSettings:
 
 
 class Log:
-    """Writes each alert as one line: JSON escapes whatever could break or forge a line."""
+    """Writes each alert as one line that holds Driftline's body.
+
+    The JSON is plain ASCII: whatever could break or forge a line is escaped.
+    """
 
     def __init__(self, settings: LogSettings, client: OutgoingClient) -> None:
         del client  # every channel is opened alike; this one sends nothing
@@ -41,8 +45,9 @@ class Log:
             structlog.WriteLogger(stream),
             processors=[structlog.processors.JSONRenderer(sort_keys=True)],
         )
+        body = msgspec.json.decode(driftline_body(alert))
         try:
-            logger.info("alert", message_id=message_id, alert=to_json(shortened(alert)))
+            logger.info("alert", message_id=message_id, alert=body)
         except (OSError, ValueError) as error:
             raise DeliveryFailed(f"{self._settings.stream}: cannot be written") from error
         return Receipt()

@@ -1,0 +1,59 @@
+"""An alert with every field filled, and changes to it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from alerts.message import ActionLine, Alert, Change, Done, Links, Onset, ScoreLine
+from alerts.types import Blame, Kind, Severity, Status, Verdict
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+FULL = Alert(
+    id="driftline:support@v7:drift:3",
+    number=3,
+    kind=Kind.DRIFT,
+    adapter="support",
+    version="v7",
+    status=Status.STARTED,
+    severity=Severity.PAGE,
+    verdict=Verdict.CRITICAL,
+    blame=Blame.ADAPTER,
+    summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
+    reason="page evidence 1.6 ≥ 0 and lower bound of the effect .31 ≥ .20",
+    at=NOON,
+    started_at=NOON,
+    onset=Onset(
+        earliest=NOON - timedelta(minutes=70),
+        latest=NOON - timedelta(minutes=30),
+    ),
+    scores=(
+        ScoreLine(
+            detector="logit_ks",
+            value=0.41,
+            winner="mean_nll:up",
+            evidence=1.6,
+            effect=0.38,
+            interval=(0.31, 0.45),
+            minimum_detectable=0.1,
+            n=412,
+        ),
+        ScoreLine(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
+    ),
+    requests=412,
+    action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
+    changes=(Change(at=NOON - timedelta(hours=1), text="deploy 4711"),),
+    links=Links(
+        incident="https://driftline.example/incidents/3",
+        dashboard="https://driftline.example/",
+        runbook="https://wiki.example/support",
+    ),
+    owner="search",
+    tier="gold",
+    labels={"team": "nlp"},
+    examples=("where is my parcel",),
+)
+
+
+def an_alert(**changes: Any) -> Alert:
+    return replace(FULL, **changes)

@@ -1,0 +1,198 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerts.incident import (
+    Acknowledged,
+    Closed,
+    Closing,
+    Condition,
+    Effects,
+    Event,
+    IncidentKey,
+    IncidentState,
+    Observed,
+    Phase,
+    Rule,
+    conditions,
+    from_json,
+    step,
+    to_json,
+)
+from alerts.types import Kind, Severity, Status, Verdict
+
+START = datetime(2026, 3, 4, 14, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+TICKET, PAGE = Observed(condition=Condition.TICKET), Observed(condition=Condition.PAGE)
+CLEAR, UNKNOWN = Observed(condition=Condition.CLEAR), Observed(condition=Condition.UNKNOWN)
+
+
+def run(
+    *events: Event,
+    state: IncidentState | None = None,
+    every: timedelta = MINUTE,
+    rule: Rule | None = None,
+) -> tuple[IncidentState, Effects]:
+    state, told = state or IncidentState(), ()
+    for turn, event in enumerate(events):
+        state, effects = step(state, event, START + turn * every, rule=rule or Rule())
+        told += effects
+    return state, told
+
+
+def statuses(*events: Event, rule: Rule | None = None) -> list[str]:
+    return [f"{t.status}#{t.number}:{t.severity}" for t in run(*events, rule=rule)[1]]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([CLEAR, CLEAR, UNKNOWN], [], id="nothing happens"),
+        pytest.param([TICKET, TICKET, TICKET], ["started#1:ticket"], id="told once"),
+        pytest.param([PAGE, TICKET, PAGE], ["started#1:page"], id="a page does not worsen again"),
+        pytest.param(
+            [TICKET, PAGE, PAGE], ["started#1:ticket", "worsened#1:page"], id="worsens once"
+        ),
+        pytest.param(
+            [TICKET, CLEAR, CLEAR], ["started#1:ticket", "recovered#1:ticket"], id="recovers once"
+        ),
+        pytest.param(
+            [TICKET, PAGE, TICKET, CLEAR],
+            ["started#1:ticket", "worsened#1:page", "recovered#1:page"],
+            id="recovers as urgently as it was told",
+        ),
+        pytest.param([TICKET, UNKNOWN, UNKNOWN], ["started#1:ticket"], id="unknown ends nothing"),
+        pytest.param(
+            [PAGE, CLEAR, TICKET, PAGE, CLEAR],
+            [
+                "started#1:page",
+                "recovered#1:page",
+                "reopened#1:ticket",
+                "worsened#1:page",
+                "recovered#1:page",
+            ],
+            id="a return within a week keeps its number",
+        ),
+    ],
+)
+def test_each_change_is_told_once(events: list[Event], expected: list[str]) -> None:
+    assert statuses(*events) == expected
+
+
+def test_a_return_after_seven_days_is_a_new_incident() -> None:
+    week = timedelta(days=7)
+    recovered, _ = run(TICKET, CLEAR)
+    at = recovered.recovered_at
+    assert at is not None
+    _, just_in_time = step(recovered, TICKET, at + week)
+    _, too_late = step(recovered, TICKET, at + week + timedelta(seconds=1))
+    assert (just_in_time[0].status, just_in_time[0].number) == (Status.REOPENED, 1)
+    assert (too_late[0].status, too_late[0].number) == (Status.STARTED, 2)
+
+
+def test_a_clock_that_jumps_back_tells_nothing() -> None:
+    firing, _ = run(PAGE)
+    state, told = step(firing, PAGE, START - timedelta(hours=1))
+    assert (state, told) == (firing, ())
+
+
+def test_more_clears_pass_through_recovering_without_a_second_message() -> None:
+    patient = Rule(clears_to_recover=3)
+    state, told = run(TICKET, CLEAR, CLEAR, rule=patient)
+    assert (state.phase, len(told)) == (Phase.RECOVERING, 1)
+    assert statuses(TICKET, CLEAR, CLEAR, TICKET, CLEAR, rule=patient) == ["started#1:ticket"]
+    assert statuses(TICKET, CLEAR, CLEAR, CLEAR, rule=patient)[-1] == "recovered#1:ticket"
+
+
+def test_an_unknown_does_not_undo_the_clears_counted_so_far() -> None:
+    assert statuses(TICKET, CLEAR, UNKNOWN, CLEAR, rule=Rule(clears_to_recover=2)) == [
+        "started#1:ticket",
+        "recovered#1:ticket",
+    ]
+
+
+def test_an_acknowledgement_ends_by_itself() -> None:
+    state, told = run(TICKET, Acknowledged(by="ada", lasts=timedelta(hours=1)))
+    assert state.ack is not None
+    assert len(told) == 1
+    before, _ = step(state, UNKNOWN, state.ack.until - timedelta(seconds=1))
+    after, _ = step(state, UNKNOWN, state.ack.until)
+    assert before.ack == state.ack
+    assert after.ack is None
+
+
+def test_worse_than_what_was_acknowledged_is_unacknowledged() -> None:
+    assert run(TICKET, Acknowledged(by="ada"), TICKET)[0].ack is not None
+    assert run(TICKET, Acknowledged(by="ada"), PAGE)[0].ack is None
+
+
+def test_nothing_open_can_be_neither_acknowledged_nor_closed() -> None:
+    events = (Acknowledged(by="ada"), Closed(why=Closing.FALSE_PAGE))
+    assert run(*events) == (IncidentState(), ())
+
+
+@pytest.mark.parametrize("why", list(Closing))
+def test_closing_tells_why_and_what_follows_is_another_incident(why: Closing) -> None:
+    _, told = run(PAGE, Closed(why=why), PAGE)
+    assert [tell.status for tell in told] == [Status.STARTED, Status.RECOVERED, Status.STARTED]
+    assert told[1].closing is why
+    assert told[2].number == 2
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("silence", [None, *Severity])
+def test_only_a_stable_verdict_with_data_clears_drift(
+    verdict: Verdict, silence: Severity | None
+) -> None:
+    clears = conditions(verdict, silence=silence)[Kind.DRIFT] is Condition.CLEAR
+    assert clears == (verdict is Verdict.STABLE and silence is None)
+
+
+@pytest.mark.parametrize("silence", [None, *Severity])
+@pytest.mark.parametrize(
+    "verdict", [v for v in Verdict if v not in {Verdict.DRIFTING, Verdict.CRITICAL}]
+)
+def test_missing_data_and_errors_never_fire_drift(
+    verdict: Verdict, silence: Severity | None
+) -> None:
+    drift = conditions(verdict, silence=silence)[Kind.DRIFT]
+    assert drift in {Condition.CLEAR, Condition.UNKNOWN}
+
+
+def test_silence_and_errors_are_incidents_of_their_own() -> None:
+    silent = conditions(Verdict.STABLE, silence=Severity.TICKET)
+    assert silent[Kind.NO_DATA] is Condition.TICKET
+    assert conditions(Verdict.STABLE, silence=Severity.PAGE)[Kind.NO_DATA] is Condition.PAGE
+    assert conditions(Verdict.STABLE)[Kind.NO_DATA] is Condition.CLEAR
+    failing = conditions(Verdict.ERROR)
+    assert failing[Kind.ERROR] is Condition.TICKET
+    assert failing[Kind.NO_DATA] is Condition.UNKNOWN
+    assert conditions(Verdict.DRIFTING)[Kind.ERROR] is Condition.CLEAR
+
+
+def test_an_incident_is_named_alike_in_all_its_messages_and_apart_from_others() -> None:
+    key = IncidentKey(adapter="support", version="v7", kind=Kind.DRIFT)
+    assert key.dedup_key(3) == "driftline:support@v7:drift:3"
+    long = IncidentKey(adapter="a" * 128, version="b" * 128, kind=Kind.DRIFT)
+    assert len(long.dedup_key(1)) <= 255  # PagerDuty Events v2: dedup_key, 255 characters
+    assert long.dedup_key(1) != long.dedup_key(2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"phase": "burning"},
+        {"number": -1},
+        {"number": "1"},
+        {"told": "email"},
+        {"since": "2026-03-04T14:00:00"},
+        {"clears": 0.5},
+        {"ack": {"by": "ada"}},
+    ],
+    ids=str,
+)
+def test_a_damaged_state_is_refused(damage: dict[str, object]) -> None:
+    state, _ = run(TICKET)
+    assert from_json(to_json(state)) == state
+    with pytest.raises(ValueError, match="not the state of an incident"):
+        from_json(to_json(state) | damage)

@@ -1,0 +1,147 @@
+from datetime import timedelta
+
+import pytest
+
+from alerts.message import Onset, ScoreLine
+from alerts.phrases import DETECTORS, SIGNALS
+from alerts.types import Blame, Kind, Severity, Status
+from alerts.words import clock_time, duration, plain_words, summarise
+from tests.alert_samples import NOON
+
+ONSET = Onset(earliest=NOON - timedelta(minutes=70), latest=NOON - timedelta(minutes=30))
+LEAD = ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.63)
+
+
+def line(  # noqa: PLR0917 - a table's row
+    kind: Kind = Kind.DRIFT,
+    status: Status = Status.STARTED,
+    severity: Severity = Severity.PAGE,
+    lead: ScoreLine | None = LEAD,
+    onset: Onset | None = ONSET,
+    blame: Blame = Blame.ADAPTER,
+) -> str:
+    return summarise(
+        "support@v7",
+        kind=kind,
+        status=status,
+        severity=severity,
+        now=NOON,
+        lead=lead,
+        onset=onset,
+        blame=blame,
+    )
+
+
+TAIL = "mean NLL up; blame: adapter; page evidence 1.6"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (Status.STARTED, f"support@v7: answers less certain since 11:10 UTC (± 20 min); {TAIL}"),
+        (
+            Status.WORSENED,
+            f"support@v7: now a page: answers less certain since 11:10 UTC (± 20 min); {TAIL}",
+        ),
+        (
+            Status.REOPENED,
+            f"support@v7: again: answers less certain since 11:10 UTC (± 20 min); {TAIL}",
+        ),
+        (
+            Status.RECOVERED,
+            f"support@v7: recovered; was: answers less certain from 11:10 UTC (± 20 min); {TAIL}",
+        ),
+    ],
+)
+def test_says_what_happened_since_when_and_where(status: Status, said: str) -> None:
+    assert line(status=status) == said
+
+
+def test_says_no_more_than_is_known() -> None:
+    assert line(lead=None, onset=None, blame=Blame.UNKNOWN) == "support@v7: drifting"
+    assert line(onset=None, blame=Blame.UNKNOWN, lead=ScoreLine(detector="repetition")) == (
+        "support@v7: answers repeat themselves"
+    )
+
+
+def test_silence_and_errors_carry_no_scores_of_another_matter() -> None:
+    at = Onset(earliest=NOON, latest=NOON)
+    assert line(kind=Kind.NO_DATA, onset=at) == (
+        "support@v7: no records where some were expected since 12:00 UTC"
+    )
+    assert line(kind=Kind.ERROR, onset=None, status=Status.RECOVERED) == (
+        "support@v7: recovered; was: evaluations fail, so its state is unknown"
+    )
+
+
+def test_endless_evidence_is_not_said() -> None:
+    endless = ScoreLine(detector="empty", winner="empty:up", evidence=float("inf"))
+    assert "evidence" not in line(lead=endless)
+
+
+@pytest.mark.parametrize(
+    ("winner", "said"),
+    [
+        ("mean_nll:up", "answers less certain"),
+        ("mean_nll:down", "answers more certain"),
+        ("mean_nll:top5%", "answers less certain"),
+        ("mean_nll:bottom1%", "answers more certain"),
+        ("mean_nll:spread", "certainty of answers changed"),
+        ("log_length:down", "answers shorter"),
+        ("unheard_of:up", "confidence of answers changed"),
+    ],
+)
+def test_a_winner_is_put_in_plain_words(winner: str, said: str) -> None:
+    assert plain_words("logit_ks", winner) == said
+
+
+def test_an_unknown_detector_is_named_rather_than_dropped() -> None:
+    assert plain_words("tone_of_voice", None) == "tone of voice changed"
+
+
+# design.md section 6 is the list; hard-coded here because these are promises to readers.
+@pytest.mark.parametrize(
+    "detector",
+    [
+        "logit_ks",
+        "entropy",
+        "perplexity",
+        "input_similarity",
+        "output_similarity",
+        "repetition",
+        "refusal",
+        "empty",
+        "truncated",
+        "invalid",
+        "errors",
+        "missing",
+        "latency",
+        "feedback",
+    ],
+)
+def test_every_detector_has_plain_words(detector: str) -> None:
+    assert detector in DETECTORS
+
+
+def test_no_phrase_is_empty_or_ends_a_sentence() -> None:
+    for phrases in (*SIGNALS.values(), *DETECTORS.values()):
+        for phrase in phrases:
+            assert phrase
+            assert phrase == phrase.strip(" .;:")
+
+
+def test_times_of_another_day_carry_their_date() -> None:
+    assert clock_time(NOON - timedelta(days=1), now=NOON) == "2026-03-03 12:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        (timedelta(seconds=90), "90 s"),
+        (timedelta(minutes=20), "20 min"),
+        (timedelta(hours=5), "5 h"),
+        (timedelta(days=3), "3 days"),
+    ],
+)
+def test_durations_are_said_in_the_unit_that_fits(span: timedelta, said: str) -> None:
+    assert duration(span) == said

@@ -1,0 +1,323 @@
+"""The laws of every channel. A new entry of the table joins by its rig and nothing else."""
+
+import base64
+import io
+import json
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from standardwebhooks.webhooks import Webhook as Verifier
+
+from alerts.channels import CHANNELS, open_channel, parse_settings
+from alerts.delivery import Channel, DeliveryFailed
+from alerts.formats import LARGEST_BODY
+from alerts.message import Change
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from tests.alert_samples import FULL, NOON, an_alert
+from tests.loopback import (
+    LOOPBACK,
+    Behaviour,
+    Receiver,
+    answer,
+    drip_body,
+    drip_head,
+    raw,
+    reset,
+    unused_port,
+)
+
+SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
+PATH_SECRET = "T0-B1-never-to-be-seen"  # noqa: S105 - planted, to be looked for
+SOON = 0.3
+CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rig:
+    """How a kind of channel is set up against a receiver on the loopback interface."""
+
+    options: Callable[[str], Mapping[str, object]]
+    http: bool = True
+    secrets: tuple[str, ...] = ()
+
+
+def webhook(url: str, *, body: str) -> Mapping[str, object]:
+    return {
+        "url": f"{url}/{PATH_SECRET}?k={PATH_SECRET}",
+        "secret": SECRET,
+        "body": body,
+        "timeout": SOON,
+    }
+
+
+HIDDEN = (SECRET, SECRET.removeprefix("whsec_"), PATH_SECRET)
+RIGS = {
+    ("webhook", "driftline"): Rig(options=partial(webhook, body="driftline"), secrets=HIDDEN),
+    ("webhook", "alertmanager"): Rig(options=partial(webhook, body="alertmanager"), secrets=HIDDEN),
+    ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, http=False),
+}
+EVERY = pytest.mark.parametrize(("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items()])
+OVER_HTTP = pytest.mark.parametrize(
+    ("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items() if rig.http]
+)
+
+
+def open_rig(kind: str, rig: Rig, url: str = "http://127.0.0.1:9/hook") -> Channel:
+    return open_channel(kind, rig.options(url), client=CLIENT)
+
+
+def failure_of(channel: Channel) -> DeliveryFailed:
+    with pytest.raises(DeliveryFailed) as caught:
+        channel.deliver(FULL, "msg_1")
+    return caught.value
+
+
+Written = Callable[[], list[str]]
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Written:
+    """Lines that came out on standard error since the last call."""
+
+    def lines() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    return lines
+
+
+def test_every_channel_has_a_rig() -> None:
+    assert {kind for kind, _ in RIGS} == set(CHANNELS)
+
+
+@EVERY
+def test_a_message_that_is_taken_gives_a_receipt(kind: str, rig: Rig, written: Written) -> None:
+    with Receiver([answer(202)]) as receiver:
+        receipt = open_rig(kind, rig, receiver.url).deliver(FULL, "msg_1")
+    assert receipt.status == (202 if rig.http else None)
+    assert len(receiver.seen) + len(written()) == 1
+
+
+@EVERY
+def test_the_incident_the_adapter_and_the_message_are_named(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    with Receiver() as receiver:
+        open_rig(kind, rig, receiver.url).deliver(FULL, "msg_1")
+    sent = "".join(f"{seen.headers} {seen.body.decode()}" for seen in receiver.seen)
+    sent += "".join(written())
+    for word in ("support", "v7", "page", FULL.summary[:20], FULL.id, "msg_1"):
+        assert word in sent
+
+
+@EVERY
+def test_a_repeat_is_the_same_message_under_the_same_id(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    with Receiver() as receiver:
+        channel = open_rig(kind, rig, receiver.url)
+        channel.deliver(FULL, "msg_1")
+        channel.deliver(FULL, "msg_1")
+    bodies = {seen.body for seen in receiver.seen} | set(written())
+    assert len(bodies) == 1
+    if rig.http:
+        assert [seen.headers["webhook-id"] for seen in receiver.seen] == ["msg_1"] * 2
+
+
+@EVERY
+def test_a_huge_alert_stays_small(kind: str, rig: Rig, written: Written) -> None:
+    huge = an_alert(
+        reason="r" * 50_000,
+        examples=("e" * 10_000,) * 100,
+        changes=(Change(at=NOON, text="c" * 10_000),) * 100,
+        labels={str(i): "l" * 1_000 for i in range(100)},
+    )
+    with Receiver() as receiver:
+        open_rig(kind, rig, receiver.url).deliver(huge, "msg_1")
+    if rig.http:
+        assert 0 < len(receiver.seen[0].body) < LARGEST_BODY
+    else:
+        assert len(written()[0]) < 2 * LARGEST_BODY
+
+
+@EVERY
+def test_hostile_text_cannot_break_or_forge_a_message(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    hostile = 'x"}\r\n{"forged": true}\x1b[2J\u2028\u2029\x00\u202e<!channel> %s {0}'
+    alert = an_alert(summary=hostile, reason=hostile, examples=(hostile,), owner=hostile)
+    with Receiver() as receiver:
+        open_rig(kind, rig, receiver.url).deliver(alert, "msg_1")
+    if rig.http:
+        assert isinstance(json.loads(receiver.seen[0].body), dict)
+    else:
+        (line,) = written()
+        assert json.loads(line)["alert"]["summary"] == hostile
+        assert line.isascii()
+        assert line.isprintable()
+
+
+@EVERY
+def test_many_threads_may_deliver_at_once(kind: str, rig: Rig, written: Written) -> None:
+    with Receiver() as receiver:
+        channel = open_rig(kind, rig, receiver.url)
+        threads = [
+            threading.Thread(target=channel.deliver, args=(FULL, f"msg_{number}"))
+            for number in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    ids = [seen.headers["webhook-id"] for seen in receiver.seen]
+    ids += [json.loads(line)["message_id"] for line in written()]
+    assert sorted(ids) == [f"msg_{number}" for number in range(8)]
+
+
+@EVERY
+def test_unknown_keys_and_wrong_values_are_refused(kind: str, rig: Rig) -> None:
+    options = dict(rig.options("http://127.0.0.1:9/hook"))
+    with pytest.raises(ValueError, match="no key 'verify_tls'"):
+        open_channel(kind, options | {"verify_tls": False}, client=CLIENT)
+    for key in options:
+        with pytest.raises(ValueError, match=r".+") as caught:
+            open_channel(kind, options | {key: [PATH_SECRET]}, client=CLIENT)
+        assert PATH_SECRET not in str(caught.value)
+
+
+@EVERY
+def test_settings_do_not_show_their_secrets(kind: str, rig: Rig) -> None:
+    shown = repr(parse_settings(kind, rig.options("http://127.0.0.1:9/hook")))
+    assert not any(secret in shown for secret in rig.secrets)
+
+
+@OVER_HTTP
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [
+        *[(status, True) for status in (400, 410, 413, 415, 422)],
+        *[(status, False) for status in (401, 403, 404, 408, 425, 429)],
+        *[(status, False) for status in (301, 302, 303, 307, 308)],
+        *[(status, False) for status in (500, 502, 503, 504)],
+    ],
+)
+def test_the_status_decides_whether_to_try_again(
+    kind: str,
+    rig: Rig,
+    status: int,
+    permanent: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    with Receiver([answer(status)]) as receiver:
+        failure = failure_of(open_rig(kind, rig, receiver.url))
+    assert (failure.status, failure.permanent) == (status, permanent)
+    assert str(receiver.port) in failure.reason
+
+
+@OVER_HTTP
+def test_retry_after_reaches_the_outbox(kind: str, rig: Rig) -> None:
+    with Receiver([answer(429, headers={"Retry-After": "30"})]) as receiver:
+        assert failure_of(open_rig(kind, rig, receiver.url)).retry_after == 30.0
+
+
+@OVER_HTTP
+def test_redirects_lead_nowhere(kind: str, rig: Rig) -> None:
+    with Receiver() as elsewhere:
+        moved = answer(307, headers={"location": elsewhere.url})
+        with Receiver([moved]) as receiver:
+            assert not failure_of(open_rig(kind, rig, receiver.url)).permanent
+    assert elsewhere.connections == 0
+
+
+BROKEN = pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(drip_body(), id="drips its body"),
+        pytest.param(drip_head(), id="drips its headers"),
+        pytest.param(lambda _: threading.Event().wait(30), id="hangs"),
+        pytest.param(reset, id="RST"),
+        pytest.param(raw(b""), id="hangs up"),
+        pytest.param(raw(b"\x15\x03\x01\x00\x02\x02\x50"), id="another protocol"),
+    ],
+)
+
+
+@OVER_HTTP
+@BROKEN
+def test_a_broken_receiver_is_tried_again(kind: str, rig: Rig, behaviour: Behaviour) -> None:
+    with Receiver([behaviour]) as receiver:
+        failure = failure_of(open_rig(kind, rig, receiver.url))
+    assert (failure.permanent, failure.status) == (False, None)
+
+
+@OVER_HTTP
+def test_an_absent_receiver_is_tried_again(kind: str, rig: Rig) -> None:
+    channel = open_rig(kind, rig, f"http://127.0.0.1:{unused_port()}/hook")
+    assert not failure_of(channel).permanent
+
+
+@OVER_HTTP
+def test_a_forbidden_address_is_never_reached(kind: str, rig: Rig) -> None:
+    strict = OutgoingClient(OutgoingPolicy())
+    with Receiver() as receiver:
+        channel = open_channel(kind, rig.options(receiver.url), client=strict)
+        assert not failure_of(channel).permanent
+    assert receiver.connections == 0
+
+
+@OVER_HTTP
+@pytest.mark.parametrize("url", ["ftp://x.example/", "http://u:p@x.example/", "hooks", ""])
+def test_an_impossible_url_is_refused_on_opening(kind: str, rig: Rig, url: str) -> None:
+    with pytest.raises(ValueError, match=f"channel '{kind}'"):
+        open_channel(kind, {**rig.options("http://x.example"), "url": url}, client=CLIENT)
+
+
+@OVER_HTTP
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(answer(500, body=PATH_SECRET.encode()), id="echoes"),
+        pytest.param(answer(302, headers={"location": f"http://x/{PATH_SECRET}"}), id="redirects"),
+        pytest.param(reset, id="RST"),
+        pytest.param(drip_body(), id="drips"),
+        pytest.param(raw(PATH_SECRET.encode() * 9), id="garbage"),
+    ],
+)
+def test_no_secret_reaches_an_error_a_traceback_or_a_log(
+    kind: str, rig: Rig, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Receiver([behaviour]) as receiver:
+        failure = failure_of(open_rig(kind, rig, receiver.url))
+    shown = "".join(traceback.format_exception(failure)) + repr(failure) + failure.reason
+    for secret in rig.secrets:
+        assert secret not in shown
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("body", ["driftline", "alertmanager"])
+def test_the_standard_verifier_accepts_what_was_received(body: str) -> None:
+    with Receiver() as receiver:
+        options = webhook(receiver.url, body=body)
+        open_channel("webhook", options, client=CLIENT).deliver(FULL, "msg_1")
+    seen = receiver.seen[0]
+    assert Verifier(SECRET).verify(seen.body, dict(seen.headers)) == json.loads(seen.body)
+    assert seen.headers["content-type"] == "application/json"
+
+
+def test_a_log_that_cannot_be_written_is_a_failed_delivery() -> None:
+    closed = io.StringIO()
+    closed.close()
+    with redirect_stderr(closed):
+        channel = open_channel("log", {}, client=CLIENT)
+        failure = failure_of(channel)
+    assert not failure.permanent
+
+
+def test_an_unknown_kind_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(ValueError, match="did you mean 'webhook'"):
+        open_channel("webhok", {}, client=CLIENT)
