@@ -31,7 +31,7 @@ class Binaries:
         return self.site / BIN
 
 
-def find_binaries() -> Binaries:
+def find_binaries(wheel: str = WHEEL) -> Binaries:
     """Locate the programs without importing the package.
 
     Raises
@@ -42,15 +42,15 @@ def find_binaries() -> Binaries:
     if sys.platform != "linux":
         raise BinariesMissing(f"the embedded PostgreSQL needs Linux: use Linux, {OTHER_SERVER}")
     try:
-        wheel = distribution(WHEEL)
+        installed = distribution(wheel)
     except PackageNotFoundError:
         raise BinariesMissing(
-            f"the package {WHEEL} is not installed: install it, {OTHER_SERVER}"
+            f"the package {wheel} is not installed: install it, {OTHER_SERVER}"
         ) from None
-    found = Binaries(site=Path(str(wheel.locate_file(""))).resolve(), release=wheel.version)
+    found = Binaries(site=Path(str(installed.locate_file(""))).resolve(), release=installed.version)
     if not (found.bin / "postgres").is_file():
         raise BinariesMissing(
-            f"{WHEEL} {found.release} has no {BIN}/postgres: install the release that Driftline "
+            f"{wheel} {found.release} has no {BIN}/postgres: install the release that Driftline "
             f"asks for, {OTHER_SERVER}"
         )
     return found

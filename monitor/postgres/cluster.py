@@ -172,7 +172,8 @@ def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Pop
         child = account.spawn(
             "postgres", "-D", name, output=output, descriptors=(*reach, server_lock)
         )
-        _set_guardian(folder, child.pid)
+    # Before anything reaps the child: until then nothing else can get its process id.
+    _set_guardian(folder, child.pid)
     _reap(child)
     return child
 
@@ -183,25 +184,25 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
 
 
 def _set_guardian(folder: Folder, pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError as error:  # a kernel before 5.3, or a sandbox that hides the call
-        log.warning("postgres_without_guardian", reason=str(error))
-        return
     locks = [str(folder.lock(name)) for name in ("control", "users")]
     try:
-        child = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            [sys.executable, "-I", "-S", guardian.__file__, *locks, str(pidfd)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=(pidfd,),
-        )
-    finally:
-        os.close(pidfd)
+        pidfd = os.pidfd_open(pid)
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                [sys.executable, "-I", "-S", guardian.__file__, *locks, str(pidfd)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=(pidfd,),
+            )
+        finally:
+            os.close(pidfd)
+    except OSError as error:  # a kernel before 5.3, or a sandbox that hides what this needs
+        log.warning("postgres_without_guardian", reason=str(error))
+        return
     _reap(child)
 
 
