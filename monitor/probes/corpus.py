@@ -1,0 +1,92 @@
+"""Fixed texts whose perplexity tells whether a *model* has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+GENERAL: Final = Path(__file__).parent / "corpora" / "general.jsonl"
+MOST_DOCUMENTS: Final = 2_000
+LONGEST_DOCUMENT: Final = 32 * 1024
+
+
+class CorpusInvalid(ValueError):  # noqa: N818 - reads better where it is caught
+    """A corpus file that cannot be used; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text of a corpus."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Documents under a name. Two corpora of one :attr:`id` hold the same texts."""
+
+    name: str
+    documents: tuple[Document, ...]
+
+    @property
+    def id(self) -> str:
+        """``general:1a2b3c4d5e6f``: name and SHA-256 prefix of ids and texts in order."""
+        total = hashlib.sha256()
+        for document in self.documents:
+            total.update(json.dumps([document.id, document.text]).encode())
+        return f"{self.name}:{total.hexdigest()[:12]}"
+
+
+def load_corpus(path: Path | None = None) -> Corpus:
+    """Read a JSONL file of ``{"id", "text"}``; None gives the built-in general English one.
+
+    Raises
+    ------
+    CorpusInvalid
+        Not such a file, an id twice, an empty or too long text, or too many documents.
+    """
+    source = path or GENERAL
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusInvalid(f"corpus {source}: {type(error).__name__}") from error
+    return Corpus(name=source.stem, documents=tuple(_documents(source, lines)))
+
+
+def _documents(source: Path, lines: Iterable[str]) -> list[Document]:
+    found: dict[str, Document] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            document = _document(line, taken=found.keys())
+        except ValueError as error:
+            raise CorpusInvalid(f"corpus {source}, line {number}: {error}") from error
+        found[document.id] = document
+    if not 0 < len(found) <= MOST_DOCUMENTS:
+        raise CorpusInvalid(
+            f"corpus {source}: {len(found)} documents, 1 to {MOST_DOCUMENTS} are possible"
+        )
+    return list(found.values())
+
+
+def _document(line: str, *, taken: Collection[str]) -> Document:
+    try:
+        raw = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}") from error
+    if not isinstance(raw, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - one kind of error for a bad line
+    name, text = raw.get("id"), raw.get("text")
+    if not isinstance(name, str) or not 0 < len(name) <= 128:  # noqa: PLR2004 - ids everywhere
+        raise ValueError('"id" must be a string of 1 to 128 characters')
+    if not isinstance(text, str) or not 0 < len(text.encode()) <= LONGEST_DOCUMENT:
+        raise ValueError(f'"text" must be a string of 1 to {LONGEST_DOCUMENT} bytes')
+    if name in taken:
+        raise ValueError(f"id {name!r} stands twice")
+    return Document(id=name, text=text)
