@@ -1,0 +1,259 @@
+"""Actions: what Driftline did, would have done, or was kept from doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from monitor.domain import ActionId, AdapterId, Version, VersionId
+from monitor.store.errors import NotFound
+from monitor.store.tables import actions, adapters, versions
+
+
+class ActionKind(StrEnum):
+    """What is done with an adapter's traffic."""
+
+    FALLBACK = "fallback"
+    RETURN = "return"
+
+
+class ActionState(StrEnum):
+    """How far an action has come.
+
+    ``proposed`` is a decision in the making and never stored for long; ``executing`` has
+    taken its place in the budgets but has not changed the route; ``applied`` has changed
+    it and is not read back yet.
+    """
+
+    PROPOSED = "proposed"
+    RECOMMENDED = "recommended"
+    AWAITING_APPROVAL = "awaiting_approval"
+    EXECUTING = "executing"
+    APPLIED = "applied"
+    VERIFIED = "verified"
+    VERIFY_FAILED = "verify_failed"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
+
+
+OPEN: Final = frozenset({ActionState.RECOMMENDED, ActionState.AWAITING_APPROVAL})
+"""A person may approve these."""
+UNFINISHED: Final = frozenset({ActionState.EXECUTING, ActionState.APPLIED})
+"""A crash may have left these; they are read back."""
+TAKEN: Final = frozenset(
+    {
+        ActionState.EXECUTING,
+        ActionState.APPLIED,
+        ActionState.VERIFIED,
+        ActionState.VERIFY_FAILED,
+    }
+)
+"""These count against the budgets."""
+AUTOMATIC: Final = "driftline"
+"""The actor of what no person asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRow:
+    """An action with the evidence it was decided on."""
+
+    id: ActionId
+    adapter_id: AdapterId
+    adapter: str
+    version_id: VersionId
+    version: str
+    kind: ActionKind
+    state: ActionState
+    reason: str
+    evidence: Mapping[str, Any]
+    expected_generation: int | None
+    target: Mapping[str, Any] | None
+    actor: str
+    created_at: datetime
+    decided_at: datetime | None
+
+
+def add(
+    tx: Connection,
+    version: Version,
+    *,
+    kind: ActionKind,
+    state: ActionState,
+    reason: str,
+    evidence: Mapping[str, object],
+    expected_generation: int | None,
+    target: Mapping[str, object] | None,
+    actor: str,
+    now: datetime,
+) -> ActionRow:
+    """Append an action."""
+    statement = (
+        actions.insert()
+        .values(
+            adapter_id=version.adapter_id,
+            version_id=version.id,
+            kind=kind,
+            state=state,
+            reason=reason,
+            evidence=dict(evidence),
+            expected_generation=expected_generation,
+            target=None if target is None else dict(target),
+            actor=actor,
+            created_at=now,
+            decided_at=now,
+        )
+        .returning(actions.c.id)
+    )
+    return fetch(tx, ActionId(tx.execute(statement).scalar_one()))
+
+
+def advance(
+    tx: Connection, action_id: ActionId, *, state: ActionState, reason: str, now: datetime
+) -> ActionRow:
+    """Move an action on."""
+    _update(tx, action_id, state=state, reason=reason, decided_at=now)
+    return fetch(tx, action_id)
+
+
+def begin(
+    tx: Connection, action_id: ActionId, *, expected_generation: int, actor: str, now: datetime
+) -> ActionRow:
+    """Start executing an action that a person has approved."""
+    _update(
+        tx,
+        action_id,
+        state=ActionState.EXECUTING,
+        expected_generation=expected_generation,
+        actor=actor,
+        decided_at=now,
+    )
+    return fetch(tx, action_id)
+
+
+def refresh(
+    tx: Connection,
+    action_id: ActionId,
+    *,
+    reason: str,
+    evidence: Mapping[str, object],
+    expected_generation: int,
+    target: Mapping[str, object] | None,
+) -> ActionRow:
+    """Give an action that waits for a person the newest evidence and target."""
+    _update(
+        tx,
+        action_id,
+        reason=reason,
+        evidence=dict(evidence),
+        expected_generation=expected_generation,
+        target=None if target is None else dict(target),
+    )
+    return fetch(tx, action_id)
+
+
+def fetch(tx: Connection, action_id: ActionId, *, lock: bool = False) -> ActionRow:
+    """Return an action that must exist; raises ``NotFound``."""
+    query = _SELECT.where(actions.c.id == action_id)
+    row = tx.execute(query.with_for_update(of=actions) if lock else query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no action {action_id}")
+    return _action(row)
+
+
+def newest(tx: Connection, version: Version, *, kind: ActionKind) -> ActionRow | None:
+    """Return the version's latest action of this kind."""
+    query = (
+        _SELECT.where(
+            actions.c.adapter_id == version.adapter_id,
+            actions.c.version_id == version.id,
+            actions.c.kind == kind,
+        )
+        .order_by(actions.c.id.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).mappings().one_or_none()
+    return _action(row) if row else None
+
+
+def action_list(
+    tx: Connection,
+    *,
+    adapter_id: AdapterId | None = None,
+    state: ActionState | None = None,
+    before_id: int | None = None,
+    limit: int = 100,
+) -> list[ActionRow]:
+    """Actions, newest first; ``before_id`` is where the previous page ended."""
+    query = _SELECT.order_by(actions.c.id.desc()).limit(limit)
+    if adapter_id is not None:
+        query = query.where(actions.c.adapter_id == adapter_id)
+    if state is not None:
+        query = query.where(actions.c.state == state)
+    if before_id is not None:
+        query = query.where(actions.c.id < before_id)
+    return [_action(row) for row in tx.execute(query).mappings()]
+
+
+def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
+    """Actions that somebody began before ``before`` and has not finished."""
+    query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
+    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+
+
+def taken_since(
+    tx: Connection, *, since: datetime, adapter_id: AdapterId | None = None
+) -> list[datetime]:
+    """When automatic fallbacks were taken, newest first; of one adapter or of all."""
+    query = (
+        sa.select(actions.c.decided_at)
+        .where(
+            actions.c.kind == ActionKind.FALLBACK,
+            actions.c.actor == AUTOMATIC,
+            actions.c.state.in_(TAKEN),
+            actions.c.decided_at > since,
+        )
+        .order_by(actions.c.decided_at.desc())
+    )
+    if adapter_id is not None:
+        query = query.where(actions.c.adapter_id == adapter_id)
+    return list(tx.execute(query).scalars())
+
+
+def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
+    """Versions whose traffic was moved away and has not been moved back since."""
+    latest = (
+        sa.select(versions.c.name, actions.c.kind)
+        .distinct(actions.c.version_id)
+        .join(versions, versions.c.id == actions.c.version_id)
+        .where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
+        .order_by(actions.c.version_id, actions.c.id.desc())
+    )
+    return frozenset(name for name, kind in tx.execute(latest) if kind != ActionKind.RETURN)
+
+
+def _update(tx: Connection, action_id: ActionId, **values: object) -> None:
+    tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
+
+
+_SELECT: Final = (
+    sa.select(
+        actions,
+        adapters.c.name.label("adapter"),
+        versions.c.name.label("version"),
+    )
+    .join(adapters, adapters.c.id == actions.c.adapter_id)
+    .join(versions, versions.c.id == actions.c.version_id)
+)
+
+
+def _action(row: RowMapping) -> ActionRow:
+    fields: dict[str, Any] = dict(row)
+    fields["kind"] = ActionKind(fields["kind"])
+    fields["state"] = ActionState(fields["state"])
+    return ActionRow(**fields)

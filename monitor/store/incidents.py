@@ -1,0 +1,167 @@
+"""Incidents: the stored states of the machine in :mod:`alerts.incident`.
+
+One row for each number of a key (adapter, version, kind). The newest row of a key holds
+its state; an open incident has no ``closed_at``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId, Blame, IncidentId, Severity, Version, VersionId
+from monitor.store.tables import adapters, incidents, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRow:
+    """An incident as people see it. ``kind`` and ``phase`` are words of ``alerts``."""
+
+    id: IncidentId
+    adapter_id: AdapterId
+    adapter: str
+    version_id: VersionId
+    version: str
+    kind: str
+    number: int
+    phase: str
+    severity: Severity
+    blame: Blame
+    summary: str
+    opened_at: datetime
+    closed_at: datetime | None
+    acknowledged_by: str | None
+    acknowledged_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentUpdate:
+    """What one step of the machine changes; ``state`` is the whole state as JSON."""
+
+    number: int
+    phase: str
+    state: Mapping[str, object]
+    severity: Severity
+    blame: Blame
+    summary: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
+def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
+    """Return the state of each kind of incident of a version, and hold them.
+
+    Locks the version's row rather than the incidents': a key's first incident has no row
+    yet, and two evaluations must not both open it.
+    """
+    guard = (
+        sa.select(versions.c.id).where(versions.c.id == version.id).with_for_update(key_share=True)
+    )
+    tx.execute(guard).one()
+    newest = (
+        sa.select(incidents.c.kind, incidents.c.state)
+        .distinct(incidents.c.kind)
+        .where(incidents.c.adapter_id == version.adapter_id, incidents.c.version_id == version.id)
+        .order_by(incidents.c.kind, incidents.c.number.desc())
+    )
+    return {row.kind: row.state for row in tx.execute(newest)}
+
+
+def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
+    """Write an incident's new state; a reopened one becomes open again under its number."""
+    changing: dict[str, Any] = {
+        "phase": update.phase,
+        "state": dict(update.state),
+        "severity": update.severity.value,
+        "blame": update.blame.value,
+        "summary": update.summary,
+        "closed_at": update.closed_at,
+    }
+    statement = (
+        insert(incidents)
+        .values(
+            adapter_id=version.adapter_id,
+            version_id=version.id,
+            kind=kind,
+            number=update.number,
+            opened_at=update.opened_at,
+            **changing,
+        )
+        .on_conflict_do_update(
+            index_elements=["adapter_id", "version_id", "kind", "number"], set_=changing
+        )
+        .returning(incidents.c.id)
+    )
+    return IncidentId(tx.execute(statement).scalar_one())
+
+
+def put_state(
+    tx: Connection,
+    version: Version,
+    *,
+    kind: str,
+    number: int,
+    phase: str,
+    state: Mapping[str, object],
+) -> None:
+    """Write a state that nobody is told about (a first clear of several, an expired ack)."""
+    statement = (
+        incidents.update()
+        .where(
+            incidents.c.adapter_id == version.adapter_id,
+            incidents.c.version_id == version.id,
+            incidents.c.kind == kind,
+            incidents.c.number == number,
+        )
+        .values(phase=phase, state=dict(state))
+    )
+    tx.execute(statement)
+
+
+def incident(tx: Connection, incident_id: IncidentId) -> IncidentRow | None:
+    """Return one incident."""
+    row = tx.execute(_SELECT.where(incidents.c.id == incident_id)).mappings().one_or_none()
+    return _incident(row) if row else None
+
+
+def incident_list(
+    tx: Connection,
+    *,
+    open_only: bool = False,
+    adapter_id: AdapterId | None = None,
+    before_id: int | None = None,
+    limit: int = 100,
+) -> list[IncidentRow]:
+    """Incidents, newest first; ``before_id`` is where the previous page ended."""
+    query = _SELECT.order_by(incidents.c.id.desc()).limit(limit)
+    if open_only:
+        query = query.where(incidents.c.closed_at.is_(None))
+    if adapter_id is not None:
+        query = query.where(incidents.c.adapter_id == adapter_id)
+    if before_id is not None:
+        query = query.where(incidents.c.id < before_id)
+    return [_incident(row) for row in tx.execute(query).mappings()]
+
+
+_SELECT: Final = (
+    sa.select(
+        *(column for column in incidents.c if column.name != "state"),
+        adapters.c.name.label("adapter"),
+        versions.c.name.label("version"),
+    )
+    .join(adapters, adapters.c.id == incidents.c.adapter_id)
+    .join(versions, versions.c.id == incidents.c.version_id)
+)
+
+
+def _incident(row: RowMapping) -> IncidentRow:
+    fields: dict[str, Any] = dict(row)
+    fields["severity"] = Severity(fields["severity"])
+    fields["blame"] = Blame(fields["blame"])
+    return IncidentRow(**fields)

@@ -1,0 +1,289 @@
+"""The outbox: messages to deliver, written in the transaction that decided them.
+
+A row is ``queued`` until a receiver has taken it (``delivered``) or nobody will
+(``dead``). A claim is a lease: it pushes ``next_at`` to the end of the lease, so a worker
+that dies gives the row back by doing nothing. ``attempts`` counts claims and fences them:
+whoever claimed attempt 3 cannot postpone a row that is at attempt 4.
+
+Times are the database's own, so clocks of daemons that differ change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import IncidentId, TransitionId
+from monitor.store import wakeups
+from monitor.store.tables import outbox
+
+
+class DeliveryState(StrEnum):
+    """Whether a message is still to be sent."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A message that one worker may send until its lease ends.
+
+    ``id`` is the message id that receivers see, the same for every attempt. ``age`` is the
+    time since it was written.
+    """
+
+    id: UUID
+    channel: str
+    incident_id: IncidentId | None
+    attempts: int
+    age: timedelta
+    alert: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """A message and what became of it, as people see it."""
+
+    id: UUID
+    seq: int
+    channel: str
+    incident_id: IncidentId | None
+    transition_id: TransitionId | None
+    alert: Mapping[str, object]
+    state: DeliveryState
+    next_at: datetime
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    delivered_at: datetime | None
+
+
+def enqueue(
+    tx: Connection,
+    *,
+    channel: str,
+    alert: Mapping[str, object],
+    incident_id: IncidentId | None = None,
+    transition_id: TransitionId | None = None,
+) -> UUID:
+    """Queue one message for one channel; it is sent if the transaction commits."""
+    message = uuid4()
+    tx.execute(
+        outbox.insert().values(
+            id=message,
+            channel=channel,
+            incident_id=incident_id,
+            transition_id=transition_id,
+            alert=dict(alert),
+        )
+    )
+    wakeups.notify(tx, wakeups.OUTBOX)
+    return message
+
+
+def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
+    """Say in the incident's undelivered messages that it is over; return their channels."""
+    late = (
+        outbox.update()
+        .where(outbox.c.incident_id == incident_id, outbox.c.state == DeliveryState.QUEUED)
+        .values(alert=sa.func.jsonb_set(outbox.c.alert, sa.text("'{late}'"), sa.text("'true'")))
+        .returning(outbox.c.channel)
+    )
+    return frozenset(tx.execute(late).scalars())
+
+
+CLAIM: Final = sa.text(
+    """
+    WITH due AS (
+        SELECT o.id
+        FROM outbox o
+        WHERE o.state = 'queued'
+          AND o.next_at <= now()
+          AND o.channel = ANY(:channels)
+          AND NOT EXISTS (
+              SELECT FROM outbox older
+              WHERE older.state = 'queued'
+                AND older.channel = o.channel
+                AND older.incident_id = o.incident_id
+                AND older.seq < o.seq
+          )
+        ORDER BY o.next_at
+        LIMIT :limit
+        FOR UPDATE OF o SKIP LOCKED
+    )
+    UPDATE outbox
+    SET attempts = attempts + 1,
+        lease_until = now() + :lease,
+        next_at = now() + :lease
+    FROM due
+    WHERE outbox.id = due.id
+    RETURNING outbox.id, channel, incident_id, attempts, now() - created_at AS age, alert
+    """
+)
+
+
+def claim(
+    tx: Connection, *, channels: Sequence[str], limit: int, lease: timedelta
+) -> list[Claimed]:
+    """Lease due messages: of each (channel, incident) only the oldest undelivered one.
+
+    Two workers may call this at once and never get the same row. The order of an
+    incident's messages holds because the next one is not offered before the first is
+    delivered or dead.
+    """
+    bound = {"channels": list(channels), "limit": limit, "lease": lease}
+    return [Claimed(**row) for row in tx.execute(CLAIM, bound).mappings()]
+
+
+def mark_delivered(tx: Connection, message: UUID) -> bool:
+    """Write down that the receiver has it: true even for a worker that lost its lease."""
+    done = (
+        outbox.update()
+        .where(outbox.c.id == message, outbox.c.state == DeliveryState.QUEUED)
+        .values(
+            state=DeliveryState.DELIVERED,
+            delivered_at=sa.func.now(),
+            lease_until=None,
+            last_error=None,
+        )
+    )
+    return tx.execute(done).rowcount == 1
+
+
+def postpone(tx: Connection, claimed: Claimed, *, delay: timedelta, error: str) -> bool:
+    """Try again after ``delay``; False when somebody else has claimed it since."""
+    later = _mine(claimed).values(next_at=sa.func.now() + delay, lease_until=None, last_error=error)
+    return tx.execute(later).rowcount == 1
+
+
+def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
+    """Give up: a dead letter, until somebody replays it."""
+    dead = _mine(claimed).values(state=DeliveryState.DEAD, lease_until=None, last_error=error)
+    return tx.execute(dead).rowcount == 1
+
+
+def release(tx: Connection, claimed: Claimed) -> bool:
+    """Give an unfinished claim back at once, as if it had not been made."""
+    back = _mine(claimed).values(
+        next_at=sa.func.now(), lease_until=None, attempts=claimed.attempts - 1
+    )
+    return tx.execute(back).rowcount == 1
+
+
+def escalate(tx: Connection, message: UUID, *, fallback: str) -> bool:
+    """Queue a copy for the fallback channel, once; False when it already has the message.
+
+    The copy's id follows from the original's, so that repeating this changes nothing.
+    """
+    return _copy(tx, outbox.c.id == message, fallback=fallback) == 1
+
+
+def escalate_overdue(tx: Connection, *, channel: str, fallback: str, after: timedelta) -> int:
+    """Do the same for everything that ``channel`` has not taken within ``after``.
+
+    It also reaches messages that wait behind an older one of their incident and were never
+    tried: their fallback must hear of a recovery even so.
+    """
+    overdue = sa.and_(
+        outbox.c.channel == channel,
+        outbox.c.state == DeliveryState.QUEUED,
+        outbox.c.created_at <= sa.func.now() - after,
+    )
+    return _copy(tx, overdue, fallback=fallback)
+
+
+def oldest_seconds(tx: Connection) -> float:
+    """Age of the oldest undelivered message; 0 when there is none."""
+    age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
+    query = sa.select(age).where(outbox.c.state == DeliveryState.QUEUED)
+    return float(tx.execute(query).scalar_one() or 0.0)
+
+
+def delivery(tx: Connection, message: UUID) -> DeliveryRow | None:
+    """Return one message."""
+    row = tx.execute(sa.select(*_COLUMNS).where(outbox.c.id == message)).mappings().one_or_none()
+    return _delivery(row) if row else None
+
+
+def deliveries(
+    tx: Connection,
+    *,
+    state: DeliveryState | None = None,
+    incident_id: IncidentId | None = None,
+    before_seq: int | None = None,
+    limit: int = 100,
+) -> list[DeliveryRow]:
+    """Messages, newest first; ``before_seq`` is where the previous page ended."""
+    query = sa.select(*_COLUMNS).order_by(outbox.c.seq.desc()).limit(limit)
+    if state is not None:
+        query = query.where(outbox.c.state == state)
+    if incident_id is not None:
+        query = query.where(outbox.c.incident_id == incident_id)
+    if before_seq is not None:
+        query = query.where(outbox.c.seq < before_seq)
+    return [_delivery(row) for row in tx.execute(query).mappings()]
+
+
+def replay(tx: Connection, message: UUID) -> bool:
+    """Queue a dead letter again, with all its attempts; False when it is not dead."""
+    again = (
+        outbox.update()
+        .where(outbox.c.id == message, outbox.c.state == DeliveryState.DEAD)
+        .values(state=DeliveryState.QUEUED, next_at=sa.func.now(), attempts=0)
+    )
+    replayed = tx.execute(again).rowcount == 1
+    if replayed:
+        wakeups.notify(tx, wakeups.OUTBOX)
+    return replayed
+
+
+_COLUMNS: Final = tuple(column for column in outbox.c if column.name != "lease_until")
+
+
+def _mine(claimed: Claimed) -> sa.Update:
+    return outbox.update().where(
+        outbox.c.id == claimed.id,
+        outbox.c.state == DeliveryState.QUEUED,
+        outbox.c.attempts == claimed.attempts,
+    )
+
+
+def _copy(tx: Connection, originals: sa.ColumnElement[bool], *, fallback: str) -> int:
+    """Copy messages to ``fallback`` unless it got the same news by its own matcher."""
+    own = outbox.alias("own")
+    has_it = sa.exists().where(
+        own.c.channel == fallback,
+        own.c.incident_id == outbox.c.incident_id,
+        own.c.transition_id == outbox.c.transition_id,
+    )
+    named = sa.cast(outbox.c.id, sa.Text) + ":" + fallback
+    copies = (
+        sa.select(
+            sa.cast(sa.func.md5(named), sa.UUID),
+            sa.literal(fallback),
+            outbox.c.incident_id,
+            outbox.c.transition_id,
+            outbox.c.alert,
+        )
+        .where(originals, ~has_it)
+        .order_by(outbox.c.seq)
+    )
+    columns = ["id", "channel", "incident_id", "transition_id", "alert"]
+    inserted = insert(outbox).from_select(columns, copies).on_conflict_do_nothing()
+    return tx.execute(inserted).rowcount
+
+
+def _delivery(row: RowMapping) -> DeliveryRow:
+    fields: dict[str, Any] = dict(row)
+    fields["state"] = DeliveryState(fields["state"])
+    return DeliveryRow(**fields)
