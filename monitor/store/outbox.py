@@ -102,6 +102,12 @@ def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
     return frozenset(tx.execute(late).scalars())
 
 
+def channels_told(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
+    """Channels that got, or will get, any message about this incident."""
+    query = sa.select(outbox.c.channel).where(outbox.c.incident_id == incident_id).distinct()
+    return frozenset(tx.execute(query).scalars())
+
+
 CLAIM: Final = sa.text(
     """
     WITH due AS (
@@ -146,10 +152,10 @@ def claim(
 
 
 def mark_delivered(tx: Connection, message: UUID) -> bool:
-    """Write down that the receiver has it: true even for a worker that lost its lease."""
+    """Write down that the receiver has it: a fact, whoever has lost which lease."""
     done = (
         outbox.update()
-        .where(outbox.c.id == message, outbox.c.state == DeliveryState.QUEUED)
+        .where(outbox.c.id == message, outbox.c.state != DeliveryState.DELIVERED)
         .values(
             state=DeliveryState.DELIVERED,
             delivered_at=sa.func.now(),
@@ -173,10 +179,8 @@ def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
 
 
 def release(tx: Connection, claimed: Claimed) -> bool:
-    """Give an unfinished claim back at once, as if it had not been made."""
-    back = _mine(claimed).values(
-        next_at=sa.func.now(), lease_until=None, attempts=claimed.attempts - 1
-    )
+    """Give an unfinished claim back at once; the attempt stays counted."""
+    back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
     return tx.execute(back).rowcount == 1
 
 

@@ -1,0 +1,21 @@
+"""From a change of verdict to a message that somebody has received.
+
+Two halves that meet only in the outbox table: :func:`record_transition` decides and writes
+inside the evaluation's transaction, the :class:`Deliverer` sends. A crash between the two
+loses nothing; a crash while sending may send twice, under the same message id.
+"""
+
+from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
+from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
+from monitor.outbox.record import AlertInputs, record_observation, record_transition
+
+__all__ = [
+    "AlertInputs",
+    "ConfiguredChannel",
+    "Deliverer",
+    "DelivererSettings",
+    "Outcome",
+    "check_fallbacks",
+    "record_observation",
+    "record_transition",
+]

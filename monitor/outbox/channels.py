@@ -1,0 +1,50 @@
+"""The channels of this installation, as the config names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from alerts.delivery import Channel
+from alerts.matching import Matcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredChannel:
+    """A channel under the name that outbox rows carry.
+
+    fallback
+        The channel that is told as well when this one does not take a message in time.
+    """
+
+    name: str
+    channel: Channel
+    matcher: Matcher = field(default_factory=Matcher)
+    fallback: str | None = None
+
+
+def check_fallbacks(channels: Sequence[ConfiguredChannel]) -> None:
+    """Refuse channels whose fallbacks cannot work.
+
+    Raises
+    ------
+    ValueError
+        Two channels have one name, a fallback names no channel, or fallbacks form a ring
+        (each would hand the message to the next for ever).
+    """
+    following = {channel.name: channel.fallback for channel in channels}
+    if len(following) != len(channels):
+        raise ValueError("two channels have the same name")
+    for name, fallback in following.items():
+        if fallback is not None and fallback not in following:
+            raise ValueError(f"channel {name!r} falls back to {fallback!r}, which does not exist")
+    for name in following:
+        _follow(name, following)
+
+
+def _follow(start: str, following: dict[str, str | None]) -> None:
+    seen = [start]
+    while (after := following[seen[-1]]) is not None:
+        if after in seen:
+            raise ValueError(f"fallbacks form a ring: {' -> '.join([*seen, after])}")
+        seen.append(after)

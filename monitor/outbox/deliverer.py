@@ -1,0 +1,295 @@
+"""Send what the outbox holds: claim with a lease, send, then mark."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from alerts.delivery import DeliveryFailed
+from alerts.message import from_json as alert_from_json
+from alerts.retry import RetrySchedule, next_attempt
+from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
+from monitor.store import audit, outbox
+from monitor.store.database import Database
+from monitor.store.outbox import Claimed
+
+_LOG = structlog.get_logger(__name__)
+
+POISON_DELAY: Final = timedelta(hours=1)
+"""How long a message that breaks its channel's code waits, so that others get their turn."""
+POISON_ATTEMPTS: Final = 24
+"""After a day of that it is a dead letter."""
+
+
+class Outcome(StrEnum):
+    """What became of an attempt, as metrics count it."""
+
+    DELIVERED = "delivered"
+    RETRIED = "retried"
+    DEAD = "dead"
+    POISONED = "poisoned"
+    ESCALATED = "escalated"
+
+
+Observe = Callable[[str, Outcome], None]
+"""Called with the channel's name after the outcome is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelivererSettings:
+    """How messages are delivered.
+
+    workers
+        Messages in flight at once.
+    lease
+        How long a claim holds; longer than the slowest channel's timeout.
+    poll
+        How often to look for due messages when nothing wakes us.
+    escalate_after_failures, escalate_after
+        A channel's fallback is told after so many failures or so much time.
+    retries
+        When to try again.
+    """
+
+    workers: int = 4
+    lease: timedelta = timedelta(seconds=60)
+    poll: timedelta = timedelta(seconds=1)
+    escalate_after_failures: int = 3
+    escalate_after: timedelta = timedelta(minutes=2)
+    retries: RetrySchedule = field(default_factory=RetrySchedule)
+
+
+def _unobserved(channel: str, outcome: Outcome) -> None:
+    del channel, outcome
+
+
+class Deliverer:
+    """Delivers at least once, in order within (channel, incident).
+
+    One thread claims, each message is sent by a thread of its own, and no transaction is
+    open while it is sent. Any number of these may share a database. A message whose sender
+    dies is due again when its lease ends.
+
+    Raises
+    ------
+    ValueError
+        Fallbacks that cannot work (see :func:`check_fallbacks`).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        channels: Sequence[ConfiguredChannel],
+        *,
+        settings: DelivererSettings | None = None,
+        observe: Observe = _unobserved,
+        rng: random.Random | None = None,
+    ) -> None:
+        check_fallbacks(channels)
+        self._database = database
+        self._channels = {channel.name: channel for channel in channels}
+        self._settings = settings or DelivererSettings()
+        self._observe = observe
+        self._rng = rng or random.Random()  # noqa: S311 (jitter)
+        self._in_flight: dict[UUID, Claimed] = {}
+        self._changed = threading.Condition()
+        self._due = threading.Event()
+        self._stopping = threading.Event()
+        self._swept = float("-inf")
+        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+        self.last_turn = time.monotonic()
+        """When the claiming thread last went round, on the monotonic clock."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the claiming thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Deliver until :meth:`stop`."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for due messages now. Never needed for correctness."""
+        self._due.set()
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Claim nothing more, wait for what is being sent, give the rest back.
+
+        What is still being sent after ``timeout`` seconds is released: another daemon may
+        send it again, under the same id.
+        """
+        self._stopping.set()
+        self._due.set()
+        end = time.monotonic() + timeout
+        if self._thread.ident is not None:
+            self._thread.join(timeout=max(0.0, end - time.monotonic()))
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._in_flight, timeout=max(0.0, end - time.monotonic())
+            )
+            left = list(self._in_flight.values())
+        for claimed in left:
+            self._release(claimed)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._due.clear()
+            self.last_turn = time.monotonic()
+            try:
+                busy = self._turn()
+            except Exception:  # noqa: BLE001 - the loop must outlive a lost database
+                _LOG.exception("delivery_turn_failed")
+                busy = False
+            if not busy:
+                self._due.wait(self._settings.poll.total_seconds())
+
+    def _turn(self) -> bool:
+        """Start what is due; whether to look again at once."""
+        self._sweep()
+        free = self._settings.workers - len(self._in_flight)
+        claimed = self._claim(free) if free > 0 else []
+        for one in claimed:
+            with self._changed:
+                self._in_flight[one.id] = one
+            threading.Thread(
+                target=self._deliver, args=(one,), name=f"delivery-{one.channel}", daemon=True
+            ).start()
+        return bool(claimed) and len(claimed) == free
+
+    def _claim(self, limit: int) -> list[Claimed]:
+        def work(tx: Connection) -> list[Claimed]:
+            return outbox.claim(
+                tx, channels=list(self._channels), limit=limit, lease=self._settings.lease
+            )
+
+        return self._database.run(work)
+
+    def _release(self, claimed: Claimed) -> None:
+        self._database.run(lambda tx: outbox.release(tx, claimed))
+
+    def _deliver(self, claimed: Claimed) -> None:
+        try:
+            self._attempt(claimed)
+        except Exception:  # noqa: BLE001 - one message must not take the others along
+            _LOG.exception("delivery_not_recorded", id=str(claimed.id), channel=claimed.channel)
+        finally:
+            with self._changed:
+                self._in_flight.pop(claimed.id, None)
+                self._changed.notify_all()
+            self._due.set()
+
+    def _attempt(self, claimed: Claimed) -> None:
+        channel = self._channels[claimed.channel]
+        try:
+            channel.channel.deliver(alert_from_json(claimed.alert), str(claimed.id))
+        except DeliveryFailed as failure:
+            self._failed(claimed, failure)
+        except Exception as error:  # noqa: BLE001 - a bug in a channel, or an unreadable row
+            self._poisoned(claimed, error)
+        else:
+            self._database.run(lambda tx: outbox.mark_delivered(tx, claimed.id))
+            self._observe(claimed.channel, Outcome.DELIVERED)
+
+    def _failed(self, claimed: Claimed, failure: DeliveryFailed) -> None:
+        now = datetime.now(tz=UTC)
+        again = next_attempt(
+            claimed.attempts,
+            now,
+            rng=self._rng,
+            failure=failure,
+            schedule=self._settings.retries,
+        )
+        delay = None if again is None else again - now
+        overdue = (
+            claimed.attempts >= self._settings.escalate_after_failures
+            or claimed.age >= self._settings.escalate_after
+        )
+        self._put_off(claimed, delay=delay, error=failure.reason, escalate=overdue)
+        _LOG.warning(
+            "delivery_failed",
+            id=str(claimed.id),
+            channel=claimed.channel,
+            attempts=claimed.attempts,
+            reason=failure.reason,
+            again_in=None if delay is None else round(delay.total_seconds(), 1),
+        )
+
+    def _poisoned(self, claimed: Claimed, error: Exception) -> None:
+        """Push a message that breaks the code an hour ahead, loudly."""
+        dead = claimed.attempts >= POISON_ATTEMPTS
+        self._put_off(
+            claimed,
+            delay=None if dead else POISON_DELAY,
+            error=f"{type(error).__name__} in the channel",
+            escalate=True,
+        )
+        self._observe(claimed.channel, Outcome.POISONED)
+        _LOG.error(
+            "delivery_poisoned",
+            id=str(claimed.id),
+            channel=claimed.channel,
+            attempts=claimed.attempts,
+            error=type(error).__name__,
+        )
+
+    def _put_off(
+        self, claimed: Claimed, *, delay: timedelta | None, error: str, escalate: bool
+    ) -> None:
+        fallback = self._channels[claimed.channel].fallback
+
+        def work(tx: Connection) -> tuple[bool, bool]:
+            if delay is None:
+                mine = outbox.bury(tx, claimed, error=error)
+            else:
+                mine = outbox.postpone(tx, claimed, delay=delay, error=error)
+            if mine and delay is None:
+                _write_down(tx, claimed, error)
+            told = fallback is not None and (escalate or delay is None)
+            return mine, told and outbox.escalate(tx, claimed.id, fallback=fallback or "")
+
+        mine, escalated = self._database.run(work)
+        if mine:
+            self._observe(claimed.channel, Outcome.DEAD if delay is None else Outcome.RETRIED)
+        if escalated:
+            self._observe(claimed.channel, Outcome.ESCALATED)
+
+    def _sweep(self) -> None:
+        """Tell fallbacks of what their channels have not taken in time."""
+        every = min(self._settings.escalate_after, timedelta(seconds=5)).total_seconds()
+        if time.monotonic() - self._swept < every:
+            return
+        self._swept = time.monotonic()
+        for channel in self._channels.values():
+            for _ in range(self._escalate_overdue(channel)):
+                self._observe(channel.name, Outcome.ESCALATED)
+
+    def _escalate_overdue(self, channel: ConfiguredChannel) -> int:
+        fallback = channel.fallback
+        if fallback is None:
+            return 0
+        return self._database.run(
+            lambda tx: outbox.escalate_overdue(
+                tx, channel=channel.name, fallback=fallback, after=self._settings.escalate_after
+            )
+        )
+
+
+def _write_down(tx: Connection, claimed: Claimed, error: str) -> None:
+    audit.append(
+        tx,
+        actor="driftline",
+        act="delivery.dead",
+        subject=str(claimed.id),
+        details={"channel": claimed.channel, "attempts": claimed.attempts, "error": error},
+    )

@@ -1,0 +1,243 @@
+"""Decide who is told what, inside the transaction that stores the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+import alerts.types as words
+from alerts import incident as machine
+from alerts.incident import IncidentKey, IncidentState, Observed, Tell
+from alerts.message import ActionLine, Alert, Change, Links, Onset, ScoreLine
+from alerts.message import to_json as alert_to_json
+from alerts.words import summarise
+from monitor.domain import (
+    Adapter,
+    IncidentId,
+    Severity,
+    Transition,
+    TransitionId,
+    Verdict,
+    Version,
+)
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.store import incidents, outbox
+from monitor.store.incidents import IncidentUpdate
+
+SILENT = "records were expected and none came"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertInputs:
+    """What a message says that only the evaluation knows.
+
+    ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
+    the adapter's owner opted in, and then redacted. ``base_url`` is where people reach this
+    service; None leaves out the links to it.
+    """
+
+    adapter: Adapter
+    transition_id: TransitionId | None = None
+    scores: tuple[ScoreLine, ...] = ()
+    requests: int = 0
+    action: ActionLine | None = None
+    changes: tuple[Change, ...] = ()
+    examples: tuple[str, ...] = ()
+    base_url: str | None = None
+
+
+def record_transition(
+    tx: Connection,
+    transition: Transition,
+    *,
+    inputs: AlertInputs,
+    channels: Sequence[ConfiguredChannel],
+    now: datetime,
+    silence: words.Severity | None = None,
+) -> tuple[IncidentId, ...]:
+    """Store what a change of verdict means for incidents, and queue the messages.
+
+    Call it in the transaction that writes the transition: either all of it happens or
+    nothing. Returns the incidents that people are told about.
+    """
+    return record_observation(
+        tx,
+        transition.version,
+        verdict=transition.after,
+        inputs=inputs,
+        channels=channels,
+        now=now,
+        silence=silence,
+    )
+
+
+def record_observation(
+    tx: Connection,
+    version: Version,
+    *,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Sequence[ConfiguredChannel],
+    now: datetime,
+    silence: words.Severity | None = None,
+) -> tuple[IncidentId, ...]:
+    """Do the same for an evaluation whose verdict did not change.
+
+    Needed when records stop or come again (``silence``: how urgent their absence is);
+    otherwise it changes nothing, so it may be called after every evaluation.
+    """
+    states = incidents.lock_states(tx, version)
+    conditions = machine.conditions(words.Verdict(verdict.kind.value), silence=silence)
+    told = []
+    for kind, condition in conditions.items():
+        before = _state(states.get(kind))
+        after, tells = machine.step(before, Observed(condition=condition), now)
+        for tell in tells:
+            writing = _Writing(
+                version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
+            )
+            told.append(_tell(tx, writing, channels))
+        if not tells and after != before:
+            _remember(tx, version, kind=kind, state=after)
+    return tuple(told)
+
+
+def _state(body: Mapping[str, object] | None) -> IncidentState:
+    return machine.from_json(body) if body else IncidentState()
+
+
+def _remember(tx: Connection, version: Version, *, kind: words.Kind, state: IncidentState) -> None:
+    incidents.put_state(
+        tx,
+        version,
+        kind=kind.value,
+        number=state.number,
+        phase=state.phase.value,
+        state=machine.to_json(state),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writing:
+    """One message in the making: what is told, by which verdict, and the state after."""
+
+    version: Version
+    verdict: Verdict
+    inputs: AlertInputs
+    kind: words.Kind
+    tell: Tell
+    after: IncidentState
+
+    @property
+    def over(self) -> bool:
+        return self.tell.status is words.Status.RECOVERED
+
+
+def _tell(tx: Connection, writing: _Writing, channels: Sequence[ConfiguredChannel]) -> IncidentId:
+    alert = _alert(writing)
+    incident_id = incidents.put(
+        tx, writing.version, kind=writing.kind.value, update=_update(writing, alert.summary)
+    )
+    alert = replace(alert, links=_links(writing.inputs, incident_id))
+    late = outbox.mark_late(tx, incident_id) if writing.over else frozenset()
+    heard = outbox.channels_told(tx, incident_id) if writing.over else frozenset()
+    for channel in channels:
+        # Whoever heard of the incident hears of its end, by whatever way it came to him.
+        if channel.name in heard or (not writing.over and channel.matcher.accepts(alert)):
+            outbox.enqueue(
+                tx,
+                channel=channel.name,
+                alert=alert_to_json(replace(alert, late=channel.name in late)),
+                incident_id=incident_id,
+                transition_id=writing.inputs.transition_id,
+            )
+    return incident_id
+
+
+def _update(writing: _Writing, summary: str) -> IncidentUpdate:
+    tell = writing.tell
+    return IncidentUpdate(
+        number=tell.number,
+        phase=writing.after.phase.value,
+        state=machine.to_json(writing.after),
+        severity=Severity(tell.severity.value),
+        blame=writing.verdict.blame,
+        summary=summary,
+        opened_at=tell.since,
+        closed_at=tell.at if writing.over else None,
+    )
+
+
+def _alert(writing: _Writing) -> Alert:
+    version, verdict, inputs, tell = (
+        writing.version,
+        writing.verdict,
+        writing.inputs,
+        writing.tell,
+    )
+    key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
+    blame = words.Blame(verdict.blame.value)
+    facts = _drift_facts(verdict, inputs) if writing.kind is words.Kind.DRIFT else {}
+    return Alert(
+        id=key.dedup_key(tell.number),
+        number=tell.number,
+        kind=writing.kind,
+        adapter=version.adapter,
+        version=version.name,
+        status=tell.status,
+        severity=tell.severity,
+        verdict=words.Verdict(verdict.kind.value),
+        blame=blame,
+        summary=summarise(
+            version.label,
+            kind=writing.kind,
+            status=tell.status,
+            severity=tell.severity,
+            now=tell.at,
+            lead=_lead(inputs.scores) if facts else None,
+            onset=facts.get("onset"),
+            blame=blame,
+        ),
+        reason=SILENT if writing.kind is words.Kind.NO_DATA else verdict.reason,
+        at=tell.at,
+        started_at=tell.since,
+        recovered_at=tell.at if writing.over else None,
+        changes=inputs.changes,
+        owner=inputs.adapter.owner,
+        tier=inputs.adapter.tier,
+        labels=dict(inputs.adapter.labels),
+        **facts,
+    )
+
+
+def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
+    """Give what only an incident about drift has to say."""
+    onset = verdict.onset
+    return {
+        "onset": Onset(earliest=onset.start, latest=onset.end) if onset else None,
+        "scores": inputs.scores,
+        "requests": inputs.requests,
+        "action": inputs.action,
+        "examples": inputs.examples,
+    }
+
+
+def _lead(scores: Sequence[ScoreLine]) -> ScoreLine | None:
+    shown = [score for score in scores if score.evidence is not None]
+    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
+
+
+def _links(inputs: AlertInputs, incident_id: IncidentId) -> Links:
+    runbook = inputs.adapter.runbook
+    if inputs.base_url is None:
+        return Links(runbook=runbook)
+    base = inputs.base_url.rstrip("/")
+    return Links(
+        incident=f"{base}/incidents/{incident_id}",
+        dashboard=f"{base}/adapters/{inputs.adapter.name}",
+        runbook=runbook,
+    )
