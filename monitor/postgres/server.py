@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from monitor.postgres.account import choose_account
 from monitor.postgres.binaries import find_binaries
 from monitor.postgres.cluster import ROLE, clear_stale, ensure_cluster, launch, log_tail
-from monitor.postgres.errors import DataFolderBusy, PostgresError, StartFailed
+from monitor.postgres.errors import DataFolderBusy, StartFailed
 from monitor.postgres.folder import PORT, Folder, exclusive, open_lock, try_exclusive
 from monitor.postgres.process import live_postmaster
 from monitor.postgres.settings import ServerSettings
@@ -70,11 +70,17 @@ class Server:
         PostgresError
             It is not ready at the deadline (on the clock of ``time.monotonic``), or cannot be.
         """
-        adopted = self.running() or not self._launch(password, deadline)
-        socket_dir = self._wait_ready(password, deadline)
-        event = "postgres_adopted" if adopted else "postgres_started"
-        log.info(event, folder=str(self._folder.cluster))
-        return socket_dir
+        while True:
+            adopted = self.running() or not self._launch(password, deadline)
+            socket_dir = self._wait_ready(password, deadline)
+            if socket_dir is not None:
+                event = "postgres_adopted" if adopted else "postgres_started"
+                log.info(event, folder=str(self._folder.cluster))
+                return socket_dir
+            # A server that was killed is worth another try, one that gave up is not.
+            if (not adopted and not self._child_was_killed()) or self._over(deadline):
+                message = f"PostgreSQL did not start in {self._folder.cluster}"
+                raise StartFailed(message, log_tail(self._folder))
 
     def _launch(self, password: str, deadline: float) -> bool:
         """Start a server, unless one turns up while we wait for the last one to be gone."""
@@ -84,7 +90,8 @@ class Server:
             while not try_exclusive(lock):
                 if self.running():
                     return False
-                self._pause(deadline, DataFolderBusy(_UNSEEN.format(self._folder.root)))
+                if self._over(deadline):
+                    raise DataFolderBusy(_UNSEEN.format(self._folder.root))
             ensure_cluster(self._folder, account, password=password, server_lock=lock)
             socket_dir = self._folder.socket_dir(account.uid)
             config = self._folder.cluster / "postgresql.conf"
@@ -95,13 +102,12 @@ class Server:
             os.close(lock)
         return True
 
-    def _wait_ready(self, password: str, deadline: float) -> Path:
-        """Wait until the server lets us in, and make the database."""
+    def _wait_ready(self, password: str, deadline: float) -> Path | None:
+        """Wait until the server lets us in, and make the database; None when it has ended."""
         while True:
             found = live_postmaster(self._folder.cluster)
             if found is None and not self._child_lives():
-                message = f"PostgreSQL did not start in {self._folder.cluster}"
-                raise StartFailed(message, log_tail(self._folder))
+                return None
             reason = "it does not accept connections yet"
             if found is not None and found.socket_dir is not None:
                 try:
@@ -112,15 +118,19 @@ class Server:
                     return found.socket_dir
             if "password authentication failed" in reason:
                 raise StartFailed(_WRONG_PASSWORD.format(self._folder.root))
-            message = f"PostgreSQL in {self._folder.cluster} is not ready: {reason}"
-            self._pause(deadline, StartFailed(message, log_tail(self._folder)))
+            if self._over(deadline):
+                message = f"PostgreSQL in {self._folder.cluster} is not ready: {reason}"
+                raise StartFailed(message, log_tail(self._folder))
 
     def _child_lives(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
-    def _pause(self, deadline: float, failure: PostgresError) -> None:
-        if time.monotonic() >= deadline or self._stopping.wait(_POLL_SECONDS):
-            raise failure
+    def _child_was_killed(self) -> bool:
+        return self._child is not None and (self._child.poll() or 0) < 0
+
+    def _over(self, deadline: float) -> bool:
+        """Wait a moment; whether to give up, at the deadline or because we are to stop."""
+        return self._stopping.wait(_POLL_SECONDS) or time.monotonic() >= deadline
 
     def shut_down(self) -> None:
         """End the server: SIGINT ends sessions and writes a checkpoint, SIGQUIT just ends."""
