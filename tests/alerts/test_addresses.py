@@ -29,7 +29,12 @@ INSIDE = [
     "64:ff9b:1::7f00:1",
     "100::1",
     "2001::1",
+    "2001:1ff:ffff::1",
+    "2001:db8::1",
     "2002:7f00:1::",
+    "2002:c0a8:101::",
+    "3fff:fff::1",
+    "4000::1",
     "5f00::1",
     "fc00::1",
     "fd12:3456::1",
@@ -46,7 +51,16 @@ def test_addresses_that_lead_inside_are_unreachable(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "93.184.215.14", "100.128.0.1", "172.32.0.1", "2606:4700::1111"]
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.215.14",
+        "100.128.0.1",
+        "172.32.0.1",
+        "2606:4700::1111",
+        "2001:200::1",
+        "2003::1",
+    ],
 )
 def test_addresses_of_the_internet_are_reachable(address: str) -> None:
     assert reachable(address, allowed=())

@@ -35,7 +35,8 @@ from tests.loopback import (
 SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
 PATH_SECRET = "T0-B1-never-to-be-seen"  # noqa: S105 - planted, to be looked for
 SOON = 0.3
-CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
+# The client would wait an hour: what ends sooner is ended by the channel's own timeout.
+CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=3600.0))
 
 
 @dataclass(frozen=True, kw_only=True)
