@@ -79,7 +79,8 @@ def advance(
 ) -> Step:
     """Absorb one window of new units.
 
-    An empty window still adds its share of start weight. A window that begins before the
+    An empty window still adds its share of start weight, up to the alarm line: time alone
+    never alarms. A window that begins before the
     state's watermark was seen already, or is late: it changes nothing and the evidence of
     the state is reported again.
 
@@ -93,7 +94,10 @@ def advance(
         return _standing(null, state, processes=tuple(units))
     weights = {p: _start_weight(state, window, share=_share(budget, p)) for p in units}
     grown_by = {p: increments(null, p, units[p]) for p in units}
-    grown = {p: np.logaddexp(_log_m(state, p, null), weights[p]) + grown_by[p] for p in units}
+    grown = {
+        p: _grown(_log_m(state, p, null), weights[p], by=grown_by[p], units=len(units[p]))
+        for p in units
+    }
     evidence = {p: evidence_of(log_m) for p, log_m in grown.items()}
     alarms = {p for p in units if evidence[p] >= 0.0}
     kept = {p: np.full_like(m, -np.inf) if p in alarms else m for p, m in grown.items()}
@@ -102,9 +106,7 @@ def advance(
         evidence=evidence,
         increments=grown_by,
         winner=_winner(null, grown, evidence),
-        state=State(
-            log_m=kept, watermark=window.end, units=counted + (0 if alarms else state.units)
-        ),
+        state=State(log_m=kept, watermark=window.end, units=0 if alarms else state.units + counted),
     )
 
 
@@ -160,6 +162,12 @@ def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> St
     evidence = {p: evidence_of(m) for p, m in log_m.items()}
     winner = _winner(null, log_m, evidence)
     return Step(evidence=evidence, increments={}, winner=winner, state=state, refused=True)
+
+
+def _grown(log_m: Floats, weight: float, *, by: Floats, units: int) -> Floats:
+    started = np.logaddexp(log_m, weight) + by
+    # a smaller start weight is always valid: months without traffic must not end in a page
+    return log_m if units == 0 and evidence_of(started) >= 0.0 else started
 
 
 def _share(budget: Budget, process: Process) -> float:

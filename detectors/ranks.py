@@ -125,6 +125,6 @@ def cliffs_delta(placed: Placed, *, deff: float) -> Effect:
         return Effect(value=value, lo=-1.0, hi=1.0, n=1)
     back = mid_ranks(np.sort(placed.values), placed.ordered)
     window_part = max(float(placed.units.var(ddof=1)), _VARIANCE_FLOOR) / n
-    reference_part = 4.0 * float(back.var(ddof=1)) * deff / placed.ordered.size
+    reference_part = 4.0 * float(back.var()) * deff / placed.ordered.size
     half = float(special.stdtrit(n - 1, 0.975) * np.sqrt(window_part + reference_part))
     return Effect(value=value, lo=max(-1.0, value - half), hi=min(1.0, value + half), n=n)

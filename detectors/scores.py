@@ -63,8 +63,7 @@ def rank_scores(u: Floats, side: Side) -> Floats:
         [u, 1 - u, np.abs(2 * u - 1), u > 0.95, u < 0.05, u > 0.99, u < 0.01]  # noqa: PLR2004
     )
     every[np.isnan(u)] = np.nan
-    kept: Floats = every[:, _SIDES[side]]
-    return kept
+    return np.ascontiguousarray(every[:, list(_SIDES[side])])
 
 
 def as_units(at: Floats, scores: Floats, groups: npt.NDArray[np.int64] | None) -> Units:
@@ -96,7 +95,7 @@ def subject_checks(
     check = ((at - at.min(initial=0.0)) // check_seconds).astype(np.int64)
     _, dense = np.unique(subjects, return_inverse=True)
     codes = dense * (check.max(initial=0) + 1) + check
-    return np.where(subjects < 0, -1, codes).astype(np.int64)
+    return np.asarray(np.where(subjects < 0, -1, codes), dtype=np.int64)
 
 
 def _own_codes(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -107,9 +106,10 @@ def _own_codes(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _group_means(scores: Floats, codes: npt.NDArray[np.int64]) -> Floats:
-    shape = (int(codes.max()) + 1, scores.shape[1])
-    known = ~np.isnan(scores)
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, codes, np.where(known, scores, 0.0))
-    np.add.at(counts, codes, known)
-    return np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    known = ~np.isnan(scores[order])
+    counts = np.add.reduceat(known.astype(np.float64), starts)
+    means = np.add.reduceat(np.where(known, scores[order], 0.0), starts) / np.maximum(counts, 1.0)
+    means[counts == 0] = np.nan
+    return means

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from detectors.design_effect import design_effect
+
+DAY = 86_400.0
+
+
+def times(units: int, days: float) -> np.ndarray:
+    return DAY * days * np.arange(units) / units
+
+
+def test_independent_units_of_two_days_count_in_full(rng: np.random.Generator) -> None:
+    at = times(40 * 192, days=2)
+    deff = design_effect(at, rng.random((at.size, 28)), check_seconds=900.0)
+    assert np.median(deff) == 1.0
+    assert deff.max() < 1.5
+
+
+def test_sessions_of_four_that_agree_count_as_one(rng: np.random.Generator) -> None:
+    at = times(40 * 192, days=2)
+    shared = np.repeat(rng.random((at.size // 4, 1)), 4, axis=0)
+    # truth 4; 192 blocks: the upper limit lies 17 % above an estimate that has 10 % error
+    assert 3.2 < design_effect(at, shared, check_seconds=900.0)[0] < 6.0
+
+
+def test_a_short_reference_pays_for_what_it_cannot_rule_out(rng: np.random.Generator) -> None:
+    at = times(40 * 25, days=25 / 96)
+    deff = design_effect(at, rng.random((at.size, 200)), check_seconds=900.0)
+    # 1 + 1.645 sqrt(2 / 24) = 1.47 at an estimate of 1
+    assert np.median(deff) == pytest.approx(1.47, abs=0.12)
+
+
+def test_fourteen_days_pay_for_the_days_they_have(rng: np.random.Generator) -> None:
+    at = times(40 * 96 * 14, days=14)
+    deff = design_effect(at, rng.random((at.size, 100)), check_seconds=900.0)
+    # 1 + 1.645 sqrt(2 / 13) = 1.65 at an estimate of 1
+    assert np.median(deff) == pytest.approx(1.6, abs=0.15)
+
+
+def test_days_that_differ_are_seen(rng: np.random.Generator) -> None:
+    at = times(1000 * 14, days=14)
+    z = rng.normal(size=(at.size, 1)) + np.repeat(rng.normal(size=(14, 1)) * 0.3, 1000, axis=0)
+    # 1 + (1000 - 1) .09 / 1.09 = 83
+    assert design_effect(at, z, check_seconds=900.0)[0] > 40
+
+
+@pytest.mark.parametrize("scores", [np.zeros((50, 1)), np.full((50, 1), np.nan)])
+def test_constant_and_absent_scores_have_some_effect(scores: np.ndarray) -> None:
+    deff = design_effect(times(50, days=1), scores, check_seconds=900.0)
+    assert np.isfinite(deff).all()
+    assert deff.min() >= 1.0
+
+
+def test_lone_units_say_nothing_of_clustering(rng: np.random.Generator) -> None:
+    at = times(100, days=2)  # one unit every half hour: no block of one check has two
+    assert np.isfinite(design_effect(at, rng.random((100, 3)), check_seconds=900.0)).all()

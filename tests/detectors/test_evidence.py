@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.errors import StateMismatch
+from detectors.evidence import advance, evidence_of, onset, recovery_sums
+from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.scores import Units
+from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
+
+ONE = Budget(notice=1.0, page=1.0)
+
+
+def rate_null(rate: float = 0.01, *, scores: int = 1, deff: float = 1.0) -> Null:
+    return Null(
+        names=tuple(f"s{i}:rate" for i in range(scores)),
+        mean=np.full(scores, rate),
+        sd=np.full(scores, np.sqrt(rate * (1 - rate))),
+        deff=np.full(scores, deff),
+        upper=np.full(scores, rate),
+        indicator=np.full(scores, True),
+        units=np.full(scores, 10_000),
+    )
+
+
+def units(*scores: float) -> Units:
+    table = np.array(scores, dtype=float)[:, None]
+    return Units(at=np.zeros(len(scores)), scores=table)
+
+
+def window(start: float, end: float) -> Window:
+    return Window(start=start, end=end, at=np.array([]), signals={})
+
+
+def step(null: Null, state: State, at: Window, new: Units, budget: Budget = ONE) -> State:
+    return advance(null, state, at, {Process.NOTICE: new}, budget=budget).state
+
+
+def test_one_failure_multiplies_the_process_by_the_bet() -> None:
+    null = rate_null()
+    new = {Process.NOTICE: units(1.0)}
+    log_m = advance(null, State(), window(0, 900), new, budget=ONE).state.log_m[Process.NOTICE]
+    # by hand: m0 = .01 + max(25 %, .005) = .015, lam = g / sd = g / .0995
+    factor = 1 + FRACTIONS / np.sqrt(0.01 * 0.99) * (1 - 0.015)
+    assert log_m[:, 0] == pytest.approx(np.log(900 / HORIZON_SECONDS) + np.log(factor))
+
+
+@given(st.floats(0.0, 0.015), st.integers(1, 4))
+def test_the_process_does_not_grow_on_average_under_the_null(rate: float, n: int) -> None:
+    # exact expectation over all 2^n outcomes: E[factor] <= 1 for any rate up to m0 = .015
+    null = rate_null()
+    total = np.zeros(FRACTIONS.size)
+    for outcome in range(2**n):
+        bits = [float(outcome >> i & 1) for i in range(n)]
+        chance = np.prod([rate if bit else 1 - rate for bit in bits])
+        new = {Process.NOTICE: units(*bits)}
+        grown = advance(null, State(), window(0, 900), new, budget=ONE)
+        total += chance * np.exp(grown.increments[Process.NOTICE][:, 0])
+    assert (total <= 1 + 1e-12).all()
+
+
+def test_time_is_what_the_budget_buys() -> None:
+    # 1 window of 4 checks and 4 windows of 1 check start the same weight
+    null = rate_null()
+    once = step(null, State(), window(0, 3600), units())
+    state = State()
+    for i in range(4):
+        state = step(null, state, window(900 * i, 900 * (i + 1)), units())
+    assert state.log_m[Process.NOTICE] == pytest.approx(once.log_m[Process.NOTICE])
+
+
+def test_a_gap_between_windows_counts_as_time() -> None:
+    null = rate_null()
+    state = step(null, State(watermark=0.0), window(2700, 3600), units())
+    assert state.log_m[Process.NOTICE] == pytest.approx(np.log(3600 / HORIZON_SECONDS))
+
+
+def test_time_alone_never_alarms() -> None:
+    null, state = rate_null(), State()
+    for month in range(5):
+        at = window(month * HORIZON_SECONDS, (month + 1) * HORIZON_SECONDS)
+        taken = advance(null, state, at, {Process.NOTICE: units()}, budget=ONE)
+        assert taken.evidence[Process.NOTICE] < 0.0
+        state = taken.state
+
+
+def test_an_alarm_starts_the_process_afresh() -> None:
+    null = rate_null()
+    taken = advance(null, State(), window(0, 900), {Process.NOTICE: units(*[1] * 9)}, budget=ONE)
+    assert taken.evidence[Process.NOTICE] >= 0.0
+    assert taken.winner == "s0:rate"
+    assert np.isneginf(taken.state.log_m[Process.NOTICE]).all()
+    assert taken.state.units == 0
+
+
+def test_the_same_window_again_changes_nothing() -> None:
+    null = rate_null()
+    new = {Process.NOTICE: units(1.0)}
+    first = advance(null, State(), window(0, 900), new, budget=ONE)
+    again = advance(null, first.state, window(0, 900), new, budget=ONE)
+    assert again.refused
+    assert again.state is first.state
+    assert again.evidence == first.evidence
+    assert again.increments == {}
+
+
+def test_a_late_window_is_refused() -> None:
+    null = rate_null()
+    state = step(null, State(), window(900, 1800), units(0.0))
+    late = {Process.NOTICE: units(1.0)}
+    assert advance(null, state, window(1700, 2600), late, budget=ONE).state is state
+
+
+def test_without_a_budget_there_is_no_evidence() -> None:
+    taken = advance(
+        rate_null(),
+        State(),
+        window(0, 900),
+        {Process.NOTICE: units(*[1.0] * 50)},
+        budget=Budget(notice=0.0, page=0.0),
+    )
+    assert taken.evidence[Process.NOTICE] == -np.inf
+    assert taken.winner is None
+
+
+def test_half_the_budget_is_log10_of_two_less_evidence() -> None:
+    null, new = rate_null(), {Process.NOTICE: units(1.0, 0.0)}
+    full = advance(null, State(), window(0, 900), new, budget=ONE)
+    half = advance(null, State(), window(0, 900), new, budget=Budget(notice=0.5, page=0.5))
+    lost = full.evidence[Process.NOTICE] - half.evidence[Process.NOTICE]
+    assert lost == pytest.approx(np.log10(2))
+
+
+def test_a_missing_score_neither_adds_nor_removes() -> None:
+    null = rate_null(scores=2)
+    scores = np.array([[1.0, np.nan]])
+    new = {Process.NOTICE: Units(at=np.zeros(1), scores=scores)}
+    grown = advance(null, State(), window(0, 900), new, budget=ONE).increments[Process.NOTICE]
+    assert (grown[:, 1] == 0.0).all()
+    assert (grown[:, 0] > 0.0).all()
+
+
+def test_a_design_effect_of_two_halves_the_increment() -> None:
+    new = {Process.NOTICE: units(1.0)}
+    single = advance(rate_null(), State(), window(0, 900), new, budget=ONE)
+    double = advance(rate_null(deff=2.0), State(), window(0, 900), new, budget=ONE)
+    assert double.increments[Process.NOTICE] == pytest.approx(single.increments[Process.NOTICE] / 2)
+
+
+def test_a_state_of_another_reference_is_refused() -> None:
+    state = State(log_m={Process.NOTICE: np.zeros((5, 3))}, watermark=0.0)
+    with pytest.raises(StateMismatch, match="start afresh"):
+        step(rate_null(), state, window(0, 900), units())
+
+
+def test_pages_tolerate_more_than_notices() -> None:
+    null = rate_null(0.2)
+    assert null_mean(null, Process.NOTICE) == pytest.approx(0.25)
+    assert null_mean(null, Process.PAGE) == pytest.approx(0.3)
+
+
+def test_no_bet_can_lose_more_than_nine_tenths() -> None:
+    for rate in (0.0, 0.01, 0.5, 0.97, 1.0):
+        null = rate_null(rate)
+        for process in Process:
+            assert (1 - stakes(null, process) * null_mean(null, process) >= 0.1 - 1e-12).all()
+
+
+def test_evidence_is_zero_at_the_line() -> None:
+    assert evidence_of(np.zeros((5, 7))) == pytest.approx(0.0)
+    assert evidence_of(np.full((5, 7), -np.inf)) == -np.inf
+
+
+def history(*sums: float) -> Floats:
+    return np.array(sums)[:, None, None] * np.array([1.0, 0.5])[None, :, None]
+
+
+def test_onset_is_where_the_rise_began() -> None:
+    found = onset(np.arange(7.0), history(-1, -1, -1, 5, 5, 5, 5), 0)
+    assert found is not None
+    assert (found.at, found.nats) == (3.0, 20.0)
+    # starts within 2 nats: 3 itself, 2 (19) and 1 (18)
+    assert (found.earliest, found.latest) == (1.0, 3.0)
+
+
+def test_empty_windows_before_the_rise_are_not_part_of_it() -> None:
+    found = onset(np.arange(4.0), history(0, 0, 5, 5), 0)
+    assert found is not None
+    assert found.at == 2.0
+
+
+def test_without_history_there_is_no_onset() -> None:
+    assert onset(np.array([]), np.zeros((0, 5, 7)), 0) is None
+
+
+def test_recovery_sums_every_bet() -> None:
+    assert recovery_sums(history(-1, -3, 1), 0).tolist() == [-3.0, -1.5]
