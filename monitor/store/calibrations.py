@@ -1,0 +1,85 @@
+"""What a ready reference froze for each detector, and its bins for each signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import ReferenceId
+from monitor.store.tables import reference_bins, reference_calibrations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A detector's own bytes, or why the baseline cannot carry it. One of the two is set."""
+
+    body: bytes | None
+    absent_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bins:
+    """Edges ``(255,)`` and the baseline's counts ``(256,)`` of one signal."""
+
+    edges: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int32]
+
+
+def insert(
+    connection: Connection,
+    reference_id: ReferenceId,
+    *,
+    calibrations: Mapping[str, Calibration],
+    bins: Mapping[str, Bins],
+) -> None:
+    """Keep a reference's calibrations by detector and its bins by signal."""
+    bodies = [
+        {
+            "reference_id": reference_id,
+            "detector": detector,
+            "body": one.body,
+            "absent_reason": one.absent_reason,
+        }
+        for detector, one in calibrations.items()
+    ]
+    edges = [
+        {
+            "reference_id": reference_id,
+            "signal": signal,
+            "edges": one.edges.astype("<f8").tobytes(),
+            "counts": one.counts.astype("<i4").tobytes(),
+        }
+        for signal, one in bins.items()
+    ]
+    if bodies:
+        connection.execute(reference_calibrations.insert(), bodies)
+    if edges:
+        connection.execute(reference_bins.insert(), edges)
+
+
+def read(connection: Connection, reference_id: ReferenceId) -> dict[str, Calibration]:
+    """Read every detector's calibration."""
+    c = reference_calibrations.c
+    query = sa.select(c.detector, c.body, c.absent_reason).where(c.reference_id == reference_id)
+    return {
+        row.detector: Calibration(body=row.body, absent_reason=row.absent_reason)
+        for row in connection.execute(query)
+    }
+
+
+def read_bins(connection: Connection, reference_id: ReferenceId) -> dict[str, Bins]:
+    """Read every signal's bins."""
+    c = reference_bins.c
+    query = sa.select(c.signal, c.edges, c.counts).where(c.reference_id == reference_id)
+    return {
+        row.signal: Bins(
+            edges=np.frombuffer(row.edges, dtype="<f8"),
+            counts=np.frombuffer(row.counts, dtype="<i4"),
+        )
+        for row in connection.execute(query)
+    }

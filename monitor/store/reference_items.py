@@ -1,0 +1,116 @@
+"""Lines of a reference that wait to be built; they are deleted when it is ready or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.store.references import Claim, hold
+from monitor.store.tables import reference_items as table
+
+
+class ItemRole(StrEnum):
+    """The two disjoint parts of a reference."""
+
+    TRAINING = "training"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A staged line. ``seq`` is its line number in the upload, from 1."""
+
+    seq: int
+    role: ItemRole
+    text_hash: bytes | None
+    subject: bytes | None
+    at: datetime | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Baseline lines whose text, or subject, is among the training lines."""
+
+    texts: int
+    subjects: int
+    lines: tuple[int, ...]
+
+
+def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
+    """Keep lines until the builder has used them; renews the lease."""
+    hold(connection, claim)
+    rows = [
+        {
+            "reference_id": claim.reference_id,
+            "seq": item.seq,
+            "role": item.role.value,
+            "text_hash": item.text_hash,
+            "subject": item.subject,
+            "at": item.at,
+            "body": item.body,
+        }
+        for item in items
+    ]
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overlap:
+    """Find baseline lines that share a text or a subject with the training lines."""
+    found = sa.text(
+        "SELECT b.seq,"
+        " EXISTS (SELECT FROM reference_items t WHERE t.reference_id = b.reference_id"
+        "  AND t.role = 'training' AND t.text_hash = b.text_hash) AS by_text,"
+        " EXISTS (SELECT FROM reference_items t WHERE t.reference_id = b.reference_id"
+        "  AND t.role = 'training' AND t.subject = b.subject) AS by_subject"
+        " FROM reference_items b WHERE b.reference_id = :id AND b.role = 'baseline'"
+        " ORDER BY b.seq"
+    )
+    rows = connection.execute(found, {"id": claim.reference_id}).all()
+    shared = [row for row in rows if row.by_text or row.by_subject]
+    return Overlap(
+        texts=sum(row.by_text for row in shared),
+        subjects=sum(row.by_subject for row in shared),
+        lines=tuple(row.seq for row in shared[:examples]),
+    )
+
+
+def count(connection: Connection, claim: Claim) -> dict[ItemRole, int]:
+    """Count the staged lines of each role."""
+    query = (
+        sa.select(table.c.role, sa.func.count())
+        .where(table.c.reference_id == claim.reference_id)
+        .group_by(table.c.role)
+    )
+    found = {ItemRole(role): count for role, count in connection.execute(query)}
+    return {role: found.get(role, 0) for role in ItemRole}
+
+
+def read(
+    connection: Connection, claim: Claim, *, role: ItemRole, after: int, limit: int
+) -> list[Item]:
+    """Read the next staged lines of a role, in order."""
+    c = table.c
+    query = (
+        sa.select(table)
+        .where(c.reference_id == claim.reference_id, c.role == role.value, c.seq > after)
+        .order_by(c.seq)
+        .limit(limit)
+    )
+    return [
+        Item(
+            seq=row.seq,
+            role=ItemRole(row.role),
+            text_hash=row.text_hash,
+            subject=row.subject,
+            at=row.at,
+            body=row.body,
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,72 @@
+"""The training index of a reference: unit vectors in chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import ReferenceId
+from monitor.store.references import Claim, hold
+from monitor.store.tables import reference_vectors as table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorChunk:
+    """Rows of the training index: unit vectors, float16, row-major."""
+
+    chunk: int
+    count: int
+    dimension: int
+    vectors: bytes
+
+
+def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
+    """Append rows to the training index."""
+    hold(connection, claim)
+    values = {
+        "reference_id": claim.reference_id,
+        "chunk": chunk.chunk,
+        "count": chunk.count,
+        "dimension": chunk.dimension,
+        "vectors": chunk.vectors,
+    }
+    connection.execute(table.insert(), values)
+
+
+def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
+    """Take over the training index of another reference; return its number of rows."""
+    hold(connection, claim)
+    c = table.c
+    columns = (c.chunk, c.count, c.dimension, c.vectors)
+    taken = sa.select(sa.literal(claim.reference_id), *columns).where(c.reference_id == source)
+    connection.execute(
+        table.insert().from_select(
+            ["reference_id", "chunk", "count", "dimension", "vectors"], taken
+        )
+    )
+    return count(connection, claim.reference_id)[0]
+
+
+def count(connection: Connection, reference_id: ReferenceId) -> tuple[int, int]:
+    """Return rows and chunks of a training index."""
+    c = table.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(c.count), 0), sa.func.count()).where(
+        c.reference_id == reference_id
+    )
+    rows, chunks = connection.execute(query).one()
+    return int(rows), int(chunks)
+
+
+def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> VectorChunk | None:
+    """Read one chunk of a training index; None behind the last."""
+    c = table.c
+    columns = (c.chunk, c.count.label("rows"), c.dimension, c.vectors)
+    query = sa.select(*columns).where(c.reference_id == reference_id, c.chunk == chunk)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return VectorChunk(
+        chunk=row.chunk, count=row.rows, dimension=row.dimension, vectors=row.vectors
+    )

@@ -1,0 +1,337 @@
+"""References: their life from building to ready or failed, and what they froze.
+
+    create ─ stage items ─ seal ─ claim ─ add vectors, progress ... ─ ready
+                 │                   │                                 └─ failed
+                 └─ discard          └─ lease over: claimed again, from where it stood
+
+Whoever works on a building reference holds its lease and its epoch; every write names the
+epoch, so a worker that lost its lease writes nothing more (:class:`LeaseLost`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.store.errors import StoreError
+from monitor.store.tables import reference_items, reference_vectors, references, versions
+
+LEASE: Final = timedelta(minutes=2)
+MAX_CLAIMS: Final = 5
+"""Builders that may end without a word while building one reference."""
+
+_R: Final = references.c
+
+
+class LeaseLost(StoreError):  # noqa: N818 - a normal outcome of two workers
+    """Another worker has taken the reference over, or it is gone."""
+
+
+class ReferenceSource(StrEnum):
+    """Where a reference comes from."""
+
+    UPLOAD = "upload"
+    FREEZE = "freeze"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on a building reference while its epoch stands."""
+
+    reference_id: ReferenceId
+    version_id: VersionId
+    epoch: int
+    claims: int = 0
+    source: ReferenceSource
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What building a reference found; written when it becomes ready."""
+
+    n_training: int
+    n_baseline: int
+    span_days: float
+    encoder: str | None
+    strata: Sequence[str]
+    hourly_rate: float
+    approved_by: str | None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Merged into ``request``: checksums, counts of what was left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceDetails:
+    """A reference with what only its own page and the evaluation need."""
+
+    reference: Reference
+    source: ReferenceSource
+    created_by: str
+    hourly_rate: float
+    request: Mapping[str, Any]
+
+
+def create(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    source: ReferenceSource,
+    cause: str,
+    created_by: str,
+    request: Mapping[str, Any],
+    held: bool = False,
+) -> Claim:
+    """Open the next generation of a version's reference, in state ``building``.
+
+    ``held``: its lines are still to come; no builder takes it before :func:`seal`, unless
+    the lease of its maker ends.
+    """
+    # one maker at a time: two would take the same generation
+    lock = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
+    connection.execute(lock)
+    newest = sa.select(sa.func.coalesce(sa.func.max(_R.generation), 0)).where(
+        _R.version_id == version_id
+    )
+    statement = references.insert().returning(_R.id, _R.epoch)
+    values = {
+        "version_id": version_id,
+        "generation": int(connection.execute(newest).scalar_one()) + 1,
+        "state": ReferenceState.BUILDING.value,
+        "source": source.value,
+        "cause": cause,
+        "created_by": created_by,
+        "request": dict(request) | ({"held": True} if held else {}),
+        "lease_until": sa.func.now() + LEASE if held else None,
+    }
+    row = connection.execute(statement.values(values)).one()
+    return Claim(
+        reference_id=ReferenceId(row.id),
+        version_id=version_id,
+        epoch=row.epoch,
+        source=source,
+        request=request,
+    )
+
+
+def seal(
+    connection: Connection, claim: Claim, *, n_training: int = 0, n_baseline: int = 0
+) -> Reference:
+    """Hand a reference whose lines are complete to the builders."""
+    _write(
+        connection,
+        claim,
+        lease_until=None,
+        request=_R.request.op("-")(sa.cast("held", sa.Text)),
+        n_training=n_training,
+        n_baseline=n_baseline,
+    )
+    return _existing(connection, claim.reference_id)
+
+
+def discard(connection: Connection, claim: Claim) -> None:
+    """Remove a building reference and its lines, as if it had never been sent."""
+    hold(connection, claim)
+    _forget(connection, claim)
+    connection.execute(references.delete().where(_R.id == claim.reference_id))
+
+
+def claim_building(connection: Connection) -> Claim | None:
+    """Take the oldest reference that waits for a builder, or whose builder has gone."""
+    waiting = (
+        sa.select(_R.id)
+        .where(_R.state == ReferenceState.BUILDING.value)
+        .where(sa.or_(_R.lease_until.is_(None), _R.lease_until < sa.func.now()))
+        .order_by(_R.created_at, _R.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        references.update()
+        .where(_R.id.in_(waiting.scalar_subquery()))
+        .values(lease_until=sa.func.now() + LEASE, epoch=_R.epoch + 1, failures=_R.failures + 1)
+        .returning(_R.id, _R.version_id, _R.epoch, _R.failures, _R.source, _R.request)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return Claim(
+        reference_id=ReferenceId(row.id),
+        version_id=VersionId(row.version_id),
+        epoch=row.epoch,
+        claims=row.failures,
+        source=ReferenceSource(row.source),
+        request=row.request,
+    )
+
+
+def progress(connection: Connection, claim: Claim, *, share: float) -> None:
+    """Show how far the work has come, in [0, 1], and renew the lease."""
+    _write(connection, claim, progress=share, lease_until=sa.func.now() + LEASE, error=None)
+
+
+def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
+    """Put a built reference in force and delete the texts it was built from."""
+    _write(
+        connection,
+        claim,
+        state=ReferenceState.READY.value,
+        ready_at=sa.func.now(),
+        progress=1.0,
+        error=None,
+        lease_until=None,
+        n_training=outcome.n_training,
+        n_baseline=outcome.n_baseline,
+        span_days=outcome.span_days,
+        encoder=outcome.encoder,
+        strata=list(outcome.strata),
+        hourly_rate=outcome.hourly_rate,
+        approved_by=outcome.approved_by,
+        request=dict(claim.request) | dict(outcome.notes),
+    )
+    _delete_items(connection, claim)
+
+
+def failed(connection: Connection, claim: Claim, *, error: str) -> None:
+    """Give a reference up; its texts are deleted, the error stays."""
+    _write(connection, claim, state=ReferenceState.FAILED.value, error=error, lease_until=None)
+    _forget(connection, claim)
+
+
+def postpone(connection: Connection, claim: Claim, *, error: str, wait: timedelta) -> None:
+    """Give a reference back for a while; the reason shows, and nothing is counted against it."""
+    _write(
+        connection,
+        claim,
+        error=error,
+        lease_until=sa.func.now() + wait,
+        failures=sa.func.greatest(_R.failures - 1, 0),
+    )
+
+
+def approve(connection: Connection, reference_id: ReferenceId, *, by: str) -> bool:
+    """Approve a ready reference by hand; False where there is none or it is approved."""
+    statement = (
+        references.update()
+        .where(_R.id == reference_id, _R.state == ReferenceState.READY.value)
+        .where(_R.approved_by.is_(None))
+        .values(approved_by=by)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def get(connection: Connection, reference_id: ReferenceId) -> Reference | None:
+    """Read one reference."""
+    row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
+    return None if row is None else _reference(row)
+
+
+def details(connection: Connection, reference_id: ReferenceId) -> ReferenceDetails | None:
+    """Read one reference with its rate and what was asked for."""
+    row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
+    if row is None:
+        return None
+    return ReferenceDetails(
+        reference=_reference(row),
+        source=ReferenceSource(row.source),
+        created_by=row.created_by,
+        hourly_rate=row.hourly_rate,
+        request=row.request,
+    )
+
+
+def of_version(connection: Connection, version_id: VersionId) -> list[Reference]:
+    """Read a version's references, newest generation first."""
+    query = sa.select(references).where(_R.version_id == version_id).order_by(_R.generation.desc())
+    return [_reference(row) for row in connection.execute(query)]
+
+
+def current(connection: Connection, version_id: VersionId) -> Reference | None:
+    """Read the reference in force: the newest that is ready.
+
+    While a newer generation is being built it counts as provisional: somebody has said
+    that it no longer fits.
+    """
+    query = (
+        sa.select(references)
+        .where(_R.version_id == version_id, _R.state == ReferenceState.READY.value)
+        .order_by(_R.generation.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    newer = sa.select(sa.literal(1)).where(
+        _R.version_id == version_id,
+        _R.state == ReferenceState.BUILDING.value,
+        _R.generation > row.generation,
+    )
+    replaced = connection.execute(newer.limit(1)).one_or_none() is not None
+    return _reference(row, approved_by=None if replaced else row.approved_by)
+
+
+def _existing(connection: Connection, reference_id: ReferenceId) -> Reference:
+    found = get(connection, reference_id)
+    if found is None:
+        raise LeaseLost(f"reference {reference_id} is gone")
+    return found
+
+
+def hold(connection: Connection, claim: Claim) -> None:
+    """Renew the lease; raises LeaseLost where another worker has it."""
+    _write(connection, claim, lease_until=sa.func.now() + LEASE)
+
+
+def _write(connection: Connection, claim: Claim, **values: Any) -> None:
+    statement = (
+        references.update()
+        .where(_R.id == claim.reference_id, _R.epoch == claim.epoch)
+        .where(_R.state == ReferenceState.BUILDING.value)
+        .values(values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise LeaseLost(f"reference {claim.reference_id}: epoch {claim.epoch} no longer holds")
+
+
+def _forget(connection: Connection, claim: Claim) -> None:
+    _delete_items(connection, claim)
+    connection.execute(
+        reference_vectors.delete().where(reference_vectors.c.reference_id == claim.reference_id)
+    )
+
+
+def _delete_items(connection: Connection, claim: Claim) -> None:
+    connection.execute(
+        reference_items.delete().where(reference_items.c.reference_id == claim.reference_id)
+    )
+
+
+def _reference(row: Any, **changed: Any) -> Reference:
+    shown = {
+        "approved_by": row.approved_by,
+        "id": ReferenceId(row.id),
+        "version_id": VersionId(row.version_id),
+        "state": ReferenceState(row.state),
+        "strata": tuple(row.strata),
+    }
+    plain = (
+        "generation",
+        "cause",
+        "n_training",
+        "n_baseline",
+        "span_days",
+        "encoder",
+        "progress",
+        "error",
+        "created_at",
+        "ready_at",
+    )
+    return Reference(**(shown | {name: getattr(row, name) for name in plain} | changed))
