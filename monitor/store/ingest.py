@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -89,7 +89,7 @@ class RecordBatch:
     subject: Sequence[bytes | None]
     tokens: Sequence[TokenRow] = ()
     texts: Sequence[TextRow] = ()
-    feedback: Sequence[FeedbackRow] = field(default=())
+    feedback: Sequence[FeedbackRow] = ()
 
     def __len__(self) -> int:
         return len(self.id)
@@ -167,25 +167,31 @@ def microseconds(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
-def insert(connection: Connection, batch: RecordBatch) -> list[bool]:
-    """Store records that are not stored yet; say for each whether it was new.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inserted:
+    """For each record and feedback row of a batch whether it was new."""
+
+    records: Sequence[bool]
+    feedback: Sequence[bool]
+
+
+def insert(connection: Connection, batch: RecordBatch) -> Inserted:
+    """Store records and feedback that are not stored yet.
 
     All in the caller's transaction, and idempotent by (adapter, at, id): of equal keys,
     within a batch or between batches, the first stays. Rows go in by order of their key,
     because two writers that insert the same keys in different orders deadlock.
     The partitions of all days in the batch must exist.
     """
-    if not len(batch):
-        return []
-    fresh = _insert_records(connection, batch)
-    _insert_tokens(connection, batch, fresh)
-    _insert_texts(connection, batch, fresh)
-    insert_feedback(connection, batch.feedback)
-    return fresh
+    fresh: list[bool] = []
+    if len(batch):
+        fresh = _insert_records(connection, batch)
+        _insert_tokens(connection, batch, fresh)
+        _insert_texts(connection, batch, fresh)
+    return Inserted(records=fresh, feedback=_insert_feedback(connection, batch.feedback))
 
 
-def insert_feedback(connection: Connection, rows: Sequence[FeedbackRow]) -> list[bool]:
-    """Store named numbers that are not stored yet; say for each whether it was new."""
+def _insert_feedback(connection: Connection, rows: Sequence[FeedbackRow]) -> list[bool]:
     if not rows:
         return []
     adapter_id, at, record_id, name, value = zip(*rows, strict=True)

@@ -31,8 +31,8 @@ def test_the_same_batch_twice_is_stored_once(
         texts=[TextRow(0, "hello", None, None, None)],
         feedback=[FeedbackRow(support.adapter.id, ingest.microseconds(noon), "a", "csat", 5.0)],
     )
-    assert database.run(lambda tx: ingest.insert(tx, records)) == [True, True]
-    assert database.run(lambda tx: ingest.insert(tx, records)) == [False, False]
+    assert database.run(lambda tx: ingest.insert(tx, records)).records == [True, True]
+    assert database.run(lambda tx: ingest.insert(tx, records)).records == [False, False]
     tables = ["records", "record_tokens", "pending_texts", "feedback"]
     assert [_count(database, table) for table in tables] == [2, 1, 1, 1]
 
@@ -41,14 +41,14 @@ def test_of_equal_keys_in_one_batch_the_first_is_new_and_the_rest_are_duplicates
     database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
 ) -> None:
     records = batch(support, ["b", "a", "b"], noon)
-    assert database.run(lambda tx: ingest.insert(tx, records)) == [True, True, False]
+    assert database.run(lambda tx: ingest.insert(tx, records)).records == [True, True, False]
 
 
 def test_one_id_at_two_times_is_two_records(
     database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
 ) -> None:
     records = batch(support, ["a", "a"], [noon, noon + timedelta(microseconds=1)])
-    assert database.run(lambda tx: ingest.insert(tx, records)) == [True, True]
+    assert database.run(lambda tx: ingest.insert(tx, records)).records == [True, True]
 
 
 def test_four_clients_with_the_same_keys_in_any_order_do_not_deadlock(
@@ -62,7 +62,7 @@ def test_four_clients_with_the_same_keys_in_any_order_do_not_deadlock(
         for start in range(0, len(order), 100):
             records = batch(support, [keys[n] for n in order[start : start + 100]], noon)
             # a deadlock would raise here: it is not retried
-            new += sum(database.run(lambda tx, r=records: ingest.insert(tx, r), attempts=1))
+            new += sum(database.run(lambda tx, r=records: ingest.insert(tx, r), attempts=1).records)
         return new
 
     orders = [rng.permutation(400).tolist() for _ in range(4)]
@@ -93,7 +93,7 @@ def test_batches_are_joined_without_mixing_up_their_rows(
     joined = ingest.concatenate([first, second])
     assert joined.texts[0].row == 1
     assert joined.tokens[0].row == 2
-    assert database.run(lambda tx: ingest.insert(tx, joined)) == [True] * 3
+    assert database.run(lambda tx: ingest.insert(tx, joined)).records == [True] * 3
     with database.begin() as tx:
         tokens = tx.execute(sa.text("SELECT id, nll, margin FROM record_tokens")).all()
         assert [(row[0], bytes(row[1]), row[2]) for row in tokens] == [("c", b"\1\2", None)]

@@ -173,7 +173,7 @@ def test_feedback_of_a_window_is_read_by_name(
     given = [FeedbackRow(support.adapter.id, at, "a", "csat", 4.0)]
     database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon, feedback=given)))
     orphan = [FeedbackRow(support.adapter.id, at, "z", "csat", 1.0)]
-    database.run(lambda tx: ingest.insert_feedback(tx, orphan))
+    database.run(lambda tx: ingest.insert(tx, batch(support, [], noon, feedback=orphan)))
     with database.begin() as tx:
         found = feedback.read(
             tx,

@@ -1,0 +1,200 @@
+"""Checked records to columns, with their signals measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from monitor.capture import signals, subjects
+from monitor.capture.checks import Tokens, clean
+from monitor.capture.directory import Resolved
+from monitor.capture.wire import Record
+from monitor.store.contexts import Context
+from monitor.store.ingest import (
+    NUMBERS,
+    FeedbackRow,
+    RecordBatch,
+    TextRow,
+    TokenRow,
+    microseconds,
+)
+from monitor.store.pgarray import Floats
+
+MAX_TEXT: Final = 32_768
+"""Characters of a text that wait for the probe; encoders read far less."""
+
+_COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
+
+
+class Admitted(NamedTuple):
+    """A record that passed every check and was sampled, with what was found about it."""
+
+    record: Record
+    resolved: Resolved
+    sample_prob: float
+    tokens: Tokens | None
+    embedding: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """What is kept beside the aggregates."""
+
+    subject_key: bytes
+    prompts: bool
+    outputs: bool
+    tokens_for: timedelta
+
+
+def context_of(record: Record, resolved: Resolved) -> Context:
+    """What the record shares with many others."""
+    return Context(
+        source=record.source,
+        arm=resolved.arm or "",
+        replica=record.replica or "",
+        engine=record.engine or "",
+        stratum=stratum_of(record),
+    )
+
+
+def stratum_of(record: Record) -> str:
+    """Settings as stable text: only records of the same text are compared.
+
+    Settings that were not given are left out. ``max_tokens`` counts by powers of two, or a
+    client that computes it would make a stratum per request. How many top log-probabilities
+    came does not matter: entropy looks at five of them in any case, and an empty answer,
+    which has none, must stay beside the others.
+
+    >>> from datetime import UTC
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> stratum_of(Record(id="1", adapter="a", at=at, temperature=0.7, max_tokens=200))
+    'source=push temperature=0.7 max_tokens<=256'
+    """
+    parts = [f"source={record.source}"]
+    if record.temperature is not None:
+        parts.append(f"temperature={round(record.temperature, 2):g}")
+    if record.top_p is not None:
+        parts.append(f"top_p={round(record.top_p, 2):g}")
+    if record.max_tokens is not None:
+        parts.append(f"max_tokens<={1 << max(record.max_tokens - 1, 0).bit_length()}")
+    if record.logprobs_mode is not None:
+        parts.append(f"logprobs={record.logprobs_mode}")
+    return " ".join(parts)
+
+
+def assemble(
+    admitted: Sequence[Admitted],
+    context_ids: Sequence[int],
+    *,
+    keeping: Keeping,
+    now: datetime,
+) -> RecordBatch:
+    """Measure the signals of admitted records and lay everything out in columns."""
+    records = [one.record for one in admitted]
+    return RecordBatch(
+        adapter_id=np.array([one.resolved.adapter_id for one in admitted], dtype=np.int64),
+        at=np.array([microseconds(record.at) for record in records], dtype=np.int64),
+        id=[record.id for record in records],
+        numbers=_numbers(admitted, records, context_ids),
+        finish_reason=[record.finish_reason for record in records],
+        subject=[
+            None if r.subject is None else subjects.digest(keeping.subject_key, r.subject)
+            for r in records
+        ],
+        tokens=_token_rows(admitted, since=now - keeping.tokens_for),
+        texts=_text_rows(admitted, keeping),
+        feedback=[row for one in admitted for row in _feedback_rows(one)],
+    )
+
+
+def _numbers(
+    admitted: Sequence[Admitted], records: Sequence[Record], context_ids: Sequence[int]
+) -> dict[str, Floats]:
+    columns = {name: np.full(len(admitted), np.nan) for name in NUMBERS}
+    columns |= {name: _optional(records, name) for name in _COPIED}
+    columns["version_id"] = np.array([one.resolved.version_id for one in admitted], dtype=float)
+    columns["context_id"] = np.array(context_ids, dtype=float)
+    columns["sample_prob"] = np.array([one.sample_prob for one in admitted])
+    columns["n_tokens"] = columns["output_tokens"].copy()
+    columns["truncated"] = np.array(
+        [None if r.finish_reason is None else r.finish_reason == "length" for r in records],
+        dtype=float,
+    )
+    columns["empty"] = np.array([_empty(record) for record in records], dtype=float)
+    _add_token_signals(columns, admitted)
+    _add_text_signals(columns, records)
+    return columns
+
+
+def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted]) -> None:
+    measured = [place for place, one in enumerate(admitted) if one.tokens is not None]
+    if not measured:
+        return
+    tokens = [one.tokens for one in admitted if one.tokens is not None]
+    for name, values in signals.token_signals(tokens).items():
+        columns[name][measured] = values
+    counted = columns["n_tokens"]
+    came = np.array([one.logprob.size for one in tokens], dtype=float)
+    counted[measured] = np.where(np.isnan(counted[measured]), came, counted[measured])
+
+
+def _add_text_signals(columns: dict[str, Floats], records: Sequence[Record]) -> None:
+    present = [place for place, record in enumerate(records) if record.output is not None]
+    if not present:
+        return
+    found = np.array([signals.text_signals(r.output) for r in records if r.output is not None])
+    for place, name in enumerate(signals.TextSignals._fields):
+        columns[name][present] = found[:, place]
+
+
+def _optional(records: Sequence[Record], name: str) -> Floats:
+    return np.array(list(map(attrgetter(name), records)), dtype=float)
+
+
+def _empty(record: Record) -> bool | None:
+    """An answer that is there but blank, or of no tokens; None where nothing says so."""
+    if record.output_tokens == 0:
+        return True
+    if record.output is not None:
+        return not record.output or record.output.isspace()
+    return None if record.output_tokens is None else False
+
+
+def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:
+    return [
+        TokenRow(place, *signals.kept_arrays(one.tokens))
+        for place, one in enumerate(admitted)
+        if one.tokens is not None and one.record.at > since
+    ]
+
+
+def _text_rows(admitted: Sequence[Admitted], keeping: Keeping) -> list[TextRow]:
+    rows = []
+    for place, (record, _, _, _, embedding) in enumerate(admitted):
+        prompt = record.prompt if keeping.prompts else None
+        if not prompt and embedding is None:
+            continue
+        rows.append(
+            TextRow(
+                place,
+                clean(prompt[:MAX_TEXT]) if prompt else None,
+                clean(record.output[:MAX_TEXT]) if keeping.outputs and record.output else None,
+                record.encoder if embedding is not None else None,
+                embedding,
+            )
+        )
+    return rows
+
+
+def _feedback_rows(one: Admitted) -> list[FeedbackRow]:
+    record = one.record
+    at = microseconds(record.at)
+    return [
+        FeedbackRow(one.resolved.adapter_id, at, record.id, name, value)
+        for name, value in (record.feedback or {}).items()
+    ]

@@ -1,0 +1,59 @@
+"""Undo the content encoding of a request without ever holding more than it may be."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+from monitor.capture.errors import Malformed, TooLarge, Unsupported
+
+MAX_BODY: Final = 8 * 1024 * 1024
+"""Bytes a request may have after decompression."""
+
+_MAX_RATIO: Final = 100
+_RATIO_FROM: Final = 1024 * 1024
+_STEP: Final = 256 * 1024
+_GZIP: Final = 31  # zlib's code for a gzip container
+
+
+def decode(body: bytes, content_encoding: str | None, *, limit: int = MAX_BODY) -> bytes:
+    """Return the plain body.
+
+    Raises ``TooLarge`` as soon as more than ``limit`` bytes come out, or more than 1 MiB
+    at over a hundred times the size sent; ``Unsupported`` for anything but gzip.
+    """
+    encoding = (content_encoding or "identity").strip().lower()
+    if encoding in {"identity", ""}:
+        if len(body) > limit:
+            raise TooLarge(f"the body has {len(body)} bytes; at most {limit} are read")
+        return body
+    if encoding not in {"gzip", "x-gzip"}:
+        raise Unsupported(f"content encoding {encoding[:40]!r} is not read; use gzip or none")
+    return _gunzip(body, limit)
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size, rest = 0, body
+    try:
+        while rest:
+            member = zlib.decompressobj(_GZIP)
+            while not member.eof:
+                part = member.decompress(rest, _STEP)
+                rest = member.unconsumed_tail
+                if not part and not rest and not member.eof:
+                    raise Malformed("the gzip body ends too early")
+                parts.append(part)
+                size += len(part)
+                _refuse_bomb(size, len(body), limit)
+            rest = member.unused_data
+    except zlib.error as error:
+        raise Malformed(f"the body is not gzip: {error}") from error
+    return b"".join(parts)
+
+
+def _refuse_bomb(size: int, sent: int, limit: int) -> None:
+    if size > limit:
+        raise TooLarge(f"the body has more than {limit} bytes when decompressed")
+    if size > _RATIO_FROM and size > _MAX_RATIO * sent:
+        raise TooLarge(f"the body grows more than {_MAX_RATIO} times when decompressed")

@@ -1,0 +1,92 @@
+"""Which adapter and version a record is about."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from monitor.capture.checks import Refused
+from monitor.domain import AdapterId, ArmKind, VersionId
+from monitor.store import directory
+from monitor.store.database import Database
+from monitor.store.directory import Listing
+
+_FRESH_FOR: Final = 5.0
+_AGAIN_AFTER: Final = 0.5
+
+
+class Resolved(NamedTuple):
+    """A record's adapter, version and arm; None where nothing says which."""
+
+    adapter_id: AdapterId
+    version_id: VersionId | None
+    arm: ArmKind | None
+
+
+Resolve = Callable[[str, str | None, str | None], Resolved]
+"""From the names of adapter, version and arm; raises ``Refused``."""
+
+
+def resolve_in(
+    listings: Mapping[str, Listing], adapter: str, version: str | None, arm: str | None
+) -> Resolved:
+    """Find adapter and version by name.
+
+    A version that is not named is the one that the route's arm serves (the stable arm, if
+    no arm is named), or the only one registered. An arm that is not named is the one that
+    serves the version. Raises ``Refused`` for names that are not registered.
+    """
+    listing = listings.get(adapter)
+    if listing is None:
+        raise Refused(
+            f"adapter: unknown adapter {adapter!r}; register it with PUT /v1/adapters/{adapter}"
+        )
+    wanted = ArmKind(arm) if arm else None
+    name = version or listing.arms.get(wanted or ArmKind.STABLE) or _only(listing)
+    if name is None:
+        return Resolved(listing.adapter_id, None, wanted)
+    version_id = listing.versions.get(name)
+    if version_id is None:
+        raise Refused(
+            f"version: unknown version {name!r} of adapter {adapter!r};"
+            f" register it with PUT /v1/adapters/{adapter}/versions/{name}"
+        )
+    return Resolved(listing.adapter_id, version_id, wanted or _arm_of(listing, name))
+
+
+class Directory:
+    """What :func:`resolve_in` looks in, read from the store at most every five seconds.
+
+    An unknown name makes it look again at once (at most twice a second), so that a record
+    may follow the registration of its version immediately.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._listings: Mapping[str, Listing] = {}
+        self._read_at = float("-inf")
+
+    def resolve(self, adapter: str, version: str | None, arm: str | None) -> Resolved:
+        """Find adapter and version by name; see :func:`resolve_in`."""
+        try:
+            return resolve_in(self._current(_FRESH_FOR), adapter, version, arm)
+        except Refused:
+            return resolve_in(self._current(_AGAIN_AFTER), adapter, version, arm)
+
+    def _current(self, fresh_for: float) -> Mapping[str, Listing]:
+        with self._lock:
+            if time.monotonic() - self._read_at > fresh_for:
+                self._listings = self._database.run(directory.read)
+                self._read_at = time.monotonic()
+            return self._listings
+
+
+def _only(listing: Listing) -> str | None:
+    return next(iter(listing.versions)) if len(listing.versions) == 1 else None
+
+
+def _arm_of(listing: Listing, version: str) -> ArmKind | None:
+    return next((arm for arm, name in listing.arms.items() if name == version), None)

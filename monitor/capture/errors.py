@@ -1,0 +1,63 @@
+"""Why a whole request is refused; a single bad record never raises any of these.
+
+::
+
+    CaptureError
+    ├── TooLarge      413  more bytes or records than one request may carry
+    ├── Unsupported   415  a content type or encoding that is not read
+    ├── Malformed     400  not the JSON that was promised
+    ├── Overloaded    429  the queue is full; nothing was kept; try again later
+    └── Unavailable   503  the database did not confirm in time; send the same bytes again
+"""
+
+from __future__ import annotations
+
+
+class CaptureError(Exception):
+    """A refused request; the text may be shown to the sender."""
+
+    status = 400
+
+
+class TooLarge(CaptureError):  # noqa: N818 (the names of the answers they become)
+    """More than one request may carry."""
+
+    status = 413
+
+
+class Unsupported(CaptureError):  # noqa: N818
+    """A content type or content encoding that is not read."""
+
+    status = 415
+
+
+class Malformed(CaptureError):  # noqa: N818
+    """Not the JSON that was promised."""
+
+    status = 400
+
+
+class Overloaded(CaptureError):  # noqa: N818
+    """The queue is full: nothing of the request was kept. ``retry_after`` is in seconds."""
+
+    status = 429
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(f"the queue of records is full; send this again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class Unavailable(CaptureError):  # noqa: N818
+    """The database did not confirm in time.
+
+    The records may or may not be stored: sending the same bytes again stores each once.
+    """
+
+    status = 503
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(
+            "the database did not confirm in time;"
+            f" send the same bytes again in {retry_after} s, nothing is stored twice"
+        )
+        self.retry_after = retry_after

@@ -1,0 +1,272 @@
+"""Take requests of records and feedback, and answer when they are durable."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from monitor.capture import decoding, parse
+from monitor.capture.assemble import Admitted, Keeping, assemble, context_of
+from monitor.capture.checks import (
+    Horizon,
+    Refused,
+    check_feedback,
+    check_record,
+    tokens_of,
+    unit_vector,
+)
+from monitor.capture.directory import Directory, Resolve
+from monitor.capture.errors import CaptureError
+from monitor.capture.parse import Rejected
+from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
+from monitor.capture.wire import Feedback, Record
+from monitor.capture.writer import BatchWriter
+from monitor.domain import AdapterId
+from monitor.store.capture_counts import CountKey
+from monitor.store.database import Database
+from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
+from monitor.store.partitions import DEFAULT_RETENTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How records are taken; the section ``[capture]`` of the configuration."""
+
+    target_per_day: int = 4_000
+    store_text: bool = False
+    embed_prompts: bool = True
+    """Whether prompts wait for the embedding probe at all."""
+    retention: timedelta = DEFAULT_RETENTION["records"]
+    tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
+    max_body: int = decoding.MAX_BODY
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a request's items; they add up to what was sent.
+
+    ``accepted`` are stored now, ``duplicates`` were stored before, ``sampled_out`` were
+    not wanted, ``rejected`` were wrong. All but the rejected need not be sent again.
+    """
+
+    accepted: int
+    duplicates: int
+    sampled_out: int
+    rejected: Sequence[Rejected]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The body of the answer."""
+        return {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "sampled_out": self.sampled_out,
+            "rejected": [{"index": one.index, "error": one.error} for one in self.rejected],
+        }
+
+
+class Intake:
+    """The way in. ``records`` and ``feedback`` may be called from many threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        subject_key: bytes,
+        settings: Settings | None = None,
+        resolve: Resolve | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings or Settings()
+        self._resolve = resolve or Directory(database).resolve
+        self._clock = clock
+        self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
+        self._keeping = Keeping(
+            subject_key=subject_key,
+            prompts=self._settings.embed_prompts or self._settings.store_text,
+            outputs=self._settings.store_text,
+            tokens_for=self._settings.tokens_retention,
+        )
+        self._writer = BatchWriter(database, clock=clock)
+        self._queue = WriteQueue(self._writer.write, self._settings.bounds)
+        self._counted: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self._queue.start()
+
+    def close(self, *, timeout: float = 20.0) -> bool:
+        """Refuse new requests and write what waits; False when that took too long."""
+        return self._queue.close(timeout=timeout)
+
+    def depth(self) -> tuple[int, int]:
+        """Rows and bytes that wait to be written."""
+        return self._queue.depth()
+
+    def counters(self) -> Mapping[str, int]:
+        """Totals of this process: items by outcome, and requests refused by reason."""
+        with self._counting:
+            return dict(self._counted)
+
+    def records(
+        self, body: bytes, *, content_type: str, content_encoding: str | None = None
+    ) -> Outcome:
+        """Take a body of ``POST /v1/records``; return once every accepted record is durable.
+
+        Raises a ``CaptureError`` when the request as a whole is refused.
+        """
+        return self._taking(
+            lambda: self._take_records(*self._read(body, content_encoding), content_type)
+        )
+
+    def feedback(
+        self, body: bytes, *, content_type: str, content_encoding: str | None = None
+    ) -> Outcome:
+        """Take a body of ``POST /v1/feedback``, on the same conditions as ``records``."""
+        return self._taking(
+            lambda: self._take_feedback(*self._read(body, content_encoding), content_type)
+        )
+
+    def _taking(self, take: Callable[[], Outcome]) -> Outcome:
+        try:
+            self._queue.admit()
+            outcome = take()
+        except CaptureError as error:
+            self._count({f"refused_{error.status}": 1})
+            raise
+        self._count(
+            {
+                "accepted": outcome.accepted,
+                "duplicates": outcome.duplicates,
+                "sampled_out": outcome.sampled_out,
+                "rejected": len(outcome.rejected),
+            }
+        )
+        return outcome
+
+    def _read(self, body: bytes, content_encoding: str | None) -> tuple[bytes, datetime]:
+        plain = decoding.decode(body, content_encoding, limit=self._settings.max_body)
+        return plain, self._clock()
+
+    def _take_records(self, body: bytes, now: datetime, content_type: str) -> Outcome:
+        parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
+        sieve = _Sieve(self._resolve, self._rates, Horizon(now=now, retention=self._kept))
+        for index, record in parsed.items:
+            sieve.take(index, record)
+        admitted = sieve.admitted
+        contexts = [context_of(one.record, one.resolved) for one in admitted]
+        batch = assemble(
+            admitted,
+            self._writer.context_ids(contexts),
+            keeping=self._keeping,
+            now=now,
+        )
+        submission = self._submit(batch, sieve.counts, len(body))
+        accepted = sum(submission.fresh_records)
+        return Outcome(
+            accepted=accepted,
+            duplicates=len(batch) - accepted,
+            sampled_out=sieve.sampled_out,
+            rejected=_in_order([*parsed.rejected, *sieve.rejected]),
+        )
+
+    def _take_feedback(self, body: bytes, now: datetime, content_type: str) -> Outcome:
+        parsed = parse.parse(body, parse.FEEDBACK, content_type=content_type)
+        horizon = Horizon(now=now, retention=self._kept)
+        rows: list[FeedbackRow] = []
+        rejected = list(parsed.rejected)
+        for index, item in parsed.items:
+            try:
+                rows.append(self._feedback_row(item, horizon))
+            except Refused as error:
+                rejected.append(Rejected(index=index, error=f"feedback[{index}].{error}"))
+        submission = self._submit(_only_feedback(rows), Counter(), len(body))
+        accepted = sum(submission.fresh_feedback)
+        return Outcome(
+            accepted=accepted,
+            duplicates=len(rows) - accepted,
+            sampled_out=0,
+            rejected=_in_order(rejected),
+        )
+
+    def _feedback_row(self, item: Feedback, horizon: Horizon) -> FeedbackRow:
+        check_feedback(item, horizon)
+        adapter_id = self._resolve(item.adapter, None, None).adapter_id
+        return FeedbackRow(adapter_id, microseconds(item.at), item.id, item.name, item.value)
+
+    def _submit(self, batch: RecordBatch, counts: Counter[CountKey], size: int) -> Submission:
+        submission = Submission(batch=batch, counts=counts, size=size)
+        if len(batch) or batch.feedback or counts:
+            self._queue.submit(submission)
+        return submission
+
+    @property
+    def _kept(self) -> timedelta:
+        return self._settings.retention
+
+    def _count(self, outcomes: Mapping[str, int]) -> None:
+        with self._counting:
+            self._counted.update(outcomes)
+
+
+class _Sieve:
+    """One request's records through resolving, checking and sampling, with every loss counted."""
+
+    def __init__(self, resolve: Resolve, rates: Rates, horizon: Horizon) -> None:
+        self._resolve = resolve
+        self._rates = rates
+        self._horizon = horizon
+        self.admitted: list[Admitted] = []
+        self.rejected: list[Rejected] = []
+        self.counts: Counter[CountKey] = Counter()
+        self.sampled_out = 0
+
+    def take(self, index: int, record: Record) -> None:
+        adapter_id: AdapterId | None = None
+        try:
+            resolved = self._resolve(record.adapter, record.version, record.arm)
+            adapter_id = resolved.adapter_id
+            check_record(record, self._horizon)
+            tokens, embedding = tokens_of(record), unit_vector(record)
+        except Refused as error:
+            self.rejected.append(Rejected(index=index, error=f"records[{index}].{error}"))
+            if adapter_id is not None:
+                self._count(adapter_id, "rejected")
+            return
+        rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rates.of(adapter_id)
+        if not keep(record.adapter, record.id, rate):
+            self.sampled_out += 1
+            self._count(adapter_id, "sampled_out")
+            return
+        probability = record.sample_prob * rate
+        self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def _count(self, adapter_id: AdapterId, outcome: str) -> None:
+        self.counts[adapter_id, self._horizon.now, outcome] += 1
+
+
+_NOTHING: Final = np.empty(0)
+
+
+def _only_feedback(rows: Sequence[FeedbackRow]) -> RecordBatch:
+    return RecordBatch(
+        adapter_id=np.empty(0, dtype=np.int64),
+        at=np.empty(0, dtype=np.int64),
+        id=(),
+        numbers=dict.fromkeys(NUMBERS, _NOTHING),
+        finish_reason=(),
+        subject=(),
+        feedback=rows,
+    )
+
+
+def _in_order(rejected: Iterable[Rejected]) -> list[Rejected]:
+    return sorted(rejected, key=lambda one: one.index)

@@ -1,0 +1,174 @@
+"""A bounded queue of submissions and the one thread that writes them.
+
+Group commit: while one transaction commits, the submissions of other requests gather and
+go together in the next. Under load a thousand rows share a commit; a lone request does not
+wait for company longer than ``linger``.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+
+from monitor.capture.errors import Overloaded, Unavailable
+from monitor.store.capture_counts import CountKey
+from monitor.store.ingest import RecordBatch
+
+_LOG = structlog.get_logger(__name__)
+
+_OVERHEAD = 512  # bytes of Python and numpy objects per row, measured
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """One request's rows and counts on their way to the database."""
+
+    batch: RecordBatch
+    counts: Counter[CountKey]
+    size: int
+    done: threading.Event = field(default_factory=threading.Event)
+    fresh_records: Sequence[bool] = ()
+    fresh_feedback: Sequence[bool] = ()
+    error: Exception | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that count toward the queue's bound; a request of none still takes a place."""
+        return max(1, len(self.batch) + len(self.batch.feedback))
+
+    @property
+    def bytes(self) -> int:
+        return self.size + _OVERHEAD * self.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much may wait, and how much is written at once; durations are in seconds."""
+
+    rows: int = 10_000
+    bytes: int = 64 * 1024 * 1024
+    rows_per_commit: int = 1_000
+    linger: float = 0.005
+    patience: float = 30.0
+
+
+Write = Callable[[Sequence[Submission]], None]
+"""Stores submissions in one transaction and fills in which rows were new."""
+
+
+class WriteQueue:
+    """Submissions wait here, never more than the bounds; one thread writes them."""
+
+    def __init__(self, write: Write, bounds: Bounds) -> None:
+        self._write = write
+        self._bounds = bounds
+        self._waiting: deque[Submission] = deque()
+        self._rows = 0
+        self._bytes = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._thread.start()
+
+    def close(self, *, timeout: float = 20.0) -> bool:
+        """Take nothing more, write what waits; False when that took too long."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def depth(self) -> tuple[int, int]:
+        """Rows and bytes that wait or are being written."""
+        with self._changed:
+            return self._rows, self._bytes
+
+    def admit(self) -> None:
+        """Raise ``Overloaded`` when the queue is full, before any work is done."""
+        with self._changed:
+            if self._rows >= self._bounds.rows or self._bytes >= self._bounds.bytes:
+                raise Overloaded(retry_after=_jittered())
+
+    def submit(self, submission: Submission) -> None:
+        """Wait until the submission is durable.
+
+        Raises ``Overloaded`` when there is no room and ``Unavailable`` when the database
+        did not confirm in time, or refused.
+        """
+        self._enqueue(submission)
+        if not submission.done.wait(self._bounds.patience):
+            raise Unavailable(retry_after=_jittered())
+        if submission.error is not None:
+            raise Unavailable(retry_after=_jittered()) from submission.error
+
+    def _enqueue(self, submission: Submission) -> None:
+        with self._changed:
+            full = (
+                self._rows + submission.rows > self._bounds.rows
+                or self._bytes + submission.bytes > self._bounds.bytes
+            )
+            if self._closing or full:
+                raise Overloaded(retry_after=_jittered())
+            self._waiting.append(submission)
+            self._rows += submission.rows
+            self._bytes += submission.bytes
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while taken := self._take():
+            self._store(taken)
+            with self._changed:
+                self._rows -= sum(one.rows for one in taken)
+                self._bytes -= sum(one.bytes for one in taken)
+            for one in taken:
+                one.done.set()
+
+    def _take(self) -> list[Submission]:
+        """Wait for work; an empty list when the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+        if not self._closing:
+            time.sleep(self._bounds.linger)
+        with self._changed:
+            taken: list[Submission] = []
+            rows = 0
+            while self._waiting and (
+                not taken or rows + self._waiting[0].rows <= self._bounds.rows_per_commit
+            ):
+                taken.append(self._waiting.popleft())
+                rows += taken[-1].rows
+            return taken
+
+    def _store(self, taken: Sequence[Submission]) -> None:
+        """Write together; if the database refuses, each alone, so that one fails by itself."""
+        try:
+            self._write(taken)
+        except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+            if len(taken) > 1:
+                for one in taken:
+                    self._store([one])
+                return
+            self._refuse(taken[0], error)
+        except Exception as error:  # noqa: BLE001 (one item of the writer's loop)
+            for one in taken:
+                self._refuse(one, error)
+
+    def _refuse(self, submission: Submission, error: Exception) -> None:
+        submission.error = error
+        _LOG.error("records_not_stored", rows=submission.rows, error=type(error).__name__)
+
+
+def _jittered() -> int:
+    """Seconds to wait, spread so that senders do not come back together."""
+    return random.randint(5, 30)  # noqa: S311

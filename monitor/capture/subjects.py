@@ -1,0 +1,37 @@
+"""Users and sessions, kept only as a keyed hash: enough to cluster by, no way back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+_KEY_BYTES: Final = 32
+_DIGEST_BYTES: Final = 8
+
+
+def load_key(path: Path) -> bytes:
+    """Read the key, making it (mode 0600) on the first run.
+
+    Without the key the hashes cannot be tied to names; with another key the same user
+    becomes another subject. Raises ``ValueError`` when the file is not a key.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) != _KEY_BYTES:
+            raise ValueError(f"{path} has {len(key)} bytes; a subject key has 32") from None
+        return key
+    key = secrets.token_bytes(_KEY_BYTES)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+    return key
+
+
+def digest(key: bytes, subject: str) -> bytes:
+    """Eight bytes of keyed BLAKE2b: below one collision in a billion at 100,000 subjects."""
+    named = subject.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(named, key=key, digest_size=_DIGEST_BYTES).digest()

@@ -1,0 +1,110 @@
+"""Store submissions in one transaction, after making sure that there is a place for them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import psycopg
+from sqlalchemy import Connection
+
+from monitor.capture.queue import Submission
+from monitor.domain import AdapterId
+from monitor.store import capture_counts, contexts, ingest, partitions
+from monitor.store.capture_counts import CountKey
+from monitor.store.contexts import Context
+from monitor.store.database import Database
+from monitor.store.ingest import RecordBatch
+from monitor.store.pgarray import Ints
+
+_MAX_CONTEXTS: Final = 20_000
+_DAY: Final = timedelta(days=1)
+_DAY_MICROSECONDS: Final = 86_400_000_000
+_EPOCH: Final = date(1970, 1, 1)
+
+
+class BatchWriter:
+    """Writes batches; remembers which contexts and partitions exist."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._contexts: dict[Context, int] = {}
+        self._lock = threading.Lock()
+        self._days: set[date] = set()
+
+    def context_ids(self, wanted: Sequence[Context]) -> list[int]:
+        """Return the id of each context, interning new ones in a transaction of its own."""
+        with self._lock:
+            missing = set(wanted) - self._contexts.keys()
+            if missing:
+                found = self._database.run(lambda tx: contexts.intern(tx, missing))
+                if len(self._contexts) > _MAX_CONTEXTS:
+                    self._contexts = {one: self._contexts[one] for one in set(wanted) - missing}
+                self._contexts |= found
+            return [self._contexts[context] for context in wanted]
+
+    def write(self, submissions: Sequence[Submission]) -> None:
+        """Store everything in one transaction and note which rows were new.
+
+        When a partition vanished under a cached belief (retention ran), the belief is
+        dropped and the write tried once more.
+        """
+        joined = ingest.concatenate([one.batch for one in submissions])
+        try:
+            self._write(joined, submissions)
+        except psycopg.errors.CheckViolation:
+            self._days.clear()
+            self._write(joined, submissions)
+
+    def _write(self, joined: RecordBatch, submissions: Sequence[Submission]) -> None:
+        self._ensure_partitions(joined)
+        stored = self._database.run(lambda tx: _store(tx, joined, submissions, self._clock()))
+        record, feedback = 0, 0
+        for one in submissions:
+            one.fresh_records = stored.records[record : record + len(one.batch)]
+            one.fresh_feedback = stored.feedback[feedback : feedback + len(one.batch.feedback)]
+            record += len(one.batch)
+            feedback += len(one.batch.feedback)
+
+    def _ensure_partitions(self, batch: RecordBatch) -> None:
+        days = set(_days(batch)) - self._days
+        if not days:
+            return
+        today = self._clock().astimezone(UTC).date()
+        for table in partitions.RECORD_TABLES:
+            oldest = today - partitions.DEFAULT_RETENTION[table] - _DAY
+            kept = [day for day in days if day >= oldest]
+            self._database.run(
+                lambda tx, table=table, kept=kept: partitions.ensure(tx, kept, tables=[table])  # type: ignore[misc]
+            )
+        self._days |= days
+
+
+def _store(
+    tx: Connection, joined: RecordBatch, submissions: Sequence[Submission], now: datetime
+) -> ingest.Inserted:
+    stored = ingest.insert(tx, joined)
+    counts: Counter[CountKey] = Counter()
+    for one in submissions:
+        counts.update(one.counts)
+    fresh = np.array(stored.records, dtype=bool)
+    _count(counts, joined.adapter_id[fresh], now, "accepted")
+    _count(counts, joined.adapter_id[~fresh], now, "duplicates")
+    capture_counts.add(tx, counts)
+    return stored
+
+
+def _count(counts: Counter[CountKey], adapters: Ints, now: datetime, outcome: str) -> None:
+    for adapter_id, count in zip(*np.unique(adapters, return_counts=True), strict=True):
+        counts[AdapterId(int(adapter_id)), now, outcome] += int(count)
+
+
+def _days(batch: RecordBatch) -> Iterable[date]:
+    times = [batch.at, np.array([row.at for row in batch.feedback], dtype=np.int64)]
+    for day in np.unique(np.concatenate(times) // _DAY_MICROSECONDS):
+        yield _EPOCH + timedelta(days=int(day))

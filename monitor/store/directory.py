@@ -1,0 +1,40 @@
+"""Who is registered and which version each arm of a route serves, in one read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, ArmKind, VersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """An adapter's versions by name, and the version name of each arm of its route."""
+
+    adapter_id: AdapterId
+    versions: Mapping[str, VersionId]
+    arms: Mapping[ArmKind, str]
+
+
+_QUERY = sa.text(
+    "SELECT a.name, a.id, r.arms,"
+    " (SELECT coalesce(jsonb_object_agg(v.name, v.id), '{}') FROM versions v"
+    "  WHERE v.adapter_id = a.id) AS versions"
+    " FROM adapters a LEFT JOIN routes r ON r.adapter_id = a.id"
+)
+
+
+def read(connection: Connection) -> dict[str, Listing]:
+    """Return every registered adapter by name."""
+    return {
+        row.name: Listing(
+            adapter_id=AdapterId(row.id),
+            versions={name: VersionId(number) for name, number in row.versions.items()},
+            arms={ArmKind(arm["arm"]): arm["version"] for arm in row.arms or ()},
+        )
+        for row in connection.execute(_QUERY)
+    }
