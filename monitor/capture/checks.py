@@ -75,10 +75,6 @@ def check_record(record: Record, horizon: Horizon) -> None:
         value = getattr(record, field)
         if value is not None and not value.isprintable():
             raise Refused(f"{field}: has characters that cannot be printed")
-    for field in ("temperature", "top_p", "latency_ms", "ttft_ms", "sample_prob"):
-        value = getattr(record, field)
-        if value is not None and not math.isfinite(value):
-            raise Refused(f"{field}: {value} is not a finite number")
     for name, value in (record.feedback or {}).items():
         _check_named(name, value, f"feedback[{name[:60]!r}]")
 

@@ -75,6 +75,8 @@ def _luhn(digits: str) -> bool:
 
 
 def _address(match: re.Match[str]) -> str:
+    if not any(map(str.isdigit, match[0])):
+        return match[0]  # "a::b" is a valid address, and code
     try:
         ipaddress.ip_address(match[0])
     except ValueError:

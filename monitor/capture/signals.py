@@ -91,9 +91,7 @@ class TextSignals(NamedTuple):
 
 _LOOP_SHARE: Final = 0.5
 _LOOP_WORDS: Final = 16
-_TAIL: Final = 96
-_SHORTEST_TAIL: Final = 48
-_LONGEST_PERIOD: Final = _TAIL // 3
+_TAILS: Final = (48, 96)
 _COMPRESSED: Final = 16_384
 _COMPRESSIBLE: Final = 32
 
@@ -108,8 +106,8 @@ def text_signals(text: str) -> TextSignals:
         prose of a paragraph, above 4 for loops; NaN below 32 bytes.
     loop
         1 when half of the 4-grams of at least 16 words are repeats, or when the text ends
-        in one stretch of at most 32 characters over and over (48 characters and three
-        times at least), which also catches scripts without spaces; else 0.
+        in one stretch over and over, which also catches scripts without spaces: the last 48
+        characters repeat with a period of at most 16, or the last 96 of at most 32; else 0.
     """
     words = text.split()
     repeated = _rep_4gram(words)
@@ -134,16 +132,17 @@ def _compression(text: str) -> float:
 
 
 def _ends_in_a_loop(text: str) -> bool:
-    tail = text.rstrip()[-_TAIL:]
-    if len(tail) < _SHORTEST_TAIL:
-        return False
-    # the last third occurs once more before the end exactly at the distance of the period
-    last = tail[-(len(tail) // 3) :]
-    before = tail.rfind(last, 0, len(tail) - 1)
-    if before < 0:
-        return False
-    period = len(tail) - len(last) - before
-    return period <= _LONGEST_PERIOD and tail[period:] == tail[:-period]
+    text = text.rstrip()
+    return any(len(text) >= length and _is_periodic(text[-length:]) for length in _TAILS)
+
+
+def _is_periodic(tail: str) -> bool:
+    """Whether a stretch of at most a third of the text, repeated, gives all of it."""
+    third = len(tail) // 3
+    # the last third occurs once more before the end, exactly one period earlier
+    before = tail.rfind(tail[-third:], 0, len(tail) - 1)
+    period = len(tail) - third - before
+    return before >= 0 and period <= third and tail[period:] == tail[:-period]
 
 
 def _concatenate(arrays: Sequence[Floats32]) -> Floats:
