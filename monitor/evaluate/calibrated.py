@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, VersionId
-from monitor.store import references
+from monitor.store import calibrations, references
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +63,7 @@ def _approved(known: Calibrated, reference: Reference) -> Calibrated:
 
 
 def _load(tx: Connection, reference: Reference) -> Calibrated:
-    stored = references.calibrations(tx, reference.id)
+    stored = calibrations.read(tx, reference.id)
     details = references.details(tx, reference.id)
     return Calibrated(
         reference=reference,

@@ -122,7 +122,7 @@ class Worker:
         if isinstance(self._last_error, ModelMissing):
             raise self._last_error
         reason = f"the worker restarts in {left:.0f} s after: {self._last_error}"
-        raise ProbeFailed(reason, permanent=False)
+        raise ProbeFailed(reason, permanent=False, asked=False)
 
     def _start(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell

@@ -17,12 +17,17 @@ class ProbeError(Exception):
 
 
 class ProbeFailed(ProbeError):  # noqa: N818 - it is a state to wait out, seldom a fault
-    """The model gave no answer. ``permanent``: the same request cannot succeed later."""
+    """The model gave no answer.
 
-    def __init__(self, reason: str, *, permanent: bool) -> None:
+    ``permanent``: the same request cannot succeed later. ``asked``: the model was working
+    on the request when it failed, so the request itself may be the cause.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool, asked: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.permanent = permanent
+        self.asked = asked
 
 
 class ProbeTimeout(ProbeFailed):

@@ -63,6 +63,7 @@ _CLAIM: Final = sa.text(
     " SELECT id FROM pending_texts"
     " WHERE (lease_until IS NULL OR lease_until < now())"
     " AND (CAST(:adapter AS integer) IS NULL OR adapter_id = :adapter)"
+    " AND (CAST(:before AS timestamptz) IS NULL OR at < :before)"
     " ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED)"
     " RETURNING id, adapter_id, version_id, record_id, at, received_at, prompt, output,"
     " encoder, embedding, failures"
@@ -75,14 +76,15 @@ def claim(
     adapter_id: AdapterId | None = None,
     limit: int,
     until: datetime,
+    before: datetime | None = None,
 ) -> list[Pending]:
-    """Lease up to ``limit`` rows, oldest first, until a time.
+    """Lease up to ``limit`` rows, oldest first, until a time; only records before ``before``.
 
     Two drains never get the same row while its lease lasts. Commit before embedding, then
     :func:`settle` or :func:`fail` the rows; rows of a drain that died come back by
     themselves when the lease ends.
     """
-    bound = {"adapter": adapter_id, "limit": limit, "until": until}
+    bound = {"adapter": adapter_id, "limit": limit, "until": until, "before": before}
     rows = [Pending(**row) for row in connection.execute(_CLAIM, bound).mappings()]
     return sorted(rows, key=lambda row: (row.at, row.id))
 
@@ -117,6 +119,15 @@ def settle(
     if texts:
         connection.execute(insert(record_texts).on_conflict_do_nothing(), texts)
     return len(settled)
+
+
+def release(connection: Connection, rows: Sequence[Pending]) -> None:
+    """Free the leases of rows that were not tried; nothing is counted against them."""
+    connection.execute(
+        pending_texts.update()
+        .where(pending_texts.c.id.in_([row.id for row in rows]))
+        .values(lease_until=None)
+    )
 
 
 def fail(connection: Connection, rows: Sequence[Pending], *, now: datetime) -> int:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store.references import Claim, hold
 from monitor.store.tables import reference_items as table
@@ -58,7 +59,8 @@ def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
         for item in items
     ]
     if rows:
-        connection.execute(table.insert(), rows)
+        # a commit whose answer was lost is sent again
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overlap:
@@ -114,3 +116,18 @@ def read(
         )
         for row in connection.execute(query)
     ]
+
+
+def last_used(connection: Connection, claim: Claim, *, role: ItemRole, used: int) -> int:
+    """Return the ``seq`` of the ``used``-th line of a role: where a new builder goes on."""
+    if used == 0:
+        return 0
+    c = table.c
+    query = (
+        sa.select(c.seq)
+        .where(c.reference_id == claim.reference_id, c.role == role.value)
+        .order_by(c.seq)
+        .offset(used - 1)
+        .limit(1)
+    )
+    return int(connection.execute(query).scalar_one())

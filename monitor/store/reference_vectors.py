@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import ReferenceId
 from monitor.store.references import Claim, hold
@@ -32,7 +33,8 @@ def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
         "dimension": chunk.dimension,
         "vectors": chunk.vectors,
     }
-    connection.execute(table.insert(), values)
+    # a commit whose answer was lost is sent again
+    connection.execute(insert(table).on_conflict_do_nothing(), values)
 
 
 def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
@@ -42,9 +44,9 @@ def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
     columns = (c.chunk, c.count, c.dimension, c.vectors)
     taken = sa.select(sa.literal(claim.reference_id), *columns).where(c.reference_id == source)
     connection.execute(
-        table.insert().from_select(
-            ["reference_id", "chunk", "count", "dimension", "vectors"], taken
-        )
+        insert(table)
+        .from_select(["reference_id", "chunk", "count", "dimension", "vectors"], taken)
+        .on_conflict_do_nothing()
     )
     return count(connection, claim.reference_id)[0]
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
-from monitor.store.errors import StoreError
+from monitor.store.errors import NotFound, StoreError
 from monitor.store.tables import reference_items, reference_vectors, references, versions
 
 LEASE: Final = timedelta(minutes=2)
@@ -234,11 +234,11 @@ def get(connection: Connection, reference_id: ReferenceId) -> Reference | None:
     return None if row is None else _reference(row)
 
 
-def details(connection: Connection, reference_id: ReferenceId) -> ReferenceDetails | None:
-    """Read one reference with its rate and what was asked for."""
+def details(connection: Connection, reference_id: ReferenceId) -> ReferenceDetails:
+    """Read one reference with its rate and what was asked for; raises NotFound."""
     row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
     if row is None:
-        return None
+        raise NotFound(f"there is no reference with id {reference_id}")
     return ReferenceDetails(
         reference=_reference(row),
         source=ReferenceSource(row.source),
