@@ -206,6 +206,13 @@ def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
     return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
 
 
+def waiting(tx: Connection) -> list[ActionRow]:
+    """Return the actions that wait for a person, and hold them."""
+    query = _SELECT.where(actions.c.state.in_(OPEN)).order_by(actions.c.id)
+    query = query.with_for_update(of=actions)
+    return [_action(row) for row in tx.execute(query).mappings()]
+
+
 def taken_since(
     tx: Connection, *, since: datetime, adapter_id: AdapterId | None = None
 ) -> list[datetime]:

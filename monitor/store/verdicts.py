@@ -80,6 +80,12 @@ def fleet(tx: Connection) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(_SELECT)]
 
 
+def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
+    """Verdicts of an adapter's versions that have one."""
+    query = _SELECT.where(verdicts.c.adapter_id == adapter_id)
+    return [_verdict_row(row) for row in tx.execute(query)]
+
+
 def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
     """Lock the version's verdict row, creating an empty one for its first evaluation.
 

@@ -1,0 +1,231 @@
+"""Move traffic away from a critical version, and back when it has recovered.
+
+An action is written before it is done (``executing``), done in one transaction with its
+last checks (``applied``), carried out by the router and read back (``verified``). Whatever
+dies in between is found by :meth:`Breaker.reconcile`, which reads back before it does
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from alerts.message import ActionLine, Done
+from monitor.domain import ActionId, Mode, Version, VersionId
+from monitor.policy import ActionEvidence
+from monitor.routing.decision import (
+    Decision,
+    DecisionKind,
+    decide_fallback,
+    decide_return,
+)
+from monitor.routing.execution import Execution
+from monitor.routing.killswitch import KillSwitch
+from monitor.routing.ledger import evidence_json, note
+from monitor.routing.routers import Router
+from monitor.routing.scene import Question, Scene
+from monitor.routing.settings import RoutingSettings
+from monitor.routing.survey import only, survey, targets_of
+from monitor.store import actions, versions
+from monitor.store.actions import OPEN, ActionKind, ActionRow, ActionState
+from monitor.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
+
+Served = Callable[[str], bool]
+"""Whether an engine serves this model name now."""
+
+
+class ActionNotOpen(Exception):  # noqa: N818 (named as what it is)
+    """The action does not wait for anybody; ``state`` says what became of it."""
+
+    def __init__(self, action: ActionRow) -> None:
+        super().__init__(f"action {action.id} is {action.state.value}: {action.reason}")
+        self.state = action.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Decides about traffic after each evaluation, and does what the mode allows.
+
+    Parameters
+    ----------
+    mode
+        For adapters that have none of their own.
+    router
+        Carries out what the table says.
+    served
+        Asked for every target before traffic goes there; called outside transactions.
+    """
+
+    database: Database
+    settings: RoutingSettings
+    mode: Mode
+    kill_switch: KillSwitch
+    router: Router
+    served: Served
+
+    def consider(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> Decision:
+        """Decide about a version that was just evaluated. Cheap while nothing is wrong.
+
+        Raises what the database raises; then nothing was done.
+        """
+        if not evidence.allowed:
+            return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
+        targets = self.database.run(lambda tx: targets_of(tx, version))
+        served = frozenset(target.id for target in targets.usable if self.served(target.model))
+
+        def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
+            scene = only(self._survey(tx, version, ActionKind.FALLBACK, now=now), served)
+            question = Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
+            decision = decide_fallback(question)
+            body = evidence_json(evidence, scene, decision)
+            return decision, note(tx, scene, decision, kind=ActionKind.FALLBACK, body=body, now=now)
+
+        return self._settle(*self.database.run(work), now=now)
+
+    def consider_return(self, version: Version, *, now: datetime) -> Decision:
+        """Decide whether a version that traffic was moved away from gets it back."""
+        first = self.database.run(
+            lambda tx: self._return(self._survey(tx, version, ActionKind.RETURN, now=now), now)
+        )
+        if first.kind is DecisionKind.NOTHING:
+            return first
+        if not self.served(version.model):
+            return Decision(kind=DecisionKind.NOTHING, reason=f"{version.model} is not served")
+
+        def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
+            scene = self._survey(tx, version, ActionKind.RETURN, now=now)
+            decision = self._return(scene, now)
+            body = evidence_json(None, scene, decision)
+            return decision, note(tx, scene, decision, kind=ActionKind.RETURN, body=body, now=now)
+
+        return self._settle(*self.database.run(work), now=now)
+
+    def preview(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, *, now: datetime
+    ) -> ActionLine | None:
+        """Say for a message what is about to be done or is recommended; None: nothing.
+
+        For the evaluation's own transaction, after it has stored the verdict. It holds no
+        locks and asks no engine, so what happens a moment later may differ.
+        """
+        scene = survey(
+            tx,
+            version,
+            kind=ActionKind.FALLBACK,
+            kill_switch=self.kill_switch,
+            settings=self.settings,
+            default_mode=self.mode,
+            now=now,
+            hold=False,
+        )
+        decision = decide_fallback(
+            Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
+        )
+        return _line(decision)
+
+    def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
+        """Do what waited for a person, after looking again.
+
+        Returns the action as it ended: ``verified``, or ``expired`` or ``blocked`` with the
+        reason why it is no longer right.
+
+        Raises
+        ------
+        NotFound
+            There is no such action.
+        ActionNotOpen
+            It waits for nobody.
+        """
+        action = self.database.run(lambda tx: actions.fetch(tx, action_id))
+        target = (
+            self.database.run(
+                lambda tx: versions.fetch_by_id(tx, VersionId((action.target or {})["version_id"]))
+            )
+            if action.target
+            else None
+        )
+        served = target is not None and self.served(target.model)
+
+        def work(tx: Connection) -> ActionRow:
+            self.kill_switch.read(tx, hold=True)
+            row = actions.fetch(tx, action_id, lock=True)
+            if row.state not in OPEN:
+                raise ActionNotOpen(row)
+            if not served:
+                return self._execution.drop(tx, row, "its target is not served", now=now)
+            return self._execution.begin(tx, row, actor=actor, now=now)
+
+        begun = self.database.run(work)
+        if begun.state is not ActionState.EXECUTING:
+            return begun
+        return self._execution.carry_out(begun.id, now=now)
+
+    def reconcile(self, *, now: datetime) -> int:
+        """Finish what a crash has left, and expire what nobody approved in time.
+
+        Returns how many actions changed. Call it at start and every minute.
+        """
+        return self._execution.reconcile(now=now)
+
+    @property
+    def _execution(self) -> Execution:
+        return Execution(
+            database=self.database,
+            settings=self.settings,
+            kill_switch=self.kill_switch,
+            router=self.router,
+        )
+
+    def _survey(
+        self, tx: Connection, version: Version, kind: ActionKind, *, now: datetime
+    ) -> Scene:
+        return survey(
+            tx,
+            version,
+            kind=kind,
+            kill_switch=self.kill_switch,
+            settings=self.settings,
+            default_mode=self.mode,
+            now=now,
+            hold=True,
+        )
+
+    def _return(self, scene: Scene, now: datetime) -> Decision:
+        return decide_return(scene, self.settings, now=now)
+
+    def _settle(self, decision: Decision, action: ActionRow | None, *, now: datetime) -> Decision:
+        if action is not None:
+            _LOG.info(
+                "action_decided",
+                adapter=action.adapter,
+                version=action.version,
+                action=action.id,
+                kind=action.kind.value,
+                decision=decision.kind.value,
+                reason=decision.reason,
+            )
+        if action is not None and action.state is ActionState.EXECUTING:
+            self._execution.carry_out(action.id, now=now)
+        return decision
+
+
+def _line(decision: Decision) -> ActionLine | None:
+    if decision.target is None:
+        return None
+    label = decision.target.label
+    match decision.kind:
+        case DecisionKind.EXECUTE:
+            return ActionLine(done=Done.TAKEN, kind="fallback", text=f"moving traffic to {label}")
+        case DecisionKind.RECOMMEND | DecisionKind.ASK:
+            return ActionLine(
+                done=Done.RECOMMENDED, kind="fallback", text=f"move traffic to {label}"
+            )
+        case DecisionKind.BLOCK | DecisionKind.NOTHING:
+            return None

@@ -1,0 +1,68 @@
+"""The kill switch: while it is on, Driftline moves no traffic by itself.
+
+Three places, any of which is enough, so that it works with the database or the API down:
+the environment (``DRIFTLINE_KILL_SWITCH``), a file (``<data_dir>/kill-switch``), and a
+flag in the database. What cannot be read counts as on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.store import flags
+
+VARIABLE: Final = "DRIFTLINE_KILL_SWITCH"
+FILE: Final = "kill-switch"
+_OFF: Final = frozenset({"", "0", "off", "false", "no"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Whether the switch is on, and what says so."""
+
+    on: bool
+    reason: str
+
+
+class KillSwitch:
+    """Reads all three places.
+
+    Parameters
+    ----------
+    environ
+        ``os.environ``, or what stands for it.
+    """
+
+    def __init__(self, data_dir: Path, environ: Mapping[str, str]) -> None:
+        self._data_dir = data_dir
+        self._environ = environ
+
+    def read(self, tx: Connection, *, hold: bool = False) -> Reading:
+        """Read it; ``hold`` keeps the flag in the database as it is until ``tx`` ends."""
+        outside = self._outside()
+        if outside.on:
+            return outside
+        flag = flags.hold_kill_switch(tx) if hold else flags.kill_switch(tx)
+        if flag is not None and flag.on:
+            return Reading(on=True, reason=f"set by {flag.actor}: {flag.reason}")
+        return Reading(on=False, reason="off")
+
+    def _outside(self) -> Reading:
+        """Read environment and file: every value not known to mean off is on."""
+        word = self._environ.get(VARIABLE, "")
+        if word.strip().lower() not in _OFF:
+            return Reading(on=True, reason=f"{VARIABLE} is set in the environment")
+        try:
+            names = {entry.name for entry in self._data_dir.iterdir()}
+        except OSError as error:
+            return Reading(
+                on=True, reason=f"{self._data_dir} cannot be read ({type(error).__name__})"
+            )
+        if FILE in names:
+            return Reading(on=True, reason=f"the file {self._data_dir / FILE} exists")
+        return Reading(on=False, reason="off")

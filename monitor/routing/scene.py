@@ -1,0 +1,46 @@
+"""What a decision about traffic looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monitor.domain import Mode, Verdict, Version
+from monitor.policy import ActionEvidence
+from monitor.routing.killswitch import Reading
+from monitor.routing.settings import RoutingSettings
+from monitor.routing.targets import Targets
+from monitor.store.actions import ActionRow
+from monitor.store.common_cause import Company
+from monitor.store.routes import RouteRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything the decision looks at, read in one transaction.
+
+    ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
+    are the moments of automatic fallbacks, newest first, within the settings' windows.
+    """
+
+    version: Version
+    mode: Mode
+    verdict: Verdict | None
+    route: RouteRow | None
+    kill_switch: Reading
+    last: ActionRow | None = None
+    company: Company | None = None
+    targets: Targets = field(default_factory=Targets)
+    taken_here: Sequence[datetime] = ()
+    taken_fleet: Sequence[datetime] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: may traffic leave this version now, on this evidence."""
+
+    scene: Scene
+    evidence: ActionEvidence
+    settings: RoutingSettings
+    now: datetime

@@ -1,0 +1,45 @@
+"""The numbers of routing; each field is a key of ``[routing]`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingSettings:
+    """When traffic may move by itself.
+
+    router
+        A key of ``monitor.routing.ROUTERS``.
+    cool_down
+        Between two automatic fallbacks of one adapter.
+    adapter_budget, adapter_window
+        Automatic fallbacks of one adapter in a window.
+    fleet_budget, fleet_window
+        Of all adapters together.
+    blast_share, blast_floor
+        When this share of the adapters, and at least so many, turn critical within one
+        ``cycle`` of each other, the cause is common to them and nothing moves.
+    cycle
+        How long the fleet takes to be looked at once: the live interval and its lag.
+    evidence_age
+        Evidence older than this moves nothing (two live intervals).
+    return_hold
+        How long a version must have recovered before its traffic returns.
+    execution_timeout
+        After this an action in execution counts as interrupted and is read back.
+    """
+
+    router: str = "none"
+    cool_down: timedelta = timedelta(minutes=30)
+    adapter_budget: int = 2
+    adapter_window: timedelta = timedelta(hours=24)
+    fleet_budget: int = 3
+    fleet_window: timedelta = timedelta(hours=1)
+    blast_share: float = 0.2
+    blast_floor: int = 2
+    cycle: timedelta = timedelta(minutes=15)
+    evidence_age: timedelta = timedelta(minutes=30)
+    return_hold: timedelta = timedelta(minutes=30)
+    execution_timeout: timedelta = timedelta(seconds=30)

@@ -1,0 +1,78 @@
+"""Which version an adapter's traffic may fall back to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from monitor.domain import ArmKind, Route, VerdictKind, Version
+
+UNHEALTHY = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """Versions to try in this order, and why others were left out."""
+
+    usable: tuple[Version, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+def choose_targets(
+    failing: Version,
+    *,
+    registered: Sequence[Version],
+    history: Sequence[Route],
+    verdicts: Mapping[str, VerdictKind],
+    abandoned: AbstractSet[str],
+) -> Targets:
+    """List previous versions: the parent first, then those that were in charge before.
+
+    Parameters
+    ----------
+    registered
+        The adapter's versions.
+    history
+        Its routes, newest first.
+    verdicts
+        Verdicts in force by version; a version without traffic may have none.
+    abandoned
+        Versions whose traffic was moved away and has not returned: never a target, or two
+        bad versions would hand the traffic to each other.
+    """
+    by_name = {version.name: version for version in registered}
+    usable, refused = [], []
+    for name in _previous(failing, history):
+        why_not = _why_not(name, by_name, verdicts=verdicts, abandoned=abandoned)
+        if why_not is None:
+            usable.append(by_name[name])
+        else:
+            refused.append(f"{name} {why_not}")
+    return Targets(usable=tuple(usable), refused=tuple(refused))
+
+
+def _previous(failing: Version, history: Sequence[Route]) -> list[str]:
+    in_charge = [
+        arm.version
+        for route in history
+        for arm in route.arms
+        if arm.arm is ArmKind.STABLE and arm.weight > 0
+    ]
+    names = [*([failing.parent] if failing.parent else []), *in_charge]
+    return [name for name in dict.fromkeys(names) if name != failing.name]
+
+
+def _why_not(
+    name: str,
+    registered: Mapping[str, Version],
+    *,
+    verdicts: Mapping[str, VerdictKind],
+    abandoned: AbstractSet[str],
+) -> str | None:
+    if name not in registered:
+        return "is not registered"
+    if name in abandoned:
+        return "was itself moved away from"
+    verdict = verdicts.get(name)
+    return f"is {verdict.value}" if verdict in UNHEALTHY else None

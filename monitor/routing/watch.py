@@ -1,0 +1,141 @@
+"""Long-polls on routes: many waiters, one query."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+import sqlalchemy as sa
+import structlog
+
+from monitor.domain import Route
+from monitor.store import routes
+from monitor.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
+
+DEFAULT_POLL: Final = timedelta(milliseconds=200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Waiter:
+    adapter: str
+    generation: int
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Route]
+
+
+class RouteWatch:
+    """Tells coroutines when an adapter's route has another generation than they know.
+
+    One thread looks for all of them, with one query for the adapters that somebody waits
+    for and none while nobody waits. :meth:`wake` makes it look at once; polling alone is
+    correct.
+    """
+
+    def __init__(self, database: Database, *, poll: timedelta = DEFAULT_POLL) -> None:
+        self._database = database
+        self._poll = poll.total_seconds()
+        self._waiters: set[_Waiter] = set()
+        self._lock = threading.Lock()
+        self._look = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="route-watch", daemon=True)
+
+    def start(self) -> None:
+        """Look until :meth:`stop`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking; whoever still waits gets no answer before its timeout."""
+        self._stopping.set()
+        self._look.set()
+        self._thread.join(timeout=5)
+
+    def wake(self, adapter: str = "") -> None:
+        """Look now. ``adapter`` is accepted so that this can be a callback of wake-ups."""
+        del adapter
+        self._look.set()
+
+    async def wait_for_change(
+        self,
+        adapter: str,
+        generation: int,
+        *,
+        timeout: float,  # noqa: ASYNC109 - running out is an answer here, not an error
+    ) -> Route | None:
+        """Return the route once its generation is not ``generation``; None after ``timeout``.
+
+        ``generation`` 0 waits for a first route. A route that differs already is returned
+        within one look.
+        """
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(
+            adapter=adapter, generation=generation, loop=loop, answer=loop.create_future()
+        )
+        with self._lock:
+            self._waiters.add(waiter)
+        self._look.set()
+        try:
+            return await asyncio.wait_for(waiter.answer, timeout)
+        except TimeoutError:
+            return None
+        finally:
+            with self._lock:
+                self._waiters.discard(waiter)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            waiters = self._snapshot()
+            self._look.wait(self._poll if waiters else None)
+            self._look.clear()
+            try:
+                self._answer(self._snapshot())
+            except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+                _LOG.warning("route_watch_blind", error=type(error).__name__)
+                self._stopping.wait(self._poll)
+
+    def _snapshot(self) -> list[_Waiter]:
+        with self._lock:
+            return list(self._waiters)
+
+    def _answer(self, waiters: list[_Waiter]) -> None:
+        if not waiters:
+            return
+        known = _known(waiters)
+        changed = self._database.run(lambda tx: routes.changed(tx, known))
+        found = {route.adapter: route for route in changed}
+        for waiter in waiters:
+            route = found.get(waiter.adapter)
+            if route is not None and route.generation != waiter.generation:
+                _hand_over(waiter, route)
+
+
+def _known(waiters: Iterable[_Waiter]) -> list[tuple[str, int]]:
+    """Return the generation that the waiters of each adapter know.
+
+    Where they know different ones at least one of them is wrong, so the route must be
+    read: -1 differs from every generation.
+    """
+    known: dict[str, int] = {}
+    for waiter in waiters:
+        same = known.setdefault(waiter.adapter, waiter.generation) == waiter.generation
+        known[waiter.adapter] = waiter.generation if same else -1
+    return list(known.items())
+
+
+def _hand_over(waiter: _Waiter, route: Route) -> None:
+    # A loop that has closed meanwhile has nobody left to tell.
+    with contextlib.suppress(RuntimeError):
+        waiter.loop.call_soon_threadsafe(_settle, waiter.answer, route)
+
+
+def _settle(answer: asyncio.Future[Route], route: Route) -> None:
+    if not answer.done():
+        answer.set_result(route)

@@ -1,0 +1,67 @@
+"""How many adapters turned bad together, for the stop that keeps traffic where it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """The fleet round one adapter that turned critical.
+
+    critical
+        Adapters, this one included, that turned critical within a cycle of it.
+    adapters
+        Adapters that have a verdict at all.
+    unseen
+        Other adapters that are evaluated regularly but have not been since it turned.
+    """
+
+    critical: int
+    adapters: int
+    unseen: int
+
+
+_COUNT: Final = sa.text(
+    """
+    SELECT
+        (
+            SELECT count(*) FROM (
+                SELECT adapter_id FROM transitions
+                WHERE after = 'critical' AND at BETWEEN :turned - :cycle AND :turned + :cycle
+                UNION
+                SELECT adapter_id FROM verdicts
+                WHERE kind = 'critical' AND since BETWEEN :turned - :cycle AND :turned + :cycle
+            ) AS together
+        ) AS critical,
+        (SELECT count(DISTINCT adapter_id) FROM verdicts) AS adapters,
+        (
+            SELECT count(*) FROM (
+                SELECT adapter_id FROM evaluations
+                WHERE kind = 'live' AND state = 'done' AND adapter_id <> :adapter_id
+                  AND window_end >= :turned - 3 * :cycle
+                GROUP BY adapter_id
+                HAVING max(finished_at) < :turned
+            ) AS others
+        ) AS unseen
+    """
+)
+
+
+def company(
+    tx: Connection, adapter_id: AdapterId, *, turned: datetime, cycle: timedelta
+) -> Company:
+    """Count the adapters that turned critical with this one, which did so at ``turned``.
+
+    The span is fixed to that moment, not to now: waiting does not make a common cause
+    look like a single one.
+    """
+    bound = {"adapter_id": adapter_id, "turned": turned, "cycle": cycle}
+    return Company(**tx.execute(_COUNT, bound).mappings().one())
