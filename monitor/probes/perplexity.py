@@ -21,6 +21,19 @@ from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.prompt_logprobs import NoPromptLogprobs, PerplexitySource, TextScore
 
+__all__ = [
+    "LARGEST_ANSWER",
+    "Corpus",
+    "DocumentScore",
+    "Http",
+    "PerplexityRun",
+    "PerplexitySettings",
+    "PerplexitySource",
+    "ServedPerplexity",
+    "measure",
+    "waiting_requests",
+]
+
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """What the HTTP client must be allowed to read: 70 bytes for each prompt token."""
 _DOCUMENTS_PER_LOOK: Final = 16
@@ -110,8 +123,9 @@ def measure(
     ProbeFailed
         The engine could not be reached at all.
     """
-    root = base_url.rstrip("/").removesuffix("/v1")
-    engine = _Engine(root=root, model=model, http=http, settings=settings or PerplexitySettings())
+    engine = _Engine(
+        root=_root(base_url), model=model, http=http, settings=settings or PerplexitySettings()
+    )
     engine.require_model()
     run = PerplexityRun(documents=(), engine=engine.version())
     for number, document in enumerate(corpus.documents):
@@ -123,6 +137,47 @@ def measure(
             return replace(run, stopped=f"{stop} (after {number} documents)")
         run = replace(run, documents=(*run.documents, score))
     return run
+
+
+class ServedPerplexity:
+    """One engine and the corpus that its models are asked about."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        *,
+        base_url: str,
+        http: Http,
+        settings: PerplexitySettings | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self._base_url = base_url
+        self._http = http
+        self._settings = settings or PerplexitySettings()
+
+    def measure(self, model: str) -> PerplexityRun:
+        """Score the corpus with a served model; see :func:`measure`."""
+        return measure(
+            self.corpus,
+            base_url=self._base_url,
+            model=model,
+            http=self._http,
+            settings=self._settings,
+        )
+
+    def base_of(self, model: str) -> str | None:
+        """Name the model that an adapter rests on, where the engine says so.
+
+        Raises
+        ------
+        ProbeFailed
+        """
+        engine = _Engine(
+            root=_root(self._base_url), model=model, http=self._http, settings=self._settings
+        )
+        parents = {card.get("id"): card.get("parent") for card in engine.models()}
+        parent = parents.get(model)
+        return parent if isinstance(parent, str) and parent in parents else None
 
 
 class _Stop(Exception):  # noqa: N818 - the end of a run is not a fault of ours
@@ -139,15 +194,20 @@ class _Engine:
         self._settings = settings
         self._ways = _ways(settings.source)
 
-    def require_model(self) -> None:
+    def models(self) -> list[dict[str, Any]]:
+        """List what the engine serves."""
         try:
             reply = self._get("/v1/models")
-            served = tuple(str(card["id"]) for card in _json(reply)["data"])
         except OutgoingError as error:
             raise ProbeFailed(f"the engine is out of reach: {error}", permanent=False) from error
+        try:
+            return [dict(card) for card in _json(reply)["data"]]
         except (KeyError, TypeError, ValueError) as error:
             reason = f"the engine's /v1/models is no list of models (HTTP {reply.status})"
             raise ProbeFailed(reason, permanent=False) from error
+
+    def require_model(self) -> None:
+        served = tuple(str(card.get("id")) for card in self.models())
         if self._model not in served:
             raise ModelNotServed(self._model, served=served)
 
@@ -210,6 +270,10 @@ class _Engine:
     def _get(self, path: str) -> Reply:
         timeout = self._settings.timeout.total_seconds()
         return self._http.get(self._root + path, headers=self._settings.headers, timeout=timeout)
+
+
+def _root(base_url: str) -> str:
+    return base_url.rstrip("/").removesuffix("/v1")
 
 
 def waiting_requests(metrics: bytes) -> float:

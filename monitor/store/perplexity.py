@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,6 +22,19 @@ class RunRole(StrEnum):
     SCHEDULED = "scheduled"
     SUSPICION = "suspicion"
     CONFIRMATION = "confirmation"
+
+
+class ScoredDocument(Protocol):
+    """What is kept of a document; see :class:`StoredDocument`."""
+
+    @property
+    def document(self) -> str: ...
+    @property
+    def sum_nll(self) -> float: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +70,7 @@ def insert_run(
     corpus: str,
     model: str,
     role: RunRole,
-    documents: Sequence[StoredDocument],
+    documents: Sequence[ScoredDocument],
     engine: str | None = None,
     replica: str | None = None,
     stopped: str | None = None,
