@@ -24,6 +24,15 @@ def test_sessions_of_four_that_agree_count_as_one(rng: np.random.Generator) -> N
     assert 3.2 < design_effect(at, shared, check_seconds=900.0)[0] < 6.0
 
 
+def test_the_limit_is_above_the_truth_in_most_short_references(rng: np.random.Generator) -> None:
+    # the point estimate is below it in half of them (1.88 false alarms a month at budget 1).
+    # 25 blocks: r/truth ~ chi2(24)/24, P(1.47 r > truth) = .88; 200 references: fewer than
+    # 155 with probability below 1e-4
+    at = times(40 * 25, days=25 / 96)
+    shared = np.repeat(rng.random((at.size // 4, 200)), 4, axis=0)
+    assert (design_effect(at, shared, check_seconds=900.0) >= 4.0).sum() >= 155
+
+
 def test_a_short_reference_pays_for_what_it_cannot_rule_out(rng: np.random.Generator) -> None:
     at = times(40 * 25, days=25 / 96)
     deff = design_effect(at, rng.random((at.size, 200)), check_seconds=900.0)

@@ -48,12 +48,12 @@ def test_a_reference_of_320_requests_pays_for_its_own_error(simulation: Any) -> 
 
 
 def sessions_of_four(_at: Floats, z: Floats, rng: np.random.Generator) -> Floats:
-    shared = np.repeat(rng.normal(size=z.size // 4), 4)
-    return np.sqrt(0.5) * (shared + z)
+    return np.repeat(rng.normal(size=z.size // 4), 4)
 
 
 def test_sessions_of_four_are_not_four_opinions(simulation: Any) -> None:
-    # with the point estimate of the design effect: 1.88 alarms a month (true effect 2.5)
+    # sessions that agree in full, true effect 4. Without a design effect: 155 alarms a month;
+    # that its *upper limit* is taken is held by test_design_effect.py
     traffic = simulation.traffic(change=sessions_of_four)
     runs = [
         simulation.run(
@@ -73,11 +73,11 @@ def day_effects(sd: float) -> Change:
 
 
 def test_days_may_differ_by_a_tenth_of_a_standard_deviation(simulation: Any) -> None:
-    # a 3-day reference without day blocks: 14.7 alarms a month
+    # without day blocks: 14.7 alarms a month with a 3-day reference, 15 with this one of 7
     traffic = simulation.traffic(change=day_effects(0.1))
     runs = [
         simulation.run(
-            ONE_SIGNAL, seed=seed, reference_checks=14 * 96, live_checks=MONTH, before=traffic
+            ONE_SIGNAL, seed=seed, reference_checks=7 * 96, live_checks=MONTH, before=traffic
         )
         for seed in range(3)
     ]
