@@ -13,6 +13,7 @@ share no text: ``train`` (what an adapter learns from, and its training index),
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from itertools import islice, repeat
 from random import Random
 from types import MappingProxyType
 from typing import Final
@@ -107,6 +108,23 @@ def corpus(domain: Domain, documents: int = 40) -> tuple[str, ...]:
     first 1,360 prompts of that part shares none with the default corpus.
     """
     return tuple(pair.transcript for pair in part(domain, Part.HELD_OUT)[-documents:])
+
+
+def unseen(domain: Domain, count: int) -> tuple[Pair, ...]:
+    """Draw further pairs of a domain whose prompts are not among its `pairs`.
+
+    For the base model, which may read a domain without having seen any text that
+    an adapter learns from or is measured on. Prompts may repeat, with other answers.
+    """
+    rng = Random(f"driftline demo, unseen: {domain}")  # noqa: S311 - texts, not secrets
+    known = {pair.prompt for pair in pairs(domain)}
+    drawn = (draw(_GRAMMARS[domain], rng) for _ in repeat(None))
+    fresh = (
+        Pair(domain=domain, prompt=prompt, answer=answer)
+        for prompt, answer in drawn
+        if prompt not in known
+    )
+    return tuple(islice(fresh, count))
 
 
 def _distinct(grammar: Grammar, rng: Random) -> dict[str, str]:

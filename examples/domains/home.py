@@ -1,7 +1,5 @@
 """Home devices: lights, heating, music, alarms. No adapter is trained on these."""
 
-# ruff: noqa: E501 - a template reads best on one line
-
 from typing import Final
 
 from examples.grammar import Grammar, Intent
@@ -12,7 +10,14 @@ GRAMMAR: Final = Grammar(
         "level": ("ten", "twenty", "thirty", "fifty", "seventy", "ninety"),
         "degrees": ("seventeen", "eighteen", "nineteen", "twenty one", "twenty three"),
         "colour": ("red", "warm white", "blue", "soft yellow", "green", "purple"),
-        "song": ("jazz", "whale songs", "the radio", "piano music", "old rock songs", "my playlist"),
+        "song": (
+            "jazz",
+            "whale songs",
+            "the radio",
+            "piano music",
+            "old rock songs",
+            "my playlist",
+        ),
         "clock": ("five", "six", "half past six", "seven", "ten", "eleven"),
         "device": ("vacuum robot", "washing machine", "coffee machine", "oven", "fan", "heater"),
         "sensor": ("smoke sensor", "door sensor", "water sensor", "motion sensor", "camera"),
