@@ -284,7 +284,7 @@ def _copy(tx: Connection, originals: sa.ColumnElement[bool], *, fallback: str) -
     )
     columns = ["id", "channel", "incident_id", "transition_id", "alert"]
     inserted = insert(outbox).from_select(columns, copies).on_conflict_do_nothing()
-    return tx.execute(inserted).rowcount
+    return len(tx.execute(inserted.returning(outbox.c.id)).all())
 
 
 def _delivery(row: RowMapping) -> DeliveryRow:

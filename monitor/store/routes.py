@@ -132,7 +132,8 @@ def _named(names: list[str]) -> sa.Select[Any]:
 def _swap(tx: Connection, adapter_id: AdapterId, values: dict[str, Any], *, expected: int) -> bool:
     if expected == 0:
         first = sa.dialects.postgresql.insert(routes).values(adapter_id=adapter_id, **values)
-        return tx.execute(first.on_conflict_do_nothing()).rowcount == 1
+        made = first.on_conflict_do_nothing().returning(routes.c.generation)
+        return tx.execute(made).first() is not None
     swap = (
         routes.update()
         .where(routes.c.adapter_id == adapter_id, routes.c.generation == expected)

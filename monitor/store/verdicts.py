@@ -104,8 +104,9 @@ def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -
             memory={},
         )
         .on_conflict_do_nothing()
-    )
-    return None if made.rowcount else current(tx, version_id=version_id, lock=True)
+        .returning(verdicts.c.version_id)
+    ).first()
+    return None if made else current(tx, version_id=version_id, lock=True)
 
 
 def put(
