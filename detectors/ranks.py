@@ -71,10 +71,14 @@ def ks_distance(ordered: Floats, values: Floats) -> float:
     steps = np.arange(n + 1) / n
     new = window[1:] != window[:-1]
     last, first = np.append(new, True), np.insert(new, 0, True)
-    up_to = np.searchsorted(ordered, window, side="right") / m
-    below = np.searchsorted(ordered, window, side="left") / m
-    at = np.abs(steps[1:] - up_to)[last].max()
-    before = np.abs(steps[:-1] - below)[first].max()
+    up_to = np.searchsorted(ordered, window, side="right")
+    below = up_to.copy()
+    # only a value the reference holds too has another rank from the left
+    shared = ordered[np.maximum(up_to, 1) - 1] == window
+    if shared.any():
+        below[shared] = np.searchsorted(ordered, window[shared], side="left")
+    at = np.abs(steps[1:] - up_to / m)[last].max()
+    before = np.abs(steps[:-1] - below / m)[first].max()
     return float(max(at, before))
 
 
