@@ -73,6 +73,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error must not carry texts and keys into the log
             connect_args={
                 "application_name": application,
                 "connect_timeout": 5,

@@ -218,11 +218,17 @@ def evaluation_history(
     tx: Connection,
     *,
     adapter_id: AdapterId,
+    version_id: VersionId | None = None,
+    since: datetime | None = None,
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[EvaluationRow]:
-    """Evaluations of an adapter's versions, newest first."""
+    """Evaluations of an adapter's versions that started at or after ``since``, newest first."""
     query = _evaluations().where(evaluations.c.adapter_id == adapter_id)
+    if version_id is not None:
+        query = query.where(evaluations.c.version_id == version_id)
+    if since is not None:
+        query = query.where(evaluations.c.started_at >= since)
     if before_id is not None:
         query = query.where(evaluations.c.id < before_id)
     rows = tx.execute(query.order_by(evaluations.c.id.desc()).limit(limit))

@@ -1,0 +1,190 @@
+"""Who may do what: bearer keys, scopes, and what a flood of wrong keys runs into.
+
+A key is looked up once and remembered for ``REMEMBERED`` seconds, so a revoked key works
+at most that much longer. Failed attempts take from a bucket of the caller's address; when
+it is empty, keys this process has never seen valid are refused without a look-up, while
+those it has go on: nobody locks a neighbour behind the same address out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import structlog
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+from starlette.concurrency import run_in_threadpool
+
+from monitor.api.problems import Problem
+from monitor.api.throttle import Allowance, Throttle
+from monitor.domain import Scope
+from monitor.store import keys
+from monitor.store.database import Database
+from monitor.store.keys import Key
+
+REMEMBERED: Final = 5.0
+SEEN: Final = 4096
+LONGEST_KEY: Final = 256
+
+PER_KEY: Final = Allowance(per_second=1000.0, burst=2000.0)
+PER_ADDRESS: Final = Allowance(per_second=0.2, burst=20.0)
+
+BEARER: Final = HTTPBearer(auto_error=False, description="A key made by `driftline keys create`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """How much a key and an address may do; each daemon counts for itself."""
+
+    per_key: Allowance = PER_KEY
+    failures_per_address: Allowance = PER_ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    key: Key
+    until: float
+
+
+class Gate:
+    """Verifies keys for this process; one per application.
+
+    Thread-safe. ``clock`` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: AccessSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        settings = settings or AccessSettings()
+        self._database = database
+        self._clock = clock
+        self._per_key = Throttle(settings.per_key, clock=clock)
+        self._failures = Throttle(settings.failures_per_address, clock=clock)
+        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def admit(self, text: str, *, address: str) -> Key:
+        """Return the key behind ``text``, one token of its bucket spent.
+
+        Raises
+        ------
+        Problem
+            401 for a wrong key, 429 with Retry-After for too many of either kind.
+        """
+        return self.recall(text) or self._spend(self._look_up(text, address=address))
+
+    def recall(self, text: str) -> Key | None:
+        """:meth:`admit` without a look-up: None for a key not seen in the last seconds."""
+        with self._lock:
+            seen = self._seen.get(_digest(text))
+        if seen is None or seen.until <= self._clock():
+            return None
+        return self._spend(seen.key)
+
+    def _spend(self, key: Key) -> Key:
+        wait = self._per_key.take(key.id)
+        if wait:
+            raise _too_many(f"Key {key.name!r} makes too many requests.", wait)
+        return key
+
+    def _look_up(self, text: str, *, address: str) -> Key:
+        digest = _digest(text)
+        with self._lock:
+            known = digest in self._seen
+        wait = self._failures.wait(address)
+        if wait and not known:
+            raise _too_many("Too many wrong keys from this address.", wait)
+        key = self._verify(text)
+        if key is None:
+            self._forget(digest)
+            self._failures.take(address)
+            raise _unauthorized("The key is unknown, revoked or expired.")
+        self._remember(digest, key)
+        return key
+
+    def _verify(self, text: str) -> Key | None:
+        if len(text) > LONGEST_KEY:
+            return None
+        return self._database.run(lambda tx: keys.verify(tx, text, now=datetime.now(UTC)))
+
+    def _remember(self, digest: bytes, key: Key) -> None:
+        with self._lock:
+            self._seen[digest] = _Seen(key, self._clock() + REMEMBERED)
+            self._seen.move_to_end(digest)
+            if len(self._seen) > SEEN:
+                self._seen.popitem(last=False)
+
+    def _forget(self, digest: bytes) -> None:
+        with self._lock:
+            self._seen.pop(digest, None)
+
+
+def address_of(request: Request) -> str:
+    """Give the peer's address; behind a proxy uvicorn has already put the client's there."""
+    return request.client.host if request.client else "local"
+
+
+async def identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Key:
+    """Return the caller's key, or raise the 401 or 429 that says why there is none."""
+    if credentials is None:
+        raise _unauthorized("This needs a key: send `Authorization: Bearer dl_…`.")
+    gate: Gate = request.app.state.gate
+    text = credentials.credentials
+    key = gate.recall(text)
+    if key is None:
+        key = await run_in_threadpool(gate.admit, text, address=address_of(request))
+    return key
+
+
+def needs(scope: Scope) -> Callable[..., object]:
+    """Make the dependency that lets only keys with ``scope`` in and gives the key."""
+
+    async def admitted(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+    ) -> Key:
+        key = await identify(request, credentials)
+        structlog.contextvars.bind_contextvars(key=key.name[:64])
+        if not keys.permits(key, scope):
+            raise Problem(
+                403,
+                f"This needs the scope {scope.value!r}; key {key.name!r} has"
+                f" {', '.join(sorted(key.scopes)) or 'none'}.",
+                kind="scope-missing",
+            )
+        return key
+
+    return admitted
+
+
+Ingester = Annotated[Key, Depends(needs(Scope.INGEST))]
+Reader = Annotated[Key, Depends(needs(Scope.READ))]
+Operator = Annotated[Key, Depends(needs(Scope.OPERATE))]
+Admin = Annotated[Key, Depends(needs(Scope.ADMIN))]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, detail, kind="key-missing-or-wrong", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _too_many(detail: str, wait: float) -> Problem:
+    return Problem(
+        429, detail, kind="too-many-requests", headers={"Retry-After": str(math.ceil(wait))}
+    )

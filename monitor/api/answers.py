@@ -1,0 +1,124 @@
+"""From what the store gives to what the API answers."""
+
+from __future__ import annotations
+
+import math
+
+from monitor.api.shapes import (
+    ArmBody,
+    EvaluationBody,
+    ReferenceBody,
+    RouteBody,
+    ScoreBody,
+    VersionBody,
+    WindowBody,
+)
+from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.store.evaluations import EvaluationRow, ScoreRow
+
+
+def number(value: float) -> float | None:
+    """JSON's number, or None for what JSON cannot say."""
+    return value if math.isfinite(value) else None
+
+
+def window(interval: Interval) -> WindowBody:
+    """A window."""
+    return WindowBody(start=interval.start, end=interval.end)
+
+
+def score(row: ScoreRow) -> ScoreBody:
+    """A score; ``evidence`` is the page process, the notice process is in ``details``."""
+    return ScoreBody(
+        adapter=row.adapter,
+        version=row.version,
+        detector=row.detector,
+        window=window(row.window),
+        value=number(row.value),
+        evidence=number(row.evidence_page),
+        effect=number(row.effect),
+        interval=(number(row.effect_low), number(row.effect_high)),
+        n_reference=row.n_reference,
+        n_window=row.n_window,
+        minimum_detectable=number(row.minimum_detectable),
+        verdict=VerdictKind(row.verdict),
+        blame=Blame(row.blame),
+        reason=row.reason,
+        details={
+            **row.details,
+            "evidence_notice": number(row.evidence_notice),
+            "winner": row.winner,
+        },
+    )
+
+
+def route(found: Route) -> RouteBody:
+    """A route."""
+    return RouteBody(
+        adapter=found.adapter,
+        generation=found.generation,
+        arms=[
+            ArmBody(arm=arm.arm, version=arm.version, model=arm.model, weight=arm.weight)
+            for arm in found.arms
+        ],
+        reason=found.reason,
+        since=found.since,
+        valid_until=found.valid_until,
+        on_expiry=found.on_expiry,
+    )
+
+
+def version(found: Version) -> VersionBody:
+    """A registered version."""
+    return VersionBody(
+        adapter=found.adapter,
+        version=found.name,
+        model=found.model,
+        parent=found.parent,
+        uri=found.uri,
+        sha256=found.sha256,
+        base_model=found.base_model,
+        metadata=found.metadata,
+        registered_at=found.registered_at,
+    )
+
+
+def reference(found: Reference, *, of: Version) -> ReferenceBody:
+    """One generation of a version's reference."""
+    return ReferenceBody(
+        adapter=of.adapter,
+        version=of.name,
+        generation=found.generation,
+        state=found.state,
+        provisional=found.provisional,
+        approved_by=found.approved_by,
+        cause=found.cause,
+        n_training=found.n_training,
+        n_baseline=found.n_baseline,
+        span_days=found.span_days,
+        encoder=found.encoder,
+        strata=found.strata,
+        progress=found.progress,
+        error=found.error,
+        created_at=found.created_at,
+        ready_at=found.ready_at,
+    )
+
+
+def evaluation(row: EvaluationRow, scores: list[ScoreRow]) -> EvaluationBody:
+    """An evaluation with the scores it wrote."""
+    return EvaluationBody(
+        evaluation=row.id,
+        adapter=row.adapter,
+        version=row.version,
+        kind=row.kind,
+        state=row.state,
+        window=window(row.window),
+        verdict=None if row.verdict is None else VerdictKind(row.verdict),
+        reason=row.reason,
+        n_records=row.n_records,
+        n_late=row.n_late,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        scores=[score(item) for item in scores],
+    )

@@ -1,0 +1,119 @@
+"""The application: routes, middleware and errors put together, once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from monitor.api import (
+    actions,
+    adapters,
+    deliveries,
+    evaluations,
+    health,
+    incidents,
+    metrics,
+    problems,
+    records,
+    references,
+    routes,
+    scores,
+)
+from monitor.api.access import Gate, Reader
+from monitor.api.buffers import Buffers
+from monitor.api.exchange import Exchange
+from monitor.api.limits import LimitBody
+from monitor.api.parts import ApiParts
+from monitor.api.paths import KeepSlashes
+from monitor.store.keys import Key
+
+ENDPOINTS: Final = (
+    records.router,
+    adapters.router,
+    references.router,
+    scores.router,
+    evaluations.router,
+    incidents.router,
+    routes.router,
+    actions.router,
+    deliveries.router,
+)
+
+
+def create_app(
+    parts: ApiParts, *, pages: Callable[[Callable[..., Key]], APIRouter] | None = None
+) -> FastAPI:
+    """Build the application.
+
+    Parameters
+    ----------
+    parts
+        What it works with; started and stopped by the caller, not here.
+    pages
+        Makes the dashboard's router from :meth:`Gate.admit`, so that a key pasted into it
+        is counted like any other; mounted at the root, left out of the API's description.
+    """
+    registry = metrics.new_registry()
+    registry.register(metrics.StoredMetrics(parts.database, now=parts.clock))
+    app = FastAPI(
+        title="Driftline",
+        version=parts.version,
+        summary="Drift monitoring for LoRA adapters in production.",
+        docs_url=None,  # these pages load scripts from a CDN; nothing here phones home
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.parts = parts
+    app.state.gate = Gate(parts.database, settings=parts.access)
+    app.state.buffers = Buffers()
+    _add_routes(app, parts, registry)
+    if pages is not None:
+        app.include_router(pages(app.state.gate.admit), include_in_schema=False)
+    problems.install(app)
+    records.install(app)
+    # the last added is outermost
+    app.add_middleware(KeepSlashes)
+    app.add_middleware(LimitBody, limits=parts.limits)
+    app.add_middleware(Exchange, registry=registry)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.probe = health.new_probe()
+    yield
+
+
+def _add_routes(app: FastAPI, parts: ApiParts, registry: CollectorRegistry) -> None:
+    for router in ENDPOINTS:
+        app.include_router(router, prefix="/v1")
+    app.include_router(health.router)
+    app.include_router(_metrics_router(registry, public=parts.public_metrics))
+
+
+def _metrics_router(registry: CollectorRegistry, *, public: bool) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    def scrape() -> Response:
+        return Response(metrics.exposition(registry), media_type=CONTENT_TYPE_LATEST)
+
+    if public:
+
+        @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=health.OPEN)
+        def get_public_metrics() -> Response:
+            """Metrics in Prometheus's text format; open to everyone by configuration."""
+            return scrape()
+
+    else:
+
+        @router.get("/metrics", response_class=PlainTextResponse)
+        def get_metrics(_key: Reader) -> Response:
+            """Metrics in Prometheus's text format; needs a key with `read`."""
+            return scrape()
+
+    return router

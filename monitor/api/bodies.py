@@ -1,0 +1,164 @@
+"""What the API accepts in JSON bodies; an unknown field is refused by name.
+
+Text goes into PostgreSQL, which holds no NUL character, and numbers into JSON, which holds
+neither NaN nor infinity: both are refused here, where the answer can say which field it was.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from monitor.domain import ArmKind, Mode
+
+DEEPEST: Final = 8
+MOST_VALUES: Final = 2000
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+def _plain(value: Any, *, depth: int = 0) -> int:
+    """Count the values of a JSON tree while refusing what cannot be stored."""
+    if depth > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    match value:
+        case str():
+            _no_nul(value)
+        case float() if not math.isfinite(value):
+            raise ValueError("holds NaN or an infinity")
+        case dict():
+            for key in value:
+                _no_nul(key)
+            return 1 + sum(_plain(item, depth=depth + 1) for item in value.values())
+        case list():
+            return 1 + sum(_plain(item, depth=depth + 1) for item in value)
+        case _:
+            pass
+    return 1
+
+
+def _storable(tree: dict[str, Any]) -> dict[str, Any]:
+    if _plain(tree) > MOST_VALUES:
+        raise ValueError(f"holds more than {MOST_VALUES} values")
+    return tree
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_nul)]
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
+Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_no_nul)]
+Label = Annotated[str, Field(max_length=256), AfterValidator(_no_nul)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Tree = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
+class Body(BaseModel):
+    """A request body: no unknown field, no NaN, no surprises."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AdapterRequest(Body):
+    """What people say of an adapter; every field is replaced."""
+
+    owner: Name | None = None
+    tier: Name = "standard"
+    labels: Annotated[dict[Name, Label], Field(max_length=64)] = {}
+    runbook: Address | None = None
+    mode: Mode | None = Field(None, description="null: the service's mode.")
+
+
+class VersionRequest(Body):
+    """One immutable set of adapter weights; what is absent may be filled in later."""
+
+    model: Name | None = Field(
+        None, description="Name the engine serves it under; `adapter@version` where absent."
+    )
+    parent: Name | None = Field(None, description="The version it was trained from or replaces.")
+    uri: Address | None = None
+    sha256: Digest | None = Field(None, description="Of the weights, in lower-case hex.")
+    base_model: Address | None = None
+    base_revision: Name | None = None
+    precision: Name | None = None
+    tokenizer_hash: Name | None = None
+    template_hash: Name | None = None
+    training_data_hash: Name | None = None
+    hyper_parameters: Tree = {}
+    metrics: Tree = {}
+
+    def metadata(self) -> dict[str, Any]:
+        """Everything the store keeps as metadata: what was given, and no nulls."""
+        described = self.model_dump(
+            exclude={"model", "parent", "uri", "sha256", "base_model"}, exclude_defaults=True
+        )
+        return dict(described)
+
+
+class FreezeWindow(Body):
+    """The half-open interval whose records become the baseline."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    cause: Line = "asked for through the API"
+    training: int | None = Field(
+        None,
+        ge=1,
+        description="Generation whose training index is kept; the current one where absent,"
+        " or, where there is none, the early half of the interval.",
+    )
+
+    @model_validator(mode="after")
+    def _forward(self) -> FreezeWindow:
+        if self.end <= self.start:
+            raise ValueError("end must lie after start")
+        return self
+
+
+class FreezeRequest(Body):
+    """A reference made of records that are already stored."""
+
+    freeze: FreezeWindow
+
+
+class ApproveRequest(Body):
+    """Which generation a person approves."""
+
+    generation: int = Field(ge=1)
+
+
+class ArmTarget(Body):
+    """One arm of a wanted route."""
+
+    arm: ArmKind
+    version: Name
+    weight: float = Field(ge=0.0, le=1.0)
+
+
+class RouteRequest(Body):
+    """The wanted route, whole: arms that are not named are gone."""
+
+    arms: Annotated[list[ArmTarget], Field(min_length=1, max_length=8)]
+    reason: Line
+    valid_until: AwareDatetime | None = None
+    on_expiry: ArmKind = ArmKind.STABLE
+    hold_until: AwareDatetime | None = Field(
+        None, description="No automatic action on this adapter before then."
+    )
+
+
+class KillSwitchRequest(Body):
+    """Whether every automatic action is stopped."""
+
+    on: bool
+    reason: Line
+
+
+class AcknowledgeRequest(Body):
+    """For how long an incident stays quiet."""
+
+    hours: float = Field(24.0, gt=0.0, le=168.0)

@@ -1,0 +1,142 @@
+"""``/adapters/{a}/evaluations``: run one now, and what past ones said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import AwareDatetime
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor import schedule
+from monitor.api import answers, lookup, paging
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import Name
+from monitor.api.paging import Cursor, Limit
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.paths import AdapterName
+from monitor.api.problems import Problem
+from monitor.api.shapes import AskedEvaluation, EvaluationBody, Page
+from monitor.domain import Version
+from monitor.store import evaluations, fleet
+from monitor.store.evaluations import EvaluationRow
+
+router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["evaluations"])
+
+POLL_SECONDS: Final = 0.25
+
+VersionQuery = Annotated[
+    Name | None, Query(description="The version in charge where it is left out.")
+]
+
+
+@router.post(
+    "/evaluations",
+    response_model=EvaluationBody,
+    responses={202: {"model": AskedEvaluation, "description": "Asked for; not done yet."}},
+)
+async def post_evaluation(
+    _key: Operator,
+    parts: Parts,
+    adapter: AdapterName,
+    *,
+    version: VersionQuery = None,
+    wait: Annotated[float, Query(ge=0.0, le=300.0, description="Seconds.")] = 0.0,
+) -> Response:
+    """Run an adapter's detectors now; 200 with the result when it is done within ``wait``.
+
+    Async: hundreds may wait here without occupying a thread each.
+    """
+    of = await run_in_threadpool(_version, parts, adapter, version)
+    asked_at = await run_in_threadpool(
+        schedule.request_evaluation, parts.database, version_id=of.id
+    )
+    done = await _done(parts, of, asked_at, within=min(wait, parts.longest_wait.total_seconds()))
+    if done is not None:
+        return JSONResponse(done.model_dump(mode="json"))
+    location = _location(of, asked_at)
+    body = AskedEvaluation(
+        adapter=of.adapter, version=of.name, requested_at=asked_at, location=location
+    )
+    return JSONResponse(
+        body.model_dump(mode="json"), status_code=202, headers={"Location": location}
+    )
+
+
+@router.get("/evaluations")
+def get_evaluations(
+    _key: Reader,
+    parts: Parts,
+    adapter: AdapterName,
+    *,
+    version: Annotated[Name | None, Query()] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Started at or after.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 20,
+) -> Page[EvaluationBody]:
+    """List evaluations with their scores, newest first."""
+    before = paging.before_id(cursor)
+
+    def read(tx: Connection) -> Sequence[EvaluationBody]:
+        of = lookup.adapter(tx, adapter)
+        rows = evaluations.evaluation_history(
+            tx,
+            adapter_id=of.id,
+            version_id=lookup.version(tx, adapter, version).id if version else None,
+            since=since,
+            before_id=before,
+            limit=limit + 1,
+        )
+        return [_with_scores(tx, row) for row in rows]
+
+    found = parts.database.run(read)
+    last = found[limit - 1].evaluation if len(found) > limit else None
+    return Page(items=found[:limit], next=None if last is None else paging.encode(last))
+
+
+def _version(parts: ApiParts, adapter: str, version: str | None) -> Version:
+    def read(tx: Connection) -> Version | None:
+        if version is not None:
+            return lookup.version(tx, adapter, version)
+        return fleet.in_charge(tx, lookup.adapter(tx, adapter).name)
+
+    found = parts.database.run(read)
+    if found is None:
+        raise Problem(409, f"{adapter!r} has no version yet.", kind="no-version")
+    return found
+
+
+async def _done(
+    parts: ApiParts, of: Version, asked_at: datetime, *, within: float
+) -> EvaluationBody | None:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + within
+    while True:
+        row = await run_in_threadpool(_answered, parts, of, asked_at)
+        if row is not None or clock() >= deadline:
+            return row
+        await asyncio.sleep(min(POLL_SECONDS, max(0.0, deadline - clock())))
+
+
+def _answered(parts: ApiParts, of: Version, asked_at: datetime) -> EvaluationBody | None:
+    row = schedule.wait_for_evaluation(
+        parts.database, version_id=of.id, requested_at=asked_at, timeout=timedelta()
+    )
+    if row is None:
+        return None
+    return parts.database.run(lambda tx: _with_scores(tx, row))
+
+
+def _with_scores(tx: Connection, row: EvaluationRow) -> EvaluationBody:
+    return answers.evaluation(row, evaluations.evaluation_scores(tx, row.id))
+
+
+def _location(of: Version, asked_at: datetime) -> str:
+    query = urlencode({"version": of.name, "since": asked_at.isoformat()})
+    return f"/v1/adapters/{quote(of.adapter, safe='')}/evaluations?{query}"

@@ -1,0 +1,116 @@
+"""``/livez`` and ``/readyz``: cheap, open to everyone, and honest.
+
+``/livez`` says that this process answers. ``/readyz`` says that it does its work: the
+database answers, the schema is the one this code knows, the loops turn, and messages that
+are due are being sent. Its answer is kept for a second, so a flood of probes costs one
+check a second, and it waits at most two seconds for the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from monitor.api.parts import ApiParts, Beat, Parts
+from monitor.api.shapes import Answer
+from monitor.store import backlog, schema
+
+router: Final = APIRouter(tags=["health"])
+
+KEPT_SECONDS: Final = 1.0
+DATABASE_SECONDS: Final = 2.0
+MISSED_TURNS: Final = 3
+SHORTEST_SILENCE: Final = timedelta(seconds=5)
+
+OPEN: Final[dict[str, Any]] = {"security": []}
+
+
+class Readiness(Answer):
+    """Whether the service does its work; `reasons` is empty when it does."""
+
+    ready: bool
+    version: str
+    reasons: Sequence[str]
+
+
+@dataclass(slots=True)
+class Probe:
+    """The last readiness answer and the one thread that looks for the next."""
+
+    limiter: CapacityLimiter
+    lock: asyncio.Lock
+    checked: float = -KEPT_SECONDS
+    at_head: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+def new_probe() -> Probe:
+    """Make the probe of one application, inside its event loop."""
+    # Its own limiter: sixty slow requests in the thread pool must not make us look dead.
+    return Probe(limiter=CapacityLimiter(2), lock=asyncio.Lock())
+
+
+@router.get("/livez", openapi_extra=OPEN)
+async def live() -> dict[str, str]:
+    """Answer that this process is alive."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/readyz",
+    openapi_extra=OPEN,
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Not ready, with the reasons."}},
+)
+async def ready(request: Request, parts: Parts) -> Response:
+    """Answer whether this process does its work, with the reasons where it does not."""
+    probe: Probe = request.app.state.probe
+    async with probe.lock:
+        if time.monotonic() - probe.checked >= KEPT_SECONDS:
+            probe.reasons = await _reasons(parts, probe)
+            probe.checked = time.monotonic()
+    body = Readiness(ready=not probe.reasons, version=parts.version, reasons=probe.reasons)
+    return JSONResponse(body.model_dump(), status_code=503 if probe.reasons else 200)
+
+
+async def _reasons(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
+    silent = tuple(filter(None, (_silent(name, beat) for name, beat in parts.beats.items())))
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            stored = await to_thread.run_sync(
+                _stored, parts, probe, abandon_on_cancel=True, limiter=probe.limiter
+            )
+    except TimeoutError:
+        stored = (f"the database did not answer within {DATABASE_SECONDS:g} s",)
+    return silent + stored
+
+
+def _silent(name: str, beat: Beat) -> str | None:
+    silence = timedelta(seconds=time.monotonic() - beat.last())
+    if silence <= max(MISSED_TURNS * beat.every, SHORTEST_SILENCE):
+        return None
+    return f"the {name} has not turned for {silence.total_seconds():.0f} s"
+
+
+def _stored(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
+    try:
+        with parts.database.begin() as tx:
+            # asked until true: a newer daemon may move the schema on, and the old code runs on
+            probe.at_head = probe.at_head or schema.at_head(tx)
+            if not probe.at_head:
+                return ("the database's schema is not at this version's head; run the migrations",)
+            late = backlog.untouched_seconds(tx)
+    except sa.exc.SQLAlchemyError as error:
+        return (f"the database does not answer ({type(error).__name__})",)
+    if late > parts.delivery_lag.total_seconds():
+        return (f"a message has been due for {late:.0f} s and nobody sends it",)
+    return ()

@@ -1,0 +1,140 @@
+"""``/incidents``: what on-call was told about, and that somebody has it in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from sqlalchemy import Connection
+
+from alerts import incident as machine
+from monitor.api import lookup, paging
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import AcknowledgeRequest, Name
+from monitor.api.deliveries import DeliveryBody, delivery_body
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, Page
+from monitor.domain import Blame, IncidentId, Severity
+from monitor.store import acknowledgements, audit, incidents, outbox, versions
+from monitor.store.incidents import IncidentRow
+
+router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
+
+Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
+
+
+class IncidentBody(Answer):
+    """What on-call is told about. ``kind``: drift, no_data or error."""
+
+    incident: int
+    adapter: str
+    version: str
+    kind: str
+    number: int
+    phase: str
+    severity: Severity
+    blame: Blame
+    summary: str
+    opened_at: datetime
+    closed_at: datetime | None
+    acknowledged_by: str | None
+    acknowledged_until: datetime | None
+
+
+class IncidentDetail(IncidentBody):
+    """An incident with the messages sent about it, newest first."""
+
+    deliveries: Sequence[DeliveryBody]
+
+
+@router.get("")
+def get_incidents(
+    _key: Reader,
+    parts: Parts,
+    *,
+    open_only: Annotated[bool, Query(alias="open")] = False,
+    adapter: Annotated[Name | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[IncidentBody]:
+    """List incidents, newest first."""
+    before = paging.before_id(cursor)
+
+    def read(tx: Connection) -> list[IncidentRow]:
+        return incidents.incident_list(
+            tx,
+            open_only=open_only,
+            adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
+            before_id=before,
+            limit=limit + 1,
+        )
+
+    rows = parts.database.run(read)
+    return Page(
+        items=[IncidentBody(**_fields(row)) for row in rows[:limit]],
+        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+    )
+
+
+@router.get("/{incident}")
+def get_incident(_key: Reader, parts: Parts, incident: Number) -> IncidentDetail:
+    """Show one incident and what was sent about it."""
+    return parts.database.run(lambda tx: _detail(tx, incident))
+
+
+@router.post("/{incident}/ack")
+def acknowledge(
+    key: Operator, parts: Parts, incident: Number, body: AcknowledgeRequest | None = None
+) -> IncidentDetail:
+    """Say that somebody has it in hand: no repeats until then, or until it worsens."""
+    lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
+
+    def work(tx: Connection) -> IncidentDetail:
+        row = _row(tx, incident)
+        if row.closed_at is not None:
+            raise Problem(409, f"Incident {incident} is closed.", kind="incident-closed")
+        _step(tx, row, by=key.name, lasts=lasts, now=parts.clock())
+        return _detail(tx, incident)
+
+    return parts.database.run(work)
+
+
+def _step(tx: Connection, row: IncidentRow, *, by: str, lasts: timedelta, now: datetime) -> None:
+    version = versions.fetch_by_id(tx, row.version_id)
+    state = machine.from_json(incidents.lock_states(tx, version)[row.kind])
+    event = machine.Acknowledged(by=by, lasts=lasts)
+    after, _ = machine.step(state, event, now)
+    incidents.put_state(
+        tx,
+        version,
+        kind=row.kind,
+        number=row.number,
+        phase=after.phase.value,
+        state=machine.to_json(after),
+    )
+    acknowledgements.put(tx, row.id, by=by, until=now + lasts)
+    audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
+
+
+def _row(tx: Connection, incident: int) -> IncidentRow:
+    row = incidents.incident(tx, IncidentId(incident))
+    if row is None:
+        raise Problem(404, f"There is no incident {incident}.", kind="unknown-incident")
+    return row
+
+
+def _detail(tx: Connection, incident: int) -> IncidentDetail:
+    row = _row(tx, incident)
+    sent = outbox.deliveries(tx, incident_id=row.id, limit=100)
+    return IncidentDetail(**_fields(row), deliveries=[delivery_body(item) for item in sent])
+
+
+def _fields(row: IncidentRow) -> dict[str, object]:
+    return {
+        "incident": row.id,
+        **{name: getattr(row, name) for name in IncidentBody.model_fields if name != "incident"},
+    }

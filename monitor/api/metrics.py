@@ -1,0 +1,203 @@
+"""``/metrics`` for Prometheus, from what is stored; a scrape never touches history.
+
+Values are read from the tables of latest scores and verdicts and kept for ``KEPT``
+seconds. Totals of records are sums of hourly counts: closed hours are added up once per
+process, the running one and the one before at each reading.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, Route, VerdictKind
+from monitor.store import adapters, capture_counts, evaluations, outbox, routes, verdicts
+from monitor.store.database import Database
+from monitor.store.evaluations import ScoreRow
+from monitor.store.verdicts import VerdictRow
+
+KEPT: Final = 5.0
+BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+TAKEN: Final = frozenset({"accepted", "duplicates"})
+"""Outcomes of a record that are no loss; every other one is a drop and has a reason."""
+
+Counts = Counter[tuple[str, str]]
+"""Records by (adapter, outcome)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one look at the database gave."""
+
+    scores: list[ScoreRow]
+    verdicts: list[VerdictRow]
+    routes: list[Route]
+    records: Counts
+    outbox_oldest: float
+
+
+class StoredMetrics:
+    """A collector of what the database knows; one per registry."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._totals = RecordTotals(now=now)
+        self._lock = threading.Lock()
+        self._kept: tuple[float, Reading] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all families; called by the registry at each scrape."""
+        reading = self._reading()
+        yield from _score_families(reading.scores)
+        yield from _verdict_families(reading.verdicts)
+        yield from _record_families(reading.records)
+        generation = GaugeMetricFamily(
+            "driftline_route_generation", "Generation of the route in force", labels=("adapter",)
+        )
+        for route in reading.routes:
+            generation.add_metric((route.adapter,), route.generation)
+        yield generation
+        yield GaugeMetricFamily(
+            "driftline_outbox_oldest_seconds",
+            "Age of the oldest undelivered message",
+            value=reading.outbox_oldest,
+        )
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: registering must not need the database."""
+        return iter(())
+
+    def _reading(self) -> Reading:
+        with self._lock:
+            now = self._clock()
+            if self._kept is None or now - self._kept[0] >= KEPT:
+                self._kept = (now, self._database.run(self._read, attempts=1))
+            return self._kept[1]
+
+    def _read(self, tx: Connection) -> Reading:
+        return Reading(
+            scores=evaluations.latest_scores_of(tx),
+            verdicts=verdicts.fleet(tx),
+            routes=routes.all_routes(tx),
+            records=self._totals.read(tx),
+            outbox_oldest=outbox.oldest_seconds(tx),
+        )
+
+
+@dataclass(slots=True)
+class RecordTotals:
+    """Records ever counted, without reading every hour each time."""
+
+    now: Callable[[], datetime]
+    closed: Counts = field(default_factory=Counter)
+    closed_until: datetime = BEGINNING
+
+    def read(self, tx: Connection) -> Counts:
+        """Return totals per (adapter name, outcome)."""
+        names = {adapter.id: adapter.name for adapter in adapters.fetch_all(tx)}
+        hour = self.now().replace(minute=0, second=0, microsecond=0)
+        # A transaction that began before the hour may still add to it: close it an hour later.
+        until = hour - timedelta(hours=1)
+        open_hours = _named(capture_counts.fleet_totals(tx, since=until), names)
+        since = _named(capture_counts.fleet_totals(tx, since=self.closed_until), names)
+        self.closed, self.closed_until = self.closed + (since - open_hours), until
+        return self.closed + open_hours
+
+
+def _named(counts: dict[AdapterId, dict[str, int]], names: dict[AdapterId, str]) -> Counts:
+    return Counter(
+        {
+            (names[adapter], outcome): count
+            for adapter, outcomes in counts.items()
+            for outcome, count in outcomes.items()
+            if adapter in names
+        }
+    )
+
+
+def _score_families(rows: list[ScoreRow]) -> Iterator[Metric]:
+    labels = ("adapter", "version", "detector")
+    score = GaugeMetricFamily(
+        "driftline_score", "Effect size of the newest window; 0 is the same", labels=labels
+    )
+    evidence = GaugeMetricFamily(
+        "driftline_evidence",
+        "log10 of the evidence over its alarm line: 0 and above is an alarm",
+        labels=(*labels, "process"),
+    )
+    for row in rows:
+        name = (row.adapter, row.version, row.detector)
+        if not math.isnan(row.value):
+            score.add_metric(name, row.value)
+        evidence.add_metric((*name, "notice"), row.evidence_notice)
+        evidence.add_metric((*name, "page"), row.evidence_page)
+    yield score
+    yield evidence
+
+
+def _verdict_families(rows: list[VerdictRow]) -> Iterator[Metric]:
+    labels = ("adapter", "version")
+    verdict = GaugeMetricFamily(
+        "driftline_verdict", "1 for the verdict in force, else 0", labels=(*labels, "verdict")
+    )
+    drift = GaugeMetricFamily(
+        "driftline_drift_score", "0 to 100, for sorting; never a threshold", labels=labels
+    )
+    evaluated = GaugeMetricFamily(
+        "driftline_last_evaluation_timestamp_seconds", "When the verdict was made", labels=labels
+    )
+    for row in rows:
+        name = (row.adapter, row.version)
+        for kind in VerdictKind:
+            verdict.add_metric((*name, kind.value), float(row.verdict.kind is kind))
+        drift.add_metric(name, row.drift_score)
+        evaluated.add_metric(name, row.updated_at.timestamp())
+    yield verdict
+    yield drift
+    yield evaluated
+
+
+def _record_families(counts: Counts) -> Iterator[Metric]:
+    records = CounterMetricFamily(
+        "driftline_records", "Records taken in", labels=("adapter", "outcome")
+    )
+    dropped = CounterMetricFamily(
+        "driftline_records_dropped", "Records not used, by reason", labels=("adapter", "reason")
+    )
+    for (adapter, outcome), count in sorted(counts.items()):
+        family = records if outcome in TAKEN else dropped
+        family.add_metric((adapter, outcome), count)
+    yield records
+    yield dropped
+
+
+def new_registry() -> CollectorRegistry:
+    """Make a registry of its own with what every process has."""
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """Write everything in Prometheus's text format."""
+    return generate_latest(registry)

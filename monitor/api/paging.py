@@ -1,0 +1,77 @@
+"""Cursors: where the next page begins, opaque to clients and safe to get back from them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Final
+
+from fastapi import Query
+
+from monitor.api.problems import Problem
+
+DEFAULT_LIMIT: Final = 100
+LARGEST_LIMIT: Final = 1000
+LONGEST_CURSOR: Final = 512
+
+Limit = Annotated[int, Query(ge=1, le=LARGEST_LIMIT, description="Most items of one page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=LONGEST_CURSOR, description="`next` of the page before, as it came."),
+]
+
+
+def encode(*parts: str | int) -> str:
+    """Write a cursor.
+
+    >>> decode(encode("2026-01-01T00:00:00+00:00", 7), kinds=(str, int))
+    ['2026-01-01T00:00:00+00:00', 7]
+    """
+    packed = json.dumps(parts, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decode(cursor: str, *, kinds: Sequence[type]) -> list[str | int]:
+    """Read a cursor that :func:`encode` wrote; anything else is a 422."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise _refused() from error
+    if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
+        raise _refused()
+    return parts
+
+
+def before_id(cursor: str | None) -> int | None:
+    """Read a cursor that is one id."""
+    if cursor is None:
+        return None
+    found = int(decode(cursor, kinds=(int,))[0])
+    if not 0 <= found < 2**63:
+        raise _refused()
+    return found
+
+
+def moment(text: str | int) -> datetime:
+    """Read an aware time out of a cursor."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise _refused() from error
+    if at.tzinfo is None:
+        raise _refused()
+    return at
+
+
+def _refused() -> Problem:
+    detail = "not a cursor of this list; leave it out for the first page"
+    return Problem(
+        422,
+        f"cursor: {detail}",
+        kind="invalid-request",
+        errors=[{"detail": detail, "parameter": "cursor"}],
+    )

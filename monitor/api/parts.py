@@ -1,0 +1,85 @@
+"""What the application is made of; the daemon builds it, tests build their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+from monitor.api.access import AccessSettings
+from monitor.api.limits import BodyLimits
+from monitor.capture.intake import Outcome
+from monitor.domain import ActionId
+from monitor.routing.killswitch import KillSwitch
+from monitor.routing.watch import RouteWatch
+from monitor.store.actions import ActionRow
+from monitor.store.database import Database
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Intake(Protocol):
+    """Takes records in; :class:`monitor.capture.intake.Intake` is the one there is."""
+
+    def records(self, body: bytes, *, content_type: str, content_encoding: str | None) -> Outcome:
+        """Return when the accepted records are durable; raise ``CaptureError`` otherwise."""
+        ...
+
+    def feedback(self, body: bytes, *, content_type: str, content_encoding: str | None) -> Outcome:
+        """The same for feedback that comes after its record."""
+        ...
+
+
+class Approver(Protocol):
+    """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`."""
+
+    def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
+        """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """A loop that must keep turning; ``last`` gives monotonic seconds of its last turn."""
+
+    last: Callable[[], float]
+    every: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """The parts of the API.
+
+    ``beats`` names the loops of this process that ``/readyz`` watches (none where no
+    scheduler runs). ``public_metrics`` opens ``/metrics`` to callers without a key;
+    otherwise it needs ``read``.
+    """
+
+    database: Database
+    intake: Intake
+    watch: RouteWatch
+    approver: Approver
+    kill_switch: KillSwitch
+    version: str
+    beats: Mapping[str, Beat] = field(default_factory=dict)
+    limits: BodyLimits = field(default_factory=BodyLimits)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    public_metrics: bool = False
+    longest_wait: timedelta = timedelta(seconds=60)
+    delivery_lag: timedelta = timedelta(minutes=5)
+    """How long a message may be due and untouched before ``/readyz`` says so."""
+    clock: Callable[[], datetime] = _utc_now
+
+
+def parts_of(request: Request) -> ApiParts:
+    """Give a handler the parts of its application."""
+    parts: ApiParts = request.app.state.parts
+    return parts
+
+
+Parts = Annotated[ApiParts, Depends(parts_of)]

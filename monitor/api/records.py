@@ -1,0 +1,108 @@
+"""``POST /records`` and ``POST /feedback``: bytes in, a durable outcome out.
+
+The body goes to the intake as it came; pydantic never sees a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from monitor.api.access import Ingester
+from monitor.api.buffers import RawBody
+from monitor.api.parts import Parts
+from monitor.api.problems import Problem, problem_response
+from monitor.api.shapes import Answer
+from monitor.capture import errors
+from monitor.capture.intake import Outcome
+
+router: Final = APIRouter(tags=["capture"])
+
+
+class RejectedBody(Answer):
+    """A record that was not taken in; the others beside it were."""
+
+    index: int
+    error: str
+
+
+class OutcomeBody(Answer):
+    """What became of a batch; the answer means that it is durable."""
+
+    accepted: int
+    duplicates: int
+    sampled_out: int
+    rejected: Sequence[RejectedBody]
+
+
+def _described(field: str) -> dict[str, Any]:
+    item: dict[str, Any] = {"type": "object", "description": "See docs/records.md."}
+    batch = {"type": "object", "properties": {field: {"type": "array", "items": item}}}
+    content = {
+        "application/json": {"schema": batch},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/records",
+    status_code=202,
+    response_model=OutcomeBody,
+    openapi_extra=_described("records"),
+)
+def post_records(_key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
+    """Take records in; at most 1,000 and 8 MiB a request, gzip allowed. Send again freely."""
+    return _taken_in(parts.intake.records, body, request)
+
+
+@router.post(
+    "/feedback",
+    status_code=202,
+    response_model=OutcomeBody,
+    openapi_extra=_described("feedback"),
+)
+def post_feedback(_key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
+    """Take feedback in for records sent earlier."""
+    return _taken_in(parts.intake.feedback, body, request)
+
+
+def _taken_in(take: Callable[..., Outcome], body: bytes, request: Request) -> Response:
+    outcome = take(
+        body,
+        content_type=request.headers.get("content-type", ""),
+        content_encoding=request.headers.get("content-encoding"),
+    )
+    return JSONResponse(outcome.to_dict(), status_code=202)
+
+
+def install(app: FastAPI) -> None:
+    """Answer the intake's refusals as problems."""
+    app.add_exception_handler(errors.CaptureError, _on_refusal)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    if not isinstance(error, errors.CaptureError):
+        raise error
+    return problem_response(_refusal(error), instance=request.url.path)
+
+
+def _refusal(error: errors.CaptureError) -> Problem:
+    match error:
+        case errors.TooLarge():
+            return Problem(413, str(error), kind="body-too-large")
+        case errors.Unsupported():
+            return Problem(415, str(error), kind="unsupported-media")
+        case errors.Malformed():
+            return Problem(400, str(error), kind="malformed-body")
+        case errors.Overloaded():
+            wait = {"Retry-After": str(error.retry_after)}
+            return Problem(429, str(error), kind="overloaded", headers=wait)
+        case errors.Unavailable():
+            wait = {"Retry-After": str(error.retry_after)}
+            return Problem(503, str(error), kind="not-durable", headers=wait)
+        case _:
+            raise error

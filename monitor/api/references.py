@@ -1,0 +1,210 @@
+"""``/adapters/{a}/versions/{v}/reference``: upload, freeze, progress, approval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.api import answers, lookup
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import ApproveRequest, FreezeRequest, Line
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.paths import AdapterName, VersionName
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, ReferenceBody
+from monitor.domain import Interval, Reference, ReferenceId, Version
+from monitor.reference.freeze import freeze
+from monitor.reference.upload import Upload, UploadRefused, begin_upload
+from monitor.store import audit, references
+
+router: Final = APIRouter(prefix="/adapters/{adapter}/versions/{version}", tags=["reference"])
+
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = "application/json"
+LARGEST_FREEZE: Final = 64 * 1024
+
+
+class ReferencesBody(Answer):
+    """The reference in force, and every generation, newest first."""
+
+    adapter: str
+    version: str
+    current: ReferenceBody | None
+    items: Sequence[ReferenceBody]
+
+
+@router.get("/reference")
+def get_reference(
+    _key: Reader, parts: Parts, adapter: AdapterName, version: VersionName
+) -> ReferencesBody:
+    """Show the reference in force and how far a new generation is."""
+
+    def read(tx: Connection) -> ReferencesBody:
+        of = lookup.version(tx, adapter, version)
+        current = references.current(tx, of.id)
+        return ReferencesBody(
+            adapter=adapter,
+            version=version,
+            current=answers.reference(current, of=of) if current else None,
+            items=[answers.reference(r, of=of) for r in references.of_version(tx, of.id)],
+        )
+
+    return parts.database.run(read)
+
+
+_BODIES: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            NDJSON: {"schema": {"type": "string", "description": "One item a line."}},
+            JSON: {"schema": FreezeRequest.model_json_schema()},
+        },
+    }
+}
+
+
+@router.post("/reference", status_code=202, openapi_extra=_BODIES)
+async def post_reference(
+    key: Operator,
+    parts: Parts,
+    request: Request,
+    *,
+    response: Response,
+    adapter: AdapterName,
+    version: VersionName,
+    cause: Annotated[Line, Query(description="Why, for the audit.")] = "uploaded",
+) -> ReferenceBody:
+    """Upload a reference as NDJSON, streamed, or freeze a window as JSON; then it is built.
+
+    Async, since an upload may take minutes: only its pieces of work occupy a thread.
+    """
+    of = await run_in_threadpool(
+        parts.database.run, lambda tx: lookup.version(tx, adapter, version)
+    )
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Problem(
+            415, "A reference is sent without Content-Encoding.", kind="unsupported-media"
+        )
+    match kind:
+        case "application/x-ndjson":
+            made = await _upload(request, parts, of, cause=cause, by=key.name)
+        case "application/json":
+            wanted = _freeze_request(await _small_body(request))
+            made = await run_in_threadpool(_freeze, parts, of, wanted, by=key.name)
+        case _:
+            raise Problem(
+                415,
+                f"Content-Type is {kind or 'absent'!r}; send {NDJSON} (items) or {JSON} (freeze).",
+                kind="unsupported-media",
+            )
+    response.headers["Location"] = request.url.path
+    return answers.reference(made, of=of)
+
+
+async def _upload(
+    request: Request, parts: ApiParts, of: Version, *, cause: str, by: str
+) -> Reference:
+    upload: Upload = await run_in_threadpool(
+        begin_upload, parts.database, version=of, cause=cause, created_by=by
+    )
+    try:
+        async for chunk in request.stream():
+            await run_in_threadpool(upload.feed, chunk)
+        return await run_in_threadpool(upload.finish)
+    except UploadRefused as refused:
+        raise _refused(refused) from refused
+    except BaseException:
+        # the client went away, sent too much, or the service stops: nothing is kept
+        await run_in_threadpool(upload.abort)
+        raise
+
+
+def _refused(refused: UploadRefused) -> Problem:
+    first = refused.problems[0]
+    return Problem(
+        422,
+        f"line {first.line}: {first.error} ({refused.total} wrong lines; nothing was kept)",
+        kind="invalid-reference",
+        errors=[{"detail": item.error, "line": item.line} for item in refused.problems],
+    )
+
+
+async def _small_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_FREEZE:
+            raise Problem(413, f"A freeze takes at most {LARGEST_FREEZE:,} bytes.")
+    return body
+
+
+def _freeze_request(body: bytes) -> FreezeRequest:
+    try:
+        return FreezeRequest.model_validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError(
+            [{**item, "loc": ("body", *item["loc"])} for item in found]
+        ) from error
+
+
+def _freeze(parts: ApiParts, of: Version, wanted: FreezeRequest, *, by: str) -> Reference:
+    return freeze(
+        parts.database,
+        version=of,
+        window=Interval(start=wanted.freeze.start, end=wanted.freeze.end),
+        cause=wanted.freeze.cause,
+        created_by=by,
+        training=_generation(parts, of, wanted.freeze.training),
+    )
+
+
+def _generation(parts: ApiParts, of: Version, generation: int | None) -> ReferenceId | None:
+    if generation is None:
+        return None
+    found = parts.database.run(lambda tx: _find(tx, of, generation))
+    return found.id
+
+
+def _find(tx: Connection, of: Version, generation: int) -> Reference:
+    for found in references.of_version(tx, of.id):
+        if found.generation == generation:
+            return found
+    raise Problem(
+        404, f"{of.label} has no reference of generation {generation}.", kind="unknown-reference"
+    )
+
+
+@router.post("/reference/approve")
+def approve_reference(
+    key: Operator, parts: Parts, adapter: AdapterName, version: VersionName, body: ApproveRequest
+) -> ReferenceBody:
+    """Approve a ready generation by hand: from now on its evidence may page."""
+
+    def approve(tx: Connection) -> ReferenceBody:
+        of = lookup.version(tx, adapter, version)
+        found = _find(tx, of, body.generation)
+        if not references.approve(tx, found.id, by=key.name):
+            raise Problem(
+                409,
+                f"Generation {found.generation} of {of.label} is {found.state.value}; only a"
+                " ready, unapproved one can be approved.",
+                kind="not-approvable",
+            )
+        audit.append(
+            tx,
+            actor=key.name,
+            act="reference.approve",
+            subject=of.label,
+            details={"generation": found.generation},
+        )
+        return answers.reference(_find(tx, of, body.generation), of=of)
+
+    return parts.database.run(approve)

@@ -1,0 +1,161 @@
+"""``/routes``: who answers for an adapter; ETag, long-poll, and changes by If-Match only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.api import answers, lookup
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import RouteRequest
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.paths import AdapterName
+from monitor.api.problems import Problem
+from monitor.api.shapes import Page, RouteBody
+from monitor.domain import Route
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest, InvalidRoute
+from monitor.store import routes
+
+router: Final = APIRouter(prefix="/routes", tags=["routing"])
+
+NONE_YET: Final = 0
+
+
+@router.get("")
+def get_routes(_key: Reader, parts: Parts) -> Page[RouteBody]:
+    """List the route of every adapter that has one."""
+    return Page(items=[answers.route(found) for found in parts.database.run(routes.all_routes)])
+
+
+@router.get(
+    "/{adapter}",
+    response_model=RouteBody,
+    responses={304: {"description": "Still the generation named in If-None-Match."}},
+)
+async def get_route(
+    _key: Reader,
+    parts: Parts,
+    adapter: AdapterName,
+    *,
+    if_none_match: Annotated[str | None, Header()] = None,
+    wait: Annotated[
+        float, Query(ge=0.0, le=60.0, description="Seconds to wait for another generation.")
+    ] = 0.0,
+) -> Response:
+    """Give an adapter's route; with If-None-Match and ``wait``, hold until it changes.
+
+    Async: thousands of routers may wait here without occupying a thread each.
+    """
+    route = await run_in_threadpool(_route, parts, adapter)
+    known = _generation(if_none_match) if if_none_match else None
+    if known != route.generation:
+        return _answer(route)
+    changed = wait and await parts.watch.wait_for_change(adapter, route.generation, timeout=wait)
+    return _answer(changed) if changed else Response(status_code=304, headers=_headers(route))
+
+
+@router.put("/{adapter}", responses={428: {"description": "If-Match is missing."}})
+def put_route(
+    key: Operator,
+    parts: Parts,
+    adapter: AdapterName,
+    body: RouteRequest,
+    *,
+    response: Response,
+    if_match: Annotated[
+        str | None, Header(description='The ETag you saw; `"0"` where there is no route yet.')
+    ] = None,
+) -> RouteBody:
+    """Replace the route, if its generation is still the one named in If-Match."""
+    if if_match is None:
+        raise Problem(
+            428,
+            "Send If-Match with the ETag of the route you saw, so that nobody's change is lost.",
+            kind="if-match-missing",
+        )
+    expected = _generation(if_match)
+    if expected is None:
+        raise Problem(412, f"If-Match {if_match!r} is not an ETag of a route.", kind="not-current")
+    try:
+        route = parts.database.run(
+            lambda tx: _put(tx, adapter, body, expected=expected, actor=key.name, parts=parts)
+        )
+    except routes.GenerationConflict as conflict:
+        raise Problem(
+            412,
+            f"The route of {adapter!r} is at generation {conflict.current}, not {expected}.",
+            kind="not-current",
+            headers={"ETag": f'"{conflict.current}"'},
+        ) from conflict
+    except InvalidRoute as invalid:
+        raise _invalid(invalid) from invalid
+    parts.watch.wake(adapter)
+    response.headers["ETag"] = table.etag(route)
+    return answers.route(route)
+
+
+def _route(parts: ApiParts, adapter: str) -> Route:
+    def read(tx: Connection) -> Route | None:
+        lookup.adapter(tx, adapter)
+        return routes.get(tx, adapter)
+
+    found = parts.database.run(read)
+    if found is None:
+        raise Problem(404, f"{adapter!r} has no route yet.", kind="no-route")
+    return found
+
+
+def _put(
+    tx: Connection,
+    adapter: str,
+    wanted: RouteRequest,
+    *,
+    expected: int,
+    actor: str,
+    parts: ApiParts,
+) -> Route:
+    lookup.adapter(tx, adapter)
+    return table.put(
+        tx,
+        adapter,
+        arms=[
+            ArmRequest(arm=arm.arm, version=arm.version, weight=arm.weight) for arm in wanted.arms
+        ],
+        expected_generation=expected,
+        reason=wanted.reason,
+        actor=actor,
+        now=parts.clock(),
+        valid_until=wanted.valid_until,
+        on_expiry=wanted.on_expiry,
+        hold_until=wanted.hold_until,
+    )
+
+
+def _invalid(invalid: InvalidRoute) -> Problem:
+    return Problem(
+        422,
+        invalid.problems[0],
+        kind="invalid-route",
+        errors=[{"detail": problem, "pointer": "#/arms"} for problem in invalid.problems],
+    )
+
+
+def _generation(header: str) -> int | None:
+    try:
+        return table.generation_of(header)
+    except ValueError:
+        return None
+
+
+def _headers(route: Route) -> dict[str, str]:
+    return {"ETag": table.etag(route), "Cache-Control": "private, no-cache"}
+
+
+def _answer(route: Route) -> Response:
+    body = answers.route(route).model_dump(mode="json")
+    return JSONResponse(body, headers=_headers(route))

@@ -1,0 +1,75 @@
+"""``GET /adapters/{a}/scores``: the history of every detector's score."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+from sqlalchemy import Connection
+
+from monitor.api import answers, lookup, paging
+from monitor.api.access import Reader
+from monitor.api.bodies import Name
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import Parts
+from monitor.api.paths import AdapterName
+from monitor.api.shapes import Page, ScoreBody
+from monitor.store import evaluations
+from monitor.store.evaluations import ScoreRow
+
+router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])
+
+DEFAULT_SPAN: Final = timedelta(days=1)
+
+
+@router.get("/scores")
+def get_scores(
+    _key: Reader,
+    parts: Parts,
+    adapter: AdapterName,
+    *,
+    detector: Annotated[Name | None, Query()] = None,
+    version: Annotated[Name | None, Query()] = None,
+    since: Annotated[
+        AwareDatetime | None, Query(description="First window end; a day before `until`.")
+    ] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Window ends before; now.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[ScoreBody]:
+    """List scores of windows that ended in ``[since, until)``, newest first."""
+    before = _position(cursor)
+    upper = until or parts.clock() + timedelta(seconds=1)
+    lower = since or upper - DEFAULT_SPAN
+
+    def read(tx: Connection) -> list[ScoreRow]:
+        of = lookup.adapter(tx, adapter)
+        return evaluations.score_history(
+            tx,
+            adapter_id=of.id,
+            detector=detector,
+            version_id=lookup.version(tx, adapter, version).id if version else None,
+            since=lower,
+            until=upper,
+            before=before,
+            limit=limit + 1,
+        )
+
+    rows = parts.database.run(read)
+    return Page(
+        items=[answers.score(row) for row in rows[:limit]],
+        next=_cursor(rows[limit - 1]) if len(rows) > limit else None,
+    )
+
+
+def _cursor(row: ScoreRow) -> str:
+    return paging.encode(row.window.end.isoformat(), row.detector, row.version_id)
+
+
+def _position(cursor: str | None) -> tuple[datetime, str, int] | None:
+    if cursor is None:
+        return None
+    at, detector, version_id = paging.decode(cursor, kinds=(str, str, int))
+    return paging.moment(at), str(detector), int(version_id)

@@ -1,0 +1,192 @@
+"""What the API answers, field by field: the contract that ``/openapi.json`` publishes.
+
+JSON has neither NaN nor infinity: ``null`` stands for "not defined", as in the evidence of
+a detector without a page process, or a smallest detectable effect where it is blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.domain import (
+    ArmKind,
+    Blame,
+    EvaluationKind,
+    Mode,
+    ReferenceState,
+    Severity,
+    VerdictKind,
+)
+
+Item = TypeVar("Item")
+
+
+class Answer(BaseModel):
+    """Built only by our own code, so a field it does not know is a mistake of ours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WindowBody(Answer):
+    """Half-open ``[start, end)``."""
+
+    start: datetime
+    end: datetime
+
+
+class ScoreBody(Answer):
+    """One detector's score of one window."""
+
+    adapter: str
+    version: str
+    detector: str
+    window: WindowBody
+    value: float | None = Field(description="Effect size; 0 is the same, larger is worse.")
+    evidence: float | None = Field(
+        description="log10 of the page process over its alarm line: 0 and above is an alarm."
+    )
+    effect: float | None
+    interval: tuple[float | None, float | None] = Field(description="95 % interval of `effect`.")
+    n_reference: int
+    n_window: int
+    minimum_detectable: float | None = Field(
+        description="Smallest effect that would be seen within a day at today's traffic."
+    )
+    verdict: VerdictKind
+    blame: Blame
+    reason: str
+    details: Mapping[str, Any] = Field(description="More numbers, `evidence_notice` among them.")
+
+
+class ArmBody(Answer):
+    """One target of a route."""
+
+    arm: ArmKind
+    version: str
+    model: str
+    weight: float
+
+
+class RouteBody(Answer):
+    """Who answers for an adapter now; its ETag is the quoted generation."""
+
+    adapter: str
+    generation: int
+    arms: Sequence[ArmBody]
+    reason: str
+    since: datetime
+    valid_until: datetime | None
+    on_expiry: ArmKind
+
+
+class ReferenceSummary(Answer):
+    """How far the reference of a version is."""
+
+    state: ReferenceState | None = Field(description="null: there is none yet.")
+    generation: int | None
+    provisional: bool = Field(description="True until approved: tickets only, no pages.")
+    progress: float | None
+    n_training: int
+    n_baseline: int
+
+
+class ReferenceBody(Answer):
+    """One generation of a version's reference."""
+
+    adapter: str
+    version: str
+    generation: int
+    state: ReferenceState
+    provisional: bool
+    approved_by: str | None
+    cause: str
+    n_training: int
+    n_baseline: int
+    span_days: float
+    encoder: str | None
+    strata: Sequence[str]
+    progress: float
+    error: str | None
+    created_at: datetime
+    ready_at: datetime | None
+
+
+class AdapterSummary(Answer):
+    """A row of the fleet."""
+
+    adapter: str
+    version: str | None = Field(description="The version in charge; null: none is registered.")
+    verdict: VerdictKind
+    severity: Severity
+    drift_score: float = Field(description="0 to 100, for sorting; never a threshold.")
+    blame: Blame
+    reason: str
+    since: datetime | None
+    owner: str | None
+    tier: str
+    labels: Mapping[str, str]
+    runbook: str | None
+    mode: Mode | None
+    reference: ReferenceSummary
+    route: RouteBody | None
+    evaluated_at: datetime | None
+    records_last_hour: int
+
+
+class VersionBody(Answer):
+    """One immutable set of adapter weights."""
+
+    adapter: str
+    version: str
+    model: str
+    parent: str | None
+    uri: str | None
+    sha256: str | None
+    base_model: str | None
+    metadata: Mapping[str, Any]
+    registered_at: datetime
+
+
+class AdapterDetail(AdapterSummary):
+    """An adapter with the latest score of each detector."""
+
+    versions: Sequence[VersionBody]
+    scores: Sequence[ScoreBody]
+
+
+class EvaluationBody(Answer):
+    """One run of a version's detectors over one window."""
+
+    evaluation: int
+    adapter: str
+    version: str
+    kind: EvaluationKind
+    state: str
+    window: WindowBody
+    verdict: VerdictKind | None
+    reason: str | None
+    n_records: int
+    n_late: int
+    started_at: datetime
+    finished_at: datetime
+    scores: Sequence[ScoreBody]
+
+
+class AskedEvaluation(Answer):
+    """An evaluation that is not done yet; its location answers when it is."""
+
+    adapter: str
+    version: str
+    requested_at: datetime
+    location: str
+
+
+class Page(Answer, Generic[Item]):
+    """One page of a list; `next` goes into `cursor` for the page after it."""
+
+    items: Sequence[Item]
+    next: str | None = None

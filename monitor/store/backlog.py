@@ -1,0 +1,32 @@
+"""Whether anybody is sending the messages that are due."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+_UNTOUCHED: Final = sa.text(
+    """
+    SELECT coalesce(extract(epoch FROM now() - min(o.next_at)), 0)
+    FROM outbox o
+    WHERE o.state = 'queued'
+      AND o.next_at <= now()
+      AND NOT EXISTS (
+          SELECT FROM outbox older
+          WHERE older.state = 'queued' AND older.channel = o.channel
+            AND older.incident_id = o.incident_id AND older.seq < o.seq
+      )
+    """
+)
+
+
+def untouched_seconds(tx: Connection) -> float:
+    """For how long the longest-due message has been nobody's; 0 when there is none.
+
+    A message that a receiver refuses is due in the future again, and one behind an older
+    one of its incident is not due: a receiver that is down does not show here, deliverers
+    that are down do.
+    """
+    return float(tx.execute(_UNTOUCHED).scalar_one())

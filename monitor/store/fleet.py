@@ -1,0 +1,181 @@
+"""The fleet at a glance: what a list of adapters shows, in a fixed number of queries.
+
+The cost is the same few statements for 3 adapters and for 500; every table read here holds
+one row per adapter or version, except ``capture_counts``, which is read for two hours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from monitor.domain import (
+    Adapter,
+    AdapterId,
+    ArmKind,
+    ReferenceState,
+    Route,
+    VerdictKind,
+    Version,
+    VersionId,
+)
+from monitor.store import adapters, routes, verdicts, versions
+from monitor.store.tables import capture_counts, references
+from monitor.store.verdicts import VerdictRow
+
+WORST_FIRST: Final = (
+    VerdictKind.CRITICAL,
+    VerdictKind.DRIFTING,
+    VerdictKind.ERROR,
+    VerdictKind.INSUFFICIENT,
+    VerdictKind.LEARNING,
+    VerdictKind.STABLE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceGlance:
+    """How far a version's reference is; ``state`` None: there is none."""
+
+    state: ReferenceState | None = None
+    generation: int | None = None
+    approved: bool = False
+    progress: float | None = None
+    n_training: int = 0
+    n_baseline: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRow:
+    """One adapter with its version in charge; ``judged`` None: never evaluated."""
+
+    adapter: Adapter
+    version: Version | None
+    judged: VerdictRow | None
+    reference: ReferenceGlance
+    route: Route | None
+    records_last_hour: int
+
+    @property
+    def verdict(self) -> VerdictKind:
+        """``learning`` until the first evaluation."""
+        return self.judged.verdict.kind if self.judged else VerdictKind.LEARNING
+
+
+def fleet(tx: Connection, *, now: datetime) -> list[FleetRow]:
+    """Give every adapter, worst first: by verdict, then drift score, then name."""
+    charge = _in_charge(versions.fetch_all(tx), routes.all_routes(tx))
+    judged = {row.version_id: row for row in verdicts.fleet(tx)}
+    glances = _references(tx)
+    counts = _last_hour(tx, now=now)
+    rows = []
+    for adapter in adapters.fetch_all(tx):
+        version, route = charge.get(adapter.name, (None, None))
+        rows.append(
+            FleetRow(
+                adapter=adapter,
+                version=version,
+                judged=judged.get(version.id) if version else None,
+                reference=glances.get(version.id, _NONE) if version else _NONE,
+                route=route,
+                records_last_hour=counts.get(adapter.id, 0),
+            )
+        )
+    return sorted(rows, key=_badness)
+
+
+def in_charge(tx: Connection, adapter: str) -> Version | None:
+    """Give an adapter's version in charge; None where none is registered."""
+    found = adapters.fetch(tx, adapter)
+    known = versions.of_adapter(tx, found.id) if found else []
+    route = routes.get(tx, adapter)
+    return _in_charge(known, [route] if route else []).get(adapter, (None, None))[0]
+
+
+def _badness(row: FleetRow) -> tuple[int, float, str]:
+    score = row.judged.drift_score if row.judged else 0.0
+    return WORST_FIRST.index(row.verdict), -score, row.adapter.name
+
+
+_NONE: Final = ReferenceGlance()
+
+Charge = Mapping[str, tuple[Version, Route | None]]
+
+
+def _in_charge(known: list[Version], table: list[Route]) -> Charge:
+    """The route's stable arm, else the newest registered version."""
+    stable = {
+        (route.adapter, arm.version)
+        for route in table
+        for arm in route.arms
+        if arm.arm is ArmKind.STABLE
+    }
+    by_adapter = {route.adapter: route for route in table}
+    charge: dict[str, tuple[Version, Route | None]] = {}
+    for version in known:  # oldest first: the newest is written last
+        held = charge.get(version.adapter)
+        if held and (held[0].adapter, held[0].name) in stable:
+            continue
+        charge[version.adapter] = (version, by_adapter.get(version.adapter))
+    return charge
+
+
+_GLANCE: Final = (
+    sa.select(
+        references.c.version_id,
+        references.c.state,
+        references.c.generation,
+        references.c.approved_by.is_not(None).label("approved"),
+        references.c.progress,
+        references.c.n_training,
+        references.c.n_baseline,
+    )
+    .ext(distinct_on(references.c.version_id))
+    # the one in force is the newest ready one; before there is any, the newest says how far
+    .order_by(
+        references.c.version_id,
+        (references.c.state == ReferenceState.READY.value).desc(),
+        references.c.generation.desc(),
+    )
+)
+
+
+def _references(tx: Connection) -> dict[VersionId, ReferenceGlance]:
+    return {VersionId(row.version_id): _glance(row) for row in tx.execute(_GLANCE)}
+
+
+def _glance(row: sa.Row[Any]) -> ReferenceGlance:
+    return ReferenceGlance(
+        state=ReferenceState(row.state),
+        generation=row.generation,
+        approved=row.approved,
+        progress=row.progress,
+        n_training=row.n_training,
+        n_baseline=row.n_baseline,
+    )
+
+
+def _last_hour(tx: Connection, *, now: datetime) -> dict[AdapterId, int]:
+    """Records accepted in the last 60 minutes, from hourly counts.
+
+    The hour before the running one counts with the share of it that lies within.
+    """
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    share = 1.0 - (now - hour) / timedelta(hours=1)
+    weight = sa.case((capture_counts.c.hour >= hour, 1.0), else_=share)
+    total = sa.func.sum(capture_counts.c.count * weight)
+    rows = tx.execute(
+        sa.select(capture_counts.c.adapter_id, total)
+        .where(
+            capture_counts.c.hour >= hour - timedelta(hours=1),
+            capture_counts.c.outcome == "accepted",
+        )
+        .group_by(capture_counts.c.adapter_id)
+    )
+    return {AdapterId(row[0]): round(row[1]) for row in rows}

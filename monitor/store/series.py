@@ -1,0 +1,64 @@
+"""Scores over time as charts draw them: a bounded number of points, whatever the span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import VersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One detector's scores, oldest first; columns of equal length.
+
+    A point stands for the windows that ended within one step: the largest score and the
+    largest evidence among them, at the end of the last. None: no finite value there.
+    """
+
+    detector: str
+    at: Sequence[datetime]
+    value: Sequence[float | None]
+    evidence_notice: Sequence[float | None]
+    evidence_page: Sequence[float | None]
+
+
+_SERIES: Final = sa.text(
+    """
+    SELECT detector,
+           max(at) AS at,
+           max(value) FILTER (WHERE abs(value) < 'Infinity') AS value,
+           max(evidence_notice) FILTER (WHERE abs(evidence_notice) < 'Infinity') AS notice,
+           max(evidence_page) FILTER (WHERE abs(evidence_page) < 'Infinity') AS page
+    FROM scores
+    WHERE version_id = :version_id AND at > :since AND at <= :until
+    GROUP BY detector, date_bin(:step, at, :since)
+    ORDER BY detector, at
+    """
+)
+
+
+def score_series(
+    tx: Connection, *, version_id: VersionId, since: datetime, until: datetime, points: int = 300
+) -> list[Series]:
+    """Give each detector's scores in ``(since, until]``, at most about ``points`` of each."""
+    step = max((until - since) / points, timedelta(milliseconds=1))
+    bound = {"version_id": version_id, "since": since, "until": until, "step": step}
+    rows: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+    for row in tx.execute(_SERIES, bound):
+        rows.setdefault(row.detector, []).append(row)
+    return [
+        Series(
+            detector=detector,
+            at=[row.at for row in found],
+            value=[row.value for row in found],
+            evidence_notice=[row.notice for row in found],
+            evidence_page=[row.page for row in found],
+        )
+        for detector, found in rows.items()
+    ]

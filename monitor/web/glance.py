@@ -1,0 +1,147 @@
+"""What the pages show, read in one transaction each and shaped for the templates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.domain import Interval, Reference, Route, Version
+from monitor.store import evaluations, flags, fleet, incidents, outbox, references, routes, versions
+from monitor.store.evaluations import ScoreRow
+from monitor.store.flags import Flag
+from monitor.store.fleet import FleetRow
+from monitor.store.incidents import IncidentRow
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.routes import RouteRow
+from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+
+RECENT_INCIDENTS = 10
+RECENT_DELIVERIES = 12
+RECENT_ROUTES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """What concerns the whole service and stands above every page."""
+
+    kill_switch: Flag | None
+    undelivered_for: timedelta
+    dead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetGlance:
+    """The fleet, worst first."""
+
+    rows: Sequence[FleetRow]
+    counts: Mapping[str, int]
+    open_incidents: Mapping[str, IncidentRow]
+    notices: Notices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterGlance:
+    """One adapter, looked at through one of its versions."""
+
+    row: FleetRow
+    version: Version | None
+    in_charge: bool
+    versions: Sequence[Version]
+    judged: VerdictRow | None
+    scores: Sequence[ScoreRow]
+    reference: Reference | None
+    building: Reference | None
+    route_history: Sequence[RouteRow]
+    transitions: Sequence[TransitionRow]
+    incidents: Sequence[IncidentRow]
+    deliveries: Sequence[DeliveryRow]
+    notices: Notices
+
+    @property
+    def route(self) -> Route | None:
+        return self.row.route
+
+    @property
+    def onset(self) -> Interval | None:
+        return self.judged.verdict.onset if self.judged else None
+
+
+def read_fleet(tx: Connection, *, now: datetime) -> FleetGlance:
+    """Read the first page."""
+    rows = fleet.fleet(tx, now=now)
+    opened = incidents.incident_list(tx, open_only=True, limit=1000)
+    return FleetGlance(
+        rows=rows,
+        counts=Counter(row.verdict.value for row in rows),
+        open_incidents={row.adapter: row for row in reversed(opened)},
+        notices=_notices(tx),
+    )
+
+
+def read_adapter(
+    tx: Connection, name: str, *, version: str | None, since: datetime, now: datetime
+) -> AdapterGlance | None:
+    """Read an adapter's page; None when there is no such adapter or version."""
+    row = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
+    if row is None:
+        return None
+    known = versions.of_adapter(tx, row.adapter.id)
+    shown = next((v for v in known if v.name == version), None) if version else row.version
+    if version and shown is None:
+        return None
+    return _glance(tx, row, known=known, shown=shown, since=since)
+
+
+def _glance(
+    tx: Connection,
+    row: FleetRow,
+    *,
+    known: Sequence[Version],
+    shown: Version | None,
+    since: datetime,
+) -> AdapterGlance:
+    told = incidents.incident_list(tx, adapter_id=row.adapter.id, limit=RECENT_INCIDENTS)
+    latest = evaluations.latest_scores_of(tx, adapter_id=row.adapter.id)
+    past = references.of_version(tx, shown.id) if shown else []
+    return AdapterGlance(
+        row=row,
+        version=shown,
+        in_charge=shown == row.version,
+        versions=list(reversed(known)),
+        judged=current(tx, version_id=shown.id) if shown else None,
+        scores=sorted(
+            (score for score in latest if shown and score.version_id == shown.id), key=_evident
+        ),
+        reference=references.current(tx, shown.id) if shown else None,
+        building=past[0] if past and past[0].state != "ready" else None,
+        route_history=routes.history(tx, row.adapter.name, limit=RECENT_ROUTES),
+        transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),
+        incidents=told,
+        deliveries=_deliveries(tx, told),
+        notices=_notices(tx),
+    )
+
+
+def _evident(score: ScoreRow) -> tuple[float, str]:
+    return -max(score.evidence_page, score.evidence_notice), score.detector
+
+
+def _deliveries(tx: Connection, told: Sequence[IncidentRow]) -> list[DeliveryRow]:
+    found = [
+        delivery
+        for incident in told[:3]
+        for delivery in outbox.deliveries(tx, incident_id=incident.id, limit=RECENT_DELIVERIES)
+    ]
+    return sorted(found, key=lambda delivery: delivery.seq, reverse=True)[:RECENT_DELIVERIES]
+
+
+def _notices(tx: Connection) -> Notices:
+    return Notices(
+        kill_switch=flags.kill_switch(tx),
+        undelivered_for=timedelta(seconds=outbox.oldest_seconds(tx)),
+        dead=len(outbox.deliveries(tx, state=DeliveryState.DEAD, limit=100)),
+    )

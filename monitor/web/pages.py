@@ -1,0 +1,205 @@
+"""The pages and who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qs
+
+import jinja2
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.domain import Scope, Version
+from monitor.store import fleet, keys, versions
+from monitor.store.keys import Key
+from monitor.web import charts, documentation, glance, wording
+from monitor.web.assets import Assets
+from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
+from monitor.web.parts import WebParts
+from monitor.web.sessions import COOKIE, Session, Sessions
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+LARGEST_FORM: Final = 4096
+
+Window = Annotated[Literal["1h", "24h", "7d"], Query()]
+VersionQuery = Annotated[str | None, Query(max_length=128)]
+
+
+def create_pages(parts: WebParts) -> APIRouter:
+    """Build the router of all pages, to be mounted at the root."""
+    pages = Pages(parts)
+    router = APIRouter()
+    router.include_router(pages.assets.router())
+    reader = [Depends(pages.session)]
+    router.add_api_route("/login", pages.login_form, methods=["GET"])
+    router.add_api_route("/login", pages.login, methods=["POST"])
+    router.add_api_route("/logout", pages.logout, methods=["POST"])
+    router.add_api_route("/docs", pages.docs, methods=["GET"])
+    router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
+    router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
+    router.add_api_route(
+        "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
+    )
+    return router
+
+
+class Pages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self.assets = Assets()
+        self._parts = parts
+        self._sessions = Sessions(parts.secret, lasts=parts.session)
+        self._templates = _environment(self.assets, version=parts.version)
+
+    def session(self, request: Request) -> Session:
+        """Let only people with a session in; everyone else is sent to the login page."""
+        session = self._sessions.read(request.cookies.get(COOKIE, ""), now=self._parts.clock())
+        if session is None or not self._alive(session):
+            raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
+        return session
+
+    def fleet(self, request: Request) -> Response:
+        """Show every adapter, worst first."""
+        now = self._parts.clock()
+        seen = self._parts.database.run(lambda tx: glance.read_fleet(tx, now=now))
+        base_url = str(request.base_url).rstrip("/")
+        return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
+
+    def adapter(
+        self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
+    ) -> Response:
+        """Show one adapter."""
+        now = self._parts.clock()
+        name = wording.name_of(adapter)
+        seen = self._parts.database.run(
+            lambda tx: glance.read_adapter(
+                tx, name, version=version, since=now - WINDOWS[window], now=now
+            )
+        )
+        if seen is None:
+            return self._page("missing.html", status=404, name=name, version=version)
+        return self._page("adapter.html", glance=seen, now=now, window=window, windows=WINDOWS)
+
+    def chart(
+        self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
+    ) -> Response:
+        """Give the numbers of an adapter's charts."""
+        now = self._parts.clock()
+
+        def read(tx: Connection) -> dict[str, Any] | None:
+            shown = _shown(tx, wording.name_of(adapter), version)
+            if shown is None:
+                return None
+            return charts.read_chart(tx, shown, since=now - WINDOWS[window], until=now)
+
+        body = self._parts.database.run(read)
+        if body is None:
+            raise HTTPException(404)
+        return JSONResponse(jsonable_encoder(body))
+
+    def docs(self, request: Request) -> Response:
+        """List the endpoints, as ``/openapi.json`` describes them."""
+        return self._page("docs.html", groups=documentation.groups(request.app.openapi()))
+
+    def login_form(self) -> Response:
+        """Ask for a key."""
+        return self._page("login.html", refused=None)
+
+    async def login(self, request: Request) -> Response:
+        """Take the key and begin a session."""
+        text = await _pasted(request)
+        address = request.client.host if request.client else "local"
+        try:
+            key = await run_in_threadpool(self._parts.admit, text, address=address)
+        except HTTPException as refused:
+            return self._page(
+                "login.html",
+                status=refused.status_code,
+                headers=refused.headers,
+                refused=refused.detail,
+            )
+        if not keys.permits(key, Scope.READ):
+            return self._page(
+                "login.html", status=403, refused=f"The key {key.name!r} may not read."
+            )
+        answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+        answer.set_cookie(
+            COOKIE,
+            self._sessions.begin(key.id, now=self._parts.clock()),
+            max_age=int(self._parts.session.total_seconds()),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return answer
+
+    def logout(self, request: Request) -> Response:
+        """End the session."""
+        session = self._sessions.read(request.cookies.get(COOKIE, ""), now=self._parts.clock())
+        if session is not None:
+            self._sessions.end(session)
+        answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    def _alive(self, session: Session) -> bool:
+        now = self._parts.clock()
+        known: list[Key] = self._parts.database.run(keys.fetch_all)
+        return any(key.id == session.key_id and key.alive(now) for key in known)
+
+    def _page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Response:
+        html = self._templates.get_template(template).render(**values)
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
+    if version is not None:
+        return versions.fetch(tx, adapter=adapter, name=version)
+    return fleet.in_charge(tx, adapter)
+
+
+async def _pasted(request: Request) -> str:
+    """Read the one field of the login form; no multipart parser is needed for it."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_FORM:
+            raise HTTPException(413, f"The form takes at most {LARGEST_FORM} bytes.")
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+    return fields.get("key", [""])[0].strip()
+
+
+def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=wording.reveal,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(asset=assets.url, service_version=version)
+    environment.filters.update(
+        clock=wording.clock,
+        number=wording.number,
+        part=wording.path_part,
+        percent=wording.percent,
+        signed=wording.signed,
+        span=wording.span,
+        stamp=wording.stamp,
+    )
+    return environment

@@ -1,0 +1,39 @@
+"""What the dashboard is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from monitor.store.database import Database
+from monitor.store.keys import Key
+
+
+class Admit(Protocol):
+    """Finds the key behind a pasted text; ``monitor.api.access.Gate.admit`` does."""
+
+    def __call__(self, text: str, *, address: str) -> Key:
+        """Raise an ``HTTPException`` of 401 or 429 where there is none to find."""
+        ...
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebParts:
+    """The parts of the dashboard.
+
+    ``secret`` signs session cookies; the same on all daemons, or people must log in again
+    wherever they land. At least 32 random bytes.
+    """
+
+    database: Database
+    admit: Admit
+    secret: bytes
+    version: str
+    session: timedelta = timedelta(hours=12)
+    clock: Callable[[], datetime] = _utc_now

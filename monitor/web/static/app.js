@@ -1,0 +1,46 @@
+// Refreshes the page by itself: fetches it again and replaces only the regions that changed,
+// so that focus, selection and scroll stay where they are.
+"use strict";
+
+const EVERY_MS = 10_000;
+const pulse = document.getElementById("pulse");
+
+function replaceChanged(fresh) {
+  for (const region of document.querySelectorAll("[data-live]")) {
+    const next = fresh.querySelector(`[data-live="${region.dataset.live}"]`);
+    if (!next || next.isEqualNode(region)) continue;
+    const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
+    region.className = next.className;
+    region.replaceChildren(...document.importNode(next, true).childNodes);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  document.title = fresh.title;
+}
+
+function structureChanged(fresh) {
+  const names = (root) => [...root.querySelectorAll("[data-live]")].map((one) => one.dataset.live + one.tagName).join();
+  return names(fresh) !== names(document);
+}
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected) return location.assign(answer.url);
+    if (!answer.ok) throw new Error(String(answer.status));
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (structureChanged(fresh)) return location.reload();
+    replaceChanged(fresh);
+    if (window.drawChart) await window.drawChart();
+    pulse.textContent = "";
+    pulse.classList.remove("lost");
+  } catch {
+    if (!pulse.classList.contains("lost")) {
+      pulse.textContent = `No answer since ${new Date().toISOString().slice(11, 16)} UTC`;
+      pulse.classList.add("lost");
+    }
+  }
+}
+
+setInterval(refresh, EVERY_MS);
+document.addEventListener("visibilitychange", refresh);

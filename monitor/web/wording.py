@@ -1,0 +1,137 @@
+"""How values read on a page: ages, numbers, and characters that would hide or reorder."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+NOTHING: Final = "\N{EN DASH}"
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_LAST_SHORT: Final = 0xFFFF
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def reveal(value: object) -> object:
+    r"""Write control, formatting and bidi characters as escapes.
+
+    >>> reveal("safe\u202etxt.exe")
+    'safe\\u202etxt.exe'
+    """
+    if type(value) is not str:
+        return "" if value is None else value
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(map(_reveal_one, value))
+
+
+def _reveal_one(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= _LAST_SHORT else f"\\U{code:08x}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with ``digits`` significant digits; a dash for none.
+
+    >>> number(0.31249), number(1234.5), number(float("-inf")) == NOTHING
+    ('0.312', '1,234', True)
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Write a number with its sign, for evidence and effects.
+
+    >>> signed(1.234), signed(float("-inf")) == NOTHING
+    ('+1.23', True)
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """Write how long ago something was.
+
+    >>> from datetime import timedelta
+    >>> now = datetime(2026, 1, 2, tzinfo=UTC)
+    >>> ago(now - timedelta(seconds=90), now), ago(None, now)
+    ('1 min ago', 'never')
+    """
+    if at is None:
+        return "never"
+    seconds = (now - at).total_seconds()
+    return (
+        "just now"
+        if abs(seconds) < 5
+
+        else (f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}")
+    )
+
+
+def span(seconds: float) -> str:
+    """Write a duration in its largest unit."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds // _HOUR:.0f} h"
+    return f"{seconds // _DAY:.0f} days"
+
+
+def clock(at: datetime | None) -> str:
+    """Write a time in UTC, to the minute.
+
+    >>> clock(datetime(2026, 11, 5, 7, 4, 9, tzinfo=UTC))
+    '5 Nov 07:04'
+    """
+    if at is None:
+        return NOTHING
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%b %H:%M}"
+
+
+def stamp(at: datetime | None, now: datetime) -> Markup:
+    """Write a time as ``<time>``: its age to read, its moment in the title."""
+    if at is None:
+        return Markup("never")
+    moment = at.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment, ago(at, now))
+
+
+def path_part(name: str) -> str:
+    """Write a name as one part of a path.
+
+    >>> path_part("acme/support")
+    'acme%2Fsupport'
+    """
+    return quote(name, safe="")
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage."""
+    return f"{share:.0%}"
+
+
+def name_of(part: str) -> str:
+    """Read a name out of a path whose slashes were kept encoded.
+
+    >>> name_of("acme%2Fsupport")
+    'acme/support'
+    """
+    return part.replace("%2F", "/").replace("%25", "%")

@@ -1,0 +1,119 @@
+"""The whole HTTP application on a real socket, over a real database."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+from monitor.api.app import create_app
+from monitor.api.parts import ApiParts
+from monitor.capture.intake import Intake, Settings
+from monitor.capture.queue import Bounds
+from monitor.domain import Mode, Scope
+from monitor.routing.fallback import Breaker
+from monitor.routing.killswitch import KillSwitch
+from monitor.routing.routers import TableOnly
+from monitor.routing.settings import RoutingSettings
+from monitor.routing.watch import RouteWatch
+from monitor.store import keys
+from monitor.store.database import Database
+from monitor.web import WebParts, create_pages
+
+SECRET = b"s" * 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A running application and a key for each scope."""
+
+    url: str
+    app: FastAPI
+    database: Database
+    keys: Mapping[Scope, str]
+
+    def client(self, *scopes: Scope, key: str | None = None) -> httpx2.Client:
+        """A client with the key of the first scope; without any, none."""
+        text = self.keys[scopes[0]] if scopes else key
+        headers = {"authorization": f"Bearer {text}"} if text else {}
+        return httpx2.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+
+@contextmanager
+def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serving]:
+    """Serve the application until the body ends; ``overrides`` replace fields of ApiParts."""
+    intake = Intake(
+        database,
+        subject_key=b"k" * 32,
+        settings=Settings(target_per_day=1_000_000, bounds=Bounds(linger=0.0)),
+    )
+    watch = RouteWatch(database)
+    intake.start()
+    watch.start()
+    try:
+        app = create_app(
+            _parts(database, folder, intake=intake, watch=watch, **overrides),
+            pages=lambda admit: create_pages(
+                WebParts(database=database, admit=admit, secret=SECRET, version="1.2.3")
+            ),
+        )
+        with _listening(app) as url:
+            yield Serving(url=url, app=app, database=database, keys=_keys(database))
+    finally:
+        watch.stop()
+        assert intake.close()
+
+
+def _parts(
+    database: Database, folder: Path, *, intake: Intake, watch: RouteWatch, **overrides: Any
+) -> ApiParts:
+    kill_switch = KillSwitch(folder, environ={})
+    breaker = Breaker(
+        database=database,
+        settings=RoutingSettings(),
+        mode=Mode.APPROVE,
+        kill_switch=kill_switch,
+        router=TableOnly(database),
+        served=lambda _model: True,
+    )
+    fields: dict[str, Any] = {
+        "database": database,
+        "intake": intake,
+        "watch": watch,
+        "approver": breaker,
+        "kill_switch": kill_switch,
+        "version": "1.2.3",
+    }
+    return ApiParts(**(fields | overrides))
+
+
+def _keys(database: Database) -> Mapping[Scope, str]:
+    with database.begin() as tx:
+        return {scope: keys.create(tx, name=f"for {scope}", scopes=[scope])[1] for scope in Scope}
+
+
+@contextmanager
+def _listening(app: FastAPI) -> Iterator[str]:
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive(), "the server ended while starting"
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
