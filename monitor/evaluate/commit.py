@@ -22,7 +22,7 @@ from monitor.domain import (
 )
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.message import Teller
-from monitor.evaluate.reading import Reading
+from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, judge
 from monitor.store import evaluations, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
@@ -261,9 +261,13 @@ def _write_transition(
 def expected_silence(
     reading: Reading, *, now: datetime, records: int, in_charge: bool
 ) -> AlertSeverity | None:
-    """TICKET when the reference's rate promised ``records`` since the last one and none came."""
-    if not in_charge or reading.calibrated is None or reading.last_at is None:
+    """TICKET when the reference's rate promised ``records`` since the last one and none came.
+
+    Looks back 24 h at most. A version that has no share of the route is not expected to
+    have traffic.
+    """
+    if not in_charge or reading.calibrated is None:
         return None
-    hours = (now - reading.last_at) / timedelta(hours=1)
-    expected = hours * reading.calibrated.hourly_rate
+    since = reading.traffic.last_at or now - DAY
+    expected = (now - since) / timedelta(hours=1) * reading.calibrated.hourly_rate
     return AlertSeverity.TICKET if expected >= records else None

@@ -11,7 +11,7 @@ from typing import Protocol, assert_never
 import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind, Interval, Version
+from monitor.domain import AdapterId, EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import drift_score, find_all
@@ -61,7 +61,7 @@ class Tools:
     cadences: dict[EvaluationKind, Cadence]
     tell: Teller
     react: Reaction
-    drain: Callable[[int, datetime], int]
+    drain: Callable[[AdapterId, datetime], int]
     via: Probe | None
 
 
@@ -170,8 +170,8 @@ class Evaluator:
         return Facts(
             at=claim.now,
             reference=stage,
-            n_day=reading.n_day,
-            traffic=reading.last_at is not None and reading.last_at >= horizon,
+            n_day=reading.traffic.count,
+            traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
             probe_available=self._tools.via is not None,
             **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
         )

@@ -13,7 +13,7 @@ from detectors import DETECTORS
 from detectors.types import Detector, State
 from monitor.domain import EvaluationKind
 from monitor.evaluate.findings import Finding, Question, failed, find
-from monitor.evaluate.reading import NO_PAGE_BUDGET, Lookback, Reading, budget_of
+from monitor.evaluate.reading import Lookback, Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.crossings import QUARANTINE_AFTER
 
@@ -66,7 +66,7 @@ def _ask(
         reference=reading.calibrated.by_detector[detector.name],
         window=reading.window,
         state=reading.states.get(detector.name, State()),
-        budget=budget_of(reading, settings, pages=detector.name not in NO_PAGE_BUDGET),
+        budget=budget_of(reading, settings, detector.name),
         recent=lambda: lookback.recent,
         past=partial(lookback.past, detector.name),
         memory=reading.memory,

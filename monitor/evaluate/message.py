@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, Done, ScoreLine
+from alerts.message import ActionLine, ScoreLine
 from detectors.types import Score
 from monitor import outbox
-from monitor.domain import (
-    IncidentId,
-    Mode,
-    Transition,
-    TransitionId,
-    VerdictKind,
-)
-from monitor.policy import Judgement
-from monitor.store import adapters, records
+from monitor.domain import IncidentId, Transition, TransitionId, VerdictKind, Version
+from monitor.policy import ActionEvidence, Judgement
+from monitor.store import adapters, embeddings
 
 if TYPE_CHECKING:
     from monitor.evaluate.commit import Outcome
@@ -38,12 +33,20 @@ class Teller(Protocol):
     ) -> tuple[IncidentId, ...]: ...
 
 
+class Preview(Protocol):
+    """Says what is about to be done about a version, or is recommended."""
+
+    def __call__(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, *, now: datetime
+    ) -> ActionLine | None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
     """The service's teller: what a message contains beyond the verdict itself."""
 
     channels: Sequence[outbox.ConfiguredChannel]
-    mode: Mode
+    preview: Preview
     examples: int = 0
     base_url: str | None = None
 
@@ -62,7 +65,9 @@ class Messages:
             transition_id=transition_id,
             scores=_score_lines(outcome, judgement),
             requests=len(outcome.reading.window),
-            action=self._action(judgement),
+            action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
+            if transition_id
+            else None,
             examples=self._examples(tx, outcome, judgement) if transition_id else (),
             base_url=self.base_url,
         )
@@ -70,7 +75,7 @@ class Messages:
         if transition_id is None:
             return outbox.record_observation(
                 tx,
-                version=version,
+                version,
                 verdict=judgement.verdict,
                 inputs=inputs,
                 channels=self.channels,
@@ -89,20 +94,6 @@ class Messages:
             silence=outcome.silence,
         )
 
-    def _action(self, judgement: Judgement) -> ActionLine | None:
-        if not judgement.action.allowed:
-            return None
-        text = {
-            Mode.OBSERVE: "route to the previous version",
-            Mode.APPROVE: "route to the previous version, waiting for approval",
-            Mode.AUTO: "routing to the previous version",
-        }[self.mode]
-        return ActionLine(
-            done=Done.TAKEN if self.mode is Mode.AUTO else Done.RECOMMENDED,
-            kind="fallback",
-            text=f"{text}: {judgement.action.reason}",
-        )
-
     def _examples(self, tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[str, ...]:
         """Least similar prompts since the onset; none unless the operator stores text."""
         calibrated = outcome.reading.calibrated
@@ -110,7 +101,7 @@ class Messages:
         if not wanted or calibrated is None:
             return ()
         onset = judgement.verdict.onset
-        found = records.least_similar(
+        found = embeddings.least_similar(
             tx,
             version_id=outcome.reading.version.id,
             adapter_id=outcome.reading.version.adapter_id,

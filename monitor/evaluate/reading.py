@@ -19,10 +19,12 @@ from monitor.policy import Memory
 from monitor.store import processes, records, verdicts, versions
 from monitor.store.database import Database
 from monitor.store.processes import Increment
+from monitor.store.records import Traffic
 from monitor.store.tables import references
 from monitor.store.tasks import Claim
 
 INCREMENTS_KEPT = timedelta(days=7)
+DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,8 +37,8 @@ class Reading:
     states: Mapping[str, State]
     window: Window
     n_other_strata: int
-    n_day: int
-    last_at: datetime | None
+    traffic: Traffic
+    """Of the last 24 h."""
     versions_watched: int
 
 
@@ -63,31 +65,21 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
         window=_window(columns, window),
         n_other_strata=columns.n_other_strata,
-        n_day=records.count(
+        traffic=records.traffic(
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,
-            start=window.end - timedelta(hours=24),
+            start=window.end - DAY,
             end=window.end,
         ),
-        last_at=records.last_at(tx, version_id=version.id, adapter_id=version.adapter_id),
         versions_watched=_watched(tx),
     )
 
 
-def budget_of(reading: Reading, settings: EvaluateSettings, *, pages: bool) -> Budget:
-    """Give one detector of this version its share; shares of all add up to the budget."""
-    kinds = len(settings.detectors)
-    paging = sum(1 for name in settings.detectors if name not in NO_PAGE_BUDGET)
-    fleet = max(1, reading.versions_watched)
-    return Budget(
-        notice=settings.notices_per_30_days / max(1, kinds),
-        page=settings.false_pages_per_30_days / (fleet * max(1, paging)) if pages else 0.0,
-    )
-
-
-NO_PAGE_BUDGET = frozenset({"input_similarity"})
-"""Detectors without a page process take nothing from the page budget."""
+def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:
+    """Give one detector of this version its share."""
+    share = settings.shares(watched=reading.versions_watched)[detector]
+    return Budget(notice=share["notice"], page=share["page"])
 
 
 class Lookback:

@@ -8,6 +8,9 @@ from datetime import timedelta
 from detectors import DETECTORS
 from monitor.policy import PolicySettings
 
+NO_PAGE_BUDGET = frozenset({"input_similarity"})
+"""Detectors without a page process: they take nothing from the page budget."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margins:
@@ -47,3 +50,17 @@ class EvaluateSettings:
     effect_records: int = 4_000
     silence_records: int = 50
     shown_examples: int = 0
+
+    def shares(self, *, watched: int) -> dict[str, dict[str, float]]:
+        """Divide the budget: per detector, the pages and notices of one version.
+
+        ``watched`` versions share the fleet's pages; the shares of all add up to the
+        budget, and a change of the fleet re-divides it exactly.
+        """
+        paging = sum(1 for name in self.detectors if name not in NO_PAGE_BUDGET)
+        pages = self.false_pages_per_30_days / (max(1, watched) * max(1, paging))
+        notices = self.notices_per_30_days / max(1, len(self.detectors))
+        return {
+            name: {"page": 0.0 if name in NO_PAGE_BUDGET else pages, "notice": notices}
+            for name in self.detectors
+        }

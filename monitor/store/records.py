@@ -62,6 +62,14 @@ class RecordColumns:
         return int(self.at.size)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How many records an interval holds and when the newest of them was made."""
+
+    count: int
+    last_at: datetime | None
+
+
 def read_window(
     connection: Connection,
     *,
@@ -172,16 +180,26 @@ def strata(
     return {row.stratum: row.n for row in connection.execute(query, bounds)}
 
 
-def last_at(
-    connection: Connection, *, version_id: VersionId, adapter_id: AdapterId
-) -> datetime | None:
-    """Time of a version's newest record."""
+def traffic(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    start: datetime,
+    end: datetime,
+) -> Traffic:
+    """Say how many records of a version there are in ``[start, end)``, and its newest time.
+
+    Bounded on purpose: looking for the last record of a version that has none reads every
+    record of its adapter.
+    """
     query = sa.text(
-        "SELECT at FROM records WHERE adapter_id = :adapter AND version_id = :version"
-        " ORDER BY at DESC LIMIT 1"
+        "SELECT count(*) AS count, max(at) AS last_at FROM records"
+        " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
     )
-    bounds = {"adapter": adapter_id, "version": version_id}
-    return connection.execute(query, bounds).scalar_one_or_none()
+    bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
+    row = connection.execute(query, bounds).one()
+    return Traffic(count=row.count, last_at=row.last_at)
 
 
 def _span(start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:

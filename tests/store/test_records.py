@@ -131,9 +131,12 @@ def test_the_newest_records_come_in_order_of_time(
     of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
     with database.begin() as tx:
         newest = records.newest_since(tx, **of, since=noon, limit=2)
-        last = records.last_at(tx, **of)
+        span = {"start": noon, "end": noon + 5 * MINUTE}
+        found = records.traffic(tx, **of, **span)
+        none = records.traffic(tx, **of, start=noon - MINUTE, end=noon)
     assert newest.at.tolist() == [time.timestamp() for time in times[3:]]
-    assert last == times[4]
+    assert (found.count, found.last_at) == (5, times[4])
+    assert (none.count, none.last_at) == (0, None)
 
 
 def test_a_similarity_counts_only_against_the_reference_asked_for(

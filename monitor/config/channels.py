@@ -1,0 +1,70 @@
+"""``[[channels]]``: who is told about what, by which way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alerts.channels import CHANNELS, parse_settings
+from alerts.matching import Matcher, parse_matcher
+from monitor.config.reading import ConfigError, resolve_secrets
+
+OWN_KEYS = frozenset({"name", "kind", "match", "fallback"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelEntry:
+    """One configured channel; ``options`` are its kind's own keys, secrets resolved."""
+
+    name: str
+    kind: str
+    matcher: Matcher
+    fallback: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def read_channels(value: object, *, environ: Mapping[str, str]) -> tuple[ChannelEntry, ...]:
+    """Read every entry; raises ConfigError with the problems of all of them."""
+    if not isinstance(value, list):
+        raise ConfigError(["channels: expected [[channels]] entries"])
+    entries: list[ChannelEntry] = []
+    problems: list[str] = []
+    for index, item in enumerate(value):
+        try:
+            entries.append(_entry(item, where=f"channels[{index}]", environ=environ))
+        except ConfigError as error:
+            problems += error.problems
+    names = [entry.name for entry in entries]
+    problems += [f"channels: two are named {n!r}" for n in set(names) if names.count(n) > 1]
+    problems += [
+        f"channels.{entry.name}.fallback: no channel is named {entry.fallback!r}"
+        for entry in entries
+        if entry.fallback is not None and entry.fallback not in names
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(entries)
+
+
+def _entry(item: object, *, where: str, environ: Mapping[str, str]) -> ChannelEntry:
+    if not isinstance(item, Mapping):
+        raise ConfigError([f"{where}: expected a table, got {type(item).__name__}"])
+    for key in ("name", "kind"):
+        if not isinstance(item.get(key), str) or not item[key]:
+            raise ConfigError([f"{where}.{key}: required, a word"])
+    if item["kind"] not in CHANNELS:
+        raise ConfigError([f"{where}.kind: no kind {item['kind']!r}; known: {', '.join(CHANNELS)}"])
+    fallback = item.get("fallback")
+    if fallback is not None and not isinstance(fallback, str):
+        raise ConfigError([f"{where}.fallback: expected the name of a channel"])
+    own = {key: item[key] for key in item if key not in OWN_KEYS}
+    options = resolve_secrets(own, where=where, environ=environ)
+    try:
+        parse_settings(item["kind"], options)
+        matcher = parse_matcher(item.get("match", {}))
+    except ValueError as error:
+        raise ConfigError([f"{where}: {error}"]) from None
+    return ChannelEntry(
+        name=item["name"], kind=item["kind"], matcher=matcher, fallback=fallback, options=options
+    )

@@ -1,0 +1,334 @@
+"""The sections of the config: which table feeds which part's settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from alerts.outgoing import OutgoingPolicy
+from alerts.retry import RetrySchedule
+from detectors import DETECTORS
+from monitor.capture import intake
+from monitor.config.channels import ChannelEntry, read_channels
+from monitor.config.reading import (
+    ConfigError,
+    build,
+    overlay,
+    read_toml,
+    resolve_secrets,
+    unknown,
+)
+from monitor.domain import EvaluationKind, Mode
+from monitor.evaluate import EvaluateSettings, Margins
+from monitor.policy import PolicySettings
+from monitor.postgres import ServerSettings
+from monitor.probes.embedding import EmbeddingSettings
+from monitor.probes.perplexity import PerplexitySettings
+from monitor.routing import ROUTERS
+from monitor.routing.settings import RoutingSettings
+from monitor.windows import Cadence
+
+DEFAULT_FILE: Final = Path("config.toml")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSection:
+    """Where the service keeps its files and what it may do by itself."""
+
+    data_dir: Path = Path(".driftline")
+    mode: Mode = Mode.OBSERVE
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSection:
+    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages."""
+
+    host: str = "127.0.0.1"
+    port: int = 8440
+    public_url: str = ""
+    public_metrics: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address that links begin with."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSection:
+    """``url`` empty: the embedded server of the data folder, sized by ``embedded``."""
+
+    url: str = field(default="", repr=False)
+    pool_size: int = 12
+    embedded: ServerSettings = field(default_factory=ServerSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSection:
+    """Engines that serve the adapters, OpenAI-compatible; empty: nothing is asked of serving."""
+
+    engines: tuple[str, ...] = ()
+    api_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexitySection:
+    """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one."""
+
+    corpus: str = ""
+    how: PerplexitySettings = field(default_factory=PerplexitySettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbesSection:
+    """The code that runs models."""
+
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    perplexity: PerplexitySection = field(default_factory=PerplexitySection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSection:
+    """Intervals between windows of each kind, and how long each waits for late records."""
+
+    tick: timedelta = timedelta(seconds=1)
+    hard_interval: timedelta = timedelta(minutes=1)
+    hard_lag: timedelta = timedelta(seconds=30)
+    live_interval: timedelta = timedelta(minutes=15)
+    live_lag: timedelta = timedelta(minutes=2)
+    perplexity_interval: timedelta = timedelta(hours=6)
+    lease: timedelta = timedelta(seconds=60)
+    renew: timedelta = timedelta(seconds=20)
+    workers: int = 2
+
+    @property
+    def cadences(self) -> dict[EvaluationKind, Cadence]:
+        """The intervals as the evaluator wants them."""
+        return {
+            EvaluationKind.HARD: Cadence(interval=self.hard_interval, lag=self.hard_lag),
+            EvaluationKind.LIVE: Cadence(interval=self.live_interval, lag=self.live_lag),
+            EvaluationKind.PERPLEXITY: Cadence(interval=self.perplexity_interval, lag=timedelta()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSection:
+    """One detector: whether it runs."""
+
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySection:
+    """How messages are sent; ``retry_after`` has the waits between attempts."""
+
+    workers: int = 4
+    lease: timedelta = timedelta(seconds=60)
+    poll: timedelta = timedelta(seconds=1)
+    escalate_after_failures: int = 3
+    escalate_after: timedelta = timedelta(minutes=2)
+    retry_after: tuple[timedelta, ...] = ()
+
+    @property
+    def retries(self) -> RetrySchedule:
+        """The schedule of attempts; the default spreads 12 over about 24 hours."""
+        if not self.retry_after:
+            return RetrySchedule()
+        return RetrySchedule(delays=tuple(wait.total_seconds() for wait in self.retry_after))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertingSection:
+    """The budget, and what messages carry."""
+
+    false_pages_per_30_days: float = 1.0
+    notices_per_30_days: float = 1.0
+    silence_records: int = 50
+    shown_examples: int = 0
+    delivery: DeliverySection = field(default_factory=DeliverySection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSection:
+    """What people say of an adapter; ``[defaults]`` fills in what it leaves out."""
+
+    owner: str | None = None
+    tier: str = "standard"
+    labels: dict[str, str] = field(default_factory=dict)
+    runbook: str | None = None
+    mode: Mode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything the daemon hands out."""
+
+    source: str = "the defaults"
+    service: ServiceSection = field(default_factory=ServiceSection)
+    server: ServerSection = field(default_factory=ServerSection)
+    database: DatabaseSection = field(default_factory=DatabaseSection)
+    capture: intake.Settings = field(default_factory=intake.Settings)
+    probes: ProbesSection = field(default_factory=ProbesSection)
+    serving: ServingSection = field(default_factory=ServingSection)
+    schedule: ScheduleSection = field(default_factory=ScheduleSection)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    margins: Margins = field(default_factory=Margins)
+    detectors: dict[str, DetectorSection] = field(default_factory=dict)
+    alerting: AlertingSection = field(default_factory=AlertingSection)
+    channels: tuple[ChannelEntry, ...] = ()
+    outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
+    routing: RoutingSettings = field(default_factory=RoutingSettings)
+    defaults: AdapterSection = field(default_factory=AdapterSection)
+    adapters: dict[str, AdapterSection] = field(default_factory=dict)
+
+    @property
+    def evaluation(self) -> EvaluateSettings:
+        """The evaluator's settings, gathered from the sections that people think in."""
+        return EvaluateSettings(
+            detectors=tuple(
+                name for name in DETECTORS if self.detectors.get(name, DetectorSection()).enabled
+            ),
+            false_pages_per_30_days=self.alerting.false_pages_per_30_days,
+            notices_per_30_days=self.alerting.notices_per_30_days,
+            margins=self.margins,
+            policy=self.policy,
+            silence_records=self.alerting.silence_records,
+            shown_examples=self.alerting.shown_examples,
+        )
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the config: ``path``, else ``./config.toml`` if there is one, else the defaults.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found, each by its path.
+    """
+    environ = os.environ if environ is None else environ
+    chosen = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    table = overlay(read_toml(chosen) if chosen else {}, environ)
+    return parse(table, source=str(chosen) if chosen else "the defaults", environ=environ)
+
+
+def parse(table: Mapping[str, Any], *, source: str, environ: Mapping[str, str]) -> Config:
+    """Turn a table into a config; raises ConfigError."""
+    kinds = {f.name: f for f in fields(Config) if f.name != "source"}
+    problems = [
+        f"{key}: {unknown(key, list(kinds))}".replace("key", "section", 1)
+        for key in table
+        if key not in kinds
+    ]
+    sections: dict[str, Any] = {}
+    for name in kinds:
+        if name not in table:
+            continue
+        try:
+            sections[name] = _section(name, table, environ)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    config = Config(source=source, **sections)
+    problems = list(_contradictions(config))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    value = table[name]
+    match name:
+        case "channels":
+            return read_channels(value, environ=environ)
+        case "adapters":
+            return _adapters(value, table.get("defaults", {}))
+        case "detectors":
+            return _detectors(value)
+        case _:
+            if isinstance(value, Mapping):
+                value = resolve_secrets(value, where=name, environ=environ)
+            return build(_KINDS[name], value, where=name)
+
+
+_KINDS: Final[Mapping[str, type]] = {
+    "service": ServiceSection,
+    "server": ServerSection,
+    "database": DatabaseSection,
+    "capture": intake.Settings,
+    "probes": ProbesSection,
+    "serving": ServingSection,
+    "schedule": ScheduleSection,
+    "policy": PolicySettings,
+    "margins": Margins,
+    "alerting": AlertingSection,
+    "outgoing": OutgoingPolicy,
+    "routing": RoutingSettings,
+    "defaults": AdapterSection,
+}
+
+
+def _adapters(value: object, defaults: object) -> dict[str, AdapterSection]:
+    if not isinstance(value, Mapping) or not isinstance(defaults, Mapping):
+        raise ConfigError(["adapters: expected tables [adapters.NAME]"])
+    return {
+        name: build(
+            AdapterSection,
+            {**defaults, **own} if isinstance(own, Mapping) else own,
+            where=f"adapters.{name}",
+        )
+        for name, own in value.items()
+    }
+
+
+def _detectors(value: object) -> dict[str, DetectorSection]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(["detectors: expected tables [detectors.NAME]"])
+    known = [*DETECTORS]
+    problems = [
+        f"detectors.{name}: {unknown(name, known)}".replace("key", "detector", 1)
+        for name in value
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {
+        name: build(DetectorSection, own, where=f"detectors.{name}") for name, own in value.items()
+    }
+
+
+def _contradictions(config: Config) -> list[str]:
+    """What no single section can see."""
+    schedule = config.schedule
+    positive = ("tick", "hard_interval", "live_interval", "perplexity_interval", "lease")
+    found = [
+        f"schedule.{name}: must be longer than 0"
+        for name in positive
+        if getattr(schedule, name) <= timedelta()
+    ]
+    if schedule.renew * 2 > schedule.lease:
+        found.append("schedule.renew: must be at most half of schedule.lease")
+    if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
+        found.append(f"server.port: {config.server.port} is no port")
+    if config.routing.router not in ROUTERS:
+        known = ", ".join(ROUTERS)
+        found.append(f"routing.router: no router {config.routing.router!r}; known: {known}")
+    if config.service.log_level not in LOG_LEVELS:
+        known = ", ".join(LOG_LEVELS)
+        found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")
+    if not config.evaluation.detectors:
+        found.append("detectors: every detector is switched off")
+    found += [
+        f"alerting.{key}: must not be negative"
+        for key in ("false_pages_per_30_days", "notices_per_30_days")
+        if getattr(config.alerting, key) < 0
+    ]
+    if config.alerting.shown_examples and not config.capture.store_text:
+        found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found

@@ -1,0 +1,99 @@
+"""The database of a config: the embedded server or one by URL, migrated and ready."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.config import Config, load
+from monitor.domain import Scope
+from monitor.postgres import EmbeddedPostgres
+from monitor.store import audit, keys, schema
+from monitor.store.database import Database
+
+FIRST_KEY_LOCK = 0x64726966
+"""Advisory lock: two daemons that start together make one admin key."""
+OLDEST_SERVER = 150_000
+
+
+class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its name)
+    """The server is older than PostgreSQL 15."""
+
+
+@contextmanager
+def opened_database(config: Config | Path | None) -> Iterator[Database]:
+    """Open the config's database, start the embedded server if it is the one, migrate."""
+    settings = config if isinstance(config, Config) else load(config)
+    with ExitStack() as stack:
+        url = settings.database.url
+        if not url:
+            prepare_folder(settings.service.data_dir)
+            embedded = EmbeddedPostgres(
+                settings.service.data_dir, settings=settings.database.embedded
+            )
+            stack.enter_context(embedded)
+            url = embedded.url
+        database = Database(_with_driver(url), pool_size=settings.database.pool_size)
+        stack.callback(database.close)
+        database.run(_check_server)
+        schema.migrate(database)
+        yield database
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder, readable by nobody else."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def write_first_key(database: Database, data_dir: Path) -> Path | None:
+    """Make the admin key of the first run in a 0600 file; None when there is one already."""
+    prepare_folder(data_dir)
+    path = data_dir / "admin.key"
+
+    def work(tx: Connection) -> Path | None:
+        tx.execute(sa.select(sa.func.pg_advisory_xact_lock(FIRST_KEY_LOCK)))
+        usable = [
+            key
+            for key in keys.fetch_all(tx)
+            if Scope.ADMIN in key.scopes and key.revoked_at is None
+        ]
+        if usable:
+            return None
+        key, text = keys.create(tx, name="admin of the first run", scopes=[Scope.ADMIN])
+        audit.append(tx, actor="driftline", act="key created", subject=key.id)
+        _write_private(path, text)
+        return path
+
+    return database.run(work)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a secret so that no other account can read it at any moment."""
+    beside = path.with_suffix(f".{secrets.token_hex(4)}")
+    with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _check_server(tx: Connection) -> None:
+    version = int(tx.execute(sa.text("SHOW server_version_num")).scalar_one())
+    if version < OLDEST_SERVER:
+        raise UnsupportedServer(
+            f"database.url points to PostgreSQL {version // 10_000}; 15 or newer is needed"
+        )
+
+
+def _with_driver(url: str) -> str:
+    """Accept the usual ``postgresql://`` as people copy it."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url

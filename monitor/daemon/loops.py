@@ -1,0 +1,173 @@
+"""The loops of a worker: evaluation, embedding, references, housekeeping."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from monitor.config import Config
+from monitor.daemon.parts import Serving
+from monitor.domain import AdapterId, EvaluationKind, Version
+from monitor.evaluate import Evaluator, Messages, Tools
+from monitor.outbox import ConfiguredChannel
+from monitor.policy import ActionEvidence
+from monitor.probes.embedding import Embedder
+from monitor.reference import Indexes, build_next, drain_embeddings
+from monitor.routing.fallback import Breaker
+from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
+from monitor.store import partitions, pending, tasks
+from monitor.store.database import Database
+
+CHORES = timedelta(minutes=1)
+REGISTRATIONS = timedelta(seconds=5)
+AHEAD = timedelta(minutes=10)
+"""Records may be stamped this far ahead; their texts are embedded all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerParts:
+    """What the loops work with."""
+
+    config: Config
+    database: Database
+    channels: list[ConfiguredChannel]
+    serving: Serving
+    embedder: Embedder
+    breaker: Breaker
+
+
+def owner_name() -> str:
+    """Name this process in leases: host, process and a random part."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
+    """Build every loop of a worker; the caller starts and joins them."""
+    config, database = parts.config, parts.database
+    indexes = Indexes(config.service.data_dir / "indexes")
+    embedding = _Embedding(parts, indexes)
+    evaluator = Evaluator(_tools(parts, embedding))
+    tick = config.schedule.tick
+    live = [EvaluationKind.HARD, EvaluationKind.LIVE]
+    loops = [
+        Loop(f"evaluate-{number}", _worker(parts, evaluator, owner, live), pulse=pulse, every=tick)
+        for number in range(config.schedule.workers)
+    ]
+    if parts.serving.probe is not None:
+        probing = _worker(parts, evaluator, owner, [EvaluationKind.PERPLEXITY])
+        loops.append(Loop("probe", probing, pulse=pulse, every=tick))
+    loops += [
+        Loop("embed", embedding.turn, pulse=pulse, every=tick),
+        Loop(
+            "references",
+            lambda: build_next(database, parts.embedder, indexes=indexes),
+            pulse=pulse,
+            every=tick,
+        ),
+        Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
+        Loop("chores", _Chores(parts).turn, pulse=pulse, every=CHORES),
+    ]
+    return loops
+
+
+def _worker(
+    parts: WorkerParts, evaluator: Evaluator, owner: str, kinds: list[EvaluationKind]
+) -> Callable[[], bool]:
+    schedule = parts.config.schedule
+    return Worker(
+        parts.database,
+        evaluator,
+        owner=owner,
+        kinds=kinds,
+        leases=LeaseSettings(lease=schedule.lease, renew=schedule.renew),
+    ).work
+
+
+def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
+    config = parts.config
+
+    def react(version: Version, evidence: ActionEvidence, *, now: datetime) -> None:
+        if evidence.allowed:
+            parts.breaker.consider(version, evidence, now=now)
+        else:
+            parts.breaker.consider_return(version, now=now)
+
+    return Tools(
+        database=parts.database,
+        settings=config.evaluation,
+        cadences=config.schedule.cadences,
+        tell=Messages(
+            channels=parts.channels,
+            preview=parts.breaker.preview,
+            examples=config.alerting.shown_examples,
+            base_url=config.server.url,
+        ),
+        react=react,
+        drain=embedding.drain,
+        via=parts.serving.probe,
+    )
+
+
+class _Embedding:
+    """Embeds waiting texts, for the loop and for an evaluation that needs its window's."""
+
+    def __init__(self, parts: WorkerParts, indexes: Indexes) -> None:
+        self._parts = parts
+        self._indexes = indexes
+
+    def turn(self) -> bool:
+        return self.drain(None, datetime.now(tz=UTC) + AHEAD) > 0
+
+    def drain(self, adapter_id: AdapterId | None, until: datetime) -> int:
+        return drain_embeddings(
+            self._parts.database,
+            self._parts.embedder,
+            indexes=self._indexes,
+            adapter_id=adapter_id,
+            until=until,
+            store_text=self._parts.config.capture.store_text,
+        )
+
+
+def _registrations(parts: WorkerParts) -> Callable[[], bool]:
+    """Give new versions their tasks; the first window of each kind ends one interval on."""
+    cadences = parts.config.schedule.cadences
+    kinds = dict(cadences)
+    if parts.serving.probe is None:
+        kinds.pop(EvaluationKind.PERPLEXITY)
+    first_due = {
+        kind: timedelta() if kind is EvaluationKind.PERPLEXITY else cadence.lag
+        for kind, cadence in kinds.items()
+    }
+
+    def turn() -> bool:
+        parts.database.run(lambda tx: tasks.ensure(tx, first_due=first_due))
+        return False
+
+    return turn
+
+
+class _Chores:
+    """What must be done now and then by somebody; harmless when two daemons do it."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts = parts
+        self._maintained: datetime | None = None
+
+    def turn(self) -> bool:
+        now = datetime.now(tz=UTC)
+        self._parts.breaker.reconcile(now=now)
+        if self._maintained is None or now - self._maintained >= timedelta(hours=1):
+            kept = {
+                **partitions.DEFAULT_RETENTION,
+                "records": self._parts.config.capture.retention,
+                "record_tokens": self._parts.config.capture.tokens_retention,
+            }
+            partitions.maintain(self._parts.database, now=now, retention=kept)
+            self._parts.database.run(lambda tx: pending.drop_expired(tx, now=now))
+            self._maintained = now
+        return False

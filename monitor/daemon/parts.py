@@ -1,0 +1,110 @@
+"""Parts built from their sections of the config."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from alerts.channels import open_channel
+from alerts.outgoing import OutgoingClient
+from monitor.config import Config
+from monitor.outbox import ConfiguredChannel
+from monitor.probes.corpus import load_corpus
+from monitor.probes.embedding import EmbeddingClient
+from monitor.probes.perplexity import LARGEST_ANSWER
+from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
+from monitor.routing import ROUTERS
+from monitor.routing.fallback import Breaker
+from monitor.routing.killswitch import KillSwitch
+from monitor.store import adapters
+from monitor.store.database import Database
+
+
+def channels_of(config: Config) -> list[ConfiguredChannel]:
+    """Open every configured channel; without one, messages go to the log."""
+    client = OutgoingClient(config.outgoing)
+    return [
+        ConfiguredChannel(
+            name=entry.name,
+            channel=open_channel(entry.kind, entry.options, client=client),
+            matcher=entry.matcher,
+            fallback=entry.fallback,
+        )
+        for entry in config.channels
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What asks the engines: ``probe`` is None where no engine is configured."""
+
+    engines: Engines
+    probe: ServedProbe | None
+
+
+def serving_of(config: Config) -> Serving:
+    """Build the client side of serving, allowed to reach private networks."""
+    policy = replace(
+        config.outgoing,
+        allow=(*config.outgoing.allow, *PRIVATE_NETWORKS),
+        response_limit=LARGEST_ANSWER,
+    )
+    http = OutgoingClient(policy)
+    section = config.serving
+    headers = {"authorization": f"Bearer {section.api_key}"} if section.api_key else {}
+    engines = Engines(section.engines, http, headers=headers)
+    if not section.engines:
+        return Serving(engines=engines, probe=None)
+    perplexity = config.probes.perplexity
+    return Serving(
+        engines=engines,
+        probe=ServedProbe(
+            corpus=load_corpus(Path(perplexity.corpus) if perplexity.corpus else None),
+            engines=engines,
+            http=http,
+            settings=replace(perplexity.how, headers={**perplexity.how.headers, **headers}),
+        ),
+    )
+
+
+def embedder_of(config: Config) -> EmbeddingClient:
+    """The embedding probe; its process starts with the first text."""
+    return EmbeddingClient(config.probes.embedding)
+
+
+def breaker_of(config: Config, database: Database, engines: Engines) -> Breaker:
+    """What moves traffic."""
+    return Breaker(
+        database=database,
+        settings=config.routing,
+        mode=config.service.mode,
+        kill_switch=kill_switch_of(config),
+        router=ROUTERS[config.routing.router](database),
+        served=engines.serves,
+    )
+
+
+def kill_switch_of(config: Config) -> KillSwitch:
+    """The switch that stops every automatic action."""
+    return KillSwitch(config.service.data_dir, os.environ)
+
+
+def declare_adapters(config: Config, database: Database) -> None:
+    """Write ``[adapters.NAME]`` to the registry; the config wins over earlier PUTs."""
+
+    def work(tx: Connection) -> None:
+        for name, section in config.adapters.items():
+            adapters.put(
+                tx,
+                name=name,
+                owner=section.owner,
+                tier=section.tier,
+                labels=section.labels,
+                runbook=section.runbook,
+                mode=section.mode,
+            )
+
+    database.run(work)

@@ -1,0 +1,185 @@
+"""Start everything in order, serve until told to stop, stop everything in reverse."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from importlib.metadata import version as installed_version
+
+import structlog
+import uvicorn
+
+from monitor.api.app import create_app
+from monitor.api.parts import ApiParts, Beat
+from monitor.capture.intake import Intake
+from monitor.capture.subjects import load_key
+from monitor.config import Config
+from monitor.daemon import logs
+from monitor.daemon.database import opened_database, prepare_folder, write_first_key
+from monitor.daemon.loops import WorkerParts, loops_of, owner_name
+from monitor.daemon.parts import (
+    breaker_of,
+    channels_of,
+    declare_adapters,
+    embedder_of,
+    kill_switch_of,
+    serving_of,
+)
+from monitor.outbox import Deliverer, DelivererSettings
+from monitor.routing.fallback import Breaker
+from monitor.routing.watch import RouteWatch
+from monitor.schedule import Pulse
+from monitor.store import tasks
+from monitor.store.database import Database
+from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
+
+_LOG = structlog.get_logger(__name__)
+
+GRACE = timedelta(seconds=10)
+"""Requests in flight may take this long after the stop signal."""
+JOIN = timedelta(seconds=8)
+"""Loops may take this long to finish what they have in hand; leases cover the rest."""
+
+
+def run(config: Config, *, api: bool, worker: bool) -> None:
+    """Run until SIGTERM or SIGINT. A second signal stops at once."""
+    logs.configure(config.service.log_level)
+    prepare_folder(config.service.data_dir)
+    with ExitStack() as stack:
+        database = stack.enter_context(opened_database(config))
+        made = write_first_key(database, config.service.data_dir)
+        if made is not None:
+            _LOG.info("admin_key_written", path=str(made))
+        declare_adapters(config, database)
+        serving = serving_of(config)
+        breaker = breaker_of(config, database, serving.engines)
+        beats: dict[str, Beat] = {}
+        watch = RouteWatch(database)
+        callbacks = {ROUTES: watch.wake}
+        if worker:
+            deliverer = _deliverer(config, database)
+            callbacks[OUTBOX] = lambda _: deliverer.wake()
+            beats = _start_worker(stack, config, database, breaker, deliverer)
+        wakeups = WakeUps(database, callbacks)
+        wakeups.start()
+        stack.callback(wakeups.stop)
+        if api:
+            watch.start()
+            stack.callback(watch.stop)
+            _serve(stack, config, database, breaker=breaker, watch=watch, beats=beats)
+        else:
+            _wait_for_signal()
+        _LOG.info("stopping")
+
+
+def _deliverer(config: Config, database: Database) -> Deliverer:
+    section = config.alerting.delivery
+    return Deliverer(
+        database,
+        channels_of(config),
+        settings=DelivererSettings(
+            workers=section.workers,
+            lease=section.lease,
+            poll=section.poll,
+            escalate_after_failures=section.escalate_after_failures,
+            escalate_after=section.escalate_after,
+            retries=section.retries,
+        ),
+    )
+
+
+def _start_worker(
+    stack: ExitStack,
+    config: Config,
+    database: Database,
+    breaker: Breaker,
+    deliverer: Deliverer,
+) -> dict[str, Beat]:
+    embedder = embedder_of(config)
+    stack.callback(embedder.close)
+    owner = owner_name()
+    pulse = Pulse(every=config.schedule.tick)
+    parts = WorkerParts(
+        config=config,
+        database=database,
+        channels=channels_of(config),
+        serving=serving_of(config),
+        embedder=embedder,
+        breaker=breaker,
+    )
+    loops = loops_of(parts, pulse, owner=owner)
+
+    def stop() -> None:
+        pulse.stop()
+        deadline = time.monotonic() + JOIN.total_seconds()
+        for loop in loops:
+            if not loop.join(max(0.1, deadline - time.monotonic())):
+                _LOG.warning("loop_abandoned", loop=loop.name)
+        database.run(lambda tx: tasks.release(tx, owner=owner))
+
+    stack.callback(stop)
+    for loop in loops:
+        loop.start()
+    deliverer.start()
+    stack.callback(deliverer.stop)
+    evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
+    return {
+        "scheduler": Beat(last=lambda: pulse.last_beat, every=config.schedule.tick),
+        "evaluation": Beat(
+            last=lambda: max(loop.last_turn for loop in evaluating), every=timedelta(minutes=1)
+        ),
+        "delivery": Beat(last=lambda: deliverer.last_turn, every=timedelta(seconds=30)),
+    }
+
+
+def _serve(
+    stack: ExitStack,
+    config: Config,
+    database: Database,
+    *,
+    breaker: Breaker,
+    watch: RouteWatch,
+    beats: dict[str, Beat],
+) -> None:
+    from monitor.web import pages  # noqa: PLC0415 (a worker draws no pages)
+
+    intake = Intake(
+        database,
+        subject_key=load_key(config.service.data_dir / "subject.key"),
+        settings=config.capture,
+    )
+    intake.start()
+    stack.callback(intake.close)
+    parts = ApiParts(
+        database=database,
+        intake=intake,
+        watch=watch,
+        approver=breaker,
+        kill_switch=kill_switch_of(config),
+        version=installed_version("driftline"),
+        beats=beats,
+        public_metrics=config.server.public_metrics,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(parts, pages=pages(parts)),
+            host=config.server.host,
+            port=config.server.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(GRACE.total_seconds()),
+        )
+    )
+    _LOG.info("serving", url=config.server.url)
+    server.run()
+
+
+def _wait_for_signal() -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    stopping.wait()

@@ -1,0 +1,147 @@
+"""The example config is complete, equal to the defaults, and every wrong key is named."""
+
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.config import Config, ConfigError, load
+from monitor.config.sections import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "config.toml"
+UNDOCUMENTED = {
+    "source",  # where the config was read from, not a key
+    "adapters",  # tables named by the user; the example is commented out
+    "ports",  # both narrow what outgoing requests may do; for deployments with an API
+    "schemes",  # that takes addresses, which this release does not have
+    "ca_file",
+    "api_key",  # secrets come by _env or _file; the example shows api_key_env
+    "headers",
+    "owner",
+    "runbook",
+    "mode",
+}
+
+
+def refusal(table: dict[str, Any], environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(table, source="test", environ=environ or {})
+    return caught.value.problems
+
+
+def test_the_example_says_the_defaults() -> None:
+    example, defaults = load(EXAMPLE, environ={}), Config()
+    differing = {
+        f.name for f in fields(Config) if getattr(example, f.name) != getattr(defaults, f.name)
+    }
+    assert differing <= {"source", "detectors", "channels"}
+    assert example.evaluation == defaults.evaluation
+    assert [entry.kind for entry in example.channels] == ["log"]
+
+
+def test_every_key_stands_in_the_example() -> None:
+    table = tomllib.loads(EXAMPLE.read_text())
+    missing = [path for path in _keys(Config(), table, "") if path]
+    assert missing == []
+
+
+def _keys(section: Any, table: Any, where: str) -> list[str]:
+    missing = []
+    for field in fields(section):
+        if field.name in UNDOCUMENTED:
+            continue
+        path = f"{where}{field.name}"
+        value = getattr(section, field.name)
+        if field.name not in table:
+            missing.append(path)
+        elif is_dataclass(value):
+            missing += _keys(value, table[field.name], f"{path}.")
+    return missing
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"servr": {}}, "servr: unknown section; did you mean 'server'?"),
+        ({"server": {"prt": 1}}, "server.prt: unknown key; did you mean 'port'?"),
+        ({"server": {"port": "80"}}, "server.port: expected `int`, got `str`"),
+        ({"server": {"port": 0}}, "server.port: 0 is no port"),
+        ({"server": 8440}, "server: expected a table, got int"),
+        ({"service": {"mode": "atuo"}}, "service.mode: invalid enum value 'atuo'"),
+        ({"schedule": {"tick": "0s"}}, "schedule.tick: must be longer than 0"),
+        ({"schedule": {"live_interval": "15"}}, "schedule.live_interval: '15' is no duration"),
+        ({"schedule": {"lease": "30s"}}, "schedule.renew: must be at most half of schedule.lease"),
+        ({"detectors": {"logit_k": {}}}, "detectors.logit_k: unknown detector; did you mean"),
+        ({"detectors": {"empty": {"on": 1}}}, "detectors.empty.on: unknown key"),
+        ({"detectors": []}, "detectors: expected tables [detectors.NAME]"),
+        ({"alerting": {"false_pages_per_30_days": -1}}, "alerting.false_pages_per_30_days: must"),
+        ({"alerting": {"shown_examples": 5}}, "alerting.shown_examples: needs capture.store_text"),
+        ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
+        ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: none"),
+        ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
+        ({"adapters": {"a": {"tire": "x"}}}, "adapters.a.tire: unknown key; did you mean 'tier'?"),
+        ({"channels": {}}, "channels: expected [[channels]] entries"),
+        ({"channels": [{"kind": "log"}]}, "channels[0].name: required, a word"),
+        ({"channels": [{"name": "a"}]}, "channels[0].kind: required, a word"),
+        ({"channels": [{"name": "a", "kind": "sms"}]}, "channels[0].kind: no kind 'sms'"),
+        (
+            {"channels": [{"name": "a", "kind": "log", "match": {"sevrity": "page"}}]},
+            "channels[0]: ",
+        ),
+        (
+            {"channels": [{"name": "a", "kind": "webhook", "url": "https://x.example"}]},
+            "channels[0]: channel 'webhook': ",
+        ),
+        (
+            {"channels": [{"name": "a", "kind": "log", "fallback": "b"}]},
+            "channels.a.fallback: no channel is named 'b'",
+        ),
+        (
+            {"channels": [{"name": "a", "kind": "log"}, {"name": "a", "kind": "log"}]},
+            "channels: two are named 'a'",
+        ),
+        (
+            {"channels": [{"name": "a", "kind": "webhook", "url": "u", "secret_env": "NONE"}]},
+            "channels[0].secret_env: the environment has no variable NONE",
+        ),
+    ],
+)
+def test_a_wrong_config_is_told_by_path(table: dict[str, Any], said: str) -> None:
+    assert refusal(table)[0].startswith(said)
+
+
+def test_all_problems_of_all_sections_are_told_at_once() -> None:
+    problems = refusal({"server": {"prt": 1}, "servce": {}, "policy": {"page_wait": "soon"}})
+    assert len(problems) == 3
+
+
+def test_adapters_inherit_the_defaults() -> None:
+    config = parse(
+        {
+            "defaults": {"owner": "ml", "tier": "gold", "labels": {"team": "a"}},
+            "adapters": {"support": {"tier": "silver"}, "booking": {}},
+        },
+        source="test",
+        environ={},
+    )
+    assert config.adapters["support"].tier == "silver"
+    assert config.adapters["support"].owner == "ml"
+    assert config.adapters["booking"].labels == {"team": "a"}
+
+
+def test_secrets_are_in_no_repr() -> None:
+    config = parse(
+        {
+            "channels": [
+                {"name": "a", "kind": "webhook", "url": "https://x.example", "secret_env": "S"}
+            ],
+            "serving": {"api_key_env": "K"},
+        },
+        source="test",
+        environ={"S": "whsec_" + "QUFB" * 8, "K": "pl4nted"},
+    )
+    assert "QUFB" not in repr(config)
+    assert "pl4nted" not in repr(config)
