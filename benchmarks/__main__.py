@@ -1,0 +1,126 @@
+"""Run every benchmark, each in a process of its own, and write ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks import peers
+from benchmarks.row import Row, from_json
+from benchmarks.table import number, render
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+TIME_LIMIT = 300
+"""Seconds for one benchmark."""
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""A waiting BLAS thread spins, and its spinning would count as CPU time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A module with ``run() -> Sequence[Row]``; ``peers`` if it needs packages of peers.txt."""
+
+    module: str
+    peers: bool = False
+
+
+BENCHMARKS = (
+    Benchmark(module="distance"),
+    Benchmark(module="binned"),
+    Benchmark(module="fleet"),
+    Benchmark(module="nearest", peers=True),
+    Benchmark(module="startup"),
+)
+
+
+class BenchmarkFailed(Exception):  # noqa: N818 - it says what happened
+    """A benchmark ended badly; the message is the end of what it wrote."""
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Run the benchmarks named, or all; only a run of all of them writes the page."""
+    console = Console(stderr=True)
+    chosen = [one for one in BENCHMARKS if not wanted or one.module in wanted]
+    rows: list[Row] = []
+    failures: dict[str, str] = {}
+    with _progress(console) as progress:
+        task = progress.add_task("benchmarks", total=len(chosen))
+        for one in chosen:
+            progress.update(task, description=one.module)
+            begin = time.monotonic()
+            try:
+                rows += _run(one)
+            except BenchmarkFailed as error:
+                failures[one.module] = str(error)
+            progress.console.print(f"{one.module}: {time.monotonic() - begin:.0f} s")
+            progress.advance(task)
+    console.print(_summary(rows))
+    for name, why in failures.items():
+        console.print(f"{name} did not run: {why}", style="red", markup=False)
+    if not wanted:
+        PAGE.write_text(render(rows, failures), encoding="utf-8")
+        console.print(f"written: {PAGE.relative_to(ROOT)}", markup=False)
+    return 1 if failures else 0
+
+
+def _run(one: Benchmark) -> list[Row]:
+    try:
+        interpreter = peers.python() if one.peers else Path(sys.executable)
+        done = subprocess.run(
+            [str(interpreter), "-m", "benchmarks.child", one.module],
+            cwd=ROOT,
+            env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            check=True,
+        )
+    except subprocess.CalledProcessError as error:
+        raise BenchmarkFailed(_last_line(error.stderr) or str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise BenchmarkFailed(f"not done in {TIME_LIMIT} s") from None
+    return [from_json(body) for body in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _last_line(text: str | None) -> str:
+    return (text or "").strip().rpartition("\n")[2]
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _summary(rows: Sequence[Row]) -> Table:
+    table = Table("#", "metric", "goal", "seen", "met")
+    for row in sorted(rows, key=lambda row: row.number):
+        for goal in row.goals:
+            seen = f"{number(goal.value)} {goal.unit}".rstrip()
+            style = "green" if goal.met else "yellow"
+            met = "yes" if goal.met else "no"
+            table.add_row(str(row.number), row.metric, goal.text, seen, met, style=style)
+    return table
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks")
+    parser.add_argument("name", nargs="*", help="run only these; the page is not written")
+    sys.exit(main(parser.parse_args().name))
