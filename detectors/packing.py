@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from detectors.null import Null
 from detectors.season import Coverage
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+R = TypeVar("R")
 VERSION = 1
 
 
@@ -26,14 +27,22 @@ def pack(kind: str, arrays: Arrays) -> bytes:
     return body.getvalue()
 
 
-def unpack(kind: str, body: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Read what :func:`pack` wrote.
+def read(kind: str, body: bytes, build: Callable[[Arrays], R]) -> R:
+    """Build a reference from what :func:`pack` wrote.
 
     Raises
     ------
     ReferenceUnreadable
-        Damaged, of another kind of reference, or of another version.
+        Damaged, incomplete, of another kind of reference, or of another version.
     """
+    arrays = _unpack(kind, body)
+    try:
+        return build(arrays)
+    except (KeyError, ValueError) as error:
+        raise ReferenceUnreadable(f"an incomplete {kind} reference: {error}") from error
+
+
+def _unpack(kind: str, body: bytes) -> Arrays:
     try:
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}

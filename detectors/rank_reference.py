@@ -141,7 +141,10 @@ def dump(reference: RankReference) -> bytes:
 
 def load(body: bytes) -> RankReference:
     """Read what :func:`dump` wrote; raises ReferenceUnreadable."""
-    arrays = packing.unpack(KIND, body)
+    return packing.read(KIND, body, _build)
+
+
+def _build(arrays: packing.Arrays) -> RankReference:
     signals = packing.words(arrays["signals"])
     return RankReference(
         signals=signals,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from detectors import DETECTORS
 from detectors.errors import DetectorError, ReferenceTooSmall, ReferenceUnreadable, SignalAbsent
+from detectors.packing import pack
 from detectors.types import Budget, Detector, Floats, Process, Score, State, Window
 
 DAY = 86_400.0
@@ -126,6 +127,13 @@ def test_a_truncated_reference_is_refused(detector: Detector[Any]) -> None:
     for length in (len(body) // 2, len(body) - 1):
         with pytest.raises(ReferenceUnreadable):
             detector.load(body[:length])
+
+
+@every_detector
+@pytest.mark.parametrize("kind", ["ranks", "rates"])
+def test_an_incomplete_reference_is_refused(detector: Detector[Any], kind: str) -> None:
+    with pytest.raises(ReferenceUnreadable):
+        detector.load(pack(kind, {"signals": np.array(["mean_nll"])}))
 
 
 @every_detector
