@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from monitor.cli import adapters, keys, reference, running
+from monitor.cli import adapters, keys, reference, report, running
 
 app = typer.Typer(
     name="driftline",
@@ -21,5 +21,6 @@ app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
 app.command("explain")(adapters.explain)
 app.command("budget")(adapters.budget)
+app.command("report")(report.report)
 app.add_typer(reference.app, name="reference")
 app.add_typer(keys.app, name="keys")

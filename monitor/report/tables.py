@@ -1,0 +1,85 @@
+"""The two tables that a report compares, as files for the process that draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+MOST_ROWS: Final = 10_000
+FEWEST_VALUES: Final = 2
+"""Evidently's tests need two values on either side."""
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tables:
+    """Signals of a reference and of a window, one column each.
+
+    Columns of the reference differ in length and their rows belong to no record: a
+    reference keeps each signal's values sorted by themselves. Columns of the window are
+    ``(n,)``, a row is a record, NaN is "not measured". ``notice`` says in plain lines what
+    the reader looks at.
+    """
+
+    reference: Mapping[str, Floats]
+    window: Mapping[str, Floats]
+    notice: tuple[str, ...]
+
+
+def sampled(
+    reference: Mapping[str, Floats], window: Mapping[str, Floats], *, seed: int
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Draw at most 10,000 values of each reference column and 10,000 rows of the window.
+
+    The same seed and the same tables give the same draw; order is kept.
+    """
+    rng = np.random.default_rng(seed)
+    kept = {name: column[_draw(rng, column.size)] for name, column in reference.items()}
+    rows = _draw(rng, max((column.size for column in window.values()), default=0))
+    return kept, {name: column[rows] for name, column in window.items()}
+
+
+def comparable(reference: Mapping[str, Floats], window: Mapping[str, Floats]) -> tuple[str, ...]:
+    """Name the signals that both sides have measured at least twice."""
+    return tuple(
+        name
+        for name, column in reference.items()
+        if _measured(column) >= FEWEST_VALUES and _measured(window[name]) >= FEWEST_VALUES
+    )
+
+
+def save(path: Path, tables: Tables) -> None:
+    """Write tables to one ``.npz`` file."""
+    columns = {f"reference:{name}": column for name, column in tables.reference.items()}
+    columns |= {f"window:{name}": column for name, column in tables.window.items()}
+    with path.open("wb") as file:
+        np.savez(file, notice=np.array(tables.notice), **columns)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> Tables:
+    """Read what :func:`save` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Tables(
+            reference=_side(arrays, "reference:"),
+            window=_side(arrays, "window:"),
+            notice=tuple(str(line) for line in arrays["notice"]),
+        )
+
+
+def _side(arrays: Mapping[str, npt.NDArray[np.float64]], prefix: str) -> dict[str, Floats]:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def _draw(rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+    if n <= MOST_ROWS:
+        return np.arange(n)
+    return np.sort(rng.choice(n, MOST_ROWS, replace=False))
+
+
+def _measured(column: Floats) -> int:
+    return int(np.count_nonzero(~np.isnan(column)))
