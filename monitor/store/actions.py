@@ -234,14 +234,23 @@ def taken_since(
 
 def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
     """Versions whose traffic was moved away and has not been moved back since."""
-    latest = (
-        sa.select(versions.c.name, actions.c.kind)
-        .distinct(actions.c.version_id)
-        .join(versions, versions.c.id == actions.c.version_id)
-        .where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
-        .order_by(actions.c.version_id, actions.c.id.desc())
+    later = actions.alias("later")
+    superseded = sa.exists().where(
+        later.c.version_id == actions.c.version_id,
+        later.c.state.in_(TAKEN),
+        later.c.id > actions.c.id,
     )
-    return frozenset(name for name, kind in tx.execute(latest) if kind != ActionKind.RETURN)
+    query = (
+        sa.select(versions.c.name)
+        .join(actions, actions.c.version_id == versions.c.id)
+        .where(
+            actions.c.adapter_id == adapter_id,
+            actions.c.state.in_(TAKEN),
+            actions.c.kind != ActionKind.RETURN,
+            ~superseded,
+        )
+    )
+    return frozenset(tx.execute(query).scalars())
 
 
 def _update(tx: Connection, action_id: ActionId, **values: object) -> None:

@@ -64,11 +64,17 @@ def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, obje
         sa.select(versions.c.id).where(versions.c.id == version.id).with_for_update(key_share=True)
     )
     tx.execute(guard).one()
-    newest = (
-        sa.select(incidents.c.kind, incidents.c.state)
-        .distinct(incidents.c.kind)
-        .where(incidents.c.adapter_id == version.adapter_id, incidents.c.version_id == version.id)
-        .order_by(incidents.c.kind, incidents.c.number.desc())
+    later = incidents.alias("later")
+    superseded = sa.exists().where(
+        later.c.adapter_id == incidents.c.adapter_id,
+        later.c.version_id == incidents.c.version_id,
+        later.c.kind == incidents.c.kind,
+        later.c.number > incidents.c.number,
+    )
+    newest = sa.select(incidents.c.kind, incidents.c.state).where(
+        incidents.c.adapter_id == version.adapter_id,
+        incidents.c.version_id == version.id,
+        ~superseded,
     )
     return {row.kind: row.state for row in tx.execute(newest)}
 

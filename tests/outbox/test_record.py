@@ -1,0 +1,242 @@
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from alerts.delivery import Receipt
+from alerts.matching import parse_matcher
+from alerts.message import Alert, ScoreLine
+from alerts.types import Severity as Urgency
+from monitor.domain import VerdictKind, Version
+from monitor.outbox import (
+    AlertInputs,
+    ConfiguredChannel,
+    check_fallbacks,
+    record_observation,
+    record_transition,
+)
+from monitor.store import adapters, incidents, outbox
+from monitor.store.database import Database
+from monitor.store.outbox import DeliveryRow
+from tests.fleet import NOW, register, transition, verdict
+
+STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
+
+
+class Nowhere:
+    """A channel that must not be used: recording sends nothing."""
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
+
+
+def channel(name: str, *, fallback: str | None = None, **match: object) -> ConfiguredChannel:
+    return ConfiguredChannel(
+        name=name, channel=Nowhere(), matcher=parse_matcher(match), fallback=fallback
+    )
+
+
+ONCALL = channel("oncall", severity="page")
+DESK = channel("desk", severity="ticket")
+BOTH = (ONCALL, DESK)
+
+
+@pytest.fixture
+def version(database: Database) -> Version:
+    with database.begin() as tx:
+        return register(tx)
+
+
+def record(
+    database: Database, version: Version, *kinds: VerdictKind, minutes: int = 1
+) -> list[DeliveryRow]:
+    """Pass verdicts through, one a minute; return all messages, oldest first."""
+    before = STABLE
+    for step, kind in enumerate(kinds):
+        with database.begin() as tx:
+            record_transition(
+                tx,
+                transition(version, kind, before=before),
+                inputs=inputs(database),
+                channels=BOTH,
+                now=NOW + timedelta(minutes=minutes * step),
+            )
+        before = kind
+    with database.begin() as tx:
+        return outbox.deliveries(tx)[::-1]
+
+
+def inputs(database: Database) -> AlertInputs:
+    with database.begin() as tx:
+        adapter = adapters.fetch(tx, "support")
+    assert adapter is not None
+    return AlertInputs(
+        adapter=adapter,
+        scores=(ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),),
+        requests=412,
+        base_url="https://drift.example/",
+    )
+
+
+def told(rows: list[DeliveryRow]) -> list[tuple[str, object, object]]:
+    return [(row.channel, row.alert["status"], row.alert["severity"]) for row in rows]
+
+
+def test_one_message_when_it_starts_one_when_it_worsens_one_when_it_recovers(
+    database: Database, version: Version
+) -> None:
+    rows = record(database, version, DRIFTING, CRITICAL, STABLE)
+    assert told(rows) == [
+        ("desk", "started", "ticket"),
+        ("oncall", "worsened", "page"),
+        ("oncall", "recovered", "page"),
+        ("desk", "recovered", "page"),
+    ]
+
+
+def test_a_channel_hears_of_an_end_only_if_it_heard_of_the_beginning(
+    database: Database, version: Version
+) -> None:
+    rows = record(database, version, CRITICAL, STABLE)
+    assert told(rows) == [("oncall", "started", "page"), ("oncall", "recovered", "page")]
+
+
+def test_a_verdict_that_stays_says_nothing_twice(database: Database, version: Version) -> None:
+    rows = record(database, version, CRITICAL, CRITICAL, DRIFTING)
+    assert told(rows) == [("oncall", "started", "page")]
+
+
+def test_the_incident_row_follows_the_machine(database: Database, version: Version) -> None:
+    record(database, version, DRIFTING, CRITICAL)
+    with database.begin() as tx:
+        (row,) = incidents.incident_list(tx, open_only=True)
+    assert (row.number, row.phase, row.severity.value) == (1, "firing", "page")
+    record(database, version, STABLE)
+    with database.begin() as tx:
+        assert incidents.incident_list(tx, open_only=True) == []
+        (row,) = incidents.incident_list(tx)
+    assert row.phase == "ok"
+    assert row.closed_at is not None
+
+
+def test_a_breach_within_a_week_reopens_the_same_incident(
+    database: Database, version: Version
+) -> None:
+    day = 24 * 60
+    rows = record(database, version, CRITICAL, STABLE, CRITICAL, minutes=day)
+    assert [row.alert["status"] for row in rows] == ["started", "recovered", "reopened"]
+    assert len({row.alert["id"] for row in rows}) == 1
+    with database.begin() as tx:
+        (row,) = incidents.incident_list(tx)
+    assert row.closed_at is None
+
+
+def test_a_breach_after_more_than_a_week_is_another_incident(
+    database: Database, version: Version
+) -> None:
+    rows = record(database, version, CRITICAL, STABLE, CRITICAL, minutes=8 * 24 * 60)
+    assert [row.alert["number"] for row in rows] == [1, 1, 2]
+    with database.begin() as tx:
+        assert [row.number for row in incidents.incident_list(tx)] == [2, 1]
+
+
+def test_messages_are_late_when_the_incident_was_over_before_they_were_delivered(
+    database: Database, version: Version
+) -> None:
+    rows = record(database, version, CRITICAL, STABLE)
+    assert [row.alert["late"] for row in rows] == [True, True]
+
+
+def test_nothing_is_late_once_the_first_message_was_delivered(
+    database: Database, version: Version
+) -> None:
+    (first,) = record(database, version, CRITICAL)
+    with database.begin() as tx:
+        outbox.mark_delivered(tx, first.id)
+    rows = record(database, version, STABLE)
+    assert [row.alert["late"] for row in rows] == [False, False]
+
+
+def test_a_message_carries_the_facts_and_the_links(database: Database, version: Version) -> None:
+    (row,) = record(database, version, CRITICAL)
+    alert = row.alert
+    assert alert["summary"].startswith("support@v7: ")
+    assert alert["reason"] == "evidence says critical"
+    assert alert["requests"] == 412
+    assert alert["owner"] == "ann"
+    assert alert["links"] == {
+        "incident": f"https://drift.example/incidents/{row.incident_id}",
+        "dashboard": "https://drift.example/adapters/support",
+        "runbook": None,
+    }
+
+
+def test_a_transaction_that_fails_leaves_neither_incident_nor_message(
+    database: Database, version: Version
+) -> None:
+    facts = inputs(database)
+
+    def fail_after_recording(tx: Connection) -> None:
+        record_transition(tx, transition(version, CRITICAL), inputs=facts, channels=BOTH, now=NOW)
+        raise RuntimeError("the evaluation lost its lease")
+
+    with pytest.raises(RuntimeError):
+        database.run(fail_after_recording)
+    with database.begin() as tx:
+        assert outbox.deliveries(tx) == []
+        assert incidents.incident_list(tx) == []
+
+
+def test_silence_opens_an_incident_of_its_own_and_never_ends_a_drift(
+    database: Database, version: Version
+) -> None:
+    record(database, version, CRITICAL)
+    facts = inputs(database)
+    for silence in (Urgency.TICKET, None):
+        with database.begin() as tx:
+            record_observation(
+                tx,
+                version,
+                verdict=verdict(VerdictKind.INSUFFICIENT),
+                inputs=facts,
+                channels=BOTH,
+                now=NOW,
+                silence=silence,
+            )
+    with database.begin() as tx:
+        rows = outbox.deliveries(tx)[::-1]
+        open_now = incidents.incident_list(tx, open_only=True)
+    assert [(row.alert["kind"], row.alert["status"]) for row in rows] == [
+        ("drift", "started"),
+        ("no_data", "started"),
+        ("no_data", "recovered"),
+    ]
+    assert [row.kind for row in open_now] == ["drift"]
+
+
+def test_errors_are_tickets_of_their_own(database: Database, version: Version) -> None:
+    rows = record(database, version, VerdictKind.ERROR, STABLE)
+    assert [(row.alert["kind"], row.alert["status"]) for row in rows] == [
+        ("error", "started"),
+        ("error", "recovered"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        pytest.param([channel("a"), channel("a")], "same name", id="two of one name"),
+        pytest.param([channel("a", fallback="b")], "does not exist", id="unknown fallback"),
+        pytest.param([channel("a", fallback="a")], "ring: a -> a", id="itself"),
+        pytest.param(
+            [channel("a", fallback="b"), channel("b", fallback="a")],
+            "ring: a -> b -> a",
+            id="each other",
+        ),
+    ],
+)
+def test_fallbacks_that_cannot_work_are_refused(
+    channels: list[ConfiguredChannel], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        check_fallbacks(channels)
