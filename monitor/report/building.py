@@ -72,7 +72,7 @@ def build_report(
     newest 100,000. Rates (empty, loops, missing) are not in it: their references are
     rates, not values.
 
-    Cost: a process of its own with about 330 MB for 4 to 6 s; the file has 4 to 5 MB,
+    Cost: a process of its own with 360 MB for 4 s of CPU; the file has 4 MB,
     holds its own JavaScript and loads nothing.
 
     Parameters
