@@ -77,7 +77,7 @@ class FeedbackRow(NamedTuple):
 class RecordBatch:
     """Records as columns, each ``(n,)``.
 
-    ``at`` is in ateconds since 1970 UTC. ``numbers`` has every key of :data:`NUMBERS`.
+    ``at`` is in microseconds since 1970 UTC. ``numbers`` has every key of :data:`NUMBERS`.
     ``tokens`` and ``texts`` are sparse: they name the row they belong to.
     """
 

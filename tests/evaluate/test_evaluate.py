@@ -1,0 +1,156 @@
+"""From records to verdicts, through the store."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitor.domain import EvaluationKind, VerdictKind
+from monitor.evaluate import Ending
+from monitor.store import evaluations, tasks, verdicts
+from monitor.store.tasks import StaleLease
+
+Run = Callable[..., Any]
+
+
+def verdict_of(world: Any) -> Any:
+    return world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+
+
+def test_quiet_records_are_stable_and_every_score_is_stored(world: Any, evaluate: Run) -> None:
+    for _ in range(3):
+        world.send(60)
+        assert evaluate() is Ending.DONE
+    row = verdict_of(world)
+    assert row.verdict.kind is VerdictKind.STABLE
+    latest = world.database.run(evaluations.latest_scores_of)
+    assert {score.detector for score in latest} == {"logit_ks", "missing"}
+    assert all(score.evidence_notice < 0 for score in latest)
+    assert len(world.rows("SELECT 1 FROM scores")) == 3 * len(latest)
+
+
+def test_a_large_shift_is_critical_within_two_windows_with_its_onset(
+    world: Any, evaluate: Run
+) -> None:
+    world.send(80)
+    evaluate()
+    began = datetime.now(tz=UTC)
+    for _ in range(2):
+        world.send(80, shift=2.0)
+        evaluate()
+    row = verdict_of(world)
+    assert row.verdict.kind is VerdictKind.CRITICAL
+    assert "mean_nll" in row.verdict.reason or "p95_nll" in row.verdict.reason
+    assert row.verdict.onset is not None
+    assert abs(row.verdict.onset.end - began) < timedelta(seconds=30)
+    assert world.reactions[-1].allowed
+    assert ("stable", "critical") in world.told.verdicts
+
+
+def test_hard_signals_have_windows_of_their_own(world: Any, evaluate: Run) -> None:
+    world.send(40, output="")
+    evaluate(EvaluationKind.HARD)
+    row = verdict_of(world)
+    assert row.verdict.kind is VerdictKind.CRITICAL
+    assert row.verdict.detectors == ("empty",)
+
+
+def test_the_same_window_is_evaluated_once_whoever_holds_it(world: Any) -> None:
+    world.send(60)
+    world.make_due()
+    claim = world.claim()
+    evaluator = world.evaluator()
+    assert evaluator.evaluate(claim) is Ending.DONE
+    before = world.rows("SELECT body FROM process_states ORDER BY detector")
+    # as if the commit's answer had been lost: the same claim is worked on again
+    again = world.rows("UPDATE tasks SET next_window_start = next_window_start RETURNING epoch")
+    assert again
+    assert evaluator.evaluate(claim) is Ending.REPEATED
+    assert world.rows("SELECT body FROM process_states ORDER BY detector") == before
+    assert len(world.rows("SELECT 1 FROM evaluations WHERE kind = 'live'")) == 1
+
+
+def test_a_holder_that_slept_past_its_lease_writes_nothing(world: Any) -> None:
+    world.send(60)
+    world.make_due()
+    slept = world.claim(owner="slept")
+    world.rows("UPDATE tasks SET lease_until = now() - interval '1 s' RETURNING 1")
+    heir = world.claim(owner="heir")
+    assert heir is not None
+    assert heir.epoch == slept.epoch + 1
+    with pytest.raises(StaleLease):
+        world.evaluator().evaluate(slept)
+    assert world.rows("SELECT 1 FROM scores") == []
+    assert world.evaluator().evaluate(heir) is Ending.DONE
+
+
+def test_a_claimed_task_is_nobody_elses(world: Any) -> None:
+    world.make_due()
+    assert world.claim(owner="a") is not None
+    assert world.claim(owner="b") is None
+    world.database.run(lambda tx: tasks.release(tx, owner="a"))
+    assert world.claim(owner="b") is not None
+
+
+def test_late_records_are_counted_and_stay_out_of_the_evidence(world: Any, evaluate: Run) -> None:
+    world.send(60)
+    evaluate()
+    before = world.rows("SELECT body FROM process_states WHERE detector = 'logit_ks'")
+    world.send(200, shift=5.0, at=datetime.now(tz=UTC) - timedelta(seconds=20))
+    evaluate()
+    row = verdict_of(world)
+    assert row.verdict.kind is VerdictKind.STABLE
+    assert before != world.rows("SELECT body FROM process_states WHERE detector = 'logit_ks'")
+    late = world.rows("SELECT n_late FROM evaluations ORDER BY id DESC LIMIT 1")
+    assert late[0].n_late == 200
+
+
+def test_records_of_other_settings_are_set_aside(world: Any, evaluate: Run) -> None:
+    world.send(60)
+    world.send(60, shift=5.0, temperature=0.2)
+    evaluate()
+    assert verdict_of(world).verdict.kind is VerdictKind.STABLE
+    details = world.rows("SELECT details FROM latest_scores WHERE detector = 'logit_ks'")
+    assert details[0].details["other_strata"] == 60
+
+
+def test_a_version_without_a_reference_learns(world: Any, evaluate: Run) -> None:
+    world.rows("UPDATE \"references\" SET state = 'failed', error = 'test' RETURNING 1")
+    world.send(10)
+    evaluate()
+    assert verdict_of(world).verdict.kind is VerdictKind.LEARNING
+
+
+def test_a_detector_that_raises_spoils_only_itself(world: Any, evaluate: Run) -> None:
+    world.rows(
+        "UPDATE process_states SET body = body RETURNING 1"
+    )  # nothing yet: the first window creates them
+    world.send(60)
+    evaluate()
+    # a state of another shape, as after a broken migration
+    world.rows(
+        "UPDATE process_states SET body = (SELECT body FROM process_states WHERE"
+        " detector = 'missing') WHERE detector = 'logit_ks' RETURNING 1"
+    )
+    world.send(60)
+    assert evaluate() is Ending.DONE
+    row = verdict_of(world)
+    assert row.memory["failures"] == {"logit_ks": 1}
+    newest = world.rows(
+        "SELECT detector FROM latest_scores WHERE at = (SELECT max(at) FROM scores)"
+    )
+    assert {r.detector for r in newest} == {"missing"}
+
+
+def test_downtime_skips_all_but_the_newest_window(world: Any) -> None:
+    world.rows(
+        "UPDATE tasks SET next_window_start = now() - interval '10 s', next_due_at = now()"
+        " WHERE kind = 'live' RETURNING 1"
+    )
+    claim = world.claim()
+    assert world.evaluator().evaluate(claim) is Ending.DONE
+    states = [row.state for row in world.rows("SELECT state FROM evaluations ORDER BY window_end")]
+    assert states[-1] == "done"
+    assert set(states[:-1]) == {"skipped"}
+    assert len(states) in {9, 10}
