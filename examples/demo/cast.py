@@ -1,0 +1,45 @@
+"""Who is on stage: the adapter versions that the demo serves and registers."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from examples.texts import Domain
+from examples.weights import DemoAdapter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One adapter version of the demo."""
+
+    adapter: str
+    name: str
+    domain: Domain
+    weights: DemoAdapter
+    parent: str | None = None
+
+    @property
+    def model(self) -> str:
+        """Name that the engine serves it under."""
+        return f"{self.adapter}@{self.name}"
+
+
+VERSIONS: Final = (
+    Version(adapter="support", name="v1", domain=Domain.SUPPORT, weights=DemoAdapter.SUPPORT_V1),
+    Version(
+        adapter="support",
+        name="v2",
+        domain=Domain.SUPPORT,
+        weights=DemoAdapter.SUPPORT_V2,
+        parent="v1",
+    ),
+    Version(adapter="booking", name="v1", domain=Domain.BOOKING, weights=DemoAdapter.BOOKING_V1),
+    Version(adapter="travel", name="v1", domain=Domain.TRAVEL, weights=DemoAdapter.TRAVEL_V1),
+)
+IN_CHARGE: Final = {"support": "v2", "booking": "v1", "travel": "v1"}
+"""The version that answers for each adapter when the curtain rises."""
+REQUESTS_PER_SECOND: Final = {"support": 4.0, "booking": 3.0, "travel": 2.0}
+
+
+def domain_of(adapter: str) -> Domain:
+    """What an adapter's users normally ask about."""
+    return next(version.domain for version in VERSIONS if version.adapter == adapter)

@@ -1,0 +1,84 @@
+"""Speak to the engine as any OpenAI client does, with vLLM's calls for adapters."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx2
+
+TEMPERATURE: Final = 0.7
+MAX_TOKENS: Final = 64
+TOP_LOGPROBS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One answer with its token statistics; log-probabilities in nats.
+
+    ``top_logprobs`` has the best `TOP_LOGPROBS` of each token, largest first.
+    """
+
+    text: str
+    token_logprobs: list[float]
+    top_logprobs: list[list[float]]
+    finish_reason: str
+    latency_ms: float
+
+
+def completion_request(model: str, prompts: Sequence[str]) -> dict[str, Any]:
+    """Body of ``POST /v1/completions`` that answers each prompt once."""
+    return {
+        "model": model,
+        "prompt": [f"User:\n{prompt}\nAssistant:\n" for prompt in prompts],
+        "temperature": TEMPERATURE,
+        "max_tokens": MAX_TOKENS,
+        "logprobs": TOP_LOGPROBS,
+    }
+
+
+def read_replies(body: Mapping[str, Any], *, latency_ms: float) -> list[Reply]:
+    """Read the choices of a completion, in the order of its prompts."""
+    choices = sorted(body["choices"], key=lambda choice: choice["index"])
+    return [_reply(choice, latency_ms) for choice in choices]
+
+
+class EngineClient:
+    """A blocking client; safe to use from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx2.Client(base_url=url, timeout=60.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def answer(self, model: str, prompts: Sequence[str]) -> list[Reply]:
+        """Answer a batch of prompts; raises httpx2.HTTPError."""
+        began = time.perf_counter()
+        reply = self._http.post("/v1/completions", json=completion_request(model, prompts))
+        reply.raise_for_status()
+        return read_replies(reply.json(), latency_ms=1e3 * (time.perf_counter() - began))
+
+    def replace(self, name: str, folder: Path) -> None:
+        """Serve other weights under a name that is served already; raises httpx2.HTTPError."""
+        body = {"lora_name": name, "lora_path": str(folder), "load_inplace": True}
+        self._http.post("/v1/load_lora_adapter", json=body).raise_for_status()
+
+
+def _reply(choice: Mapping[str, Any], latency_ms: float) -> Reply:
+    found = choice["logprobs"]
+    return Reply(
+        text=choice["text"].strip(),
+        token_logprobs=found["token_logprobs"],
+        # The chosen token is listed even where it is not among the best.
+        top_logprobs=[
+            sorted(top.values(), reverse=True)[:TOP_LOGPROBS] for top in found["top_logprobs"]
+        ],
+        finish_reason=choice["finish_reason"],
+        latency_ms=latency_ms,
+    )
