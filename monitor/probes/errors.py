@@ -11,6 +11,9 @@ Messages never carry text that was sent to the model.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class ProbeError(Exception):
     """Root of everything this package raises on purpose."""
@@ -55,3 +58,17 @@ class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caugh
         super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
         self.model = model
         self.served = served
+
+
+def place_of(error: BaseException) -> str:
+    """Name an error and where it was raised; its own message could quote a prompt.
+
+    >>> try:
+    ...     int("secret")
+    ... except ValueError as error:
+    ...     place_of(error).split(":")[0].split(" at ")[0]
+    'ValueError'
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

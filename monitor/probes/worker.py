@@ -11,12 +11,11 @@ import contextlib
 import os
 import queue
 import threading
-import traceback
 from pathlib import Path
 from typing import BinaryIO
 
 from monitor.probes import protocol
-from monitor.probes.errors import ModelMissing
+from monitor.probes.errors import ModelMissing, place_of
 from monitor.probes.models import resolve
 
 
@@ -47,7 +46,7 @@ class _Answerer:
         except ModelMissing as error:
             return protocol.Failure(reason=error.reason, missing=True, permanent=True)
         except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
-            return protocol.Failure(reason=_describe(error), missing=False, permanent=False)
+            return protocol.Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
         # before torch is loaded: a wrong name is told in a moment
@@ -70,13 +69,6 @@ class _Answerer:
         vectors = self._encoder.embed(request.texts)
         count, dimension = vectors.shape
         return protocol.Vectors(count=count, dimension=dimension, body=vectors.tobytes())
-
-
-def _describe(error: Exception) -> str:
-    """Name the error and its place; its message could quote a prompt."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -36,11 +36,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """Baseline lines whose text, or subject, is among the training lines."""
+    """Baseline lines whose text or subject is among the training lines.
 
-    texts: int
-    subjects: int
+    ``lines`` are the first of ``count``, with what they share in ``reasons``.
+    """
+
+    count: int
     lines: tuple[int, ...]
+    reasons: tuple[str, ...]
 
 
 def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
@@ -66,20 +69,21 @@ def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
 def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overlap:
     """Find baseline lines that share a text or a subject with the training lines."""
     found = sa.text(
-        "SELECT b.seq,"
-        " EXISTS (SELECT FROM reference_items t WHERE t.reference_id = b.reference_id"
-        "  AND t.role = 'training' AND t.text_hash = b.text_hash) AS by_text,"
-        " EXISTS (SELECT FROM reference_items t WHERE t.reference_id = b.reference_id"
-        "  AND t.role = 'training' AND t.subject = b.subject) AS by_subject"
-        " FROM reference_items b WHERE b.reference_id = :id AND b.role = 'baseline'"
-        " ORDER BY b.seq"
+        "SELECT b.seq, t.text_hash IS NOT NULL AS by_text"
+        " FROM reference_items b"
+        " LEFT JOIN (SELECT DISTINCT text_hash FROM reference_items"
+        "  WHERE reference_id = :id AND role = 'training') t ON t.text_hash = b.text_hash"
+        " LEFT JOIN (SELECT DISTINCT subject FROM reference_items"
+        "  WHERE reference_id = :id AND role = 'training') s ON s.subject = b.subject"
+        " WHERE b.reference_id = :id AND b.role = 'baseline'"
+        " AND (t.text_hash IS NOT NULL OR s.subject IS NOT NULL) ORDER BY b.seq"
     )
-    rows = connection.execute(found, {"id": claim.reference_id}).all()
-    shared = [row for row in rows if row.by_text or row.by_subject]
+    shared = connection.execute(found, {"id": claim.reference_id}).all()
+    first = shared[:examples]
     return Overlap(
-        texts=sum(row.by_text for row in shared),
-        subjects=sum(row.by_subject for row in shared),
-        lines=tuple(row.seq for row in shared[:examples]),
+        count=len(shared),
+        lines=tuple(row.seq for row in first),
+        reasons=tuple("text" if row.by_text else "subject" for row in first),
     )
 
 

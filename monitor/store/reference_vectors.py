@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import ReferenceId
 from monitor.store.references import Claim, hold
 from monitor.store.tables import reference_vectors as table
+from monitor.store.tables import references
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,12 @@ def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
     }
     # a commit whose answer was lost is sent again
     connection.execute(insert(table).on_conflict_do_nothing(), values)
+
+
+def clear(connection: Connection, claim: Claim) -> None:
+    """Remove what an earlier builder left."""
+    hold(connection, claim)
+    connection.execute(table.delete().where(table.c.reference_id == claim.reference_id))
 
 
 def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
@@ -72,3 +79,12 @@ def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> Ve
     return VectorChunk(
         chunk=row.chunk, count=row.rows, dimension=row.dimension, vectors=row.vectors
     )
+
+
+def checksum(connection: Connection, reference_id: ReferenceId) -> bytes | None:
+    """Return the SHA-256 of a ready reference's index; None while it is being built."""
+    query = sa.select(references.c.request["index_sha256"].astext).where(
+        references.c.id == reference_id
+    )
+    stored = connection.execute(query).scalar_one_or_none()
+    return None if stored is None else bytes.fromhex(stored)

@@ -178,6 +178,11 @@ def progress(connection: Connection, claim: Claim, *, share: float) -> None:
     _write(connection, claim, progress=share, lease_until=sa.func.now() + LEASE, error=None)
 
 
+def note_encoder(connection: Connection, claim: Claim, *, encoder: str) -> None:
+    """Say what the training index is being made with, for the builder that may come after."""
+    _write(connection, claim, encoder=encoder)
+
+
 def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
     """Put a built reference in force and delete the texts it was built from."""
     _write(
@@ -206,14 +211,20 @@ def failed(connection: Connection, claim: Claim, *, error: str) -> None:
     _forget(connection, claim)
 
 
-def postpone(connection: Connection, claim: Claim, *, error: str, wait: timedelta) -> None:
-    """Give a reference back for a while; the reason shows, and nothing is counted against it."""
+def postpone(
+    connection: Connection, claim: Claim, *, error: str, wait: timedelta, count: bool
+) -> None:
+    """Give a reference back for a while; the reason shows.
+
+    Without ``count`` the attempt does not count against it.
+    """
+    tried = _R.failures if count else sa.func.greatest(_R.failures - 1, 0)
     _write(
         connection,
         claim,
         error=error,
         lease_until=sa.func.now() + wait,
-        failures=sa.func.greatest(_R.failures - 1, 0),
+        failures=tried,
     )
 
 
@@ -276,6 +287,12 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
     )
     replaced = connection.execute(newer.limit(1)).one_or_none() is not None
     return _reference(row, approved_by=None if replaced else row.approved_by)
+
+
+def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:
+    """Name the reference in force if it has a training index."""
+    reference = current(connection, version_id)
+    return reference.id if reference and reference.n_training else None
 
 
 def _existing(connection: Connection, reference_id: ReferenceId) -> Reference:

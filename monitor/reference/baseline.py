@@ -1,0 +1,195 @@
+"""The baseline of a reference as columns, whatever it came from. Pure but for its source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.types import Floats, Window
+from monitor.capture.assemble import MAX_TEXT, Admitted, Keeping, assemble, stratum_of
+from monitor.capture.checks import Horizon, clean, tokens_of
+from monitor.capture.directory import Resolved
+from monitor.domain import Version
+from monitor.reference.lines import BaselineLine, read_line
+from monitor.store.baselines import LiveBaseline
+from monitor.store.records import SIGNALS
+from monitor.store.reference_items import Item
+
+SMALLEST_STRATUM: Final = 0.01
+"""Settings that fewer of the baseline's records have are set aside, not compared with."""
+_MEASURED: Final = tuple(
+    name for name in SIGNALS if name not in {"log_length", "error", "similarity"}
+)
+_SERVER_ERROR: Final = 500
+ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Baseline:
+    """Records in order of time; every sequence has one entry per record.
+
+    ``subjects`` are integer codes, -1 where none was given. ``vectors`` are float16 bytes
+    of unit length made by ``encoders``; a ``prompt`` still waits to become one.
+    """
+
+    at: Floats
+    subjects: npt.NDArray[np.int64] | None
+    signals: Mapping[str, Floats]
+    strata: Sequence[str]
+    prompts: Sequence[str | None]
+    encoders: Sequence[str | None]
+    vectors: Sequence[bytes | None]
+
+    def __len__(self) -> int:
+        return int(self.at.size)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Baseline:
+        """Keep some rows, in the order given."""
+        places = rows.tolist()
+        return Baseline(
+            at=self.at[rows],
+            subjects=None if self.subjects is None else self.subjects[rows],
+            signals={name: values[rows] for name, values in self.signals.items()},
+            strata=[self.strata[i] for i in places],
+            prompts=[self.prompts[i] for i in places],
+            encoders=[self.encoders[i] for i in places],
+            vectors=[self.vectors[i] for i in places],
+        )
+
+    def window(self, similarity: Floats) -> Window:
+        """Give detectors what they are fitted on."""
+        return Window(
+            start=float(self.at[0]),
+            end=float(np.nextafter(self.at[-1], np.inf)),
+            at=self.at,
+            signals={**self.signals, "similarity": similarity},
+            subjects=self.subjects,
+        )
+
+
+def from_live(live: LiveBaseline) -> Baseline:
+    """Take over live records; their embeddings are made, their texts gone."""
+    columns = live.columns
+    return Baseline(
+        at=columns.at,
+        subjects=columns.subjects,
+        signals={name: columns.signals[name] for name in SIGNALS if name != "similarity"},
+        strata=live.strata,
+        prompts=[None] * len(columns),
+        encoders=live.encoders,
+        vectors=live.vectors,
+    )
+
+
+def from_items(items: Sequence[Item], *, version: Version) -> Baseline:
+    """Measure the signals of staged lines, exactly as for live records."""
+    lines = [_line(item, version) for item in items]
+    records = [line.record for line in lines]
+    admitted = [
+        Admitted(
+            record=line.record,
+            resolved=Resolved(version.adapter_id, version.id, None),
+            sample_prob=1.0,
+            tokens=tokens_of(line.record),
+            embedding=line.vector,
+        )
+        for line in lines
+    ]
+    batch = assemble(admitted, [0] * len(lines), keeping=_NOTHING, now=ANY_TIME.now)
+    baseline = Baseline(
+        at=batch.at.astype(np.float64) / 1e6,
+        subjects=_codes([item.subject for item in items]),
+        signals=_signals(batch.numbers),
+        strata=[stratum_of(record) for record in records],
+        prompts=[clean(r.prompt[:MAX_TEXT]) if r.prompt else None for r in records],
+        encoders=[
+            r.encoder if line.vector else None for r, line in zip(records, lines, strict=True)
+        ],
+        vectors=[line.vector for line in lines],
+    )
+    return baseline.take(np.argsort(baseline.at, kind="stable"))
+
+
+def concatenate(parts: Sequence[Baseline]) -> Baseline:
+    """Put parts together in order of time."""
+    joined = Baseline(
+        at=np.concatenate([part.at for part in parts]),
+        subjects=_joined_subjects(parts),
+        signals={
+            name: np.concatenate([part.signals[name] for part in parts])
+            for name in parts[0].signals
+        },
+        strata=[one for part in parts for one in part.strata],
+        prompts=[one for part in parts for one in part.prompts],
+        encoders=[one for part in parts for one in part.encoders],
+        vectors=[one for part in parts for one in part.vectors],
+    )
+    return joined.take(np.argsort(joined.at, kind="stable"))
+
+
+def common_strata(baseline: Baseline) -> tuple[Baseline, tuple[str, ...]]:
+    """Keep the records of common settings; name these settings, the most frequent first."""
+    counts = Counter(baseline.strata)
+    needed = SMALLEST_STRATUM * len(baseline)
+    common = tuple(stratum for stratum, count in counts.most_common() if count >= needed)
+    rows = np.flatnonzero([stratum in common for stratum in baseline.strata])
+    return baseline.take(rows), common
+
+
+def embedded(
+    baseline: Baseline, rows: Sequence[int], vectors: Sequence[bytes], *, encoder: str
+) -> Baseline:
+    """Put the vectors of some prompts in their place; the prompts are then gone."""
+    filled, prompts = list(baseline.vectors), list(baseline.prompts)
+    encoders = list(baseline.encoders)
+    for row, vector in zip(rows, vectors, strict=True):
+        filled[row], prompts[row], encoders[row] = vector, None, encoder
+    return replace(baseline, vectors=filled, prompts=prompts, encoders=encoders)
+
+
+def common_encoder(baseline: Baseline) -> str | None:
+    """Name the encoder of most vectors; None where there are none."""
+    counts = Counter(encoder for encoder in baseline.encoders if encoder)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+_NOTHING: Final = Keeping(subject_key=b"", prompts=False, outputs=False, tokens_for=timedelta())
+
+
+def _line(item: Item, version: Version) -> BaselineLine:
+    line = read_line(item.body, adapter=version.adapter, version=version.name, horizon=ANY_TIME)
+    if not isinstance(line, BaselineLine):
+        raise TypeError(f"line {item.seq} was staged as baseline and is none")
+    return line
+
+
+def _signals(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
+    # live records are stored as float4: unrounded values would tie with none of them
+    signals = {name: numbers[name].astype(np.float32).astype(np.float64) for name in _MEASURED}
+    status = numbers["status"]
+    signals["log_length"] = np.log1p(numbers["n_tokens"])
+    signals["error"] = np.where(np.isnan(status), np.nan, status >= _SERVER_ERROR)
+    return signals
+
+
+def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
+    return np.array(
+        [-1 if one is None else int.from_bytes(one, "big") >> 1 for one in subjects],
+        dtype=np.int64,
+    )
+
+
+def _joined_subjects(parts: Sequence[Baseline]) -> npt.NDArray[np.int64] | None:
+    known = [part.subjects for part in parts if part.subjects is not None]
+    if len(known) < len(parts):
+        return None
+    joined = np.concatenate(known)
+    return joined if (joined >= 0).any() else None

@@ -1,0 +1,285 @@
+"""Build references: claim one, embed, compare, fit, and put it in force.
+
+Any number of daemons may call :func:`build_next`. Progress lies in Postgres: a builder
+that dies is followed by another when its lease ends, which goes on with the training
+texts where the first one stood.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from detectors.types import Floats
+from monitor.domain import ReferenceId, Version
+from monitor.probes.embedding import Embedder
+from monitor.probes.errors import ProbeError, place_of
+from monitor.reference import baseline as baselines
+from monitor.reference import similarity, training
+from monitor.reference.baseline import ANY_TIME, Baseline
+from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
+from monitor.reference.errors import Unbuildable
+from monitor.reference.index import Indexes
+from monitor.store import baselines as live
+from monitor.store import calibrations, reference_items, references, versions
+from monitor.store.database import Database
+from monitor.store.reference_items import ItemRole
+from monitor.store.references import MAX_CLAIMS, Claim, LeaseLost, Outcome, ReferenceSource
+
+_LOG = structlog.get_logger(__name__)
+
+PROBE_WAIT: Final = timedelta(seconds=30)
+"""Until a reference whose texts could not be embedded is tried again."""
+_LINES: Final = 512
+_SHARE_BEFORE_FITTING: Final = 0.95
+
+
+def build_next(database: Database, embed: Embedder, *, indexes: Indexes) -> bool:
+    """Build the oldest reference that waits; False when none does.
+
+    A reference fails for good when it cannot be built from what was sent; it waits while
+    the embedding probe is down, with the reason shown as its error.
+    """
+    claim = database.run(references.claim_building)
+    if claim is None:
+        return False
+    log = _LOG.bind(reference=claim.reference_id, claims=claim.claims)
+    try:
+        _build(database, claim, embed=embed, indexes=indexes)
+        log.info("reference_ready")
+    except LeaseLost:
+        log.warning("reference_lease_lost")
+    except Unbuildable as error:
+        log.warning("reference_failed", error=str(error))
+        _fail(database, claim, str(error))
+    except ProbeError as error:
+        log.warning("reference_waits_for_probe", error=str(error))
+        _postpone(database, claim, error=str(error), count=False)
+    except Exception as error:  # noqa: BLE001 - one reference of many; it is counted
+        # a traceback would carry the texts at hand into the log
+        log.error("reference_build_raised", error=place_of(error))  # noqa: TRY400
+        _postpone(database, claim, error=f"the builder failed: {place_of(error)}", count=True)
+    return True
+
+
+def _build(database: Database, claim: Claim, *, embed: Embedder, indexes: Indexes) -> None:
+    if claim.request.get("held"):
+        raise Unbuildable("the upload was interrupted; send it again")
+    if claim.claims > MAX_CLAIMS:
+        raise Unbuildable(f"{MAX_CLAIMS} builders ended without a result")
+    version = database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
+    _Building(database, claim, version=version, embed=embed, indexes=indexes).run()
+
+
+class _Building:
+    """One claimed reference on its way."""
+
+    def __init__(
+        self,
+        database: Database,
+        claim: Claim,
+        *,
+        version: Version,
+        embed: Embedder,
+        indexes: Indexes,
+    ) -> None:
+        self._database = database
+        self._claim = claim
+        self._version = version
+        self._embed = embed
+        self._indexes = indexes
+        self._notes: dict[str, Any] = {}
+        self._encoder: str | None = None
+        self._done = 0
+        found = database.run(lambda tx: references.get(tx, claim.reference_id))
+        self._total = 1 if found is None else max(1, found.n_training + found.n_baseline)
+
+    def run(self) -> None:
+        self._indexes.forget(self._claim.reference_id)
+        own_index = self._index_before_baseline()
+        baseline, strata = self._baseline()
+        if own_index:
+            measured = self._against_index(baseline, _usable(baseline, self._encoder))
+        else:
+            measured = self._against_early_half(baseline)
+        self._report(self._total)
+        window = baseline.window(measured)
+        self._finish(calibrate(window), strata=strata, span=span_of(window))
+
+    def _index_before_baseline(self) -> bool:
+        """Make the training index, unless the baseline itself must give it."""
+        taken = self._claim.request.get("training")
+        if taken is not None:
+            self._encoder = training.copied(
+                self._database, self._claim, source=ReferenceId(int(taken))
+            )
+        elif self._claim.source is ReferenceSource.UPLOAD:
+            self._encoder = training.from_items(
+                self._database,
+                self._claim,
+                version=self._version,
+                embed=self._embed,
+                horizon=ANY_TIME,
+                report=self._report,
+            )
+        return self._encoder is not None
+
+    def _baseline(self) -> tuple[Baseline, tuple[str, ...]]:
+        uploaded = self._claim.source is ReferenceSource.UPLOAD
+        whole = self._staged() if uploaded else self._live()
+        if len(whole) == 0:
+            raise Unbuildable(f"no baseline records; at least {SMALLEST_BASELINE} are needed")
+        kept, strata = baselines.common_strata(whole)
+        self._notes["other_strata"] = len(whole) - len(kept)
+        if len(kept) < SMALLEST_BASELINE:
+            raise Unbuildable(
+                f"{len(kept)} baseline records of common settings ({len(whole)} in all);"
+                f" at least {SMALLEST_BASELINE} are needed"
+            )
+        return kept, strata
+
+    def _staged(self) -> Baseline:
+        parts: list[Baseline] = []
+        after, done = 0, self._done
+        while items := self._database.run(
+            lambda tx, after=after: reference_items.read(  # type: ignore[misc]
+                tx, self._claim, role=ItemRole.BASELINE, after=after, limit=_LINES
+            )
+        ):
+            part = baselines.from_items(items, version=self._version)
+            parts.append(self._embedded(part))
+            after, done = items[-1].seq, done + len(items)
+            self._report(done)
+        if not parts:
+            raise Unbuildable(f"no baseline records; at least {SMALLEST_BASELINE} are needed")
+        return baselines.concatenate(parts)
+
+    def _live(self) -> Baseline:
+        start, end = (datetime.fromisoformat(self._claim.request[key]) for key in ("start", "end"))
+        read = self._database.run(
+            lambda tx: live.read(
+                tx,
+                version_id=self._version.id,
+                adapter_id=self._version.adapter_id,
+                start=start,
+                end=end,
+            )
+        )
+        return baselines.from_live(read)
+
+    def _embedded(self, part: Baseline) -> Baseline:
+        """Embed prompts, unless their vectors could not be compared with the index."""
+        rows = [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
+        if not rows or self._encoder not in (None, self._embed.encoder):
+            return part
+        made = self._embed.embed([part.prompts[i] or "" for i in rows]).astype("<f2")
+        vectors = [vector.tobytes() for vector in made]
+        return baselines.embedded(part, rows, vectors, encoder=self._embed.encoder)
+
+    def _against_index(self, baseline: Baseline, usable: np.ndarray) -> Floats:
+        """Compare the baseline with an index that others made."""
+        if usable.size == 0:
+            self._refuse_other_encoders(baseline)
+        # an upload's texts were compared line by line; live texts are gone, vectors remain
+        return self._measure(
+            baseline, usable, drop=self._claim.source is not ReferenceSource.UPLOAD
+        )
+
+    def _against_early_half(self, baseline: Baseline) -> Floats:
+        """Make the index of the baseline's early half and hold the later one out."""
+        encoder = baselines.common_encoder(baseline)
+        if encoder is None:
+            self._notes["no_index"] = "no record of the baseline has a text or an embedding"
+            return np.full(len(baseline), np.nan)
+        usable = _usable(baseline, encoder)
+        halves = similarity.split(baseline, usable)
+        if halves.early.size == 0:
+            return np.full(len(baseline), np.nan)
+        self._encoder = encoder
+        training.from_rows(
+            self._database, self._claim, similarity.stack(baseline.vectors, halves.early)
+        )
+        return self._measure(baseline, halves.held_out, drop=True)
+
+    def _measure(self, baseline: Baseline, rows: np.ndarray, *, drop: bool) -> Floats:
+        if rows.size == 0:
+            return np.full(len(baseline), np.nan)
+        index = self._indexes.open(self._database, self._claim.reference_id)
+        vectors = similarity.stack(baseline.vectors, rows)
+        if vectors.shape[1] != index.shape[1]:
+            raise Unbuildable(
+                f"baseline embeddings have {vectors.shape[1]} numbers,"
+                f" the training index {index.shape[1]}"
+            )
+        found: list[Floats] = []
+        for block in similarity.similarities(index, vectors):
+            found.append(block)
+            self._report(self._done)
+        laid, same = similarity.column(
+            len(baseline), rows, np.concatenate(found), drop_same_texts=drop
+        )
+        self._notes["same_texts"] = same
+        return laid
+
+    def _refuse_other_encoders(self, baseline: Baseline) -> None:
+        others = sorted({encoder for encoder in baseline.encoders if encoder})
+        if any(baseline.prompts):
+            others.append(self._embed.encoder)
+        if others:
+            raise Unbuildable(
+                f"the training index was made by {self._encoder!r}, the baseline's"
+                f" embeddings by {', '.join(map(repr, others))}: use one encoder for both"
+            )
+
+    def _finish(self, made: Calibrated, *, strata: tuple[str, ...], span: Any) -> None:
+        claim = self._claim
+        rows = 0
+        if self._encoder is not None:
+            rows = len(self._indexes.open(self._database, claim.reference_id))
+            self._notes["index_sha256"] = self._indexes.checksum(claim.reference_id)
+        outcome = Outcome(
+            n_training=rows,
+            n_baseline=span.records,
+            span_days=span.days,
+            encoder=self._encoder,
+            strata=strata,
+            hourly_rate=span.hourly_rate,
+            approved_by=span.approved_by,
+            notes=self._notes,
+        )
+
+        def write(tx: Any) -> None:
+            references.ready(tx, claim, outcome)
+            calibrations.insert(
+                tx, claim.reference_id, calibrations=made.calibrations, bins=made.bins
+            )
+
+        self._database.run(write)
+
+    def _report(self, done: int) -> None:
+        self._done = done
+        share = _SHARE_BEFORE_FITTING * min(1.0, done / self._total)
+        self._database.run(lambda tx: references.progress(tx, self._claim, share=share))
+
+
+def _usable(baseline: Baseline, encoder: str | None) -> np.ndarray:
+    return np.flatnonzero([one == encoder and one is not None for one in baseline.encoders])
+
+
+def _fail(database: Database, claim: Claim, error: str) -> None:
+    try:
+        database.run(lambda tx: references.failed(tx, claim, error=error))
+    except LeaseLost:
+        _LOG.warning("reference_lease_lost", reference=claim.reference_id)
+
+
+def _postpone(database: Database, claim: Claim, *, error: str, count: bool) -> None:
+    try:
+        database.run(
+            lambda tx: references.postpone(tx, claim, error=error, wait=PROBE_WAIT, count=count)
+        )
+    except LeaseLost:
+        _LOG.warning("reference_lease_lost", reference=claim.reference_id)

@@ -1,0 +1,87 @@
+"""What detectors make of a baseline. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from detectors import DETECTORS
+from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.rank_detector import RankDetector
+from detectors.rank_reference import RankReference
+from detectors.types import Window
+from monitor.reference.errors import Unbuildable
+from monitor.store.calibrations import Bins, Calibration
+
+SMALLEST_BASELINE: Final = 300
+COVERED_RECORDS: Final = 1_000
+COVERED_DAYS: Final = 13.9
+"""Span from first to last record that counts as 14 days: 1,000 records spread evenly over
+14 days lie 13.97 days apart on average."""
+_SECONDS_PER_DAY: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """Every detector's calibration and every ranked signal's bins."""
+
+    calibrations: dict[str, Calibration]
+    bins: dict[str, Bins]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """How much of the adapter's life a baseline has seen."""
+
+    records: int
+    days: float
+
+    @property
+    def approved_by(self) -> str | None:
+        """``coverage`` at 14 days and 1,000 records; None is provisional."""
+        covered = self.days >= COVERED_DAYS and self.records >= COVERED_RECORDS
+        return "coverage" if covered else None
+
+    @property
+    def hourly_rate(self) -> float:
+        """Records per hour; 0 where all came at once."""
+        return self.records / (self.days * 24.0) if self.days > 0 else 0.0
+
+
+def span_of(window: Window) -> Span:
+    """Measure from the first record to the last."""
+    return Span(records=len(window), days=float(window.at[-1] - window.at[0]) / _SECONDS_PER_DAY)
+
+
+def calibrate(window: Window) -> Calibrated:
+    """Fit every detector; one that the baseline cannot carry says why.
+
+    Raises
+    ------
+    Unbuildable
+        None can use the baseline.
+    """
+    calibrations: dict[str, Calibration] = {}
+    bins: dict[str, Bins] = {}
+    for name, detector in DETECTORS.items():
+        try:
+            fitted = detector.fit(window)
+        except (ReferenceTooSmall, SignalAbsent) as reason:
+            calibrations[name] = Calibration(body=None, absent_reason=str(reason))
+            continue
+        calibrations[name] = Calibration(body=detector.dump(fitted))
+        if isinstance(detector, RankDetector):
+            bins |= _bins(fitted)
+    if all(one.body is None for one in calibrations.values()):
+        reasons = "; ".join(f"{name}: {one.absent_reason}" for name, one in calibrations.items())
+        raise Unbuildable(f"no detector can use this baseline: {reasons}")
+    return Calibrated(calibrations=calibrations, bins=bins)
+
+
+def _bins(fitted: RankReference) -> dict[str, Bins]:
+    return {
+        signal: Bins(edges=cuts, counts=counts.astype(np.int32))
+        for signal, cuts, counts in zip(fitted.signals, fitted.cuts, fitted.counts, strict=True)
+    }

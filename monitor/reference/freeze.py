@@ -1,0 +1,58 @@
+"""A window of live records as a reference."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from monitor.domain import Interval, Reference, ReferenceId, Version
+from monitor.store import references
+from monitor.store.database import Database
+from monitor.store.references import ReferenceSource
+
+
+def freeze(
+    database: Database,
+    *,
+    version: Version,
+    window: Interval,
+    cause: str,
+    created_by: str,
+    training: ReferenceId | None = None,
+    source: ReferenceSource = ReferenceSource.FREEZE,
+) -> Reference:
+    """Open a generation whose baseline is the version's live records of a window.
+
+    Until it is ready the reference in force counts as provisional.
+
+    Parameters
+    ----------
+    training
+        The reference whose training index is taken over. None: that of the reference in
+        force, or, where there is none, an index of the window's early half; the later half
+        then carries the similarity baseline, without subjects and texts of the early one.
+
+    Raises
+    ------
+    ValueError
+        The window ends before it starts.
+    """
+    if window.end <= window.start:
+        raise ValueError(f"the window ends {window.end} before it starts {window.start}")
+
+    def open_generation(tx: Connection) -> Reference:
+        taken = training or references.current_index(tx, version.id)
+        claim = references.create(
+            tx,
+            version_id=version.id,
+            source=source,
+            cause=cause,
+            created_by=created_by,
+            request={
+                "start": window.start.isoformat(),
+                "end": window.end.isoformat(),
+                "training": taken,
+            },
+        )
+        return references.seal(tx, claim)
+
+    return database.run(open_generation)

@@ -1,0 +1,129 @@
+"""Training indexes as memory-mapped files, made from Postgres where they are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import struct
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.domain import ReferenceId
+from monitor.store import reference_vectors
+from monitor.store.database import Database
+
+Index = npt.NDArray[np.float16]
+
+_MAGIC: Final = b"DLINDEX1"
+_HEADER: Final = struct.Struct("<8s32sQI12x")
+_OPEN: Final = 64
+"""Indexes kept mapped; a mapping costs address space, its pages belong to the kernel."""
+
+
+class IndexMissing(LookupError):  # noqa: N818 - it is a fact about the reference
+    """The reference has no training index."""
+
+
+class Indexes:
+    """Opens training indexes ``(n, d)``, float16, unit vectors.
+
+    Files are a cache: written whole beside their final name and moved there, checked
+    against their own SHA-256 and the database's row count before use, and made again
+    where they do not fit. Any number of daemons may share the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = Lock()
+        self._open: OrderedDict[ReferenceId, Index] = OrderedDict()
+
+    def path(self, reference_id: ReferenceId) -> Path:
+        """Where a reference's index lies once it was opened."""
+        return self._folder / f"{reference_id}.index"
+
+    def open(self, database: Database, reference_id: ReferenceId) -> Index:
+        """Map an index; raises IndexMissing where the reference has none."""
+        with self._lock:
+            known = self._open.get(reference_id)
+            if known is not None:
+                self._open.move_to_end(reference_id)
+                return known
+            self._open[reference_id] = index = self._load(database, reference_id)
+            while len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+            return index
+
+    def checksum(self, reference_id: ReferenceId) -> str:
+        """SHA-256 of the vectors of an index that was opened."""
+        with self.path(reference_id).open("rb") as file:
+            _, digest, _, _ = _HEADER.unpack(file.read(_HEADER.size))
+        return bytes(digest).hex()
+
+    def forget(self, reference_id: ReferenceId) -> None:
+        """Remove an index that is not needed any more, or not whole yet."""
+        with self._lock:
+            self._open.pop(reference_id, None)
+            self.path(reference_id).unlink(missing_ok=True)
+
+    def _load(self, database: Database, reference_id: ReferenceId) -> Index:
+        rows, _ = database.run(lambda tx: reference_vectors.count(tx, reference_id))
+        if rows == 0:
+            raise IndexMissing(f"reference {reference_id} has no training index")
+        wanted = database.run(lambda tx: reference_vectors.checksum(tx, reference_id))
+        mapped = _map(self.path(reference_id), rows=rows, wanted=wanted)
+        if mapped is not None:
+            return mapped
+        self._write(database, reference_id)
+        mapped = _map(self.path(reference_id), rows=rows, wanted=wanted)
+        if mapped is None:
+            raise OSError(f"{self.path(reference_id)} was written and cannot be read back")
+        return mapped
+
+    def _write(self, database: Database, reference_id: ReferenceId) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        final = self.path(reference_id)
+        unfinished = final.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            _copy(database, reference_id, unfinished)
+            unfinished.replace(final)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _copy(database: Database, reference_id: ReferenceId, path: Path) -> None:
+    """Chunk by chunk: an index need not fit in memory."""
+    total, rows, dimension, number = hashlib.sha256(), 0, 0, 0
+    with path.open("wb") as file:
+        file.write(bytes(_HEADER.size))
+        while True:
+            chunk = database.run(
+                lambda tx, number=number: reference_vectors.read(tx, reference_id, chunk=number)  # type: ignore[misc]
+            )
+            if chunk is None:
+                break
+            file.write(chunk.vectors)
+            total.update(chunk.vectors)
+            rows, dimension, number = rows + chunk.count, chunk.dimension, number + 1
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, total.digest(), rows, dimension))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _map(path: Path, *, rows: int, wanted: bytes | None) -> Index | None:
+    """Map a file that is whole and the one that is meant, else None."""
+    try:
+        with path.open("rb") as file:
+            magic, digest, stored, dimension = _HEADER.unpack(file.read(_HEADER.size))
+            fits = magic == _MAGIC and stored == rows and wanted in (None, digest)
+            if not fits or hashlib.file_digest(file, "sha256").digest() != digest:
+                return None
+    except (OSError, struct.error):
+        return None
+    return np.memmap(path, dtype="<f2", mode="r", offset=_HEADER.size, shape=(stored, dimension))

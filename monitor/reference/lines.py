@@ -1,0 +1,152 @@
+"""One line of a reference upload: checked, with an error that says what to change. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+
+from monitor.capture.assemble import MAX_TEXT
+from monitor.capture.checks import Horizon, Refused, check_record, clean, tokens_of, unit_vector
+from monitor.capture.parse import explain
+from monitor.capture.wire import Name, Record
+
+T = TypeVar("T", bound=Struct)
+
+_OWN: Final = ("adapter", "version")
+
+
+class Training(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A text the adapter was trained on, or its embedding.
+
+    With ``embedding`` goes ``encoder``; ``text`` beside it serves to find overlaps only.
+    """
+
+    role: Literal["training"]
+    text: Annotated[str, Meta(min_length=1, max_length=1_000_000)] | None = None
+    embedding: Annotated[list[float], Meta(min_length=1, max_length=8192)] | None = None
+    encoder: Name | None = None
+    subject: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    id: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingLine:
+    """A checked training line; ``vector`` is float16 of unit length, if one came."""
+
+    text: str | None
+    vector: bytes | None
+    encoder: str | None
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineLine:
+    """A checked baseline line."""
+
+    record: Record
+    vector: bytes | None
+
+
+Line = TrainingLine | BaselineLine
+
+
+def read_line(line: bytes, *, adapter: str, version: str, horizon: Horizon) -> Line:
+    """Read one line.
+
+    Raises
+    ------
+    Refused
+        Says the field and what is wrong with it, and never quotes a text.
+    """
+    fields = _object(line)
+    role = fields.get("role")
+    match role:
+        case "training":
+            return _training(fields)
+        case "baseline":
+            own = {"adapter": adapter, "version": version}
+            return _baseline(fields, own=own, horizon=horizon)
+        case None:
+            raise Refused('role: required, "training" or "baseline"')
+        case _:
+            raise Refused('role: must be "training" or "baseline"')
+
+
+def text_hash(text: str, *, key: bytes) -> bytes:
+    """Hash of a text as people compare texts: case, width and white space do not count."""
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return hashlib.blake2b(plain.encode("utf-8", "replace"), key=key, digest_size=16).digest()
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = _as_python_writes_it(line)
+    if not isinstance(value, dict):
+        raise Refused('expected an object, such as {"role": "training", "text": ...}')
+    return value
+
+
+def _as_python_writes_it(line: bytes) -> object:
+    """NaN and Infinity are no JSON, but logprobs of a broken model are written so."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"not JSON: {type(error).__name__}") from error
+
+
+def _training(fields: dict[str, Any]) -> TrainingLine:
+    line = _convert(fields, Training, "training")
+    if line.text is None and line.embedding is None:
+        raise Refused("training: give text or embedding")
+    if line.embedding is None:
+        if line.encoder is not None:
+            raise Refused("encoder: only beside embedding; texts are embedded here")
+        if line.text is not None and not line.text.strip():
+            raise Refused("text: is blank")
+        vector = None
+    else:
+        vector = _unit(line)
+    return TrainingLine(
+        text=None if line.text is None else clean(line.text[:MAX_TEXT]),
+        vector=vector,
+        encoder=line.encoder,
+        subject=line.subject,
+    )
+
+
+def _unit(line: Training) -> bytes:
+    if line.encoder is None:
+        raise Refused("encoder: required beside embedding, to know what it can be compared with")
+    values = np.array(line.embedding, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.sqrt(np.square(values).sum()))
+    if not np.isfinite(length) or length == 0.0:
+        raise Refused("embedding: its length must be finite and above 0")
+    return (values / length).astype("<f2").tobytes()
+
+
+def _baseline(fields: dict[str, Any], *, own: dict[str, str], horizon: Horizon) -> BaselineLine:
+    for name in _OWN:
+        if fields.get(name, own[name]) != own[name]:
+            raise Refused(f"{name}: this reference belongs to {own[name]!r}; leave the field out")
+    record_fields = {name: value for name, value in fields.items() if name != "role"} | own
+    record = _convert(record_fields, Record, "baseline")
+    check_record(record, horizon)
+    tokens_of(record)
+    return BaselineLine(record=record, vector=unit_vector(record))
+
+
+def _convert(fields: dict[str, Any], kind: type[T], place: str) -> T:
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise Refused(explain(str(error), place, kind)) from error

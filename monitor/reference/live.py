@@ -1,0 +1,225 @@
+"""The live side of the embedding probe: waiting texts become vectors and similarities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import structlog
+from sqlalchemy import Connection
+
+from detectors.nearest import nearest
+from monitor.capture.redact import redact
+from monitor.domain import AdapterId, Reference, ReferenceId, VersionId
+from monitor.probes.embedding import Embedder
+from monitor.probes.errors import ProbeError, ProbeFailed
+from monitor.reference.index import Indexes
+from monitor.store import capture_counts, pending, references
+from monitor.store.database import Database
+from monitor.store.pending import Embedded, Pending
+
+_LOG = structlog.get_logger(__name__)
+
+LEASE: Final = timedelta(minutes=5)
+"""Longer than the probe's time limit for one batch."""
+REFUSED: Final = "encoder_refused"
+"""Outcome counted for a record whose embedding is of another encoder than the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """What becomes of a text once it is embedded: it goes, or stays redacted."""
+
+    store_text: bool = False
+    redact: Callable[[str], str] = redact
+
+
+def drain_embeddings(
+    database: Database,
+    embed: Embedder,
+    *,
+    indexes: Indexes,
+    adapter_id: AdapterId | None = None,
+    until: datetime | None = None,
+    limit: int = 512,
+    keeping: Keeping | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> int:
+    """Embed up to ``limit`` waiting texts, oldest first, and compare them with training.
+
+    A text of a version without a reference is embedded all the same: the reference will be
+    made of it. An embedding by another encoder than the reference's is kept without a
+    similarity, counted as ``encoder_refused`` and logged.
+
+    Parameters
+    ----------
+    adapter_id, until
+        Only this adapter's texts; only records earlier than this.
+
+    Returns
+    -------
+    int
+        Texts taken; 0 means that none waits.
+
+    Raises
+    ------
+    ProbeError
+        The probe is down. The texts wait on; those it was working on are counted as
+        failed, and the fifth failure drops a text.
+    """
+    rows = database.run(
+        lambda tx: pending.claim(
+            tx, adapter_id=adapter_id, limit=limit, until=now() + LEASE, before=until
+        )
+    )
+    # a text that ended the worker once is tried alone: it must not take others with it
+    suspects = [row for row in rows if row.failures]
+    batches = [[row] for row in suspects] + [[row for row in rows if not row.failures]]
+    waiting = [batch for batch in batches if batch]
+    draining = _Draining(database, embed, indexes, keeping or Keeping(), now)
+    while waiting:
+        try:
+            draining.settle(waiting[-1])
+        except ProbeError as error:
+            draining.give_back(waiting, error)
+            raise
+        waiting.pop()
+    return len(rows)
+
+
+class _Draining:
+    """One drain's tools."""
+
+    def __init__(
+        self,
+        database: Database,
+        embed: Embedder,
+        indexes: Indexes,
+        keeping: Keeping,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._embed = embed
+        self._indexes = indexes
+        self._keeping = keeping
+        self._now = now
+
+    def settle(self, rows: Sequence[Pending]) -> None:
+        """Embed a batch without an open transaction, then write it in one."""
+        in_force = self._references(rows)
+        compared = self._compared(self._embedded(rows, in_force), in_force)
+        refused = [
+            row.pending
+            for row in compared
+            if row.reference_id is None and _has_index(in_force.get(row.pending.version_id))
+        ]
+        if refused:
+            _LOG.error("embedding_refused", count=len(refused), reason=_why(compared, in_force))
+
+        def write(tx: Connection) -> None:
+            pending.settle(
+                tx,
+                compared,
+                store_text=self._keeping.store_text,
+                redact=self._keeping.redact,
+                now=self._now(),
+            )
+            now = self._now()
+            capture_counts.add(tx, Counter((row.adapter_id, now, REFUSED) for row in refused))
+
+        self._database.run(write)
+
+    def give_back(self, waiting: Sequence[Sequence[Pending]], error: ProbeError) -> None:
+        """Free what was not tried; count a failure of what the model was working on."""
+        tried = waiting[-1] if isinstance(error, ProbeFailed) and error.asked else []
+        untried = [row for batch in waiting for row in batch if row not in tried]
+
+        def write(tx: Connection) -> None:
+            pending.fail(tx, tried, now=self._now())
+            pending.release(tx, untried)
+
+        self._database.run(write)
+
+    def _references(self, rows: Sequence[Pending]) -> dict[VersionId | None, Reference | None]:
+        found = {row.version_id for row in rows if row.version_id is not None}
+        return self._database.run(
+            lambda tx: {version: references.current(tx, version) for version in found}
+        )
+
+    def _embedded(
+        self, rows: Sequence[Pending], in_force: Mapping[VersionId | None, Reference | None]
+    ) -> list[Embedded]:
+        """Use an embedding that came along where it fits, else embed the prompt."""
+        own = {row.id for row in rows if _own_fits(row, in_force.get(row.version_id))}
+        texts = [row for row in rows if row.id not in own]
+        made = self._embed.embed([row.prompt or "" for row in texts]) if texts else np.empty(0)
+        encoder = self._embed.encoder if texts else ""
+        fresh = {
+            row.id: vector.astype("<f2").tobytes() for row, vector in zip(texts, made, strict=True)
+        }
+        return [
+            Embedded(pending=row, encoder=encoder, embedding=fresh[row.id])
+            if row.id in fresh
+            else Embedded(pending=row, encoder=row.encoder or "", embedding=row.embedding or b"")
+            for row in rows
+        ]
+
+    def _compared(
+        self, rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]
+    ) -> list[Embedded]:
+        by_reference: dict[ReferenceId, list[Embedded]] = {}
+        apart: list[Embedded] = []
+        for row in rows:
+            reference = in_force.get(row.pending.version_id)
+            if reference is None or not _has_index(reference) or reference.encoder != row.encoder:
+                apart.append(row)
+            else:
+                by_reference.setdefault(reference.id, []).append(row)
+        for reference_id, same in by_reference.items():
+            apart += self._against(reference_id, same)
+        return apart
+
+    def _against(self, reference_id: ReferenceId, rows: Sequence[Embedded]) -> list[Embedded]:
+        index = self._indexes.open(self._database, reference_id)
+        size = 2 * index.shape[1]
+        fits = [row for row in rows if len(row.embedding) == size]
+        if not fits:
+            return list(rows)
+        queries = np.frombuffer(b"".join(row.embedding for row in fits), dtype="<f2")
+        found = nearest(index, queries.reshape(len(fits), -1).astype(np.float32))
+        done = [
+            Embedded(
+                pending=row.pending,
+                encoder=row.encoder,
+                embedding=row.embedding,
+                similarity=float(similarity),
+                reference_id=reference_id,
+            )
+            for row, similarity in zip(fits, found.similarity, strict=True)
+        ]
+        return done + [row for row in rows if len(row.embedding) != size]
+
+
+def _own_fits(row: Pending, reference: Reference | None) -> bool:
+    """Whether the record's own embedding is to be used."""
+    if row.embedding is None:
+        return False
+    if row.prompt is None or reference is None or reference.encoder is None:
+        return True
+    return row.encoder == reference.encoder
+
+
+def _has_index(reference: Reference | None) -> bool:
+    return reference is not None and reference.n_training > 0
+
+
+def _why(rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]) -> str:
+    for row in rows:
+        reference = in_force.get(row.pending.version_id)
+        if reference is not None and _has_index(reference) and row.reference_id is None:
+            return f"made by {row.encoder!r}, the reference by {reference.encoder!r}"
+    return ""

@@ -1,0 +1,120 @@
+"""The training index of a reference that is being built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from monitor.capture.checks import Horizon
+from monitor.domain import ReferenceId, Version
+from monitor.probes.embedding import Embedder
+from monitor.reference.errors import Unbuildable
+from monitor.reference.lines import TrainingLine, read_line
+from monitor.store import reference_items, reference_vectors, references
+from monitor.store.database import Database
+from monitor.store.reference_items import Item, ItemRole
+from monitor.store.reference_vectors import VectorChunk
+from monitor.store.references import Claim
+
+TEXTS_PER_CHUNK: Final = 512
+ROWS_PER_CHUNK: Final = 4096
+
+Report = Callable[[int], None]
+"""Told the number of texts done; renews the lease."""
+
+
+def from_items(
+    database: Database,
+    claim: Claim,
+    *,
+    version: Version,
+    embed: Embedder,
+    horizon: Horizon,
+    report: Report,
+) -> str | None:
+    """Embed the staged training lines from where the last builder stood.
+
+    Returns the encoder, or None where no training lines were sent.
+    """
+    first = _next(database, claim, after=0, limit=1)
+    if not first:
+        return None
+    encoder = _line(first[0], version, horizon).encoder or embed.encoder
+    done, chunk = database.run(lambda tx: _standing(tx, claim, encoder))
+    after = database.run(
+        lambda tx: reference_items.last_used(tx, claim, role=ItemRole.TRAINING, used=done)
+    )
+    while items := _next(database, claim, after=after, limit=TEXTS_PER_CHUNK):
+        rows = _vectors([_line(item, version, horizon) for item in items], embed)
+        made = VectorChunk(
+            chunk=chunk, count=len(items), dimension=rows.shape[1], vectors=rows.tobytes()
+        )
+        database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]
+        after, chunk, done = items[-1].seq, chunk + 1, done + len(items)
+        report(done)
+    return encoder
+
+
+def _standing(tx: Connection, claim: Claim, encoder: str) -> tuple[int, int]:
+    """Rows and chunks that an earlier builder made with the same encoder."""
+    held = references.get(tx, claim.reference_id)
+    if held is None or held.encoder != encoder:
+        reference_vectors.clear(tx, claim)
+        references.note_encoder(tx, claim, encoder=encoder)
+    return reference_vectors.count(tx, claim.reference_id)
+
+
+def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
+    """Take over another reference's index; return its encoder."""
+    held = database.run(lambda tx: references.get(tx, source))
+    if held is None or held.encoder is None:
+        raise Unbuildable(f"reference {source} has no training index to take over")
+    database.run(lambda tx: reference_vectors.copy(tx, claim, source=source))
+    return held.encoder
+
+
+def from_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
+    """Make an index of the vectors ``(n, d)``, float16, in place of any other."""
+    chunks = [
+        VectorChunk(
+            chunk=number,
+            count=len(part),
+            dimension=part.shape[1],
+            vectors=np.ascontiguousarray(part, dtype="<f2").tobytes(),
+        )
+        for number, part in enumerate(
+            rows[begin : begin + ROWS_PER_CHUNK] for begin in range(0, len(rows), ROWS_PER_CHUNK)
+        )
+    ]
+
+    def replace(tx: Connection) -> None:
+        reference_vectors.clear(tx, claim)
+        for chunk in chunks:
+            reference_vectors.add(tx, claim, chunk)
+
+    database.run(replace)
+
+
+def _next(database: Database, claim: Claim, *, after: int, limit: int) -> list[Item]:
+    return database.run(
+        lambda tx: reference_items.read(tx, claim, role=ItemRole.TRAINING, after=after, limit=limit)
+    )
+
+
+def _line(item: Item, version: Version, horizon: Horizon) -> TrainingLine:
+    line = read_line(item.body, adapter=version.adapter, version=version.name, horizon=horizon)
+    if not isinstance(line, TrainingLine):
+        raise TypeError(f"line {item.seq} was staged as training and is none")
+    return line
+
+
+def _vectors(lines: Sequence[TrainingLine], embed: Embedder) -> npt.NDArray[np.float16]:
+    """All lines carry embeddings of one encoder, or none does: the upload saw to it."""
+    if lines[0].encoder is None:
+        return embed.embed([line.text or "" for line in lines]).astype("<f2")
+    given = b"".join(line.vector or b"" for line in lines)
+    return np.frombuffer(given, dtype="<f2").reshape(len(lines), -1)

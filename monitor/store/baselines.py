@@ -1,0 +1,67 @@
+"""A window of live records as the raw material of a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, VersionId
+from monitor.store import records
+from monitor.store.errors import StoreError
+from monitor.store.records import RecordColumns
+
+
+class WindowMoved(StoreError):  # noqa: N818 - it passes
+    """Records of the window came or went while it was read: read it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveBaseline:
+    """Records in order of time, each with its stratum and, where it has one, its embedding.
+
+    ``vectors`` are float16 bytes of unit length, made by ``encoders``.
+    """
+
+    columns: RecordColumns
+    strata: Sequence[str]
+    encoders: Sequence[str | None]
+    vectors: Sequence[bytes | None]
+
+
+_EXTRAS = sa.text(
+    "SELECT extract(epoch FROM r.at)::float8 AS at, c.stratum, e.encoder, e.embedding"
+    " FROM records r JOIN contexts c ON c.id = r.context_id"
+    " LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
+    " AND e.at = r.at AND e.id = r.id AND e.at >= :start AND e.at < :end"
+    " WHERE r.adapter_id = :adapter AND r.version_id = :version"
+    " AND r.at >= :start AND r.at < :end ORDER BY r.at, r.id"
+)
+
+
+def read(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    start: datetime,
+    end: datetime,
+) -> LiveBaseline:
+    """Read the half-open window ``[start, end)`` of a version; raises WindowMoved."""
+    columns = records.read_window(
+        connection, version_id=version_id, adapter_id=adapter_id, start=start, end=end
+    )
+    bound = {"version": version_id, "adapter": adapter_id, "start": start, "end": end}
+    rows = connection.execute(_EXTRAS, bound).all()
+    if not np.array_equal(columns.at, np.array([row.at for row in rows], dtype=np.float64)):
+        raise WindowMoved("records came in while their window was read")
+    return LiveBaseline(
+        columns=columns,
+        strata=[row.stratum for row in rows],
+        encoders=[row.encoder for row in rows],
+        vectors=[row.embedding for row in rows],
+    )

@@ -1,0 +1,232 @@
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from monitor.capture.checks import Horizon
+from monitor.domain import Interval, ReferenceState, Version
+from monitor.probes.errors import ModelMissing, ProbeFailed
+from monitor.reference.build import build_next
+from monitor.reference.freeze import freeze
+from monitor.reference.index import Indexes
+from monitor.reference.live import REFUSED, drain_embeddings
+from monitor.store import calibrations, capture_counts, contexts, ingest, pending, references
+from monitor.store.contexts import Context
+from monitor.store.database import Database
+from monitor.store.ingest import RecordBatch, TextRow
+from tests.reference.conftest import START, BagOfWords, Send, baseline, questions, training
+
+NOON = START + timedelta(hours=12)
+Live = Callable[..., None]
+
+
+@pytest.fixture
+def live(database: Database, version: Version) -> Live:
+    """Store live records with their texts waiting, one a minute from a time on."""
+
+    def store(
+        texts: list[str], *, start: datetime = NOON, subjects: list[str] | None = None
+    ) -> None:
+        given = Context("push", "", "", "", "source=push")
+        context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
+        count = len(texts)
+        rng = np.random.default_rng(5)
+        numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
+            "version_id": np.full(count, float(version.id)),
+            "context_id": np.full(count, float(context_id)),
+            "sample_prob": np.ones(count),
+            "mean_nll": rng.gamma(2.0, 0.5, count),
+            "n_tokens": np.full(count, 20.0),
+        }
+        batch = RecordBatch(
+            adapter_id=np.full(count, version.adapter_id, dtype=np.int64),
+            at=np.array([ingest.microseconds(start + timedelta(minutes=i)) for i in range(count)]),
+            id=[f"{start.isoformat()}-{i}" for i in range(count)],
+            numbers=numbers,
+            finish_reason=["stop"] * count,
+            subject=[s.encode().ljust(8)[:8] for s in subjects] if subjects else [None] * count,
+            texts=[TextRow(i, text, None, None, None) for i, text in enumerate(texts)],
+        )
+        database.run(lambda tx: ingest.insert(tx, batch))
+
+    return store
+
+
+def _drain(database: Database, words: BagOfWords, indexes: Indexes, **how: object) -> int:
+    return drain_embeddings(database, words, indexes=indexes, **how)  # type: ignore[arg-type]
+
+
+def _embeddings(database: Database) -> list[tuple[float | None, int | None, str]]:
+    query = sa.text("SELECT similarity, reference_id, encoder FROM record_embeddings ORDER BY at")
+    return [tuple(row) for row in database.run(lambda tx: tx.execute(query).all())]
+
+
+def _waiting(database: Database) -> int:
+    return sum(database.run(pending.backlog).values())
+
+
+def test_texts_of_a_learning_version_are_embedded_without_a_similarity(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    live(questions(5))
+    assert _drain(database, words, indexes, limit=3) == 3
+    assert _drain(database, words, indexes, limit=3) == 2
+    assert _drain(database, words, indexes) == 0
+    assert _waiting(database) == 0
+    assert _embeddings(database) == [(None, None, words.encoder)] * 5
+
+
+def test_only_records_before_a_time_are_drained_for_a_window(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    live(questions(5))
+    assert _drain(database, words, indexes, until=NOON + timedelta(minutes=2)) == 2
+    assert _drain(database, words, indexes, until=NOON + timedelta(minutes=2)) == 0
+    assert _waiting(database) == 3
+
+
+def test_live_texts_are_compared_with_the_training_index(
+    database: Database, words: BagOfWords, indexes: Indexes, send: Send, live: Live
+) -> None:
+    made = send([*training(questions(50)), *baseline(questions(400, start=900))])
+    build_next(database, words, indexes=indexes)
+    live(["where is my card number 7", "onion soup"])
+    assert _drain(database, words, indexes) == 2
+    (near, by, _), (far, _, _) = _embeddings(database)
+    assert by == made.id
+    assert near == pytest.approx(1.0, abs=1e-3)
+    assert far is not None
+    assert far < 0.5
+
+
+def test_another_encoder_is_refused_and_counted(  # noqa: PLR0917 - fixtures
+    database: Database,
+    version: Version,
+    words: BagOfWords,
+    indexes: Indexes,
+    send: Send,
+    live: Live,
+) -> None:
+    send([*training(questions(50)), *baseline(questions(400, start=900))])
+    build_next(database, words, indexes=indexes)
+    live(questions(3))
+    other = BagOfWords("words@2/bfloat16")
+    assert _drain(database, other, indexes) == 3
+    assert _embeddings(database) == [(None, None, other.encoder)] * 3
+    totals = database.run(
+        lambda tx: capture_counts.totals(
+            tx, adapter_id=version.adapter_id, since=START - timedelta(days=400)
+        )
+    )
+    assert totals[REFUSED] == 3
+
+
+def test_texts_wait_on_while_the_probe_is_down(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    live(questions(4))
+    for error in (ModelMissing("m", "gone"), ProbeFailed("paused", permanent=False, asked=False)):
+        words.error = error
+        for _ in range(7):
+            with pytest.raises(type(error)):
+                _drain(database, words, indexes)
+    words.error = None
+    assert _drain(database, words, indexes) == 4
+
+
+class Fragile(BagOfWords):
+    """Dies of one text."""
+
+    def embed(self, texts):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+        if "poison" in texts:
+            raise ProbeFailed("signal 11", permanent=False)
+        return super().embed(texts)
+
+
+def test_a_text_that_ends_the_worker_is_dropped_and_the_others_are_not(
+    database: Database, version: Version, indexes: Indexes, live: Live
+) -> None:
+    live([*questions(3), "poison", *questions(3, start=50)])
+    fragile, failures = Fragile(), 0
+    for _ in range(12):
+        try:
+            if _drain(database, fragile, indexes) == 0:
+                break
+        except ProbeFailed:
+            failures += 1
+    assert failures == pending.MAX_FAILURES
+    assert len(_embeddings(database)) == 6
+    totals = database.run(
+        lambda tx: capture_counts.totals(
+            tx, adapter_id=version.adapter_id, since=START - timedelta(days=400)
+        )
+    )
+    assert totals["unembedded"] == 1
+
+
+def test_a_frozen_window_is_its_own_index_and_baseline(
+    database: Database, version: Version, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    live(questions(800))
+    while _drain(database, words, indexes):
+        pass
+    window = Interval(start=NOON, end=NOON + timedelta(days=1))
+    made = freeze(database, version=version, window=window, cause="first", created_by="kim")
+    assert build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.get(tx, made.id))
+    assert built is not None
+    assert (built.state, built.error) == (ReferenceState.READY, None)
+    assert (built.n_training, built.n_baseline) == (400, 800)
+    assert built.provisional
+    bins = database.run(lambda tx: calibrations.read_bins(tx, made.id))
+    assert bins["mean_nll"].counts.sum() == 800
+    assert 300 <= bins["similarity"].counts.sum() <= 400
+
+
+def test_a_second_freeze_keeps_the_training_index_of_the_first(  # noqa: PLR0917 - fixtures
+    database: Database,
+    version: Version,
+    words: BagOfWords,
+    indexes: Indexes,
+    send: Send,
+    live: Live,
+) -> None:
+    first = send([*training(questions(50)), *baseline(questions(400, start=900))])
+    build_next(database, words, indexes=indexes)
+    live([*questions(20), *questions(500, of="parcel", start=2_000)])
+    while _drain(database, words, indexes):
+        pass
+    window = Interval(start=NOON, end=NOON + timedelta(days=1))
+    second = freeze(database, version=version, window=window, cause="new normal", created_by="kim")
+    assert build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.details(tx, second.id))
+    assert (built.reference.n_training, built.reference.n_baseline) == (50, 520)
+    assert np.array_equal(indexes.open(database, first.id), indexes.open(database, second.id))
+    # live texts that are training texts are no held-out baseline of similarity
+    assert built.request["same_texts"] == 20
+
+
+def test_freezing_an_empty_window_fails_in_words(
+    database: Database, version: Version, words: BagOfWords, indexes: Indexes
+) -> None:
+    window = Interval(start=NOON, end=NOON + timedelta(days=1))
+    made = freeze(database, version=version, window=window, cause="c", created_by="kim")
+    assert build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.get(tx, made.id))
+    assert built is not None
+    assert built.state is ReferenceState.FAILED
+    assert built.error == "no baseline records; at least 300 are needed"
+
+
+def test_a_window_that_ends_before_it_starts_is_refused(
+    database: Database, version: Version
+) -> None:
+    window = Interval(start=NOON, end=NOON)
+    with pytest.raises(ValueError, match="ends"):
+        freeze(database, version=version, window=window, cause="c", created_by="kim")
+
+
+def test_the_horizon_of_uploads_reaches_back_ten_years() -> None:
+    Horizon(now=NOON, retention=timedelta(days=3650)).check(NOON - timedelta(days=3649))
