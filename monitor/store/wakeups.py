@@ -71,9 +71,9 @@ class WakeUps:
 
     def _listen(self) -> None:
         with self._database.engine.connect() as pooled:
+            connection = pooled.connection.driver_connection
             # A listening session must not go back to the pool with its subscriptions.
             pooled.detach()
-            connection = pooled.connection.driver_connection
             assert isinstance(connection, psycopg.Connection)  # noqa: S101 (the only driver)
             connection.autocommit = True
             for name in self._callbacks:

@@ -1,0 +1,355 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from standardwebhooks import Webhook
+
+from alerts.channels import open_channel
+from alerts.delivery import Channel, DeliveryFailed, Receipt
+from alerts.message import Alert
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from alerts.retry import RetrySchedule
+from alerts.types import Status
+from monitor.domain import IncidentId
+from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, Outcome
+from monitor.store import audit, outbox
+from monitor.store.database import Database
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.wakeups import OUTBOX, WakeUps
+from tests.fleet import incident, message, register
+from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset
+
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+FAST = DelivererSettings(
+    poll=timedelta(milliseconds=20),
+    lease=timedelta(seconds=30),
+    retries=RetrySchedule(delays=(0.02,) * 11, jitter=0.0),
+)
+PATIENCE = 20.0
+Seen = list[tuple[str, Outcome]]
+
+
+class Scripted:
+    """A channel that fails as told, then takes everything."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.taken: list[tuple[str, Alert]] = []
+        self.tries: list[str] = []
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        self.tries.append(message_id)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.taken.append((message_id, alert))
+        return Receipt()
+
+
+def configured(name: str, channel: Channel, fallback: str | None = None) -> ConfiguredChannel:
+    return ConfiguredChannel(name=name, channel=channel, fallback=fallback)
+
+
+@contextmanager
+def delivering(
+    database: Database,
+    *channels: ConfiguredChannel,
+    settings: DelivererSettings = FAST,
+    seen: Seen | None = None,
+) -> Iterator[Deliverer]:
+    deliverer = Deliverer(
+        database,
+        channels,
+        settings=settings,
+        observe=lambda name, outcome: (seen if seen is not None else []).append((name, outcome)),
+    )
+    deliverer.start()
+    try:
+        yield deliverer
+    finally:
+        deliverer.stop()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        threading.Event().wait(0.01)
+
+
+def rows(database: Database) -> list[DeliveryRow]:
+    with database.begin() as tx:
+        return outbox.deliveries(tx)[::-1]
+
+
+def settled(database: Database) -> bool:
+    return all(row.state is not DeliveryState.QUEUED for row in rows(database))
+
+
+@pytest.fixture
+def incident_id(database: Database) -> IncidentId:
+    with database.begin() as tx:
+        return incident(tx, register(tx))
+
+
+def queue(
+    database: Database, incident_id: IncidentId, *, channel: str = "oncall", number: int = 1
+) -> str:
+    with database.begin() as tx:
+        return str(
+            outbox.enqueue(tx, channel=channel, alert=message(number), incident_id=incident_id)
+        )
+
+
+def webhook(receiver: Receiver, *, timeout: float = 5.0) -> Channel:
+    client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=timeout))
+    options = {"url": receiver.url, "secret": SECRET, "timeout": timeout}
+    return open_channel("webhook", options, client=client)
+
+
+def test_a_message_arrives_signed_under_its_own_id(
+    database: Database, incident_id: IncidentId
+) -> None:
+    sent = queue(database, incident_id)
+    seen: Seen = []
+    with (
+        Receiver() as receiver,
+        delivering(database, configured("oncall", webhook(receiver)), seen=seen),
+    ):
+        until(lambda: settled(database))
+        (request,) = receiver.seen
+    assert request.headers["webhook-id"] == sent
+    Webhook(SECRET).verify(request.body, dict(request.headers))
+    (row,) = rows(database)
+    assert row.state is DeliveryState.DELIVERED
+    assert seen == [("oncall", Outcome.DELIVERED)]
+
+
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        pytest.param([answer(503), answer(503)], id="503 twice"),
+        pytest.param([answer(429, headers={"retry-after": "1"})], id="429 with Retry-After"),
+        pytest.param([answer(301, headers={"location": "/elsewhere"})], id="redirect"),
+        pytest.param([reset], id="connection reset"),
+        pytest.param([for_ever(b"", b"", pause=0.05)], id="hangs past the timeout"),
+    ],
+)
+def test_what_can_pass_is_tried_again_under_the_same_id(
+    database: Database, incident_id: IncidentId, refusals: list[Behaviour]
+) -> None:
+    sent = queue(database, incident_id)
+    with (
+        Receiver([*refusals, answer(204)]) as receiver,
+        delivering(database, configured("oncall", webhook(receiver, timeout=0.5))),
+    ):
+        until(lambda: settled(database))
+        requests = list(receiver.seen)
+    assert [request.headers["webhook-id"] for request in requests] == [sent] * len(requests)
+    assert len(requests) == len(refusals) + 1
+    assert {request.path for request in requests} == {"/hook"}
+
+
+def test_gone_is_a_dead_letter_at_once_with_audit_and_fallback(
+    database: Database, incident_id: IncidentId
+) -> None:
+    sent = queue(database, incident_id)
+    spare, seen = Scripted(), Seen()
+    with Receiver([answer(410)]) as receiver:
+        channels = [
+            configured("oncall", webhook(receiver), fallback="spare"),
+            configured("spare", spare),
+        ]
+        with delivering(database, *channels, seen=seen):
+            until(lambda: bool(spare.taken) and settled(database))
+    states = {row.channel: row.state for row in rows(database)}
+    assert states == {"oncall": DeliveryState.DEAD, "spare": DeliveryState.DELIVERED}
+    assert seen.count(("oncall", Outcome.DEAD)) == 1
+    assert seen.count(("oncall", Outcome.ESCALATED)) == 1
+    with database.begin() as tx:
+        (entry,) = audit.newest(tx)
+    assert (entry.act, entry.subject) == ("delivery.dead", sent)
+
+
+def test_a_used_up_schedule_is_a_dead_letter(database: Database, incident_id: IncidentId) -> None:
+    queue(database, incident_id)
+    never = Scripted(*[DeliveryFailed("503")] * 100)
+    with delivering(database, configured("oncall", never)):
+        until(lambda: settled(database))
+    (row,) = rows(database)
+    assert row.state is DeliveryState.DEAD
+    # 11 delays: the first attempt and 11 repetitions
+    assert (row.attempts, len(never.tries)) == (12, 12)
+    assert row.last_error == "503"
+
+
+def test_three_failures_tell_the_fallback_and_the_channel_still_gets_it(
+    database: Database, incident_id: IncidentId
+) -> None:
+    queue(database, incident_id)
+    oncall, spare = Scripted(*[DeliveryFailed("503")] * 4), Scripted()
+    with delivering(
+        database, configured("oncall", oncall, fallback="spare"), configured("spare", spare)
+    ):
+        until(lambda: bool(oncall.taken) and bool(spare.taken))
+    assert len(spare.taken) == 1
+    assert spare.taken[0][1] == oncall.taken[0][1]
+
+
+def test_two_failures_do_not_tell_the_fallback(database: Database, incident_id: IncidentId) -> None:
+    queue(database, incident_id)
+    oncall, spare = Scripted(*[DeliveryFailed("503")] * 2), Scripted()
+    with delivering(
+        database, configured("oncall", oncall, fallback="spare"), configured("spare", spare)
+    ):
+        until(lambda: bool(oncall.taken))
+    assert spare.tries == []
+
+
+def test_a_message_that_waits_too_long_tells_the_fallback_untried(
+    database: Database, incident_id: IncidentId
+) -> None:
+    for number in (1, 2):
+        queue(database, incident_id, number=number)
+    slow = DelivererSettings(
+        poll=timedelta(milliseconds=20),
+        escalate_after=timedelta(milliseconds=100),
+        retries=RetrySchedule(delays=(3600.0,)),
+    )
+    oncall, spare = Scripted(DeliveryFailed("503")), Scripted()
+    channels = [configured("oncall", oncall, fallback="spare"), configured("spare", spare)]
+    with delivering(database, *channels, settings=slow):
+        until(lambda: len(spare.taken) == 2)
+    assert [alert.number for _, alert in spare.taken] == [1, 2]
+    assert len(oncall.tries) == 1
+
+
+def test_a_poisoned_message_waits_an_hour_and_the_others_go_on(
+    database: Database, incident_id: IncidentId
+) -> None:
+    with database.begin() as tx:
+        poison = str(
+            outbox.enqueue(tx, channel="oncall", alert={"not": "an alert"}, incident_id=incident_id)
+        )
+        other = incident(tx, register(tx, "travel"), number=1)
+    good = queue(database, other)
+    channel, seen = Scripted(), Seen()
+    with delivering(database, configured("oncall", channel), seen=seen):
+        until(lambda: ("oncall", Outcome.POISONED) in seen and bool(channel.taken))
+    assert [message_id for message_id, _ in channel.taken] == [good]
+    (row,) = [row for row in rows(database) if str(row.id) == poison]
+    assert row.state is DeliveryState.QUEUED
+    assert row.next_at - row.created_at > timedelta(minutes=59)
+    assert row.last_error == "ValueError in the channel"
+
+
+def test_messages_of_an_incident_arrive_in_order_through_failures(
+    database: Database, incident_id: IncidentId
+) -> None:
+    statuses = [Status.STARTED, Status.WORSENED, Status.RECOVERED]
+    with database.begin() as tx:
+        for status in statuses:
+            outbox.enqueue(
+                tx,
+                channel="oncall",
+                alert=message(1, status),
+                incident_id=incident_id,
+            )
+    channel = Scripted(DeliveryFailed("503"), DeliveryFailed("503"))
+    with delivering(database, configured("oncall", channel)):
+        until(lambda: settled(database))
+    assert [alert.status for _, alert in channel.taken] == statuses
+
+
+def test_two_deliverers_on_one_database_send_each_message_once(database: Database) -> None:
+    with database.begin() as tx:
+        version = register(tx)
+        for number in range(1, 61):
+            outbox.enqueue(
+                tx,
+                channel="oncall",
+                alert=message(number),
+                incident_id=incident(tx, version, number),
+            )
+    one, two = Scripted(), Scripted()
+    with (
+        delivering(database, configured("oncall", one)),
+        delivering(database, configured("oncall", two)),
+    ):
+        until(lambda: settled(database))
+    ids = [message_id for message_id, _ in [*one.taken, *two.taken]]
+    assert len(ids) == len(set(ids)) == 60
+
+
+class Held:
+    """A channel that answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.started, self.go = threading.Event(), threading.Event()
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        del alert, message_id
+        self.started.set()
+        self.go.wait(PATIENCE)
+        return Receipt()
+
+
+def test_stop_finishes_what_is_being_sent(database: Database, incident_id: IncidentId) -> None:
+    queue(database, incident_id)
+    channel = Held()
+    deliverer = Deliverer(database, [configured("oncall", channel)], settings=FAST)
+    deliverer.start()
+    assert channel.started.wait(PATIENCE)
+    threading.Timer(0.1, channel.go.set).start()
+    deliverer.stop()
+    (row,) = rows(database)
+    assert row.state is DeliveryState.DELIVERED
+    assert not deliverer.alive
+
+
+def test_stop_gives_back_what_does_not_finish(database: Database, incident_id: IncidentId) -> None:
+    queue(database, incident_id)
+    channel = Held()
+    deliverer = Deliverer(database, [configured("oncall", channel)], settings=FAST)
+    deliverer.start()
+    assert channel.started.wait(PATIENCE)
+    deliverer.stop(timeout=0.1)
+    with database.begin() as tx:
+        (again,) = outbox.claim(tx, channels=["oncall"], limit=1, lease=timedelta(seconds=1))
+    assert again.attempts == 2
+    channel.go.set()
+    until(lambda: settled(database))  # the late answer is a fact all the same
+
+
+def test_a_wake_up_delivers_long_before_the_next_poll(
+    database: Database, incident_id: IncidentId
+) -> None:
+    lazy = DelivererSettings(poll=timedelta(hours=1))
+    channel = Scripted()
+    listening = threading.Event()
+    with delivering(database, configured("oncall", channel), settings=lazy) as deliverer:
+
+        def wake(payload: str) -> None:
+            del payload
+            listening.set()
+            deliverer.wake()
+
+        wake_ups = WakeUps(database, {OUTBOX: wake})
+        wake_ups.start()
+        assert listening.wait(PATIENCE)
+        queue(database, incident_id)
+        until(lambda: bool(channel.taken))
+        wake_ups.stop()
+
+
+def test_a_lost_database_does_not_end_the_deliverer(database_url: str) -> None:
+    gone = Database(database_url)  # has no tables: every turn fails
+    lost = Deliverer(gone, [configured("oncall", Scripted())], settings=FAST)
+    lost.start()
+    first = lost.last_turn
+    until(lambda: lost.last_turn > first + 0.1)
+    assert lost.alive
+    lost.stop()
+    gone.close()
