@@ -1,0 +1,126 @@
+"""A delivering process that kills itself, again and again, at one chosen point.
+
+Run as a program: it forks a deliverer, which may end by SIGKILL, and forks another, until
+nothing is queued any more. Forking keeps a restart cheap, so that a hundred fit in a test.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from alerts.channels import open_channel
+from alerts.delivery import Channel, Receipt
+from alerts.message import Alert
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from alerts.retry import RetrySchedule
+from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.store.database import Database
+from tests.loopback import LOOPBACK
+
+T = TypeVar("T")
+
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+SHARE = 0.1
+SETTINGS = DelivererSettings(
+    workers=1,  # with others in flight a kill could catch one of them after its POST
+    lease=timedelta(milliseconds=500),
+    poll=timedelta(milliseconds=20),
+    retries=RetrySchedule(delays=(0.05,) * 50),
+)
+
+
+class Point(StrEnum):
+    IN_CLAIM = "in_claim"
+    AFTER_CLAIM = "after_claim"
+    AFTER_POST = "after_post"
+    IN_ACK = "in_ack"
+    AFTER_ACK = "after_ack"
+
+
+def die() -> None:
+    if random.random() < SHARE:  # noqa: S311
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MortalDatabase(Database):
+    """Dies before or after the commit of the transaction that claims or acknowledges.
+
+    A claim returns a list with messages, an acknowledgement returns True.
+    """
+
+    point: Point
+
+    def run(self, work: Callable[[Connection], T], *, attempts: int = 5) -> T:
+        del attempts
+        with self.engine.begin() as tx:
+            result = work(tx)
+            claimed, acknowledged = bool(result) and isinstance(result, list), result is True
+            if (claimed and self.point is Point.IN_CLAIM) or (
+                acknowledged and self.point is Point.IN_ACK
+            ):
+                die()
+        if acknowledged and self.point is Point.AFTER_ACK:
+            die()
+        return result
+
+
+class MortalChannel:
+    """Dies before or after the request."""
+
+    def __init__(self, channel: Channel, point: Point) -> None:
+        self.channel, self.point = channel, point
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        if self.point is Point.AFTER_CLAIM:
+            die()
+        receipt = self.channel.deliver(alert, message_id)
+        if self.point is Point.AFTER_POST:
+            die()
+        return receipt
+
+
+def deliver_all(url: str, receiver: str, point: Point) -> None:
+    database = MortalDatabase(url)
+    database.point = point
+    webhook = open_channel(
+        "webhook",
+        {"url": receiver, "secret": SECRET},
+        client=OutgoingClient(OutgoingPolicy(allow=LOOPBACK)),
+    )
+    channel = ConfiguredChannel(name="oncall", channel=MortalChannel(webhook, point))
+    deliverer = Deliverer(database, [channel], settings=SETTINGS)
+    deliverer.start()
+    left = sa.text("SELECT count(*) FROM outbox WHERE state = 'queued'")
+    while True:
+        with database.begin() as tx:
+            if tx.execute(left).scalar_one() == 0:
+                break
+        time.sleep(0.05)
+    deliverer.stop()
+
+
+def main(url: str, receiver: str, point: Point) -> int:
+    """Return how many deliverers were killed."""
+    killed = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            deliver_all(url, receiver, point)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            return killed if os.waitstatus_to_exitcode(status) == 0 else -1
+        killed += 1
+
+
+if __name__ == "__main__":
+    print(main(sys.argv[1], sys.argv[2], Point(sys.argv[3])))  # noqa: T201

@@ -1,0 +1,95 @@
+"""SIGKILL at five points of a delivery: nothing lost, nothing out of order."""
+
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from alerts.types import Status
+from monitor.store import outbox
+from monitor.store.database import Database
+from monitor.store.outbox import DeliveryState
+from tests.fleet import incident, message, register
+from tests.loopback import Receiver, Seen, answer
+from tests.outbox.mortal import Point
+
+ROOT = Path(__file__).parents[2]
+STORY = (Status.STARTED, Status.RECOVERED)
+
+
+def queue_incidents(database: Database, number: int) -> set[str]:
+    with database.begin() as tx:
+        version = register(tx)
+        return {
+            str(
+                outbox.enqueue(
+                    tx,
+                    channel="oncall",
+                    alert=message(one, status),
+                    incident_id=incident_id,
+                )
+            )
+            for one in range(1, number + 1)
+            for incident_id in [incident(tx, version, one)]
+            for status in STORY
+        }
+
+
+def run_until_delivered(database: Database, receiver: Receiver, point: Point) -> int:
+    url = database.engine.url.render_as_string(hide_password=False)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.outbox.mortal", url, receiver.url, point.value],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return int(ended.stdout.split()[-1])
+
+
+def first_arrivals(seen: list[Seen]) -> dict[str, list[str]]:
+    """Return the statuses of each incident in the order in which they first arrived."""
+    told: dict[str, list[str]] = defaultdict(list)
+    known = set()
+    for request in seen:
+        if request.headers["webhook-id"] not in known:
+            known.add(request.headers["webhook-id"])
+            alert = msgspec.json.decode(request.body)
+            told[alert["id"]].append(alert["status"])
+    return told
+
+
+def check(database: Database, point: Point, incidents: int) -> None:
+    sent = queue_incidents(database, incidents)
+    with Receiver([answer(204)]) as receiver:
+        killed = run_until_delivered(database, receiver, point)
+        seen = list(receiver.seen)
+    arrived = [request.headers["webhook-id"] for request in seen]
+    duplicates = len(arrived) - len(set(arrived))
+    print(f"{point.value}: {len(sent)} messages, {killed} kills, {duplicates} duplicates")  # noqa: T201
+    assert killed > 0
+    assert set(arrived) == sent  # none lost, none invented: a repeat has the same id
+    assert {*map(tuple, first_arrivals(seen).values())} == {tuple(map(str, STORY))}
+    if point not in {Point.AFTER_POST, Point.IN_ACK}:
+        assert duplicates == 0
+    with database.begin() as tx:
+        rows = outbox.deliveries(tx, limit=10_000)
+    assert {row.state for row in rows} == {DeliveryState.DELIVERED}
+
+
+@pytest.mark.parametrize("point", list(Point))
+def test_killed_again_and_again_nothing_is_lost_and_repeats_carry_the_same_id(
+    database: Database, point: Point
+) -> None:
+    check(database, point, incidents=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", list(Point))
+def test_the_same_with_a_thousand_messages(database: Database, point: Point) -> None:
+    check(database, point, incidents=500)
