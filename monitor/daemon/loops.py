@@ -16,7 +16,9 @@ from monitor.evaluate import Evaluator, Messages, Tools
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
-from monitor.reference import Indexes, build_next, drain_embeddings
+from monitor.reference.build import build_next
+from monitor.reference.index import Indexes
+from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
 from monitor.store import partitions, pending, tasks
@@ -129,7 +131,7 @@ class _Embedding:
             indexes=self._indexes,
             adapter_id=adapter_id,
             until=until,
-            store_text=self._parts.config.capture.store_text,
+            keeping=Keeping(store_text=self._parts.config.capture.store_text),
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from importlib.metadata import version as installed_version
 
 import structlog
 import uvicorn
+from fastapi import APIRouter
 
 from monitor.api.app import create_app
 from monitor.api.parts import ApiParts, Beat
@@ -28,12 +30,13 @@ from monitor.daemon.parts import (
     kill_switch_of,
     serving_of,
 )
-from monitor.outbox import Deliverer, DelivererSettings
+from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
 from monitor.routing.watch import RouteWatch
 from monitor.schedule import Pulse
 from monitor.store import tasks
 from monitor.store.database import Database
+from monitor.store.keys import Key
 from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
 
 _LOG = structlog.get_logger(__name__)
@@ -58,11 +61,20 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         breaker = breaker_of(config, database, serving.engines)
         beats: dict[str, Beat] = {}
         watch = RouteWatch(database)
-        callbacks = {ROUTES: watch.wake}
+        callbacks: dict[str, Callable[[str], None]] = {ROUTES: watch.wake}
         if worker:
-            deliverer = _deliverer(config, database)
-            callbacks[OUTBOX] = lambda _: deliverer.wake()
-            beats = _start_worker(stack, config, database, breaker, deliverer)
+            channels = channels_of(config)
+            deliverer = _deliverer(config, database, channels)
+            callbacks[OUTBOX] = lambda _payload: deliverer.wake()
+            parts = WorkerParts(
+                config=config,
+                database=database,
+                channels=channels,
+                serving=serving,
+                embedder=stack.enter_context(closing(embedder_of(config))),
+                breaker=breaker,
+            )
+            beats = _start_worker(stack, parts, deliverer)
         wakeups = WakeUps(database, callbacks)
         wakeups.start()
         stack.callback(wakeups.stop)
@@ -75,11 +87,11 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         _LOG.info("stopping")
 
 
-def _deliverer(config: Config, database: Database) -> Deliverer:
+def _deliverer(config: Config, database: Database, channels: list[ConfiguredChannel]) -> Deliverer:
     section = config.alerting.delivery
     return Deliverer(
         database,
-        channels_of(config),
+        channels,
         settings=DelivererSettings(
             workers=section.workers,
             lease=section.lease,
@@ -91,25 +103,10 @@ def _deliverer(config: Config, database: Database) -> Deliverer:
     )
 
 
-def _start_worker(
-    stack: ExitStack,
-    config: Config,
-    database: Database,
-    breaker: Breaker,
-    deliverer: Deliverer,
-) -> dict[str, Beat]:
-    embedder = embedder_of(config)
-    stack.callback(embedder.close)
+def _start_worker(stack: ExitStack, parts: WorkerParts, deliverer: Deliverer) -> dict[str, Beat]:
     owner = owner_name()
-    pulse = Pulse(every=config.schedule.tick)
-    parts = WorkerParts(
-        config=config,
-        database=database,
-        channels=channels_of(config),
-        serving=serving_of(config),
-        embedder=embedder,
-        breaker=breaker,
-    )
+    every = parts.config.schedule.tick
+    pulse = Pulse(every=every)
     loops = loops_of(parts, pulse, owner=owner)
 
     def stop() -> None:
@@ -118,7 +115,7 @@ def _start_worker(
         for loop in loops:
             if not loop.join(max(0.1, deadline - time.monotonic())):
                 _LOG.warning("loop_abandoned", loop=loop.name)
-        database.run(lambda tx: tasks.release(tx, owner=owner))
+        parts.database.run(lambda tx: tasks.release(tx, owner=owner))
 
     stack.callback(stop)
     for loop in loops:
@@ -127,7 +124,7 @@ def _start_worker(
     stack.callback(deliverer.stop)
     evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
     return {
-        "scheduler": Beat(last=lambda: pulse.last_beat, every=config.schedule.tick),
+        "scheduler": Beat(last=lambda: pulse.last_beat, every=every),
         "evaluation": Beat(
             last=lambda: max(loop.last_turn for loop in evaluating), every=timedelta(minutes=1)
         ),
@@ -144,7 +141,7 @@ def _serve(
     watch: RouteWatch,
     beats: dict[str, Beat],
 ) -> None:
-    from monitor.web import pages  # noqa: PLC0415 (a worker draws no pages)
+    from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
     intake = Intake(
         database,
@@ -163,9 +160,16 @@ def _serve(
         beats=beats,
         public_metrics=config.server.public_metrics,
     )
+
+    def pages(admit: Callable[..., Key]) -> APIRouter:
+        secret = load_key(config.service.data_dir / "session.key")
+        return create_pages(
+            WebParts(database=database, admit=admit, secret=secret, version=parts.version)
+        )
+
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(parts, pages=pages(parts)),
+            create_app(parts, pages=pages),
             host=config.server.host,
             port=config.server.port,
             log_config=None,
