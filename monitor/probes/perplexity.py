@@ -7,6 +7,7 @@ Some engines crash on prompt logprobs beside other requests; nothing is ever ret
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -286,7 +287,8 @@ def waiting_requests(metrics: bytes) -> float:
     for line in metrics.decode("utf-8", "replace").splitlines():
         name = line.partition("{")[0].partition(" ")[0]
         if name == _WAITING:
-            total += float(line.rsplit(" ", 1)[-1])
+            with contextlib.suppress(ValueError):
+                total += float(line.rsplit(" ", 1)[-1])
     return total
 
 

@@ -91,9 +91,10 @@ def _echoed(logprobs: dict[str, Any], text: str) -> list[float]:
 def _total(logprobs: Iterable[float]) -> TextScore:
     known, non_finite, tokens = 0.0, 0, 0
     for value in logprobs:
-        odd = math.isnan(value) or value <= -9999.0  # noqa: PLR2004 - vLLM's word for -inf
+        unknown = math.isnan(value) or value == math.inf
+        odd = unknown or value <= -9999.0  # noqa: PLR2004 - vLLM's word for -inf
         non_finite += odd
-        if math.isnan(value):
+        if unknown:
             continue
         known += min(-value, LARGEST_NLL) if odd else -value
         tokens += 1
