@@ -62,6 +62,12 @@ def context_of(record: Record, resolved: Resolved) -> Context:
     )
 
 
+SETTINGS: Final = attrgetter(
+    "source", "replica", "engine", "temperature", "top_p", "max_tokens", "logprobs_mode"
+)
+"""What :func:`context_of` looks at in a record; equal ones have equal contexts."""
+
+
 def stratum_of(record: Record) -> str:
     """Settings as stable text: only records of the same text are compared.
 
@@ -108,7 +114,7 @@ def assemble(
         ],
         tokens=_token_rows(admitted, since=now - keeping.tokens_for),
         texts=_text_rows(admitted, keeping),
-        feedback=[row for one in admitted for row in _feedback_rows(one)],
+        feedback=[row for one in admitted if one.record.feedback for row in _feedback_rows(one)],
     )
 
 
@@ -166,11 +172,13 @@ def _empty(record: Record) -> bool | None:
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:
-    return [
-        TokenRow(place, *signals.kept_arrays(one.tokens))
+    chosen = [
+        (place, one.tokens)
         for place, one in enumerate(admitted)
         if one.tokens is not None and one.record.at > since
     ]
+    kept = signals.kept_arrays([tokens for _, tokens in chosen])
+    return [TokenRow(place, *arrays) for (place, _), arrays in zip(chosen, kept, strict=True)]
 
 
 def _text_rows(admitted: Sequence[Admitted], keeping: Keeping) -> list[TextRow]:

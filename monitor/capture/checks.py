@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,7 @@ _RECORD_NAMES: Final = (
     "finish_reason",
     "logprobs_mode",
 )
+_NAMES_OF: Final = attrgetter(*_RECORD_NAMES)
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -71,12 +73,17 @@ class Tokens:
 def check_record(record: Record, horizon: Horizon) -> None:
     """Raise ``Refused`` with the field's name where the record breaks a rule."""
     horizon.check(record.at)
+    if not "".join(filter(None, _NAMES_OF(record))).isprintable():
+        _name_the_unprintable(record)
+    for name, value in (record.feedback or {}).items():
+        _check_named(name, value, f"feedback[{name[:60]!r}]")
+
+
+def _name_the_unprintable(record: Record) -> None:
     for field in _RECORD_NAMES:
         value = getattr(record, field)
         if value is not None and not value.isprintable():
             raise Refused(f"{field}: has characters that cannot be printed")
-    for name, value in (record.feedback or {}).items():
-        _check_named(name, value, f"feedback[{name[:60]!r}]")
 
 
 def check_feedback(item: Feedback, horizon: Horizon) -> None:
@@ -159,7 +166,7 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
         if values is None:
             continue
         _same_length(field, values.size, size)
-        if (values < -_ABOVE_ZERO).any():
+        if np.fmin.reduce(values, initial=0.0) < -_ABOVE_ZERO:
             raise Refused(f"{field}[{int(np.argmax(values < -_ABOVE_ZERO))}]: is below 0")
     return entropy, margin
 
@@ -215,6 +222,8 @@ def _same_length(field: str, given: int, expected: int) -> None:
 
 
 def _refuse_above_zero(logprob: Floats32, record: Record) -> None:
+    if np.fmax.reduce(logprob, initial=-np.inf) <= _ABOVE_ZERO:
+        return  # the usual case, in one pass; NaN is passed over, +inf is not
     above = np.isfinite(logprob) & (logprob > _ABOVE_ZERO)
     if above.any():
         field = "token_logprobs" if record.token_logprobs is not None else "token_logprobs_f16"

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from monitor.capture import decoding, parse
-from monitor.capture.assemble import Admitted, Keeping, assemble, context_of
+from monitor.capture.assemble import SETTINGS, Admitted, Keeping, assemble, context_of
 from monitor.capture.checks import (
     Horizon,
     Refused,
@@ -21,7 +21,7 @@ from monitor.capture.checks import (
     tokens_of,
     unit_vector,
 )
-from monitor.capture.directory import Directory, Resolve
+from monitor.capture.directory import Directory, Resolve, Resolved
 from monitor.capture.errors import CaptureError
 from monitor.capture.parse import Rejected
 from monitor.capture.queue import Bounds, Submission, WriteQueue
@@ -30,6 +30,7 @@ from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
 from monitor.store.capture_counts import CountKey
+from monitor.store.contexts import Context
 from monitor.store.database import Database
 from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
 from monitor.store.partitions import DEFAULT_RETENTION
@@ -162,10 +163,9 @@ class Intake:
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted
-        contexts = [context_of(one.record, one.resolved) for one in admitted]
         batch = assemble(
             admitted,
-            self._writer.context_ids(contexts),
+            self._writer.context_ids(sieve.contexts()),
             keeping=self._keeping,
             now=now,
         )
@@ -224,6 +224,8 @@ class _Sieve:
         self._resolve = resolve
         self._rates = rates
         self._horizon = horizon
+        self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
+        self._rate_of: dict[AdapterId, float] = {}
         self.admitted: list[Admitted] = []
         self.rejected: list[Rejected] = []
         self.counts: Counter[CountKey] = Counter()
@@ -232,7 +234,7 @@ class _Sieve:
     def take(self, index: int, record: Record) -> None:
         adapter_id: AdapterId | None = None
         try:
-            resolved = self._resolve(record.adapter, record.version, record.arm)
+            resolved = self._found(record)
             adapter_id = resolved.adapter_id
             check_record(record, self._horizon)
             tokens, embedding = tokens_of(record), unit_vector(record)
@@ -241,13 +243,35 @@ class _Sieve:
             if adapter_id is not None:
                 self._count(adapter_id, "rejected")
             return
-        rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rates.of(adapter_id)
+        rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rate(adapter_id)
         if not keep(record.adapter, record.id, rate):
             self.sampled_out += 1
             self._count(adapter_id, "sampled_out")
             return
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def contexts(self) -> list[Context]:
+        """The context of each admitted record; most share one, so they are looked up."""
+        known: dict[tuple[object, ...], Context] = {}
+        found = []
+        for one in self.admitted:
+            key = (one.resolved.arm, *SETTINGS(one.record))
+            if key not in known:
+                known[key] = context_of(one.record, one.resolved)
+            found.append(known[key])
+        return found
+
+    def _found(self, record: Record) -> Resolved:
+        key = (record.adapter, record.version, record.arm)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(*key)
+        return self._resolved[key]
+
+    def _rate(self, adapter_id: AdapterId) -> float:
+        if adapter_id not in self._rate_of:
+            self._rate_of[adapter_id] = self._rates.of(adapter_id)
+        return self._rate_of[adapter_id]
 
     def _count(self, adapter_id: AdapterId, outcome: str) -> None:
         self.counts[adapter_id, self._horizon.now, outcome] += 1

@@ -70,15 +70,45 @@ def token_signals(answers: Sequence[Tokens]) -> Mapping[str, Floats]:
     }
 
 
-def kept_arrays(answer: Tokens) -> tuple[bytes, bytes | None, bytes | None]:
-    """NLL, entropy and margin of the first 256 tokens as little-endian float16."""
+class Kept(NamedTuple):
+    """An answer's first 256 tokens as little-endian float16."""
 
-    def pack(values: Floats32 | None) -> bytes | None:
-        return None if values is None else values[:KEPT_TOKENS].astype("<f2").tobytes()
+    nll: bytes
+    entropy: bytes | None
+    margin: bytes | None
 
+
+def kept_arrays(answers: Sequence[Tokens]) -> list[Kept]:
+    """NLL (clipped at 30), entropy and margin of the first 256 tokens of each answer."""
     with np.errstate(invalid="ignore"):
-        nll = np.clip(-answer.logprob[:KEPT_TOKENS], -CLIP, CLIP).astype("<f2").tobytes()
-    return nll, pack(answer.entropy), pack(answer.margin)
+        nll = [np.clip(-_concatenate([one.logprob for one in answers]), -CLIP, CLIP)]
+    columns = (
+        _halves([one.logprob.size for one in answers], nll),
+        _halves_of([one.entropy for one in answers]),
+        _halves_of([one.margin for one in answers]),
+    )
+    return [
+        Kept(first or b"", entropy, margin) for first, entropy, margin in zip(*columns, strict=True)
+    ]
+
+
+def _halves_of(arrays: Sequence[Floats32 | None]) -> list[bytes | None]:
+    present = [values for values in arrays if values is not None]
+    sizes = [None if values is None else values.size for values in arrays]
+    return _halves(sizes, present)
+
+
+def _halves(
+    sizes: Sequence[int | None], arrays: Sequence[npt.NDArray[np.floating]]
+) -> list[bytes | None]:
+    """Convert all arrays at once, then cut the bytes where each of them ends."""
+    whole = np.concatenate(arrays).astype("<f2").tobytes() if arrays else b""
+    cut: list[bytes | None] = []
+    start = 0
+    for size in sizes:
+        cut.append(None if size is None else whole[start : start + 2 * min(size, KEPT_TOKENS)])
+        start += 2 * (size or 0)
+    return cut
 
 
 class TextSignals(NamedTuple):

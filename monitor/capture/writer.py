@@ -100,11 +100,11 @@ def _store(
 
 
 def _count(counts: Counter[CountKey], adapters: Ints, now: datetime, outcome: str) -> None:
-    for adapter_id, count in zip(*np.unique(adapters, return_counts=True), strict=True):
-        counts[AdapterId(int(adapter_id)), now, outcome] += int(count)
+    for adapter_id, count in Counter(adapters.tolist()).items():
+        counts[AdapterId(adapter_id), now, outcome] += count
 
 
 def _days(batch: RecordBatch) -> Iterable[date]:
-    times = [batch.at, np.array([row.at for row in batch.feedback], dtype=np.int64)]
-    for day in np.unique(np.concatenate(times) // _DAY_MICROSECONDS):
-        yield _EPOCH + timedelta(days=int(day))
+    days = set((batch.at // _DAY_MICROSECONDS).tolist())
+    days |= {row.at // _DAY_MICROSECONDS for row in batch.feedback}
+    return (_EPOCH + timedelta(days=day) for day in days)

@@ -60,9 +60,14 @@ def test_fewer_than_four_finite_tokens_are_missing(logprob: list[float]) -> None
 def test_aggregates_are_over_all_tokens_though_256_are_kept() -> None:
     answer = _tokens(*[-1.0] * 256, *[-2.0] * 256)
     assert _one(answer)["mean_nll"] == pytest.approx(1.5)
-    nll, entropy, _ = kept_arrays(answer)
-    assert len(nll) == 2 * KEPT_TOKENS
-    assert entropy is None
+    short = _tokens(-0.5, math.nan, -math.inf, entropy=[1, 2, 3], margin=[1, math.nan, 3])
+    kept, other = kept_arrays([answer, short])
+    assert len(kept.nll) == 2 * KEPT_TOKENS
+    assert kept.entropy is None
+    assert kept.margin is None
+    np.testing.assert_array_equal(np.frombuffer(other.nll, "<f2"), [0.5, np.nan, 30.0])
+    assert other.entropy is not None
+    np.testing.assert_array_equal(np.frombuffer(other.entropy, "<f2"), [1, 2, 3])
 
 
 @given(st.lists(st.lists(LOGPROBS, max_size=40), min_size=1, max_size=80))

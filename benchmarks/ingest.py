@@ -1,0 +1,174 @@
+"""Records from an HTTP body to a durable row: ours, the usual service, and the limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from benchmarks import ingest_peers, ingest_traffic
+from benchmarks.asgi import Application, answer, post_all, read_body
+from benchmarks.row import Figure, Goal, Row, at_least, at_most
+from benchmarks.server import postgres
+from benchmarks.timing import interleaved
+from monitor.capture.intake import Intake, Settings
+from monitor.store import adapters, versions
+from monitor.store.database import Database
+
+SENDERS: Final = 16
+BODIES: Final = 40
+ROUNDS: Final = 5
+_SEEDS: Final = iter(range(1_000_000))
+
+Bodies = Callable[[], list[bytes]]
+
+
+def run() -> Sequence[Row]:
+    """Race the three on records with and without log-probabilities, then weigh the tables."""
+    with postgres() as database, _ours(database) as ours, asyncio.Runner() as runner:
+        others = {
+            "peer": ingest_peers.peer(database.engine),
+            "limit": ingest_peers.limit(_plain_url(database)),
+        }
+        plain = _rates(
+            runner, {"ours": ours, **others}, dict.fromkeys(("ours", "peer", "limit"), "none")
+        )
+        statistics = _bytes_per_record(database, "records")
+        _empty(database)
+        packed = _rates(
+            runner,
+            {"ours": ours, "ours json": ours, **others},
+            {"ours": "packed", "ours json": "json", "peer": "json", "limit": "packed"},
+        )
+        size = _bytes_per_record(database, "records") + _bytes_per_record(database, "record_tokens")
+        peer_size = _bytes_per_record(database, "peer_records")
+        limit_size = _bytes_per_record(database, "limit_records")
+    return [
+        _plain_row(plain),
+        _packed_row(packed),
+        _size_row(size, statistics, peer_size, limit_size),
+    ]
+
+
+def _plain_row(rate: Mapping[str, float]) -> Row:
+    return Row(
+        number=8,
+        metric="ingest of 1 KB records, 100 a request, durable",
+        ours=_rate("checked, measured, idempotent", rate["ours"]),
+        goals=(at_least("50,000 records/CPU-s", value=rate["ours"], floor=50_000, unit="/CPU-s"),),
+        peers=(_rate("FastAPI + pydantic + ORM", rate["peer"]),),
+        limit=_rate("msgspec + COPY, nothing checked or measured", rate["limit"]),
+        note=f"{SENDERS} senders over ASGI in this process. Ours also compresses each answer"
+        " and counts its 4-grams, about half of its time; the others measure nothing."
+        " PostgreSQL's own time is not in it.",
+    )
+
+
+def _packed_row(rate: Mapping[str, float]) -> Row:
+    return Row(
+        number=9,
+        metric="ingest with 200 × top-5 log-probabilities",
+        ours=_rate("packed float16", rate["ours"]),
+        goals=(at_least("5 × the peer", value=rate["ours"] / rate["peer"], floor=5, unit="×"),),
+        peers=(
+            _rate("JSON lists, pydantic, JSONB", rate["peer"]),
+            _rate("ours from JSON lists", rate["ours json"]),
+        ),
+        limit=_rate("base64 + COPY", rate["limit"]),
+    )
+
+
+def _size_row(size: float, statistics: float, peer: float, limit: float) -> Row:
+    def weight(what: str, value: float) -> Figure:
+        return Figure(what=what, value=value, unit="B/record")
+
+    goals: tuple[Goal, ...] = (
+        at_most("3,600 B with log-probabilities", value=size, ceiling=3_600, unit="B"),
+        at_most("100 B of statistics only", value=statistics, ceiling=100, unit="B"),
+    )
+    return Row(
+        number=10,
+        metric="bytes per record, indexes included",
+        ours=weight("200 tokens: statistics and three float16 arrays", size),
+        goals=goals,
+        peers=(weight("JSONB", peer), weight("ours, statistics only", statistics)),
+        limit=weight("three float16 arrays by COPY, no index", limit),
+    )
+
+
+@contextmanager
+def _ours(database: Database) -> Iterator[Application]:
+    with database.begin() as tx:
+        adapter = adapters.put(tx, name="support")
+        versions.put(tx, adapter=adapter, name="v1", model="support@v1")
+    settings = Settings(target_per_day=10**9, embed_prompts=False)
+    intake = Intake(database, subject_key=b"k" * 32, settings=settings)
+    intake.start()
+
+    async def application(_scope: Any, receive: Any, send: Any) -> None:
+        body = await read_body(receive)
+        outcome = await asyncio.to_thread(intake.records, body, content_type="application/json")
+        await answer(send, 202 if outcome.accepted == ingest_traffic.RECORDS else 500)
+
+    yield application
+    intake.close()
+
+
+def _rates(
+    runner: asyncio.Runner, applications: Mapping[str, Application], kinds: Mapping[str, str]
+) -> dict[str, float]:
+    """Records per CPU second of this process, median of rounds taken in turns."""
+    fresh = {name: _supply(kind) for name, kind in kinds.items()}
+    cases = {
+        name: partial(_post, runner, application, fresh[name])
+        for name, application in applications.items()
+    }
+    seconds = interleaved(cases, rounds=ROUNDS)
+    return {name: BODIES * ingest_traffic.RECORDS / spent for name, spent in seconds.items()}
+
+
+def _post(runner: asyncio.Runner, application: Application, supply: Iterator[list[bytes]]) -> None:
+    runner.run(post_all(application, next(supply), at_once=SENDERS))
+
+
+def _supply(kind: str) -> Iterator[list[bytes]]:
+    """Bodies for each round, made beforehand: making them is not what is timed."""
+    made = [
+        ingest_traffic.bodies(BODIES, logprobs=kind, seed=next(_SEEDS)) for _ in range(ROUNDS + 1)
+    ]
+    return iter(made)
+
+
+def _bytes_per_record(database: Database, table: str) -> float:
+    query = sa.text(
+        "SELECT pg_total_relation_size(CAST(:t AS regclass))"
+        " + coalesce(sum(pg_total_relation_size(relid)) FILTER (WHERE isleaf AND level > 0), 0)"
+        " FROM pg_partition_tree(CAST(:t AS regclass))"
+    )
+    with database.begin() as tx:
+        total = tx.execute(query, {"t": table}).scalar_one()
+        rows = tx.execute(
+            sa.text(f"SELECT count(*) FROM {table}{_WITH_TOKENS.get(table, '')}")
+        ).scalar_one()
+    return float(total) / rows
+
+
+_WITH_TOKENS: Final = {"peer_records": " WHERE top_logprobs IS NOT NULL"}
+
+
+def _empty(database: Database) -> None:
+    tables = "records, record_tokens, peer_records, limit_records"
+    with database.begin() as tx:
+        tx.execute(sa.text(f"TRUNCATE {tables}"))
+
+
+def _plain_url(database: Database) -> str:
+    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _rate(what: str, value: float) -> Figure:
+    return Figure(what=what, value=value, unit="records/CPU-s")
