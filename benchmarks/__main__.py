@@ -41,8 +41,11 @@ BENCHMARKS = (
     Benchmark(module="binned"),
     Benchmark(module="fleet"),
     Benchmark(module="nearest", peers=True),
+    Benchmark(module="ingest"),
+    Benchmark(module="scores_latest"),
     Benchmark(module="startup"),
 )
+NAMES = tuple(one.module for one in BENCHMARKS)
 
 
 class BenchmarkFailed(Exception):  # noqa: N818 - it says what happened
@@ -122,5 +125,13 @@ def _summary(rows: Sequence[Row]) -> Table:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks")
-    parser.add_argument("name", nargs="*", help="run only these; the page is not written")
-    sys.exit(main(parser.parse_args().name))
+    parser.add_argument(
+        "name",
+        nargs="*",
+        metavar="NAME",
+        help=f"run only these of {', '.join(NAMES)}; the page is not written",
+    )
+    wanted = parser.parse_args().name
+    if unknown := sorted(set(wanted) - set(NAMES)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    sys.exit(main(wanted))
