@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from importlib.metadata import version as installed_version
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -50,6 +51,7 @@ JOIN = timedelta(seconds=8)
 def run(config: Config, *, api: bool, worker: bool) -> None:
     """Run until SIGTERM or SIGINT. A second signal stops at once."""
     logs.configure(config.service.log_level)
+    signals = _Signals()
     prepare_folder(config.service.data_dir)
     with ExitStack() as stack:
         database = stack.enter_context(opened_database(config))
@@ -83,7 +85,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             stack.callback(watch.stop)
             _serve(stack, config, database, breaker=breaker, watch=watch, beats=beats)
         else:
-            _wait_for_signal()
+            signals.wait()
         _LOG.info("stopping")
 
 
@@ -182,8 +184,24 @@ def _serve(
     server.run()
 
 
-def _wait_for_signal() -> None:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    stopping.wait()
+class _Signals:
+    """SIGTERM and SIGINT ask for an orderly stop; once more, and the process ends at once.
+
+    uvicorn handles them while it serves and raises them again when it has finished, which
+    would end the process before the other parts are stopped: this catches that.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def wait(self) -> None:
+        """Block until one comes."""
+        self._asked.wait()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._asked.set()
