@@ -83,7 +83,10 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         if api:
             watch.start()
             stack.callback(watch.stop)
-            _serve(stack, config, database, breaker=breaker, watch=watch, beats=beats)
+            server = _server(stack, config, database, breaker=breaker, watch=watch, beats=beats)
+            signals.stop(server)
+            _LOG.info("serving", url=config.server.url)
+            server.run()
         else:
             signals.wait()
         _LOG.info("stopping")
@@ -134,7 +137,7 @@ def _start_worker(stack: ExitStack, parts: WorkerParts, deliverer: Deliverer) ->
     }
 
 
-def _serve(
+def _server(
     stack: ExitStack,
     config: Config,
     database: Database,
@@ -142,7 +145,7 @@ def _serve(
     breaker: Breaker,
     watch: RouteWatch,
     beats: dict[str, Beat],
-) -> None:
+) -> uvicorn.Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
     intake = Intake(
@@ -169,7 +172,7 @@ def _serve(
             WebParts(database=database, admit=admit, secret=secret, version=parts.version)
         )
 
-    server = uvicorn.Server(
+    return uvicorn.Server(
         uvicorn.Config(
             create_app(parts, pages=pages),
             host=config.server.host,
@@ -180,8 +183,6 @@ def _serve(
             timeout_graceful_shutdown=int(GRACE.total_seconds()),
         )
     )
-    _LOG.info("serving", url=config.server.url)
-    server.run()
 
 
 class _Signals:
@@ -195,6 +196,15 @@ class _Signals:
         self._asked = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
+
+    def stop(self, server: uvicorn.Server) -> None:
+        """Let a signal that came before the server listened stop it too."""
+
+        def tell() -> None:
+            self._asked.wait()
+            server.should_exit = True
+
+        threading.Thread(target=tell, name="signals", daemon=True).start()
 
     def wait(self) -> None:
         """Block until one comes."""
