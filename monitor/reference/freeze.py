@@ -19,6 +19,7 @@ def freeze(
     created_by: str,
     training: ReferenceId | None = None,
     source: ReferenceSource = ReferenceSource.FREEZE,
+    after: int | None = None,
 ) -> Reference:
     """Open a generation whose baseline is the version's live records of a window.
 
@@ -31,10 +32,15 @@ def freeze(
         force, or, where there is none, an index of the window's early half; the later half
         then carries the similarity baseline, without subjects and texts of the early one.
 
+    after
+        Freeze only if this is the version's newest generation (0: it has none).
+
     Raises
     ------
     ValueError
         The window ends before it starts.
+    Conflict
+        Another generation was made meanwhile.
     """
     if window.end <= window.start:
         raise ValueError(f"the window ends {window.end} before it starts {window.start}")
@@ -47,6 +53,7 @@ def freeze(
             source=source,
             cause=cause,
             created_by=created_by,
+            after=after,
             request={
                 "start": window.start.isoformat(),
                 "end": window.end.isoformat(),

@@ -65,3 +65,44 @@ def read(
         encoders=[row.encoder for row in rows],
         vectors=[row.embedding for row in rows],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """A version whose live records may become its reference: how many there are since when.
+
+    ``generation`` is the provisional reference that they would replace; 0 where there is
+    none.
+    """
+
+    version_id: VersionId
+    records: int
+    first_at: datetime
+    generation: int
+
+
+_LEARNING = sa.text(
+    "SELECT v.id AS version_id, coalesce(f.generation, 0) AS generation,"
+    " r.records, r.first_at"
+    " FROM versions v"
+    ' LEFT JOIN LATERAL (SELECT * FROM "references" f WHERE f.version_id = v.id'
+    "  ORDER BY f.generation DESC LIMIT 1) f ON true"
+    " LEFT JOIN verdicts d ON d.version_id = v.id"
+    " CROSS JOIN LATERAL (SELECT count(*) AS records, min(at) AS first_at FROM records"
+    "  WHERE adapter_id = v.adapter_id AND version_id = v.id AND at >= :since AND at < :now) r"
+    " WHERE (f.id IS NULL OR (f.source = 'auto' AND f.state = 'ready'"
+    "  AND f.approved_by IS NULL AND d.kind = 'stable' AND f.ready_at < :again))"
+    " AND r.records >= :least"
+)
+
+
+def learning(
+    connection: Connection, *, since: datetime, now: datetime, again: datetime, least: int
+) -> list[Learning]:
+    """Find versions that have none, or only a provisional reference of our own making.
+
+    The latter count when they are stable and their reference is older than ``again``:
+    traffic that drifts must not become what drift is measured against.
+    """
+    bound = {"since": since, "now": now, "again": again, "least": least}
+    return [Learning(**row) for row in connection.execute(_LEARNING, bound).mappings()]

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
-from monitor.store.errors import NotFound, StoreError
+from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.tables import reference_items, reference_vectors, references, versions
 
 LEASE: Final = timedelta(minutes=2)
@@ -89,11 +89,13 @@ def create(
     created_by: str,
     request: Mapping[str, Any],
     held: bool = False,
+    after: int | None = None,
 ) -> Claim:
     """Open the next generation of a version's reference, in state ``building``.
 
     ``held``: its lines are still to come; no builder takes it before :func:`seal`, unless
-    the lease of its maker ends.
+    the lease of its maker ends. ``after``: only if this is the newest generation (0: there
+    is none); raises Conflict otherwise.
     """
     # one maker at a time: two would take the same generation
     lock = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
@@ -101,10 +103,13 @@ def create(
     newest = sa.select(sa.func.coalesce(sa.func.max(_R.generation), 0)).where(
         _R.version_id == version_id
     )
+    generation = int(connection.execute(newest).scalar_one())
+    if after is not None and after != generation:
+        raise Conflict(f"generation {generation} has been made since {after} was seen")
     statement = references.insert().returning(_R.id, _R.epoch)
     values = {
         "version_id": version_id,
-        "generation": int(connection.execute(newest).scalar_one()) + 1,
+        "generation": generation + 1,
         "state": ReferenceState.BUILDING.value,
         "source": source.value,
         "cause": cause,

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -9,7 +14,7 @@ from monitor.probes.errors import ProbeFailed
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.reference.upload import UploadRefused
-from monitor.store import calibrations, references
+from monitor.store import calibrations, reference_vectors, references
 from monitor.store.database import Database
 from monitor.store.references import MAX_CLAIMS, Claim
 from monitor.store.tables import reference_items
@@ -341,3 +346,24 @@ def test_real_requests_are_nearer_to_training_than_strange_ones(
     near, far = minilm.embed(["where is my card number 400", "a recipe for onion soup"])
     assert (index @ near).max() > 0.8
     assert (index @ far).max() < 0.3
+
+
+def test_a_builder_killed_at_work_is_followed_by_another(
+    database: Database, words: BagOfWords, indexes: Indexes, send: Send, tmp_path: Path
+) -> None:
+    texts = questions(3_000)
+    made = send([*training(texts), *baseline(questions(400, start=5_000))])
+    url = database.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "tests.reference.builder_process", url, str(tmp_path)]
+    with subprocess.Popen(command) as builder:
+        while database.run(lambda tx: reference_vectors.count(tx, made.id))[1] < 2:
+            time.sleep(0.05)
+            assert builder.poll() is None
+        builder.kill()
+    stood, _ = database.run(lambda tx: reference_vectors.count(tx, made.id))
+    assert 0 < stood < 3_000
+    assert build_next(database, words, indexes=indexes) is False
+    _let_lease_end(database)
+    built = _built(database, words, indexes, made)
+    assert (built.state, built.n_training) == (ReferenceState.READY, 3_000)
+    assert words.texts[: 3_000 - stood] == texts[stood:]

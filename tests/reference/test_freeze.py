@@ -11,6 +11,7 @@ from monitor.probes.errors import ModelMissing, ProbeFailed
 from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
+from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import REFUSED, drain_embeddings
 from monitor.store import calibrations, capture_counts, contexts, ingest, pending, references
 from monitor.store.contexts import Context
@@ -230,3 +231,22 @@ def test_a_window_that_ends_before_it_starts_is_refused(
 
 def test_the_horizon_of_uploads_reaches_back_ten_years() -> None:
     Horizon(now=NOON, retention=timedelta(days=3650)).check(NOON - timedelta(days=3649))
+
+
+def test_a_version_freezes_itself_once_it_has_learned_enough(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    later = NOON + timedelta(hours=20)
+    live(questions(799))
+    assert freeze_learned(database, now=later, settings=LearnedSettings(least=800)) == []
+    live(["one more"], start=NOON + timedelta(hours=15))
+    while _drain(database, words, indexes):
+        pass
+    [made] = freeze_learned(database, now=later, settings=LearnedSettings(least=800))
+    assert (made.generation, made.cause) == (1, "learned 800 records")
+    assert freeze_learned(database, now=later, settings=LearnedSettings(least=800)) == []
+    build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.get(tx, made.id))
+    assert built is not None
+    assert (built.state, built.provisional) == (ReferenceState.READY, True)
+    assert freeze_learned(database, now=later, settings=LearnedSettings(least=800)) == []

@@ -1,0 +1,80 @@
+"""References that make themselves: a version is watched from its first thousand records on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from monitor.domain import Interval, Reference
+from monitor.reference.calibrate import COVERED_DAYS
+from monitor.reference.freeze import freeze
+from monitor.store import baselines, versions
+from monitor.store.baselines import Learning
+from monitor.store.database import Database
+from monitor.store.errors import Conflict
+from monitor.store.references import ReferenceSource
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedSettings:
+    """When live records become a reference.
+
+    least
+        Records of a version before its first reference is frozen; it is provisional.
+    lookback
+        Records older than this are not learned from. Once they cover 14 days and the
+        version is stable, the provisional reference is replaced by one that coverage
+        approves.
+    """
+
+    least: int = 1_000
+    lookback: timedelta = timedelta(days=28)
+
+
+def freeze_learned(
+    database: Database, *, now: datetime, settings: LearnedSettings | None = None
+) -> list[Reference]:
+    """Freeze what versions without an uploaded reference have learned.
+
+    Call it every minute or so; a version whose building failed is left to a person.
+    """
+    rules = settings or LearnedSettings()
+    found = database.run(
+        lambda tx: baselines.learning(
+            tx,
+            since=now - rules.lookback,
+            now=now,
+            again=now - timedelta(days=1),
+            least=rules.least,
+        )
+    )
+    made = [_freeze(database, one, now=now) for one in found if _worth_it(one, now=now)]
+    return [reference for reference in made if reference is not None]
+
+
+def _worth_it(one: Learning, *, now: datetime) -> bool:
+    """A first reference at once, a second only when it will be approved."""
+    return one.generation == 0 or now - one.first_at >= timedelta(days=COVERED_DAYS)
+
+
+def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | None:
+    version = database.run(lambda tx: versions.fetch_by_id(tx, one.version_id))
+    try:
+        made = freeze(
+            database,
+            version=version,
+            window=Interval(start=one.first_at, end=now),
+            cause=f"learned {one.records} records",
+            created_by="driftline",
+            source=ReferenceSource.AUTO,
+            after=one.generation,
+        )
+    except Conflict:
+        # another daemon, or a person, was first
+        return None
+    _LOG.info("reference_learned", version=version.label, generation=made.generation)
+    return made
