@@ -143,14 +143,7 @@ class Breaker:
         ActionNotOpen
             It waits for nobody.
         """
-        action = self.database.run(lambda tx: actions.fetch(tx, action_id))
-        target = (
-            self.database.run(
-                lambda tx: versions.fetch_by_id(tx, VersionId((action.target or {})["version_id"]))
-            )
-            if action.target
-            else None
-        )
+        target = self.database.run(lambda tx: _target(tx, actions.fetch(tx, action_id)))
         served = target is not None and self.served(target.model)
 
         def work(tx: Connection) -> ActionRow:
@@ -214,6 +207,12 @@ class Breaker:
         if action is not None and action.state is ActionState.EXECUTING:
             self._execution.carry_out(action.id, now=now)
         return decision
+
+
+def _target(tx: Connection, action: ActionRow) -> Version | None:
+    if action.target is None:
+        return None
+    return versions.fetch_by_id(tx, VersionId(action.target["version_id"]))
 
 
 def _line(decision: Decision) -> ActionLine | None:
