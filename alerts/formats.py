@@ -20,6 +20,7 @@ import msgspec
 
 from alerts.message import Alert, Links, to_json
 from alerts.types import Kind
+from alerts.words import unlike_words
 
 SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
@@ -138,6 +139,7 @@ def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "summary": alert.summary,
         "description": alert.reason,
         "driftline_status": alert.status.value,
+        "unlike_training": alert.unlike and unlike_words(alert.unlike),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
         "runbook_url": alert.links.runbook,
         "dashboard_url": alert.links.dashboard,

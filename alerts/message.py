@@ -84,6 +84,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unlike:
+    """How many requests since the onset are unlike anything the adapter was trained on.
+
+    ``count`` of ``of`` requests came less near to a training example than ``below``, as
+    only a share ``usual`` (in [0, 1]) of the baseline's requests did.
+    """
+
+    count: Count
+    of: Count
+    below: float
+    usual: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Where to go on; None where there is no such page."""
 
@@ -107,6 +121,8 @@ class Alert:
         The verdict's reason, with its numbers.
     requests
         Requests behind the verdict.
+    unlike
+        How many requests are unlike training; only where the inputs have drifted.
     late
         True when the incident was already over before this could be delivered.
     test
@@ -130,6 +146,7 @@ class Alert:
     onset: Onset | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0
+    unlike: Unlike | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()
     links: Links = field(default_factory=Links)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-from alerts.message import Onset, ScoreLine, finite
+from alerts.message import Onset, ScoreLine, Unlike, finite
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
 from alerts.types import Blame, Kind, Severity, Status
 
@@ -81,6 +81,18 @@ def plain_words(detector: str, winner: str | None) -> str:
         case _:
             # Rates and ratios have one bad side and name no direction: up is worse.
             return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
+
+
+def unlike_words(unlike: Unlike) -> str:
+    """Say how many requests are unlike training, beside how many usually are.
+
+    >>> unlike_words(Unlike(count=31, of=48, below=0.62, usual=0.01))
+    '31 of 48 requests are unlike training (similarity below 0.62; usually 1 %)'
+    """
+    return (
+        f"{unlike.count} of {unlike.of} requests are unlike training"
+        f" (similarity below {unlike.below:.2f}; usually {100 * unlike.usual:.0f} %)"
+    )
 
 
 def _split(winner: str | None) -> tuple[str, str]:

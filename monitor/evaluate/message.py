@@ -13,7 +13,9 @@ from alerts.message import ActionLine, ScoreLine
 from detectors.types import Score
 from monitor import outbox
 from monitor.domain import IncidentId, Transition, TransitionId, VerdictKind, Version
+from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
+from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import adapters, embeddings
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ class Messages:
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
             if transition_id
             else None,
+            unlike=unlike_training(tx, outcome, judgement) if transition_id else None,
             examples=self._examples(tx, outcome, judgement) if transition_id else (),
+            broken=_broken(judgement),
             base_url=self.base_url,
         )
         now = outcome.facts.at
@@ -111,6 +115,15 @@ class Messages:
             limit=self.examples,
         )
         return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _broken(judgement: Judgement) -> str | None:
+    """Name the detectors that raised too often in a row and are asked no more."""
+    failures = judgement.memory.failures
+    names = [name for name, times in failures.items() if times >= QUARANTINE_AFTER]
+    if not names:
+        return None
+    return f"{', '.join(names)}: {QUARANTINE_AFTER} errors in a row; off until a new reference"
 
 
 def _score_lines(outcome: Outcome, judgement: Judgement) -> tuple[ScoreLine, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Observed, Tell
-from alerts.message import ActionLine, Alert, Change, Links, Onset, ScoreLine
+from alerts.message import ActionLine, Alert, Change, Links, Onset, ScoreLine, Unlike
 from alerts.message import to_json as alert_to_json
 from alerts.words import summarise
 from monitor.domain import (
@@ -36,17 +36,20 @@ class AlertInputs:
     """What a message says that only the evaluation knows.
 
     ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
-    the adapter's owner opted in, and then redacted. ``base_url`` is where people reach this
-    service; None leaves out the links to it.
+    the adapter's owner opted in, and then redacted. ``broken`` names what no longer works
+    though the verdict stands: it keeps an ``error`` incident open. ``base_url`` is where
+    people reach this service; None leaves out the links to it.
     """
 
     adapter: Adapter
     transition_id: TransitionId | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: int = 0
+    unlike: Unlike | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()
     examples: tuple[str, ...] = ()
+    broken: str | None = None
     base_url: str | None = None
 
 
@@ -91,7 +94,9 @@ def record_observation(
     otherwise it changes nothing, so it may be called after every evaluation.
     """
     states = incidents.lock_states(tx, version)
-    conditions = machine.conditions(words.Verdict(verdict.kind.value), silence=silence)
+    conditions = dict(machine.conditions(words.Verdict(verdict.kind.value), silence=silence))
+    if inputs.broken is not None:
+        conditions[words.Kind.ERROR] = machine.Condition.TICKET
     told = []
     for kind, condition in conditions.items():
         before = _state(states.get(kind))
@@ -202,7 +207,7 @@ def _alert(writing: _Writing) -> Alert:
             onset=facts.get("onset"),
             blame=blame,
         ),
-        reason=SILENT if writing.kind is words.Kind.NO_DATA else verdict.reason,
+        reason=_reason(writing),
         at=tell.at,
         started_at=tell.since,
         recovered_at=tell.at if writing.over else None,
@@ -214,6 +219,18 @@ def _alert(writing: _Writing) -> Alert:
     )
 
 
+def _reason(writing: _Writing) -> str:
+    match writing.kind:
+        case words.Kind.NO_DATA:
+            return SILENT
+        case words.Kind.ERROR:
+            return writing.inputs.broken or writing.verdict.reason
+        case words.Kind.DRIFT:
+            return writing.verdict.reason
+        case _:
+            assert_never(writing.kind)
+
+
 def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
     """Give what only an incident about drift has to say."""
     onset = verdict.onset
@@ -221,6 +238,7 @@ def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
         "onset": Onset(earliest=onset.start, latest=onset.end) if onset else None,
         "scores": inputs.scores,
         "requests": inputs.requests,
+        "unlike": inputs.unlike,
         "action": inputs.action,
         "examples": inputs.examples,
     }

@@ -53,6 +53,8 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
     paging = tuple(c for c in memory.crossings if c.paged)
     blame = blame_for(memory)
     verdict = _verdict(memory, facts, settings, paging=paging, blame=blame)
+    if verdict.severity is Severity.NONE and _was_open(before):
+        verdict = _back(memory, facts)
     return Judgement(
         verdict=verdict,
         memory=replace(memory, verdict=verdict),
@@ -121,6 +123,28 @@ def _verdict(
         detectors=_detectors(memory, changed=changed or degraded),
         since=_since(memory, kind, facts.at),
         onset=_onset(paging or memory.crossings),
+    )
+
+
+def _was_open(memory: Memory) -> bool:
+    probe = memory.perplexity
+    return bool(memory.crossings) or (probe is not None and (probe.changed or probe.degraded))
+
+
+def _back(memory: Memory, facts: Facts) -> Verdict:
+    """Say that a version is stable again, also where it has too few records to be judged anew.
+
+    A version that lost its traffic recovers by its probes: it must say so once, or its
+    incident would stay open for want of records.
+    """
+    probe = memory.perplexity
+    how = "small effect and falling evidence"
+    if not facts.traffic and probe is not None:
+        how = f"{probe.unchanged_streak} unchanged perplexity probes in a row, no traffic"
+    return Verdict(
+        kind=VerdictKind.STABLE,
+        reason=f"recovered: {how}",
+        since=_since(memory, VerdictKind.STABLE, facts.at),
     )
 
 

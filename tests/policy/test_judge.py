@@ -216,8 +216,12 @@ def test_a_version_without_traffic_recovers_by_two_unchanged_probes() -> None:
     once = run(facts(perplexity=probe(minute), at=minute, traffic=False), memory=critical)
     assert once.verdict.kind is VerdictKind.CRITICAL
     minute += MINUTE
-    twice = run(facts(perplexity=probe(minute), at=minute, traffic=False), memory=once.memory)
+    again = facts(perplexity=probe(minute), at=minute, traffic=False, n_day=0)
+    twice = run(again, memory=once.memory)
     assert twice.verdict.kind is VerdictKind.STABLE
+    assert "2 unchanged perplexity probes" in twice.verdict.reason
+    later = run(facts(at=minute + MINUTE, traffic=False, n_day=0), memory=twice.memory)
+    assert later.verdict.kind is VerdictKind.INSUFFICIENT
 
 
 def test_a_detector_that_raises_is_counted_and_the_others_go_on() -> None:

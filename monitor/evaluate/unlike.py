@@ -1,0 +1,49 @@
+"""How many requests are unlike training, for the ticket about drifting inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from sqlalchemy import Connection
+
+from alerts.message import Unlike
+from detectors.rank_reference import RankReference
+from monitor.policy import Judgement
+from monitor.store import embeddings
+
+if TYPE_CHECKING:
+    from monitor.evaluate.commit import Outcome
+
+DETECTOR: Final = "input_similarity"
+SIGNAL: Final = "similarity"
+USUAL: Final = 0.01
+"""Unlike training is what only this share of the baseline's requests was."""
+
+
+def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> Unlike | None:
+    """Count the requests since the onset; None unless the inputs have drifted."""
+    calibrated = outcome.reading.calibrated
+    if calibrated is None or DETECTOR not in judgement.verdict.detectors:
+        return None
+    reference = calibrated.by_detector.get(DETECTOR)
+    if reference is None:  # crossed before a re-freeze that measured no similarity
+        return None
+    below = unlike_below(reference)
+    onset = judgement.verdict.onset
+    count, compared = embeddings.count_below(
+        tx,
+        version_id=outcome.reading.version.id,
+        adapter_id=outcome.reading.version.adapter_id,
+        start=onset.start if onset else outcome.window.start,
+        end=outcome.window.end,
+        reference_id=calibrated.reference.id,
+        similarity=below,
+    )
+    return Unlike(count=count, of=compared, below=below, usual=USUAL)
+
+
+def unlike_below(reference: RankReference) -> float:
+    """Similarity that a share `USUAL` of the baseline's requests does not reach."""
+    ordered = reference.ordered[reference.signals.index(SIGNAL)]
+    return float(np.quantile(ordered, USUAL))

@@ -1,0 +1,49 @@
+"""A detector that keeps raising is quarantined, and somebody is told."""
+
+from collections.abc import Callable
+from typing import Any
+
+from alerts.channels import open_channel
+from alerts.matching import Matcher
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from monitor.evaluate import Messages
+from monitor.outbox import ConfiguredChannel
+
+Run = Callable[..., Any]
+
+
+def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
+    world: Any,
+) -> None:
+    journal = ConfiguredChannel(
+        name="journal",
+        channel=open_channel("log", {}, client=OutgoingClient(OutgoingPolicy())),
+        matcher=Matcher(),
+    )
+    tell = Messages(channels=[journal], preview=lambda *_, **__: None)
+    evaluator = world.evaluator(tell=tell)
+
+    def evaluate() -> None:
+        world.make_due()
+        evaluator.evaluate(world.claim())
+
+    world.send(60)
+    evaluate()
+    for _ in range(7):
+        # a state of another shape, as after a broken migration
+        world.rows(
+            "UPDATE process_states SET body = (SELECT body FROM process_states WHERE"
+            " detector = 'missing') WHERE detector = 'logit_ks' RETURNING 1"
+        )
+        world.send(60)
+        evaluate()
+    memory = world.rows("SELECT memory FROM verdicts")[0].memory
+    assert memory["failures"] == {"logit_ks": 5}
+    incidents = world.rows("SELECT kind, severity, phase FROM incidents")
+    assert [(row.kind, row.severity, row.phase) for row in incidents] == [
+        ("error", "ticket", "firing")
+    ]
+    alerts = [row.alert for row in world.rows("SELECT alert FROM outbox")]
+    assert len(alerts) == 1
+    assert alerts[0]["reason"].startswith("logit_ks: 5 errors in a row")
+    assert world.rows("SELECT kind FROM verdicts")[0].kind == "stable"
