@@ -6,12 +6,25 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.store import schema
 from monitor.store.database import Database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Structlog's default draws tracebacks with every local array: seconds for each."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")
