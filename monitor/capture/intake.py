@@ -49,6 +49,16 @@ class Settings:
     max_body: int = decoding.MAX_BODY
     bounds: Bounds = field(default_factory=Bounds)
 
+    @property
+    def kept(self) -> Mapping[str, timedelta]:
+        """Retention per partitioned table, as :func:`partitions.maintain` wants it."""
+        aggregates = ("records", "record_embeddings", "feedback")
+        return {
+            **DEFAULT_RETENTION,
+            **dict.fromkeys(aggregates, self.retention),
+            "record_tokens": min(self.tokens_retention, self.retention),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -95,7 +105,7 @@ class Intake:
             outputs=self._settings.store_text,
             tokens_for=self._settings.tokens_retention,
         )
-        self._writer = BatchWriter(database, clock=clock)
+        self._writer = BatchWriter(database, clock=clock, retention=self._settings.kept)
         self._queue = WriteQueue(self._writer.write, self._settings.bounds)
         self._counted: Counter[str] = Counter()
         self._counting = threading.Lock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -30,8 +30,15 @@ _EPOCH: Final = date(1970, 1, 1)
 class BatchWriter:
     """Writes batches; remembers which contexts and partitions exist."""
 
-    def __init__(self, database: Database, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime],
+        retention: Mapping[str, timedelta],
+    ) -> None:
         self._database = database
+        self._retention = retention
         self._clock = clock
         self._contexts: dict[Context, int] = {}
         self._lock = threading.Lock()
@@ -77,7 +84,7 @@ class BatchWriter:
             return
         today = self._clock().astimezone(UTC).date()
         for table in partitions.RECORD_TABLES:
-            oldest = today - partitions.DEFAULT_RETENTION[table] - _DAY
+            oldest = today - self._retention[table] - _DAY
             kept = [day for day in days if day >= oldest]
             self._database.run(
                 lambda tx, table=table, kept=kept: partitions.ensure(tx, kept, tables=[table])  # type: ignore[misc]

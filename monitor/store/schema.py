@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -40,8 +41,13 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 def at_head(connection: Connection) -> bool:
     """Whether the database has exactly the schema that this code was written for."""
-    heads = set(ScriptDirectory.from_config(alembic_config()).get_heads())
-    return set(MigrationContext.configure(connection).get_current_heads()) == heads
+    return set(MigrationContext.configure(connection).get_current_heads()) == _heads()
+
+
+@cache
+def _heads() -> frozenset[str]:
+    """Read once: a process never sees its own code change."""
+    return frozenset(ScriptDirectory.from_config(alembic_config()).get_heads())
 
 
 def migrate(

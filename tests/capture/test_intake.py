@@ -204,6 +204,15 @@ def test_back_dated_records_find_their_partitions(
     assert [row["id"] for row in kept] == ["r0", "r1", "r2"]  # token arrays: 14 days
 
 
+@pytest.mark.usefixtures("support")
+def test_a_longer_retention_takes_older_records(
+    open_intake: Callable[..., Intake], send: Send, record: Make
+) -> None:
+    old = record(at=(datetime.now(UTC) - timedelta(days=120)).isoformat())
+    assert len(send(old).rejected) == 1
+    assert send(old, by=open_intake(retention=timedelta(days=200))).accepted == 1
+
+
 def test_a_version_and_arm_come_from_the_route_where_they_are_not_named(
     send: Send, record: Make, database: Database, support: Adapter
 ) -> None:
