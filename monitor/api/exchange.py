@@ -115,4 +115,4 @@ def _log_fault(error: Exception) -> None:
     """Log where it broke, not what it held: a message may repeat a prompt or a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-12:]
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    _LOG.error("request_failed", error=type(error).__name__, stack=where)
+    _LOG.error("request_failed", error=type(error).__name__, frames=where)

@@ -95,19 +95,21 @@ def acknowledge(
 
     def work(tx: Connection) -> IncidentDetail:
         row = _row(tx, incident)
-        if row.closed_at is not None:
-            raise Problem(409, f"Incident {incident} is closed.", kind="incident-closed")
-        _step(tx, row, by=key.name, lasts=lasts, now=parts.clock())
+        _acknowledge(tx, row, by=key.name, lasts=lasts, now=parts.clock())
         return _detail(tx, incident)
 
     return parts.database.run(work)
 
 
-def _step(tx: Connection, row: IncidentRow, *, by: str, lasts: timedelta, now: datetime) -> None:
+def _acknowledge(
+    tx: Connection, row: IncidentRow, *, by: str, lasts: timedelta, now: datetime
+) -> None:
     version = versions.fetch_by_id(tx, row.version_id)
     state = machine.from_json(incidents.lock_states(tx, version)[row.kind])
     event = machine.Acknowledged(by=by, lasts=lasts)
     after, _ = machine.step(state, event, now)
+    if row.closed_at is not None or after.ack is None:
+        raise Problem(409, f"Incident {row.id} is not open.", kind="incident-not-open")
     incidents.put_state(
         tx,
         version,

@@ -128,9 +128,10 @@ async def _upload(
 
 def _refused(refused: UploadRefused) -> Problem:
     first = refused.problems[0]
+    place = f"line {first.line}: " if first.line else ""  # 0 is the upload as a whole
     return Problem(
         422,
-        f"line {first.line}: {first.error} ({refused.total} wrong lines; nothing was kept)",
+        f"{place}{first.error} (1 of {refused.total} problems; nothing was kept)",
         kind="invalid-reference",
         errors=[{"detail": item.error, "line": item.line} for item in refused.problems],
     )

@@ -126,12 +126,20 @@ def _in_charge(known: list[Version], table: list[Route]) -> Charge:
     return charge
 
 
+_newer: Final = references.alias("newer")
+_REPLACED: Final = sa.exists().where(
+    _newer.c.version_id == references.c.version_id,
+    _newer.c.generation > references.c.generation,
+    _newer.c.state == ReferenceState.BUILDING.value,
+)
+
 _GLANCE: Final = (
     sa.select(
         references.c.version_id,
         references.c.state,
         references.c.generation,
-        references.c.approved_by.is_not(None).label("approved"),
+        # while a newer one is built, somebody has said that this one no longer fits
+        sa.and_(references.c.approved_by.is_not(None), ~_REPLACED).label("approved"),
         references.c.progress,
         references.c.n_training,
         references.c.n_baseline,

@@ -78,7 +78,6 @@ def ago(at: datetime | None, now: datetime) -> str:
     return (
         "just now"
         if abs(seconds) < 5
-
         else (f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}")
     )
 

@@ -25,6 +25,10 @@ function layoutRows(count) {
   return { rows, height: inner + MARGIN.t + MARGIN.b };
 }
 
+function alarms(detector) {
+  return [...detector.evidence_notice.slice(-1), ...detector.evidence_page.slice(-1)].some((one) => one !== null && one >= 0);
+}
+
 function clipped(values) {
   return values.map((value) => (value === null ? null : Math.max(value, FLOOR)));
 }
@@ -86,14 +90,14 @@ function headings(detectors, rows) {
   }));
 }
 
-// Marks close together would write their words over each other: the later one gets a second line.
+// Marks close together would write their words over each other: the later one goes one line up.
 function markLabels(chart, width) {
   const span = new Date(chart.until) - new Date(chart.since);
   const marks = [
     ...chart.transitions.map((one) => ({ at: one.at, text: one.after, color: colour(one.after) })),
     ...chart.routes.map((one) => ({ at: one.at, text: `route g${one.generation}`, color: colour("route") })),
   ].sort((a, b) => (a.at < b.at ? -1 : 1));
-  const lastEnd = [-Infinity, -Infinity];
+  const lastEnd = [-Infinity, -Infinity, -Infinity];
   return marks.flatMap((mark) => {
     const x = ((new Date(mark.at) - new Date(chart.since)) / span) * width;
     const half = mark.text.length * 3.6;
@@ -111,7 +115,7 @@ function figure(chart, width) {
   const detectors = chart.detectors;
   const { rows, height } = layoutRows(detectors.length);
   const labels = markLabels(chart, width);
-  const top = MARGIN.t + (labels.length ? 28 : 0);
+  const top = MARGIN.t + (labels.length ? 41 : 0);
   return {
     data: detectors.flatMap(traces),
     layout: {
@@ -123,6 +127,10 @@ function figure(chart, width) {
       xaxis: {
         range: [chart.since, chart.until], anchor: `y${2 * detectors.length}`, gridcolor: colour("grid"), type: "date", fixedrange: true,
         showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: colour("faint"), nticks: Math.max(3, Math.floor(width / 110)), hoverformat: "%-d %b %H:%M:%S UTC",
+        tickformatstops: [
+          { dtickrange: [null, 60_000], value: "%H:%M:%S" }, { dtickrange: [60_000, 86_400_000], value: "%H:%M\n%-d %b" },
+          { dtickrange: [86_400_000, null], value: "%-d %b" },
+        ],
       },
       ...axes(detectors, rows),
       shapes: [...alarmLines(detectors), ...verticals(chart)],
@@ -137,6 +145,7 @@ window.drawChart = async function drawChart() {
   const answer = await fetch(place.dataset.source);
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   const chart = await answer.json();
+  chart.detectors.sort((a, b) => Number(alarms(b)) - Number(alarms(a)) || a.detector.localeCompare(b.detector));
   document.getElementById("chart-empty").hidden = chart.detectors.length > 0;
   place.hidden = chart.detectors.length === 0;
   if (place.hidden) return;

@@ -1,0 +1,177 @@
+"""Evaluations, incidents, deliveries, actions and the kill switch."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from monitor.domain import EvaluationKind, Interval, Scope
+from monitor.store import actions, evaluations, outbox, versions
+from monitor.store.actions import ActionKind, ActionState
+from monitor.store.evaluations import NewEvaluation
+from monitor.store.tables import audit, incidents, tasks
+from monitor.store.tables import outbox as outbox_table
+from tests import worlds
+from tests.serving import Serving
+
+
+@pytest.fixture
+def fleet(service: Serving) -> Serving:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+    return service
+
+
+def _evaluate(service: Serving, *, after: float) -> threading.Timer:
+    """Do what a worker does, ``after`` seconds from now."""
+
+    def work() -> None:
+        with service.database.begin() as tx:
+            version = versions.fetch(tx, adapter="support", name="v7")
+            assert version is not None
+            now = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            evaluations.add(
+                tx,
+                NewEvaluation(
+                    adapter_id=version.adapter_id,
+                    version_id=version.id,
+                    kind=EvaluationKind.LIVE,
+                    window=Interval(start=now - timedelta(minutes=15), end=now),
+                    state="done",
+                    epoch=1,
+                    started_at=now,
+                    verdict="critical",
+                    reason="evidence 1.8",
+                ),
+            )
+
+    timer = threading.Timer(after, work)
+    timer.start()
+    return timer
+
+
+def test_an_evaluation_that_is_done_in_time_is_the_answer(fleet: Serving) -> None:
+    timer = _evaluate(fleet, after=0.5)
+    with fleet.client(Scope.OPERATE) as client:
+        answer = client.post("/v1/adapters/support/evaluations", params={"wait": 20})
+    timer.join()
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["version"], body["verdict"], body["reason"]) == ("v7", "critical", "evidence 1.8")
+    assert {"evaluation", "window", "scores"} <= set(body)
+
+
+def test_one_that_is_not_has_a_location_that_answers_later(fleet: Serving) -> None:
+    with fleet.client(Scope.ADMIN) as client:
+        answer = client.post("/v1/adapters/support/evaluations")
+        assert answer.status_code == 202
+        location = answer.headers["location"]
+        assert client.get(location).json()["items"] == []
+        _evaluate(fleet, after=0.0).join()
+        assert [item["version"] for item in client.get(location).json()["items"]] == ["v7"]
+
+
+def test_asking_makes_the_tasks_due(fleet: Serving) -> None:
+    with fleet.database.begin() as tx:
+        from monitor.store import tasks as due
+
+        due.ensure(tx, first_due={EvaluationKind.LIVE: timedelta(hours=1)})
+    with fleet.client(Scope.OPERATE) as client:
+        client.post("/v1/adapters/support/evaluations", params={"version": "v7"})
+    with fleet.database.begin() as tx:
+        asked = tx.execute(sa.select(tasks).where(tasks.c.requested_at.is_not(None))).all()
+    assert len(asked) == 1
+
+
+def test_an_adapter_without_a_version_cannot_be_evaluated(fleet: Serving) -> None:
+    with fleet.client(Scope.OPERATE) as client:
+        answer = client.post("/v1/adapters/not-yet-served/evaluations")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:driftline:problem:no-version")
+
+
+def test_incidents_are_listed_shown_and_taken_in_hand(fleet: Serving) -> None:
+    with fleet.client(Scope.ADMIN) as client:
+        items = client.get("/v1/incidents", params={"open": True}).json()["items"]
+        assert [item["adapter"] for item in items] == ["travel-assistant", "support"]
+        number = items[-1]["incident"]
+        shown = client.get(f"/v1/incidents/{number}").json()
+        assert {item["channel"] for item in shown["deliveries"]} == {
+            "oncall-pagerduty",
+            "team-webhook",
+        }
+        taken = client.post(f"/v1/incidents/{number}/ack", json={"hours": 2})
+        assert taken.status_code == 200, taken.text
+        assert taken.json()["acknowledged_by"] == "for admin"
+        assert client.get("/v1/incidents/999").status_code == 404
+    with fleet.database.begin() as tx:
+        state = tx.execute(
+            sa.select(incidents.c.state).where(incidents.c.id == number)
+        ).scalar_one()
+        acts = tx.execute(sa.select(audit.c.act)).scalars().all()
+    assert state["ack"]["by"] == "for admin"
+    assert "incident.ack" in acts
+
+
+def test_a_closed_incident_cannot_be_taken_in_hand(fleet: Serving) -> None:
+    with fleet.database.begin() as tx:
+        tx.execute(incidents.update().values(closed_at=datetime.now(UTC)))
+        number = tx.execute(sa.select(sa.func.min(incidents.c.id))).scalar_one()
+    with fleet.client(Scope.OPERATE) as client:
+        assert client.post(f"/v1/incidents/{number}/ack").status_code == 409
+
+
+def test_only_dead_deliveries_are_replayed(fleet: Serving) -> None:
+    with fleet.client(Scope.ADMIN) as client:
+        queued = client.get("/v1/deliveries", params={"state": "queued"}).json()["items"]
+        assert [item["last_error"] for item in queued] == ["HTTP 503"]
+        path = f"/v1/deliveries/{queued[0]['delivery']}/replay"
+        assert client.post(path).status_code == 409
+        with fleet.database.begin() as tx:
+            tx.execute(outbox_table.update().values(state="dead"))
+        again = client.post(path)
+        assert (again.status_code, again.json()["state"]) == (202, "queued")
+        assert client.post(f"/v1/deliveries/{uuid4()}/replay").status_code == 404
+        assert client.get("/v1/deliveries", params={"state": "lost"}).status_code == 422
+
+
+def test_a_delivery_never_shows_the_examples_of_its_message(service: Serving) -> None:
+    with service.database.begin() as tx:
+        outbox.enqueue(tx, channel="log", alert={"summary": "s", "examples": ["a secret prompt"]})
+    with service.client(Scope.READ) as client:
+        answer = client.get("/v1/deliveries")
+    assert answer.json()["items"][0]["summary"] == "s"
+    assert "secret prompt" not in answer.text
+
+
+def test_actions_are_listed_and_an_action_that_waits_for_nobody_is_a_409(fleet: Serving) -> None:
+    with fleet.database.begin() as tx:
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        made = actions.add(
+            tx,
+            version,
+            kind=ActionKind.FALLBACK,
+            state=ActionState.BLOCKED,
+            reason="over budget",
+            evidence={"effect_low": 0.33},
+            expected_generation=2,
+            target=None,
+            actor="driftline",
+            now=datetime.now(UTC),
+        )
+    with fleet.client(Scope.ADMIN) as client:
+        items = client.get("/v1/actions", params={"adapter": "support"}).json()["items"]
+        assert [(item["action"], item["state"]) for item in items] == [(made.id, "blocked")]
+        assert client.post(f"/v1/actions/{made.id}/approve").status_code == 409
+        assert client.post("/v1/actions/999/approve").status_code == 404
+
+
+def test_the_kill_switch_is_set_and_cleared(service: Serving) -> None:
+    with service.client(Scope.ADMIN) as client:
+        assert client.get("/v1/kill-switch").json()["on"] is False
+        on = client.put("/v1/kill-switch", json={"on": True, "reason": "maintenance"}).json()
+        assert (on["on"], on["actor"], on["effective"]) == (True, "for admin", True)
+        off = client.put("/v1/kill-switch", json={"on": False, "reason": "done"}).json()
+        assert (off["on"], off["effective"]) == (False, False)

@@ -1,0 +1,134 @@
+"""Adapters and versions through the API."""
+
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pytest
+
+from monitor.domain import Scope
+from tests import worlds
+from tests.serving import Serving
+
+
+def test_a_version_registers_its_adapter_and_starts_its_route(service: Serving) -> None:
+    with service.client(Scope.ADMIN) as client:
+        made = client.put(
+            "/v1/adapters/support/versions/v1",
+            json={"base_model": "llama", "hyper_parameters": {"r": 8}, "precision": "bf16"},
+        )
+        assert made.status_code == 200, made.text
+        assert made.json()["model"] == "support@v1"
+        assert made.json()["metadata"] == {"hyper_parameters": {"r": 8}, "precision": "bf16"}
+        assert client.get("/v1/adapters/support/versions/v1").json() == made.json()
+        found = client.get("/v1/adapters/support").json()
+    assert found["route"]["generation"] == 1
+    assert [arm["version"] for arm in found["route"]["arms"]] == ["v1"]
+    assert (found["verdict"], found["severity"]) == ("learning", "none")
+    assert found["reference"]["state"] is None
+    assert found["scores"] == []
+
+
+def test_a_registered_version_is_immutable(service: Serving) -> None:
+    path = "/v1/adapters/support/versions/v1"
+    with service.client(Scope.ADMIN) as client:
+        client.put(path, json={"model": "a"})
+        client.put(path, json={"model": "a", "sha256": "0" * 64})
+        other = client.put(path, json={"model": "b"})
+        assert client.get(path).json()["sha256"] == "0" * 64
+    assert other.status_code == 409
+    assert other.json()["type"] == "urn:driftline:problem:version-differs"
+
+
+def test_what_is_said_of_an_adapter_is_replaced(service: Serving) -> None:
+    with service.client(Scope.ADMIN) as client:
+        client.put("/v1/adapters/support", json={"owner": "ann", "labels": {"team": "care"}})
+        client.put("/v1/adapters/support", json={"owner": "bob", "mode": "approve"})
+        found = client.get("/v1/adapters/support").json()
+    assert (found["owner"], found["labels"], found["mode"]) == ("bob", {}, "approve")
+    assert found["reason"] == "no version is registered"
+
+
+@pytest.mark.parametrize(
+    "name", ["acme/support", "50%", "a%2Fb", "ünï cödé", "a?b#c", "..", "'\"<>"]
+)
+def test_any_name_can_be_addressed(service: Serving, name: str) -> None:
+    path = f"/v1/adapters/{quote(name, safe='')}"
+    if name == "..":
+        path = "/v1/adapters/%2E%2E"  # clients resolve bare dots themselves
+    with service.client(Scope.ADMIN) as client:
+        made = client.put(f"{path}/versions/v1", json={})
+        assert made.status_code == 200, made.text
+        assert client.get(path).json()["adapter"] == name
+        assert client.get(f"/v1/routes/{path.rsplit('/', 1)[1]}").json()["adapter"] == name
+
+
+def test_unknown_names_are_404s_that_say_which(service: Serving) -> None:
+    with service.client(Scope.ADMIN) as client:
+        assert "'nobody'" in client.get("/v1/adapters/nobody").json()["detail"]
+        client.put("/v1/adapters/support", json={})
+        answer = client.get("/v1/adapters/support/versions/v9")
+    assert answer.json()["detail"] == "'support' has no version 'v9'."
+
+
+def test_the_fleet_comes_worst_first(service: Serving) -> None:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+    with service.client(Scope.READ) as client:
+        items = client.get("/v1/adapters").json()["items"]
+    assert [item["verdict"] for item in items] == (
+        ["critical", "drifting", "error", "insufficient"] + ["learning"] * 2 + ["stable"] * 6
+    )
+    worst = items[0]
+    assert (worst["adapter"], worst["version"], worst["severity"]) == ("support", "v7", "page")
+    assert worst["drift_score"] == 91.0
+    assert worst["route"]["generation"] == 2
+
+
+def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) -> None:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+    with service.client(Scope.READ) as client:
+        scores = client.get("/v1/adapters/support").json()["scores"]
+    assert [score["detector"] for score in scores] == sorted(worlds.DETECTORS)
+    similarity = next(score for score in scores if score["detector"] == "input_similarity")
+    # it has no page process: its evidence is minus infinity, which JSON calls null
+    assert similarity["evidence"] is None
+    assert similarity["details"]["evidence_notice"] > 0
+    assert set(similarity) == {
+        "adapter", "version", "detector", "window", "value", "evidence", "effect", "interval",
+        "n_reference", "n_window", "minimum_detectable", "verdict", "blame", "reason", "details",
+    }  # fmt: skip
+
+
+def test_history_pages_through_every_score_once(service: Serving) -> None:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+    seen = []
+    with service.client(Scope.READ) as client:
+        cursor = None
+        while True:
+            query = {"limit": 7, **({"cursor": cursor} if cursor else {})}
+            page = client.get("/v1/adapters/support/scores", params=query).json()
+            seen += [(item["window"]["end"], item["detector"]) for item in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+        whole = client.get("/v1/adapters/support/scores", params={"limit": 1000}).json()["items"]
+    assert seen == [(item["window"]["end"], item["detector"]) for item in whole]
+    assert len(set(seen)) == len(seen) > 90
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_history_filters_by_detector_version_and_time(service: Serving) -> None:
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=now, days=0.2)
+    with service.client(Scope.READ) as client:
+        only = client.get(
+            "/v1/adapters/support/scores", params={"detector": "entropy", "version": "v7"}
+        ).json()["items"]
+        none = client.get("/v1/adapters/support/scores", params={"version": "v6"}).json()["items"]
+        naive = client.get("/v1/adapters/support/scores", params={"since": "2026-01-01T00:00:00"})
+    assert {(item["detector"], item["version"]) for item in only} == {("entropy", "v7")}
+    assert none == []
+    assert naive.status_code == 422

@@ -1,0 +1,108 @@
+"""Routes: nobody overwrites what they did not see, and waiting costs no threads."""
+
+import asyncio
+import time
+
+import httpx2
+import pytest
+
+from monitor.domain import Scope
+from tests.serving import Serving
+
+STABLE = {"arms": [{"arm": "stable", "version": "v1", "weight": 1.0}], "reason": "by hand"}
+
+
+@pytest.fixture
+def routed(service: Serving) -> Serving:
+    with service.client(Scope.ADMIN) as client:
+        assert client.put("/v1/adapters/support/versions/v1", json={}).status_code == 200
+    return service
+
+
+def test_a_put_without_if_match_is_a_428(routed: Serving) -> None:
+    with routed.client(Scope.OPERATE) as client:
+        assert client.put("/v1/routes/support", json=STABLE).status_code == 428
+
+
+@pytest.mark.parametrize("tag", ['"7"', '"0"', "*", "1", "", '"x"'])
+def test_a_put_on_what_is_no_longer_there_is_a_412(routed: Serving, tag: str) -> None:
+    with routed.client(Scope.OPERATE) as client:
+        answer = client.put("/v1/routes/support", json=STABLE, headers={"if-match": tag})
+    assert answer.status_code == 412, answer.text
+
+
+def test_a_put_with_the_current_tag_makes_the_next_generation(routed: Serving) -> None:
+    with routed.client(Scope.ADMIN) as client:
+        tag = client.get("/v1/routes/support").headers["etag"]
+        made = client.put("/v1/routes/support", json=STABLE, headers={"if-match": tag})
+        assert (made.status_code, made.headers["etag"]) == (200, '"2"')
+        assert made.json()["reason"] == "by hand"
+        assert client.get("/v1/routes").json()["items"] == [made.json()]
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        [{"arm": "stable", "version": "v1", "weight": 0.5}],
+        [{"arm": "stable", "version": "v9", "weight": 1.0}],
+        [{"arm": "canary", "version": "v1", "weight": 1.0}],
+        [{"arm": "stable", "version": "v1", "weight": 2.0}],
+        [],
+    ],
+)
+def test_an_impossible_route_is_a_422_with_its_faults(routed: Serving, arms: object) -> None:
+    with routed.client(Scope.OPERATE) as client:
+        answer = client.put(
+            "/v1/routes/support", json={"arms": arms, "reason": "x"}, headers={"if-match": '"1"'}
+        )
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"]
+
+
+def test_a_known_generation_is_a_304_without_a_body(routed: Serving) -> None:
+    with routed.client(Scope.READ) as client:
+        answer = client.get("/v1/routes/support", headers={"if-none-match": '"1"'})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == '"1"'
+        assert client.get("/v1/routes/support", headers={"if-none-match": '"9"'}).is_success
+
+
+def test_hundreds_wait_for_a_change_while_the_service_answers_others(routed: Serving) -> None:
+    answers, alive_in = asyncio.run(_wait_and_change(routed, waiters=200))
+    assert [answer.status_code for answer in answers] == [200] * 200
+    assert {answer.json()["generation"] for answer in answers} == {2}
+    # 40 threads serve the API: with 200 waiters in them nobody else would be answered
+    assert alive_in < 5.0
+
+
+async def _wait_and_change(
+    service: Serving, *, waiters: int
+) -> tuple[list[httpx2.Response], float]:
+    limits = httpx2.Limits(max_connections=None)
+    headers = {"authorization": f"Bearer {service.keys[Scope.ADMIN]}"}
+    async with httpx2.AsyncClient(
+        base_url=service.url, headers=headers, limits=limits, timeout=60, trust_env=False
+    ) as client:
+        query = {"wait": 30}
+        polls = [
+            asyncio.create_task(
+                client.get("/v1/routes/support", params=query, headers={"if-none-match": '"1"'})
+            )
+            for _ in range(waiters)
+        ]
+        await asyncio.sleep(1.0)
+        started = time.monotonic()
+        assert (await client.get("/v1/adapters")).is_success
+        assert (await client.get("/readyz")).is_success
+        alive_in = time.monotonic() - started
+        assert not any(poll.done() for poll in polls)
+        await client.put("/v1/routes/support", json=STABLE, headers={"if-match": '"1"'})
+        return await asyncio.gather(*polls), alive_in
+
+
+def test_a_wait_without_a_change_ends_as_a_304(routed: Serving) -> None:
+    with routed.client(Scope.READ) as client:
+        answer = client.get(
+            "/v1/routes/support", params={"wait": 0.3}, headers={"if-none-match": '"1"'}
+        )
+    assert answer.status_code == 304

@@ -1,0 +1,88 @@
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from monitor.domain import Scope
+from monitor.store.database import Database
+from tests.serving import Serving, serving
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+def service(database: Database, tmp_path: Path) -> Iterator[Serving]:
+    with serving(database, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as driver:
+        # tests may run as root in a container, where Chromium's own sandbox cannot start
+        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Looker:
+    """Somebody in front of a page, with everything the browser complains about."""
+
+    def __init__(self, page: Page, service: Serving) -> None:
+        self.page = page
+        self.service = service
+        self.complaints: list[str] = []
+        self.dialogs: list[str] = []
+        self.foreign: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", self._asked)
+        page.on("request", self._requested)
+
+    def log_in(self) -> None:
+        self.page.goto(f"{self.service.url}/login")
+        self.page.fill("#key", self.service.keys[Scope.READ])
+        self.page.click("button[type=submit]")
+        self.page.wait_for_url(f"{self.service.url}/")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.service.url + path)
+
+    def open_chart(self, path: str) -> None:
+        self.open(path)
+        self.page.wait_for_selector("#chart[data-drawn]", timeout=30_000)
+
+    def _heard(self, message: object) -> None:
+        if message.type in {"error", "warning"}:  # type: ignore[attr-defined]
+            self.complaints.append(message.text)  # type: ignore[attr-defined]
+
+    def _asked(self, dialog: object) -> None:
+        self.dialogs.append(dialog.message)  # type: ignore[attr-defined]
+        dialog.dismiss()  # type: ignore[attr-defined]
+
+    def _requested(self, request: object) -> None:
+        url = request.url  # type: ignore[attr-defined]
+        if not url.startswith((self.service.url, "data:")):
+            self.foreign.append(url)
+
+
+@pytest.fixture
+def look(browser: Browser, service: Serving) -> Iterator[Callable[..., Looker]]:
+    contexts = []
+
+    def start(*, width: int = 1280, scheme: str = "light") -> Looker:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        contexts.append(context)
+        return Looker(context.new_page(), service)
+
+    yield start
+    for context in contexts:
+        context.close()

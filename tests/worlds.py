@@ -1,0 +1,354 @@
+"""A fleet as a page may meet it: one critical, one drifting, the others at peace."""
+
+import math
+import random
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from alerts import incident as machine
+from alerts.types import Kind
+from alerts.types import Severity as Urgency
+from monitor.domain import (
+    Adapter,
+    ArmKind,
+    Blame,
+    EvaluationId,
+    Interval,
+    Severity,
+    Transition,
+    Verdict,
+    VerdictKind,
+    Version,
+)
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest
+from monitor.store import (
+    adapters,
+    capture_counts,
+    evaluations,
+    incidents,
+    outbox,
+    partitions,
+    verdicts,
+    versions,
+)
+from monitor.store.evaluations import ScoreRow
+from monitor.store.incidents import IncidentUpdate
+from monitor.store.tables import outbox as outbox_table
+from monitor.store.tables import references
+from monitor.web.wording import path_part
+
+__all__ = ["DETECTORS", "incidents", "path_part", "seed", "table"]
+
+DETECTORS = ("logit_ks", "perplexity", "entropy", "input_similarity", "repetition", "missing")
+QUIET = ("billing", "catalogue", "legal-summaries", "onboarding", "sales/eu", "search-rewrite")
+
+
+def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
+    """Fill a database with eleven adapters; two have a week of history."""
+    start = now - timedelta(days=days)
+    span = (now.date() - start.date()).days
+    partitions.ensure(
+        tx, [start.date() + timedelta(days=i) for i in range(span + 1)], tables=["scores"]
+    )
+    _critical(tx, now=now, start=start)
+    _drifting(tx, now=now, start=start)
+    for name in QUIET:
+        version = _registered(tx, name, "v1", owner="growth", now=now)
+        _reference(tx, version, now=now)
+        _judge(tx, version, _verdict(VerdictKind.STABLE, now - timedelta(days=5)), drift=4.0)
+        _count(tx, version, now=now, count=167)
+        _scores(tx, version, now=now, start=now - timedelta(hours=1), onset=None)
+    _others(tx, now=now)
+
+
+def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
+    onset = now - timedelta(hours=3, minutes=10)
+    paged, moved = onset + timedelta(minutes=40), onset + timedelta(minutes=44)
+    _registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
+    version = _registered(tx, "support", "v7", owner="care-team", now=start)
+    tx.execute(  # the first route began when v7 was promoted
+        table.routes.routes.update().values(since=start)
+    )
+    _reference(tx, version, now=start)
+    _scores(tx, version, now=now, start=start, onset=onset, strength=1.0)
+    reason = (
+        "page evidence 1.84 ≥ 0 (logit_ks, mean_nll:up) and perplexity +18.2 % ≥ +5 %;"
+        " effect +0.41 [0.33, 0.49] on 612 records since onset"
+    )
+    judged = _verdict(
+        VerdictKind.CRITICAL,
+        paged,
+        reason=reason,
+        blame=Blame.ADAPTER,
+        detectors=("logit_ks", "perplexity", "repetition"),
+        onset=Interval(start=onset - timedelta(minutes=9), end=onset + timedelta(minutes=6)),
+    )
+    drifting = _verdict(
+        VerdictKind.DRIFTING,
+        onset + timedelta(minutes=25),
+        reason="notice evidence 0.31 ≥ 0 (logit_ks, mean_nll:top5%)",
+    )
+    _judge(tx, version, judged, drift=91.0)
+    _change(tx, version, before=VerdictKind.STABLE, after=drifting, at=drifting.since)
+    _change(tx, version, before=VerdictKind.DRIFTING, after=judged, at=paged)
+    table.put(
+        tx,
+        "support",
+        arms=[
+            ArmRequest(arm=ArmKind.STABLE, version="v7", weight=0.0),
+            ArmRequest(arm=ArmKind.FALLBACK, version="v6", weight=1.0),
+        ],
+        expected_generation=1,
+        reason="v7 is critical (adapter): traffic to v6, proven healthy at 03:11",
+        actor="driftline",
+        now=moved,
+    )
+    incident = _incident(tx, version, judged)
+    _delivered(tx, incident, "oncall-pagerduty", at=paged)
+    _delivered(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
+    _count(tx, version, now=now, count=198)
+
+
+def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
+    onset = now - timedelta(hours=9)
+    version = _registered(tx, "travel-assistant", "v3", owner="travel", now=start)
+    _reference(tx, version, now=start)
+    _scores(tx, version, now=now, start=start, onset=onset, strength=0.25, only="input_similarity")
+    judged = _verdict(
+        VerdictKind.DRIFTING,
+        onset + timedelta(hours=2),
+        reason="notice evidence 0.92 ≥ 0 (input_similarity, similarity:bottom5%):"
+        " 61 of 340 requests are unlike training",
+        blame=Blame.INPUT,
+        detectors=("input_similarity",),
+        onset=Interval(start=onset - timedelta(minutes=50), end=onset + timedelta(minutes=35)),
+    )
+    _judge(tx, version, judged, drift=43.0)
+    _change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
+    _incident(tx, version, judged)
+    _count(tx, version, now=now, count=171)
+
+
+def _others(tx: Connection, *, now: datetime) -> None:
+    learning = _registered(tx, "returns", "v1", owner="care-team", now=now)
+    reason = "212 of 1,000 records; ready in about 2 days; will see +0.40 sd"
+    _judge(tx, learning, _verdict(VerdictKind.LEARNING, now, reason=reason), drift=0.0)
+    tx.execute(
+        references.insert().values(
+            version_id=learning.id, generation=1, state="building", source="auto",
+            cause="first records", created_by="driftline", progress=0.21,
+        )
+    )  # fmt: skip
+    rare = _registered(tx, "tax-forms", "v2", owner="finance", now=now)
+    reason = "31 records since onset, fewer than 50"
+    _judge(tx, rare, _verdict(VerdictKind.INSUFFICIENT, now, reason=reason), drift=12.0)
+    broken = _registered(tx, "voice-notes", "v4", owner="speech", now=now)
+    reason = "logit_ks failed 3 times: no logprobs since 06:20"
+    _judge(tx, broken, _verdict(VerdictKind.ERROR, now, reason=reason), drift=0.0)
+    adapters.put(tx, name="not-yet-served")
+
+
+def _registered(tx: Connection, name: str, version: str, *, owner: str, now: datetime) -> Version:
+    known: Adapter = adapters.put(tx, name=name, owner=owner, runbook="https://wiki.test/runbook")
+    made = versions.put(tx, adapter=known, name=version, model=f"{name}@{version}")
+    if table.start(tx, made, actor="ci", now=now) is None:
+        current = table.routes.get(tx, name)
+        assert current is not None
+        tx.execute(
+            table.routes.routes.update()
+            .where(table.routes.routes.c.adapter_id == known.id)
+            .values(
+                arms=[{"arm": "stable", "version": version, "model": made.model, "weight": 1.0}]
+            )
+        )
+    return made
+
+
+def _reference(tx: Connection, version: Version, *, now: datetime) -> None:
+    tx.execute(
+        references.insert().values(
+            version_id=version.id, generation=1, state="ready", source="freeze",
+            cause="first two weeks of live traffic", created_by="ann", approved_by="coverage",
+            n_training=10_003, n_baseline=12_480, span_days=14.2, progress=1.0,
+            encoder="all-MiniLM-L6-v2@53aa51172d142c89/bfloat16", ready_at=now,
+        )
+    )  # fmt: skip
+
+
+def _verdict(
+    kind: VerdictKind,
+    since: datetime,
+    *,
+    reason: str = "no process above 0; effect +0.01 [-0.03, 0.05]",
+    blame: Blame = Blame.UNKNOWN,
+    detectors: tuple[str, ...] = (),
+    onset: Interval | None = None,
+) -> Verdict:
+    severities = {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
+    return Verdict(
+        kind=kind,
+        severity=severities.get(kind, Severity.NONE),
+        blame=blame,
+        reason=reason,
+        detectors=detectors,
+        since=since,
+        onset=onset,
+    )
+
+
+def _judge(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
+    memory: dict[str, object] = {"verdict": {"detectors": list(verdict.detectors)}}
+    if verdict.onset:
+        onset = [verdict.onset.start.isoformat(), verdict.onset.end.isoformat()]
+        memory = {"verdict": {"detectors": list(verdict.detectors), "onset": onset}}
+    verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
+    verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, drift_score=drift)
+
+
+def _change(
+    tx: Connection, version: Version, *, before: VerdictKind, after: Verdict, at: datetime
+) -> None:
+    transition = Transition(version=version, before=before, after=after, at=at)
+    verdicts.add_transition(tx, transition, evaluation_id=EvaluationId(1))
+
+
+def _incident(tx: Connection, version: Version, verdict: Verdict) -> int:
+    update = IncidentUpdate(
+        number=1,
+        phase="firing",
+        state=machine.to_json(
+            machine.IncidentState(
+                phase=machine.Phase.FIRING,
+                number=1,
+                told=Urgency(verdict.severity.value),
+                since=verdict.since,
+            )
+        ),
+        severity=verdict.severity,
+        blame=verdict.blame,
+        summary=f"{version.label} is {verdict.kind}: {verdict.reason}",
+        opened_at=verdict.since,
+        closed_at=None,
+    )
+    return incidents.put(tx, version, kind=Kind.DRIFT.value, update=update)
+
+
+def _delivered(
+    tx: Connection,
+    incident: int,
+    channel: str,
+    *,
+    at: datetime,
+    error: str | None = None,
+    attempts: int = 1,
+) -> None:
+    message = outbox.enqueue(
+        tx, channel=channel, alert={"status": "started", "severity": "page"}, incident_id=incident
+    )
+    changed = (
+        {"last_error": error, "created_at": at, "next_at": datetime.now(UTC) + timedelta(minutes=5)}
+        if error
+        else {"state": "delivered", "created_at": at, "delivered_at": at + timedelta(seconds=1)}
+    )
+    tx.execute(
+        outbox_table.update()
+        .where(outbox_table.c.id == message)
+        .values(attempts=attempts, **changed)
+    )
+
+
+def _count(tx: Connection, version: Version, *, now: datetime, count: int) -> None:
+    for hour in (now, now - timedelta(hours=1)):
+        capture_counts.add(tx, {(version.adapter_id, hour, "accepted"): count})
+
+
+def _scores(
+    tx: Connection,
+    version: Version,
+    *,
+    now: datetime,
+    start: datetime,
+    onset: datetime | None,
+    strength: float = 0.0,
+    only: str | None = None,
+) -> None:
+    rng = random.Random(version.id)
+    rows = []
+    for number, detector in enumerate(DETECTORS):
+        touched = onset if only in {None, detector} and detector != "missing" else None
+        quiet_since = -3.5
+        for at in _times(start, now, detector):
+            hours = (at - touched) / timedelta(hours=1) if touched and at > touched else 0.0
+            effect = strength * (1 - math.exp(-hours * 2)) if hours else 0.0
+            wander = 0.35 * math.sin(at.timestamp() / 7000 + number) + rng.gauss(0, 0.12)
+            notice = min(8.0, quiet_since + wander + hours * (6 * strength + 0.4) * bool(hours))
+            page = -math.inf if detector == "input_similarity" else notice - 1.6
+            value = abs(rng.gauss(0.03, 0.008)) + effect * 0.5
+            rows.append(
+                _score(version, detector, at, value=value, notice=notice, page=page, effect=effect)
+            )
+    for some in _chunks(rows, 500):
+        evaluations.put_scores(tx, some) if len(some) == 1 else _put(tx, some)
+
+
+def _put(tx: Connection, rows: list[ScoreRow]) -> None:
+    """Append history; only the newest of each detector may go into ``latest_scores``."""
+    newest: dict[str, ScoreRow] = {}
+    for row in rows:
+        newest[row.detector] = row
+    older = [row for row in rows if newest[row.detector] is not row]
+    if older:
+        tx.execute(evaluations.scores.insert(), [evaluations._values(row) for row in older])
+    evaluations.put_scores(tx, list(newest.values()))
+
+
+def _times(start: datetime, now: datetime, detector: str) -> Iterable[datetime]:
+    step = timedelta(hours=6) if detector == "perplexity" else timedelta(minutes=15)
+    at = now - timedelta(minutes=2)
+    while at > start:
+        yield at
+        at -= step
+
+
+def _chunks(rows: list[ScoreRow], size: int) -> Iterable[list[ScoreRow]]:
+    rows = sorted(rows, key=lambda row: row.window.end)
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _score(
+    version: Version,
+    detector: str,
+    at: datetime,
+    *,
+    value: float,
+    notice: float,
+    page: float,
+    effect: float,
+) -> ScoreRow:
+    verdict = "critical" if page >= 0 else "drifting" if notice >= 0 else "stable"
+    return ScoreRow(
+        version_id=version.id,
+        adapter=version.adapter,
+        version=version.name,
+        detector=detector,
+        window=Interval(start=at - timedelta(minutes=15), end=at),
+        value=value,
+        evidence_notice=notice,
+        evidence_page=page,
+        effect=effect,
+        effect_low=effect - 0.06,
+        effect_high=effect + 0.06,
+        n_reference=12_480,
+        n_window=42,
+        minimum_detectable=0.11,
+        winner="mean_nll:up",
+        verdict=verdict,
+        blame="unknown",
+        reason=f"notice evidence {notice:.2f}, effect {effect:+.2f} on 42 records",
+        evaluation_id=EvaluationId(1),
+        details={"ks_p": 0.2},
+    )
