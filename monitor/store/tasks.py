@@ -152,9 +152,8 @@ def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[Evaluation
     return now
 
 
-def ensure(tx: Connection, *, first_due: Mapping[EvaluationKind, timedelta]) -> int:
+def ensure(tx: Connection, *, first_due: Mapping[EvaluationKind, timedelta]) -> None:
     """Give every version its tasks; the first window begins at the version's registration."""
-    created = 0
     for kind, delay in first_due.items():
         rows = sa.select(
             versions.c.id,
@@ -162,9 +161,8 @@ def ensure(tx: Connection, *, first_due: Mapping[EvaluationKind, timedelta]) -> 
             sa.func.now() + delay,
             versions.c.registered_at,
         ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
-        created += tx.execute(
+        tx.execute(
             insert(tasks)
             .from_select(["version_id", "kind", "next_due_at", "next_window_start"], rows)
             .on_conflict_do_nothing()
-        ).rowcount
-    return created
+        )
