@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from benchmarks.row import Figure, Row, at_most
 from benchmarks.server import postgres
 
-STARTS = 5
+STARTS = 3
 IDLE_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0
 _PEERS = ("evidently", "sentence_transformers")
