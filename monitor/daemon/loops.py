@@ -164,11 +164,7 @@ class _Chores:
         now = datetime.now(tz=UTC)
         self._parts.breaker.reconcile(now=now)
         if self._maintained is None or now - self._maintained >= timedelta(hours=1):
-            kept = {
-                **partitions.DEFAULT_RETENTION,
-                "records": self._parts.config.capture.retention,
-                "record_tokens": self._parts.config.capture.tokens_retention,
-            }
+            kept = self._parts.config.capture.kept
             partitions.maintain(self._parts.database, now=now, retention=kept)
             self._parts.database.run(lambda tx: pending.drop_expired(tx, now=now))
             self._maintained = now
