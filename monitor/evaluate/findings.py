@@ -113,7 +113,7 @@ def _looked_into(
         fact,
         onset=onset,
         effect=_effect(question, since=onset.end),
-        recent=_effect(question, since=None),
+        recent=_effect(question, since=_recovering_since(question, settings)),
         fell_notice=_fell(question, score, Process.NOTICE, past, settings),
         fell_page=_fell(question, score, Process.PAGE, past, settings),
     )
@@ -143,9 +143,13 @@ def _column(question: Question, score: Score) -> int:
     return names.index(score.winner) if score.winner in names else 0
 
 
-def _effect(question: Question, *, since: datetime | None) -> Effect | None:
-    recent = question.recent()
-    records = recent if since is None else _from(recent, since.timestamp())
+def _recovering_since(question: Question, settings: EvaluateSettings) -> datetime:
+    """Begin where the recovery window does: what came before must not hold a recovery up."""
+    return _time(question.window.end) - settings.policy.recovery_window
+
+
+def _effect(question: Question, *, since: datetime) -> Effect | None:
+    records = _from(question.recent(), since.timestamp())
     if len(records) == 0:
         return None
     found: maths.Effect = question.detector.effect_since(question.reference, records)

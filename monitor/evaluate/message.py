@@ -16,7 +16,8 @@ from monitor.domain import IncidentId, Transition, TransitionId, VerdictKind, Ve
 from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import adapters, embeddings
+from monitor.store import adapters, embeddings, evaluations
+from monitor.store.evaluations import ScoreRow
 
 if TYPE_CHECKING:
     from monitor.evaluate.commit import Outcome
@@ -65,7 +66,7 @@ class Messages:
         inputs = outbox.AlertInputs(
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
             transition_id=transition_id,
-            scores=_score_lines(outcome, judgement),
+            scores=_score_lines(tx, outcome, judgement),
             requests=len(outcome.reading.window),
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
             if transition_id
@@ -126,16 +127,30 @@ def _broken(judgement: Judgement) -> str | None:
     return f"{', '.join(names)}: {QUARANTINE_AFTER} errors in a row; off until a new reference"
 
 
-def _score_lines(outcome: Outcome, judgement: Judgement) -> tuple[ScoreLine, ...]:
-    """Scores of the detectors that crossed, the strongest evidence first."""
-    scores = {f.detector: f.score for f in outcome.findings if f.score is not None}
-    scores |= dict(outcome.scores)
-    crossed = [(name, scores[name]) for name in judgement.verdict.detectors if name in scores]
-    lines = [_score_line(name, score, judgement) for name, score in crossed]
+def _score_lines(tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[ScoreLine, ...]:
+    """Scores of the detectors that crossed, the strongest evidence first.
+
+    Hard signals are judged between the others' windows, and a page that has waited for its
+    probe may come of such a run: the others then show their newest stored score.
+    """
+    scores: dict[str, Score | ScoreRow] = {
+        f.detector: f.score for f in outcome.findings if f.score is not None
+    }
+    scores |= outcome.scores
+    crossed = judgement.verdict.detectors
+    if not set(crossed) <= set(scores):
+        scores = _stored(tx, outcome) | scores
+    lines = [_score_line(name, scores[name], judgement) for name in crossed if name in scores]
     return tuple(sorted(lines, key=lambda line: line.evidence or 0.0, reverse=True))
 
 
-def _score_line(name: str, score: Score, judgement: Judgement) -> ScoreLine:
+def _stored(tx: Connection, outcome: Outcome) -> dict[str, Score | ScoreRow]:
+    version = outcome.reading.version
+    rows = evaluations.latest_scores_of(tx, adapter_id=version.adapter_id)
+    return {row.detector: row for row in rows if row.version_id == version.id}
+
+
+def _score_line(name: str, score: Score | ScoreRow, judgement: Judgement) -> ScoreLine:
     crossings = [c for c in judgement.memory.crossings if c.detector == name]
     paged = any(c.paged for c in crossings)
     best = max(crossings, key=lambda c: c.evidence, default=None)
@@ -148,7 +163,11 @@ def _score_line(name: str, score: Score, judgement: Judgement) -> ScoreLine:
         evidence=max(now, best.evidence) if best else now,
         process="page" if page else "notice",
         effect=score.effect,
-        interval=score.interval,
+        interval=_interval(score),
         minimum_detectable=score.minimum_detectable,
         n=best.n if best and best.n else score.n_window,
     )
+
+
+def _interval(score: Score | ScoreRow) -> tuple[float, float]:
+    return score.interval if isinstance(score, Score) else (score.effect_low, score.effect_high)
