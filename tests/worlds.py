@@ -275,7 +275,7 @@ def _scores(
     strength: float = 0.0,
     only: str | None = None,
 ) -> None:
-    rng = random.Random(version.id)
+    rng = random.Random(version.id)  # noqa: S311 (scores, not secrets)
     rows = []
     for number, detector in enumerate(DETECTORS):
         touched = onset if only in {None, detector} and detector != "missing" else None

@@ -39,7 +39,7 @@ class OutcomeBody(Answer):
 
 
 def _described(field: str) -> dict[str, Any]:
-    item: dict[str, Any] = {"type": "object", "description": "See docs/records.md."}
+    item: dict[str, Any] = {"type": "object"}
     batch = {"type": "object", "properties": {field: {"type": "array", "items": item}}}
     content = {
         "application/json": {"schema": batch},

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs
 
 import jinja2
+import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.encoders import jsonable_encoder
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -102,7 +102,7 @@ class Pages:
         body = self._parts.database.run(read)
         if body is None:
             raise HTTPException(404)
-        return JSONResponse(jsonable_encoder(body))
+        return Response(msgspec.json.encode(body), media_type="application/json")
 
     def docs(self, request: Request) -> Response:
         """List the endpoints, as ``/openapi.json`` describes them."""

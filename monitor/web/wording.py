@@ -13,6 +13,7 @@ from markupsafe import Markup
 NOTHING: Final = "\N{EN DASH}"
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _LAST_SHORT: Final = 0xFFFF
+_NOW: Final = 5
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
@@ -75,11 +76,9 @@ def ago(at: datetime | None, now: datetime) -> str:
     if at is None:
         return "never"
     seconds = (now - at).total_seconds()
-    return (
-        "just now"
-        if abs(seconds) < 5
-        else (f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}")
-    )
+    if abs(seconds) < _NOW:
+        return "just now"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 
 def span(seconds: float) -> str:

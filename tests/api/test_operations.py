@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind, Interval, Scope
-from monitor.store import actions, evaluations, outbox, versions
+from monitor.store import actions, evaluations, outbox, tasks, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.evaluations import NewEvaluation
-from monitor.store.tables import audit, incidents, tasks
+from monitor.store.tables import audit, incidents
 from monitor.store.tables import outbox as outbox_table
+from monitor.store.tables import tasks as tasks_table
 from tests import worlds
 from tests.serving import Serving
 
@@ -75,13 +76,13 @@ def test_one_that_is_not_has_a_location_that_answers_later(fleet: Serving) -> No
 
 def test_asking_makes_the_tasks_due(fleet: Serving) -> None:
     with fleet.database.begin() as tx:
-        from monitor.store import tasks as due
-
-        due.ensure(tx, first_due={EvaluationKind.LIVE: timedelta(hours=1)})
+        tasks.ensure(tx, first_due={EvaluationKind.LIVE: timedelta(hours=1)})
     with fleet.client(Scope.OPERATE) as client:
         client.post("/v1/adapters/support/evaluations", params={"version": "v7"})
     with fleet.database.begin() as tx:
-        asked = tx.execute(sa.select(tasks).where(tasks.c.requested_at.is_not(None))).all()
+        asked = tx.execute(
+            sa.select(tasks_table).where(tasks_table.c.requested_at.is_not(None))
+        ).all()
     assert len(asked) == 1
 
 

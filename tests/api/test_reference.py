@@ -1,6 +1,8 @@
 """References come in as a stream or as a window, whole or not at all."""
 
 import json
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -68,12 +70,12 @@ def test_a_wrong_line_refuses_the_whole_upload_and_is_named(registered: Serving)
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(registered: Serving) -> None:
-    def broken() -> object:
+    def broken() -> Iterator[bytes]:
         yield _lines(10)
         raise ConnectionError("pulled the plug")
 
     with registered.client(Scope.ADMIN) as client, pytest.raises(ConnectionError):
-        client.post(PATH, content=broken(), headers=NDJSON)  # type: ignore[arg-type]
+        client.post(PATH, content=broken(), headers=NDJSON)
     _eventually(lambda: _generations(registered) == 0)
 
 
@@ -129,10 +131,8 @@ def test_only_a_ready_generation_can_be_approved(registered: Serving) -> None:
     assert (done.json()["provisional"], done.json()["approved_by"]) == (False, "for admin")
 
 
-def _eventually(holds: object, *, seconds: float = 5.0) -> None:
-    import time
-
+def _eventually(holds: Callable[[], bool], *, seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
+    while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -29,7 +29,8 @@ def test_an_empty_service_teaches_how_to_begin(look: Callable[..., Looker]) -> N
     assert looker.complaints == []
 
 
-def test_the_fleet_is_listed_worst_first(fleet: Serving, look: Callable[..., Looker]) -> None:
+@pytest.mark.usefixtures("fleet")
+def test_the_fleet_is_listed_worst_first(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
     rows = looker.page.locator("tbody tr")
@@ -39,7 +40,8 @@ def test_the_fleet_is_listed_worst_first(fleet: Serving, look: Callable[..., Loo
     assert "travel-assistant" in rows.nth(1).inner_text()
 
 
-def test_an_adapter_tells_its_whole_story(fleet: Serving, look: Callable[..., Looker]) -> None:
+@pytest.mark.usefixtures("fleet")
+def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
     looker.page.click("text=support")
@@ -57,8 +59,9 @@ def test_an_adapter_tells_its_whole_story(fleet: Serving, look: Callable[..., Lo
         assert words in text, words
 
 
+@pytest.mark.usefixtures("fleet")
 def test_the_chart_has_every_detector_its_alarm_line_onset_and_changes_on_one_axis(
-    fleet: Serving, look: Callable[..., Looker]
+    look: Callable[..., Looker],
 ) -> None:
     looker = look()
     looker.log_in()
@@ -86,7 +89,8 @@ def test_the_chart_has_every_detector_its_alarm_line_onset_and_changes_on_one_ax
 
 
 @pytest.mark.parametrize("window", ["1h", "24h", "7d"])
-def test_the_window_is_chosen(fleet: Serving, look: Callable[..., Looker], window: str) -> None:
+@pytest.mark.usefixtures("fleet")
+def test_the_window_is_chosen(look: Callable[..., Looker], window: str) -> None:
     looker = look()
     looker.log_in()
     looker.open_chart("/adapters/support")
@@ -98,8 +102,9 @@ def test_the_window_is_chosen(fleet: Serving, look: Callable[..., Looker], windo
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.usefixtures("fleet")
 def test_pages_fit_their_width_and_break_no_rule(
-    fleet: Serving, look: Callable[..., Looker], width: int, scheme: str
+    look: Callable[..., Looker], width: int, scheme: str
 ) -> None:
     looker = look(width=width, scheme=scheme)
     looker.log_in()
@@ -149,7 +154,8 @@ def test_the_first_adapter_replaces_the_empty_page(
     looker.page.wait_for_selector("tbody tr", timeout=15_000)
 
 
-def test_a_lost_service_is_said(fleet: Serving, look: Callable[..., Looker]) -> None:
+@pytest.mark.usefixtures("fleet")
+def test_a_lost_service_is_said(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
     looker.page.context.set_offline(True)
@@ -160,7 +166,8 @@ def test_a_lost_service_is_said(fleet: Serving, look: Callable[..., Looker]) -> 
     looker.page.wait_for_selector("#pulse:not(.lost)", state="attached")
 
 
-def test_the_keyboard_reaches_everything(fleet: Serving, look: Callable[..., Looker]) -> None:
+@pytest.mark.usefixtures("fleet")
+def test_the_keyboard_reaches_everything(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
     looker.open_chart("/adapters/support")
@@ -172,8 +179,9 @@ def test_the_keyboard_reaches_everything(fleet: Serving, look: Callable[..., Loo
     assert {"Fleet", "API", "Log out", "1h", "24h", "7d"} <= set(reached)
 
 
+@pytest.mark.usefixtures("fleet")
 def test_charts_are_drawn_with_labels_for_those_who_cannot_see_them(
-    fleet: Serving, look: Callable[..., Looker]
+    look: Callable[..., Looker],
 ) -> None:
     looker = look()
     looker.log_in()
