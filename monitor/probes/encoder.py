@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from monitor.probes.batches import batches
 from monitor.probes.models import ModelFolder
+from monitor.probes.search import has_bfloat16
 
 _CHARACTERS_PER_TOKEN: Final = 32
 """Text beyond this many characters per usable token is cut before tokenising: a request
@@ -74,5 +75,4 @@ def choose_dtype(wanted: str) -> str:
     """Resolve ``auto``: bfloat16 where the CPU multiplies it in hardware, else float32."""
     if wanted != "auto":
         return wanted
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"

@@ -29,6 +29,19 @@ class Embed(msgspec.Struct, tag="embed", frozen=True, kw_only=True):
     texts: list[str]
 
 
+class Search(msgspec.Struct, tag="search", frozen=True, kw_only=True):
+    """Find the nearest rows of an index file for unit vectors, float32, row-major.
+
+    The file holds float16 unit vectors ``(rows, dimension)`` from ``offset`` on.
+    """
+
+    path: str
+    offset: int
+    rows: int
+    dimension: int
+    queries: bytes
+
+
 class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
     """The model is loaded. ``encoder`` names its weights and arithmetic exactly."""
 
@@ -44,6 +57,13 @@ class Vectors(msgspec.Struct, tag="vectors", frozen=True, kw_only=True):
     body: bytes
 
 
+class Found(msgspec.Struct, tag="found", frozen=True, kw_only=True):
+    """Cosine (float32) and row (int64) of each query's nearest example."""
+
+    similarity: bytes
+    row: bytes
+
+
 class Failure(msgspec.Struct, tag="failure", frozen=True, kw_only=True):
     """The worker lives on but could not answer."""
 
@@ -52,8 +72,8 @@ class Failure(msgspec.Struct, tag="failure", frozen=True, kw_only=True):
     permanent: bool
 
 
-Request = Open | Embed
-Reply = Opened | Vectors | Failure
+Request = Open | Embed | Search
+Reply = Opened | Vectors | Found | Failure
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)

@@ -12,7 +12,9 @@ import os
 import queue
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, assert_never
+
+import numpy as np
 
 from monitor.probes import protocol
 from monitor.probes.errors import ModelMissing, place_of
@@ -40,9 +42,15 @@ class _Answerer:
 
     def __call__(self, request: protocol.Request) -> protocol.Reply:
         try:
-            if isinstance(request, protocol.Open):
-                return self._open(request)
-            return self._embed(request)
+            match request:
+                case protocol.Open():
+                    return self._open(request)
+                case protocol.Embed():
+                    return self._embed(request)
+                case protocol.Search():
+                    return _search(request)
+                case _:
+                    assert_never(request)
         except ModelMissing as error:
             return protocol.Failure(reason=error.reason, missing=True, permanent=True)
         except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
@@ -69,6 +77,16 @@ class _Answerer:
         vectors = self._encoder.embed(request.texts)
         count, dimension = vectors.shape
         return protocol.Vectors(count=count, dimension=dimension, body=vectors.tobytes())
+
+
+def _search(request: protocol.Search) -> protocol.Found:
+    from monitor.probes.search import nearest  # noqa: PLC0415 - loads torch
+
+    shape = (request.rows, request.dimension)
+    index = np.memmap(request.path, dtype="<f2", mode="r", offset=request.offset, shape=shape)
+    queries = np.frombuffer(request.queries, dtype="<f4").reshape(-1, request.dimension)
+    found = nearest(index, queries)
+    return protocol.Found(similarity=found.similarity.tobytes(), row=found.row.tobytes())
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

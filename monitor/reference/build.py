@@ -13,9 +13,10 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
+from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.domain import ReferenceId, Version
-from monitor.probes.embedding import Embedder
+from monitor.probes.embedding import Embedder, Searcher
 from monitor.probes.errors import ProbeError, place_of
 from monitor.reference import baseline as baselines
 from monitor.reference import similarity, training
@@ -215,7 +216,8 @@ class _Building:
                 f" the training index {index.shape[1]}"
             )
         found: list[Floats] = []
-        for block in similarity.similarities(index, vectors):
+        search = self._embed.nearest if isinstance(self._embed, Searcher) else nearest
+        for block in similarity.similarities(index, vectors, search=search):
             found.append(block)
             self._report(self._done)
         laid, same = similarity.column(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.nearest import nearest
+from detectors.nearest import Nearest, nearest
 from detectors.types import Floats
 from monitor.reference.baseline import Baseline
 from monitor.reference.errors import Unbuildable
@@ -18,6 +18,8 @@ SAME_TEXT: Final = 0.999
 """Cosine from which two embeddings count as one text: the same text in other batches stays
 above .9995 in bfloat16."""
 _ROWS: Final = 2048
+
+Search = Callable[[npt.NDArray[np.float16], npt.NDArray[np.float32]], Nearest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,12 +50,15 @@ def stack(vectors: Sequence[bytes | None], rows: npt.NDArray[np.int64]) -> npt.N
 
 
 def similarities(
-    index: npt.NDArray[np.float16], vectors: npt.NDArray[np.float16]
+    index: npt.NDArray[np.float16],
+    vectors: npt.NDArray[np.float16],
+    *,
+    search: Search = nearest,
 ) -> Iterator[Floats]:
     """Cosine of each vector to its nearest example, block by block."""
     for begin in range(0, len(vectors), _ROWS):
         block = vectors[begin : begin + _ROWS].astype(np.float32)
-        yield nearest(index, block).similarity.astype(np.float64)
+        yield search(index, block).similarity.astype(np.float64)
 
 
 def column(
