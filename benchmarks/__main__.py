@@ -57,6 +57,7 @@ def main(wanted: Sequence[str]) -> int:
     console = Console(stderr=True)
     chosen = [one for one in BENCHMARKS if not wanted or one.module in wanted]
     rows: list[Row] = []
+    seeds: dict[str, int] = {}
     failures: dict[str, str] = {}
     with _progress(console) as progress:
         task = progress.add_task("benchmarks", total=len(chosen))
@@ -64,7 +65,9 @@ def main(wanted: Sequence[str]) -> int:
             progress.update(task, description=one.module)
             begin = time.monotonic()
             try:
-                rows += _run(one)
+                ran = _run(one)
+                rows += ran.rows
+                seeds |= {one.module: ran.seed} if ran.seed is not None else {}
             except BenchmarkFailed as error:
                 failures[one.module] = str(error)
             progress.console.print(f"{one.module}: {time.monotonic() - begin:.0f} s")
@@ -73,12 +76,20 @@ def main(wanted: Sequence[str]) -> int:
     for name, why in failures.items():
         console.print(f"{name} did not run: {why}", style="red", markup=False)
     if not wanted:
-        PAGE.write_text(render(rows, failures), encoding="utf-8")
+        PAGE.write_text(render(rows, seeds=seeds, failures=failures), encoding="utf-8")
         console.print(f"written: {PAGE.relative_to(ROOT)}", markup=False)
     return 1 if failures else 0
 
 
-def _run(one: Benchmark) -> list[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What one benchmark measured, on random data of which seed."""
+
+    rows: list[Row]
+    seed: int | None
+
+
+def _run(one: Benchmark) -> Ran:
     try:
         interpreter = peers.python() if one.peers else Path(sys.executable)
         done = subprocess.run(
@@ -94,7 +105,8 @@ def _run(one: Benchmark) -> list[Row]:
         raise BenchmarkFailed(_last_line(error.stderr) or str(error)) from None
     except subprocess.TimeoutExpired:
         raise BenchmarkFailed(f"not done in {TIME_LIMIT} s") from None
-    return [from_json(body) for body in json.loads(done.stdout.splitlines()[-1])]
+    said = json.loads(done.stdout.splitlines()[-1])
+    return Ran(rows=[from_json(body) for body in said["rows"]], seed=said["seed"])
 
 
 def _last_line(text: str | None) -> str:

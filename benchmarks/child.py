@@ -11,10 +11,11 @@ from benchmarks.row import to_json
 
 
 def main(name: str) -> None:
-    """Print the rows of ``benchmarks.NAME`` as one line of JSON."""
+    """Print the rows of ``benchmarks.NAME`` and its seed as one line of JSON."""
     os.environ["DO_NOT_TRACK"] = "1"  # Evidently reads it when it is imported
-    rows = importlib.import_module(f"benchmarks.{name}").run()
-    print(json.dumps([to_json(row) for row in rows]))
+    module = importlib.import_module(f"benchmarks.{name}")
+    rows = [to_json(row) for row in module.run()]
+    print(json.dumps({"seed": getattr(module, "SEED", None), "rows": rows}))
 
 
 if __name__ == "__main__":

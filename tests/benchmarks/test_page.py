@@ -47,16 +47,43 @@ def test_at_most_includes_its_ceiling(value: float, *, met: bool) -> None:
 def test_a_missed_goal_is_said_and_counted() -> None:
     missed = at_most("5 ms", value=9.0, ceiling=5.0, unit="ms")
     kept = at_least("2 x the peer", value=4.0, floor=2.0, unit="x")
-    page = render([row(2, missed, kept)], {})
+    page = render([row(2, missed, kept)], seeds={}, failures={})
     assert "**1 of 2 goals met.**" in page
     assert "| ≤ 5 ms | 9 ms | **no** |" in page
     assert "| ≥ 2 x the peer | 4 x | yes |" in page
 
 
 def test_rows_stand_in_the_order_of_the_goals_and_name_what_did_not_run() -> None:
-    page = render([row(9), row(1, note="scaled")], {"startup": "the service did not start"})
+    page = render(
+        [row(9), row(1, note="scaled")],
+        seeds={"fleet": 1},
+        failures={"startup": "the service did not start"},
+    )
     assert page.index("metric 1") < page.index("scaled") < page.index("## Did not run")
     assert "- startup: the service did not start" in page
+    assert "fleet 1" in page
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        pytest.param("s CPU", "peer: 0.2 x<br>limit: 10 x", id="a time: less is cheaper"),
+        pytest.param("/CPU-s", "peer: 5 x<br>limit: 0.1 x", id="a rate: more is cheaper"),
+    ],
+)
+def test_a_ratio_is_one_of_costs(unit: str, shown: str) -> None:
+    made = Row(
+        number=1,
+        metric="m",
+        ours=Figure(what="ours", value=10.0, unit=unit),
+        peers=(
+            Figure(what="peer", value=2.0, unit=unit),
+            Figure(what="other", value=2.0, unit="MB"),
+        ),
+        limit=Figure(what="bound", value=1.0, unit=unit),
+        goals=(at_most("20", value=10.0, ceiling=20.0, unit=unit),),
+    )
+    assert shown in render([made], seeds={}, failures={}).replace("\N{MULTIPLICATION SIGN}", "x")
 
 
 @pytest.mark.parametrize(
