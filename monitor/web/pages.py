@@ -135,7 +135,7 @@ class Pages:
             self._sessions.begin(key.id, now=self._parts.clock()),
             max_age=int(self._parts.session.total_seconds()),
             httponly=True,
-            samesite="strict",
+            samesite="lax",
             secure=request.url.scheme == "https",
         )
         return answer
@@ -146,7 +146,7 @@ class Pages:
         if session is not None:
             self._sessions.end(session)
         answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return answer
 
     def _alive(self, session: Session) -> bool:

@@ -208,7 +208,7 @@ def test_the_session_cookie_is_out_of_reach_and_ends_with_the_logout(
     looker = look()
     looker.log_in()
     cookie = looker.page.context.cookies()[0]
-    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     assert service.keys[Scope.READ] not in cookie["value"]
     assert looker.page.evaluate("document.cookie") == ""
     looker.page.click("text=Log out")
