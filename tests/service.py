@@ -77,11 +77,11 @@ secret_env = "TEST_WEBHOOK_SECRET"
 
 
 def until(condition: Callable[[], T | None], what: str, *, patience: float = PATIENCE) -> T:
-    """Wait for a truthy result and return it."""
+    """Wait for a result that is neither None nor False nor empty, and return it."""
     deadline = time.monotonic() + patience
     while True:
         found = condition()
-        if found:
+        if found is not None and found is not False and found != []:
             return found
         assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
         time.sleep(0.05)
@@ -135,7 +135,7 @@ class Service:
 
     def wait_ready(self) -> None:
         until(self._ready, "ready")
-        if not self.key:
+        if not self.key and (self.data_dir / "admin.key").exists():
             self.key = (self.data_dir / "admin.key").read_text().strip()
 
     def kill(self) -> None:
@@ -218,9 +218,15 @@ class Service:
         )
 
     def get(self, path: str, **params: Any) -> Any:
-        answer = self.call("GET", path, params=params)
-        assert answer.is_success, answer.text
-        return answer.json()
+        """Read, again while the service says that its database does not answer now."""
+
+        def answered() -> httpx2.Response | None:
+            answer = self.call("GET", path, params=params)
+            return None if answer.status_code == 503 else answer
+
+        found = until(answered, f"an answer to GET {path}")
+        assert found.is_success, found.text
+        return found.json()
 
     def put(self, path: str, body: Mapping[str, Any], **headers: str) -> Any:
         answer = self.call("PUT", path, json=body, headers=headers)
