@@ -28,6 +28,7 @@ from monitor.policy import PolicySettings
 from monitor.postgres import ServerSettings
 from monitor.probes.embedding import EmbeddingSettings
 from monitor.probes.perplexity import PerplexitySettings
+from monitor.reference.learned import LearnedSettings
 from monitor.routing import ROUTERS
 from monitor.routing.settings import RoutingSettings
 from monitor.windows import Cadence
@@ -91,6 +92,14 @@ class ProbesSection:
 
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     perplexity: PerplexitySection = field(default_factory=PerplexitySection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceSection:
+    """Whether live records become a reference by themselves, and when."""
+
+    auto: bool = True
+    learned: LearnedSettings = field(default_factory=LearnedSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +183,7 @@ class Config:
     server: ServerSection = field(default_factory=ServerSection)
     database: DatabaseSection = field(default_factory=DatabaseSection)
     capture: intake.Settings = field(default_factory=intake.Settings)
+    reference: ReferenceSection = field(default_factory=ReferenceSection)
     probes: ProbesSection = field(default_factory=ProbesSection)
     serving: ServingSection = field(default_factory=ServingSection)
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
@@ -262,6 +272,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "server": ServerSection,
     "database": DatabaseSection,
     "capture": intake.Settings,
+    "reference": ReferenceSection,
     "probes": ProbesSection,
     "serving": ServingSection,
     "schedule": ScheduleSection,

@@ -18,6 +18,7 @@ from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
+from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
@@ -163,6 +164,9 @@ class _Chores:
     def turn(self) -> bool:
         now = datetime.now(tz=UTC)
         self._parts.breaker.reconcile(now=now)
+        rules = self._parts.config.reference
+        if rules.auto:
+            freeze_learned(self._parts.database, now=now, settings=rules.learned)
         if self._maintained is None or now - self._maintained >= timedelta(hours=1):
             kept = self._parts.config.capture.kept
             partitions.maintain(self._parts.database, now=now, retention=kept)

@@ -30,7 +30,6 @@ __all__ = [
     "PerplexityRun",
     "PerplexitySettings",
     "PerplexitySource",
-    "ServedPerplexity",
     "measure",
     "waiting_requests",
 ]
@@ -138,47 +137,6 @@ def measure(
             return replace(run, stopped=f"{stop} (after {number} documents)")
         run = replace(run, documents=(*run.documents, score))
     return run
-
-
-class ServedPerplexity:
-    """One engine and the corpus that its models are asked about."""
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        *,
-        base_url: str,
-        http: Http,
-        settings: PerplexitySettings | None = None,
-    ) -> None:
-        self.corpus = corpus
-        self._base_url = base_url
-        self._http = http
-        self._settings = settings or PerplexitySettings()
-
-    def measure(self, model: str) -> PerplexityRun:
-        """Score the corpus with a served model; see :func:`measure`."""
-        return measure(
-            self.corpus,
-            base_url=self._base_url,
-            model=model,
-            http=self._http,
-            settings=self._settings,
-        )
-
-    def base_of(self, model: str) -> str | None:
-        """Name the model that an adapter rests on, where the engine says so.
-
-        Raises
-        ------
-        ProbeFailed
-        """
-        engine = _Engine(
-            root=_root(self._base_url), model=model, http=self._http, settings=self._settings
-        )
-        parents = {card.get("id"): card.get("parent") for card in engine.models()}
-        parent = parents.get(model)
-        return parent if isinstance(parent, str) and parent in parents else None
 
 
 class _Stop(Exception):  # noqa: N818 - the end of a run is not a fault of ours

@@ -63,11 +63,12 @@ class Engines:
         return bool(answering) and all(model in models for models in answering)
 
     def base_of(self, model: str) -> str | None:
-        """The model that an engine names as this adapter's parent."""
+        """The served model that an engine names as this adapter's parent."""
         for url in self._urls:
             models = self._models(url) or {}
-            if models.get(model):
-                return models[model]
+            parent = models.get(model)
+            if parent in models:
+                return parent
         return None
 
     def holding(self, model: str) -> str:

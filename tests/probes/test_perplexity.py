@@ -15,11 +15,11 @@ from monitor.probes.perplexity import (
     LARGEST_ANSWER,
     PerplexitySettings,
     PerplexitySource,
-    ServedPerplexity,
     measure,
     waiting_requests,
 )
 from monitor.probes.prompt_logprobs import NoPromptLogprobs
+from monitor.probes.serving import Engines, ServedProbe
 from tests.loopback import LOOPBACK, unused_port
 from tests.probes.fake_engine import FakeEngine, serving
 
@@ -128,13 +128,35 @@ def test_a_document_beyond_the_context_is_left_unscored_and_the_run_goes_on() ->
     assert [math.isnan(d.sum_nll) for d in run.documents] == [False] * 3 + [True] * 2
 
 
+def served(*urls: str) -> ServedProbe:
+    engines = Engines(urls, HTTP, headers={})
+    return ServedProbe(corpus=CORPUS, engines=engines, http=HTTP, settings=PerplexitySettings())
+
+
 def test_the_base_of_an_adapter_is_what_the_engine_says() -> None:
     with serving(FakeEngine()) as url:
-        probe = ServedPerplexity(CORPUS, base_url=url, http=HTTP)
+        probe = served(url)
         assert probe.base_of("support@v7") == "base"
         assert probe.base_of("base") is None
         assert probe.base_of("unknown") is None
         assert probe.measure("base").stopped is None
+
+
+def test_replicas_are_asked_in_turn_and_only_those_that_hold_the_model() -> None:
+    with serving(FakeEngine()) as one, serving(FakeEngine()) as two:
+        engines = Engines([one, f"{two}/v1"], HTTP, headers={})
+        assert {engines.holding("base") for _ in range(2)} == {one, two}
+        with pytest.raises(ModelNotServed):
+            engines.holding("unknown")
+
+
+def test_a_model_is_served_where_every_replica_that_answers_lists_it() -> None:
+    with serving(FakeEngine()) as up:
+        engines = Engines([up, "http://127.0.0.1:9"], HTTP, headers={})
+        assert engines.serves("support@v7")
+        assert not engines.serves("unknown")
+    assert not Engines(["http://127.0.0.1:9"], HTTP, headers={}).serves("base")
+    assert not Engines([], HTTP, headers={}).serves("base")
 
 
 def _entry(value: float) -> dict[str, dict[str, float]]:
