@@ -118,7 +118,7 @@ def _machine() -> str:
     load = os.getloadavg()[0]
     return (
         f"{now:%Y-%m-%d %H:%M} UTC; {os.cpu_count()} × {_processor()}, no GPU used;"
-        f" {platform.system()} {platform.release()}; load {load:.1f} at the end.\n"
+        f" {platform.system()} {platform.release()}; load {load:.1f} at the end."
     )
 
 
