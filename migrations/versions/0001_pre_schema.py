@@ -72,19 +72,6 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
-        "daemons",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column(
-            "started_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text("now()"),
-            nullable=False,
-        ),
-        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_daemons")),
-    )
-    op.create_table(
         "feedback",
         sa.Column("adapter_id", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -217,14 +204,6 @@ def upgrade() -> None:
         sa.Column("subject", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("adapter_id", "at", "id", name=op.f("pk_records")),
         postgresql_partition_by="RANGE (at)",
-    )
-    op.create_table(
-        "signal_bins",
-        sa.Column("reference_id", sa.BigInteger(), nullable=False),
-        sa.Column("signal", sa.Text(), nullable=False),
-        sa.Column("bucket", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("counts", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("reference_id", "signal", "bucket", name=op.f("pk_signal_bins")),
     )
     op.create_table(
         "capture_counts",
@@ -782,7 +761,6 @@ def _store_arrays_uncompressed() -> None:
         "record_embeddings": ("embedding",),
         "pending_texts": ("embedding",),
         "reference_vectors": ("vectors",),
-        "signal_bins": ("counts",),
         "increments": ("body",),
         "process_states": ("body",),
     }.items():
@@ -854,7 +832,6 @@ def downgrade() -> None:
     op.drop_table("routes")
     op.drop_table("route_history")
     op.drop_table("capture_counts")
-    op.drop_table("signal_bins")
     op.drop_table("records")
     op.drop_table("record_tokens")
     op.drop_table("record_texts")
@@ -864,7 +841,6 @@ def downgrade() -> None:
     op.drop_table("keys")
     op.drop_table("flags")
     op.drop_table("feedback")
-    op.drop_table("daemons")
     op.drop_table("contexts")
     op.drop_table("audit")
     op.drop_table("adapters")

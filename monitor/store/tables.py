@@ -319,16 +319,6 @@ reference_bins: Final = Table(
     PrimaryKeyConstraint("reference_id", "signal"),
 )
 
-signal_bins: Final = Table(
-    "signal_bins",
-    metadata,
-    Column("reference_id", BigInteger, nullable=False),
-    Column("signal", Text, nullable=False),
-    Column("bucket", _TIME, nullable=False),
-    Column("counts", LargeBinary, nullable=False),  # int32 per bin
-    PrimaryKeyConstraint("reference_id", "signal", "bucket"),
-)
-
 # --- perplexity ---------------------------------------------------------------------------
 
 perplexity_runs: Final = Table(
@@ -660,15 +650,6 @@ audit: Final = Table(
     Column("subject", Text, nullable=False),
     Column("details", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     # a trigger made by the migration refuses UPDATE and DELETE
-)
-
-daemons: Final = Table(
-    "daemons",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("started_at", _TIME, nullable=False, server_default=_NOW),
-    Column("seen_at", _TIME, nullable=False),
-    Column("role", Text, nullable=False),
 )
 
 PARTITIONED: Final = (
