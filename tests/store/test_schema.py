@@ -5,6 +5,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from monitor.store import audit, schema
 from monitor.store.database import Database
@@ -98,3 +99,8 @@ def test_float_arrays_are_stored_without_trying_to_compress_them(database: Datab
         for table, column in [("record_tokens", "nll"), ("record_embeddings", "embedding")]:
             found = connection.execute(query, {"table": table, "column": column}).scalar_one()
             assert found == "e"
+
+
+def test_the_head_that_the_code_knows_is_the_newest_migration() -> None:
+    scripts = ScriptDirectory.from_config(schema.alembic_config())
+    assert list(scripts.get_heads()) == [schema.HEAD]
