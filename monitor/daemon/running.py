@@ -172,7 +172,8 @@ def _server(
             WebParts(database=database, admit=admit, secret=secret, version=parts.version)
         )
 
-    return uvicorn.Server(
+    return _Server(
+        watch,
         uvicorn.Config(
             create_app(parts, pages=pages),
             host=config.server.host,
@@ -181,8 +182,20 @@ def _server(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=int(GRACE.total_seconds()),
-        )
+        ),
     )
+
+
+class _Server(uvicorn.Server):
+    """Lets long-polls go at the stop signal, so that they do not hold up the end."""
+
+    def __init__(self, watch: RouteWatch, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._watch = watch
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._watch.release()
+        super().handle_exit(sig, frame)
 
 
 class _Signals:

@@ -259,15 +259,16 @@ def _write_transition(
 
 
 def expected_silence(
-    reading: Reading, *, now: datetime, records: int, in_charge: bool
+    reading: Reading, *, now: datetime, records: int, in_charge_since: datetime | None
 ) -> AlertSeverity | None:
     """TICKET when the reference's rate promised ``records`` since the last one and none came.
 
-    Looks back 24 h at most. A version that has no share of the route is not expected to
-    have traffic.
+    Looks back 24 h at most, and no further than the present route: a version that has no
+    share of it (``in_charge_since`` None) is not expected to have traffic, nor one before
+    it got its share.
     """
-    if not in_charge or reading.calibrated is None:
+    if in_charge_since is None or reading.calibrated is None:
         return None
-    since = reading.traffic.last_at or now - DAY
+    since = max(reading.traffic.last_at or now - DAY, in_charge_since)
     expected = (now - since) / timedelta(hours=1) * reading.calibrated.hourly_rate
     return AlertSeverity.TICKET if expected >= records else None

@@ -11,6 +11,7 @@ from typing import Protocol, assert_never
 import structlog
 from sqlalchemy import Connection
 
+from alerts.types import Severity as AlertSeverity
 from monitor.domain import AdapterId, EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
@@ -111,7 +112,7 @@ class Evaluator:
     def _live(self, claim: Claim, planned: Plan, window: Interval) -> Outcome:
         if claim.kind is EvaluationKind.LIVE:
             self._drain(claim, window.end)
-        reading, in_charge, n_late = self._tools.database.run(
+        reading, in_charge_since, n_late = self._tools.database.run(
             lambda tx: self._read(tx, claim, window)
         )
         lookback = Lookback(self._tools.database, reading, self._tools.settings)
@@ -126,21 +127,25 @@ class Evaluator:
             findings=findings,
             drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
             n_late=n_late,
-            silence=expected_silence(
-                reading,
-                now=window.end,
-                records=self._tools.settings.silence_records,
-                in_charge=in_charge,
-            ),
+            silence=self._silence(reading, in_charge_since, now=window.end),
             started_at=claim.now,
         )
 
-    def _read(self, tx: Connection, claim: Claim, window: Interval) -> tuple[Reading, bool, int]:
+    def _silence(
+        self, reading: Reading, in_charge_since: datetime | None, *, now: datetime
+    ) -> AlertSeverity | None:
+        records = self._tools.settings.silence_records
+        return expected_silence(reading, now=now, records=records, in_charge_since=in_charge_since)
+
+    def _read(
+        self, tx: Connection, claim: Claim, window: Interval
+    ) -> tuple[Reading, datetime | None, int]:
         reading = read(tx, claim, window, calibrations=self._calibrations)
         route = routes.get(tx, reading.version.adapter)
         in_charge = route is not None and any(
             arm.version == reading.version.name and arm.weight > 0 for arm in route.arms
         )
+        in_charge_since = route.since if route is not None and in_charge else None
         n_late = 0
         if claim.start is not None:
             n_late = records.count_late(
@@ -150,7 +155,7 @@ class Evaluator:
                 before=window.start,
                 received_from=window.start + self._tools.cadences[claim.kind].lag,
             )
-        return reading, in_charge, n_late
+        return reading, in_charge_since, n_late
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed what waits for this window, bounded; what is left is absent from it."""
@@ -178,7 +183,9 @@ class Evaluator:
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""
-        reading, _, _ = self._tools.database.run(lambda tx: self._read(tx, claim, window))
+        reading, in_charge_since, _ = self._tools.database.run(
+            lambda tx: self._read(tx, claim, window)
+        )
         if self._tools.via is None:
             self._postpone(claim, "no perplexity source is configured")
             return None
@@ -198,6 +205,7 @@ class Evaluator:
             reading=reading,
             facts=self._facts(claim, reading, perplexity=found.fact),
             scores=found.scores,
+            silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
 

@@ -28,7 +28,7 @@ class _Waiter:
     adapter: str
     generation: int
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Route]
+    answer: asyncio.Future[Route | None]
 
 
 class RouteWatch:
@@ -46,6 +46,7 @@ class RouteWatch:
         self._lock = threading.Lock()
         self._look = threading.Event()
         self._stopping = threading.Event()
+        self._released = False
         self._thread = threading.Thread(target=self._run, name="route-watch", daemon=True)
 
     def start(self) -> None:
@@ -57,6 +58,13 @@ class RouteWatch:
         self._stopping.set()
         self._look.set()
         self._thread.join(timeout=5)
+
+    def release(self) -> None:
+        """Let everybody go within one look, with no change to tell: the service will stop.
+
+        Only sets a flag, so that it may be called from a signal handler.
+        """
+        self._released = True
 
     def wake(self, adapter: str = "") -> None:
         """Look now. ``adapter`` is accepted so that this can be a callback of wake-ups."""
@@ -72,9 +80,13 @@ class RouteWatch:
     ) -> Route | None:
         """Return the route once its generation is not ``generation``; None after ``timeout``.
 
+        None at once when :meth:`release` was called.
+
         ``generation`` 0 waits for a first route. A route that differs already is returned
         within one look.
         """
+        if self._released:
+            return None
         loop = asyncio.get_running_loop()
         waiter = _Waiter(
             adapter=adapter, generation=generation, loop=loop, answer=loop.create_future()
@@ -93,6 +105,9 @@ class RouteWatch:
     def _run(self) -> None:
         while not self._stopping.is_set():
             waiters = self._snapshot()
+            if self._released:
+                for waiter in waiters:
+                    _hand_over(waiter, None)
             self._look.wait(self._poll if waiters else None)
             self._look.clear()
             try:
@@ -130,12 +145,12 @@ def _known(waiters: Iterable[_Waiter]) -> list[tuple[str, int]]:
     return list(known.items())
 
 
-def _hand_over(waiter: _Waiter, route: Route) -> None:
+def _hand_over(waiter: _Waiter, route: Route | None) -> None:
     # A loop that has closed meanwhile has nobody left to tell.
     with contextlib.suppress(RuntimeError):
         waiter.loop.call_soon_threadsafe(_settle, waiter.answer, route)
 
 
-def _settle(answer: asyncio.Future[Route], route: Route) -> None:
+def _settle(answer: asyncio.Future[Route | None], route: Route | None) -> None:
     if not answer.done():
         answer.set_result(route)
