@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerts.message import ActionLine, Alert, Change, Done, Links, Onset, ScoreLine
+from alerts.message import ActionLine, Alert, Change, Done, Links, Onset, ScoreLine, Unlike
 from alerts.types import Blame, Kind, Severity, Status, Verdict
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -41,6 +41,7 @@ FULL = Alert(
         ScoreLine(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
     ),
     requests=412,
+    unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
     changes=(Change(at=NOON - timedelta(hours=1), text="deploy 4711"),),
     links=Links(

@@ -83,6 +83,32 @@ def least_similar(
     return [Similar(**row) for row in rows.mappings()]
 
 
+def count_below(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    start: datetime,
+    end: datetime,
+    reference_id: ReferenceId,
+    similarity: float,
+) -> tuple[int, int]:
+    """Count a window's requests less similar to training than this, and all compared."""
+    query = sa.text(
+        "SELECT count(*) FILTER (WHERE e.similarity < :similarity), count(*)"
+        " FROM records r JOIN record_embeddings e"
+        " ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id"
+        " AND e.at >= :start AND e.at < :end"
+        " WHERE r.adapter_id = :adapter AND r.version_id = :version"
+        " AND r.at >= :start AND r.at < :end"
+        " AND e.reference_id = :reference AND e.similarity IS NOT NULL"
+    )
+    bound = _bound(version_id, adapter_id, start, end)
+    bound |= {"reference": reference_id, "similarity": similarity}
+    below, compared = connection.execute(query, bound).one()
+    return below, compared
+
+
 def _bound(
     version_id: VersionId, adapter_id: AdapterId, start: datetime, end: datetime
 ) -> dict[str, object]:

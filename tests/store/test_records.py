@@ -166,6 +166,13 @@ def test_a_similarity_counts_only_against_the_reference_asked_for(
     with database.begin() as tx:
         (least,) = embeddings.least_similar(tx, **of, **span, reference_id=ReferenceId(2))
         assert (least.record_id, least.prompt) == ("b", "YO")
+        counted = [
+            embeddings.count_below(
+                tx, **of, **span, reference_id=ReferenceId(2), similarity=similarity
+            )
+            for similarity in (0.4, 0.6)
+        ]
+        assert counted == [(0, 1), (1, 1)]
         assert [row.id for row in embeddings.read(tx, **of, **span)] == ["a", "b"]
 
 
