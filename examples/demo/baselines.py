@@ -10,9 +10,9 @@ from examples.demo.engine_client import EngineClient
 from examples.demo.records import record, reference_lines, stamps
 from examples.texts import Part, part
 
-RECORDS: Final = 1_200
+RECORDS: Final = 1_040
 """Baseline records of a version; 1,000 over 14 days are what lets a reference page."""
-BATCH: Final = 64
+BATCH: Final = 32
 YOUNGEST: Final = timedelta(minutes=1)
 """The newest baseline record is this old: the baseline ends before live traffic begins."""
 

@@ -55,6 +55,8 @@ def message(received: Message) -> RenderableType:
     """Draw a message as on-call reads it."""
     body = received.body
     lines = [Text(str(body["summary"]), "bold"), Text(str(body["reason"]))]
+    if unlike := body.get("unlike"):
+        lines.append(Text(f"{unlike['count']} of {unlike['of']} requests are unlike training"))
     if body.get("action"):
         lines.append(Text(f"action {body['action']['done']}: {body['action']['text']}", "cyan"))
     lines += [Text(f"  · {example}", "italic") for example in body.get("examples") or ()]

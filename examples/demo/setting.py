@@ -26,7 +26,9 @@ from examples.texts import ADAPTER_DOMAINS, corpus
 
 CONFIG: Final = Path(__file__).parent / "demo.toml"
 USUAL_PORT: Final = 8440
-DOCUMENTS_PER_DOMAIN: Final = 20
+DOCUMENTS_PER_DOMAIN: Final = 10
+ANSWERING: Final = 2
+"""Versions whose baselines are made at the same time: one core answers, the other embeds."""
 START_S: Final = 60.0
 BUILD_S: Final = 180.0
 
@@ -132,29 +134,30 @@ def _make_references(
         f"each version answers {RECORDS:,} held-out questions, stamped over the last 14 days:"
         " its baseline"
     )
-    with narrator.counting() as progress, ThreadPoolExecutor(len(VERSIONS)) as pool:
-        made = [
-            pool.submit(_make_reference, version, engine, client, progress, processes)
+    with narrator.counting() as progress, ThreadPoolExecutor(ANSWERING) as pool:
+        answered = [
+            pool.submit(_answer_and_upload, version, engine, client, progress)
             for version in VERSIONS
         ]
-        for future in made:
+        for future in answered:
             future.result()
+        for version in VERSIONS:
+            _require_built(version, client, progress, processes)
 
 
-def _make_reference(
-    version: Version,
-    engine: EngineClient,
-    client: DriftlineClient,
-    progress: Progress,
-    processes: Processes,
+def _answer_and_upload(
+    version: Version, engine: EngineClient, client: DriftlineClient, progress: Progress
 ) -> None:
-    answering = progress.add_task(f"{version.model} answers", total=RECORDS)
-    baseline = make_baseline(
-        version, engine, advance=lambda count: progress.advance(answering, count)
-    )
+    task = progress.add_task(f"{version.model} answers", total=RECORDS)
+    baseline = make_baseline(version, engine, advance=lambda count: progress.advance(task, count))
     upload_baseline(version, baseline, client)
-    building = progress.add_task(f"{version.model} reference is built", total=100)
-    reference = _built(version, client, progress, building, processes)
+
+
+def _require_built(
+    version: Version, client: DriftlineClient, progress: Progress, processes: Processes
+) -> None:
+    task = progress.add_task(f"{version.model} reference is built", total=100)
+    reference = _built(version, client, progress, task, processes)
     if reference.provisional:
         raise SettingError(
             f"the reference of {version.model} is provisional: {reference.n_baseline} records"

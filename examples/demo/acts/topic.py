@@ -54,8 +54,12 @@ def _check_ticket(result: ActResult, sent: Sequence[Message], *, changed: float)
     if first is None:
         return
     result.took("topic change to ticket", first.received - changed)
-    unlike = first.body.get("unlike_training") or 0
-    result.check("the ticket counts the requests unlike training", unlike > 0, seen=unlike)
+    unlike = first.body.get("unlike") or {"count": 0, "of": 0}
+    result.check(
+        "the ticket counts the requests unlike training",
+        unlike["count"] > 0,
+        seen=f"{unlike['count']} of {unlike['of']}",
+    )
     shown = list(first.body.get("examples") or ())
     known = {pair.prompt for pair in pairs(NEW_TOPIC)}
     result.check(
