@@ -1,14 +1,16 @@
-"""How adapters are: status, evaluate, explain, budget."""
+"""How adapters are: status, evaluate, budget."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli import options, screen
+from monitor.cli.client import Service, place
 from monitor.cli.failures import ExitCode
+
+LARGEST_PAGE = 1000
 
 
 def status(
@@ -22,11 +24,11 @@ def status(
     """Show verdicts, worst first. Exit code 0 is calm, 3 drifting, 4 critical."""
     with options.service(config) as service:
         if adapter is None:
-            fleet = service.get("/adapters", limit=500)
+            fleet = service.get("/adapters", limit=LARGEST_PAGE)
             _print_fleet(fleet, as_json=as_json)
             words = [item["verdict"] for item in fleet["items"]]
         else:
-            found = service.get(f"/adapters/{adapter}")
+            found = service.get(place("adapters", adapter))
             _print_adapter(found, as_json=as_json)
             words = [found["verdict"]]
     raise typer.Exit(_exit_code(words))
@@ -40,67 +42,32 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Evaluate now, and show the scores. Exit codes as for status."""
-    with options.service(config) as service, screen.OUT.status("evaluating …"):
-        done = service.post(f"/adapters/{adapter}/evaluations", wait=wait)
+    with options.service(config) as service, screen.ERR.status("evaluating …"):
+        done = service.post(place("adapters", adapter, "evaluations"), wait=wait)
     if as_json:
-        screen.OUT.print_json(json.dumps(done))
+        screen.as_json(done)
     elif "scores" in done:
         _print_scores(f"{adapter}: {done['verdict']}", done["scores"])
-        screen.OUT.print(done["reason"], markup=False)
+        screen.say(done["reason"])
     else:
-        screen.OUT.print("not done in time; see `driftline status`", markup=False)
+        screen.say("not done in time; see `driftline status`")
     raise typer.Exit(_exit_code([done.get("verdict")]))
-
-
-def explain(
-    incident: Annotated[int, typer.Argument(help="Number of the incident in its link.")],
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
-    """Say in words what an incident is: what, since when, whose fault, what was done."""
-    with options.service(config) as service:
-        found = service.get(f"/incidents/{incident}")
-    if as_json:
-        screen.OUT.print_json(json.dumps(found))
-        return
-    facts = {
-        key: found.get(key)
-        for key in (
-            "adapter",
-            "version",
-            "kind",
-            "phase",
-            "severity",
-            "blame",
-            "opened_at",
-            "closed_at",
-        )
-    }
-    screen.OUT.print(found.get("summary", ""), markup=False, style="bold")
-    screen.table(
-        f"incident {incident}",
-        ["what", "value"],
-        [[key.replace("_", " "), str(value)] for key, value in facts.items() if value is not None],
-    )
 
 
 def budget(config: options.Config = None, *, as_json: options.Json = False) -> None:
     """Show how the accepted false pages and notices are divided over the fleet."""
-    from monitor.config import load
-
-    settings = load(config).evaluation
+    settings = options.settings(config).evaluation
     with options.service(config) as service:
-        fleet = service.get("/adapters", limit=500)
-    watched = max(1, sum(1 for item in fleet["items"] if _has_reference(item)))
+        watched = _watched(service)
     shares = settings.shares(watched=watched)
     if as_json:
-        screen.OUT.print_json(json.dumps(shares))
+        screen.as_json(shares)
         return
     screen.table(
         f"accepted per 30 days: {settings.false_pages_per_30_days:g} false pages for the fleet,"
-        f" {settings.notices_per_30_days:g} notices for each adapter; {watched} watched",
-        ["detector", "pages of one adapter", "notices of one adapter"],
+        f" {settings.notices_per_30_days:g} notices for each adapter;"
+        f" {watched} versions with a reference",
+        ["detector", "pages of one version", "notices of one version"],
         [
             [name, f"{share['page']:.4f}", f"{share['notice']:.4f}"]
             for name, share in shares.items()
@@ -108,8 +75,19 @@ def budget(config: options.Config = None, *, as_json: options.Json = False) -> N
     )
 
 
-def _has_reference(item: dict[str, Any]) -> bool:
-    return (item.get("reference") or {}).get("state") == "ready"
+def _watched(service: Service) -> int:
+    """Count the versions with a ready reference: the pages are divided over them."""
+    names = [item["adapter"] for item in service.get("/adapters", limit=LARGEST_PAGE)["items"]]
+    versions = [
+        (name, version["version"])
+        for name in names
+        for version in service.get(place("adapters", name))["versions"]
+    ]
+    ready = 0
+    for name, version in versions:
+        found = service.get(place("adapters", name, "versions", version, "reference"))
+        ready += any(item["state"] == "ready" for item in found["items"])
+    return ready
 
 
 def _exit_code(words: list[str | None]) -> int:
@@ -120,10 +98,10 @@ def _exit_code(words: list[str | None]) -> int:
 
 def _print_fleet(fleet: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        screen.OUT.print_json(json.dumps(fleet))
+        screen.as_json(fleet)
         return
     if not fleet["items"]:
-        screen.OUT.print('no adapter is registered yet; see the README, "Connect a vLLM"')
+        screen.say('no adapter is registered yet; see the README, "Connect a vLLM"')
         return
     screen.table(
         "adapters, worst first",
@@ -144,15 +122,12 @@ def _print_fleet(fleet: dict[str, Any], *, as_json: bool) -> None:
 
 def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        screen.OUT.print_json(json.dumps(found))
+        screen.as_json(found)
         return
     _print_scores(f"{found['adapter']}: {found['verdict']}", found["scores"])
     if found.get("reason"):
-        screen.OUT.print(found["reason"], markup=False)
-    screen.OUT.print(
-        f"route {_route(found.get('route'))} · reference {_reference(found.get('reference'))}",
-        markup=False,
-    )
+        screen.say(found["reason"])
+    screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
 
 
 def _print_scores(title: str, scores: list[dict[str, Any]]) -> None:
@@ -194,6 +169,9 @@ def _route(route: dict[str, Any] | None) -> str:
 
 
 def _reference(reference: dict[str, Any] | None) -> str:
-    if not reference:
+    if not reference or not reference["state"]:
         return "none"
-    return f"{reference.get('state', '-')} (generation {reference.get('generation', '-')})"
+    kind = "provisional" if reference["provisional"] else "approved"
+    if reference["state"] != "ready":
+        kind = f"{reference['progress'] or 0:.0%}"
+    return f"{reference['state']}, {kind} (generation {reference['generation']})"

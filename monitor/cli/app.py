@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
 import typer
 
-from monitor.cli import adapters, keys, reference, report, running
+from monitor.cli import adapters, incidents, keys, reference, report, running
 
 app = typer.Typer(
     name="driftline",
@@ -14,12 +17,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 (as Typer calls it)
+    if wanted:
+        typer.echo(f"driftline {installed_version('driftline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Watches LoRA adapters in production: notices drift, says so, and acts."""
+
+
 app.command("serve")(running.serve)
 app.command("migrate")(running.migrate)
 app.command("check-config")(running.check_config)
 app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
-app.command("explain")(adapters.explain)
+app.command("explain")(incidents.explain)
 app.command("budget")(adapters.budget)
 app.command("report")(report.report)
 app.add_typer(reference.app, name="reference")

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
 from monitor.cli.failures import CommandFailed
+
+PATIENCE = 75.0
+"""Seconds for an answer: longer than the longest wait that the service grants."""
+UPLOAD_PATIENCE = 600.0
+
+
+def place(*parts: str | int) -> str:
+    """Write a path; a slash inside a name stays part of the name.
+
+    >>> place("adapters", "acme/support")
+    '/adapters/acme%2Fsupport'
+    """
+    return "".join(f"/{quote(str(part), safe='')}" for part in parts)
 
 
 class Service:
@@ -21,12 +35,17 @@ class Service:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        self._client = httpx2.Client(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {key}"},
-            timeout=httpx2.Timeout(75.0, connect=5.0),
-            trust_env=False,
-        )
+        if not key.isascii():
+            raise CommandFailed("the key is none that `driftline keys create` made")
+        try:
+            self._client = httpx2.Client(
+                base_url=self.url,
+                headers={"authorization": f"Bearer {key}"},
+                timeout=httpx2.Timeout(PATIENCE, connect=5.0),
+                trust_env=False,
+            )
+        except httpx2.InvalidURL as error:
+            raise CommandFailed(f"{url}: no address of a service ({error})") from None
 
     def __enter__(self) -> Self:
         return self
@@ -41,17 +60,23 @@ class Service:
 
     def get(self, path: str, **parameters: object) -> Any:
         """GET a JSON document under ``/v1``."""
-        wanted = {key: str(value) for key, value in parameters.items() if value is not None}
-        return self._json(lambda: self._client.get(f"/v1{path}", params=wanted))
+        return self._json(lambda: self._client.get(f"/v1{path}", params=_given(parameters)))
+
+    def pages(self, path: str, **parameters: object) -> Iterator[Any]:
+        """GET the items of a list under ``/v1``, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, **parameters)
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
 
     def post(self, path: str, body: object = None, **parameters: object) -> Any:
         """POST JSON under ``/v1``."""
-        wanted = {key: str(value) for key, value in parameters.items() if value is not None}
-        return self._json(lambda: self._client.post(f"/v1{path}", json=body, params=wanted))
-
-    def put(self, path: str, body: object) -> Any:
-        """PUT JSON under ``/v1``."""
-        return self._json(lambda: self._client.put(f"/v1{path}", json=body))
+        return self._json(
+            lambda: self._client.post(f"/v1{path}", json=body, params=_given(parameters))
+        )
 
     def upload(self, path: str, chunks: Iterator[bytes], **parameters: str) -> Any:
         """POST a stream of NDJSON under ``/v1``."""
@@ -61,30 +86,48 @@ class Service:
                 content=chunks,
                 params=parameters,
                 headers={"content-type": "application/x-ndjson"},
-                timeout=httpx2.Timeout(600.0, connect=5.0),
+                timeout=httpx2.Timeout(UPLOAD_PATIENCE, connect=5.0),
             )
         )
 
     def _json(self, send: Callable[[], httpx2.Response]) -> Any:
         try:
             answer = send()
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise CommandFailed(
                 f"cannot reach {self.url} ({error}); is `driftline serve` running there?"
             ) from None
-        if answer.is_success:
-            return answer.json() if answer.content else None
-        raise CommandFailed(_problem(answer))
+        if not answer.is_success:
+            raise CommandFailed(_problem(answer))
+        try:
+            return answer.json()
+        except ValueError:
+            raise CommandFailed(f"{self.url} answers, but not as Driftline does") from None
+
+
+def _given(parameters: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in parameters.items() if value is not None}
 
 
 def _problem(answer: httpx2.Response) -> str:
+    said = f"{answer.request.method} {answer.request.url.path}: HTTP {answer.status_code}"
     try:
         body = answer.json()
     except ValueError:
-        return f"{answer.request.method} {answer.request.url.path}: {answer.status_code}"
-    lines = [f"{body.get('title', answer.status_code)}: {body.get('detail', '')}".rstrip(": ")]
-    lines += [f"  {item}" for item in body.get("errors", ())]
+        return f"{said}; does Driftline answer at this address?"
+    if not isinstance(body, dict) or "title" not in body:
+        return f"{said}; does Driftline answer at this address?"
+    lines = [f"{body['title']}: {body.get('detail', '')}".rstrip(": ")]
+    errors = body.get("errors") or []
+    # a single wrong field is told by the detail already
+    lines += [f"  {_field(item)}" for item in errors if len(errors) > 1]
     return "\n".join(lines)
+
+
+def _field(item: Mapping[str, Any]) -> str:
+    where = item.get("pointer") or item.get("parameter")
+    where = f"line {item['line']}" if item.get("line") else where
+    return f"{where}: {item.get('detail')}" if where else str(item.get("detail"))
 
 
 def local_key(data_dir: Path) -> str:

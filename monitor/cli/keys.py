@@ -19,29 +19,29 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what uses it.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat for several.")],
     days: Annotated[
-        int | None, typer.Option(help="Days until it expires; never if left out.")
+        int | None, typer.Option(min=1, help="Days until it expires; never if left out.")
     ] = None,
     config: options.Config = None,
 ) -> None:
-    """Make a key. It is shown once; only its hash is stored."""
-    from monitor.daemon import opened_database
+    """Make a key. It is shown once, alone on stdout; only its hash is stored."""
     from monitor.store import audit, keys
 
+    if not 1 <= len(name) <= 128 or not name.isprintable():  # noqa: PLR2004 (as all names)
+        raise CommandFailed("a key's name has 1 to 128 printable characters")
     expires = datetime.now(tz=UTC) + timedelta(days=days) if days else None
-    with opened_database(config) as database, database.begin() as tx:
+    with options.database(config) as database, database.begin() as tx:
         key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires)
         audit.append(tx, actor="cli", act="key created", subject=key.id, details={"name": name})
-    screen.ERR.print(f"key {key.id} for {name}; it is shown this once:", markup=False)
+    screen.note(f"key {key.id} for {name}; it is shown this once:")
     typer.echo(text)
 
 
 @app.command("list")
 def list_(config: options.Config = None) -> None:
     """List keys without their secrets."""
-    from monitor.daemon import opened_database
     from monitor.store import keys
 
-    with opened_database(config) as database:
+    with options.database(config) as database:
         found = database.run(keys.fetch_all)
     screen.table(
         "keys",
@@ -67,14 +67,13 @@ def revoke(
     config: options.Config = None,
 ) -> None:
     """Revoke a key; a service that knew it valid refuses it within seconds."""
-    from monitor.daemon import opened_database
     from monitor.store import audit, keys
 
-    with opened_database(config) as database, database.begin() as tx:
+    with options.database(config) as database, database.begin() as tx:
         if not keys.revoke(tx, key_id, now=datetime.now(tz=UTC)):
             raise CommandFailed(f"no key {key_id!r} that is not revoked already")
         audit.append(tx, actor="cli", act="key revoked", subject=key_id)
-    screen.OUT.print(f"revoked {key_id}", markup=False)
+    screen.say(f"revoked {key_id}")
 
 
 def _day(at: datetime | None) -> str:

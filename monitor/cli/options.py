@@ -1,14 +1,21 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they open."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from monitor.cli.client import Service, local_key
+from monitor.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from monitor.config import Config as Settings
+    from monitor.store.database import Database
 
 Config = Annotated[
     Path | None,
@@ -25,11 +32,52 @@ Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients as
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
 
 
+def settings(config: Path | None) -> Settings:
+    """Read the config; raises CommandFailed with everything that is wrong with it."""
+    from monitor.config import ConfigError, load
+
+    try:
+        return load(config)
+    except ConfigError as error:
+        count = len(error.problems)
+        lines = [f"the config has {count} problem{'s' if count > 1 else ''}:", *error.problems]
+        raise CommandFailed("\n  ".join(lines)) from None
+
+
 def service(config: Path | None) -> Service:
     """The service of the config, or of ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY``."""
-    from monitor.config import load
-
-    settings = load(config)
-    url = os.environ.get("DRIFTLINE_URL") or f"http://{settings.server.host}:{settings.server.port}"
-    key = os.environ.get("DRIFTLINE_KEY") or local_key(settings.service.data_dir)
+    found = settings(config)
+    url = os.environ.get("DRIFTLINE_URL") or f"http://{found.server.host}:{found.server.port}"
+    key = os.environ.get("DRIFTLINE_KEY") or local_key(found.service.data_dir)
     return Service(url, key)
+
+
+@contextmanager
+def database(config: Path | None) -> Iterator[Database]:
+    """Open the config's database for a command: stdout is the command's, logs go to stderr."""
+    from monitor.daemon import logs, opened_database
+
+    found = settings(config)
+    logs.configure("warning")
+    with told(), opened_database(found) as opened:
+        yield opened
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what an operator can do something about into one message, without a traceback."""
+    import sqlalchemy as sa
+
+    from monitor.daemon import UnsupportedServer
+    from monitor.postgres import PostgresError
+    from monitor.probes.corpus import CorpusInvalid
+
+    try:
+        yield
+    except (PostgresError, UnsupportedServer, CorpusInvalid) as error:
+        raise CommandFailed(str(error)) from None
+    except sa.exc.DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise CommandFailed(f"the database does not do what is asked: {reason}") from None
+    except OSError as error:
+        raise CommandFailed(f"{error.filename or 'the system'}: {error.strerror}") from None

@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service
+from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def build(
     """Upload a reference and build it."""
     if not file.is_file():
         raise CommandFailed(f"{file}: there is no such file")
-    path = f"/adapters/{adapter}/versions/{version}/reference"
+    path = _place(adapter, version)
     with options.service(config) as service:
         with Progress(console=screen.ERR) as progress:
             task = progress.add_task("uploading", total=file.stat().st_size)
@@ -59,7 +59,7 @@ def freeze(
     wait: Wait = True,
 ) -> None:
     """Freeze live records of a window as the new reference."""
-    path = f"/adapters/{adapter}/versions/{version}/reference"
+    path = _place(adapter, version)
     window = {"start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"}
     with options.service(config) as service:
         service.post(path, {"freeze": {**window, "cause": cause}})
@@ -73,7 +73,7 @@ def status(
 ) -> None:
     """Show the version's references, newest first."""
     with options.service(config) as service:
-        found = service.get(f"/adapters/{adapter}/versions/{version}/reference")
+        found = service.get(_place(adapter, version))
     screen.table(
         f"references of {adapter}@{version}",
         ["generation", "state", "progress", "approved by", "training", "baseline", "days", "note"],
@@ -91,6 +91,23 @@ def status(
             for item in found["items"]
         ],
     )
+
+
+@app.command("approve")
+def approve(
+    adapter: options.Adapter,
+    version: options.Version,
+    generation: Annotated[int, typer.Argument(min=1, help="As `reference status` shows it.")],
+    config: options.Config = None,
+) -> None:
+    """Approve a ready generation by hand: from now on its evidence may page."""
+    with options.service(config) as service:
+        service.post(f"{_place(adapter, version)}/approve", {"generation": generation})
+    screen.say(f"generation {generation} of {adapter}@{version} is approved")
+
+
+def _place(adapter: str, version: str) -> str:
+    return place("adapters", adapter, "versions", version, "reference")
 
 
 def _chunks(file: Path, progress: Progress, task: Any) -> Iterator[bytes]:
@@ -112,4 +129,4 @@ def _follow(service: Service, path: str) -> None:
     if newest["state"] == "failed":
         raise CommandFailed(f"the reference failed: {newest['error']}")
     kind = newest.get("approved_by") or "provisional"
-    screen.OUT.print(f"generation {newest['generation']} is ready ({kind})", markup=False)
+    screen.say(f"generation {newest['generation']} is ready ({kind})")

@@ -31,7 +31,6 @@ def report(
     It reads the database; the service need not run. The tests in it are Evidently's own:
     they do not follow Driftline's budget of false pages.
     """
-    from monitor.daemon import opened_database
     from monitor.report import ReportError, Span, build_report
 
     if not os.access(out.absolute().parent, os.W_OK):
@@ -39,13 +38,12 @@ def report(
     now = datetime.now(tz=UTC)
     span = Span(start=now - timedelta(hours=hours), end=now)
     try:
-        with screen.ERR.status("Evidently draws the report"), opened_database(config) as database:
+        with screen.ERR.status("Evidently draws the report"), options.database(config) as database:
             built = build_report(database, adapter, version=version, span=span, out=out.absolute())
     except ReportError as error:
         raise CommandFailed(str(error)) from None
-    screen.OUT.print(
+    screen.say(
         f"{out}: {built.version} against reference generation {built.generation},"
         f" {len(built.signals)} signals, {built.n_window:,} records."
-        " Its tests are Evidently's own and do not follow Driftline's budget.",
-        markup=False,
+        " Its tests are Evidently's own and do not follow Driftline's budget."
     )

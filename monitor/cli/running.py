@@ -26,33 +26,27 @@ def serve(
     ] = Role.ALL,
 ) -> None:
     """Run the service: API, dashboard, schedule and delivery."""
-    from monitor.config import ConfigError, load
+    settings = options.settings(config)
     from monitor.daemon import run
 
     try:
-        settings = load(config)
-    except ConfigError as error:
-        raise CommandFailed(str(error)) from None
-    run(settings, api=role is not Role.WORKER, worker=role is not Role.API)
+        with options.told():
+            run(settings, api=role is not Role.WORKER, worker=role is not Role.API)
+    except SystemExit as end:
+        # the HTTP server ends so where it cannot listen, with a code that means drift here
+        if end.code:
+            where = f"{settings.server.host}:{settings.server.port}"
+            raise CommandFailed(f"cannot listen on {where}; the log says why") from None
 
 
 def migrate(config: options.Config = None) -> None:
     """Bring the database's schema to this release; safe beside running services."""
-    from monitor.daemon import opened_database
-
-    with opened_database(config):
-        screen.OUT.print("the schema is at head", markup=False)
+    with options.database(config):
+        screen.say("the schema is at head")
 
 
 def check_config(config: options.Config = None) -> None:
     """Read the config as `serve` would, and say everything that is wrong with it."""
-    from monitor.config import ConfigError, load
-
-    try:
-        settings = load(config)
-    except ConfigError as error:
-        raise CommandFailed(
-            "\n".join([f"{len(error.problems)} problem(s):", *error.problems])
-        ) from None
+    settings = options.settings(config)
     channels = ", ".join(channel.name for channel in settings.channels) or "none"
-    screen.OUT.print(f"{settings.source}: fine; channels: {channels}", markup=False)
+    screen.say(f"{settings.source}: fine; channels: {channels}")

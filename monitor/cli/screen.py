@@ -1,16 +1,34 @@
-"""What the terminal shows: tables, verdicts in colour, failures. Text is never markup."""
+"""What the terminal shows: tables, verdicts in colour, failures.
+
+Names and reasons come from outside. None is markup, and none reaches the terminal with
+characters that it would obey.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import sys
 from collections.abc import Iterable, Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-OUT = Console()
-ERR = Console(stderr=True)
+PIPED_WIDTH = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    """Give a console; into a pipe it is wide, so that what people search for is not cut."""
+    stream = sys.stderr if stderr else sys.stdout
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, width=None if known else PIPED_WIDTH)
+
+
+OUT = _console(stderr=False)
+ERR = _console(stderr=True)
 
 VERDICT_STYLES = {
     "critical": "bold red",
@@ -22,14 +40,40 @@ VERDICT_STYLES = {
 }
 
 
+def plain(text: str) -> str:
+    r"""Write out what a terminal would obey: escapes, carriage returns, reversed writing.
+
+    >>> print(plain("a" + chr(27) + "[31mred"))
+    a\x1b[31mred
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print a line as it is; it wraps only where the terminal does."""
+    OUT.print(Text(plain(text), style=style), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line to stderr: what a script that reads stdout should not see."""
+    ERR.print(Text(plain(text)), soft_wrap=True)
+
+
 def failure(message: str) -> None:
     """Print a failure to stderr."""
-    ERR.print(Text("driftline: ", style="bold red") + Text(message))
+    ERR.print(Text("driftline: ", style="bold red") + Text(plain(message)), soft_wrap=True)
+
+
+def as_json(body: object) -> None:
+    """Print JSON in ASCII: it may go to a terminal as well as into a pipe."""
+    typer.echo(json.dumps(body, indent=2))
 
 
 def verdict(word: str) -> Text:
     """A verdict in its colour; the word alone says it too."""
-    return Text(word, style=VERDICT_STYLES.get(word, ""))
+    return Text(plain(word), style=VERDICT_STYLES.get(word, ""))
 
 
 def number(value: float | None, *, digits: int = 2) -> str:
@@ -40,10 +84,10 @@ def number(value: float | None, *, digits: int = 2) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
-    """Print a table; strings are taken literally, whatever brackets they hold."""
-    shown = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    """Print a table; the first column, which people copy from, is never broken."""
+    shown = Table(title=Text(plain(title)), title_justify="left", header_style="bold")
+    for place, column in enumerate(columns):
+        shown.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        shown.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        shown.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
     OUT.print(shown)

@@ -9,6 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from alerts.outgoing import OutgoingPolicy
 from alerts.retry import RetrySchedule
 from detectors import DETECTORS
@@ -34,6 +37,7 @@ from monitor.routing.settings import RoutingSettings
 from monitor.windows import Cadence
 
 DEFAULT_FILE: Final = Path("config.toml")
+POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -325,6 +329,9 @@ def _contradictions(config: Config) -> list[str]:
     ]
     if schedule.renew * 2 > schedule.lease:
         found.append("schedule.renew: must be at most half of schedule.lease")
+    if config.database.url and not _is_postgres(config.database.url):
+        # not quoted: it may hold a password
+        found.append("database.url: expected an address such as postgresql://user@host/name")
     if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"server.port: {config.server.port} is no port")
     if config.routing.router not in ROUTERS:
@@ -343,3 +350,10 @@ def _contradictions(config: Config) -> list[str]:
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
     return found
+
+
+def _is_postgres(url: str) -> bool:
+    try:
+        return make_url(url).drivername in POSTGRES
+    except (ArgumentError, ValueError):
+        return False

@@ -79,6 +79,8 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"detectors": []}, "detectors: expected tables [detectors.NAME]"),
         ({"alerting": {"false_pages_per_30_days": -1}}, "alerting.false_pages_per_30_days: must"),
         ({"alerting": {"shown_examples": 5}}, "alerting.shown_examples: needs capture.store_text"),
+        ({"database": {"url": "mysql://a:s@h/x"}}, "database.url: expected an address such as"),
+        ({"database": {"url": "postgresql://h:port/x"}}, "database.url: expected an address"),
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
         ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: none"),
         ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
