@@ -40,7 +40,7 @@ def build(
         raise CommandFailed(f"{file}: there is no such file")
     path = _place(adapter, version)
     with options.service(config) as service:
-        with Progress(console=screen.ERR) as progress:
+        with screen.progress() as progress:
             task = progress.add_task("uploading", total=file.stat().st_size)
             service.upload(path, _chunks(file, progress, task), cause=cause)
         if wait:
@@ -118,7 +118,7 @@ def _chunks(file: Path, progress: Progress, task: Any) -> Iterator[bytes]:
 
 
 def _follow(service: Service, path: str) -> None:
-    with Progress(console=screen.ERR) as progress:
+    with screen.progress() as progress:
         task = progress.add_task("building", total=1.0)
         while True:
             newest = service.get(path)["items"][0]

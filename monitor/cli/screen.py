@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -64,6 +65,11 @@ def note(text: str) -> None:
 def failure(message: str) -> None:
     """Print a failure to stderr."""
     ERR.print(Text("driftline: ", style="bold red") + Text(plain(message)), soft_wrap=True)
+
+
+def progress() -> Progress:
+    """A progress bar where somebody watches; nothing in a log or a pipe."""
+    return Progress(console=ERR, disable=not ERR.is_terminal)
 
 
 def as_json(body: object) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli.app import app
 from monitor.cli.screen import plain
-from tests.cli.command import ROOT, driftline, failed
+from tests.cli.command import ROOT, driftline, failed, process
 from tests.loopback import Receiver, answer, unused_port
 
 HEAVY = ("torch", "evidently", "scipy.stats", "pandas", "transformers", "sentence_transformers")
@@ -192,7 +192,7 @@ def test_what_a_terminal_would_obey_is_written_out(text: str) -> None:
 def test_a_database_that_cannot_be_used_is_told(
     words: list[str], url: str, said: str, tmp_path: Path
 ) -> None:
-    ran = driftline(*words, environ={"DRIFTLINE_DATABASE__URL": url}, cwd=tmp_path)
+    ran = process(*words, environ={"DRIFTLINE_DATABASE__URL": url}, cwd=tmp_path)
     assert ran.code == 1, ran
     assert said in ran.err
     assert "Traceback" not in ran.err
@@ -202,7 +202,7 @@ def test_a_database_that_cannot_be_used_is_told(
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     environ = {"DRIFTLINE_SERVICE__DATA_DIR": str(tmp_path / "file" / "data")}
-    failed(driftline("keys", "list", environ=environ), str(tmp_path / "file"))
+    failed(process("keys", "list", environ=environ), str(tmp_path / "file"))
 
 
 def test_serving_on_a_port_in_use_fails_and_says_so(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_serving_on_a_port_in_use_fails_and_says_so(tmp_path: Path) -> None:
             "DRIFTLINE_DATABASE__EMBEDDED__SHARED_BUFFERS": "16MB",
             "OMP_NUM_THREADS": "1",
         }
-        ran = driftline("serve", environ=environ, cwd=tmp_path)
+        ran = process("serve", environ=environ, cwd=tmp_path)
     assert ran.code == 1, ran
     assert "address already in use" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == [".driftline"]

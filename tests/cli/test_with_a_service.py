@@ -1,0 +1,182 @@
+"""Every command that speaks to a service, against a real one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import driftline, failed
+from tests.cli.conftest import BROKEN, DRIFTS, HOSTILE, QUIET, Run
+from tests.service import Service, baseline, ndjson
+
+# --- how adapters are ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("adapter", "verdict", "code"),
+    [(QUIET, "stable", 0), (DRIFTS, "drifting", 3), (BROKEN, "critical", 4)],
+)
+def test_the_exit_code_is_the_verdict(run: Run, adapter: str, verdict: str, code: int) -> None:
+    shown, evaluated = run("status", adapter), run("evaluate", adapter)
+    assert (shown.code, evaluated.code) == (code, code)
+    for ran in (shown, evaluated):
+        assert f"{adapter}: {verdict}" in ran.out
+        assert "logit_ks" in ran.out
+        assert ran.err == ""
+
+
+def test_the_fleet_is_shown_worst_first(run: Run) -> None:
+    ran = run("status")
+    assert ran.code == 4
+    places = [ran.out.index(f" {adapter} ") for adapter in (BROKEN, DRIFTS, QUIET)]
+    assert places == sorted(places)
+    assert "ready, provisional (generation 1)" in ran.out
+    assert "ready, approved (generation 1)" in ran.out
+
+
+def test_json_is_the_services_own(run: Run, service: Service) -> None:
+    ran = run("status", QUIET, "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["route"] == service.get(f"/v1/adapters/{QUIET}")["route"]
+    assert json.loads(run("status", "--json").out)["items"][0]["adapter"] == BROKEN
+
+
+def test_an_unknown_adapter_is_named(run: Run) -> None:
+    failed(run("status", "nobody"), "Not Found: No adapter is called 'nobody'.")
+    failed(run("evaluate", "nobody"), "No adapter is called 'nobody'.")
+
+
+def test_a_wrong_wait_is_told_by_its_name(run: Run) -> None:
+    failed(run("evaluate", QUIET, "--wait", "-1"), "wait:")
+
+
+def test_an_evaluation_that_takes_longer_is_no_failure(run: Run) -> None:
+    ran = run("evaluate", QUIET, "--wait", "0")
+    assert ran.code == 0
+    assert "not done in time" in ran.out
+
+
+def test_a_wrong_key_is_refused_in_words(service: Service, tmp_path: Path) -> None:
+    told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": "dl_wrong"}
+    failed(driftline("status", environ=told, cwd=tmp_path), "Unauthorized: The key is unknown")
+
+
+def test_the_budget_is_divided_over_versions_with_a_reference(run: Run) -> None:
+    ran = run("budget", "--json")
+    shares = json.loads(ran.out)
+    # one page a month, three versions, five detectors that may page
+    assert shares["logit_ks"]["page"] == pytest.approx(1 / 15)
+    assert shares["input_similarity"]["page"] == 0
+    assert sum(share["page"] for share in shares.values()) * 3 == pytest.approx(1)
+    assert "3 versions with a reference" in run("budget").out
+
+
+# --- incidents ----------------------------------------------------------------------------
+
+
+def test_an_incident_is_explained(run: Run, service: Service) -> None:
+    [found] = service.get("/v1/incidents", adapter=BROKEN, open="true")["items"]
+    ran = run("explain", str(found["incident"]))
+    assert ran.code == 0
+    assert found["summary"] in ran.out
+    for word in (BROKEN, "drift", "page", "on-call", "no version to fall back to"):
+        assert word in ran.out
+    told = json.loads(run("explain", str(found["incident"]), "--json").out)
+    assert told["incident"] == found["incident"]
+    assert {action["state"] for action in told["actions"]} == {"blocked"}
+
+
+def test_an_unknown_incident_is_named(run: Run) -> None:
+    failed(run("explain", "999999"), "There is no incident 999999.")
+
+
+# --- references ---------------------------------------------------------------------------
+
+
+def test_a_reference_is_built_shown_and_approved(
+    run: Run, service: Service, tmp_path: Path
+) -> None:
+    service.register("fresh", "v1")
+    file = tmp_path / "reference.ndjson"
+    file.write_bytes(ndjson(baseline(400, days=1.0)))
+    built = run("reference", "build", "fresh", "v1", str(file), "--cause", "first look")
+    assert (built.code, built.out) == (0, "generation 1 is ready (provisional)\n")
+    shown = run("reference", "status", "fresh", "v1")
+    for word in ("ready", "provisional", "400", "first look"):
+        assert word in shown.out
+    assert run("reference", "approve", "fresh", "v1", "1").code == 0
+    assert "provisional" not in run("reference", "status", "fresh", "v1").out
+    failed(run("reference", "approve", "fresh", "v1", "1"), "only a ready, unapproved one")
+    failed(run("reference", "approve", "fresh", "v1", "9"), "no reference of generation 9")
+
+
+def test_a_wrong_reference_is_told_line_by_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "reference.ndjson"
+    file.write_text('{"role": "baseline"}\n{"role": "chorus"}\nnot json\n')
+    ran = run("reference", "build", QUIET, "v1", str(file))
+    failed(ran, "nothing was kept", "line 1:", "line 2: role: must be", "line 3: not JSON")
+
+
+def test_a_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.ndjson"
+    failed(run("reference", "build", QUIET, "v1", str(file)), str(file))
+
+
+def test_a_window_without_records_is_no_reference(run: Run) -> None:
+    ran = run("reference", "freeze", QUIET, "v1", "--start", "2020-01-01", "--end", "2020-01-02")
+    failed(ran, "the reference failed: no baseline records")
+
+
+def test_a_window_that_runs_backwards_is_refused(run: Run) -> None:
+    ran = run("reference", "freeze", QUIET, "v1", "--start", "2020-01-02", "--end", "2020-01-01")
+    failed(ran, "end must lie after start")
+
+
+# --- keys ---------------------------------------------------------------------------------
+
+
+def test_a_key_is_made_used_listed_and_revoked(
+    alone: Run, service: Service, tmp_path: Path
+) -> None:
+    made = alone("keys", "create", "reader", "--scope", "read", "--days", "7")
+    text = made.out.strip()
+    assert made.code == 0
+    assert text.startswith("dl_")
+    assert "shown this once" in made.err
+    assert text not in made.err
+    told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": text}
+    assert driftline("status", QUIET, environ=told, cwd=tmp_path).code == 0
+    failed(driftline("evaluate", QUIET, environ=told, cwd=tmp_path), "scope 'operate'")
+    key_id = text.split("_")[1]
+    listed = alone("keys", "list").out
+    assert key_id in listed
+    assert text.split("_", 2)[2] not in listed
+    assert alone("keys", "revoke", key_id).out == f"revoked {key_id}\n"
+    failed(alone("keys", "revoke", key_id), "that is not revoked already")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "two\nlines", "\x1b[31m"])
+def test_a_key_has_a_name_that_can_be_shown(alone: Run, name: str) -> None:
+    failed(alone("keys", "create", name, "--scope", "read"), "1 to 128 printable characters")
+
+
+def test_the_schema_is_at_head_beside_a_running_service(alone: Run) -> None:
+    ran = alone("migrate")
+    assert (ran.code, ran.out) == (0, "the schema is at head\n")
+
+
+# --- names from outside -------------------------------------------------------------------
+
+
+def test_a_hostile_name_reaches_neither_terminal_nor_path(run: Run, service: Service) -> None:
+    service.register("acme%2F%5Bbold%5Devil%5B%2Fbold%5D%1B%5D0;owned%07", "v1")
+    fleet, one = run("status"), run("status", HOSTILE)
+    assert one.code == 0
+    for ran in (fleet, one):
+        assert "\x1b" not in ran.out
+        assert "\x07" not in ran.out
+        assert "acme/[bold]evil[/bold]\\x1b]0;owned\\x07" in ran.out
+    references = run("reference", "status", HOSTILE, "v1")
+    assert references.code == 0
+    assert "\x1b" not in references.out
+    assert "\x1b" not in run("status", HOSTILE, "--json").out
