@@ -79,7 +79,7 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     ran = run("explain", str(found["incident"]))
     assert ran.code == 0
     assert found["summary"] in ran.out
-    for word in (BROKEN, "drift", "page", "on-call", "no version to fall back to"):
+    for word in (BROKEN, "drift", "page", "on-call", "blocked", "fallback"):
         assert word in ran.out
     told = json.loads(run("explain", str(found["incident"]), "--json").out)
     assert told["incident"] == found["incident"]
