@@ -98,6 +98,7 @@ class Service:
     port: int = field(default_factory=unused_port)
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    _stop_begun: float = 0.0
 
     @property
     def url(self) -> str:
@@ -144,9 +145,19 @@ class Service:
 
     def terminate(self) -> float:
         """SIGTERM; give the seconds until it had ended, and leave nothing behind."""
-        begun = time.monotonic()
-        self._send(signal.SIGTERM)
-        return time.monotonic() - begun
+        self.begin_stop()
+        return self.wait_for_end()
+
+    def begin_stop(self) -> None:
+        """SIGTERM, without waiting."""
+        self._stop_begun = time.monotonic()
+        self._send(signal.SIGTERM, wait=False)
+
+    def wait_for_end(self) -> float:
+        """Give the seconds since :meth:`begin_stop` when it has ended."""
+        assert self.process is not None
+        self.process.wait(PATIENCE)
+        return time.monotonic() - self._stop_begun
 
     def restart(self) -> None:
         self.kill()

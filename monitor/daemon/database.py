@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from monitor.store.database import Database
 FIRST_KEY_LOCK = 0x64726966
 """Advisory lock: two daemons that start together make one admin key."""
 OLDEST_SERVER = 150_000
+SHORTEST_PAUSE = timedelta(seconds=5)
 
 
 class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its name)
@@ -39,7 +41,12 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
             )
             stack.enter_context(embedded)
             url = embedded.url
-        database = Database(_with_driver(url), pool_size=settings.database.pool_size)
+        database = Database(
+            _with_driver(url),
+            pool_size=settings.database.pool_size,
+            # no shorter than a busy machine may pause us, no longer than others wait anyway
+            longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
+        )
         stack.callback(database.close)
         database.run(_check_server)
         schema.migrate(database)

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import psycopg
@@ -42,6 +43,7 @@ RETRIED_STATES: Final = frozenset(
 ATTEMPTS: Final = 5
 FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 2.0
+LONGEST_PAUSE: Final = timedelta(seconds=60)
 
 
 def retryable(error: BaseException) -> bool:
@@ -65,9 +67,19 @@ class Database:
     ``run`` may call its argument more than once, so it must do nothing outside the
     transaction. A COMMIT whose answer was lost is retried too: writes are idempotent by
     their keys (records, evaluations) or guarded by an epoch or generation.
+
+    The server ends a transaction that says nothing for ``longest_pause``: a process that
+    was frozen in the middle of one must not hold its locks against those who follow it.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, application: str = "driftline") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        application: str = "driftline",
+        longest_pause: timedelta = LONGEST_PAUSE,
+    ) -> None:
         self.engine: Engine = sa.create_engine(
             url,
             pool_size=pool_size,
@@ -83,7 +95,7 @@ class Database:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 20_000,
                 "options": "-c timezone=UTC -c statement_timeout=30s"
-                " -c idle_in_transaction_session_timeout=60s",
+                f" -c idle_in_transaction_session_timeout={longest_pause.total_seconds():.0f}s",
             },
         )
 

@@ -133,10 +133,15 @@ def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> N
 
 
 def release(tx: Connection, *, owner: str) -> None:
-    """Free everything this daemon holds, at shutdown: others need not wait for the lease."""
+    """Free everything this daemon holds, at shutdown: others need not wait for the lease.
+
+    Not what one of our own unfinished transactions has locked: waiting for it would hold
+    the shutdown up for as long as whatever it waits for.
+    """
+    ours = sa.select(tasks.c.id).where(tasks.c.lease_owner == owner)
     tx.execute(
         sa.update(tasks)
-        .where(tasks.c.lease_owner == owner)
+        .where(tasks.c.id.in_(ours.with_for_update(skip_locked=True)))
         .values(lease_until=None, lease_owner=None, epoch=tasks.c.epoch + 1)
     )
 

@@ -1,24 +1,98 @@
-"""From live records to a page, to other weights answering, and back: the whole loop."""
+"""From live records to a page, to other weights answering, and back: the whole loop.
+
+One service for all tests: it may act, its engine serves every version but scores nothing,
+and its embedding model is missing.
+"""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.inbox import Inbox
+from tests.inbox import Inbox, Message
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.service import Service, Talk, baseline, running, until
 
-MODELS = [
+ADAPTERS = ("support", "billing", "travel")
+MODELS: list[dict[str, str | None]] = [
     {"id": "base", "parent": None},
-    {"id": "support@v6", "parent": "base"},
-    {"id": "support@v7", "parent": "base"},
+    *({"id": f"{name}@{v}", "parent": "base"} for name in ADAPTERS for v in ("v6", "v7")),
 ]
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    with Inbox() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    with serving(FakeEngine(models=MODELS, knows=frozenset())) as engine:
+        changes = {
+            "service.mode": "auto",
+            "serving.engines": f'["{engine}"]',
+            "probes.embedding.model": str(folder / "no-such-model"),
+            "policy.recovery_window": "6s",
+            "policy.recovery_records": "400",
+            "margins.rank": "0.3",
+            "routing.fleet_budget": "10",
+        }
+        with running(folder, inbox=inbox, changes=changes) as started:
+            yield started
+
+
+@dataclass
+class Adapter:
+    """An adapter whose traffic ``v7`` answers, and ``v6`` did before."""
+
+    service: Service
+    inbox: Inbox
+    talk: Talk
+
+    @property
+    def name(self) -> str:
+        return self.talk.adapter
+
+    def told(self, **wanted: str) -> list[Message]:
+        return [
+            message
+            for message in self.inbox.messages
+            if message.alert["adapter"] == self.name
+            and all(message.alert[key] == value for key, value in wanted.items())
+        ]
+
+    def talk_until(self, verdict: str, *, shift: float, **more: Any) -> int:
+        """Send live records until the verdict is this one; give their number."""
+        before = self.talk.sent
+
+        def judged() -> bool:
+            self.service.send(self.talk.records(30, shift=shift, version="v7", **more))
+            time.sleep(0.15)
+            return self.service.verdict(self.name) == verdict
+
+        until(judged, f"{verdict} at a shift of {shift} sd")
+        return self.talk.sent - before
+
+
+@pytest.fixture
+def watched(service: Service, inbox: Inbox) -> Callable[[str], Adapter]:
+    def register(name: str) -> Adapter:
+        service.register(name, "v6")
+        service.register(name, "v7", parent="v6")
+        arms = [{"arm": "stable", "version": "v7", "weight": 1.0}]
+        route = {"arms": arms, "reason": "release"}
+        service.put(f"/v1/routes/{name}", route, **{"If-Match": '"1"'})
+        service.upload(name, "v7", baseline(1_200))
+        return Adapter(service=service, inbox=inbox, talk=Talk(name))
+
+    return register
 
 
 @dataclass
@@ -36,7 +110,7 @@ class Client:
             answer = self.service.call(
                 "GET",
                 f"/v1/routes/{self.adapter}",
-                params={"wait": 5},
+                params={"wait": 2},
                 headers={"if-none-match": etag},
             )
             if answer.status_code == 200:
@@ -47,83 +121,99 @@ class Client:
         return str(next(arm["version"] for arm in self.seen[-1][1]["arms"] if arm["weight"] > 0))
 
 
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    with Inbox() as opened:
-        yield opened
-
-
-@pytest.fixture
-def service(tmp_path: Path, inbox: Inbox) -> Iterator[Service]:
-    """A service that may act, with an engine that serves both versions and scores nothing."""
-    with serving(FakeEngine(models=MODELS, knows=frozenset())) as engine:
-        changes = {
-            "service.mode": "auto",
-            "serving.engines": f'["{engine}"]',
-            "policy.recovery_window": "10s",
-            "margins.rank": "0.3",
-        }
-        with running(tmp_path, inbox=inbox, changes=changes) as started:
-            started.register("support", "v6")
-            started.register("support", "v7", parent="v6")
-            arms = [{"arm": "stable", "version": "v7", "weight": 1.0}]
-            started.put(
-                "/v1/routes/support", {"arms": arms, "reason": "release"}, **{"If-Match": '"1"'}
-            )
-            started.upload("support", "v7", baseline(1_200))
-            yield started
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    client = Client(service=service, adapter="support")
+@contextmanager
+def following(service: Service, adapter: str) -> Iterator[Client]:
+    client = Client(service=service, adapter=adapter)
     thread = threading.Thread(target=client.follow)
     thread.start()
-    until(lambda: client.seen, "the first route")
-    yield client
-    client.done.set()
-    thread.join()
-
-
-def send_until_verdict(service: Service, talk: Talk, verdict: str, *, shift: float) -> int:
-    """Send live records until the verdict is this one; give their number."""
-    before = talk.sent
-
-    def judged() -> bool:
-        service.send(talk.records(10, shift=shift, version="v7"))
-        time.sleep(0.15)
-        return service.verdict("support") == verdict
-
-    until(judged, f"{verdict} at a shift of {shift} sd")
-    return talk.sent - before
+    try:
+        until(lambda: client.seen, "the first route")
+        yield client
+    finally:
+        client.done.set()
+        thread.join()
 
 
 def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_again(
-    service: Service, inbox: Inbox, client: Client
+    service: Service, watched: Callable[[str], Adapter]
 ) -> None:
-    talk = Talk("support")
-    send_until_verdict(service, talk, "stable", shift=0.0)
-    assert inbox.messages == []
-    assert client.in_charge() == "v7"
+    support = watched("support")
+    with following(service, "support") as client:
+        support.talk_until("stable", shift=0.0)
+        assert support.told() == []
+        assert client.in_charge() == "v7"
 
-    needed = send_until_verdict(service, talk, "critical", shift=2.0)
-    page = until(lambda: [m for m in inbox.messages if m.alert["severity"] == "page"], "a page")[0]
-    assert page.alert["adapter"] == "support"
-    assert page.alert["version"] == "v7"
-    assert page.alert["verdict"] == "critical"
-    assert page.alert["scores"], "a page carries numbers"
+        needed = support.talk_until("critical", shift=2.0)
+        page = until(lambda: support.told(severity="page"), "a page")[0]
+        assert (page.alert["version"], page.alert["verdict"]) == ("v7", "critical")
+        assert page.alert["scores"], "a page carries numbers"
 
-    until(lambda: client.in_charge() == "v6", "the route to the version before")
-    heard, route = client.seen[-1]
-    late = (heard - datetime.fromisoformat(route["since"])).total_seconds()
-    print(f"critical after {needed} requests; the client followed {late:.3f} s later")  # noqa: T201
-    assert late <= 1.0
+        until(lambda: client.in_charge() == "v6", "the route to the version before")
+        heard, route = client.seen[-1]
+        late = (heard - datetime.fromisoformat(route["since"])).total_seconds()
+        print(f"critical after {needed} requests, followed {late:.3f} s later")  # noqa: T201
+        assert late <= 1.0
 
-    send_until_verdict(service, talk, "stable", shift=0.0)
-    recovered = until(
-        lambda: [m for m in inbox.messages if m.alert["status"] == "recovered"], "a recovery"
-    )[0]
-    assert recovered.alert["id"] == page.alert["id"]
-    until(lambda: client.in_charge() == "v7", "the route back")
-    states = [action["state"] for action in service.get("/v1/actions")["items"]]
-    assert states == ["verified", "verified"]
+        support.talk_until("stable", shift=0.0)
+        recovered = until(lambda: support.told(status="recovered"), "a recovery")
+        assert recovered[0].alert["id"] == page.alert["id"]
+        until(lambda: client.in_charge() == "v7", "the route back")
+    actions = service.get("/v1/actions", adapter="support")["items"]
+    assert [(a["kind"], a["state"]) for a in actions] == [
+        ("return", "verified"),
+        ("fallback", "verified"),
+    ]
+
+
+def test_messages_wait_for_a_receiver_that_is_down_and_arrive_in_their_order(
+    service: Service, watched: Callable[[str], Adapter], inbox: Inbox
+) -> None:
+    billing = watched("billing")
+    inbox.down()
+    # prompts that cannot be embedded cost the other detectors nothing
+    billing.talk_until("critical", shift=2.0, prompt="where is my invoice")
+    queued = until(
+        lambda: [
+            d
+            for d in service.get("/v1/deliveries", state="queued")["items"]
+            if d["attempts"] > 0 and "billing" in d["summary"]
+        ],
+        "a failed attempt",
+    )
+    assert queued[0]["last_error"]
+    assert billing.told() == []
+    inbox.up()
+    told = until(lambda: billing.told(severity="page") and billing.told(), "the messages")
+    assert [m.alert["status"] for m in told] in (["started", "worsened"], ["started"])
+    assert len({m.id for m in told}) == len(told)
+
+    evaluated = service.evaluate("billing")
+    assert {"logit_ks", "entropy"} & {score["detector"] for score in evaluated["scores"]}
+    missing = until(lambda: service.events("embedding_unavailable"), "why nothing is embedded")
+    assert "no-such-model" in missing[0]["error"]
+
+
+def test_with_the_kill_switch_file_in_place_nothing_is_done(
+    service: Service, watched: Callable[[str], Adapter]
+) -> None:
+    travel = watched("travel")
+    switch = service.data_dir / "kill-switch"
+    switch.touch()
+    try:
+        travel.talk_until("critical", shift=2.0)
+        until(lambda: travel.told(severity="page"), "a page")
+        path = "/v1/actions"
+        blocked = until(
+            lambda: [
+                action
+                for action in service.get(path, adapter="travel")["items"]
+                if str(switch) in action["reason"]
+            ],
+            "an action that the switch blocked",
+        )
+        assert blocked[0]["state"] == "blocked"
+        states = {action["state"] for action in service.get(path, adapter="travel")["items"]}
+        assert states == {"blocked"}
+        assert service.get("/v1/routes/travel")["generation"] == 2
+    finally:
+        switch.unlink()
