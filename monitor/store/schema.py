@@ -88,12 +88,12 @@ def migrate(
 
 def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
     with database.engine.begin() as connection:
+        milliseconds = int(lock_timeout.total_seconds() * 1000)
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
         from alembic import command  # noqa: PLC0415 (see HEAD)
 
-        milliseconds = int(lock_timeout.total_seconds() * 1000)
-        connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         command.upgrade(alembic_config(connection), "head")
 
