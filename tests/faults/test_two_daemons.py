@@ -78,9 +78,11 @@ class Pair:
         )
         return int(count)
 
-    def busy(self, service: Service) -> list[tuple[int, int, int, str]]:
-        """Wait until every worker of both reads; give what this one has in hand."""
-        until(lambda: self.waiting("%FROM records%") >= WORKERS, "every worker reading")
+    def busy(
+        self, service: Service, statement: str = "%FROM records%"
+    ) -> list[tuple[int, int, int, str]]:
+        """Wait until every worker of both waits in this statement; give what one has in hand."""
+        until(lambda: self.waiting(statement) >= WORKERS, "every worker waiting")
         held = self.held_by(service)
         assert held != []
         return held
@@ -171,17 +173,29 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
     until(lambda: check_every_window_once(pair) > before + 4, "the work going on")
 
 
-def test_a_daemon_that_was_stopped_for_three_leases_writes_nothing_stale(pair: Pair) -> None:
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        pytest.param("records", "%FROM records%", id="while it computes"),
+        pytest.param("evaluations", "%INTO evaluations%", id="inside its transaction"),
+    ],
+)
+def test_a_daemon_that_was_stopped_for_three_leases_writes_nothing_stale(
+    pair: Pair, table: str, statement: str
+) -> None:
     wait_for_both_at_work(pair)
-    with pair.frozen("records"):
-        held = pair.busy(pair.first)
+    with pair.frozen(table):
+        held = pair.busy(pair.first, statement)
         os.kill(pid_of(pair.first), signal.SIGSTOP)
     stopped_at = time.monotonic()
     for task, _, epoch, _ in held:
         until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
     time.sleep(max(0.0, 3 * LEASE - (time.monotonic() - stopped_at)))
     os.kill(pid_of(pair.first), signal.SIGCONT)
-    until(lambda: pair.first.events("lease_lost"), "the old holder noticing")
+    until(
+        lambda: pair.first.events("lease_lost") + pair.first.events("evaluation_failed"),
+        "the old holder noticing",
+    )
     stale = [
         row
         for _, version, epoch, kind in held
