@@ -1,10 +1,11 @@
 """``python -m examples.demo [--once]``: play the acts, then stay up until Ctrl-C."""
 
 import argparse
-import logging
+import contextlib
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
@@ -14,31 +15,38 @@ from examples.demo.outcome import ActResult
 from examples.demo.setting import open_stage
 from examples.demo.stage import Stage
 
+FAILED: Final = 1
 INTERRUPTED: Final = 130
 FOR_EVER_S: Final = 365 * 24 * 3600.0
 
 
+class ActsFailedError(RuntimeError):
+    """An act did not end as it must; the text says what was missing."""
+
+
 def main() -> int:
-    """Play; 0 when every act ended as it must, else 1 (130 when interrupted)."""
+    """Play; 0 when every act ended as it must, else 1 (130 when interrupted before)."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end after the third act")
     once: bool = parser.parse_args().once
-    # Two requests a second are asked about by name in the HTTP client's log otherwise.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     narrator = Narrator()
+    narrator.title("Driftline: real adapters, real traffic, three acts")
     try:
         with open_stage(narrator) as stage:
             results = play(stage)
             if not once:
                 _stay(stage)
+            _require_passed(results)
     except KeyboardInterrupt:
         narrator.say("interrupted; everything is ended and removed")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the top of a program for a terminal
-        narrator.say(f"the demo could not go on: {error}", style="bold red")
-        return 1
-    return 0 if all(result.passed for result in results) else 1
+        narrator.say(f"{type(error).__name__}: {error}", style="bold red")
+        return FAILED
+    narrator.say("every act ended as it must", style="bold green")
+    return 0
 
 
 def play(stage: Stage) -> list[ActResult]:
@@ -51,22 +59,27 @@ def play(stage: Stage) -> list[ActResult]:
         results.append(result)
     stage.narrator.summary(results)
     stage.narrator.say(f"the acts took {time.monotonic() - began:.0f} s")
-    for result in results:
-        for check in result.checks:
-            if not check.passed:
-                stage.narrator.say(
-                    f"missing in act {result.title}: {check.what} (seen: {check.seen})",
-                    style="bold red",
-                )
     return results
 
 
 def _stay(stage: Stage) -> None:
+    """Let the traffic go on until Ctrl-C, which is how this is meant to end."""
     stage.narrator.say(
         f"the traffic goes on; dashboard: {stage.dashboard}  key: {stage.key}  (Ctrl-C ends it)",
         style="bold",
     )
-    stage.watch("until Ctrl-C", seconds=FOR_EVER_S)
+    with contextlib.suppress(KeyboardInterrupt):
+        stage.watch("until Ctrl-C", seconds=FOR_EVER_S)
+
+
+def _require_passed(results: Sequence[ActResult]) -> None:
+    missing = [
+        f"act {result.title}: {check.what} (seen: {check.seen})"
+        for result in results
+        for check in result.missing
+    ]
+    if missing:
+        raise ActsFailedError("; ".join(missing))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -1,10 +1,13 @@
 """Who is on stage: the adapter versions that the demo serves and registers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from examples.texts import Domain
-from examples.weights import DemoAdapter
+
+MODELS: Final = Path(__file__).parents[1] / "models"
+"""Not imported from `examples.weights`: the demo's own process loads no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +17,7 @@ class Version:
     adapter: str
     name: str
     domain: Domain
-    weights: DemoAdapter
+    weights: Path
     parent: str | None = None
 
     @property
@@ -24,16 +27,16 @@ class Version:
 
 
 VERSIONS: Final = (
-    Version(adapter="support", name="v1", domain=Domain.SUPPORT, weights=DemoAdapter.SUPPORT_V1),
+    Version(adapter="support", name="v1", domain=Domain.SUPPORT, weights=MODELS / "support-v1"),
     Version(
         adapter="support",
         name="v2",
         domain=Domain.SUPPORT,
-        weights=DemoAdapter.SUPPORT_V2,
+        weights=MODELS / "support-v2",
         parent="v1",
     ),
-    Version(adapter="booking", name="v1", domain=Domain.BOOKING, weights=DemoAdapter.BOOKING_V1),
-    Version(adapter="travel", name="v1", domain=Domain.TRAVEL, weights=DemoAdapter.TRAVEL_V1),
+    Version(adapter="booking", name="v1", domain=Domain.BOOKING, weights=MODELS / "booking-v1"),
+    Version(adapter="travel", name="v1", domain=Domain.TRAVEL, weights=MODELS / "travel-v1"),
 )
 IN_CHARGE: Final = {"support": "v2", "booking": "v1", "travel": "v1"}
 """The version that answers for each adapter when the curtain rises."""

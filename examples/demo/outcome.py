@@ -21,6 +21,11 @@ class ActResult:
     times: list[tuple[str, float]] = field(default_factory=list)
 
     @property
+    def missing(self) -> list[Check]:
+        """Checks that did not hold."""
+        return [check for check in self.checks if not check.passed]
+
+    @property
     def passed(self) -> bool:
         """Whether something was checked and everything held."""
         return bool(self.checks) and all(check.passed for check in self.checks)

@@ -97,7 +97,7 @@ def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processe
 
 
 def _start_engine(processes: Processes, url: str) -> Process:
-    served = [f"--adapter={version.model}={version.weights.path}" for version in VERSIONS]
+    served = [f"--adapter={version.model}={version.weights}" for version in VERSIONS]
     port = url.rpartition(":")[2]
     environ = {"OMP_NUM_THREADS": "1"}
     return processes.start("engine", ["examples.engine", "--port", port, *served], environ=environ)

@@ -13,7 +13,7 @@ from examples.demo.stage import Stage
 from examples.texts import NEW_TOPIC, pairs
 
 TICKET_S: Final = 75.0
-NO_PAGE_S: Final = 18.0
+NO_PAGE_S: Final = 27.0
 """Longer than ``policy.page_wait``: what waited for a probe would have paged by then."""
 SHARE: Final = 0.6
 EXAMPLES: Final = 5

@@ -1,9 +1,11 @@
 """Act three: a broken deployment. A page, traffic away, a repair, traffic back."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Final
 
-from examples.corrupt import Corruption, corrupt_adapter
 from examples.demo.acts import signs
 from examples.demo.cast import VERSIONS, Version
 from examples.demo.lookout import Sight
@@ -13,6 +15,7 @@ from examples.demo.stage import Stage
 PROBE_S: Final = 45.0
 PAGE_S: Final = 75.0
 MOVE_S: Final = 30.0
+AWAY_S: Final = 5.0
 RETURN_S: Final = 120.0
 SUBJECT: Final = "support@v2"
 DETECTORS: Final = ("logit_ks", "perplexity")
@@ -23,12 +26,14 @@ def weights(stage: Stage) -> ActResult:
     """Play it."""
     result = ActResult(title="3 · weights go wrong")
     stage.narrator.title(f"Act 3: a broken build of {SUBJECT} is deployed under its own name")
+    build = _broken_build(stage)
     _wait_for_a_probe(stage)
     before = stage.look()
-    broken = _break(stage)
+    broken = _deploy(stage, build)
     moved = _watch_it_go(stage)
     _check_page(result, moved, broken=broken)
     _check_away(result, stage, moved, broken=broken)
+    stage.watch("v1 answers support's users while v2 is being repaired", seconds=AWAY_S)
     repaired = _repair(stage)
     back = stage.watch(
         f"until two clean probes have brought {SUBJECT} back",
@@ -55,11 +60,16 @@ def _wait_for_a_probe(stage: Stage) -> None:
     )
 
 
-def _break(stage: Stage) -> float:
-    version = _version()
+def _broken_build(stage: Stage) -> Path:
     folder = stage.folder / "broken-build"
-    corrupt_adapter(version.weights.path, folder, seed=SEED, how=Corruption.NOISE)
-    stage.engine.replace(version.model, folder)
+    program = [sys.executable, "-m", "examples.corrupt"]
+    choice = ["--how", "noise", "--seed", str(SEED)]
+    subprocess.run([*program, _version().weights, folder, *choice], check=True)  # noqa: S603 - our own module
+    return folder
+
+
+def _deploy(stage: Stage, build: Path) -> float:
+    stage.engine.replace(_version().model, build)
     stage.narrator.say(
         f"{SUBJECT} now serves weights with quantisation noise as large as themselves",
         style="red",
@@ -80,7 +90,7 @@ def _watch_it_go(stage: Stage) -> Sight:
 
 def _repair(stage: Stage) -> float:
     version = _version()
-    stage.engine.replace(version.model, version.weights.path)
+    stage.engine.replace(version.model, version.weights)
     stage.narrator.say(f"repaired: {SUBJECT} serves its own weights again", style="green")
     return time.monotonic()
 
