@@ -112,6 +112,10 @@ class Service:
     def log(self) -> Path:
         return self.folder / "service.log"
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     # --- the process ------------------------------------------------------------------
 
     def start(self) -> None:
@@ -171,7 +175,7 @@ class Service:
 
     def clear_away(self) -> None:
         """End whatever is left, the embedded server of a killed service included."""
-        if self.process is not None and self.process.poll() is None:
+        if self.alive:
             self._send(signal.SIGCONT, wait=False)
             self._send(signal.SIGTERM)
         if (self.data_dir / "postgres" / "cluster").exists():

@@ -10,7 +10,7 @@ import pytest
 from tests.inbox import Inbox
 from tests.service import Service, running, until
 
-WINDOW = 0.5
+WINDOW = 0.25
 OFF = 10
 
 
@@ -36,7 +36,7 @@ def windows(connection: psycopg.Connection) -> list[tuple[str, str, bool]]:
 def test_after_ten_windows_of_downtime_the_newest_runs_and_the_others_are_skipped(
     tmp_path: Path, inbox: Inbox
 ) -> None:
-    changes = {"schedule.hard_interval": "500ms", "schedule.hard_lag": "100ms"}
+    changes = {"schedule.hard_interval": "250ms", "schedule.hard_lag": "100ms"}
     with running(tmp_path, inbox=inbox, changes=changes) as service:
         service.register("support", "v1")
         until(lambda: done(service) >= 2, "windows before the downtime")
