@@ -105,7 +105,7 @@ class Processes:
     ) -> Process:
         """Run ``python -m …`` with the demo's own interpreter."""
         log = self._folder / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, _undisturbed():
             handle = subprocess.Popen(  # noqa: S603 - our own modules, no shell
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -114,8 +114,8 @@ class Processes:
                 env={**os.environ, **(environ or {})},
                 start_new_session=True,
             )
-        process = Process(name=name, log=log, handle=handle)
-        self._started.append(process)
+            process = Process(name=name, log=log, handle=handle)
+            self._started.append(process)
         return process
 
     def require_alive(self) -> None:
@@ -139,13 +139,19 @@ def free_port(wanted: int | None = None) -> int:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C must not leave processes behind."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
+    """Hold Ctrl-C back, so that no process is started and not noted, or left running.
+
+    A handler, not `signal.SIG_IGN` and not a mask: those a child would inherit.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda caught, _: came.append(caught))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM)
+        if came:
+            signal.raise_signal(came[0])

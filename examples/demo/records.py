@@ -36,8 +36,8 @@ def stamps(count: int, *, end: datetime, span: timedelta = BASELINE_SPAN) -> lis
     >>> [str(at.date()) for at in stamps(3, end=end)]
     ['2026-01-01', '2026-01-08', '2026-01-15']
     """
-    step = span / max(1, count - 1)
-    return [end - span + number * step for number in range(count)]
+    gaps = max(1, count - 1)
+    return [end - span + number * span / gaps for number in range(count)]
 
 
 def reference_lines(training: Sequence[str], baseline: Sequence[dict[str, Any]]) -> Iterator[bytes]:
