@@ -46,8 +46,8 @@ class Span:
 
     @property
     def hourly_rate(self) -> float:
-        """Records per hour; 0 where all came at once."""
-        return self.records / (self.days * 24.0) if self.days > 0 else 0.0
+        """Records per hour; 0 under a day, where a burst says nothing about traffic."""
+        return self.records / (self.days * 24.0) if self.days >= 1.0 else 0.0
 
 
 def span_of(window: Window) -> Span:
