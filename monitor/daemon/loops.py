@@ -137,7 +137,11 @@ class _Embedding:
 
 
 def _registrations(parts: WorkerParts) -> Callable[[], bool]:
-    """Give new versions their tasks; the first window of each kind ends one interval on."""
+    """Give new versions their tasks; the first window of each live kind ends one interval on.
+
+    The perplexity probe runs at once: what it measures first is what a version is held to,
+    and hours later the weights may not be those that were registered.
+    """
     cadences = parts.config.schedule.cadences
     kinds = dict(cadences)
     if parts.serving.probe is None:
@@ -146,9 +150,10 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
         kind: timedelta() if kind is EvaluationKind.PERPLEXITY else cadence.lag
         for kind, cadence in kinds.items()
     }
+    at_once = {EvaluationKind.PERPLEXITY} & kinds.keys()
 
     def turn() -> bool:
-        parts.database.run(lambda tx: tasks.ensure(tx, first_due=first_due))
+        parts.database.run(lambda tx: tasks.ensure(tx, first_due=first_due, at_once=at_once))
         return False
 
     return turn

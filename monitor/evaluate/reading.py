@@ -38,7 +38,7 @@ class Reading:
     window: Window
     n_other_strata: int
     traffic: Traffic
-    """Of the last 24 h."""
+    """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
     versions_watched: int
 
 
@@ -69,8 +69,8 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,
-            start=window.end - DAY,
-            end=window.end,
+            start=claim.now - DAY,
+            end=claim.now,
         ),
         versions_watched=_watched(tx),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -157,17 +157,35 @@ def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[Evaluation
     return now
 
 
-def ensure(tx: Connection, *, first_due: Mapping[EvaluationKind, timedelta]) -> None:
-    """Give every version its tasks; the first window begins at the version's registration."""
+def ensure(
+    tx: Connection,
+    *,
+    first_due: Mapping[EvaluationKind, timedelta],
+    at_once: Collection[EvaluationKind] = (),
+) -> None:
+    """Give every version its tasks; the first window begins at the version's registration.
+
+    A first run of the kinds ``at_once`` does not wait for its interval to end.
+    """
     for kind, delay in first_due.items():
         rows = sa.select(
             versions.c.id,
             sa.literal(kind.value),
             sa.func.now() + delay,
             versions.c.registered_at,
+            sa.func.now() if kind in at_once else sa.cast(sa.null(), sa.DateTime(timezone=True)),
         ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
         tx.execute(
             insert(tasks)
-            .from_select(["version_id", "kind", "next_due_at", "next_window_start"], rows)
+            .from_select(
+                [
+                    "version_id",
+                    "kind",
+                    "next_due_at",
+                    "next_window_start",
+                    "requested_at",
+                ],
+                rows,
+            )
             .on_conflict_do_nothing()
         )

@@ -5,11 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind, VerdictKind
+from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
 from monitor.evaluate import Ending
-from monitor.store import evaluations, tasks, verdicts
+from monitor.evaluate.calibrated import Calibrations
+from monitor.evaluate.reading import read
+from monitor.store import adapters, evaluations, tasks, verdicts, versions
 from monitor.store.tasks import StaleLease
+from monitor.windows import Cadence, offset_of, plan
 
 Run = Callable[..., Any]
 
@@ -154,3 +158,39 @@ def test_downtime_skips_all_but_the_newest_window(world: Any) -> None:
     assert states[-1] == "done"
     assert set(states[:-1]) == {"skipped"}
     assert len(states) in {9, 10}
+
+
+def test_the_first_probe_of_a_version_does_not_wait_for_its_interval(world: Any) -> None:
+    perplexity, hours = EvaluationKind.PERPLEXITY, timedelta(hours=6)
+
+    def register(tx: Connection) -> Version:
+        adapter = adapters.put(tx, name="travel")
+        made = versions.put(tx, adapter=adapter, name="v1", model="travel@v1")
+        first_due = {perplexity: timedelta(), EvaluationKind.LIVE: timedelta()}
+        tasks.ensure(tx, first_due=first_due, at_once={perplexity})
+        return made
+
+    version = world.database.run(register)
+    for kind, at_once in ((perplexity, True), (EvaluationKind.LIVE, False)):
+        claims = [world.claim(kind) for _ in range(2)]
+        claim = next(one for one in claims if one.version_id == version.id)
+        planned = plan(
+            now=claim.now,
+            cadence=Cadence(interval=hours, lag=timedelta()),
+            offset=offset_of(version.id, hours),
+            start=claim.start,
+            requested=claim.requested,
+        )
+        assert (planned.window is not None) is at_once
+
+
+def test_traffic_is_counted_up_to_now_however_old_the_window_is(world: Any) -> None:
+    world.send(30)
+    world.make_due()
+    claim = world.claim()
+    hour = timedelta(hours=1)
+    window = Interval(start=claim.now - 3 * hour, end=claim.now - 2 * hour)
+    reading = world.database.run(lambda tx: read(tx, claim, window, calibrations=Calibrations()))
+    assert len(reading.window) == 0
+    assert reading.traffic.count == 31
+    assert claim.now - reading.traffic.last_at < hour
