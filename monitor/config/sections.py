@@ -30,7 +30,7 @@ from monitor.evaluate import EvaluateSettings, Margins
 from monitor.policy import PolicySettings
 from monitor.postgres import ServerSettings
 from monitor.probes.embedding import EmbeddingSettings
-from monitor.probes.perplexity import PerplexitySettings
+from monitor.probes.perplexity import PerplexitySettings, PerplexitySource
 from monitor.reference.learned import LearnedSettings
 from monitor.routing import ROUTERS
 from monitor.routing.settings import RoutingSettings
@@ -86,8 +86,17 @@ class ServingSection:
 class PerplexitySection:
     """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one."""
 
+    source: PerplexitySource = PerplexitySource.AUTO
     corpus: str = ""
-    how: PerplexitySettings = field(default_factory=PerplexitySettings)
+    timeout: timedelta = timedelta(seconds=60)
+    max_waiting: int = 0
+
+    @property
+    def settings(self) -> PerplexitySettings:
+        """How an engine is asked, without the key that it wants."""
+        return PerplexitySettings(
+            source=self.source, timeout=self.timeout, max_waiting=self.max_waiting
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ def serving_of(config: Config) -> Serving:
             corpus=load_corpus(Path(perplexity.corpus) if perplexity.corpus else None),
             engines=engines,
             http=http,
-            settings=replace(perplexity.how, headers={**perplexity.how.headers, **headers}),
+            settings=replace(perplexity.settings, headers=headers),
         ),
     )
 

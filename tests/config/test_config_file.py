@@ -19,7 +19,6 @@ UNDOCUMENTED = {
     "schemes",  # that takes addresses, which this release does not have
     "ca_file",
     "api_key",  # secrets come by _env or _file; the example shows api_key_env
-    "headers",
     "owner",
     "runbook",
     "mode",
