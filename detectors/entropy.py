@@ -8,6 +8,7 @@ ENTROPY = RankDetector(name="entropy", signals=("entropy", "margin"))
 """Mean token entropy and margin (top-1 less top-2 logprob), where top-k logprobs came.
 
 Both directions count: a collapsed model is as wrong as a diffuse one. Entropy over top-k is
-a lower bound of the true entropy, comparable only within one k: k is part of the settings
-stratum. Shown: the larger KS distance, in [0, 1].
+a lower bound of the true entropy, comparable only within one k. Capture takes the best five
+of whatever came, so any k from 5 on is the same; a sender that changes to fewer looks like
+drift. Shown: the larger KS distance, in [0, 1].
 """
