@@ -38,9 +38,9 @@ shared_buffers = "16MB"
 
 [schedule]
 tick = "100ms"
-hard_interval = "2s"
+hard_interval = "1s"
 hard_lag = "500ms"
-live_interval = "2s"
+live_interval = "1s"
 live_lag = "500ms"
 perplexity_interval = "10s"
 lease = "3s"

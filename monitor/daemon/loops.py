@@ -26,7 +26,7 @@ from monitor.store import partitions, pending, tasks
 from monitor.store.database import Database
 
 CHORES = timedelta(minutes=1)
-REGISTRATIONS = timedelta(seconds=5)
+REGISTRATIONS = timedelta(seconds=1)
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are embedded all the same."""
 

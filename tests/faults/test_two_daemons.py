@@ -196,7 +196,12 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
     ("table", "statement"),
     [
         pytest.param("records", "FROM records", id="while it computes"),
-        pytest.param("evaluations", "evaluations|verdicts", id="inside its transaction"),
+        pytest.param(
+            "evaluations",
+            "evaluations|verdicts",
+            id="inside its transaction",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_daemon_that_was_stopped_for_three_leases_writes_nothing_stale(
