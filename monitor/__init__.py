@@ -1,0 +1,1 @@
+"""The service: records in, verdicts, messages and routes out."""
