@@ -49,8 +49,7 @@ def test_the_ten_minutes_with_a_vllm_work(tmp_path: Path) -> None:
         "support: insufficient",
         "1 versions with a reference",
         '"model":"support@v7","weight":1.0',
-        "\n304\n",
-        "config.toml: fine; channels: journal, on-call",
+        "304\nconfig.toml: fine; channels: journal, on-call",
     ):
         assert said in done.stdout, done.stdout + done.stderr
 

@@ -1,0 +1,20 @@
+"""One service for all pages, with an adapter of which everything is known."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.service import NDJSON, Service, Talk, baseline, ndjson, running
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("docs")) as started:
+        started.register("support", "v7")
+        started.upload("support", "v7", baseline(400))
+        started.send(Talk("support").records(60))
+        wrong = {"adapter": "support", "id": "later", "at": "2100-01-01T00:00:00Z"}
+        answer = started.call("POST", "/v1/records", content=ndjson([wrong]), headers=NDJSON)
+        assert len(answer.json()["rejected"]) == 1
+        started.evaluate("support")
+        yield started
