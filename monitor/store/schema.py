@@ -83,7 +83,8 @@ def migrate(
                     raise
                 _LOG.warning("migration_waits_for_a_lock", tries_left=left)
                 time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 (jitter)
-    partitions.maintain(database, now=datetime.now(UTC))
+    # nothing is dropped here: only housekeeping knows how long this installation keeps what
+    database.run(lambda tx: partitions.create_ahead(tx, now=datetime.now(UTC)))
 
 
 def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:

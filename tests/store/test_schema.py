@@ -1,5 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from monitor.store import audit, schema
+from monitor.store import audit, partitions, schema
 from monitor.store.database import Database
 from monitor.store.tables import metadata
 
@@ -104,3 +104,10 @@ def test_float_arrays_are_stored_without_trying_to_compress_them(database: Datab
 def test_the_head_that_the_code_knows_is_the_newest_migration() -> None:
     scripts = ScriptDirectory.from_config(schema.alembic_config())
     assert list(scripts.get_heads()) == [schema.HEAD]
+
+
+def test_a_start_drops_nothing_that_a_longer_retention_keeps(database: Database) -> None:
+    old = (datetime.now(UTC) - timedelta(days=150)).date()
+    database.run(lambda tx: partitions.ensure(tx, [old], tables=["records"]))
+    schema.migrate(database)
+    assert f"records_{old:%Y%m%d}" in database.run(partitions.existing)
