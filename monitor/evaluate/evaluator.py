@@ -18,7 +18,7 @@ from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import drift_score, find_all
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probe import Probe, probe
-from monitor.evaluate.reading import Lookback, Reading, read
+from monitor.evaluate.reading import DAY, Lookback, Reading, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts, ReferenceStage
 from monitor.probes.errors import ProbeError
@@ -127,7 +127,7 @@ class Evaluator:
             findings=findings,
             drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
             n_late=n_late,
-            silence=self._silence(reading, in_charge_since, now=window.end),
+            silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
 
@@ -154,6 +154,7 @@ class Evaluator:
                 adapter_id=claim.adapter_id,
                 before=window.start,
                 received_from=window.start + self._tools.cadences[claim.kind].lag,
+                since=window.start - DAY,
             )
         return reading, in_charge_since, n_late
 
@@ -178,6 +179,7 @@ class Evaluator:
             n_day=reading.traffic.count,
             traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
             probe_available=self._tools.via is not None,
+            reference_id=reading.calibrated.reference.id if reading.calibrated else None,
             **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
         )
 

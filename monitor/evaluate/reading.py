@@ -46,7 +46,9 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
     """Read the window's records and the version's reference, states and memory."""
     version = versions.fetch_by_id(tx, claim.version_id)
     calibrated = calibrations.current(tx, version.id)
+    reference_id = calibrated.reference.id if calibrated else None
     row = verdicts.current(tx, version_id=version.id)
+    memory = Memory.from_json(row.memory) if row and row.memory else Memory()
     columns = records.read_window(
         tx,
         version_id=version.id,
@@ -54,12 +56,12 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
         start=window.start,
         end=window.end,
         strata=_strata(calibrated),
-        reference_id=calibrated.reference.id if calibrated else None,
+        reference_id=reference_id,
     )
     return Reading(
         version=version,
         calibrated=calibrated,
-        memory=Memory.from_json(row.memory) if row and row.memory else Memory(),
+        memory=memory.against(reference_id),
         states={}
         if calibrated is None
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),

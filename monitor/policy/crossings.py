@@ -17,7 +17,13 @@ QUARANTINE_AFTER = 5
 
 
 def remember(memory: Memory, facts: Facts) -> Memory:
-    """Absorb one evaluation: failures, the probe, new crossings, recoveries."""
+    """Absorb one evaluation: failures, the probe, new crossings, recoveries.
+
+    What was found against an older reference than the one in force says nothing any more.
+    """
+    memory = memory.against(facts.reference_id)
+    if facts.reference_id is not None and facts.reference_id != memory.reference_id:
+        facts = replace(facts, detectors=())
     memory = replace(memory, failures=_failures(memory, facts))
     if facts.perplexity is not None:
         memory = replace(memory, perplexity=_probed(memory.perplexity, facts.perplexity))

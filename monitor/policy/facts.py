@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from monitor.domain import Interval
+from monitor.domain import Interval, ReferenceId
 
 
 class ReferenceStage(StrEnum):
@@ -80,3 +80,5 @@ class Facts:
     traffic: bool = True
     """Whether records came within the recovery window."""
     probe_available: bool = False
+    reference_id: ReferenceId | None = None
+    """What the detectors were compared with."""

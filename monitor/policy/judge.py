@@ -54,7 +54,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
     blame = blame_for(memory)
     verdict = _verdict(memory, facts, settings, paging=paging, blame=blame)
     if verdict.severity is Severity.NONE and _was_open(before):
-        verdict = _back(memory, facts)
+        verdict = _back(before, memory, facts)
     return Judgement(
         verdict=verdict,
         memory=replace(memory, verdict=verdict),
@@ -113,7 +113,7 @@ def _verdict(
         reason = _join([*map(_crossing_words, memory.crossings), *_probe_words(memory)])
         reason += _why_not_page(memory, facts)
     else:
-        kind, reason = _quiet(facts, settings)
+        kind, reason = _quiet(memory, facts, settings)
         severity, blame = Severity.NONE, Blame.UNKNOWN
     return Verdict(
         kind=kind,
@@ -131,7 +131,7 @@ def _was_open(memory: Memory) -> bool:
     return bool(memory.crossings) or (probe is not None and (probe.changed or probe.degraded))
 
 
-def _back(memory: Memory, facts: Facts) -> Verdict:
+def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
     """Say that a version is stable again, also where it has too few records to be judged anew.
 
     A version that lost its traffic recovers by its probes: it must say so once, or its
@@ -139,7 +139,9 @@ def _back(memory: Memory, facts: Facts) -> Verdict:
     """
     probe = memory.perplexity
     how = "small effect and falling evidence"
-    if not facts.traffic and probe is not None:
+    if before.crossings and not before.against(facts.reference_id).crossings:
+        how = "compared with a new reference from now on"
+    elif not facts.traffic and probe is not None:
         how = f"{probe.unchanged_streak} unchanged perplexity probes in a row, no traffic"
     return Verdict(
         kind=VerdictKind.STABLE,
@@ -148,10 +150,14 @@ def _back(memory: Memory, facts: Facts) -> Verdict:
     )
 
 
-def _quiet(facts: Facts, settings: PolicySettings) -> tuple[VerdictKind, str]:
+def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[VerdictKind, str]:
     errors = [f"{fact.detector}: {fact.error}" for fact in facts.detectors if fact.error]
     if errors and len(errors) == len(facts.detectors):
         return VerdictKind.ERROR, _join(errors)
+    last, asked = memory.verdict, {fact.detector for fact in facts.detectors}
+    unasked = [name for name in memory.failures if name not in asked]
+    if last is not None and last.kind is VerdictKind.ERROR and unasked:
+        return last.kind, last.reason  # another kind's run says nothing of those that failed
     if facts.reference is ReferenceStage.NONE:
         return VerdictKind.LEARNING, "no reference yet"
     if facts.n_day < settings.insufficient_records:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
+from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,22 @@ class Memory:
     perplexity: PerplexityMemory | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
     verdict: Verdict | None = None
+    reference_id: ReferenceId | None = None
+    """The reference that crossings and failures were found against."""
+
+    def against(self, reference_id: ReferenceId | None) -> Memory:
+        """Forget crossings and failures once a newer reference is in force.
+
+        They said that the version had left the earlier one, or could not be compared with
+        it. Whoever replaced it has answered that; the processes begin anew as well.
+        """
+        if reference_id is None or reference_id == self.reference_id:
+            return self
+        if self.reference_id is None:
+            return replace(self, reference_id=reference_id)
+        if reference_id < self.reference_id:  # read before the newer one came into force
+            return self
+        return replace(self, reference_id=reference_id, crossings=(), failures={})
 
     def crossing(self, detector: str, process: Process) -> Crossing | None:
         """The open crossing of this process, or None."""
@@ -78,6 +94,7 @@ class Memory:
             "perplexity": _perplexity_to_json(self.perplexity),
             "failures": dict(self.failures),
             "verdict": _verdict_to_json(self.verdict),
+            "reference_id": self.reference_id,
         }
 
     @classmethod
@@ -88,6 +105,7 @@ class Memory:
             perplexity=_perplexity_from_json(body["perplexity"]),
             failures=dict(body["failures"]),
             verdict=_verdict_from_json(body["verdict"]),
+            reference_id=body.get("reference_id"),
         )
 
 

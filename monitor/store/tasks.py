@@ -95,7 +95,11 @@ def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
     """Keep a long evaluation ours; False when it no longer is."""
     done = tx.execute(
         sa.update(tasks)
-        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
+        .where(
+            tasks.c.id == held.task_id,
+            tasks.c.epoch == held.epoch,
+            tasks.c.lease_until.is_not(None),  # handed back while this waited for the row
+        )
         .values(lease_until=sa.func.now() + lease)
     )
     return done.rowcount == 1

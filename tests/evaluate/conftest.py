@@ -140,6 +140,10 @@ class World:
             lambda tx: tasks.request(tx, version_id=self.version.id, kinds=[*EvaluationKind])
         )
 
+    def refreeze(self) -> ReferenceId:
+        """Put another reference in force."""
+        return ready_reference(self.database, self.version, baseline(seed=2))
+
     def rows(self, query: str) -> list[Any]:
         return self.database.run(lambda tx: list(tx.execute(sa.text(query))))
 

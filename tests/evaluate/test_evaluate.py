@@ -194,3 +194,32 @@ def test_traffic_is_counted_up_to_now_however_old_the_window_is(world: Any) -> N
     assert len(reading.window) == 0
     assert reading.traffic.count == 31
     assert claim.now - reading.traffic.last_at < hour
+
+
+def test_a_task_that_was_handed_back_is_not_leased_again_by_a_late_renewal(world: Any) -> None:
+    world.send(60)
+    world.make_due()
+    claim = world.claim()
+    assert world.evaluator().evaluate(claim) is Ending.DONE
+    minute = timedelta(minutes=1)
+    assert not world.database.run(lambda tx: tasks.renew(tx, claim, lease=minute))
+    world.make_due()
+    assert world.claim() is not None
+
+
+def test_a_new_reference_takes_a_quarantined_detector_back(world: Any, evaluate: Run) -> None:
+    world.send(60)
+    evaluate()
+    world.rows(
+        "UPDATE verdicts SET memory = jsonb_set(memory, '{failures}', '{\"logit_ks\": 5}')"
+        " RETURNING 1"
+    )
+    world.send(60)
+    evaluate()
+    newest = "SELECT count(*) AS n FROM scores WHERE detector = 'logit_ks'"
+    assert world.rows(newest)[0].n == 1
+    world.refreeze()
+    world.send(60)
+    evaluate()
+    assert world.rows(newest)[0].n == 2
+    assert world.rows("SELECT memory FROM verdicts")[0].memory["failures"] == {}

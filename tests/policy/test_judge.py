@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, VerdictKind
+from monitor.domain import Blame, Interval, ReferenceId, Severity, VerdictKind
 from monitor.policy import (
     DetectorFact,
     Effect,
@@ -278,3 +278,47 @@ def test_only_a_critical_verdict_lets_traffic_move(steps: list[Facts]) -> None:
     assert judged.verdict.kind is VerdictKind.CRITICAL or not judged.action.allowed
     paged = {c.key for c in judged.memory.crossings if c.paged}
     assert all(process is Process.PAGE for _, process in paged)
+
+
+FIRST, SECOND = ReferenceId(1), ReferenceId(2)
+
+
+def test_a_new_reference_closes_what_was_found_against_the_one_before() -> None:
+    critical = run(facts(page(), reference_id=FIRST))
+    assert critical.verdict.kind is VerdictKind.CRITICAL
+    later = run(facts(soft(), at=NOW + MINUTE, reference_id=SECOND), memory=critical.memory)
+    assert later.verdict.kind is VerdictKind.STABLE
+    assert later.verdict.reason == "recovered: compared with a new reference from now on"
+    again = run(facts(noticed(), reference_id=SECOND), memory=later.memory)
+    assert again.verdict.kind is VerdictKind.DRIFTING
+
+
+def test_a_window_read_before_a_new_reference_came_says_nothing_about_it() -> None:
+    compared = run(facts(soft(), reference_id=SECOND))
+    late = run(facts(page(), reference_id=FIRST), memory=compared.memory)
+    assert late.verdict.kind is VerdictKind.STABLE
+    assert late.memory.crossings == ()
+    assert late.memory.reference_id == SECOND
+
+
+def test_a_new_reference_ends_a_quarantine() -> None:
+    broken = run(*[facts(soft(error="ValueError: shape"), reference_id=FIRST)] * 5)
+    assert broken.memory.failures == {"logit_ks": 5}
+    assert run(facts(reference_id=SECOND), memory=broken.memory).memory.failures == {}
+
+
+def test_an_error_stands_while_only_other_detectors_are_looked_at() -> None:
+    broken = run(facts(soft(error="ValueError: shape")))
+    assert broken.verdict.kind is VerdictKind.ERROR
+    between = run(facts(hard()), memory=broken.memory)
+    assert between.verdict.kind is VerdictKind.ERROR
+    assert run(facts(soft()), memory=between.memory).verdict.kind is VerdictKind.STABLE
+
+
+def test_a_memory_of_an_earlier_release_has_no_reference_and_keeps_its_crossings() -> None:
+    critical = run(facts(page()))
+    body = critical.memory.to_json()
+    del body["reference_id"]
+    kept = run(facts(soft(), reference_id=FIRST), memory=Memory.from_json(body))
+    assert kept.verdict.kind is VerdictKind.CRITICAL
+    assert kept.memory.reference_id == FIRST
