@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, assert_never
+from urllib.parse import quote
 
 from sqlalchemy import Connection
 
@@ -256,6 +257,6 @@ def _links(inputs: AlertInputs, incident_id: IncidentId) -> Links:
     base = inputs.base_url.rstrip("/")
     return Links(
         incident=f"{base}/incidents/{incident_id}",
-        dashboard=f"{base}/adapters/{inputs.adapter.name}",
+        dashboard=f"{base}/adapters/{quote(inputs.adapter.name, safe='')}",
         runbook=runbook,
     )

@@ -11,12 +11,13 @@ from urllib.parse import parse_qs
 import jinja2
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import Path as PathPart
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.domain import Scope, Version
-from monitor.store import fleet, keys, versions
+from monitor.domain import IncidentId, Scope, Version
+from monitor.store import fleet, incidents, keys, versions
 from monitor.store.keys import Key
 from monitor.web import charts, documentation, glance, wording
 from monitor.web.assets import Assets
@@ -26,8 +27,10 @@ from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LARGEST_FORM: Final = 4096
+LARGEST_NUMBER: Final = 2**63 - 1
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
+Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
@@ -42,6 +45,9 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route("/logout", pages.logout, methods=["POST"])
     router.add_api_route("/docs", pages.docs, methods=["GET"])
     router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
+    router.add_api_route(
+        "/incidents/{incident}", pages.incident, methods=["GET"], dependencies=reader
+    )
     router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
     router.add_api_route(
         "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
@@ -86,6 +92,18 @@ class Pages:
         if seen is None:
             return self._page("missing.html", status=404, name=name, version=version)
         return self._page("adapter.html", glance=seen, now=now, window=window, windows=WINDOWS)
+
+    def incident(self, incident: Number) -> Response:
+        """Lead a message's link to the page of the version that the incident is about."""
+        found = self._parts.database.run(lambda tx: incidents.incident(tx, IncidentId(incident)))
+        if found is None:
+            name = f"incident {incident}"
+            return self._page("missing.html", status=404, name=name, version=None)
+        return RedirectResponse(
+            f"/adapters/{wording.path_part(found.adapter)}"
+            f"?version={wording.path_part(found.version)}#incidents-title",
+            status_code=HTTPStatus.SEE_OTHER,
+        )
 
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None

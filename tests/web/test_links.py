@@ -1,0 +1,63 @@
+"""Where the links of a message lead."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from monitor.domain import Blame, Scope, Severity
+from monitor.store import adapters, incidents, versions
+from monitor.store.incidents import IncidentUpdate
+from tests.serving import Serving
+
+
+@pytest.fixture
+def person(service: Serving) -> Iterator[httpx2.Client]:
+    """Somebody who is logged in and follows no redirect by itself."""
+    with service.client() as client:
+        answer = client.post("/login", data={"key": service.keys[Scope.READ]})
+        assert answer.status_code == 303
+        yield client
+
+
+@pytest.fixture
+def incident(service: Serving) -> int:
+    """The number of an incident about a version whose adapter's name has a slash."""
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        adapter = adapters.put(tx, name="acme/support")
+        version = versions.put(tx, adapter=adapter, name="v 7", model="m")
+        update = IncidentUpdate(
+            number=1,
+            phase="firing",
+            state={},
+            severity=Severity.PAGE,
+            blame=Blame.ADAPTER,
+            summary="acme/support@v 7: worse",
+            opened_at=now,
+            closed_at=None,
+        )
+        return incidents.put(tx, version, kind="drift", update=update)
+
+
+def test_an_incident_leads_to_the_page_of_its_version(person: httpx2.Client, incident: int) -> None:
+    answer = person.get(f"/incidents/{incident}")
+    assert answer.status_code == 303
+    place = urlsplit(answer.headers["location"])
+    assert (place.path, place.query) == ("/adapters/acme%2Fsupport", "version=v%207")
+    page = person.get(answer.headers["location"])
+    assert page.status_code == 200
+    assert "acme/support@v 7: worse" in page.text
+    assert f'id="{place.fragment}"' in page.text
+
+
+def test_an_incident_that_never_was_is_a_404(person: httpx2.Client) -> None:
+    assert person.get("/incidents/4711").status_code == 404
+
+
+def test_a_stranger_is_asked_for_a_key_first(service: Serving, incident: int) -> None:
+    with service.client() as client:
+        answer = client.get(f"/incidents/{incident}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
