@@ -69,7 +69,7 @@ def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
         if known is None and evidence >= 0:
             memory = memory.with_crossing(_first(fact, process, evidence, at))
         elif known is not None:
-            memory = memory.with_crossing(_updated(known, fact, evidence))
+            memory = memory.with_crossing(_updated(known, fact, evidence, at))
     return memory
 
 
@@ -85,13 +85,14 @@ def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) 
         winner=fact.winner or fact.detector,
         onset=fact.onset or Interval(start=at, end=at),
         margin=fact.margin,
+        looked_at=at,
         n=effect.n if effect else 0,
         effect=effect.value if effect else None,
         effect_low=effect.low if effect else None,
     )
 
 
-def _updated(known: Crossing, fact: DetectorFact, evidence: float) -> Crossing:
+def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime) -> Crossing:
     effect = fact.effect
     if effect is None:
         return known
@@ -101,6 +102,7 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float) -> Crossing:
         effect=effect.value,
         effect_low=effect.low,
         evidence=max(known.evidence, evidence),
+        looked_at=at,
     )
 
 

@@ -20,7 +20,10 @@ NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEvidence:
-    """Whether the action rule holds, and the numbers it was judged by."""
+    """Whether the action rule holds, and the numbers it was judged by.
+
+    ``at`` says how fresh they are: a run of other detectors does not make them younger.
+    """
 
     allowed: bool
     reason: str
@@ -260,7 +263,7 @@ def _action(
             detectors=tuple(c.detector for c in large),
             effect_low=worst.effect_low or 0.0,
             n=worst.n,
-            at=facts.at,
+            at=max(c.seen_at for c in large),
         )
     return ActionEvidence(
         allowed=False,

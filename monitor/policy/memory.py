@@ -17,7 +17,7 @@ class Crossing:
 
     ``paged`` is set once the crossing has made the verdict critical: it then stays so
     until it recovers, whatever a later probe says. ``n`` is the number of records since
-    onset at the last look.
+    onset at the last look, which was at ``looked_at`` (None: when it crossed).
     """
 
     detector: str
@@ -33,6 +33,12 @@ class Crossing:
     effect: float | None = None
     effect_low: float | None = None
     paged: bool = False
+    looked_at: datetime | None = None
+
+    @property
+    def seen_at(self) -> datetime:
+        """How fresh ``n`` and the effect are."""
+        return self.looked_at or self.at
 
     @property
     def key(self) -> tuple[str, Process]:
@@ -136,6 +142,7 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "effect": crossing.effect,
         "effect_low": crossing.effect_low,
         "paged": crossing.paged,
+        "looked_at": crossing.seen_at.isoformat(),
     }
 
 
@@ -143,9 +150,10 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
     onset = _interval_from_json(body["onset"])
     assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
     return Crossing(
-        **{k: v for k, v in body.items() if k not in {"process", "at", "onset"}},
+        **{k: v for k, v in body.items() if k not in {"process", "at", "onset", "looked_at"}},
         process=Process(body["process"]),
         at=datetime.fromisoformat(body["at"]),
+        looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
         onset=onset,
     )
 

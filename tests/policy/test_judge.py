@@ -322,3 +322,15 @@ def test_a_memory_of_an_earlier_release_has_no_reference_and_keeps_its_crossings
     kept = run(facts(soft(), reference_id=FIRST), memory=Memory.from_json(body))
     assert kept.verdict.kind is VerdictKind.CRITICAL
     assert kept.memory.reference_id == FIRST
+
+
+def test_evidence_for_an_action_is_as_old_as_the_last_look_at_its_effect() -> None:
+    critical = run(facts(page()))
+    assert critical.action.at == NOW
+    hour = 60 * MINUTE
+    unseen = run(facts(hard(), at=NOW + hour), memory=critical.memory)
+    assert unseen.action.allowed
+    assert unseen.action.at == NOW
+    looked = run(facts(soft(effect=LARGE), at=NOW + 2 * hour), memory=unseen.memory)
+    assert looked.action.at == NOW + 2 * hour
+    assert Memory.from_json(looked.memory.to_json()) == looked.memory
