@@ -6,15 +6,17 @@ import pytest
 
 from tests.service import NDJSON, Service, Talk, baseline, ndjson, running
 
+ADAPTER = "known"
+
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("docs")) as started:
-        started.register("support", "v7")
-        started.upload("support", "v7", baseline(400))
-        started.send(Talk("support").records(60))
-        wrong = {"adapter": "support", "id": "later", "at": "2100-01-01T00:00:00Z"}
+        started.register(ADAPTER, "v1")
+        started.upload(ADAPTER, "v1", baseline(400))
+        started.send(Talk(ADAPTER).records(60))
+        wrong = {"adapter": ADAPTER, "id": "later", "at": "2100-01-01T00:00:00Z"}
         answer = started.call("POST", "/v1/records", content=ndjson([wrong]), headers=NDJSON)
         assert len(answer.json()["rejected"]) == 1
-        started.evaluate("support")
+        started.evaluate(ADAPTER)
         yield started
