@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -50,3 +53,21 @@ def check_config(config: options.Config = None) -> None:
     settings = options.settings(config)
     channels = ", ".join(channel.name for channel in settings.channels) or "none"
     screen.say(f"{settings.source}: fine; channels: {channels}")
+
+
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the third act.")] = False,
+) -> None:
+    """Play the demo: real adapters drift, page and are routed round."""
+    if not _has_the_demo():
+        raise CommandFailed("the demo comes with the repository: clone it, then `make demo`")
+    words = [sys.executable, "-m", "examples.demo", *(["--once"] if once else [])]
+    raise typer.Exit(subprocess.run(words, check=False).returncode)  # noqa: S603 (our own module)
+
+
+def _has_the_demo() -> bool:
+    try:
+        return find_spec("examples.demo.__main__") is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,5 +1,6 @@
 """What the command line says before any service answers."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -217,3 +218,19 @@ def test_serving_on_a_port_in_use_fails_and_says_so(tmp_path: Path) -> None:
     assert ran.code == 1, ran
     assert "address already in use" in ran.err
     assert [path.name for path in tmp_path.iterdir()] == [".driftline"]
+
+
+def test_without_the_repository_the_demo_says_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "examples.py").write_text("")  # somebody else's module of that name
+    script = "import sys; sys.path.insert(0, '.'); from monitor.cli import main; main(['demo'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("driftline: ")
+    assert "make demo" in done.stderr
