@@ -20,6 +20,7 @@ import structlog
 
 from monitor.capture.errors import Overloaded, Unavailable
 from monitor.store.capture_counts import CountKey
+from monitor.store.database import retryable
 from monitor.store.ingest import RecordBatch
 
 _LOG = structlog.get_logger(__name__)
@@ -151,15 +152,21 @@ class WriteQueue:
             return taken
 
     def _store(self, taken: Sequence[Submission]) -> None:
-        """Write together; if the database refuses, each alone, so that one fails by itself."""
+        """Write together; if the database refuses, each alone, so that one fails by itself.
+
+        Where it is away, all fail at once: each alone would wait for it again in turn, and
+        hold up those who come when it is back.
+        """
         try:
             self._write(taken)
         except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
-            if len(taken) > 1:
+            away = retryable(error) or isinstance(error, sa.exc.TimeoutError)
+            if len(taken) > 1 and not away:
                 for one in taken:
                     self._store([one])
                 return
-            self._refuse(taken[0], error)
+            for one in taken:
+                self._refuse(one, error)
         except Exception as error:  # noqa: BLE001 (one item of the writer's loop)
             for one in taken:
                 self._refuse(one, error)
