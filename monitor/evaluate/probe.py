@@ -65,7 +65,10 @@ def probe(database: Database, version: Version, via: Probe, *, at: datetime) -> 
         return ProbeOutcome(stopped=run.stopped)
     previous = asked.previous_change(registered)
     change = maths.compare(registered, _scores(run, via.corpus), previous=previous)
+    if change.documents == 0:
+        return ProbeOutcome(stopped="no document that was registered could be scored")
     if not (change.changed or change.degraded):
+        asked.register_base()
         return _outcome(change, base_moved=None, at=at)
     again = asked.run(version.model, RunRole.CONFIRMATION)
     if again.stopped is not None:
@@ -110,12 +113,16 @@ class _Probing:
             run = self.run(self._version.model, RunRole.REGISTRATION)
             if run.stopped is not None:
                 return ProbeOutcome(stopped=run.stopped)
-        base = self._base()
-        if base is not None and not self.registration(base):
-            self.run(base, RunRole.REGISTRATION)
+        self.register_base()
         registered = self.registration(self._version.model)
         change = maths.compare(registered, registered[-1])
         return ProbeOutcome(scores={"perplexity": maths.as_score(change)})
+
+    def register_base(self) -> None:
+        """Register the base model unless it is, while this version shows that nothing moved."""
+        base = self._base()
+        if base is not None and not self.registration(base):
+            self.run(base, RunRole.REGISTRATION)
 
     def run(self, model: str, role: RunRole) -> PerplexityRun:
         """Measure and store."""

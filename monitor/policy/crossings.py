@@ -48,15 +48,16 @@ def _probed(last: PerplexityMemory | None, fact: PerplexityFact) -> PerplexityMe
     streak = (last.unchanged_streak if last else 0) + 1 if still else 0
     # one clean probe does not clear an earlier finding; two in a row do
     doubted = last if still and last and streak < RECOVERING_PROBES else None
+    finding = doubted if doubted and (doubted.changed or doubted.degraded) else fact
     return PerplexityMemory(
         at=fact.at,
         changed=fact.changed or (doubted is not None and doubted.changed),
         degraded=fact.degraded or (doubted is not None and doubted.degraded),
         ratio=fact.ratio,
         low=fact.low,
-        base_moved=fact.base_moved,
+        base_moved=finding.base_moved,
         unchanged_streak=streak,
-        reason=doubted.reason if doubted and (doubted.changed or doubted.degraded) else fact.reason,
+        reason=finding.reason,
     )
 
 

@@ -172,7 +172,7 @@ def test_an_unchanged_probe_with_still_inputs_pages_and_blames_serving() -> None
 def test_a_degraded_probe_pages_blames_the_adapter_and_may_move_traffic() -> None:
     got = run(
         facts(page(), probe_available=True),
-        facts(perplexity=probe(NOW + MINUTE, **DEGRADED), at=NOW + MINUTE),
+        facts(perplexity=probe(NOW + MINUTE, **DEGRADED, base_moved=False), at=NOW + MINUTE),
     )
     assert got.verdict.kind is VerdictKind.CRITICAL
     assert got.verdict.blame is Blame.ADAPTER
@@ -334,3 +334,19 @@ def test_evidence_for_an_action_is_as_old_as_the_last_look_at_its_effect() -> No
     looked = run(facts(soft(effect=LARGE), at=NOW + 2 * hour), memory=unseen.memory)
     assert looked.action.at == NOW + 2 * hour
     assert Memory.from_json(looked.memory.to_json()) == looked.memory
+
+
+def test_a_base_that_could_not_be_asked_does_not_make_it_the_adapter() -> None:
+    asked = {False: Blame.ADAPTER, True: Blame.BASE, None: Blame.UNKNOWN}
+    for base_moved, blame in asked.items():
+        got = run(facts(perplexity=probe(**DEGRADED, base_moved=base_moved)))
+        assert got.verdict.blame is blame
+
+
+def test_one_clean_probe_does_not_turn_the_base_into_the_adapter() -> None:
+    moved = facts(perplexity=probe(**DEGRADED, base_moved=True))
+    clean = facts(perplexity=probe(NOW + MINUTE), at=NOW + MINUTE)
+    doubted = run(moved, clean)
+    assert doubted.verdict.kind is VerdictKind.CRITICAL
+    assert doubted.verdict.blame is Blame.BASE
+    assert not doubted.action.allowed
