@@ -62,11 +62,13 @@ class Pulse:
         return not self._stopped.is_set()
 
     def stop(self) -> None:
-        """Wake every waiting loop for the last time."""
-        self._stopped.set()
-        with self._beat:
+        """Wake every waiting loop for the last time; stopping again does nothing."""
+        with self._beat:  # or a waiter could be starting the clock anew
+            if self._stopped.is_set():
+                return
+            self._stopped.set()
             self._beat.notify_all()
-        self._scheduler.shutdown(wait=False)
+            self._scheduler.shutdown(wait=False)
 
     @property
     def stopped(self) -> bool:
