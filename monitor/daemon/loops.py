@@ -22,10 +22,13 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
-from monitor.store import partitions, pending, tasks
+from monitor.store import evaluations, partitions, pending, tasks
 from monitor.store.database import Database
 
 CHORES = timedelta(minutes=1)
+HOUSEKEEPING = timedelta(hours=1)
+EVALUATIONS = timedelta(days=90)
+"""How long it is kept which windows were evaluated; scores and transitions stay longer."""
 REGISTRATIONS = timedelta(seconds=1)
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are embedded all the same."""
@@ -72,7 +75,10 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
             every=tick,
         ),
         Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
-        Loop("chores", _Chores(parts).turn, pulse=pulse, every=CHORES),
+        # one loop each: an action that cannot be reconciled must not keep old days on the disk
+        Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
+        Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
+        Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
     ]
     return loops
 
@@ -159,22 +165,43 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
     return turn
 
 
-class _Chores:
-    """What must be done now and then by somebody; harmless when two daemons do it."""
+def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
+    """Find out what became of interrupted actions; harmless when two daemons do it."""
+
+    def turn() -> bool:
+        parts.breaker.reconcile(now=datetime.now(tz=UTC))
+        return False
+
+    return turn
+
+
+def _learning(parts: WorkerParts) -> Callable[[], bool]:
+    """Freeze references of what versions have learned, where the config wants it."""
+    rules = parts.config.reference
+
+    def turn() -> bool:
+        if rules.auto:
+            freeze_learned(parts.database, now=datetime.now(tz=UTC), settings=rules.learned)
+        return False
+
+    return turn
+
+
+class _Housekeeping:
+    """Make the days ahead and drop what is too old, every hour; again soon after a failure."""
 
     def __init__(self, parts: WorkerParts) -> None:
-        self._parts = parts
-        self._maintained: datetime | None = None
+        self._database = parts.database
+        self._kept = parts.config.capture.kept
+        self._done: datetime | None = None
 
     def turn(self) -> bool:
         now = datetime.now(tz=UTC)
-        self._parts.breaker.reconcile(now=now)
-        rules = self._parts.config.reference
-        if rules.auto:
-            freeze_learned(self._parts.database, now=now, settings=rules.learned)
-        if self._maintained is None or now - self._maintained >= timedelta(hours=1):
-            kept = self._parts.config.capture.kept
-            partitions.maintain(self._parts.database, now=now, retention=kept)
-            self._parts.database.run(lambda tx: pending.drop_expired(tx, now=now))
-            self._maintained = now
+        if self._done is not None and now - self._done < HOUSEKEEPING:
+            return False
+        partitions.maintain(self._database, now=now, retention=self._kept)
+        self._database.run(lambda tx: pending.drop_expired(tx, now=now))
+        while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
+            pass
+        self._done = now
         return False

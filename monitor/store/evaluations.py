@@ -104,6 +104,21 @@ def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
     return None if row is None else EvaluationId(row)
 
 
+def drop_older(tx: Connection, *, than: datetime, most: int = 20_000) -> int:
+    """Delete up to ``most`` evaluations of windows that ended before a time, the oldest.
+
+    A version has 1,440 a day from its hard signals alone. Looks at the lowest ids only, so
+    it costs the same whatever is kept; call it until it gives 0.
+    """
+    oldest = sa.select(evaluations.c.id).order_by(evaluations.c.id).limit(most)
+    done = tx.execute(
+        sa.delete(evaluations).where(
+            evaluations.c.id.in_(oldest.scalar_subquery()), evaluations.c.window_end < than
+        )
+    )
+    return done.rowcount
+
+
 def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
     """Append scores and move ``latest_scores`` on, in one transaction."""
     if not rows:

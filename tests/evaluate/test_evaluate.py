@@ -223,3 +223,29 @@ def test_a_new_reference_takes_a_quarantined_detector_back(world: Any, evaluate:
     evaluate()
     assert world.rows(newest)[0].n == 2
     assert world.rows("SELECT memory FROM verdicts")[0].memory["failures"] == {}
+
+
+def test_old_evaluations_go_in_bounded_steps_and_newer_ones_stay(world: Any, evaluate: Run) -> None:
+    for _ in range(3):
+        world.send(20)
+        evaluate()
+    newest = world.rows("SELECT id, window_end FROM evaluations ORDER BY id DESC LIMIT 1")[0]
+
+    def drop() -> int:
+        return world.database.run(
+            lambda tx: evaluations.drop_older(tx, than=newest.window_end, most=1)
+        )
+
+    older = len(world.rows("SELECT 1 FROM evaluations")) - 1
+    assert [drop() for _ in range(older + 1)] == [1] * older + [0]
+    assert [row.id for row in world.rows("SELECT id FROM evaluations")] == [newest.id]
+
+
+def test_an_evaluation_asked_for_before_the_version_has_tasks_is_not_lost(world: Any) -> None:
+    world.rows("DELETE FROM tasks RETURNING 1")
+    world.send(60)
+    world.make_due()
+    claim = world.claim()
+    assert claim is not None
+    assert claim.requested
+    assert world.evaluator().evaluate(claim) is Ending.DONE
