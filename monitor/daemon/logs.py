@@ -18,6 +18,7 @@ LEVELS = {
 def configure(level: str) -> None:
     """Send structlog's and the libraries' records to stderr as JSON lines."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -151,14 +151,34 @@ def release(tx: Connection, *, owner: str) -> None:
 
 
 def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[EvaluationKind]) -> datetime:
-    """Make these tasks due now; gives back the database's time of the request."""
+    """Make these tasks due now, and make those that the version does not have yet.
+
+    Gives back the database's time of the request.
+    """
     now: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    tx.execute(
-        sa.update(tasks)
-        .where(tasks.c.version_id == version_id, tasks.c.kind.in_([k.value for k in kinds]))
-        .values(requested_at=now, next_due_at=sa.func.least(tasks.c.next_due_at, now))
-    )
+    for kind in kinds:
+        made = sa.select(
+            versions.c.id,
+            sa.literal(kind.value),
+            sa.literal(now),
+            versions.c.registered_at,
+            sa.literal(now),
+        ).where(versions.c.id == version_id)
+        tx.execute(
+            insert(tasks)
+            .from_select(_NEW, made)
+            .on_conflict_do_update(
+                index_elements=["version_id", "kind"],
+                set_={
+                    "requested_at": now,
+                    "next_due_at": sa.func.least(tasks.c.next_due_at, now),
+                },
+            )
+        )
     return now
+
+
+_NEW: Final = ["version_id", "kind", "next_due_at", "next_window_start", "requested_at"]
 
 
 def ensure(
@@ -179,17 +199,4 @@ def ensure(
             versions.c.registered_at,
             sa.func.now() if kind in at_once else sa.cast(sa.null(), sa.DateTime(timezone=True)),
         ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
-        tx.execute(
-            insert(tasks)
-            .from_select(
-                [
-                    "version_id",
-                    "kind",
-                    "next_due_at",
-                    "next_window_start",
-                    "requested_at",
-                ],
-                rows,
-            )
-            .on_conflict_do_nothing()
-        )
+        tx.execute(insert(tasks).from_select(_NEW, rows).on_conflict_do_nothing())
