@@ -50,7 +50,10 @@ def evaluate(
         _print_scores(f"{adapter}: {done['verdict']}", done["scores"])
         screen.say(done["reason"])
     else:
-        screen.say("not done in time; see `driftline status`")
+        screen.say(
+            "not done in time: a window waits `schedule.live_lag` for late records;"
+            " see `driftline status` in a while"
+        )
     raise typer.Exit(_exit_code([done.get("verdict")]))
 
 
