@@ -111,12 +111,23 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environ or {})},
+                # Libraries leave caches in the folder for temporary files: it is ours.
+                env={**os.environ, "TMPDIR": str(self._folder), **(environ or {})},
                 start_new_session=True,
             )
             process = Process(name=name, log=log, handle=handle)
             self._started.append(process)
         return process
+
+    def run(self, name: str, arguments: Sequence[str]) -> None:
+        """Run ``python -m …`` to its end; raises ProcessFailedError unless it succeeds."""
+        process = self.start(name, arguments)
+        try:
+            if process.handle.wait() != 0:
+                process.require_alive()
+        finally:
+            process.stop()
+            self._started.remove(process)
 
     def require_alive(self) -> None:
         """Raise ProcessFailedError if any has ended."""

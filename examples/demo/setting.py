@@ -85,6 +85,7 @@ def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processe
     stack.enter_context(traffic)
     return Stage(
         narrator=narrator,
+        processes=processes,
         engine=engine,
         client=client,
         receiver=receiver,

@@ -10,6 +10,7 @@ from examples.demo.driftline_client import DriftlineClient
 from examples.demo.engine_client import EngineClient
 from examples.demo.lookout import Lookout, Sight
 from examples.demo.narrator import Narrator
+from examples.demo.processes import Processes
 from examples.demo.receiver import Receiver
 from examples.demo.traffic import Traffic
 
@@ -30,6 +31,7 @@ class Stage:
     """Everything the acts use. ``folder`` is theirs to write into."""
 
     narrator: Narrator
+    processes: Processes
     engine: EngineClient
     client: DriftlineClient
     receiver: Receiver

@@ -49,6 +49,14 @@ def test_a_process_that_ended_is_reported_with_its_log(tmp_path: Path) -> None:
         assert "/no/such/file" in process.tail()
 
 
+def test_a_program_that_runs_to_its_end_is_not_missed_afterwards(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        processes.run("right", ["this"])
+        with pytest.raises(ProcessFailedError, match="wrong ended with status"):
+            processes.run("wrong", ["json.tool", "/no/such/file"])
+        processes.require_alive()
+
+
 def test_a_process_that_is_not_ready_in_time_says_what_it_answered(tmp_path: Path) -> None:
     port = free_port()
     with Processes(tmp_path) as processes:

@@ -1,7 +1,5 @@
 """Act three: a broken deployment. A page, traffic away, a repair, traffic back."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -61,10 +59,10 @@ def _wait_for_a_probe(stage: Stage) -> None:
 
 
 def _broken_build(stage: Stage) -> Path:
-    folder = stage.folder / "broken-build"
-    program = [sys.executable, "-m", "examples.corrupt"]
+    folder = stage.folder / "broken"
+    source = str(_version().weights)
     choice = ["--how", "noise", "--seed", str(SEED)]
-    subprocess.run([*program, _version().weights, folder, *choice], check=True)  # noqa: S603 - our own module
+    stage.processes.run("broken-build", ["examples.corrupt", source, str(folder), *choice])
     return folder
 
 
