@@ -68,12 +68,14 @@ def commit(
     """Judge and write. None: this window was already evaluated; raises StaleLease.
 
     The verdict's row is locked before judging, so that two kinds of evaluation of one
-    version judge one after the other, each from the memory the other left.
+    version judge one after the other, each from the memory the other left; and before the
+    task, because a suspicion found here makes another kind's task due: whoever held that
+    one and waited for the verdict would never get it.
     """
     claim, window = outcome.claim, outcome.window
+    before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
     tasks.guard(tx, claim)
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
-    before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
     judgement = judge(memory, outcome.facts, settings)
     evaluation_id = evaluations.add(tx, _evaluation(outcome, judgement))

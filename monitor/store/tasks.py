@@ -43,7 +43,7 @@ _CLAIM: Final = sa.text(
         SELECT id FROM tasks
         WHERE next_due_at <= now() AND (lease_until IS NULL OR lease_until < now())
           AND kind = ANY(:kinds)
-        ORDER BY next_due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+        ORDER BY requested_at IS NULL, next_due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
     RETURNING tasks.id, tasks.version_id, versions.adapter_id, tasks.kind, tasks.epoch,
               tasks.next_window_start, tasks.requested_at IS NOT NULL AS requested,
               tasks.failures, now() AS now
@@ -59,7 +59,11 @@ def claim(
     lease: timedelta,
     limit: int,
 ) -> list[Claim]:
-    """Take up to ``limit`` due tasks, oldest first; others skip what we hold."""
+    """Take up to ``limit`` due tasks; others skip what we hold.
+
+    Requested ones first, then the oldest: a suspicion's probe decides about a page within
+    minutes, and must not wait for a fleet's turn that takes hours.
+    """
     rows = tx.execute(
         _CLAIM,
         {"lease": lease, "owner": owner, "kinds": [k.value for k in kinds], "limit": limit},

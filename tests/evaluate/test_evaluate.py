@@ -1,10 +1,12 @@
 """From records to verdicts, through the store."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
@@ -249,3 +251,38 @@ def test_an_evaluation_asked_for_before_the_version_has_tasks_is_not_lost(world:
     assert claim is not None
     assert claim.requested
     assert world.evaluator().evaluate(claim) is Ending.DONE
+
+
+def test_a_commit_that_waits_for_the_verdict_holds_no_task_meanwhile(world: Any) -> None:
+    world.send(60)
+    world.make_due()
+    claim = world.claim()
+    with ThreadPoolExecutor(1) as pool:
+        with world.database.begin() as other:
+            verdicts.claim_row(
+                other, version_id=world.version.id, adapter_id=world.version.adapter_id
+            )
+            done = pool.submit(world.evaluator().evaluate, claim)
+            while not world.rows(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            ):
+                assert not done.done()
+            # as the other kind's evaluation does on a first suspicion
+            other.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
+            tasks.request(other, version_id=world.version.id, kinds=[EvaluationKind.LIVE])
+        assert done.result() is Ending.DONE
+    assert world.claim() is not None  # the request came while it was worked on
+
+
+def test_what_somebody_waits_for_comes_before_what_is_merely_due(world: Any) -> None:
+    def overdue_and_requested(tx: Connection) -> Version:
+        adapter = adapters.put(tx, name="other")
+        other = versions.put(tx, adapter=adapter, name="v1", model="other@v1")
+        tasks.ensure(tx, first_due={EvaluationKind.PERPLEXITY: timedelta(hours=-1)})
+        tasks.request(tx, version_id=world.version.id, kinds=[EvaluationKind.PERPLEXITY])
+        return other
+
+    other = world.database.run(overdue_and_requested)
+    assert world.claim(EvaluationKind.PERPLEXITY).version_id == world.version.id
+    assert world.claim(EvaluationKind.PERPLEXITY).version_id == other.id
