@@ -23,6 +23,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.domain import EvaluationKind, VersionId
 from monitor.evaluate import Evaluator
+from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, tasks
 from monitor.store.database import Database
 from monitor.store.evaluations import EvaluationRow
@@ -196,13 +197,15 @@ class Worker:
             self._evaluator.evaluate(claim)
         except StaleLease:
             _LOG.warning("lease_lost", version_id=claim.version_id, kind=claim.kind.value)
-        except Exception:  # noqa: BLE001 (one task of many: postponed, the others go on)
+        except Exception as error:  # noqa: BLE001 (one task of many: the others go on)
             _LOG.exception("evaluation_failed", version_id=claim.version_id, kind=claim.kind.value)
             self._database.run(
                 lambda tx: tasks.postpone(
                     tx, claim, until=claim.now + backoff(claim.failures), failed=True
                 )
             )
+            if claim.failures + 1 >= QUARANTINE_AFTER:
+                self._evaluator.report_broken(claim, error)
 
 
 def backoff(failures: int) -> timedelta:

@@ -44,8 +44,10 @@ _LOG = structlog.get_logger(__name__)
 
 GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
+FLUSH = timedelta(seconds=5)
+"""Records that wait may take this long to be written; they were not acknowledged yet."""
 JOIN = timedelta(seconds=8)
-"""Loops may take this long to finish what they have in hand; leases cover the rest."""
+"""Loops and deliveries may take this long to finish; leases cover the rest."""
 
 
 def run(config: Config, *, api: bool, worker: bool) -> None:
@@ -53,7 +55,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
     logs.configure(config.service.log_level)
     signals = _Signals()
     prepare_folder(config.service.data_dir)
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as early:
         database = stack.enter_context(opened_database(config))
         made = write_first_key(database, config.service.data_dir)
         if made is not None:
@@ -76,7 +78,10 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 embedder=stack.enter_context(closing(embedder_of(config))),
                 breaker=breaker,
             )
-            beats = _start_worker(stack, parts, deliverer)
+            pulse = Pulse(every=config.schedule.tick)
+            beats = _start_worker(stack, parts, deliverer, pulse=pulse)
+            # first to go at the end: nothing new is claimed while the rest is finished
+            early.callback(pulse.stop)
         wakeups = WakeUps(database, callbacks)
         wakeups.start()
         stack.callback(wakeups.stop)
@@ -90,6 +95,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         else:
             signals.wait()
         _LOG.info("stopping")
+        early.close()
 
 
 def _deliverer(config: Config, database: Database, channels: list[ConfiguredChannel]) -> Deliverer:
@@ -108,10 +114,10 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
     )
 
 
-def _start_worker(stack: ExitStack, parts: WorkerParts, deliverer: Deliverer) -> dict[str, Beat]:
+def _start_worker(
+    stack: ExitStack, parts: WorkerParts, deliverer: Deliverer, *, pulse: Pulse
+) -> dict[str, Beat]:
     owner = owner_name()
-    every = parts.config.schedule.tick
-    pulse = Pulse(every=every)
     loops = loops_of(parts, pulse, owner=owner)
 
     def stop() -> None:
@@ -126,10 +132,10 @@ def _start_worker(stack: ExitStack, parts: WorkerParts, deliverer: Deliverer) ->
     for loop in loops:
         loop.start()
     deliverer.start()
-    stack.callback(deliverer.stop)
+    stack.callback(deliverer.stop, JOIN.total_seconds())
     evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
     return {
-        "scheduler": Beat(last=lambda: pulse.last_beat, every=every),
+        "scheduler": Beat(last=lambda: pulse.last_beat, every=pulse.every),
         "evaluation": Beat(
             last=lambda: max(loop.last_turn for loop in evaluating), every=timedelta(minutes=1)
         ),
@@ -154,7 +160,7 @@ def _server(
         settings=config.capture,
     )
     intake.start()
-    stack.callback(intake.close)
+    stack.callback(intake.close, timeout=FLUSH.total_seconds())
     parts = ApiParts(
         database=database,
         intake=intake,

@@ -144,7 +144,13 @@ def _write_skipped(tx: Connection, outcome: Outcome) -> None:
 def _write_scores(
     tx: Connection, outcome: Outcome, judgement: Judgement, evaluation_id: EvaluationId
 ) -> None:
-    measured = {f.detector: f.score for f in outcome.findings if f.score is not None}
+    # an empty minute of a hard signal says nothing: it would be a row a minute for ever
+    hard = outcome.claim.kind is EvaluationKind.HARD
+    measured = {
+        f.detector: f.score
+        for f in outcome.findings
+        if f.score is not None and not (hard and f.score.n_window == 0)
+    }
     rows = [
         _score_row(outcome, judgement, evaluation_id, detector=name, score=score)
         for name, score in (measured | dict(outcome.scores)).items()
@@ -219,7 +225,7 @@ def _write_processes(tx: Connection, outcome: Outcome) -> None:
             detector=finding.detector,
             state=finding.state,
         )
-        if finding.score.increments:
+        if finding.score.increments and finding.score.n_window:
             processes.put_increment(
                 tx,
                 version_id=outcome.claim.version_id,

@@ -22,7 +22,7 @@ from monitor.evaluate.reading import DAY, Lookback, Reading, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts, ReferenceStage
 from monitor.probes.errors import ProbeError
-from monitor.store import records, routes, tasks
+from monitor.store import records, routes, tasks, versions
 from monitor.store.database import Database
 from monitor.store.tasks import Claim
 from monitor.windows import Cadence, Plan, offset_of, plan
@@ -72,6 +72,19 @@ class Evaluator:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._calibrations = Calibrations()
+
+    def report_broken(self, claim: Claim, error: Exception) -> None:
+        """Tell people that this version's evaluations keep failing, whatever the reason."""
+        reason = (
+            f"{claim.kind.value} evaluation failed {claim.failures + 1} times in a row:"
+            f" {type(error).__name__}"
+        )
+
+        def work(tx: Connection) -> None:
+            version = versions.fetch_by_id(tx, claim.version_id)
+            self._tools.tell.broken(tx, version, reason=reason, now=claim.now)
+
+        self._tools.database.run(work)
 
     def evaluate(self, claim: Claim) -> Ending:
         """Work on a claim until it is done or handed back.
@@ -164,7 +177,8 @@ class Evaluator:
             for _ in range(DRAIN_ROUNDS):
                 if self._tools.drain(claim.adapter_id, until) == 0:
                     return
-        except ProbeError as error:
+        except (ProbeError, LookupError, OSError) as error:
+            # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
     def _facts(self, claim: Claim, reading: Reading, **found: object) -> Facts:

@@ -12,7 +12,15 @@ from sqlalchemy import Connection
 from alerts.message import ActionLine, ScoreLine
 from detectors.types import Score
 from monitor import outbox
-from monitor.domain import IncidentId, Transition, TransitionId, VerdictKind, Version
+from monitor.domain import (
+    IncidentId,
+    Severity,
+    Transition,
+    TransitionId,
+    Verdict,
+    VerdictKind,
+    Version,
+)
 from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
@@ -34,6 +42,10 @@ class Teller(Protocol):
         was: VerdictKind | None,
         transition_id: TransitionId | None,
     ) -> tuple[IncidentId, ...]: ...
+
+    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
+        """Say that a version's evaluations keep failing as a whole."""
+        ...
 
 
 class Preview(Protocol):
@@ -97,6 +109,26 @@ class Messages:
             channels=self.channels,
             now=now,
             silence=outcome.silence,
+        )
+
+    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
+        """Open an ``error`` incident for evaluations that keep failing as a whole.
+
+        Drift incidents stay as they are; the next evaluation that succeeds ends this one.
+        """
+        outbox.record_observation(
+            tx,
+            version,
+            verdict=Verdict(
+                kind=VerdictKind.ERROR, severity=Severity.TICKET, reason=reason, since=now
+            ),
+            inputs=outbox.AlertInputs(
+                adapter=adapters.fetch_by_id(tx, version.adapter_id),
+                broken=reason,
+                base_url=self.base_url,
+            ),
+            channels=self.channels,
+            now=now,
         )
 
     def _examples(self, tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[str, ...]:

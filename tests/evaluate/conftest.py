@@ -66,6 +66,10 @@ class Told:
             self.verdicts.append((before, judgement.verdict.kind.value))
         return ()
 
+    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
+        del tx, now
+        self.verdicts.append((version.label, reason))
+
 
 @dataclass
 class World:

@@ -1,6 +1,7 @@
 """A detector that keeps raising is quarantined, and somebody is told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from alerts.channels import open_channel
@@ -12,16 +13,19 @@ from monitor.outbox import ConfiguredChannel
 Run = Callable[..., Any]
 
 
-def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
-    world: Any,
-) -> None:
+def messages() -> Messages:
     journal = ConfiguredChannel(
         name="journal",
         channel=open_channel("log", {}, client=OutgoingClient(OutgoingPolicy())),
         matcher=Matcher(),
     )
-    tell = Messages(channels=[journal], preview=lambda *_, **__: None)
-    evaluator = world.evaluator(tell=tell)
+    return Messages(channels=[journal], preview=lambda *_, **__: None)
+
+
+def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
+    world: Any,
+) -> None:
+    evaluator = world.evaluator(tell=messages())
 
     def evaluate() -> None:
         world.make_due()
@@ -47,3 +51,20 @@ def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
     assert len(alerts) == 1
     assert alerts[0]["reason"].startswith("logit_ks: 5 errors in a row")
     assert world.rows("SELECT kind FROM verdicts")[0].kind == "stable"
+
+
+def test_evaluations_that_fail_as_a_whole_open_an_error_ticket_until_one_succeeds(
+    world: Any,
+) -> None:
+    evaluator = world.evaluator(tell=messages())
+    world.send(60)
+    world.make_due()
+    claim = world.claim()
+    evaluator.report_broken(replace(claim, failures=4), RuntimeError("a secret prompt"))
+    evaluator.report_broken(replace(claim, failures=5), RuntimeError("a secret prompt"))
+    alerts = [row.alert for row in world.rows("SELECT alert FROM outbox ORDER BY seq")]
+    assert [(alert["kind"], alert["status"]) for alert in alerts] == [("error", "started")]
+    assert alerts[0]["reason"] == "live evaluation failed 5 times in a row: RuntimeError"
+    evaluator.evaluate(claim)
+    alerts = [row.alert for row in world.rows("SELECT alert FROM outbox ORDER BY seq")]
+    assert [alert["status"] for alert in alerts] == ["started", "recovered"]
