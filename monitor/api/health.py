@@ -108,7 +108,7 @@ def _stored(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
             probe.at_head = probe.at_head or schema.at_head(tx)
             if not probe.at_head:
                 return ("the database's schema is not at this version's head; run the migrations",)
-            late = backlog.untouched_seconds(tx)
+            late = backlog.untouched_seconds(tx, channels=parts.channels)
     except sa.exc.SQLAlchemyError as error:
         return (f"the database does not answer ({type(error).__name__})",)
     if late > parts.delivery_lag.total_seconds():

@@ -70,6 +70,8 @@ class ApiParts:
     limits: BodyLimits = field(default_factory=BodyLimits)
     access: AccessSettings = field(default_factory=AccessSettings)
     public_metrics: bool = False
+    channels: frozenset[str] | None = None
+    """Names of the configured channels; only their messages can be late. None: any."""
     longest_wait: timedelta = timedelta(seconds=60)
     delivery_lag: timedelta = timedelta(minutes=5)
     """How long a message may be due and untouched before ``/readyz`` says so."""

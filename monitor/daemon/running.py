@@ -170,6 +170,7 @@ def _server(
         version=installed_version("driftline"),
         beats=beats,
         public_metrics=config.server.public_metrics,
+        channels=frozenset(entry.name for entry in config.channels),
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ _UNTOUCHED: Final = sa.text(
     FROM outbox o
     WHERE o.state = 'queued'
       AND o.next_at <= now()
+      AND (CAST(:channels AS text[]) IS NULL OR o.channel = ANY(:channels))
       AND NOT EXISTS (
           SELECT FROM outbox older
           WHERE older.state = 'queued' AND older.channel = o.channel
@@ -22,11 +24,18 @@ _UNTOUCHED: Final = sa.text(
 )
 
 
-def untouched_seconds(tx: Connection) -> float:
+def untouched_seconds(tx: Connection, *, channels: Collection[str] | None = None) -> float:
     """For how long the longest-due message has been nobody's; 0 when there is none.
+
+    ``channels`` are those that are configured: a message for one that was taken out of the
+    config waits for a person, who may replay or leave it. None counts all.
 
     A message that a receiver refuses is due in the future again, and one behind an older
     one of its incident is not due: a receiver that is down does not show here, deliverers
     that are down do.
     """
-    return float(tx.execute(_UNTOUCHED).scalar_one())
+    return float(tx.execute(_UNTOUCHED, {"channels": _list(channels)}).scalar_one())
+
+
+def _list(channels: Collection[str] | None) -> list[str] | None:
+    return None if channels is None else sorted(channels)

@@ -122,3 +122,14 @@ def test_record_totals_never_forget_and_never_count_twice(database: Database, ho
         capture_counts.add(tx, {(adapter.id, clock[0], "accepted"): 1})
         assert totals.read(tx) == {("support", "accepted"): 41}
         assert totals.read(tx) == {("support", "accepted"): 41}
+
+
+def test_a_message_for_a_channel_taken_out_of_the_config_does_not(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.begin() as tx:
+        outbox.enqueue(tx, channel="gone", alert={})
+        tx.execute(outbox_table.update().values(next_at=sa.text("now() - interval '6 minutes'")))
+    channels = frozenset({"log"})
+    with serving(database, tmp_path, channels=channels) as service, service.client() as client:
+        assert client.get("/readyz").json()["reasons"] == []
