@@ -105,7 +105,7 @@ class _Probing:
         stored = self._database.run(
             lambda tx: runs.registration_runs(tx, self._version.id, corpus=self._via.corpus.id)
         )
-        return [_stored_scores(run, self._via.corpus) for run in stored if run.model == model]
+        return [_scores(run, self._via.corpus) for run in stored if run.model == model]
 
     def register(self, repeats: int) -> ProbeOutcome:
         """Add what the registration lacks; no finding comes of it."""
@@ -154,7 +154,7 @@ class _Probing:
         ]
         if len(own) < 2:  # noqa: PLR2004 (the newest and the one before)
             return None
-        return maths.compare(registered, _stored_scores(own[1], self._via.corpus))
+        return maths.compare(registered, _scores(own[1], self._via.corpus))
 
     def base_moved(self) -> bool | None:
         """Whether the base model's own probe moved too; None where it cannot be asked."""
@@ -172,17 +172,7 @@ class _Probing:
         return self._via.base_of(self._version.model)
 
 
-def _scores(run: PerplexityRun, corpus: Corpus) -> DocumentScores:
-    by_id = {score.document: score for score in run.documents}
-    found = [by_id.get(document.id) for document in corpus.documents]
-    return DocumentScores(
-        sum_nll=np.array([f.sum_nll if f else np.nan for f in found]),
-        tokens=np.array([f.tokens if f else 0 for f in found], dtype=np.float64),
-        size_bytes=np.array([f.bytes if f else 0 for f in found], dtype=np.float64),
-    )
-
-
-def _stored_scores(run: StoredRun, corpus: Corpus) -> DocumentScores:
+def _scores(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:
     by_id = {score.document: score for score in run.documents}
     found = [by_id.get(document.id) for document in corpus.documents]
     return DocumentScores(
