@@ -83,7 +83,8 @@ def test_asking_makes_the_tasks_due(fleet: Serving) -> None:
         asked = tx.execute(
             sa.select(tasks_table).where(tasks_table.c.requested_at.is_not(None))
         ).all()
-    assert len(asked) == 1
+    assert {row.kind for row in asked} == {"live", "hard"}
+    assert len({row.version_id for row in asked}) == 1
 
 
 def test_an_adapter_without_a_version_cannot_be_evaluated(fleet: Serving) -> None:
