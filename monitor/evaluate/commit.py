@@ -23,7 +23,7 @@ from monitor.domain import (
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
-from monitor.policy import Facts, Judgement, Memory, PolicySettings, judge
+from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
 from monitor.store import evaluations, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.processes import Increment
@@ -186,7 +186,7 @@ def _score_row(
         winner=score.winner,
         verdict=_detector_verdict(judgement, detector).value,
         blame=verdict.blame.value if mine else "unknown",
-        reason=verdict.reason if mine else _numbers(score),
+        reason=detector_reason(judgement.memory, detector) if mine else _numbers(score),
         evaluation_id=evaluation_id,
         details={
             **score.details,

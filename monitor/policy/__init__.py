@@ -6,7 +6,7 @@ same verdicts.
 """
 
 from monitor.policy.facts import DetectorFact, Effect, Facts, PerplexityFact, ReferenceStage
-from monitor.policy.judge import ActionEvidence, Judgement, judge
+from monitor.policy.judge import ActionEvidence, Judgement, detector_reason, judge
 from monitor.policy.memory import Crossing, Memory, PerplexityMemory
 from monitor.policy.settings import PolicySettings
 
@@ -22,5 +22,6 @@ __all__ = [
     "PerplexityMemory",
     "PolicySettings",
     "ReferenceStage",
+    "detector_reason",
     "judge",
 ]

@@ -209,6 +209,12 @@ def _probe_words(memory: Memory) -> list[str]:
     return [f"perplexity {word}: {probe.reason}"]
 
 
+def detector_reason(memory: Memory, detector: str) -> str:
+    """Say what one detector alone has to do with the verdict, with its numbers."""
+    own = [_crossing_words(c) for c in memory.crossings if c.detector == detector]
+    return _join([*own, *(_probe_words(memory) if detector == "perplexity" else ())])
+
+
 def _why_not_page(memory: Memory, facts: Facts) -> str:
     soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
     if not soft:

@@ -79,19 +79,20 @@ class Pages:
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
 
     def adapter(
-        self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
+        self, adapter: str, window: Window | None = None, version: VersionQuery = None
     ) -> Response:
-        """Show one adapter."""
+        """Show one adapter: its last hour while it is new, else its last day, unless asked."""
         now = self._parts.clock()
         name = wording.name_of(adapter)
+        since = now - WINDOWS[window or DEFAULT_WINDOW]
         seen = self._parts.database.run(
-            lambda tx: glance.read_adapter(
-                tx, name, version=version, since=now - WINDOWS[window], now=now
-            )
+            lambda tx: glance.read_adapter(tx, name, version=version, since=since, now=now)
         )
         if seen is None:
             return self._page("missing.html", status=404, name=name, version=version)
-        return self._page("adapter.html", glance=seen, now=now, window=window, windows=WINDOWS)
+        new = seen.version is not None and now - seen.version.registered_at < WINDOWS["1h"]
+        shown = window or ("1h" if new else DEFAULT_WINDOW)
+        return self._page("adapter.html", glance=seen, now=now, window=shown, windows=WINDOWS)
 
     def incident(self, incident: Number) -> Response:
         """Lead a message's link to the page of the version that the incident is about."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.domain import Scope, VerdictKind
 from monitor.store import adapters, verdicts, versions
@@ -65,7 +66,7 @@ def test_the_chart_has_every_detector_its_alarm_line_onset_and_changes_on_one_ax
 ) -> None:
     looker = look()
     looker.log_in()
-    looker.open_chart("/adapters/support")
+    looker.open_chart("/adapters/support?window=24h")
     drawn = looker.page.evaluate(
         """() => {
             const { layout, data } = document.getElementById("chart");
@@ -225,3 +226,17 @@ def test_a_session_ends_with_its_key(service: Serving, look: Callable[..., Looke
         tx.execute(keys_table.update().values(revoked_at=datetime.now(UTC)))
     looker.open("/")
     assert looker.page.url.endswith("/login")
+
+
+def test_a_new_version_is_shown_over_its_last_hour_and_an_old_one_over_its_last_day(
+    look: Callable[..., Looker], fleet: Serving
+) -> None:
+    looker = look()
+    looker.log_in()
+    chosen = looker.page.locator("a[href^='?window='][aria-current=true]").first
+    looker.open("/adapters/support")
+    assert chosen.inner_text() == "1h"
+    with fleet.database.begin() as tx:
+        tx.execute(sa.text("UPDATE versions SET registered_at = now() - interval '2 hours'"))
+    looker.open("/adapters/support")
+    assert chosen.inner_text() == "24h"
