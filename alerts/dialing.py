@@ -40,15 +40,15 @@ class Blocked(OutgoingError):  # noqa: N818 - the tree reads as outcomes
     """The request is not permitted; nothing was sent."""
 
 
-class TimedOut(OutgoingError):  # noqa: N818
+class TimedOut(OutgoingError):  # noqa: N818 - named as the outcome it reports
     """The time allowed is over; the request may or may not have been handled."""
 
 
-class ConnectFailed(OutgoingError):  # noqa: N818
+class ConnectFailed(OutgoingError):  # noqa: N818 - named as the outcome it reports
     """No connection; nothing was sent."""
 
 
-class Broken(OutgoingError):  # noqa: N818
+class Broken(OutgoingError):  # noqa: N818 - named as the outcome it reports
     """The connection broke or the answer made no sense; it may have been handled."""
 
 
@@ -108,8 +108,8 @@ class GuardedBackend(httpcore2.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,  # noqa: ARG002 - the deadline rules
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
+        local_address: str | None = None,  # noqa: ARG002 - the backend's interface has it
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - the backend's interface has it
     ) -> httpcore2.NetworkStream:
         addresses = self._resolve(host, port)
         if not all(reachable(address, allowed=self._allowed) for address in addresses):
@@ -156,7 +156,7 @@ class DeadlineStream(httpcore2.NetworkStream):
         self._socket = connection
         self._deadline = deadline
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the backend's interface has it
         self._socket.settimeout(self._deadline.left())
         try:
             return self._socket.recv(max_bytes)
@@ -165,7 +165,7 @@ class DeadlineStream(httpcore2.NetworkStream):
         except OSError as error:
             raise Broken(f"the connection broke while reading: {why(error)}") from error
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the backend's interface has it
         rest = memoryview(buffer)
         while rest:
             self._socket.settimeout(self._deadline.left())
@@ -185,7 +185,7 @@ class DeadlineStream(httpcore2.NetworkStream):
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ARG002 - the backend's interface has it
     ) -> httpcore2.NetworkStream:
         try:
             self._socket.settimeout(self._deadline.left())

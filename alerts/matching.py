@@ -53,7 +53,7 @@ def parse_matcher(match: Mapping[str, object]) -> Matcher:
             raise ValueError(f"match has no {key!r}{_hint(key)}; it knows {', '.join(KEYS)}")
     labels = match.get("labels", {})
     if not isinstance(labels, Mapping):
-        raise ValueError("match.labels must be a table of label = value")  # noqa: TRY004
+        raise ValueError("match.labels must be a table of label = value")  # noqa: TRY004 - a wrong config
     return Matcher(
         owner=_values(match, "owner"),
         tier=_values(match, "tier"),

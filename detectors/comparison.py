@@ -107,7 +107,7 @@ def described(each: Comparison) -> dict[str, object]:
 
 
 def _tails(signal: str, u: Floats, null: Null) -> dict[str, tuple[float, float]]:
-    hits = {"top5%": u > 0.95, "bottom5%": u < 0.05, "top1%": u > 0.99, "bottom1%": u < 0.01}  # noqa: PLR2004
+    hits = {"top5%": u > 0.95, "bottom5%": u < 0.05, "top1%": u > 0.99, "bottom1%": u < 0.01}  # noqa: PLR2004 - the numbers are what it says
     rates = dict(zip(null.names, null.mean.tolist(), strict=True))
     if not u.size:
         return {}

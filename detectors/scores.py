@@ -60,7 +60,7 @@ def rank_scores(u: Floats, side: Side) -> Floats:
     that grow when the signal falls.
     """
     every = np.column_stack(
-        [u, 1 - u, np.abs(2 * u - 1), u > 0.95, u < 0.05, u > 0.99, u < 0.01]  # noqa: PLR2004
+        [u, 1 - u, np.abs(2 * u - 1), u > 0.95, u < 0.05, u > 0.99, u < 0.01]  # noqa: PLR2004 - the numbers are what it says
     )
     every[np.isnan(u)] = np.nan
     return np.ascontiguousarray(every[:, list(_SIDES[side])])

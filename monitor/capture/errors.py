@@ -25,19 +25,19 @@ class TooLarge(CaptureError):  # noqa: N818 (the names of the answers they becom
     status = 413
 
 
-class Unsupported(CaptureError):  # noqa: N818
+class Unsupported(CaptureError):  # noqa: N818 - named as what it is
     """A content type or content encoding that is not read."""
 
     status = 415
 
 
-class Malformed(CaptureError):  # noqa: N818
+class Malformed(CaptureError):  # noqa: N818 - named as what it is
     """Not the JSON that was promised."""
 
     status = 400
 
 
-class Overloaded(CaptureError):  # noqa: N818
+class Overloaded(CaptureError):  # noqa: N818 - named as what it is
     """The queue is full: nothing of the request was kept. ``retry_after`` is in seconds."""
 
     status = 429
@@ -47,7 +47,7 @@ class Overloaded(CaptureError):  # noqa: N818
         self.retry_after = retry_after
 
 
-class Unavailable(CaptureError):  # noqa: N818
+class Unavailable(CaptureError):  # noqa: N818 - named as what it is
     """The database did not confirm in time.
 
     The records may or may not be stored: sending the same bytes again stores each once.

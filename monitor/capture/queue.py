@@ -178,4 +178,4 @@ class WriteQueue:
 
 def _jittered() -> int:
     """Seconds to wait, spread so that senders do not come back together."""
-    return random.randint(5, 30)  # noqa: S311
+    return random.randint(5, 30)  # noqa: S311 - jitter

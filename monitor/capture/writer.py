@@ -87,7 +87,7 @@ class BatchWriter:
             oldest = today - self._retention[table] - _DAY
             kept = [day for day in days if day >= oldest]
             self._database.run(
-                lambda tx, table=table, kept=kept: partitions.ensure(tx, kept, tables=[table])  # type: ignore[misc]
+                lambda tx, table=table, kept=kept: partitions.ensure(tx, kept, tables=[table])  # type: ignore[misc]  # a default argument
             )
         self._days |= days
 

@@ -175,4 +175,4 @@ _UNSEEN = (
     "a server that cannot be seen from here (in another container?) holds {}: stop it, "
     "or choose another service.data_dir"
 )
-_WRONG_PASSWORD = "the server refuses the password in {}/password: restore that file"  # noqa: S105
+_WRONG_PASSWORD = "the server refuses the password in {}/password: restore that file"  # noqa: S105 - a message, no password

@@ -54,7 +54,7 @@ class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caugh
     """The engine does not list this model, so nothing can be asked of it."""
 
     def __init__(self, model: str, *, served: tuple[str, ...]) -> None:
-        shown = ", ".join(served[:5]) + (", ..." if len(served) > 5 else "")  # noqa: PLR2004
+        shown = ", ".join(served[:5]) + (", ..." if len(served) > 5 else "")  # noqa: PLR2004 - the numbers are what it says
         super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
         self.model = model
         self.served = served

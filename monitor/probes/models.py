@@ -87,7 +87,7 @@ def _in_package(model: str) -> Path:
 
 def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only the worker has it loaded
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415 - loaded only when used
 
     name, _, revision = model.partition("@")
     offline = os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}

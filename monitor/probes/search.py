@@ -56,7 +56,7 @@ def nearest(index: npt.NDArray[np.float16], queries: npt.NDArray[np.float32]) ->
 def has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware."""
     has: bool = (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch has no public name for it
     )
     return has
 

@@ -61,7 +61,7 @@ def build_next(database: Database, embed: Embedder, *, indexes: Indexes) -> bool
         _postpone(database, claim, error=str(error), count=False)
     except Exception as error:  # noqa: BLE001 - one reference of many; it is counted
         # a traceback would carry the texts at hand into the log
-        log.error("reference_build_raised", error=place_of(error))  # noqa: TRY400
+        log.error("reference_build_raised", error=place_of(error))  # noqa: TRY400 - see the line above
         _postpone(database, claim, error=f"the builder failed: {place_of(error)}", count=True)
     return True
 
@@ -146,7 +146,7 @@ class _Building:
         parts: list[Baseline] = []
         after, done = 0, self._done
         while items := self._database.run(
-            lambda tx, after=after: reference_items.read(  # type: ignore[misc]
+            lambda tx, after=after: reference_items.read(  # type: ignore[misc]  # a default argument
                 tx, self._claim, role=ItemRole.BASELINE, after=after, limit=_LINES
             )
         ):

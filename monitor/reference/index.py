@@ -103,7 +103,7 @@ def _copy(database: Database, reference_id: ReferenceId, path: Path) -> None:
         file.write(bytes(_HEADER.size))
         while True:
             chunk = database.run(
-                lambda tx, number=number: reference_vectors.read(tx, reference_id, chunk=number)  # type: ignore[misc]
+                lambda tx, number=number: reference_vectors.read(tx, reference_id, chunk=number)  # type: ignore[misc]  # a default argument
             )
             if chunk is None:
                 break

@@ -53,7 +53,7 @@ def from_items(
         made = VectorChunk(
             chunk=chunk, count=len(items), dimension=rows.shape[1], vectors=rows.tobytes()
         )
-        database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]
+        database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]  # a default argument
         after, chunk, done = items[-1].seq, chunk + 1, done + len(items)
         report(done)
     return encoder

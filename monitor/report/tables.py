@@ -58,7 +58,7 @@ def save(path: Path, tables: Tables) -> None:
     columns = {f"reference:{name}": column for name, column in tables.reference.items()}
     columns |= {f"window:{name}": column for name, column in tables.window.items()}
     with path.open("wb") as file:
-        np.savez(file, notice=np.array(tables.notice), **columns)  # type: ignore[arg-type]
+        np.savez(file, notice=np.array(tables.notice), **columns)  # type: ignore[arg-type]  # numpy's stub
 
 
 def load(path: Path) -> Tables:

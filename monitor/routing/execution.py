@@ -206,7 +206,7 @@ class Execution:
 
 
 def _target_id(action: ActionRow) -> VersionId:
-    assert action.target is not None, "an action in execution has a target"  # noqa: S101
+    assert action.target is not None, "an action in execution has a target"  # noqa: S101 - an invariant
     return VersionId(action.target["version_id"])
 
 

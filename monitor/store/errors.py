@@ -18,5 +18,5 @@ class Conflict(StoreError):  # noqa: N818 (HTTP calls it so too)
     """The row exists and says something else, which may not be overwritten."""
 
 
-class NotFound(StoreError):  # noqa: N818
+class NotFound(StoreError):  # noqa: N818 - named as what it is
     """There is no such row."""

@@ -120,7 +120,7 @@ def maintain(
     dropped: list[str] = []
     for table, kept in retention.items():
         dropped += database.run(
-            lambda tx, one={table: kept}: drop_expired(tx, now=now, retention=one)  # type: ignore[misc]
+            lambda tx, one={table: kept}: drop_expired(tx, now=now, retention=one)  # type: ignore[misc]  # a default argument
         )
     return dropped
 

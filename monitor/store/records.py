@@ -301,7 +301,7 @@ def _columns(
     signals["non_finite"] = rows["non_finite"].astype(np.float64)
     signals["log_length"] = np.log1p(rows["n_tokens"].astype(np.float64))
     status = rows["status"].astype(np.float64)
-    signals["error"] = np.where(np.isnan(status), np.nan, status >= 500)  # noqa: PLR2004
+    signals["error"] = np.where(np.isnan(status), np.nan, status >= 500)  # noqa: PLR2004 - the numbers are what it says
     signals["similarity"] = rows["similarity"].astype(np.float64)
     return RecordColumns(
         at=rows["at"].astype(np.float64),
