@@ -325,17 +325,32 @@ perplexity_runs: Final = Table(
     "perplexity_runs",
     metadata,
     _id(),
-    _version(),
+    # null: a run of a base model, which belongs to every version on it
+    _version(nullable=True),
     Column("corpus", Text, nullable=False),  # name and sha256 prefix of the corpus
     Column("model", Text, nullable=False),
     Column("replica", Text),
     Column("engine", Text),
+    Column("dtype", Text),
+    Column("source", Text),  # prompt_logprobs | echo | sglang | local
+    Column("weights", Text),  # hash of what was asked, where its files are readable
     Column("role", Text, nullable=False),  # registration | scheduled | suspicion | confirmation
     Column("state", Text, nullable=False),  # done | stopped
     Column("reason", Text),
     Column("at", _TIME, nullable=False, server_default=_NOW),
+    # a registration that a declared change replaced: kept for the charts, compared with no more
+    Column("retired_at", _TIME),
+    Column("retired_because", Text),
     # "what did the last probes of this version say?"
     Index(None, "version_id", "corpus", "at"),
+    # "what did the base model say?"
+    Index(
+        "ix_perplexity_runs_base",
+        "model",
+        "corpus",
+        "at",
+        postgresql_where=sa.text("version_id IS NULL"),
+    ),
 )
 
 perplexity_documents: Final = Table(
@@ -352,6 +367,53 @@ perplexity_documents: Final = Table(
     Column("tokens", Integer, nullable=False),
     Column("bytes", Integer, nullable=False),
     PrimaryKeyConstraint("run_id", "document"),
+)
+
+# --- what a model is ----------------------------------------------------------------------
+
+identity_checks: Final = Table(
+    "identity_checks",
+    metadata,
+    _id(),
+    _version(),
+    Column("at", _TIME, nullable=False, server_default=_NOW),
+    Column("role", Text, nullable=False),  # as of perplexity_runs
+    Column("state", Text, nullable=False),  # applied | not_applied | mixed_up | wrong_weights
+    Column("base", Text),
+    Column("sibling", Text),
+    Column("replica", Text),
+    Column("engine", Text),
+    Column("kl", Double),  # mean nats per token, adapter against base
+    Column("nll_difference", Double),  # mean nats per token, adapter minus base
+    Column("details", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    Column("retired_at", _TIME),
+    Index(None, "version_id", "at"),
+)
+
+weight_inspections: Final = Table(
+    "weight_inspections",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    Column("at", _TIME, nullable=False, server_default=_NOW),
+    Column("state", Text, nullable=False),  # healthy | suspect | broken | unreadable
+    Column("weights", Text),  # sha256 over the folder's files
+    Column("reason", Text),
+    Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+)
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),  # engine | base | adapter | prompt | traffic | other
+    Column("title", Text, nullable=False),
+    Column("adapters", ARRAY(Text)),  # null: the whole fleet
+    Column("begun_at", _TIME, nullable=False),
+    Column("ended_at", _TIME),  # null: under way
+    Column("author", Text, nullable=False),
+    Column("details", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    Index(None, "begun_at"),
 )
 
 # --- evaluation ---------------------------------------------------------------------------

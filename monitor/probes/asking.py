@@ -1,0 +1,51 @@
+"""What every way of asking a model can do: through serving, or on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from detectors.parity import TopLogprobs
+from monitor.probes.corpus import Corpus
+from monitor.probes.perplexity import PerplexityRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model to ask: the name it is served under, and its folder where one is known.
+
+    ``folder`` None is a base model, or an adapter whose files are not readable here.
+    """
+
+    model: str
+    folder: Path | None = None
+
+
+class ModelProbe(Protocol):
+    """Asks models. Every method may raise :class:`monitor.probes.errors.ProbeError`."""
+
+    def corpora(self, adapter: str) -> tuple[Corpus, ...]:
+        """Fixed texts for an adapter: the general ones, and its domain's where configured."""
+        ...
+
+    def score(self, target: Target, corpus: Corpus) -> PerplexityRun:
+        """One run over a corpus."""
+        ...
+
+    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
+        """What the model expects at every token of some texts."""
+        ...
+
+    def base_of(self, target: Target) -> Target | None:
+        """The base model of an adapter, if it can be asked."""
+        ...
+
+    def siblings_of(self, target: Target) -> tuple[Target, ...]:
+        """Other adapters on the same base."""
+        ...
+
+    def weights_of(self, target: Target) -> str | None:
+        """Hash of the weights that would be asked; None where their files are out of reach."""
+        ...
