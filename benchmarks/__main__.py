@@ -40,6 +40,7 @@ BENCHMARKS = (
     Benchmark(module="distance"),
     Benchmark(module="binned"),
     Benchmark(module="fleet"),
+    Benchmark(module="embedding"),
     Benchmark(module="nearest", peers=True),
     Benchmark(module="ingest"),
     Benchmark(module="scores_latest"),
