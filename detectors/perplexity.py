@@ -95,6 +95,7 @@ def compare(
     current: DocumentScores,
     *,
     previous: PerplexityChange | None = None,
+    least_floor: float = SMALLEST_FLOOR,
 ) -> PerplexityChange:
     """Compare a run with the reference runs of the same documents.
 
@@ -109,13 +110,17 @@ def compare(
     reference
         At least one run; the repeats' mean is compared with.
     previous
-        The run before, for "+5 % twice".
+        An independent run before this one, for "+5 % twice": the last scheduled one, never
+        the one that this run confirms.
+    least_floor
+        Nats per token below which the noise floor is not believed: one run of a base model
+        has no repeats, and is as noisy as its adapters.
     """
     then = np.mean([_usable(run) for run in reference], axis=0)
     now = _usable(current)
     both = ~np.isnan(then) & ~np.isnan(now)
     tokens = reference[0].tokens[both]
-    floor = noise_floor(reference)
+    floor = max(noise_floor(reference), least_floor)
     moved = (now[both] - then[both]) / tokens
     largest = float(np.abs(moved).max(initial=0.0))
     retokenised = int((current.tokens[both] != tokens).sum())
