@@ -9,18 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol
 
 import msgspec
 import structlog
 
-from monitor.probes import protocol
+from monitor.probes import framing
 from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed, ProbeTimeout
+from monitor.probes.framing import Dialogue, Failure, Opened
 from monitor.probes.models import is_local
 
 _LOG = structlog.get_logger(__name__)
 
-COMMAND: Final = (sys.executable, "-P", "-m", "monitor.probes.worker")
 LONGEST_PAUSE: Final = 60.0
 _CHUNK: Final = 1 << 20
 
@@ -29,30 +29,52 @@ class WorkerDied(Exception):  # noqa: N818 - caught here and turned into ProbeFa
     """The process ended in the middle of a request."""
 
 
+class Opening(Protocol):
+    """The first request of a worker's life, as far as its environment follows from it."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+
+
 class Answering(Protocol):
     """What a model client needs of a worker."""
 
-    def ask(self, request: protocol.Request, *, timeout: float) -> protocol.Reply: ...
+    def ask(self, request: msgspec.Struct, *, timeout: float) -> msgspec.Struct: ...
 
 
-class Worker:
+class Worker(Generic[Opened]):
     """One worker process and the model it holds.
 
     ``ask`` is thread-safe and answers one request at a time. A request during which the
     process dies is sent once more to a fresh process; one that takes too long ends the
     process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests in
     between fail at once.
+
+    Parameters
+    ----------
+    opening
+        A message of the dialogue that names the model.
+    command
+        Run instead of the dialogue's module.
     """
 
     def __init__(
-        self, opening: protocol.Open, *, start_timeout: float, command: tuple[str, ...] = COMMAND
+        self,
+        opening: Opening,
+        dialogue: Dialogue[Opened],
+        *,
+        start_timeout: float,
+        command: tuple[str, ...] | None = None,
     ) -> None:
         self._opening = opening
+        self._dialogue = dialogue
         self._start_timeout = start_timeout
-        self._command = command
+        self._command = command or (sys.executable, "-P", "-m", dialogue.module)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._opened: protocol.Opened | None = None
+        self._opened: Opened | None = None
         self._deaths = 0
         self._not_before = 0.0
         self._last_error: ProbeError | None = None
@@ -63,12 +85,12 @@ class Worker:
         process = self._process
         return process.pid if process and process.poll() is None else None
 
-    def opened(self) -> protocol.Opened:
+    def opened(self) -> Opened:
         """Start the worker if need be and tell which model it holds."""
         with self._lock:
             return self._ready()
 
-    def ask(self, request: protocol.Request, *, timeout: float) -> protocol.Reply:
+    def ask(self, request: msgspec.Struct, *, timeout: float) -> msgspec.Struct:
         """Send one request and wait for its answer.
 
         Raises
@@ -90,26 +112,26 @@ class Worker:
         with self._lock:
             self._end()
 
-    def _answer(self, request: protocol.Request, timeout: float) -> protocol.Reply:
+    def _answer(self, request: msgspec.Struct, timeout: float) -> msgspec.Struct:
         self._ready()
         reply = self._exchange(request, timeout)
-        if isinstance(reply, protocol.Failure):
+        if isinstance(reply, Failure):
             raise self._as_error(reply)
         self._deaths = 0
         return reply
 
-    def _ready(self) -> protocol.Opened:
+    def _ready(self) -> Opened:
         if self._opened and self.pid is not None:
             return self._opened
         self._end()
         self._wait_out()
         self._start()
         reply = self._exchange(self._opening, self._start_timeout)
-        if isinstance(reply, protocol.Opened):
+        if isinstance(reply, self._dialogue.opened):
             self._opened = reply
-            _LOG.info("probe_worker_ready", encoder=reply.encoder)
+            _LOG.info("probe_worker_ready", worker=self._dialogue.module, model=self._opening.model)
             return reply
-        if not isinstance(reply, protocol.Failure):
+        if not isinstance(reply, Failure):
             raise ProbeFailed("the worker answered out of turn", permanent=False)
         error = self._as_error(reply)
         self._failed(error)
@@ -137,15 +159,15 @@ class Worker:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
 
-    def _exchange(self, request: protocol.Request, timeout: float) -> protocol.Reply:
+    def _exchange(self, request: object, timeout: float) -> msgspec.Struct:
         process, deadline = self._process, time.monotonic() + timeout
         if process is None or process.stdin is None or process.stdout is None:
             raise ProbeFailed("the worker is not running", permanent=False)
         try:
-            _send(process.stdin.fileno(), protocol.frame(request), deadline)
-            head = _receive(process.stdout.fileno(), protocol.LENGTH_BYTES, deadline)
-            body = _receive(process.stdout.fileno(), protocol.body_length(head), deadline)
-            return protocol.reply(body)
+            _send(process.stdin.fileno(), framing.frame(request), deadline)
+            head = _receive(process.stdout.fileno(), framing.LENGTH_BYTES, deadline)
+            body = _receive(process.stdout.fileno(), framing.body_length(head), deadline)
+            return self._dialogue.replies.decode(body)
         except TimeoutError:
             error = ProbeTimeout(timeout)
             self._failed(error)
@@ -179,7 +201,7 @@ class Worker:
             pause = LONGEST_PAUSE
         self._not_before = time.monotonic() + pause
 
-    def _as_error(self, reply: protocol.Failure) -> ProbeError:
+    def _as_error(self, reply: Failure) -> ProbeError:
         if reply.missing:
             return ModelMissing(self._opening.model, reply.reason)
         return ProbeFailed(reply.reason, permanent=reply.permanent)
@@ -195,7 +217,7 @@ class Worker:
                 pipe.close()
 
 
-def environment(opening: protocol.Open, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(opening: Opening, inherited: Mapping[str, str]) -> dict[str, str]:
     """Build the worker's environment: its threads, no telemetry, none of our secrets.
 
     A model that lies on this machine needs no network, so the hub is switched off for it.

@@ -101,6 +101,7 @@ class EmbeddingClient:
                 batch_tokens=settings.batch_tokens,
                 threads=settings.threads,
             ),
+            protocol.EMBEDDING,
             start_timeout=settings.start_timeout.total_seconds(),
         )
         self._cache = _Cache(settings.cache_entries)

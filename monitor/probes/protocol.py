@@ -1,8 +1,4 @@
-"""What the daemon and a model worker say to each other over two pipes.
-
-A frame is a 4-byte big-endian length and a msgpack body: data only, so neither side can
-make the other run anything.
-"""
+"""What the daemon and the embedding worker say to each other."""
 
 from __future__ import annotations
 
@@ -10,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-LENGTH_BYTES: Final = 4
-LONGEST_FRAME: Final = 256 * 1024 * 1024
+from monitor.probes.framing import Dialogue, Failure
 
 
 class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
@@ -64,43 +59,19 @@ class Found(msgspec.Struct, tag="found", frozen=True, kw_only=True):
     row: bytes
 
 
-class Failure(msgspec.Struct, tag="failure", frozen=True, kw_only=True):
-    """The worker lives on but could not answer."""
-
-    reason: str
-    missing: bool
-    permanent: bool
-
-
 Request = Open | Embed | Search
 Reply = Opened | Vectors | Found | Failure
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
-_REPLIES: Final = msgspec.msgpack.Decoder(Reply)
 
-
-def frame(message: Request | Reply) -> bytes:
-    """Encode a message as it goes over the pipe."""
-    body = _ENCODER.encode(message)
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
-
-
-def body_length(head: bytes) -> int:
-    """Read a frame's length; a senseless one means that the stream is broken."""
-    length = int.from_bytes(head, "big")
-    if length > LONGEST_FRAME:
-        raise ValueError(f"a frame of {length} bytes, at most {LONGEST_FRAME} are allowed")
-    return length
+EMBEDDING: Final = Dialogue(
+    module="monitor.probes.worker",
+    opened=Opened,
+    replies=msgspec.msgpack.Decoder(Reply),
+)
 
 
 def request(body: bytes) -> Request:
     """Decode what the daemon asked."""
     asked: Request = _REQUESTS.decode(body)
     return asked
-
-
-def reply(body: bytes) -> Reply:
-    """Decode what the worker answered."""
-    answered: Reply = _REPLIES.decode(body)
-    return answered

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.probes import protocol
+from monitor.probes import framing, protocol
 from monitor.probes.batches import batches
 
 
@@ -21,12 +21,12 @@ def test_every_text_is_in_one_batch_and_none_exceeds_the_budget(
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_a_request_survives_its_frame(texts: list[str]) -> None:
-    framed = protocol.frame(protocol.Embed(texts=texts))
-    size = protocol.body_length(framed[: protocol.LENGTH_BYTES])
-    assert size == len(framed) - protocol.LENGTH_BYTES
-    assert protocol.request(framed[protocol.LENGTH_BYTES :]) == protocol.Embed(texts=texts)
+    framed = framing.frame(protocol.Embed(texts=texts))
+    size = framing.body_length(framed[: framing.LENGTH_BYTES])
+    assert size == len(framed) - framing.LENGTH_BYTES
+    assert protocol.request(framed[framing.LENGTH_BYTES :]) == protocol.Embed(texts=texts)
 
 
 def test_a_senseless_length_is_refused() -> None:
     with pytest.raises(ValueError, match="4294967295 bytes"):
-        protocol.body_length(b"\xff" * 4)
+        framing.body_length(b"\xff" * 4)

@@ -159,7 +159,7 @@ def start() -> Iterator[Start]:
 
     def run(code: str) -> Worker:
         command = (sys.executable, "-c", code)
-        started.append(Worker(opening, start_timeout=20.0, command=command))
+        started.append(Worker(opening, protocol.EMBEDDING, start_timeout=20.0, command=command))
         return started[-1]
 
     yield run
@@ -169,12 +169,12 @@ def start() -> Iterator[Start]:
 
 OPENS = """
 import sys, os, time
-from monitor.probes import protocol
+from monitor.probes import framing, protocol
 def read():
     head = sys.stdin.buffer.read(4)
-    return protocol.request(sys.stdin.buffer.read(protocol.body_length(head)))
+    return protocol.request(sys.stdin.buffer.read(framing.body_length(head)))
 def write(message):
-    sys.stdout.buffer.write(protocol.frame(message)); sys.stdout.buffer.flush()
+    sys.stdout.buffer.write(framing.frame(message)); sys.stdout.buffer.flush()
 read()
 write(protocol.Opened(encoder='fake@0/float32', dimension=2))
 read()
@@ -219,7 +219,7 @@ def test_the_worker_ends_with_the_daemon() -> None:
         "from monitor.probes.client import Worker\n"
         "from monitor.probes import protocol\n"
         f"w = Worker(protocol.Open(model='{MINILM}', dtype='auto', batch_tokens=64, threads=1),"
-        " start_timeout=60)\n"
+        " protocol.EMBEDDING, start_timeout=60)\n"
         "w.opened(); print('pid', w.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as daemon:

@@ -1,0 +1,57 @@
+"""A worker's side of the pipes: requests in, answers out, until the daemon lets go.
+
+A worker answers framed requests on its standard input and ends when that closes, which the
+kernel does the moment the daemon dies; so it never outlives the daemon. (A parent-death
+signal would be wrong here: it fires when the *thread* that started the worker ends.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import msgspec
+
+from monitor.probes import framing
+
+
+def serve(answer: Callable[[bytes], msgspec.Struct]) -> NoReturn:
+    """Answer requests, one at a time, until the daemon closes the pipe."""
+    requests, replies = _claim_pipes()
+    _offer_to_memory_pressure()
+    arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests, arrived), daemon=True).start()
+    while True:
+        reply = answer(arrived.get())
+        replies.write(framing.frame(reply))
+        replies.flush()
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes for frames: a library that prints must not break the stream."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def _receive(requests: BinaryIO, arrived: queue.SimpleQueue[bytes]) -> None:
+    while True:
+        head = requests.read(framing.LENGTH_BYTES)
+        if len(head) < framing.LENGTH_BYTES:
+            # the daemon is gone or has let go; nobody waits for a computation under way
+            os._exit(0)
+        arrived.put(requests.read(framing.body_length(head)))
+
+
+def _offer_to_memory_pressure() -> None:
+    # where memory runs out this process is the one to lose: the daemon restarts it
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
