@@ -92,16 +92,32 @@ def advance(
     """
     if state.watermark is not None and window.start < state.watermark:
         return _standing(null, state, processes=tuple(units))
-    weights = {p: _start_weight(state, window, share=_share(budget, p)) for p in units}
     grown_by = {p: increments(null, p, units[p]) for p in units}
+    counts = {p: len(units[p]) for p in units}
+    return absorb(null, state, window, grown_by, units=counts, budget=budget)
+
+
+def absorb(
+    null: Null,
+    state: State,
+    window: Window,
+    grown_by: Mapping[Process, Floats],
+    *,
+    units: Mapping[Process, int],
+    budget: Budget,
+) -> Step:
+    """Absorb increments that are known already, as a replay at another budget does.
+
+    A budget changes only the start weights: increments depend on units and reference alone.
+    """
+    weights = {p: _start_weight(state, window, share=_share(budget, p)) for p in units}
     grown = {
-        p: _grown(_log_m(state, p, null), weights[p], by=grown_by[p], units=len(units[p]))
-        for p in units
+        p: _grown(_log_m(state, p, null), weights[p], by=grown_by[p], units=units[p]) for p in units
     }
     evidence = {p: evidence_of(log_m) for p, log_m in grown.items()}
     alarms = {p for p in units if evidence[p] >= 0.0}
     kept = {p: np.full_like(m, -np.inf) if p in alarms else m for p, m in grown.items()}
-    counted = max((len(each) for each in units.values()), default=0)
+    counted = max(units.values(), default=0)
     return Step(
         evidence=evidence,
         increments=grown_by,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, VersionId
 from monitor.store import calibrations, references
+from monitor.store.calibrations import Calibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,9 +66,16 @@ def _approved(known: Calibrated, reference: Reference) -> Calibrated:
 def _load(tx: Connection, reference: Reference) -> Calibrated:
     stored = calibrations.read(tx, reference.id)
     details = references.details(tx, reference.id)
+    return unpacked(reference, stored, hourly_rate=details.hourly_rate)
+
+
+def unpacked(
+    reference: Reference, stored: Mapping[str, Calibration], *, hourly_rate: float
+) -> Calibrated:
+    """Make a reference's calibrations ready for use."""
     return Calibrated(
         reference=reference,
-        hourly_rate=details.hourly_rate,
+        hourly_rate=hourly_rate,
         by_detector={
             name: DETECTORS[name].load(calibration.body)
             for name, calibration in stored.items()

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import numpy as np
 from sqlalchemy import Connection
 
 from alerts.types import Severity as AlertSeverity
@@ -20,13 +19,12 @@ from monitor.domain import (
     TransitionId,
     VerdictKind,
 )
-from monitor.evaluate.findings import Finding
+from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
 from monitor.store import evaluations, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
-from monitor.store.processes import Increment
 from monitor.store.tasks import Claim
 
 
@@ -225,23 +223,15 @@ def _write_processes(tx: Connection, outcome: Outcome) -> None:
             detector=finding.detector,
             state=finding.state,
         )
-        if finding.score.increments and finding.score.n_window:
+        increment = increment_of(finding.score, outcome.window)
+        if increment is not None:
             processes.put_increment(
                 tx,
                 version_id=outcome.claim.version_id,
                 reference_id=calibrated.reference.id,
                 detector=finding.detector,
-                increment=_increment(outcome, finding.score),
+                increment=increment,
             )
-
-
-def _increment(outcome: Outcome, score: Score) -> Increment:
-    return Increment(
-        window_start=outcome.window.start,
-        at=outcome.window.end,
-        n_units=score.n_window,
-        by_process={p: np.asarray(a, dtype=np.float32) for p, a in score.increments.items()},
-    )
 
 
 def _write_transition(

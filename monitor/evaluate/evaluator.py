@@ -18,9 +18,9 @@ from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import drift_score, find_all
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probe import Probe, probe
-from monitor.evaluate.reading import DAY, Lookback, Reading, read
+from monitor.evaluate.reading import DAY, Reading, StoredLookback, facts_of, read
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import ActionEvidence, Facts, ReferenceStage
+from monitor.policy import ActionEvidence, Facts
 from monitor.probes.errors import ProbeError
 from monitor.store import records, routes, tasks, versions
 from monitor.store.database import Database
@@ -128,7 +128,7 @@ class Evaluator:
         reading, in_charge_since, n_late = self._tools.database.run(
             lambda tx: self._read(tx, claim, window)
         )
-        lookback = Lookback(self._tools.database, reading, self._tools.settings)
+        lookback = StoredLookback(self._tools.database, reading, self._tools.settings)
         findings = find_all(claim.kind, reading, lookback, self._tools.settings)
         return Outcome(
             claim=claim,
@@ -182,19 +182,12 @@ class Evaluator:
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
     def _facts(self, claim: Claim, reading: Reading, **found: object) -> Facts:
-        stage = ReferenceStage.NONE
-        if reading.calibrated is not None:
-            provisional = reading.calibrated.reference.provisional
-            stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
-        horizon = claim.now - self._tools.settings.policy.recovery_window
-        return Facts(
+        return facts_of(
+            reading,
+            self._tools.settings,
             at=claim.now,
-            reference=stage,
-            n_day=reading.traffic.count,
-            traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
             probe_available=self._tools.via is not None,
-            reference_id=reading.calibrated.reference.id if reading.calibrated else None,
-            **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
+            **found,
         )
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:

@@ -54,10 +54,25 @@ class Question:
 
 def find(question: Question, settings: EvaluateSettings) -> Finding:
     """Score the window and gather what the rules need to know of it."""
-    detector = question.detector
-    score, state = detector.score(
+    score, state = question.detector.score(
         question.reference, question.window, question.state, question.budget
     )
+    return gather(question, score, state, settings=settings)
+
+
+def gather(
+    question: Question,
+    score: Score,
+    state: State,
+    *,
+    settings: EvaluateSettings,
+    shown: bool = True,
+) -> Finding:
+    """Look into a scored window: onset, effects and recovery where its evidence matters.
+
+    Without ``shown`` the score's value stays the window's own: verdicts do not need it.
+    """
+    detector = question.detector
     fact = DetectorFact(
         detector=detector.name,
         hard=detector.hard,
@@ -69,10 +84,22 @@ def find(question: Question, settings: EvaluateSettings) -> Finding:
     )
     if _matters(fact, question.memory):
         fact = _looked_into(question, score, fact, settings)
-        score = _over_a_day(question, score)
-    elif not detector.hard:
+        score = _over_a_day(question, score) if shown else score
+    elif shown and not detector.hard:
         score = _over_a_day(question, score)
     return Finding(detector=detector.name, score=score, state=state, fact=fact)
+
+
+def increment_of(score: Score, window: Interval) -> Increment | None:
+    """What a window is remembered by, or None where it brought nothing."""
+    if not score.increments or not score.n_window:
+        return None
+    return Increment(
+        window_start=window.start,
+        at=window.end,
+        n_units=score.n_window,
+        by_process={p: np.asarray(a, dtype=np.float32) for p, a in score.increments.items()},
+    )
 
 
 def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings) -> Finding:

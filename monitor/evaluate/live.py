@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,17 @@ from monitor.policy.crossings import QUARANTINE_AFTER
 
 _LOG = structlog.get_logger(__name__)
 
+Ask = Callable[[Question, EvaluateSettings], Finding]
+"""How a detector is asked; a replay may know its answer already."""
+
 
 def find_all(
-    kind: EvaluationKind, reading: Reading, lookback: Lookback, settings: EvaluateSettings
+    kind: EvaluationKind,
+    reading: Reading,
+    lookback: Lookback,
+    settings: EvaluateSettings,
+    *,
+    ask: Ask = find,
 ) -> list[Finding]:
     """Ask every detector of this kind that the reference can carry.
 
@@ -31,7 +39,7 @@ def find_all(
     if reading.calibrated is None:
         return []
     return [
-        _ask(detector, reading, lookback, settings)
+        _ask(ask, detector, reading, lookback, settings=settings)
         for detector in _detectors(kind, settings)
         if detector.name in reading.calibrated.by_detector
         and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
@@ -58,7 +66,12 @@ def _detectors(kind: EvaluationKind, settings: EvaluateSettings) -> list[Detecto
 
 
 def _ask(
-    detector: Detector[Any], reading: Reading, lookback: Lookback, settings: EvaluateSettings
+    ask: Ask,
+    detector: Detector[Any],
+    reading: Reading,
+    lookback: Lookback,
+    *,
+    settings: EvaluateSettings,
 ) -> Finding:
     assert reading.calibrated is not None  # noqa: S101 (find_all asks only then)
     question = Question(
@@ -72,7 +85,7 @@ def _ask(
         memory=reading.memory,
     )
     try:
-        return find(question, settings)
+        return ask(question, settings)
     except Exception as error:  # noqa: BLE001 (one detector of many)
         _LOG.exception("detector_failed", detector=detector.name, version=reading.version.label)
         return failed(detector, error, settings)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -15,7 +15,7 @@ from detectors.types import Budget, State, Window
 from monitor.domain import Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import Memory
+from monitor.policy import Facts, Memory, ReferenceStage
 from monitor.store import processes, records, verdicts, versions
 from monitor.store.database import Database
 from monitor.store.processes import Increment
@@ -78,13 +78,51 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
     )
 
 
+def facts_of(
+    reading: Reading,
+    settings: EvaluateSettings,
+    *,
+    at: datetime,
+    probe_available: bool,
+    **found: object,
+) -> Facts:
+    """Put what was found (``detectors`` or ``perplexity``) beside what was read."""
+    stage = ReferenceStage.NONE
+    if reading.calibrated is not None:
+        provisional = reading.calibrated.reference.provisional
+        stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
+    horizon = at - settings.policy.recovery_window
+    return Facts(
+        at=at,
+        reference=stage,
+        n_day=reading.traffic.count,
+        traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
+        probe_available=probe_available,
+        reference_id=reading.calibrated.reference.id if reading.calibrated else None,
+        **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
+    )
+
+
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:
     """Give one detector of this version its share."""
     share = settings.shares(watched=reading.versions_watched)[detector]
     return Budget(notice=share["notice"], page=share["page"])
 
 
-class Lookback:
+class Lookback(Protocol):
+    """What came before a window; asked only where it matters."""
+
+    @property
+    def recent(self) -> Window:
+        """Newest records up to now, over at most the effect window."""
+        ...
+
+    def past(self, detector: str) -> Sequence[Increment]:
+        """Increments of this reference's windows of the last 7 days, oldest first."""
+        ...
+
+
+class StoredLookback:
     """The newest records and increments of a version, read when first asked for."""
 
     def __init__(self, database: Database, reading: Reading, settings: EvaluateSettings) -> None:
