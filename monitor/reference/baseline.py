@@ -92,7 +92,6 @@ def from_live(live: LiveBaseline) -> Baseline:
 def from_items(items: Sequence[Item], *, version: Version) -> Baseline:
     """Measure the signals of staged lines, exactly as for live records."""
     lines = [_line(item, version) for item in items]
-    records = [line.record for line in lines]
     admitted = [
         Admitted(
             record=line.record,
@@ -103,17 +102,22 @@ def from_items(items: Sequence[Item], *, version: Version) -> Baseline:
         )
         for line in lines
     ]
-    batch = assemble(admitted, [0] * len(lines), keeping=_NOTHING, now=ANY_TIME.now)
+    return from_admitted(admitted, [item.subject for item in items])
+
+
+def from_admitted(admitted: Sequence[Admitted], subjects: Sequence[bytes | None]) -> Baseline:
+    """Measure the signals of checked records; ``subjects`` are their keyed hashes."""
+    batch = assemble(admitted, [0] * len(admitted), keeping=_NOTHING, now=ANY_TIME.now)
+    records = [one.record for one in admitted]
+    vectors = [one.embedding for one in admitted]
     baseline = Baseline(
         at=batch.at.astype(np.float64) / 1e6,
-        subjects=_codes([item.subject for item in items]),
+        subjects=_codes(subjects),
         signals=_signals(batch.numbers),
         strata=[stratum_of(record) for record in records],
         prompts=[clean(r.prompt[:MAX_TEXT]) if r.prompt else None for r in records],
-        encoders=[
-            r.encoder if line.vector else None for r, line in zip(records, lines, strict=True)
-        ],
-        vectors=[line.vector for line in lines],
+        encoders=[r.encoder if v else None for r, v in zip(records, vectors, strict=True)],
+        vectors=vectors,
     )
     return baseline.take(np.argsort(baseline.at, kind="stable"))
 

@@ -19,7 +19,7 @@ from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder, Searcher
 from monitor.probes.errors import ProbeError, place_of
 from monitor.reference import baseline as baselines
-from monitor.reference import similarity, training
+from monitor.reference import fitting, similarity, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
 from monitor.reference.errors import Unbuildable
@@ -103,7 +103,7 @@ class _Building:
         own_index = self._index_before_baseline()
         baseline, strata = self._baseline()
         if own_index:
-            measured = self._against_index(baseline, _usable(baseline, self._encoder))
+            measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
         else:
             measured = self._against_early_half(baseline)
         self._report(self._total)
@@ -131,15 +131,8 @@ class _Building:
     def _baseline(self) -> tuple[Baseline, tuple[str, ...]]:
         uploaded = self._claim.source is ReferenceSource.UPLOAD
         whole = self._staged() if uploaded else self._live()
-        if len(whole) == 0:
-            raise Unbuildable(f"no baseline records; at least {SMALLEST_BASELINE} are needed")
-        kept, strata = baselines.common_strata(whole)
+        kept, strata = fitting.comparable(whole)
         self._notes["other_strata"] = len(whole) - len(kept)
-        if len(kept) < SMALLEST_BASELINE:
-            raise Unbuildable(
-                f"{len(kept)} baseline records of common settings ({len(whole)} in all);"
-                f" at least {SMALLEST_BASELINE} are needed"
-            )
         return kept, strata
 
     def _staged(self) -> Baseline:
@@ -173,17 +166,14 @@ class _Building:
 
     def _embedded(self, part: Baseline) -> Baseline:
         """Embed prompts, unless their vectors could not be compared with the index."""
-        rows = [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
-        if not rows or self._encoder not in (None, self._embed.encoder):
+        if self._encoder not in (None, self._embed.encoder):
             return part
-        made = self._embed.embed([part.prompts[i] or "" for i in rows]).astype("<f2")
-        vectors = [vector.tobytes() for vector in made]
-        return baselines.embedded(part, rows, vectors, encoder=self._embed.encoder)
+        return fitting.with_vectors(part, self._embed)
 
     def _against_index(self, baseline: Baseline, usable: np.ndarray) -> Floats:
         """Compare the baseline with an index that others made."""
         if usable.size == 0:
-            self._refuse_other_encoders(baseline)
+            fitting.refuse_other_encoders(baseline, self._encoder, self._embed)
         # an upload's texts were compared line by line; live texts are gone, vectors remain
         return self._measure(
             baseline, usable, drop=self._claim.source is not ReferenceSource.UPLOAD
@@ -195,7 +185,7 @@ class _Building:
         if encoder is None:
             self._notes["no_index"] = "no record of the baseline has a text or an embedding"
             return np.full(len(baseline), np.nan)
-        usable = _usable(baseline, encoder)
+        usable = fitting.usable(baseline, encoder)
         halves = similarity.split(baseline, usable)
         if halves.early.size == 0:
             return np.full(len(baseline), np.nan)
@@ -209,32 +199,17 @@ class _Building:
         if rows.size == 0:
             return np.full(len(baseline), np.nan)
         index = self._indexes.open(self._database, self._claim.reference_id)
-        vectors = similarity.stack(baseline.vectors, rows)
-        if vectors.shape[1] != index.shape[1]:
-            raise Unbuildable(
-                f"baseline embeddings have {vectors.shape[1]} numbers,"
-                f" the training index {index.shape[1]}"
-            )
-        found: list[Floats] = []
         search = self._embed.nearest if isinstance(self._embed, Searcher) else nearest
-        for block in similarity.similarities(index, vectors, search=search):
-            found.append(block)
-            self._report(self._done)
-        laid, same = similarity.column(
-            len(baseline), rows, np.concatenate(found), drop_same_texts=drop
+        laid, same = fitting.measure(
+            baseline,
+            rows,
+            index,
+            search=search,
+            drop_same_texts=drop,
+            beat=lambda: self._report(self._done),
         )
         self._notes["same_texts"] = same
         return laid
-
-    def _refuse_other_encoders(self, baseline: Baseline) -> None:
-        others = sorted({encoder for encoder in baseline.encoders if encoder})
-        if any(baseline.prompts):
-            others.append(self._embed.encoder)
-        if others:
-            raise Unbuildable(
-                f"the training index was made by {self._encoder!r}, the baseline's"
-                f" embeddings by {', '.join(map(repr, others))}: use one encoder for both"
-            )
 
     def _finish(self, made: Calibrated, *, strata: tuple[str, ...], span: Any) -> None:
         claim = self._claim
@@ -265,10 +240,6 @@ class _Building:
         self._done = done
         share = _SHARE_BEFORE_FITTING * min(1.0, done / self._total)
         self._database.run(lambda tx: references.progress(tx, self._claim, share=share))
-
-
-def _usable(baseline: Baseline, encoder: str | None) -> np.ndarray:
-    return np.flatnonzero([one == encoder and one is not None for one in baseline.encoders])
 
 
 def _fail(database: Database, claim: Claim, error: str) -> None:

@@ -1,0 +1,98 @@
+"""From a baseline to what detectors are fitted on: the steps that every build takes. Pure.
+
+A build in the service and a replay of a log call the same functions; they differ in where
+records and indexes lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.nearest import nearest
+from detectors.types import Floats
+from monitor.probes.embedding import Embedder
+from monitor.reference import similarity
+from monitor.reference.baseline import Baseline, common_strata, embedded
+from monitor.reference.calibrate import SMALLEST_BASELINE
+from monitor.reference.errors import Unbuildable
+from monitor.reference.similarity import Search
+
+Rows = npt.NDArray[np.int64]
+
+
+def comparable(whole: Baseline) -> tuple[Baseline, tuple[str, ...]]:
+    """Keep the records of common settings, and name these settings.
+
+    Raises
+    ------
+    Unbuildable
+        There are fewer than 300 of them.
+    """
+    if len(whole) == 0:
+        raise Unbuildable(f"no baseline records; at least {SMALLEST_BASELINE} are needed")
+    kept, strata = common_strata(whole)
+    if len(kept) < SMALLEST_BASELINE:
+        raise Unbuildable(
+            f"{len(kept)} baseline records of common settings ({len(whole)} in all);"
+            f" at least {SMALLEST_BASELINE} are needed"
+        )
+    return kept, strata
+
+
+def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
+    """Embed the prompts that came without an embedding."""
+    rows = [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
+    if not rows:
+        return part
+    made = embed.embed([part.prompts[i] or "" for i in rows]).astype("<f2")
+    vectors = [vector.tobytes() for vector in made]
+    return embedded(part, rows, vectors, encoder=embed.encoder)
+
+
+def usable(baseline: Baseline, encoder: str | None) -> Rows:
+    """Rows whose vectors this encoder made."""
+    return np.flatnonzero([one == encoder and one is not None for one in baseline.encoders])
+
+
+def refuse_other_encoders(baseline: Baseline, encoder: str | None, embed: Embedder) -> None:
+    """Raise Unbuildable where texts or vectors are there, but none by the index's encoder."""
+    others = sorted({one for one in baseline.encoders if one})
+    if any(baseline.prompts):
+        others.append(embed.encoder)
+    if others:
+        raise Unbuildable(
+            f"the training index was made by {encoder!r}, the baseline's"
+            f" embeddings by {', '.join(map(repr, others))}: use one encoder for both"
+        )
+
+
+def measure(
+    baseline: Baseline,
+    rows: Rows,
+    index: npt.NDArray[np.float16],
+    *,
+    search: Search = nearest,
+    drop_same_texts: bool,
+    beat: Callable[[], None] = lambda: None,
+) -> tuple[Floats, int]:
+    """Compare some rows with an index: similarities of all, NaN elsewhere, and texts dropped.
+
+    ``beat`` is called after each block of 2,048; see :func:`similarity.column` for
+    ``drop_same_texts``. Raises Unbuildable where the lengths of vectors differ.
+    """
+    vectors = similarity.stack(baseline.vectors, rows)
+    if vectors.shape[1] != index.shape[1]:
+        raise Unbuildable(
+            f"baseline embeddings have {vectors.shape[1]} numbers,"
+            f" the training index {index.shape[1]}"
+        )
+    found: list[Floats] = []
+    for block in similarity.similarities(index, vectors, search=search):
+        found.append(block)
+        beat()
+    return similarity.column(
+        len(baseline), rows, np.concatenate(found), drop_same_texts=drop_same_texts
+    )
