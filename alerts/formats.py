@@ -26,6 +26,7 @@ SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
 LONGEST_TEXT = 600
 LONGEST_EXAMPLE = 200
+LONGEST_NAME = 128
 LONGEST_LINK = 1_000
 MOST_LABELS = 30
 MOST_EXAMPLES = 20
@@ -140,6 +141,7 @@ def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "description": alert.reason,
         "driftline_status": alert.status.value,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
+        "changes": "; ".join(change.text for change in alert.changes),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
         "runbook_url": alert.links.runbook,
         "dashboard_url": alert.links.dashboard,
@@ -193,7 +195,13 @@ def _cut_texts(alert: Alert) -> Alert:
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
         changes=tuple(
-            replace(change, text=_cut(change.text, LONGEST_EXAMPLE))
+            replace(
+                change,
+                title=_cut(change.title, LONGEST_EXAMPLE),
+                text=_cut(change.text, LONGEST_EXAMPLE),
+                kind=_cut(change.kind, LONGEST_NAME),
+                author=_cut(change.author, LONGEST_NAME),
+            )
             for change in alert.changes[-MOST_CHANGES:]
         ),
         scores=alert.scores[:MOST_SCORES],

@@ -77,9 +77,17 @@ class ActionLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that changed inside the onset interval: a deploy, an engine upgrade."""
+    """A declared change about the time of the onset: a deploy, an engine upgrade.
 
-    at: Moment
+    ``kind`` is a word of the service (``engine``, ``base`` …). ``ended_at`` None: it is
+    under way. ``text`` says all of it in plain words (``alerts.words.change_words``).
+    """
+
+    kind: str
+    title: str
+    begun_at: Moment
+    ended_at: Moment | None = None
+    author: str
     text: str
 
 
@@ -123,6 +131,8 @@ class Alert:
         Requests behind the verdict.
     unlike
         How many requests are unlike training; only where the inputs have drifted.
+    changes
+        What was declared to have changed about the time of the onset, the first begun first.
     late
         True when the incident was already over before this could be delivered.
     test

@@ -95,6 +95,40 @@ def unlike_words(unlike: Unlike) -> str:
     )
 
 
+def change_words(
+    kind: str,
+    title: str,
+    *,
+    begun_at: datetime,
+    ended_at: datetime | None,
+    onset: datetime | None,
+    now: datetime,
+) -> str:
+    """Say what was declared to have changed, and how its beginning lies to the onset.
+
+    >>> from datetime import datetime, timedelta, UTC
+    >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
+    >>> print(change_words(
+    ...     "engine", "vLLM 0.33", begun_at=at, ended_at=at + timedelta(minutes=9),
+    ...     onset=at + timedelta(minutes=5), now=at + timedelta(hours=1),
+    ... ))
+    14:05 UTC engine change: vLLM 0.33 (began 5 min before the onset)
+    """
+    notes = [] if onset is None else [_beside_onset(begun_at, onset)]
+    notes += ["still under way"] if ended_at is None else []
+    said = f" ({', '.join(notes)})" if notes else ""
+    named = "change" if kind == "other" else f"{kind} change"
+    return f"{clock_time(begun_at, now=now)} {named}: {title}{said}"
+
+
+def _beside_onset(begun_at: datetime, onset: datetime) -> str:
+    apart = onset - begun_at
+    if abs(apart) < timedelta(minutes=1):
+        return "began with the onset"
+    side = "before" if apart > timedelta() else "after"
+    return f"began {duration(abs(apart))} {side} the onset"
+
+
 def _split(winner: str | None) -> tuple[str, str]:
     """From ``mean_nll:top1%`` to the signal and ``up``, ``down`` or ````."""
     signal, _, tail = (winner or "").partition(":")

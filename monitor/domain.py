@@ -19,6 +19,7 @@ EvaluationId = NewType("EvaluationId", int)
 TransitionId = NewType("TransitionId", int)
 IncidentId = NewType("IncidentId", int)
 ActionId = NewType("ActionId", int)
+ChangeId = NewType("ChangeId", int)
 
 
 class VerdictKind(StrEnum):
@@ -75,12 +76,32 @@ class EvaluationKind(StrEnum):
     PERPLEXITY = "perplexity"
 
 
+class ChangeKind(StrEnum):
+    """What somebody says they changed."""
+
+    ENGINE = "engine"
+    BASE = "base"
+    ADAPTER = "adapter"
+    PROMPT = "prompt"
+    TRAFFIC = "traffic"
+    OTHER = "other"
+
+
 class ReferenceState(StrEnum):
     """How far a reference has come."""
 
     BUILDING = "building"
     READY = "ready"
     FAILED = "failed"
+
+
+class WeightsState(StrEnum):
+    """What an adapter's files say of its weights, before anybody asks the model."""
+
+    HEALTHY = "healthy"
+    SUSPECT = "suspect"
+    BROKEN = "broken"
+    UNREADABLE = "unreadable"
 
 
 class Scope(StrEnum):

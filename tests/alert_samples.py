@@ -43,7 +43,16 @@ FULL = Alert(
     requests=412,
     unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
-    changes=(Change(at=NOON - timedelta(hours=1), text="deploy 4711"),),
+    changes=(
+        Change(
+            kind="engine",
+            title="vLLM 0.33",
+            begun_at=NOON - timedelta(hours=1),
+            ended_at=NOON - timedelta(minutes=50),
+            author="deploys",
+            text="11:00 UTC engine change: vLLM 0.33 (began 60 min before the onset)",
+        ),
+    ),
     links=Links(
         incident="https://driftline.example/incidents/3",
         dashboard="https://driftline.example/",
@@ -54,6 +63,11 @@ FULL = Alert(
     labels={"team": "nlp"},
     examples=("where is my parcel",),
 )
+
+
+def a_change(text: str) -> Change:
+    """A change all of whose texts are ``text``."""
+    return Change(kind=text[:128], title=text, begun_at=NOON, author=text[:128], text=text)
 
 
 def an_alert(**changes: Any) -> Alert:

@@ -149,8 +149,8 @@ async def identify(request: Request, credentials: HTTPAuthorizationCredentials |
     return key
 
 
-def needs(scope: Scope) -> Callable[..., object]:
-    """Make the dependency that lets only keys with ``scope`` in and gives the key."""
+def needs(*scopes: Scope) -> Callable[..., object]:
+    """Make the dependency that lets only keys with one of ``scopes`` in and gives the key."""
 
     async def admitted(
         request: Request,
@@ -158,20 +158,26 @@ def needs(scope: Scope) -> Callable[..., object]:
     ) -> Key:
         key = await identify(request, credentials)
         structlog.contextvars.bind_contextvars(key=key.name[:64])
-        if not keys.permits(key, scope):
-            raise Problem(
-                403,
-                f"This needs the scope {scope.value!r}; key {key.name!r} has"
-                f" {', '.join(sorted(key.scopes)) or 'none'}.",
-                kind="scope-missing",
-            )
+        if not any(keys.permits(key, scope) for scope in scopes):
+            raise scope_missing(key, *scopes)
         return key
 
     return admitted
 
 
+def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
+    """The 403 that names the scopes of which ``why`` needs one."""
+    return Problem(
+        403,
+        f"{why} needs the scope {' or '.join(repr(scope.value) for scope in scopes)};"
+        f" key {key.name!r} has {', '.join(sorted(key.scopes)) or 'none'}.",
+        kind="scope-missing",
+    )
+
+
 Ingester = Annotated[Key, Depends(needs(Scope.INGEST))]
 Reader = Annotated[Key, Depends(needs(Scope.READ))]
+Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE))]
 Operator = Annotated[Key, Depends(needs(Scope.OPERATE))]
 Admin = Annotated[Key, Depends(needs(Scope.ADMIN))]
 

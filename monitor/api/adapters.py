@@ -23,7 +23,7 @@ from monitor.api.shapes import (
 )
 from monitor.domain import Blame, Severity, Version
 from monitor.routing import table
-from monitor.store import adapters, audit, evaluations, fleet, versions
+from monitor.store import adapters, audit, changes, evaluations, fleet, versions
 from monitor.store.errors import Conflict
 from monitor.store.fleet import FleetRow
 
@@ -115,9 +115,11 @@ def put_version(
 def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
     adapter = lookup.adapter(tx, name)
     row = next(row for row in fleet.fleet(tx, now=parts.clock()) if row.adapter.id == adapter.id)
+    under_way = changes.open_change(tx, name, at=parts.clock())
     latest = evaluations.latest_scores_of(tx, adapter_id=adapter.id)
     return AdapterDetail(
         **dict(summary(row)),
+        change_under_way=under_way and answers.change(under_way),
         versions=[answers.version(found) for found in versions.of_adapter(tx, adapter.id)],
         scores=[
             answers.score(score)

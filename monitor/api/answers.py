@@ -6,6 +6,7 @@ import math
 
 from monitor.api.shapes import (
     ArmBody,
+    ChangeBody,
     EvaluationBody,
     ReferenceBody,
     RouteBody,
@@ -14,6 +15,7 @@ from monitor.api.shapes import (
     WindowBody,
 )
 from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
 
 
@@ -81,6 +83,12 @@ def version(found: Version) -> VersionBody:
         metadata=found.metadata,
         registered_at=found.registered_at,
     )
+
+
+def change(found: Change) -> ChangeBody:
+    """A declared change."""
+    fields = {name: getattr(found, name) for name in ChangeBody.model_fields if name != "change"}
+    return ChangeBody(change=found.id, **fields)
 
 
 def reference(found: Reference, *, of: Version) -> ReferenceBody:

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from monitor.api import (
     actions,
     adapters,
+    changes,
     deliveries,
     evaluations,
     health,
@@ -39,6 +40,7 @@ ENDPOINTS: Final = (
     scores.router,
     evaluations.router,
     incidents.router,
+    changes.router,
     routes.router,
     actions.router,
     deliveries.router,

@@ -9,9 +9,17 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from monitor.domain import ArmKind, Mode
+from monitor.domain import ArmKind, ChangeKind, Mode
 
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
@@ -20,6 +28,12 @@ MOST_VALUES: Final = 2000
 def _no_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("holds a NUL character")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has characters that cannot be printed")
     return text
 
 
@@ -51,8 +65,19 @@ def _storable(tree: dict[str, Any]) -> dict[str, Any]:
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
-Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_no_nul)]
-Label = Annotated[str, Field(max_length=256), AfterValidator(_no_nul)]
+Words = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+Label = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_printable),
+]
+Detail = (
+    Annotated[str, Field(strict=True, max_length=500), AfterValidator(_printable)]
+    | Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
+    | Annotated[float, Field(strict=True)]
+)
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Tree = Annotated[dict[str, Any], AfterValidator(_storable)]
 
@@ -66,9 +91,9 @@ class Body(BaseModel):
 class AdapterRequest(Body):
     """What people say of an adapter; every field is replaced."""
 
-    owner: Name | None = None
-    tier: Name = "standard"
-    labels: Annotated[dict[Name, Label], Field(max_length=64)] = {}
+    owner: Words | None = None
+    tier: Words = "standard"
+    labels: Annotated[dict[Words, Label], Field(max_length=64)] = {}
     runbook: Address | None = None
     mode: Mode | None = Field(None, description="null: the service's mode.")
 
@@ -162,3 +187,42 @@ class AcknowledgeRequest(Body):
     """For how long an incident stays quiet."""
 
     hours: float = Field(24.0, gt=0.0, le=168.0)
+
+
+class ChangeRequest(Body):
+    """Something that was changed, or is being changed (``open``)."""
+
+    kind: ChangeKind
+    title: Title = Field(description="What people read: `vLLM 0.32 to 0.33`.")
+    adapters: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="null: the whole fleet."
+    )
+    begun_at: AwareDatetime | None = Field(None, description="null: now.")
+    ended_at: AwareDatetime | None = Field(
+        None, description="null: when it began, unless it is `open`."
+    )
+    open: bool = Field(False, description="It is under way until `POST /changes/{change}/end`.")
+    id: Words | None = Field(
+        None, description="Your own name of it; declared again, it is the same change."
+    )
+    details: Annotated[dict[Words, Detail], Field(max_length=20)] = {}
+    rebaseline: bool | None = Field(
+        None, description="Whether an engine or base change that is over re-baselines; null: yes."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ChangeRequest:
+        if self.open and self.ended_at is not None:
+            raise ValueError("an open change has no ended_at yet")
+        if self.open and self.rebaseline is not None:
+            raise ValueError("say rebaseline when the open change ends")
+        if "id" in self.details:
+            raise ValueError("details hold no id: give it beside them")
+        return self
+
+
+class ChangeEndRequest(Body):
+    """When an open change ended, and whether perplexity starts afresh."""
+
+    ended_at: AwareDatetime | None = Field(None, description="null: now.")
+    rebaseline: bool = True

@@ -7,22 +7,28 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from sqlalchemy import Connection
 
 from alerts import incident as machine
-from monitor.api import lookup, paging
+from alerts.types import Kind
+from monitor.api import answers, lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import AcknowledgeRequest, Name
 from monitor.api.deliveries import DeliveryBody, delivery_body
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
-from monitor.api.parts import Parts
+from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page
-from monitor.domain import Blame, IncidentId, Severity
-from monitor.store import acknowledgements, audit, incidents, outbox, versions
+from monitor.api.shapes import Answer, Page, WindowBody
+from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Severity
+from monitor.outbox import changes_about
+from monitor.store import acknowledgements, audit, incidents, outbox, verdicts, versions
 from monitor.store.incidents import IncidentRow
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
+
+SILENT_FOR: Final = timedelta(hours=24)
+"""Silence is looked for over a day, so without an onset its cause lies at most this far back."""
 
 Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 
@@ -45,9 +51,22 @@ class IncidentBody(Answer):
     acknowledged_until: datetime | None
 
 
-class IncidentDetail(IncidentBody):
-    """An incident with the messages sent about it, newest first."""
+class NearChangeBody(Answer):
+    """A change that was declared about the time an incident began."""
 
+    kind: ChangeKind
+    title: str
+    begun_at: datetime
+    ended_at: datetime | None
+    author: str
+    text: str = Field(description="All of it in plain words, and how it lies to the onset.")
+
+
+class IncidentDetail(IncidentBody):
+    """An incident with what was declared about its onset, and the messages, newest first."""
+
+    onset: WindowBody | None = Field(description="When the change began; null: not estimated.")
+    changes: Sequence[NearChangeBody]
     deliveries: Sequence[DeliveryBody]
 
 
@@ -83,7 +102,7 @@ def get_incidents(
 @router.get("/{incident}")
 def get_incident(_key: Reader, parts: Parts, incident: Number) -> IncidentDetail:
     """Show one incident and what was sent about it."""
-    return parts.database.run(lambda tx: _detail(tx, incident))
+    return parts.database.run(lambda tx: _detail(tx, incident, parts))
 
 
 @router.post("/{incident}/ack")
@@ -96,7 +115,7 @@ def acknowledge(
     def work(tx: Connection) -> IncidentDetail:
         row = _row(tx, incident)
         _acknowledge(tx, row, by=key.name, lasts=lasts, now=parts.clock())
-        return _detail(tx, incident)
+        return _detail(tx, incident, parts)
 
     return parts.database.run(work)
 
@@ -129,10 +148,40 @@ def _row(tx: Connection, incident: int) -> IncidentRow:
     return row
 
 
-def _detail(tx: Connection, incident: int) -> IncidentDetail:
+def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
     row = _row(tx, incident)
+    onset = _onset(tx, row)
     sent = outbox.deliveries(tx, incident_id=row.id, limit=100)
-    return IncidentDetail(**_fields(row), deliveries=[delivery_body(item) for item in sent])
+    return IncidentDetail(
+        **_fields(row),
+        onset=onset and answers.window(onset),
+        changes=_changes(tx, row, onset, parts),
+        deliveries=[delivery_body(item) for item in sent],
+    )
+
+
+def _onset(tx: Connection, row: IncidentRow) -> Interval | None:
+    if row.kind != Kind.DRIFT:
+        return None
+    return verdicts.told_onset(
+        tx, version_id=row.version_id, opened_at=row.opened_at, closed_at=row.closed_at
+    )
+
+
+def _changes(
+    tx: Connection, row: IncidentRow, onset: Interval | None, parts: ApiParts
+) -> list[NearChangeBody]:
+    """What is known to have changed by now; a message knows what was declared before it."""
+    found = changes_about(
+        tx,
+        row.adapter,
+        interval=onset or Interval(start=row.opened_at - SILENT_FOR, end=row.opened_at),
+        margin=parts.change_margin,
+        now=parts.clock(),
+        is_onset=onset is not None,
+    )
+    names = NearChangeBody.model_fields
+    return [NearChangeBody(**{name: getattr(one, name) for name in names}) for one in found]
 
 
 def _fields(row: IncidentRow) -> dict[str, object]:

@@ -75,6 +75,10 @@ class ApiParts:
     longest_wait: timedelta = timedelta(seconds=60)
     delivery_lag: timedelta = timedelta(minutes=5)
     """How long a message may be due and untouched before ``/readyz`` says so."""
+    retention: timedelta = timedelta(days=90)
+    """A change cannot be declared to have begun before the oldest records."""
+    change_margin: timedelta = timedelta(minutes=15)
+    """How far from an incident's onset a declared change is still listed beside it."""
     clock: Callable[[], datetime] = _utc_now
 
 

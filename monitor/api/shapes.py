@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from monitor.domain import (
     ArmKind,
     Blame,
+    ChangeKind,
     EvaluationKind,
     Mode,
     ReferenceState,
@@ -151,9 +152,26 @@ class VersionBody(Answer):
     registered_at: datetime
 
 
+class ChangeBody(Answer):
+    """What somebody declared to have changed."""
+
+    change: int
+    kind: ChangeKind
+    title: str
+    adapters: Sequence[str] | None = Field(description="null: the whole fleet.")
+    begun_at: datetime
+    ended_at: datetime | None = Field(description="null: it is under way.")
+    author: str
+    details: Mapping[str, str | float]
+    created_at: datetime
+
+
 class AdapterDetail(AdapterSummary):
     """An adapter with the latest score of each detector."""
 
+    change_under_way: ChangeBody | None = Field(
+        description="The engine or base change that probing waits for."
+    )
     versions: Sequence[VersionBody]
     scores: Sequence[ScoreBody]
 

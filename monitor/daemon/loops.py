@@ -114,6 +114,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             preview=parts.breaker.preview,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
+            change_margin=config.schedule.live_interval,
         ),
         react=react,
         drain=embedding.drain,

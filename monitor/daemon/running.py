@@ -171,6 +171,8 @@ def _server(
         beats=beats,
         public_metrics=config.server.public_metrics,
         channels=frozenset(entry.name for entry in config.channels),
+        retention=config.capture.retention,
+        change_margin=config.schedule.live_interval,
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, ScoreLine
+from alerts.message import ActionLine, Change, ScoreLine
 from detectors.types import Score
 from monitor import outbox
 from monitor.domain import (
     IncidentId,
+    Interval,
     Severity,
     Transition,
     TransitionId,
@@ -58,12 +59,16 @@ class Preview(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """The service's teller: what a message contains beyond the verdict itself."""
+    """The service's teller: what a message contains beyond the verdict itself.
+
+    ``change_margin`` is how far from the onset a declared change is still listed.
+    """
 
     channels: Sequence[outbox.ConfiguredChannel]
     preview: Preview
     examples: int = 0
     base_url: str | None = None
+    change_margin: timedelta = timedelta(minutes=15)
 
     def __call__(
         self,
@@ -83,6 +88,7 @@ class Messages:
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
             if transition_id
             else None,
+            changes=self._changes(tx, outcome, judgement),
             unlike=unlike_training(tx, outcome, judgement) if transition_id else None,
             examples=self._examples(tx, outcome, judgement) if transition_id else (),
             broken=_broken(judgement),
@@ -131,6 +137,23 @@ class Messages:
             now=now,
         )
 
+    def _changes(
+        self, tx: Connection, outcome: Outcome, judgement: Judgement
+    ) -> tuple[Change, ...]:
+        """Declared changes about the onset; of silence and failures, about the window."""
+        onset = judgement.verdict.onset
+        failing = judgement.verdict.kind is VerdictKind.ERROR or _broken(judgement) is not None
+        if onset is None and outcome.silence is None and not failing:
+            return ()
+        return outbox.changes_about(
+            tx,
+            outcome.reading.version.adapter,
+            interval=onset or _unheard(outcome),
+            margin=self.change_margin,
+            now=outcome.facts.at,
+            is_onset=onset is not None,
+        )
+
     def _examples(self, tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[str, ...]:
         """Least similar prompts since the onset; none unless the operator stores text."""
         calibrated = outcome.reading.calibrated
@@ -148,6 +171,13 @@ class Messages:
             limit=self.examples,
         )
         return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _unheard(outcome: Outcome) -> Interval:
+    """The window, from the last record on where that is longer ago."""
+    last = outcome.reading.traffic.last_at
+    start = min(last, outcome.window.start) if last else outcome.window.start
+    return Interval(start=start, end=outcome.window.end)
 
 
 def _broken(judgement: Judgement) -> str | None:

@@ -5,6 +5,7 @@ inside the evaluation's transaction, the :class:`Deliverer` sends. A crash betwe
 loses nothing; a crash while sending may send twice, under the same message id.
 """
 
+from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.record import AlertInputs, record_observation, record_transition
@@ -15,6 +16,7 @@ __all__ = [
     "Deliverer",
     "DelivererSettings",
     "Outcome",
+    "changes_about",
     "check_fallbacks",
     "record_observation",
     "record_transition",

@@ -37,7 +37,8 @@ class AlertInputs:
     """What a message says that only the evaluation knows.
 
     ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
-    the adapter's owner opted in, and then redacted. ``broken`` names what no longer works
+    the adapter's owner opted in, and then redacted. ``changes`` were declared about the
+    time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
     though the verdict stands: it keeps an ``error`` incident open. ``base_url`` is where
     people reach this service; None leaves out the links to it.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,6 +61,13 @@ def fetch_all(connection: Connection) -> list[Adapter]:
     """Return all adapters by name."""
     query = sa.select(adapters).order_by(adapters.c.name)
     return [_adapter(row) for row in connection.execute(query).mappings()]
+
+
+def unknown(connection: Connection, names: Collection[str]) -> list[str]:
+    """Return those of ``names`` that no adapter has, in order."""
+    query = sa.select(adapters.c.name).where(adapters.c.name.in_(names))
+    known = set(connection.execute(query).scalars())
+    return sorted(set(names) - known)
 
 
 def _adapter(row: RowMapping) -> Adapter:

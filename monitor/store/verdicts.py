@@ -184,6 +184,22 @@ def history(
     ]
 
 
+def told_onset(
+    tx: Connection, *, version_id: VersionId, opened_at: datetime, closed_at: datetime | None
+) -> Interval | None:
+    """Give the onset of the last change of verdict while an incident was open."""
+    query = sa.select(transitions.c.onset_start, transitions.c.onset_end).where(
+        transitions.c.version_id == version_id,
+        transitions.c.at >= opened_at,
+        transitions.c.onset_start.is_not(None),
+        transitions.c.onset_end.is_not(None),
+    )
+    if closed_at is not None:
+        query = query.where(transitions.c.at <= closed_at)
+    row = tx.execute(query.order_by(transitions.c.at.desc()).limit(1)).one_or_none()
+    return None if row is None else _onset(row.onset_start, row.onset_end)
+
+
 def _onset(start: datetime | None, end: datetime | None) -> Interval | None:
     if start is None or end is None:
         return None

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.formats import LARGEST_BODY, Body, alertmanager_body, body_of, driftline_body
-from alerts.message import Change, Links, ScoreLine
+from alerts.message import Links, ScoreLine
 from alerts.types import Kind, Status
-from tests.alert_samples import FULL, NOON, an_alert
+from tests.alert_samples import FULL, NOON, a_change, an_alert
 
 
 def ours(**changes: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_no_alert_exceeds_the_largest_body(form: Body, letter: str, many: int, l
             summary=text,
             reason=text,
             examples=(text,) * many,
-            changes=(Change(at=NOON, text=text),) * many,
+            changes=(a_change(text),) * many,
             scores=(ScoreLine(detector="d" * 60, winner="w" * 60, value=1 / 3, n=7),) * many,
             labels={f"{i}{text}": text for i in range(min(many, 60))},
             links=Links(incident=text, dashboard=text, runbook=text),
@@ -136,3 +136,18 @@ def test_text_of_users_is_in_the_driftline_examples_only() -> None:
     assert FULL.examples[0] in json.dumps(ours())
     assert FULL.examples[0] not in json.dumps(theirs())
     assert FULL.examples[0] not in json.dumps(ours(examples=()))
+
+
+def test_changes_are_listed_with_their_facts_and_in_plain_words() -> None:
+    said = "11:00 UTC engine change: vLLM 0.33 (began 60 min before the onset)"
+    [change] = ours()["changes"]
+    assert change == {
+        "kind": "engine",
+        "title": "vLLM 0.33",
+        "begun_at": "2026-03-04T11:00:00Z",
+        "ended_at": "2026-03-04T11:10:00Z",
+        "author": "deploys",
+        "text": said,
+    }
+    assert theirs()["alerts"][0]["annotations"]["changes"] == said
+    assert "changes" not in theirs(changes=())["alerts"][0]["annotations"]

@@ -17,9 +17,8 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from alerts.channels import CHANNELS, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed
 from alerts.formats import LARGEST_BODY
-from alerts.message import Change
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from tests.alert_samples import FULL, NOON, an_alert
+from tests.alert_samples import FULL, NOON, a_change, an_alert
 from tests.loopback import (
     LOOPBACK,
     Behaviour,
@@ -135,7 +134,7 @@ def test_a_huge_alert_stays_small(kind: str, rig: Rig, written: Written) -> None
     huge = an_alert(
         reason="r" * 50_000,
         examples=("e" * 10_000,) * 100,
-        changes=(Change(at=NOON, text="c" * 10_000),) * 100,
+        changes=(a_change("c" * 10_000),) * 100,
         labels={str(i): "l" * 1_000 for i in range(100)},
     )
     with Receiver() as receiver:

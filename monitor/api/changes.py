@@ -1,0 +1,248 @@
+"""``/changes``: what people say they changed, and the fresh start that an engine needs.
+
+A key with ``ingest`` may say what happened. What changes Driftline's own behaviour needs
+``operate``: opening and ending a change (probing waits meanwhile), and re-baselining.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime, Field
+from sqlalchemy import Connection
+
+from monitor.api import answers, lookup, paging
+from monitor.api.access import Declarer, Operator, Reader, scope_missing
+from monitor.api.bodies import ChangeEndRequest, ChangeRequest, Name
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, ChangeBody, Page
+from monitor.domain import ChangeId, Scope
+from monitor.store import adapters, audit, changes, keys, rebaselines
+from monitor.store.changes import Change, Declaration
+from monitor.store.keys import Key
+
+router: Final = APIRouter(prefix="/changes", tags=["changes"])
+
+AHEAD: Final = timedelta(minutes=10)
+"""Clocks differ: a time at most this far ahead is accepted, as it is of a record."""
+
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+
+
+class Rebaselined(Answer):
+    """How much perplexity is measured anew."""
+
+    versions: int
+
+
+class DeclaredChange(ChangeBody):
+    """A change, and what this request did."""
+
+    rebaselined: Rebaselined | None = Field(description="null: this request re-baselined nothing.")
+
+
+@router.post("", status_code=201, responses={200: {"description": "Declared before."}})
+def post_change(
+    key: Declarer, parts: Parts, body: ChangeRequest, response: Response
+) -> DeclaredChange:
+    """Declare a change; one of engine or base that is over re-baselines perplexity."""
+    _check_scope(key, body)
+    declared = _declaration(body, author=key.name, parts=parts)
+
+    def work(tx: Connection) -> tuple[DeclaredChange, bool]:
+        known = declared.given_id and changes.claim_id(tx, declared.given_id)
+        if known:
+            return _answer(_same(known, body)), False
+        return _declare(tx, declared, rebaseline=body.rebaseline is not False, parts=parts), True
+
+    answer, new = parts.database.run(work)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/changes/{answer.change}"
+    return answer
+
+
+@router.post("/{change}/end")
+def end_change(
+    key: Operator, parts: Parts, change: Number, body: ChangeEndRequest | None = None
+) -> DeclaredChange:
+    """End an open change; one that is over already stays as it is."""
+    asked = body or ChangeEndRequest()
+
+    def work(tx: Connection) -> DeclaredChange:
+        found = _found(tx, change, lock=True)
+        if found.ended_at is not None:
+            return _answer(found)
+        return _end(tx, found, asked, actor=key.name, now=parts.clock())
+
+    return parts.database.run(work)
+
+
+@router.get("")
+def get_changes(
+    _key: Reader,
+    parts: Parts,
+    *,
+    adapter: Annotated[
+        Name | None, Query(description="What concerns it, the fleet's changes included.")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Not over before.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Begun at or before.")] = None,
+    open_only: Annotated[bool, Query(alias="open")] = False,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[ChangeBody]:
+    """List changes, the last begun first."""
+    before = _place(cursor)
+
+    def read(tx: Connection) -> list[Change]:
+        return changes.change_list(
+            tx,
+            adapter=lookup.adapter(tx, adapter).name if adapter else None,
+            since=since,
+            until=until,
+            open_only=open_only,
+            before=before,
+            limit=limit + 1,
+        )
+
+    rows = parts.database.run(read)
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        items=[answers.change(row) for row in rows[:limit]],
+        next=last and paging.encode(last.begun_at.isoformat(), last.id),
+    )
+
+
+@router.get("/{change}")
+def get_change(_key: Reader, parts: Parts, change: Number) -> ChangeBody:
+    """Show one change."""
+    return answers.change(parts.database.run(lambda tx: _found(tx, change)))
+
+
+def _check_scope(key: Key, body: ChangeRequest) -> None:
+    if keys.permits(key, Scope.OPERATE):
+        return
+    if body.open:
+        raise scope_missing(key, Scope.OPERATE, why="Opening a change")
+    if body.kind in changes.UNDER_THE_MODEL and body.rebaseline is not False:
+        raise scope_missing(key, Scope.OPERATE, why="Re-baselining (without rebaseline: false)")
+
+
+def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declaration:
+    now = parts.clock()
+    begun_at = body.begun_at or now
+    if begun_at < now - parts.retention:
+        raise _refused("begun_at", f"older than the {parts.retention.days} days kept")
+    _check_ahead("begun_at", begun_at, now=now)
+    ended_at = None if body.open else body.ended_at or begun_at
+    _check_end(ended_at, begun_at=begun_at, now=now)
+    return Declaration(
+        kind=body.kind,
+        title=body.title,
+        adapters=None if body.adapters is None else tuple(sorted(set(body.adapters))),
+        begun_at=begun_at,
+        ended_at=ended_at,
+        author=author,
+        details=body.details,
+        given_id=body.id,
+    )
+
+
+def _declare(
+    tx: Connection, declared: Declaration, *, rebaseline: bool, parts: ApiParts
+) -> DeclaredChange:
+    unknown = adapters.unknown(tx, declared.adapters or ())
+    if unknown:
+        raise _refused("adapters", f"no adapter is called {unknown[0]!r}")
+    made = changes.add(tx, declared)
+    over = made.ended_at is not None
+    details = answers.change(made).model_dump(mode="json", exclude={"change", "author"})
+    audit.append(
+        tx,
+        actor=made.author,
+        act="change.add" if over else "change.begin",
+        subject=_subject(made),
+        details=details,
+    )
+    if not (over and rebaseline):
+        return _answer(made)
+    return _answer(made, _rebaselined(tx, made, actor=made.author, now=parts.clock()))
+
+
+def _end(
+    tx: Connection, found: Change, asked: ChangeEndRequest, *, actor: str, now: datetime
+) -> DeclaredChange:
+    ended_at = asked.ended_at or max(now, found.begun_at)
+    _check_end(ended_at, begun_at=found.begun_at, now=now)
+    over = changes.end(tx, found.id, at=ended_at)
+    details = {"ended_at": ended_at.isoformat(), "rebaseline": asked.rebaseline}
+    audit.append(tx, actor=actor, act="change.end", subject=_subject(over), details=details)
+    if not asked.rebaseline:
+        return _answer(over)
+    return _answer(over, _rebaselined(tx, over, actor=actor, now=now))
+
+
+def _rebaselined(tx: Connection, over: Change, *, actor: str, now: datetime) -> Rebaselined | None:
+    if over.kind not in changes.UNDER_THE_MODEL:
+        return None
+    return Rebaselined(versions=rebaselines.rebaseline(tx, over, actor=actor, at=now))
+
+
+def _same(known: Change, body: ChangeRequest) -> Change:
+    """The change that was declared under the same id, if it is the same."""
+    wanted = None if body.adapters is None else tuple(sorted(set(body.adapters)))
+    if (known.kind, known.title, known.adapters) != (body.kind, body.title, wanted):
+        raise Problem(
+            409,
+            f"Change {known.id} was declared under the id {body.id!r}, and it is another one.",
+            kind="change-differs",
+        )
+    return known
+
+
+def _found(tx: Connection, change: int, *, lock: bool = False) -> Change:
+    found = changes.fetch(tx, ChangeId(change), lock=lock)
+    if found is None:
+        raise Problem(404, f"There is no change {change}.", kind="unknown-change")
+    return found
+
+
+def _subject(change: Change) -> str:
+    return f"change {change.id}"
+
+
+def _answer(found: Change, rebaselined: Rebaselined | None = None) -> DeclaredChange:
+    return DeclaredChange(**dict(answers.change(found)), rebaselined=rebaselined)
+
+
+def _place(cursor: str | None) -> tuple[datetime, int] | None:
+    if cursor is None:
+        return None
+    at, number = paging.decode(cursor, kinds=(str, int))
+    return paging.moment(at), int(number)
+
+
+def _check_ahead(field: str, at: datetime, *, now: datetime) -> None:
+    if at > now + AHEAD:
+        raise _refused(field, "more than 10 minutes in the future")
+
+
+def _check_end(ended_at: datetime | None, *, begun_at: datetime, now: datetime) -> None:
+    if ended_at is None:
+        return
+    if ended_at < begun_at:
+        raise _refused("ended_at", "before it began")
+    _check_ahead("ended_at", ended_at, now=now)
+
+
+def _refused(field: str, detail: str) -> Problem:
+    return Problem(
+        422,
+        f"{field}: {detail}",
+        kind="invalid-request",
+        errors=[{"detail": detail, "pointer": f"#/{field}"}],
+    )

@@ -1,0 +1,53 @@
+"""Declared changes about the time of an onset, as messages and people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from alerts.message import Change
+from alerts.words import change_words
+from monitor.domain import Interval
+from monitor.store import changes
+
+
+def changes_about(
+    tx: Connection,
+    adapter: str,
+    *,
+    interval: Interval,
+    margin: timedelta,
+    now: datetime,
+    is_onset: bool = True,
+) -> tuple[Change, ...]:
+    """List what was declared for an adapter or the fleet about an interval.
+
+    Parameters
+    ----------
+    margin
+        Widens the interval on both sides. One live interval is right: an onset is placed
+        by whole windows, and a change is declared a little before or after it happens.
+    is_onset
+        Whether the interval is one in which a change began, so that the words may say how
+        the declared ones lie to it.
+    """
+    onset = interval.start + (interval.end - interval.start) / 2 if is_onset else None
+    return tuple(
+        Change(
+            kind=found.kind.value,
+            title=found.title,
+            begun_at=found.begun_at,
+            ended_at=found.ended_at,
+            author=found.author,
+            text=change_words(
+                found.kind.value,
+                found.title,
+                begun_at=found.begun_at,
+                ended_at=found.ended_at,
+                onset=onset,
+                now=now,
+            ),
+        )
+        for found in changes.overlapping(tx, adapter, interval=interval, margin=margin)
+    )

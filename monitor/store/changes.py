@@ -1,0 +1,192 @@
+"""Declared changes: what people say they changed, where and when.
+
+A change is open until it has ended; one that is over at once ends when it begins. It
+concerns the adapters it names, or the whole fleet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from monitor.domain import ChangeId, ChangeKind, Interval
+from monitor.store.tables import changes
+
+UNDER_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE})
+"""Kinds that move the perplexity of every adapter above them."""
+FORGOTTEN_AFTER: Final = timedelta(hours=24)
+"""An open change older than this was forgotten: it holds nothing up any more."""
+MOST_LISTED: Final = 20
+"""More changes than this beside one incident explain nothing."""
+GIVEN_ID: Final = "id"
+"""The detail that holds the sender's own name of a change."""
+
+_DECLARING: Final = 0x6368616E  # "chan": the advisory lock of those who give an id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What somebody declares. ``ended_at`` None: it is under way.
+
+    adapters
+        Names; None is the whole fleet.
+    given_id
+        The sender's own name for it, so that saying it twice is saying it once.
+    """
+
+    kind: ChangeKind
+    title: str
+    adapters: tuple[str, ...] | None
+    begun_at: datetime
+    ended_at: datetime | None
+    author: str
+    details: Mapping[str, str | float] = field(default_factory=dict)
+    given_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A declared change as it is stored."""
+
+    id: ChangeId
+    kind: ChangeKind
+    title: str
+    adapters: tuple[str, ...] | None
+    begun_at: datetime
+    ended_at: datetime | None
+    author: str
+    details: Mapping[str, str | float]
+    created_at: datetime
+
+
+def add(tx: Connection, declared: Declaration) -> Change:
+    """Store a change."""
+    details = dict(declared.details)
+    if declared.given_id is not None:
+        details[GIVEN_ID] = declared.given_id
+    statement = (
+        changes.insert()
+        .values(
+            kind=declared.kind.value,
+            title=declared.title,
+            adapters=None if declared.adapters is None else list(declared.adapters),
+            begun_at=declared.begun_at,
+            ended_at=declared.ended_at,
+            author=declared.author,
+            details=details,
+        )
+        .returning(changes)
+    )
+    return _change(tx.execute(statement).mappings().one())
+
+
+def claim_id(tx: Connection, given_id: str) -> Change | None:
+    """Give the change that was declared under this id; None makes it the caller's to add.
+
+    Senders that give an id wait for each other until the caller's transaction ends, so two
+    of them cannot both find nothing.
+    """
+    tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_DECLARING)))
+    query = sa.select(changes).where(changes.c.details[GIVEN_ID].astext == given_id)
+    row = tx.execute(query.order_by(changes.c.id).limit(1)).mappings().one_or_none()
+    return _change(row) if row else None
+
+
+def fetch(tx: Connection, change_id: ChangeId, *, lock: bool = False) -> Change | None:
+    """Return one change; ``lock`` keeps a second end of it waiting."""
+    query = sa.select(changes).where(changes.c.id == change_id)
+    row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return _change(row) if row else None
+
+
+def end(tx: Connection, change_id: ChangeId, *, at: datetime) -> Change:
+    """Write down when a change ended."""
+    statement = (
+        changes.update().where(changes.c.id == change_id).values(ended_at=at).returning(changes)
+    )
+    return _change(tx.execute(statement).mappings().one())
+
+
+def change_list(
+    tx: Connection,
+    *,
+    adapter: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    open_only: bool = False,
+    before: tuple[datetime, int] | None = None,
+    limit: int = 100,
+) -> list[Change]:
+    """Changes that touch ``[since, until]``, the last begun first.
+
+    ``adapter`` keeps those that concern it, the fleet's included; ``before`` is
+    ``(begun_at, id)`` of the last one of the page before.
+    """
+    place = sa.tuple_(changes.c.begun_at, changes.c.id)
+    query = sa.select(changes).order_by(changes.c.begun_at.desc(), changes.c.id.desc())
+    if adapter is not None:
+        query = query.where(_concerns(adapter))
+    if since is not None:
+        query = query.where(changes.c.ended_at.is_(None) | (changes.c.ended_at >= since))
+    if until is not None:
+        query = query.where(changes.c.begun_at <= until)
+    if open_only:
+        query = query.where(changes.c.ended_at.is_(None))
+    if before is not None:
+        query = query.where(place < sa.tuple_(*map(sa.literal, before)))
+    return [_change(row) for row in tx.execute(query.limit(limit)).mappings()]
+
+
+def overlapping(
+    tx: Connection, adapter: str, *, interval: Interval, margin: timedelta
+) -> list[Change]:
+    """Changes of an adapter or the fleet that touch an interval, the first begun first.
+
+    ``margin`` widens the interval on both sides. Of very many, the last begun are given.
+    """
+    found = change_list(
+        tx,
+        adapter=adapter,
+        since=interval.start - margin,
+        until=interval.end + margin,
+        limit=MOST_LISTED,
+    )
+    return found[::-1]
+
+
+def open_change(tx: Connection, adapter: str, *, at: datetime) -> Change | None:
+    """Give the change of engine or base that is under way for an adapter at ``at``.
+
+    Probing waits while there is one: half of its documents might be read by the old engine
+    and half by the new one. One that nobody has ended for a day holds nothing up.
+    """
+    query = (
+        sa.select(changes)
+        .where(
+            changes.c.ended_at.is_(None),
+            changes.c.kind.in_([kind.value for kind in UNDER_THE_MODEL]),
+            changes.c.begun_at <= at,
+            changes.c.begun_at > at - FORGOTTEN_AFTER,
+            _concerns(adapter),
+        )
+        .order_by(changes.c.begun_at.desc(), changes.c.id.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).mappings().one_or_none()
+    return _change(row) if row else None
+
+
+def _concerns(adapter: str) -> sa.ColumnElement[bool]:
+    return changes.c.adapters.is_(None) | (sa.literal(adapter) == sa.any_(changes.c.adapters))
+
+
+def _change(row: RowMapping) -> Change:
+    fields: dict[str, Any] = dict(row)
+    fields["kind"] = ChangeKind(fields["kind"])
+    fields["adapters"] = None if fields["adapters"] is None else tuple(fields["adapters"])
+    return Change(**fields)
