@@ -1,0 +1,118 @@
+"""What does an adapter add to its base model? Seen from the weights alone.
+
+A LoRA update is ``s B A`` with ``A`` (r, n), ``B`` (m, r) and a scale ``s``. Its singular
+values are those of an r by r core, so the m by n matrix is never formed:
+
+    ``B = Qb Rb``, ``A^T = Qa Ra``, ``svd(s B A) = svd(s Rb Ra^T)``
+
+because ``Qa`` and ``Qb`` have orthonormal columns and change no singular value. Neither is
+formed: only the triangles are needed, and those can be had from blocks of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from detectors.types import Floats
+
+NEGLIGIBLE_SHARE = 0.01
+"""A singular value below this share of the largest adds nothing that can be seen."""
+MAD_TO_SD = 1.4826
+"""Standard deviations of a normal in one median absolute deviation."""
+
+
+def triangle(blocks: Iterable[Floats], *, width: int) -> Floats:
+    """Give ``R`` of the QR decomposition of blocks of rows ``(m_i, width)``, stacked.
+
+    One block is in memory at a time: the triangle of what has been seen is stacked on the
+    next block (Demmel et al. 2012, communication-optimal QR, the sequential case). Signs of
+    rows are LAPACK's and mean nothing. Cost: ``2 m width^2`` operations.
+
+    >>> rows = np.arange(12.0).reshape(6, 2)
+    >>> whole, parts = triangle([rows], width=2), triangle([rows[:1], rows[1:]], width=2)
+    >>> np.allclose(whole.T @ whole, rows.T @ rows), np.allclose(abs(whole), abs(parts))
+    (True, True)
+    """
+    seen = np.empty((0, width))
+    for block in blocks:
+        seen = np.asarray(np.linalg.qr(np.vstack([seen, block]), mode="r"), dtype=np.float64)
+    return seen
+
+
+def singular_values(a: Floats, b: Floats, *, scale: float) -> Floats:
+    """Give the singular values of ``scale B A``, largest first, from two triangles.
+
+    Parameters
+    ----------
+    a, b
+        Triangles of ``A^T`` and of ``B``, ``(<= r, r)`` each, of :func:`triangle`.
+    scale
+        ``alpha / r``, or ``alpha / sqrt(r)`` for rsLoRA.
+
+    Returns
+    -------
+    ``min`` of the two heights many values, >= 0; all infinite where the product is beyond
+    float64. Equal to those of the full matrix within about 1e-15 of the largest.
+
+    >>> b, a = np.array([[3.0, 0.0], [0.0, 4.0]]), np.eye(2)
+    >>> print(singular_values(a, b, scale=2.0))
+    [8. 6.]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        core = scale * (b @ a.T)
+    if not np.isfinite(core).all():
+        return np.full(min(core.shape), np.inf)
+    return np.asarray(np.linalg.svd(core, compute_uv=False), dtype=np.float64)
+
+
+def effective_rank(values: Floats) -> int:
+    """How many directions does the update use? 0 for one that is zero.
+
+    Counts singular values of at least 1 % of the largest.
+
+    >>> effective_rank(np.array([5.0, 1.0, 0.04])), effective_rank(np.zeros(3))
+    (2, 0)
+    """
+    return int(np.sum(values >= NEGLIGIBLE_SHARE * values[0])) if values.any() else 0
+
+
+def entropy_rank(values: Floats) -> float:
+    """How evenly does the update use its directions? 0 for one that is zero.
+
+    ``exp(H(p))`` with ``p = s / sum(s)`` (Roy and Vetterli 2007): between 1, where one
+    direction does all, and ``r``, where all do the same.
+
+    >>> [round(entropy_rank(np.array(s)), 9) for s in ([1.0, 1.0, 1.0], [2.0, 0.0], [0.0])]
+    [3.0, 1.0, 0.0]
+    """
+    if not values.any():
+        return 0.0
+    share = values[values > 0] / values.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def frobenius(values: Floats) -> float:
+    """Size of the update: the root of the sum of squares of its entries.
+
+    >>> frobenius(np.array([3.0, 4.0]))
+    5.0
+    """
+    return float(np.hypot.reduce(values)) if len(values) else 0.0
+
+
+def robust_z(values: Floats) -> Floats:
+    """How far is each value from the median? In robust standard deviations.
+
+    ``(x - median) / (1.4826 MAD)``: up to half of the values may be anything without moving
+    the yardstick. Where most are equal, a value that differs is infinitely far.
+
+    >>> print(robust_z(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).round(2))
+    [-1.35 -0.67  0.    0.67 65.43]
+    """
+    away = values - np.median(values)
+    yardstick = MAD_TO_SD * float(np.median(np.abs(away)))
+    if yardstick == 0.0:
+        return np.where(away == 0.0, 0.0, np.copysign(np.inf, away))
+    return away / yardstick

@@ -1,0 +1,107 @@
+"""Files of a model folder, read without trust in what they are or where they lead.
+
+Files are read, never mapped: one that shrinks while it is mapped would kill the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from monitor.probes.weights.errors import damaged, missing
+
+CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightFile:
+    """A regular file that is open for reading; ``size`` is what it had when it was opened."""
+
+    name: str
+    descriptor: int
+    size: int
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Give exactly ``count`` bytes; refused where the file no longer has them."""
+        found = bytearray()
+        while len(found) < count:
+            part = os.pread(self.descriptor, count - len(found), offset + len(found))
+            if not part:
+                raise damaged(f"{self.name}: became shorter while it was read")
+            found += part
+        return bytes(found)
+
+    def sha256(self) -> str:
+        """Hash of its contents, as ``sha256sum`` prints it."""
+        total = hashlib.sha256()
+        for offset in range(0, self.size, CHUNK):
+            total.update(self.read(offset, min(CHUNK, self.size - offset)))
+        return total.hexdigest()
+
+
+@contextmanager
+def opened(folder: Path, name: str) -> Iterator[WeightFile]:
+    """Open a file of a folder by its plain name.
+
+    Raises
+    ------
+    WeightsRefused
+        It is not there, not readable, leads out of the folder, or is no regular file.
+    """
+    path = _inside(folder, name)
+    try:
+        # a FIFO without a writer would block for ever; the path is resolved, so a link is new
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise missing(f"{name}: {error.strerror}") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise damaged(f"{name}: is not a regular file")
+        yield WeightFile(name=name, descriptor=descriptor, size=found.st_size)
+    except OSError as error:
+        raise missing(f"{name}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def read_small(folder: Path, name: str, *, limit: int) -> bytes:
+    """Read a whole file of at most ``limit`` bytes."""
+    with opened(folder, name) as file:
+        if file.size > limit:
+            raise damaged(f"{name}: has {file.size:,} bytes; at most {limit:,} are read")
+        return file.read(0, file.size)
+
+
+def exists(folder: Path, name: str) -> bool:
+    """Whether the folder has an entry of this name, of whatever kind."""
+    try:
+        return os.path.lexists(folder / name)
+    except OSError:
+        return False
+
+
+def _inside(folder: Path, name: str) -> Path:
+    if not name.isprintable() or name in {"", ".", ".."} or "/" in name or "\\" in name:
+        raise damaged(f"{name!r}: is not a plain file name")
+    try:
+        home = folder.resolve(strict=True)
+        path = (home / name).resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        reason = error.strerror if isinstance(error, OSError) else "links to itself"
+        raise missing(f"{name}: {reason}") from None
+    if not any(path.is_relative_to(root) for root in _homes(home)):
+        raise damaged(f"{name}: leads out of the folder")
+    return path
+
+
+def _homes(folder: Path) -> list[Path]:
+    """Where links of the folder may lead: a hub cache keeps contents beside its snapshots."""
+    in_cache = folder.parent.name == "snapshots"
+    return [folder, *([folder.parent.parent / "blobs"] if in_cache else [])]

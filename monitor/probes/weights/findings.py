@@ -1,0 +1,280 @@
+"""From numbers to findings: what is wrong with an adapter's weights, and how badly."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+
+from detectors.weights import robust_z
+from monitor.domain import WeightsState
+from monitor.probes.weights.adapter_folder import AdapterConfig
+from monitor.probes.weights.health import ModuleHealth, WholeTensor
+from monitor.probes.weights.patterns import is_named, is_target
+
+FAR: Final = 6.0
+"""Robust standard deviations, over layers, from which an update is called an outlier."""
+TIMES: Final = 10.0
+"""And it is this many times larger or smaller than its siblings' median."""
+FEWEST_SIBLINGS: Final = 4
+COLLAPSED_FROM: Final = 4
+"""An update of rank 4 or more that uses a single direction is collapsed."""
+USUAL_SCALE: Final = (0.05, 32.0)
+"""Scales outside are legal and rarely meant."""
+LARGEST_RATIO: Final = 1.0
+"""An update as large as the weight it is added to replaces it."""
+NAMED: Final = 3
+"""How many modules a finding names."""
+LONGEST: Final = 120
+"""Characters of a name in a finding."""
+
+
+class Gravity(StrEnum):
+    """How bad a finding is."""
+
+    NOTE = "note"
+    SUSPECT = "suspect"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was found, in words with its numbers; ``modules`` has all it is about."""
+
+    gravity: Gravity
+    what: str
+    modules: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """Everything that the rules look at."""
+
+    config: AdapterConfig
+    modules: Sequence[ModuleHealth]
+    others: Sequence[WholeTensor]
+
+
+def find(
+    config: AdapterConfig, modules: Sequence[ModuleHealth], *, others: Sequence[WholeTensor]
+) -> list[Finding]:
+    """Apply every rule; worst findings first."""
+    case = _Case(config=config, modules=modules, others=others)
+    found = [finding for rule in _RULES for finding in rule(case)]
+    gravest = list(reversed(Gravity))
+    return sorted(found, key=lambda finding: gravest.index(finding.gravity))
+
+
+def state_of(findings: Sequence[Finding]) -> WeightsState:
+    """The state that the worst finding makes."""
+    gravities = {finding.gravity for finding in findings}
+    if Gravity.BROKEN in gravities:
+        return WeightsState.BROKEN
+    return WeightsState.SUSPECT if Gravity.SUSPECT in gravities else WeightsState.HEALTHY
+
+
+def outliers(modules: Sequence[ModuleHealth]) -> dict[str, float]:
+    """Robust z of each module's log size among its siblings in other layers, if these are four."""
+    siblings: dict[str, list[ModuleHealth]] = defaultdict(list)
+    for module in modules:
+        if module.size and math.isfinite(module.size):
+            siblings[module.kind].append(module)
+    return {
+        module.module: float(z)
+        for group in siblings.values()
+        if len(group) >= FEWEST_SIBLINGS
+        for module, z in zip(group, robust_z(_logs(group)), strict=True)
+    }
+
+
+def _logs(group: Sequence[ModuleHealth]) -> Any:
+    return np.log10([module.size or math.nan for module in group])
+
+
+def _named(modules: Sequence[str]) -> str:
+    more = len(modules) - NAMED
+    shown = ", ".join(_short(name) for name in modules[:NAMED])
+    return shown + (f" and {more} more" if more > 0 else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+
+
+def _about(gravity: Gravity, what: str, modules: Sequence[str]) -> Iterator[Finding]:
+    """One finding for several modules, if there are any; ``{n}`` is their count."""
+    if modules:
+        said = what.replace("{n}", f"{len(modules)} module{'s' if len(modules) > 1 else ''}")
+        yield Finding(gravity=gravity, what=f"{said}: {_named(modules)}", modules=tuple(modules))
+
+
+def _no_update(case: _Case) -> Iterator[Finding]:
+    if not case.modules:
+        yield Finding(gravity=Gravity.BROKEN, what="the file holds no LoRA tensors")
+
+
+def _misfits(case: _Case) -> Iterator[Finding]:
+    bad = [module for module in case.modules if module.problem]
+    for module in bad[:NAMED]:
+        what = f"{_short(module.module)} {module.problem}"
+        yield Finding(gravity=Gravity.BROKEN, what=what, modules=(module.module,))
+    more = [module.module for module in bad[NAMED:]]
+    yield from _about(Gravity.BROKEN, "{n} more make no update either", more)
+
+
+def _not_finite(case: _Case) -> Iterator[Finding]:
+    counts = {module.module: module.nonfinite for module in case.modules}
+    counts |= {
+        f"{module.module} (magnitude)": module.magnitude.nonfinite
+        for module in case.modules
+        if module.magnitude
+    }
+    counts |= {tensor.name: tensor.nonfinite for tensor in case.others}
+    bad = [name for name, count in counts.items() if count]
+    total = sum(counts.values())
+    yield from _about(Gravity.BROKEN, f"{total:,} NaN or infinite numbers in {{n}}", bad)
+    endless = [module.module for module in case.modules if module.frobenius == math.inf]
+    yield from _about(Gravity.BROKEN, "the update of {n} is beyond any number", endless)
+
+
+def _no_effect(case: _Case) -> Iterator[Finding]:
+    nothing = [module.module for module in case.modules if module.changes_nothing]
+    measured = [module for module in case.modules if module.frobenius is not None]
+    if nothing and len(nothing) == len(measured):
+        # with DoRA the magnitudes may have been trained all the same
+        gravity = Gravity.SUSPECT if case.config.use_dora else Gravity.BROKEN
+        what = "every update is zero: the adapter would not change the base at all"
+        yield Finding(gravity=gravity, what=what, modules=tuple(nothing))
+    else:
+        yield from _about(Gravity.SUSPECT, "the update of {n} is zero", nothing)
+
+
+def _collapse(case: _Case) -> Iterator[Finding]:
+    ranked = [
+        module for module in case.modules if module.effective_rank and module.rank >= COLLAPSED_FROM
+    ]
+    flat = [module.module for module in ranked if module.effective_rank == 1]
+    if len(flat) * 2 > len(ranked):
+        what = f"effective rank 1 of {case.config.r} in {{n}} of {len(ranked)}"
+        yield from _about(Gravity.SUSPECT, what, flat)
+
+
+def _unlike_siblings(case: _Case) -> Iterator[Finding]:
+    far = outliers(case.modules)
+    medians = {kind: _median(case.modules, kind) for kind in {m.kind for m in case.modules}}
+    times = {
+        module.module: module.size / typical
+        for module in case.modules
+        if (typical := medians[module.kind]) and module.size
+        if abs(far.get(module.module, 0.0)) >= FAR
+    }
+    unlike = {name: ratio for name, ratio in times.items() if not 1 / TIMES < ratio < TIMES}
+    names = sorted(unlike, key=lambda name: -abs(math.log(unlike[name])))
+    if names:
+        what = f"the update of {{n}} is unlike its siblings' ({unlike[names[0]]:.3g} x the median)"
+        yield from _about(Gravity.SUSPECT, what, names)
+
+
+def _median(modules: Sequence[ModuleHealth], kind: str) -> float | None:
+    sizes = [
+        module.size
+        for module in modules
+        if module.kind == kind and module.size and math.isfinite(module.size)
+    ]
+    return float(np.median(sizes)) if len(sizes) >= FEWEST_SIBLINGS else None
+
+
+def _against_base(case: _Case) -> Iterator[Finding]:
+    unfit = [module.module for module in case.modules if module.fits_base is False]
+    yield from _about(Gravity.BROKEN, "{n} do not fit the shapes of this base", unfit)
+    large = [module.module for module in case.modules if (module.ratio or 0.0) >= LARGEST_RATIO]
+    yield from _about(Gravity.SUSPECT, "the update is as large as the base's weight in {n}", large)
+    if any(module.fits_base is not None for module in case.modules):
+        unknown = [module.module for module in case.modules if module.fits_base is None]
+        yield from _about(Gravity.SUSPECT, "the base has no float weight for {n}", unknown)
+
+
+def _targets(case: _Case) -> Iterator[Finding]:
+    targets = case.config.target_modules
+    if targets is None or case.config.target_parameters:
+        return
+    names = [module.module for module in case.modules]
+    strangers = [name for name in names if is_target(targets, name) is False]
+    yield from _about(Gravity.SUSPECT, "{n} are none of the config's target modules", strangers)
+    if not isinstance(targets, str):
+        absent = sorted(
+            target for target in targets if not any(is_named(target, name) for name in names)
+        )
+        what = "the file has no tensors for target modules of the config"
+        yield from _about(Gravity.SUSPECT, what, absent)
+
+
+def _saved(case: _Case) -> Iterator[Finding]:
+    wanted = case.config.modules_to_save or []
+    absent = [
+        name for name in wanted if not any(name in tensor.name.split(".") for tensor in case.others)
+    ]
+    yield from _about(Gravity.SUSPECT, "the file lacks modules_to_save of the config", absent)
+
+
+def _dora(case: _Case) -> Iterator[Finding]:
+    if case.config.use_dora:
+        without = [module.module for module in case.modules if module.magnitude is None]
+        yield from _about(Gravity.SUSPECT, "no DoRA magnitude for {n}", without)
+    odd = [
+        module.module
+        for module in case.modules
+        if module.magnitude and module.magnitude.lowest <= 0.0
+    ]
+    yield from _about(Gravity.SUSPECT, "DoRA magnitudes of zero or below in {n}", odd)
+
+
+def _scales(case: _Case) -> Iterator[Finding]:
+    low, high = USUAL_SCALE
+    negative = [module.module for module in case.modules if module.scale < 0]
+    yield from _about(Gravity.SUSPECT, "alpha is negative for {n}", negative)
+    odd = [
+        module.module
+        for module in case.modules
+        if module.scale > 0 and not low <= module.scale <= high
+    ]
+    yield from _about(Gravity.NOTE, f"a scale outside {low:g} to {high:g} for {{n}}", odd)
+
+
+def _dtypes(case: _Case) -> Iterator[Finding]:
+    counts = Counter(dtype for module in case.modules for dtype in module.dtypes)
+    if len(counts) > 1:
+        said = ", ".join(f"{dtype} in {count}" for dtype, count in counts.most_common())
+        yield Finding(gravity=Gravity.NOTE, what=f"number formats are mixed: {said} modules")
+
+
+def _start(case: _Case) -> Iterator[Finding]:
+    start = case.config.init_lora_weights
+    if isinstance(start, str) and start.partition("_")[0].lower() in {"pissa", "olora", "corda"}:
+        what = (
+            f"started with {start[:40]!r}, which also changes the base: only right on that base,"
+            " or after conversion"
+        )
+        yield Finding(gravity=Gravity.NOTE, what=what)
+
+
+_RULES: Final[tuple[Callable[[_Case], Iterator[Finding]], ...]] = (
+    _no_update,
+    _misfits,
+    _not_finite,
+    _no_effect,
+    _collapse,
+    _unlike_siblings,
+    _against_base,
+    _targets,
+    _saved,
+    _dora,
+    _scales,
+    _dtypes,
+    _start,
+)

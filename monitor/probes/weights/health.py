@@ -1,0 +1,65 @@
+"""What is known of one module's update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Magnitude:
+    """Range of a DoRA magnitude vector over its finite numbers."""
+
+    lowest: float
+    highest: float
+    nonfinite: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeTensor:
+    """A tensor that is stored whole, beside the updates."""
+
+    name: str
+    nonfinite: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleHealth:
+    """One module's update ``s B A``; numbers are None where they could not be had.
+
+    ``problem`` says why there is no update at all. ``base_norm`` is the Frobenius norm of
+    the weight that is changed; ``fits_base`` None where the base is not at hand.
+    """
+
+    module: str
+    kind: str
+    layer: int | None
+    rank: int
+    scale: float
+    dtypes: tuple[str, ...]
+    magnitude: Magnitude | None = None
+    problem: str | None = None
+    rows: int | None = None
+    columns: int | None = None
+    nonfinite: int = 0
+    effective_rank: int | None = None
+    entropy_rank: float | None = None
+    frobenius: float | None = None
+    spectral: float | None = None
+    base_norm: float | None = None
+    fits_base: bool | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """``||s B A|| / ||W||``."""
+        if self.frobenius is None or not self.base_norm:
+            return None
+        return self.frobenius / self.base_norm
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.frobenius == 0.0
+
+    @property
+    def size(self) -> float | None:
+        """What is compared over layers: the ratio, or the norm where no base is at hand."""
+        return self.ratio if self.ratio is not None else self.frobenius
