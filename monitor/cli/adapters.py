@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli import options, screen
+from monitor.cli import changes, options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import ExitCode
 
@@ -26,12 +26,20 @@ def status(
         if adapter is None:
             fleet = service.get("/adapters", limit=LARGEST_PAGE)
             _print_fleet(fleet, as_json=as_json)
+            if not as_json:
+                changes.say_under_way(_under_the_models(service))
             words = [item["verdict"] for item in fleet["items"]]
         else:
             found = service.get(place("adapters", adapter))
             _print_adapter(found, as_json=as_json)
             words = [found["verdict"]]
     raise typer.Exit(_exit_code(words))
+
+
+def _under_the_models(service: Service) -> list[dict[str, Any]]:
+    """The open changes of engine or base."""
+    found = service.get("/changes", open="true", limit=LARGEST_PAGE)["items"]
+    return [one for one in found if one["kind"] in {"engine", "base"}]
 
 
 def evaluate(
@@ -130,6 +138,7 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
     _print_scores(f"{found['adapter']}: {found['verdict']}", found["scores"])
     if found.get("reason"):
         screen.say(found["reason"])
+    changes.say_under_way([found["change_under_way"]] if found["change_under_way"] else [])
     screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
 
 

@@ -28,15 +28,15 @@ def explain(
         screen.as_json({**found, "actions": done})
         return
     screen.say(found["summary"], style="bold")
+    facts = [(key, found[key]) for key in (*FACTS, *OTHERS) if found[key] is not None]
+    if found["onset"] is not None:
+        facts.append(("began between", f"{found['onset']['start']} and {found['onset']['end']}"))
     screen.table(
         f"incident {incident}",
         ["what", "value"],
-        [
-            [key.replace("_", " "), str(found[key])]
-            for key in (*FACTS, *OTHERS)
-            if found[key] is not None
-        ],
+        [[key.replace("_", " "), str(value)] for key, value in facts],
     )
+    _print_changes(found["changes"])
     _print_told(found["deliveries"])
     _print_done(done)
 
@@ -55,6 +55,11 @@ def _actions(service: Service, incident: dict[str, Any]) -> list[dict[str, Any]]
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _print_changes(changes: list[dict[str, Any]]) -> None:
+    for change in changes:
+        screen.say(f"declared: {change['text']}, by {change['author']}")
 
 
 def _print_told(deliveries: list[dict[str, Any]]) -> None:

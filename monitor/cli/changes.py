@@ -1,0 +1,234 @@
+"""Saying what was changed: around a deployment, or afterwards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed
+from monitor.domain import ChangeKind
+
+app = typer.Typer(help="Declare what was changed, or is being changed.", no_args_is_help=True)
+
+Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.", show_default=False)]
+Title = Annotated[str, typer.Argument(help="What people will read, such as 'vLLM 0.32 to 0.33'.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", "-a", help="An adapter it concerns; may be repeated. None: all."),
+]
+Details = Annotated[
+    list[str] | None,
+    typer.Option("--detail", help="NAME=VALUE to keep with it; may be repeated."),
+]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", help="Your own name of it: declared again, it is the same change."),
+]
+Rebaseline = Annotated[
+    bool,
+    typer.Option(
+        "--rebaseline/--no-rebaseline",
+        help="Whether the end of an engine or base change starts perplexity afresh.",
+    ),
+]
+Time = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
+        help="When, in UTC unless it has an offset; now where it is left out.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("begin")
+def begin(
+    kind: Kind,
+    title: Title,
+    adapters: Adapters = None,
+    at: Time = None,
+    given_id: Id = None,
+    details: Details = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Say that a change begins; prints its id, which `change end` takes."""
+    body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
+    with options.service(config) as service:
+        made = service.post("/changes", {**body, "open": True})
+    if as_json:
+        screen.as_json(made)
+        return
+    screen.note(f"{_named(made)} is under way; end it with: driftline change end {made['change']}")
+    screen.say(str(made["change"]))
+
+
+@app.command("end")
+def end(
+    change: Annotated[
+        int | None, typer.Argument(min=1, help="Its id; the only open one where it is left out.")
+    ] = None,
+    at: Time = None,
+    config: options.Config = None,
+    *,
+    rebaseline: Rebaseline = True,
+    as_json: options.Json = False,
+) -> None:
+    """Say that a change is over. Ending it twice is ending it once."""
+    body = {"ended_at": _moment(at), "rebaseline": rebaseline}
+    with options.service(config) as service:
+        over = service.post(place("changes", change or _only_open(service), "end"), body)
+    if as_json:
+        screen.as_json(over)
+        return
+    screen.say(f"{_named(over)} ended after {_lasted(over)}")
+    _say_rebaselined(over)
+
+
+@app.command("add")
+def add(
+    kind: Kind,
+    title: Title,
+    adapters: Adapters = None,
+    at: Time = None,
+    until: Time = None,
+    given_id: Id = None,
+    details: Details = None,
+    config: options.Config = None,
+    *,
+    rebaseline: Rebaseline = True,
+    as_json: options.Json = False,
+) -> None:
+    """Say that a change happened, now or --at; prints its id."""
+    body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
+    body |= {"ended_at": _moment(until), "rebaseline": rebaseline}
+    with options.service(config) as service:
+        made = service.post("/changes", body)
+    if as_json:
+        screen.as_json(made)
+        return
+    _note_rebaselined(made)
+    screen.say(str(made["change"]))
+
+
+@app.command("list")
+def list_changes(
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", "-a", help="Only what concerns this adapter.")
+    ] = None,
+    since: Time = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    config: options.Config = None,
+    *,
+    open_only: Annotated[bool, typer.Option("--open", help="Only what is under way.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what was declared, the last begun first."""
+    with options.service(config) as service:
+        found = service.get(
+            "/changes",
+            adapter=adapter,
+            since=_moment(since),
+            open="true" if open_only else None,
+            limit=limit,
+        )
+    if as_json:
+        screen.as_json(found)
+        return
+    if not found["items"]:
+        screen.say("no change was declared" if not open_only else "no change is under way")
+        return
+    screen.table(
+        "changes, the last begun first",
+        ["change", "kind", "title", "adapters", "begun", "ended", "author"],
+        [
+            [
+                str(one["change"]),
+                one["kind"],
+                one["title"],
+                ", ".join(one["adapters"] or ["all"]),
+                one["begun_at"],
+                one["ended_at"] or "under way",
+                one["author"],
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+def say_under_way(changes: list[dict[str, Any]]) -> None:
+    """Say which changes of engine or base are under way: probing waits for them."""
+    for one in changes:
+        since = datetime.fromisoformat(one["begun_at"]).astimezone(UTC)
+        of = f" for {', '.join(one['adapters'])}" if one["adapters"] else ""
+        screen.say(
+            f"a change of {one['kind']}{of} is under way since {since:%Y-%m-%d %H:%M} UTC"
+            f" ({one['title']}; change {one['change']})"
+        )
+
+
+def _body(kind: ChangeKind, title: str, **said: Any) -> dict[str, Any]:
+    return {
+        "kind": kind.value,
+        "title": title,
+        "adapters": said["adapters"] or None,
+        "begun_at": _moment(said["at"]),
+        "id": said["given_id"],
+        "details": dict(map(_detail, said["details"] or [])),
+    }
+
+
+def _detail(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise CommandFailed(f"--detail {text}: write NAME=VALUE")
+    return name, value
+
+
+def _moment(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+
+
+def _only_open(service: Service) -> int:
+    found = list(service.pages("/changes", open="true"))
+    if not found:
+        raise CommandFailed("no change is under way")
+    if len(found) > 1:
+        names = "".join(f"\n  {one['change']}: {_named(one)}" for one in found)
+        raise CommandFailed(f"{len(found)} changes are under way; say which ended:{names}")
+    return int(found[0]["change"])
+
+
+def _named(change: dict[str, Any]) -> str:
+    return f"{change['kind']} change {change['change']}, {change['title']},"
+
+
+def _lasted(change: dict[str, Any]) -> str:
+    ended, begun = (datetime.fromisoformat(change[key]) for key in ("ended_at", "begun_at"))
+    return str(timedelta(seconds=round((ended - begun).total_seconds())))
+
+
+def _say_rebaselined(change: dict[str, Any]) -> None:
+    if change["rebaselined"] is not None:
+        screen.say(_rebaselined(change["rebaselined"]["versions"]))
+
+
+def _note_rebaselined(change: dict[str, Any]) -> None:
+    if change["rebaselined"] is not None:
+        screen.note(_rebaselined(change["rebaselined"]["versions"]))
+
+
+def _rebaselined(versions: int) -> str:
+    if versions == 0:
+        return "no version's perplexity was registered; nothing to start afresh"
+    return (
+        f"perplexity of {versions} version{'s' if versions != 1 else ''} starts afresh:"
+        " the next probe of each is what later ones are compared with"
+    )
