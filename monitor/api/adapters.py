@@ -20,10 +20,11 @@ from monitor.api.shapes import (
     Page,
     ReferenceSummary,
     VersionBody,
+    WeightsBody,
 )
 from monitor.domain import Blame, Severity, Version
 from monitor.routing import table
-from monitor.store import adapters, audit, changes, evaluations, fleet, versions
+from monitor.store import adapters, audit, changes, evaluations, fleet, inspections, versions
 from monitor.store.errors import Conflict
 from monitor.store.fleet import FleetRow
 
@@ -75,8 +76,30 @@ def put_adapter(
 def get_version(
     _key: Reader, parts: Parts, adapter: AdapterName, version: VersionName
 ) -> VersionBody:
-    """Show what is registered of a version."""
-    return parts.database.run(lambda tx: answers.version(lookup.version(tx, adapter, version)))
+    """Show what is registered of a version, and the state of its weights."""
+    return parts.database.run(lambda tx: _version(tx, lookup.version(tx, adapter, version)))
+
+
+@router.get("/{adapter}/versions/{version}/weights")
+def get_weights(
+    _key: Reader, parts: Parts, adapter: AdapterName, version: VersionName
+) -> WeightsBody:
+    """Show what was found in the files of a version, module by module.
+
+    A worker looks at them within seconds of the registration, where `uri` is the path or
+    the `file:` address of a folder that it can read.
+    """
+
+    def read(tx: Connection) -> WeightsBody:
+        found = inspections.fetch(tx, lookup.version(tx, adapter, version).id)
+        if found is None:
+            detail = "The weights of this version were not looked at."
+            raise Problem(404, detail, kind="not-inspected")
+        report = inspections.report(tx, found.version_id)
+        short = dict(answers.weights(found))
+        return WeightsBody(**short, adapter=adapter, version=version, report=report)
+
+    return parts.database.run(read)
 
 
 @router.put("/{adapter}/versions/{version}")
@@ -89,7 +112,7 @@ def put_version(
     may be filled in by a later PUT.
     """
 
-    def put(tx: Connection) -> Version:
+    def put(tx: Connection) -> VersionBody:
         owner = adapters.fetch(tx, adapter) or adapters.put(tx, name=adapter)
         found = versions.put(
             tx,
@@ -104,12 +127,16 @@ def put_version(
         )
         table.start(tx, found, actor=key.name, now=parts.clock())
         audit.append(tx, actor=key.name, act="version.put", subject=found.label)
-        return found
+        return _version(tx, found)
 
     try:
-        return answers.version(parts.database.run(put))
+        return parts.database.run(put)
     except Conflict as error:
         raise Problem(409, str(error), kind="version-differs") from error
+
+
+def _version(tx: Connection, found: Version) -> VersionBody:
+    return answers.version(found, inspections.fetch(tx, found.id))
 
 
 def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
@@ -117,10 +144,14 @@ def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
     row = next(row for row in fleet.fleet(tx, now=parts.clock()) if row.adapter.id == adapter.id)
     under_way = changes.open_change(tx, name, at=parts.clock())
     latest = evaluations.latest_scores_of(tx, adapter_id=adapter.id)
+    inspected = inspections.of_adapter(tx, adapter.id)
     return AdapterDetail(
         **dict(summary(row)),
         change_under_way=under_way and answers.change(under_way),
-        versions=[answers.version(found) for found in versions.of_adapter(tx, adapter.id)],
+        versions=[
+            answers.version(found, inspected.get(found.id))
+            for found in versions.of_adapter(tx, adapter.id)
+        ],
         scores=[
             answers.score(score)
             for score in sorted(latest, key=lambda score: score.detector)

@@ -12,11 +12,13 @@ from monitor.api.shapes import (
     RouteBody,
     ScoreBody,
     VersionBody,
+    WeightsSummary,
     WindowBody,
 )
 from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
 from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
+from monitor.store.inspections import InspectionRow
 
 
 def number(value: float) -> float | None:
@@ -70,8 +72,8 @@ def route(found: Route) -> RouteBody:
     )
 
 
-def version(found: Version) -> VersionBody:
-    """A registered version."""
+def version(found: Version, inspected: InspectionRow | None = None) -> VersionBody:
+    """A registered version, with what its files say where they were looked at."""
     return VersionBody(
         adapter=found.adapter,
         version=found.name,
@@ -82,6 +84,14 @@ def version(found: Version) -> VersionBody:
         base_model=found.base_model,
         metadata=found.metadata,
         registered_at=found.registered_at,
+        weights=weights(inspected) if inspected else None,
+    )
+
+
+def weights(row: InspectionRow) -> WeightsSummary:
+    """An inspection in short."""
+    return WeightsSummary(
+        state=row.state, reason=row.reason, at=row.at, sha256=row.weights, summary=row.summary
     )
 
 

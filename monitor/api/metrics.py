@@ -21,8 +21,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Route, VerdictKind
-from monitor.store import adapters, capture_counts, evaluations, outbox, routes, verdicts
+from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
+from monitor.store import (
+    adapters,
+    capture_counts,
+    evaluations,
+    inspections,
+    outbox,
+    routes,
+    verdicts,
+)
 from monitor.store.database import Database
 from monitor.store.evaluations import ScoreRow
 from monitor.store.verdicts import VerdictRow
@@ -45,6 +53,7 @@ class Reading:
     routes: list[Route]
     records: Counts
     outbox_oldest: float
+    weights: list[tuple[str, str, WeightsState]]
 
 
 class StoredMetrics:
@@ -75,6 +84,7 @@ class StoredMetrics:
         for route in reading.routes:
             generation.add_metric((route.adapter,), route.generation)
         yield generation
+        yield _weights_family(reading.weights)
         yield GaugeMetricFamily(
             "driftline_outbox_oldest_seconds",
             "Age of the oldest undelivered message",
@@ -99,6 +109,7 @@ class StoredMetrics:
             routes=routes.all_routes(tx),
             records=self._totals.read(tx),
             outbox_oldest=outbox.oldest_seconds(tx),
+            weights=inspections.states(tx),
         )
 
 
@@ -173,6 +184,18 @@ def _verdict_families(rows: list[VerdictRow]) -> Iterator[Metric]:
     yield verdict
     yield drift
     yield evaluated
+
+
+def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:
+    family = GaugeMetricFamily(
+        "driftline_weights_state",
+        "1 for what the version's files say of its weights, else 0",
+        labels=("adapter", "version", "state"),
+    )
+    for adapter, version, found in states:
+        for state in WeightsState:
+            family.add_metric((adapter, version, state.value), float(state is found))
+    return family
 
 
 def _record_families(counts: Counts) -> Iterator[Metric]:

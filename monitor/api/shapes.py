@@ -21,6 +21,7 @@ from monitor.domain import (
     ReferenceState,
     Severity,
     VerdictKind,
+    WeightsState,
 )
 
 Item = TypeVar("Item")
@@ -138,6 +139,26 @@ class AdapterSummary(Answer):
     records_last_hour: int
 
 
+class WeightsSummary(Answer):
+    """What the files of a version say of its weights, in one line and a few numbers."""
+
+    state: WeightsState
+    reason: str
+    at: datetime
+    sha256: str | None = Field(description="Of adapter_model.safetensors, as it was read.")
+    summary: Mapping[str, Any] = Field(
+        description="Lowest, median and highest over modules, of each number."
+    )
+
+
+class WeightsBody(WeightsSummary):
+    """The whole inspection, module by module."""
+
+    adapter: str
+    version: str
+    report: Mapping[str, Any]
+
+
 class VersionBody(Answer):
     """One immutable set of adapter weights."""
 
@@ -150,6 +171,9 @@ class VersionBody(Answer):
     base_model: str | None
     metadata: Mapping[str, Any]
     registered_at: datetime
+    weights: WeightsSummary | None = Field(
+        None, description="null: not looked at, as where `uri` names no folder."
+    )
 
 
 class ChangeBody(Answer):

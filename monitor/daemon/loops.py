@@ -1,4 +1,4 @@
-"""The loops of a worker: evaluation, embedding, references, housekeeping."""
+"""The loops of a worker: evaluation, embedding, references, inspections, housekeeping."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from monitor.config import Config
+from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
@@ -75,6 +76,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
             every=tick,
         ),
         Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
+        Loop("inspections", inspecting(database), pulse=pulse, every=REGISTRATIONS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),

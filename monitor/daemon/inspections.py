@@ -1,0 +1,91 @@
+"""Looks at the weights of newly registered versions, in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from monitor.domain import Version, WeightsState
+from monitor.probes.weights.errors import Refusal, WeightsRefused
+from monitor.probes.weights.process import inspect_apart
+from monitor.store import inspections
+from monitor.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
+
+NOT_READABLE: Final = "not readable here"
+"""All that is said of a folder that is out of reach: no path can be tried out through us."""
+
+
+def inspecting(database: Database) -> Callable[[], bool]:
+    """Give the turn of a loop: one version at a time, and whether there may be more.
+
+    Two daemons may inspect the same version; one row is left, and one line in the log.
+    """
+
+    def turn() -> bool:
+        version = database.run(inspections.waiting)
+        if version is None:
+            return False
+        found = _inspect(version)
+        if database.run(lambda tx: inspections.put(tx, version_id=version.id, **found)):
+            tell = _LOG.info if found["state"] is WeightsState.HEALTHY else _LOG.warning
+            tell(
+                "weights_inspected",
+                version=version.label,
+                state=found["state"].value,
+                reason=found["reason"],
+            )
+        return True
+
+    return turn
+
+
+def _inspect(version: Version) -> dict[str, Any]:
+    folder = local_folder(version.uri or "")
+    if folder is None:
+        return {"state": WeightsState.UNREADABLE, "reason": NOT_READABLE}
+    try:
+        return _kept(version, inspect_apart(folder))
+    except WeightsRefused as error:
+        return _refused(error)
+
+
+def local_folder(uri: str) -> Path | None:
+    """Give the folder that a path or a ``file:`` address means on this machine.
+
+    >>> local_folder("file:///models/support%20v7"), local_folder("s3://bucket/support-v7")
+    (PosixPath('/models/support v7'), None)
+    """
+    if uri.startswith("/"):
+        return Path(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    path = unquote(parts.path)
+    local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
+    return Path(path) if local and path.startswith("/") and "\0" not in path else None
+
+
+def _kept(version: Version, report: Mapping[str, Any]) -> dict[str, Any]:
+    state, reason = WeightsState(report["state"]), report["reason"]
+    if version.sha256 and version.sha256 != report["sha256"]:
+        other = f"the file's sha256 is {report['sha256'][:12]}…, not the registered one"
+        reason = other if state is WeightsState.HEALTHY else f"{other}; {reason}"
+        state = WeightsState.BROKEN if state is WeightsState.BROKEN else WeightsState.SUSPECT
+    return {"state": state, "reason": reason, "weights": report["sha256"], "found": report}
+
+
+def _refused(error: WeightsRefused) -> dict[str, Any]:
+    match error.refusal:
+        case Refusal.MISSING:
+            return {"state": WeightsState.UNREADABLE, "reason": NOT_READABLE}
+        case Refusal.UNSUPPORTED:
+            return {"state": WeightsState.UNREADABLE, "reason": error.reason}
+        case Refusal.DAMAGED:
+            return {"state": WeightsState.BROKEN, "reason": error.reason}
