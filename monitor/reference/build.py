@@ -181,13 +181,10 @@ class _Building:
 
     def _against_early_half(self, baseline: Baseline) -> Floats:
         """Make the index of the baseline's early half and hold the later one out."""
-        encoder = baselines.common_encoder(baseline)
+        encoder, halves = fitting.early_half(baseline)
         if encoder is None:
             self._notes["no_index"] = "no record of the baseline has a text or an embedding"
-            return np.full(len(baseline), np.nan)
-        usable = fitting.usable(baseline, encoder)
-        halves = similarity.split(baseline, usable)
-        if halves.early.size == 0:
+        if encoder is None or halves.early.size == 0:
             return np.full(len(baseline), np.nan)
         self._encoder = encoder
         training.from_rows(

@@ -15,10 +15,10 @@ from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.probes.embedding import Embedder
 from monitor.reference import similarity
-from monitor.reference.baseline import Baseline, common_strata, embedded
+from monitor.reference.baseline import Baseline, common_encoder, common_strata, embedded
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.errors import Unbuildable
-from monitor.reference.similarity import Search
+from monitor.reference.similarity import Halves, Search
 
 Rows = npt.NDArray[np.int64]
 
@@ -55,6 +55,15 @@ def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
 def usable(baseline: Baseline, encoder: str | None) -> Rows:
     """Rows whose vectors this encoder made."""
     return np.flatnonzero([one == encoder and one is not None for one in baseline.encoders])
+
+
+def early_half(baseline: Baseline) -> tuple[str | None, Halves]:
+    """Split what most vectors' encoder made: an index of the early half, the rest held out.
+
+    The encoder is None where no record has a vector.
+    """
+    encoder = common_encoder(baseline)
+    return encoder, similarity.split(baseline, usable(baseline, encoder))
 
 
 def refuse_other_encoders(baseline: Baseline, encoder: str | None, embed: Embedder) -> None:

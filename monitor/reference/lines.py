@@ -65,7 +65,7 @@ def read_line(line: bytes, *, adapter: str, version: str, horizon: Horizon) -> L
     Refused
         Says the field and what is wrong with it, and never quotes a text.
     """
-    fields = _object(line)
+    fields = read_object(line, such_as='{"role": "training", "text": ...}')
     role = fields.get("role")
     match role:
         case "training":
@@ -85,13 +85,14 @@ def text_hash(text: str, *, key: bytes) -> bytes:
     return hashlib.blake2b(plain.encode("utf-8", "replace"), key=key, digest_size=16).digest()
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def read_object(line: bytes, *, such_as: str) -> dict[str, Any]:
+    """Decode an object, NaN and Infinity included; raises Refused."""
     try:
         value = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _as_python_writes_it(line)
     if not isinstance(value, dict):
-        raise Refused('expected an object, such as {"role": "training", "text": ...}')
+        raise Refused(f"expected an object, such as {such_as}")
     return value
 
 

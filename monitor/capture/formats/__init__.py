@@ -1,0 +1,17 @@
+"""Lines of common logs, read as records. Only the standard library: a script may take it along.
+
+A new form is one function and one entry in :data:`monitor.capture.formats.lines.FORMS`.
+"""
+
+from monitor.capture.formats.answers import answer_fields, request_fields
+from monitor.capture.formats.lines import Form, Mapped, Unreadable, form_of, read
+
+__all__ = [
+    "Form",
+    "Mapped",
+    "Unreadable",
+    "answer_fields",
+    "form_of",
+    "read",
+    "request_fields",
+]

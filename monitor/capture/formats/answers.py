@@ -1,0 +1,137 @@
+"""OpenAI-compatible requests and answers as fields of a record, whoever logged them.
+
+Nothing here trusts a type: what is not of the expected one is left out or handed on as it
+is, for the check of the record to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+MAX_TOP: Final = 20
+REDACTED: Final = "redacted-by-litellm"
+"""Stands in LiteLLM's payload where messages are not to be logged."""
+
+Fields = dict[str, Any]
+
+
+def request_fields(request: object) -> Fields:
+    """Map the prompt, the settings and the user of a request.
+
+    The prompt is the text of the last message of the user.
+    """
+    body = mapping(request)
+    return present(
+        prompt=_prompt(body),
+        temperature=body.get("temperature"),
+        top_p=body.get("top_p"),
+        max_tokens=first(body, "max_completion_tokens", "max_tokens"),
+        subject=body.get("user") or None,
+    )
+
+
+def answer_fields(answer: object) -> Fields:
+    """Map the first choice of a chat completion or a text completion, and its usage."""
+    body = mapping(answer)
+    choice = mapping(next(iter(sequence(body.get("choices"))), None))
+    usage = mapping(body.get("usage"))
+    return present(
+        output=_output(choice),
+        prompt_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+        finish_reason=choice.get("finish_reason"),
+        **_logprobs(choice, answered=usage.get("completion_tokens")),
+    )
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """Give a JSON object; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """Give a JSON array; anything else is an empty one."""
+    return value if isinstance(value, list) else ()
+
+
+def present(**fields: object) -> Fields:
+    """Leave out what is None: a field that was not given was not measured."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def first(body: Mapping[str, Any], *names: str) -> Any:
+    """Give the first of several fields that is there."""
+    return next((body[name] for name in names if body.get(name) is not None), None)
+
+
+def text_of(content: object) -> str | None:
+    """Text of a message: a string, or the text parts of a list."""
+    if isinstance(content, str):
+        return None if content == REDACTED else content
+    parts = [mapping(part).get("text") for part in sequence(content)]
+    found = [part for part in parts if isinstance(part, str)]
+    return "\n".join(found) if found else None
+
+
+def last_request(messages: object) -> str | None:
+    """Text of the user's last message, or of the last one where no role says so."""
+    if isinstance(messages, str):
+        return text_of(messages)
+    said = [mapping(message) for message in sequence(messages)]
+    asked = [message for message in said if message.get("role") == "user"] or said
+    return text_of(asked[-1].get("content")) if asked else None
+
+
+def _prompt(body: Mapping[str, Any]) -> str | None:
+    prompt = body.get("prompt")
+    if isinstance(prompt, list):
+        prompt = next((one for one in prompt if isinstance(one, str)), None)
+    return text_of(prompt) if isinstance(prompt, str) else last_request(body.get("messages"))
+
+
+def _output(choice: Mapping[str, Any]) -> str | None:
+    """Blank where the answer is; None where it is no text at all but a call of a tool."""
+    if "text" in choice:
+        return text_of(choice["text"])
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    said = message.get("content")
+    if said is None:
+        said = message.get("refusal")
+    if said is None:
+        return None if message.get("tool_calls") or message.get("function_call") else ""
+    return text_of(said)
+
+
+def _logprobs(choice: Mapping[str, Any], *, answered: object) -> Fields:
+    found = mapping(choice.get("logprobs"))
+    if isinstance(found.get("content"), list):
+        return _of_chat(found["content"])
+    if isinstance(found.get("token_logprobs"), list):
+        return _of_completion(found, answered)
+    return {}
+
+
+def _of_chat(content: Sequence[Any]) -> Fields:
+    tokens = [mapping(token) for token in content]
+    top = [
+        [mapping(one).get("logprob") for one in sequence(token.get("top_logprobs"))][:MAX_TOP]
+        for token in tokens
+    ]
+    return {"token_logprobs": [token.get("logprob") for token in tokens]} | _top(top)
+
+
+def _of_completion(found: Mapping[str, Any], answered: object) -> Fields:
+    """With ``echo`` the prompt's tokens come first: only the last ones were answered."""
+    chosen = found["token_logprobs"]
+    top = [list(mapping(one).values())[:MAX_TOP] for one in sequence(found.get("top_logprobs"))]
+    skipped = len(chosen) - answered if isinstance(answered, int) else 0
+    begin = max(0, skipped)
+    return {"token_logprobs": chosen[begin:]} | _top(top[begin:])
+
+
+def _top(top: list[list[Any]]) -> Fields:
+    """Leave out alternatives that nobody asked for."""
+    return {"top_logprobs": top} if any(top) else {}

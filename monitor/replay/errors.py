@@ -1,0 +1,5 @@
+"""Why a log cannot be replayed."""
+
+
+class ReplayFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)
+    """The log, the baseline or the training texts do not do; the text says what would."""

@@ -1,0 +1,66 @@
+"""Lines of a file, plain or gzip, in bounded memory and with their numbers."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+from monitor.capture.checks import Refused
+from monitor.capture.formats import Unreadable
+from monitor.reference.lines import read_object
+from monitor.reference.splitting import LineSplitter
+from monitor.replay.errors import ReplayFailed
+from monitor.replay.watch import Watch
+
+LONGEST_LINE: Final = 16 * 1024 * 1024
+_CHUNK: Final = 1 << 20
+
+
+def lines(path: Path, watch: Watch, *, stage: str) -> Iterator[tuple[int, bytes | None]]:
+    """Give every line that is not blank with its number from 1; None is one of over 16 MiB.
+
+    Raises
+    ------
+    ReplayFailed
+        The file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        watch.begin(stage, size)
+        with path.open("rb") as raw:
+            stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            yield from _numbered(stream, raw, watch)
+    except (OSError, EOFError, zlib.error) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise ReplayFailed(f"{path}: {said}") from error
+
+
+def object_of(line: bytes | None) -> dict[str, Any]:
+    """Decode a line; raises Unreadable."""
+    if line is None:
+        raise Unreadable(f"longer than {LONGEST_LINE >> 20} MiB")
+    try:
+        return read_object(line, such_as='{"adapter": ..., "id": ...}')
+    except Refused as refused:
+        raise Unreadable(str(refused)) from refused
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _numbered(stream: _Stream, raw: BinaryIO, watch: Watch) -> Iterator[tuple[int, bytes | None]]:
+    splitter, number = LineSplitter(longest=LONGEST_LINE), 0
+    while chunk := stream.read(_CHUNK):
+        for line in splitter.feed(chunk):
+            number += 1
+            if line is None or line.strip():
+                yield number, line
+        watch.reach(raw.tell())
+    for line in splitter.end():
+        number += 1
+        if line is None or line.strip():
+            yield number, line

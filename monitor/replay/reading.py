@@ -1,0 +1,343 @@
+"""A log file as measured records, apart for each adapter version that it names."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from monitor.capture import subjects
+from monitor.capture.assemble import Admitted
+from monitor.capture.checks import Refused, check_record, tokens_of, unit_vector
+from monitor.capture.directory import Resolved
+from monitor.capture.formats import Form, Mapped, Unreadable, read
+from monitor.capture.parse import explain
+from monitor.capture.wire import Record
+from monitor.domain import AdapterId, VersionId
+from monitor.probes.embedding import Embedder
+from monitor.reference import fitting
+from monitor.reference.baseline import ANY_TIME, Baseline, concatenate, from_admitted
+from monitor.reference.lines import text_hash
+from monitor.replay.errors import ReplayFailed
+from monitor.replay.files import lines, object_of
+from monitor.replay.watch import Watch
+
+MOST_RECORDS: Final = 500_000
+"""Records held at once: about 1.2 KB each with an embedding, 0.4 KB without."""
+FIRST_BAD: Final = 5
+EXCERPT: Final = 200
+UNNAMED: Final = "unnamed"
+"""Adapter of a log whose lines name none."""
+_BATCH: Final = 512
+_BURST_SECONDS: Final = 60.0
+_BURST_RECORDS: Final = 50
+_NOWHERE: Final = Resolved(AdapterId(0), VersionId(0), None)
+_EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_WITHOUT_TIME: Final = "has no time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bad:
+    """A line that no record could be made of."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a log is to be read.
+
+    adapter
+        Keep this adapter (or this ``adapter@version``) only.
+    apart
+        Allow several; else they are an error that names them.
+    per_day
+        Spread the records evenly over time, this many a day, in the order of the file,
+        instead of using their times.
+    begin
+        When the first of evenly spread records is.
+    strict
+        Stop at the first bad line.
+    excerpts
+        Keep the first 200 characters of each prompt, to be shown.
+    """
+
+    form: Form | None = None
+    adapter: str | None = None
+    apart: bool = False
+    per_day: float | None = None
+    begin: datetime = _EPOCH
+    strict: bool = False
+    excerpts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Read:
+    """What a file held.
+
+    ``records`` are in order of time, by label (``support@v7``). ``bad`` are the first of
+    ``n_bad``; ``passed_over`` counts records by the label that nobody asked for.
+    ``excerpts`` are beginnings of prompts by time of record, where they were asked for.
+    """
+
+    path: Path
+    n_lines: int
+    records: Mapping[str, Baseline]
+    bad: Sequence[Bad]
+    n_bad: int
+    passed_over: Mapping[str, int]
+    excerpts: Mapping[float, str]
+
+
+def read_log(
+    path: Path,
+    given: Reading,
+    *,
+    embed: Embedder | None,
+    watch: Watch,
+    not_measured: frozenset[bytes] = frozenset(),
+    key: bytes | None = None,
+) -> Read:
+    """Read and measure a log.
+
+    Parameters
+    ----------
+    embed
+        Turns prompts into vectors; None: prompts are not looked at.
+    not_measured, key
+        Hashes under this key of texts whose prompts are not to be embedded: those the
+        training index has.
+
+    Raises
+    ------
+    ReplayFailed
+        It cannot be read, holds no usable record, several adapters where one was meant,
+        more records than fit, or times that say nothing.
+    """
+    reader = _Reader(
+        given, embed=embed, not_measured=not_measured, key=key or secrets.token_bytes(32)
+    )
+    for number, line in lines(path, watch, stage=f"reading {path.name}"):
+        reader.take(number, line)
+    return reader.finish(path)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Records of one label that wait to be measured together, and those that were."""
+
+    admitted: list[Admitted] = field(default_factory=list)
+    subjects: list[bytes | None] = field(default_factory=list)
+    parts: list[Baseline] = field(default_factory=list)
+    count: int = 0
+
+
+class _Reader:
+    def __init__(
+        self, given: Reading, *, embed: Embedder | None, not_measured: frozenset[bytes], key: bytes
+    ) -> None:
+        self._given = given
+        self._embed = embed
+        self._not_measured = not_measured
+        self._key = key
+        self._subject_key = secrets.token_bytes(32)
+        self._lines = 0
+        self._bad: list[Bad] = []
+        self._n_bad = 0
+        self._timeless = 0
+        self._labels: dict[str, _Pending] = {}
+        self._passed_over: Counter[str] = Counter()
+        self._excerpts: dict[float, str] = {}
+
+    def take(self, number: int, line: bytes | None) -> None:
+        self._lines += 1
+        try:
+            fields = object_of(line)
+            if fields.get("role") == "training":
+                return
+            self._keep(number, read(fields, self._given.form))
+        except (Unreadable, Refused) as refused:
+            self._refuse(number, str(refused))
+
+    def finish(self, path: Path) -> Read:
+        self._explain_nothing(path)
+        self._adopt_unnamed()
+        self._explain_several(path)
+        records = {}
+        for label, pending in self._labels.items():
+            self._measure(pending)
+            records[label] = concatenate(pending.parts)
+            _refuse_burst(path, records[label], self._given)
+        return Read(
+            path=path,
+            n_lines=self._lines,
+            records=records,
+            bad=self._bad,
+            n_bad=self._n_bad,
+            passed_over=self._passed_over,
+            excerpts=self._excerpts,
+        )
+
+    def _keep(self, number: int, mapped: Mapped) -> None:
+        label = label_of(mapped.adapter, mapped.version)
+        if not _wanted(label, self._given.adapter):
+            self._passed_over[label] += 1
+            return
+        pending = self._labels.setdefault(label, _Pending())
+        record = _record(mapped, number, at=self._time(mapped, pending))
+        admitted = self._admitted(record)
+        pending.count += 1
+        if not self._given.apart and len(self._named()) > 1:
+            return  # not measured any more: only counted, for the message
+        self._excerpt(record)
+        pending.admitted.append(admitted)
+        pending.subjects.append(
+            None if record.subject is None else subjects.digest(self._subject_key, record.subject)
+        )
+        if len(pending.admitted) >= _BATCH:
+            self._measure(pending)
+        self._bound()
+
+    def _time(self, mapped: Mapped, pending: _Pending) -> datetime:
+        if self._given.per_day is not None:
+            return self._given.begin + timedelta(days=pending.count / self._given.per_day)
+        if mapped.at is None:
+            self._timeless += 1
+            raise Unreadable(_WITHOUT_TIME)
+        return mapped.at
+
+    def _admitted(self, record: Record) -> Admitted:
+        check_record(record, ANY_TIME)
+        prompt = record.prompt
+        if prompt and (self._embed is None or self._trained_on(prompt)):
+            record = msgspec.structs.replace(record, prompt=None)
+        return Admitted(
+            record=record,
+            resolved=_NOWHERE,
+            sample_prob=1.0,
+            tokens=tokens_of(record),
+            embedding=unit_vector(record),
+        )
+
+    def _trained_on(self, prompt: str) -> bool:
+        return bool(self._not_measured) and text_hash(prompt, key=self._key) in self._not_measured
+
+    def _excerpt(self, record: Record) -> None:
+        if self._given.excerpts and record.prompt:
+            self._excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
+
+    def _measure(self, pending: _Pending) -> None:
+        if not pending.admitted:
+            return
+        part = from_admitted(pending.admitted, pending.subjects)
+        if self._embed is not None:
+            part = fitting.with_vectors(part, self._embed)
+        pending.parts.append(part)
+        pending.admitted, pending.subjects = [], []
+
+    def _bound(self) -> None:
+        if sum(one.count for one in self._labels.values()) > MOST_RECORDS:
+            raise ReplayFailed(
+                f"more than {MOST_RECORDS:,} records: replay a shorter time or one adapter"
+                " of them (--adapter)"
+            )
+
+    def _refuse(self, number: int, reason: str) -> None:
+        if self._given.strict:
+            raise ReplayFailed(f"line {number}: {reason}")
+        self._n_bad += 1
+        if len(self._bad) < FIRST_BAD:
+            self._bad.append(Bad(line=number, reason=reason))
+
+    def _explain_nothing(self, path: Path) -> None:
+        self._labels = {label: one for label, one in self._labels.items() if one.count}
+        if self._labels:
+            return
+        if self._timeless:
+            raise ReplayFailed(
+                f"{path.name}: its records have no time; --rate says how many requests a day"
+                " the adapter answers, and spreads them"
+            )
+        if self._passed_over:
+            names = ", ".join(sorted(self._passed_over)[:10])
+            raise ReplayFailed(f"{path.name}: nothing of {self._given.adapter!r}; it has {names}")
+        first = f"; line {self._bad[0].line}: {self._bad[0].reason}" if self._bad else ""
+        raise ReplayFailed(f"{path.name}: no record in {self._lines} lines{first}")
+
+    def _named(self) -> list[str]:
+        return [label for label in self._labels if label != UNNAMED]
+
+    def _adopt_unnamed(self) -> None:
+        """Failed requests name no model; where there is only one, they are its own."""
+        named = self._named()
+        if len(named) != 1 or UNNAMED not in self._labels:
+            return
+        one, unnamed = self._labels[named[0]], self._labels.pop(UNNAMED)
+        one.count += unnamed.count
+        one.admitted += unnamed.admitted
+        one.subjects += unnamed.subjects
+        one.parts += unnamed.parts
+
+    def _explain_several(self, path: Path) -> None:
+        if self._given.apart or len(self._labels) == 1:
+            return
+        counted = Counter({label: one.count for label, one in self._labels.items()})
+        names = ", ".join(f"{label} ({count})" for label, count in counted.most_common(10))
+        raise ReplayFailed(
+            f"{path.name} has records of {len(counted)} versions: {names};"
+            " choose one with --adapter, or replay each apart with --by-model"
+        )
+
+
+def label_of(adapter: str | None, version: str | None) -> str:
+    """Write ``support@v7``, or the adapter alone where no version is named."""
+    return f"{adapter or UNNAMED}@{version}" if version else adapter or UNNAMED
+
+
+def split(records: Baseline, first: int | timedelta) -> tuple[Baseline, Baseline]:
+    """Cut the first records, by number or by time, from the rest."""
+    count = first if isinstance(first, int) else _within(records, first)
+    every = np.arange(len(records))
+    return records.take(every[:count]), records.take(every[count:])
+
+
+def _within(records: Baseline, time: timedelta) -> int:
+    return int((records.at < records.at[0] + time.total_seconds()).sum())
+
+
+def _wanted(label: str, adapter: str | None) -> bool:
+    return adapter is None or adapter in {label, label.partition("@")[0]}
+
+
+def _record(mapped: Mapped, number: int, *, at: datetime) -> Record:
+    own: dict[str, Any] = {
+        "id": mapped.fields.get("id") or f"line-{number}",
+        "adapter": mapped.adapter or UNNAMED,
+        "at": at,
+    }
+    if mapped.version is not None:
+        own["version"] = mapped.version
+    try:
+        return msgspec.convert(mapped.fields | own, Record)
+    except msgspec.ValidationError as error:
+        raise Refused(explain(str(error), "record", Record)) from error
+
+
+def _refuse_burst(path: Path, records: Baseline, given: Reading) -> None:
+    """Records of a batch have the time of the batch: nothing of their rhythm is known."""
+    if given.per_day is not None or len(records) < _BURST_RECORDS:
+        return
+    seconds = float(records.at[-1] - records.at[0])
+    if seconds < _BURST_SECONDS:
+        raise ReplayFailed(
+            f"{path.name}: {len(records)} records within {seconds:.0f} s look like the export of"
+            " a batch; --rate says how many requests a day the adapter answers, and spreads them"
+        )

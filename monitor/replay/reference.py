@@ -1,0 +1,123 @@
+"""A reference fitted in memory, by the steps that the service's builder takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from detectors.types import Floats
+from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.evaluate.calibrated import Calibrated, unpacked
+from monitor.probes.embedding import Embedder
+from monitor.reference import fitting, similarity
+from monitor.reference.baseline import Baseline
+from monitor.reference.calibrate import calibrate, span_of
+from monitor.reference.errors import Unbuildable
+from monitor.replay.errors import ReplayFailed
+from monitor.replay.log import Log
+from monitor.replay.training import Index, Training
+
+APPROVED_BY_HAND = "you, for this replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frozen:
+    """A reference in force, with the index that live prompts are compared with.
+
+    ``held_out`` is true where the index is the early half of the baseline itself.
+    """
+
+    calibrated: Calibrated
+    index: Index | None
+    encoder: str | None
+    held_out: bool
+    n_other_strata: int
+
+    def log_of(self, records: Baseline) -> Log:
+        """Compare records with the index, and take those apart that have other settings."""
+        return Log.of(records, self._similarity(records), self.calibrated.reference.strata)
+
+    def _similarity(self, records: Baseline) -> Floats:
+        rows = fitting.usable(records, self.encoder)
+        if self.index is None or rows.size == 0:
+            return np.full(len(records), np.nan)
+        laid, _ = fitting.measure(records, rows, self.index, drop_same_texts=False)
+        return laid
+
+
+def freeze(
+    records: Baseline,
+    training: Training | None,
+    *,
+    embed: Embedder | None,
+    approve: bool,
+    now: datetime,
+    version_id: VersionId,
+) -> Frozen:
+    """Fit every detector on a baseline.
+
+    Parameters
+    ----------
+    training
+        Its index; None takes the early half of the baseline, as the service does.
+    approve
+        Treat a reference as approved that its coverage would leave provisional.
+
+    Raises
+    ------
+    ReplayFailed
+        Too few records, mixed encoders, or no signal that a detector can use.
+    """
+    try:
+        kept, strata = fitting.comparable(records)
+        index, encoder, measured = _against(kept, training, embed)
+        window = kept.window(measured)
+        made, span = calibrate(window), span_of(window)
+    except Unbuildable as error:
+        raise ReplayFailed(f"the baseline: {error}") from error
+    reference = Reference(
+        id=ReferenceId(1),
+        version_id=version_id,
+        generation=1,
+        state=ReferenceState.READY,
+        approved_by=span.approved_by or (APPROVED_BY_HAND if approve else None),
+        cause="replay",
+        n_training=0 if index is None else len(index),
+        n_baseline=span.records,
+        span_days=span.days,
+        encoder=encoder,
+        strata=strata,
+        created_at=now,
+        ready_at=datetime.fromtimestamp(window.end, tz=UTC),
+    )
+    return Frozen(
+        calibrated=unpacked(reference, made.calibrations, hourly_rate=span.hourly_rate),
+        index=index,
+        encoder=encoder,
+        held_out=training is None and index is not None,
+        n_other_strata=len(records) - len(kept),
+    )
+
+
+def _against(
+    kept: Baseline, training: Training | None, embed: Embedder | None
+) -> tuple[Index | None, str | None, Floats]:
+    unmeasured = np.full(len(kept), np.nan)
+    if training is not None:
+        rows = fitting.usable(kept, training.encoder)
+        if rows.size == 0 and embed is not None:
+            fitting.refuse_other_encoders(kept, training.encoder, embed)
+        if rows.size == 0:
+            return training.index, training.encoder, unmeasured
+        measured, _ = fitting.measure(kept, rows, training.index, drop_same_texts=False)
+        return training.index, training.encoder, measured
+    encoder, halves = fitting.early_half(kept)
+    if encoder is None or halves.early.size == 0:
+        return None, None, unmeasured
+    index = similarity.stack(kept.vectors, halves.early)
+    if halves.held_out.size == 0:
+        return index, encoder, unmeasured
+    measured, _ = fitting.measure(kept, halves.held_out, index, drop_same_texts=True)
+    return index, encoder, measured

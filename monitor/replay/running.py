@@ -1,0 +1,294 @@
+"""A log run through the detectors on the service's own clockwork, without its clock."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+import alerts.types as words
+from alerts import incident
+from alerts.incident import IncidentState, Observed, Tell
+from detectors.types import State, Window
+from monitor.domain import EvaluationKind, Interval, Verdict, VerdictKind, Version
+from monitor.evaluate.findings import Finding, increment_of
+from monitor.evaluate.live import Ask, find_all
+from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading, facts_of
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy import Crossing, Memory, judge
+from monitor.replay.log import Log
+from monitor.replay.reference import Frozen
+from monitor.replay.watch import Watch
+from monitor.store.processes import Increment
+from monitor.windows import Cadence, Plan, offset_of, plan
+
+KINDS: Final = (EvaluationKind.HARD, EvaluationKind.LIVE)
+_STEPS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """One version's log with all it is judged by.
+
+    ``fleet`` is how many versions share the budget of pages.
+    """
+
+    version: Version
+    frozen: Frozen
+    log: Log
+    settings: EvaluateSettings
+    cadences: dict[EvaluationKind, Cadence]
+    fleet: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """One window: when it was judged, what was found, and the verdict."""
+
+    kind: EvaluationKind
+    window: Interval
+    at: datetime
+    findings: Sequence[Finding]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of verdict; ``n`` records had come when its window ended."""
+
+    at: datetime
+    before: VerdictKind
+    after: Verdict
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossed:
+    """A process that crossed its line, with what was known then.
+
+    n
+        Records of the log up to the end of the window that crossed.
+    n_since_onset, n_after
+        Of these, the records since the earliest and since the latest onset the evidence
+        allows: the delay lies between.
+    high
+        Upper end of the effect's 95 % interval; its lower end is the crossing's own.
+    """
+
+    crossing: Crossing
+    n: int
+    n_since_onset: int
+    n_after: int
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """A whole replay at one budget. ``tells`` are the messages about drift that went out."""
+
+    changes: Sequence[Change]
+    crossed: Sequence[Crossed]
+    tells: Sequence[Tell]
+    verdict: Verdict | None
+    evaluations: Sequence[Evaluation] = ()
+
+
+def run(replayed: Replayed, ask: Ask, *, watch: Watch, stage: str, keep: bool = False) -> Run:
+    """Evaluate every window that has ended when the last record had come.
+
+    ``keep`` keeps every evaluation: scores for tables and charts.
+    """
+    running = _Running(replayed, ask, keep=keep)
+    log = replayed.log
+    seconds = max(1.0, (log.last_at - log.first_at).total_seconds())
+    watch.begin(stage, _STEPS)
+    reached = 0
+    for kind, due, planned in _windows(replayed):
+        if planned.window is not None:
+            running.evaluate(kind, planned.window, now=due)
+        done = int(_STEPS * (due - log.first_at).total_seconds() / seconds)
+        if done > reached:
+            reached = min(done, _STEPS)
+            watch.reach(reached)
+    return running.result()
+
+
+def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, Plan]]:
+    """Let the windows of both kinds fall due in their order, as one daemon would see them."""
+    log = replayed.log
+    starts: dict[EvaluationKind, datetime | None] = dict.fromkeys(KINDS)
+    due = {
+        kind: log.first_at + replayed.cadences[kind].lag + replayed.cadences[kind].interval
+        for kind in KINDS
+    }
+    while due:
+        kind = min(due, key=lambda one: due[one])
+        cadence = replayed.cadences[kind]
+        planned = plan(
+            now=due[kind],
+            cadence=cadence,
+            offset=offset_of(replayed.version.id, cadence.interval),
+            start=starts[kind],
+        )
+        if planned.window is None or planned.window.start > log.last_at:
+            del due[kind]
+            continue
+        yield kind, due[kind], planned
+        starts[kind], due[kind] = planned.window.end, planned.next_due
+
+
+@dataclass(slots=True)
+class _Running:
+    """What changes from window to window."""
+
+    replayed: Replayed
+    ask: Ask
+    keep: bool = field(kw_only=True)
+    memory: Memory = field(default_factory=Memory)
+    states: dict[str, State] = field(default_factory=dict)
+    past: dict[str, list[Increment]] = field(default_factory=dict)
+    incident: IncidentState = field(default_factory=IncidentState)
+    changes: list[Change] = field(default_factory=list)
+    crossed: list[Crossed] = field(default_factory=list)
+    tells: list[Tell] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+
+    def evaluate(self, kind: EvaluationKind, window: Interval, *, now: datetime) -> None:
+        """Read, score and judge one window, as the service's evaluator does."""
+        replayed = self.replayed
+        reading = self._read(window, now=now)
+        lookback = _HeldLookback(replayed, self.past, window=window, now=now)
+        findings = find_all(kind, reading, lookback, replayed.settings, ask=self.ask)
+        facts = facts_of(
+            reading,
+            replayed.settings,
+            at=now,
+            probe_available=False,
+            detectors=tuple(finding.fact for finding in findings),
+        )
+        before = self.memory
+        judgement = judge(before, facts, replayed.settings.policy)
+        self.memory = judgement.memory
+        self._remember(findings, window)
+        self._note(before, judgement.verdict, findings, window, now=now)
+        if self.keep:
+            self.evaluations.append(
+                Evaluation(
+                    kind=kind,
+                    window=window,
+                    at=now,
+                    findings=findings,
+                    verdict=judgement.verdict,
+                )
+            )
+
+    def result(self) -> Run:
+        return Run(
+            changes=self.changes,
+            crossed=self.crossed,
+            tells=self.tells,
+            verdict=self.memory.verdict,
+            evaluations=self.evaluations,
+        )
+
+    def _read(self, window: Interval, *, now: datetime) -> Reading:
+        replayed = self.replayed
+        records, n_other = replayed.log.window(window)
+        calibrated = replayed.frozen.calibrated
+        return Reading(
+            version=replayed.version,
+            calibrated=calibrated,
+            memory=self.memory.against(calibrated.reference.id),
+            states=self.states,
+            window=records,
+            n_other_strata=n_other,
+            traffic=replayed.log.traffic(now - DAY, now),
+            versions_watched=replayed.fleet,
+        )
+
+    def _remember(self, findings: Sequence[Finding], window: Interval) -> None:
+        for finding in findings:
+            if finding.score is None or finding.state is None:
+                continue
+            self.states[finding.detector] = finding.state
+            increment = increment_of(finding.score, window)
+            if increment is not None:
+                self.past.setdefault(finding.detector, []).append(increment)
+
+    def _note(
+        self,
+        before: Memory,
+        verdict: Verdict,
+        findings: Sequence[Finding],
+        window: Interval,
+        *,
+        now: datetime,
+    ) -> None:
+        n = self.replayed.log.count(self.replayed.log.first_at, window.end)
+        was = before.verdict.kind if before.verdict else None
+        if was is not verdict.kind:
+            self.changes.append(
+                Change(at=now, before=was or VerdictKind.LEARNING, after=verdict, n=n)
+            )
+        known = {crossing.key for crossing in before.crossings}
+        self.crossed += [
+            self._crossed(crossing, findings, window, n=n)
+            for crossing in self.memory.crossings
+            if crossing.key not in known
+        ]
+        self._tell(verdict, now=now)
+
+    def _crossed(
+        self, crossing: Crossing, findings: Sequence[Finding], window: Interval, *, n: int
+    ) -> Crossed:
+        effects = [f.fact.effect for f in findings if f.detector == crossing.detector]
+        known = effects[0] if effects else None
+        log, onset = self.replayed.log, crossing.onset
+        return Crossed(
+            crossing=crossing,
+            n=n,
+            n_since_onset=log.count(onset.start, window.end),
+            n_after=log.count(onset.end, window.end),
+            high=known.high if known is not None else None,
+        )
+
+    def _tell(self, verdict: Verdict, *, now: datetime) -> None:
+        """Open, worsen and close the drift incident as the outbox would."""
+        conditions = incident.conditions(words.Verdict(verdict.kind.value))
+        observed = Observed(condition=conditions[words.Kind.DRIFT])
+        self.incident, tells = incident.step(self.incident, observed, now)
+        self.tells += [tell for tell in tells if tell.status is not words.Status.RECOVERED]
+
+
+class _HeldLookback:
+    """What came before a window, from the log and the run's own increments."""
+
+    def __init__(
+        self,
+        replayed: Replayed,
+        past: dict[str, list[Increment]],
+        *,
+        window: Interval,
+        now: datetime,
+    ) -> None:
+        self._replayed = replayed
+        self._past = past
+        self._window = window
+        self._now = now
+
+    @cached_property
+    def recent(self) -> Window:
+        """Newest records up to now, over at most the effect window."""
+        settings, end = self._replayed.settings, self._window.end
+        return self._replayed.log.newest(
+            end - settings.effect_window, now=self._now, until=end, limit=settings.effect_records
+        )
+
+    def past(self, detector: str) -> Sequence[Increment]:
+        """Increments of the windows of the last 7 days, oldest first."""
+        kept = self._past.get(detector, [])
+        since = self._window.end - INCREMENTS_KEPT
+        return kept[bisect_right(kept, since, key=lambda one: one.at) :]

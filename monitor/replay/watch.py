@@ -1,0 +1,30 @@
+"""Who is told how far a replay has come."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Watch(Protocol):
+    """A progress bar, or nobody.
+
+    One stage runs at a time; beginning the next one ends it.
+    """
+
+    def begin(self, stage: str, total: float) -> None:
+        """Start a stage of ``total`` steps."""
+        ...
+
+    def reach(self, done: float) -> None:
+        """Say how many steps of the stage are done."""
+        ...
+
+
+class Unwatched:
+    """Tells nobody."""
+
+    def begin(self, stage: str, total: float) -> None:
+        """Do nothing."""
+
+    def reach(self, done: float) -> None:
+        """Do nothing."""
