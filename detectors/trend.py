@@ -18,6 +18,8 @@ DAY = 86_400.0
 WEEK = 7 * DAY
 HORIZON = 90 * DAY
 """A line drawn further than this from a week of runs tells nothing."""
+WHOLE_DAYS = 6.0
+"""Daily runs of a week span six days."""
 FEWEST = 4
 """Runs below which a line has no error to speak of."""
 
@@ -41,7 +43,8 @@ class Trend:
     mean
         Perplexity ratio - 1 of their mean log ratio.
     whole
-        Whether the history reaches back the 7 days; before, the mean is a shorter one.
+        Whether the history reaches back the 7 days and the runs at least 6 of them; before,
+        and after a downtime, the mean is of less than a week.
     slope
         Change of the log ratio per day; NaN with fewer than 4 runs or less than a day.
     crossing
@@ -92,7 +95,7 @@ def trend(at: Floats, log_ratio: Floats, *, since: float) -> Trend | None:
         moment = _moment(mean, slope, error=error, spread=spread, freedom=days.size - 2)
     return Trend(
         mean=float(np.expm1(mean)),
-        whole=now - since >= WEEK,
+        whole=now - since >= WEEK and bool(np.ptp(days) >= WHOLE_DAYS),
         slope=slope,
         crossing=None
         if moment is None

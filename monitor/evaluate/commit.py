@@ -197,11 +197,12 @@ def _score_row(
 def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
     """Say what this detector alone would make of it."""
     open_here = [c for c in judgement.memory.crossings if c.detector == detector]
-    probe = judgement.memory.perplexity
     if any(c.paged for c in open_here):
         return VerdictKind.CRITICAL
-    if detector == "perplexity" and probe is not None and (probe.degraded or probe.changed):
-        return VerdictKind.CRITICAL if probe.degraded else VerdictKind.DRIFTING
+    if detector == "perplexity" and judgement.memory.probes_found:
+        probe = judgement.memory.perplexity
+        degraded = probe is not None and probe.degraded
+        return VerdictKind.CRITICAL if degraded else VerdictKind.DRIFTING
     return VerdictKind.DRIFTING if open_here else VerdictKind.STABLE
 
 

@@ -17,13 +17,15 @@ from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import drift_score, find_all
 from monitor.evaluate.message import Teller
-from monitor.evaluate.probe import Probe, probe
+from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
 from monitor.evaluate.reading import DAY, Reading, StoredLookback, facts_of, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts
+from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError
-from monitor.store import records, routes, tasks, versions
+from monitor.store import changes, records, routes, tasks, versions
 from monitor.store.database import Database
+from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
 from monitor.windows import Cadence, Plan, offset_of, plan
 
@@ -63,7 +65,7 @@ class Tools:
     tell: Teller
     react: Reaction
     drain: Callable[[AdapterId, datetime], int]
-    via: Probe | None
+    via: ModelProbe | None
 
 
 class Evaluator:
@@ -195,14 +197,7 @@ class Evaluator:
         reading, in_charge_since, _ = self._tools.database.run(
             lambda tx: self._read(tx, claim, window)
         )
-        if self._tools.via is None:
-            self._postpone(claim, "no perplexity source is configured")
-            return None
-        try:
-            found = probe(self._tools.database, reading.version, self._tools.via, at=claim.now)
-        except ProbeError as error:
-            self._postpone(claim, str(error))
-            return None
+        found = self._probed(claim, reading.version)
         if found.stopped is not None:
             self._postpone(claim, found.stopped)
             return None
@@ -212,11 +207,35 @@ class Evaluator:
             skipped=planned.skipped,
             next_due=planned.next_due,
             reading=reading,
-            facts=self._facts(claim, reading, perplexity=found.fact),
+            facts=self._facts(
+                claim,
+                reading,
+                perplexity=found.fact,
+                identity=found.identity,
+                corpora=found.corpora,
+            ),
             scores=found.scores,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
+
+    def _probed(self, claim: Claim, version: Version) -> ProbeOutcome:
+        if self._tools.via is None:
+            return ProbeOutcome(stopped="no perplexity source is configured")
+        change = self._tools.database.run(
+            lambda tx: changes.open_change(tx, version.adapter, at=claim.now)
+        )
+        if change is not None:
+            return ProbeOutcome(stopped=f"{change.kind.value} change under way: {change.title}")
+        occasion = Occasion(
+            at=claim.now,
+            interval=self._tools.cadences[claim.kind].interval,
+            role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
+        )
+        try:
+            return probe(self._tools.database, version, self._tools.via, occasion)
+        except ProbeError as error:
+            return ProbeOutcome(stopped=str(error))
 
     def _postpone(self, claim: Claim, reason: str) -> None:
         wait = min(PROBE_BACKOFF, self._tools.cadences[claim.kind].interval)

@@ -5,9 +5,17 @@ applies them. :func:`judge` is a function of its arguments: replaying stored fac
 same verdicts.
 """
 
-from monitor.policy.facts import DetectorFact, Effect, Facts, PerplexityFact, ReferenceStage
+from monitor.policy.facts import (
+    DetectorFact,
+    Effect,
+    Facts,
+    IdentityFact,
+    PerplexityFact,
+    ReferenceStage,
+)
 from monitor.policy.judge import ActionEvidence, Judgement, detector_reason, judge
-from monitor.policy.memory import Crossing, Memory, PerplexityMemory
+from monitor.policy.memory import Crossing, Memory
+from monitor.policy.probed import IdentityMemory, PerplexityMemory
 from monitor.policy.settings import PolicySettings
 
 __all__ = [
@@ -16,6 +24,8 @@ __all__ = [
     "DetectorFact",
     "Effect",
     "Facts",
+    "IdentityFact",
+    "IdentityMemory",
     "Judgement",
     "Memory",
     "PerplexityFact",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
+from detectors.identity import IdentityState
 from monitor.domain import Blame
-from monitor.policy.memory import Memory, PerplexityMemory
+from monitor.policy.memory import Memory
+from monitor.policy.probed import PerplexityMemory
 
 INPUT_DETECTORS = frozenset({"input_similarity"})
 
@@ -11,17 +15,47 @@ INPUT_DETECTORS = frozenset({"input_similarity"})
 def blame_for(memory: Memory) -> Blame:
     """Blame what moved while the rest stood still.
 
-    The base model's own probe moved: ``base``. This adapter's probe moved and the base's
-    did not: ``adapter``. Probes still and inputs moved: ``input``. Answers moved with
-    probes and inputs still: ``serving``. Without a probe since the change only an input
-    change can be told; the rest is ``unknown``, as is a moved probe whose base could not
-    be asked.
+    The base model's own probe moved, or several siblings' did: ``base``. One replica alone
+    moved, or other weights than this version's answer: ``serving``. This adapter's probe
+    moved and the base's did not: ``adapter``. Probes still and inputs moved: ``input``.
+    Answers moved with probes and inputs still: ``serving``. Without a probe since the
+    change only an input change can be told; the rest is ``unknown``, as is a moved probe
+    whose base could not be asked.
     """
+    probe = memory.perplexity
+    if probe is not None and probe.moved and probe.base_moved:
+        return Blame.BASE
+    if memory.identity is not None and memory.misidentified:
+        return _by_identity(memory.identity.state)
+    if probe is not None and probe.moved:
+        return _by_company(probe)
+    return _by_signals(memory)
+
+
+def _by_identity(state: IdentityState) -> Blame:
+    """Weights that are not this version's are the engine's doing, damaged ones are not."""
+    match state:
+        case IdentityState.NOT_APPLIED | IdentityState.MIXED_UP:
+            return Blame.SERVING
+        case IdentityState.WRONG_WEIGHTS:
+            return Blame.ADAPTER
+        case IdentityState.APPLIED | IdentityState.UNKNOWN:
+            return Blame.UNKNOWN
+        case _:
+            assert_never(state)
+
+
+def _by_company(probe: PerplexityMemory) -> Blame:
+    """A base model that could not be asked may have moved as well: it clears nobody."""
+    if probe.one_replica:
+        return Blame.SERVING
+    return Blame.UNKNOWN if probe.base_moved is None else Blame.ADAPTER
+
+
+def _by_signals(memory: Memory) -> Blame:
     inputs = any(c.detector in INPUT_DETECTORS for c in memory.crossings)
     answers = any(c.detector not in INPUT_DETECTORS for c in memory.crossings)
     probe = memory.perplexity
-    if probe is not None and (probe.changed or probe.degraded):
-        return _by_base(base_moved=probe.base_moved)
     if inputs and not answers:
         return Blame.INPUT
     if probe is None or not _since_the_change(memory, probe):
@@ -29,13 +63,6 @@ def blame_for(memory: Memory) -> Blame:
     if inputs:
         return Blame.INPUT
     return Blame.SERVING if answers else Blame.UNKNOWN
-
-
-def _by_base(*, base_moved: bool | None) -> Blame:
-    """A base model that could not be asked may have moved as well: it clears nobody."""
-    if base_moved is None:
-        return Blame.UNKNOWN
-    return Blame.BASE if base_moved else Blame.ADAPTER
 
 
 def _since_the_change(memory: Memory, probe: PerplexityMemory) -> bool:

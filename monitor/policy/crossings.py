@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from detectors.identity import IdentityState
 from detectors.types import Process
 from monitor.domain import Interval
-from monitor.policy.facts import DetectorFact, Facts, PerplexityFact
-from monitor.policy.memory import Crossing, Memory, PerplexityMemory
+from monitor.policy.facts import DetectorFact, Facts, IdentityFact
+from monitor.policy.memory import Crossing, Memory
+from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 RECOVERING_PROBES = 2
 """Consecutive unchanged probes that recover a version without traffic."""
@@ -25,8 +27,11 @@ def remember(memory: Memory, facts: Facts) -> Memory:
     if facts.reference_id is not None and facts.reference_id != memory.reference_id:
         facts = replace(facts, detectors=())
     memory = replace(memory, failures=_failures(memory, facts))
-    if facts.perplexity is not None:
-        memory = replace(memory, perplexity=_probed(memory.perplexity, facts.perplexity))
+    memory = replace(
+        memory,
+        perplexity=_probed(memory.perplexity, facts),
+        identity=_identified(memory.identity, facts.identity),
+    )
     for fact in facts.detectors:
         memory = _crossed(memory, fact, facts.at)
         memory = _recovered(memory, fact)
@@ -43,22 +48,40 @@ def _failures(memory: Memory, facts: Facts) -> dict[str, int]:
     return failures
 
 
-def _probed(last: PerplexityMemory | None, fact: PerplexityFact) -> PerplexityMemory:
-    still = not fact.changed and not fact.degraded
+def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | None:
+    fact = facts.perplexity
+    if last is not None and last.moved and last.corpus and facts.corpora:
+        last = replace(last, replaced=last.corpus not in facts.corpora)
+    if fact is None:
+        return last
+    still = not fact.moved
+    if last is not None and last.moved and last.replaced and not fact.degraded:
+        # the new corpus was registered from weights that nobody has called healthy
+        return replace(last, at=fact.at, ratio=fact.ratio, low=fact.low, unchanged_streak=0)
     streak = (last.unchanged_streak if last else 0) + 1 if still else 0
-    # one clean probe does not clear an earlier finding; two in a row do
-    doubted = last if still and last and streak < RECOVERING_PROBES else None
-    finding = doubted if doubted and (doubted.changed or doubted.degraded) else fact
+    if still and last is not None and last.moved and streak < RECOVERING_PROBES:
+        # one clean probe does not clear an earlier finding; two in a row do
+        return replace(last, at=fact.at, ratio=fact.ratio, low=fact.low, unchanged_streak=streak)
     return PerplexityMemory(
         at=fact.at,
-        changed=fact.changed or (doubted is not None and doubted.changed),
-        degraded=fact.degraded or (doubted is not None and doubted.degraded),
+        changed=fact.changed,
+        degraded=fact.degraded,
+        forgotten=fact.forgotten,
         ratio=fact.ratio,
         low=fact.low,
-        base_moved=finding.base_moved,
+        base_moved=fact.base_moved,
+        one_replica=fact.one_replica,
+        corpus=fact.corpus,
         unchanged_streak=streak,
-        reason=finding.reason,
+        reason=fact.reason,
     )
+
+
+def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> IdentityMemory | None:
+    """Keep the last answer; "could not be told" takes nothing back."""
+    if fact is None or (fact.state is IdentityState.UNKNOWN and last is not None):
+        return last
+    return IdentityMemory(at=fact.at, state=fact.state, reason=fact.reason)
 
 
 def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from detectors.identity import IdentityState
 from monitor.domain import Interval, ReferenceId
 
 
@@ -55,7 +56,18 @@ class DetectorFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexityFact:
-    """A finished perplexity probe of this version (confirmed by its second run)."""
+    """A finished perplexity probe of this version (confirmed by its second run).
+
+    forgotten
+        The general corpus is harder by the margin and the adapter's own domain is not.
+    base_moved
+        Whether the base model's own probe, or several siblings', moved too; None when
+        nobody could be asked.
+    one_replica
+        Whether another replica that holds the model did not move.
+    corpus
+        Id of the corpus that the finding, or without one the ratio, was made on.
+    """
 
     at: datetime
     changed: bool
@@ -63,19 +75,40 @@ class PerplexityFact:
     ratio: float
     low: float
     high: float
+    forgotten: bool = False
     base_moved: bool | None = None
-    """Whether the base model's own probe moved too; None when it was not probed."""
+    one_replica: bool = False
+    corpus: str | None = None
     reason: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was found."""
+        return self.changed or self.degraded or self.forgotten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityFact:
+    """Which weights answered under the version's name, when somebody looked."""
+
+    at: datetime
+    state: IdentityState
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything one evaluation knows. ``n_day`` counts records of the last 24 h."""
+    """Everything one evaluation knows. ``n_day`` counts records of the last 24 h.
+
+    ``corpora`` are the ids of the corpora in use; empty where no probe was made.
+    """
 
     at: datetime
     reference: ReferenceStage
     detectors: tuple[DetectorFact, ...] = ()
     perplexity: PerplexityFact | None = None
+    identity: IdentityFact | None = None
+    corpora: tuple[str, ...] = ()
     n_day: int = 0
     traffic: bool = True
     """Whether records came within the recovery window."""

@@ -12,6 +12,7 @@ from monitor.policy.blame import blame_for
 from monitor.policy.crossings import remember
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
+from monitor.policy.probed import PerplexityMemory
 from monitor.policy.settings import PolicySettings
 
 NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
@@ -87,7 +88,7 @@ def _probe_lets_page(
     probe = memory.perplexity
     if probe is None or probe.at <= crossing.at:
         return facts.at - crossing.at >= settings.page_wait
-    if probe.changed or probe.degraded:
+    if probe.moved or memory.misidentified:
         return True
     return memory.crossing("input_similarity", Process.NOTICE) is None
 
@@ -105,13 +106,12 @@ def _verdict(
     paging: tuple[Crossing, ...],
     blame: Blame,
 ) -> Verdict:
-    probe = memory.perplexity
-    degraded = probe is not None and probe.degraded
-    changed = probe is not None and probe.changed
+    degraded = memory.perplexity is not None and memory.perplexity.degraded
+    probed = memory.probes_found
     if paging or degraded:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = _join([*map(_crossing_words, paging), *_probe_words(memory)])
-    elif memory.crossings or changed:
+    elif memory.crossings or probed:
         kind, severity = VerdictKind.DRIFTING, Severity.TICKET
         reason = _join([*map(_crossing_words, memory.crossings), *_probe_words(memory)])
         reason += _why_not_page(memory, facts)
@@ -123,15 +123,16 @@ def _verdict(
         severity=severity,
         blame=blame,
         reason=reason,
-        detectors=_detectors(memory, changed=changed or degraded),
+        detectors=_detectors(memory, probed=probed),
         since=_since(memory, kind, facts.at),
         onset=_onset(paging or memory.crossings),
     )
 
 
 def _was_open(memory: Memory) -> bool:
-    probe = memory.perplexity
-    return bool(memory.crossings) or (probe is not None and (probe.changed or probe.degraded))
+    """Whether something was found, or had been when its registration was retired."""
+    told = memory.verdict is not None and memory.verdict.severity is not Severity.NONE
+    return bool(memory.crossings) or memory.probes_found or told
 
 
 def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
@@ -140,17 +141,27 @@ def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
     A version that lost its traffic recovers by its probes: it must say so once, or its
     incident would stay open for want of records.
     """
-    probe = memory.perplexity
-    how = "small effect and falling evidence"
-    if before.crossings and not before.against(facts.reference_id).crossings:
-        how = "compared with a new reference from now on"
-    elif not facts.traffic and probe is not None:
-        how = f"{probe.unchanged_streak} unchanged perplexity probes in a row, no traffic"
     return Verdict(
         kind=VerdictKind.STABLE,
-        reason=f"recovered: {how}",
+        reason=f"recovered: {_how(before, memory, facts)}",
         since=_since(memory, VerdictKind.STABLE, facts.at),
     )
+
+
+def _how(before: Memory, memory: Memory, facts: Facts) -> str:
+    probe = memory.perplexity
+    if before.crossings and not before.against(facts.reference_id).crossings:
+        return "compared with a new reference from now on"
+    if before.crossings and not facts.traffic and probe is not None:
+        return f"{probe.unchanged_streak} unchanged perplexity probes in a row, no traffic"
+    if before.crossings:
+        return "small effect and falling evidence"
+    if not before.probes_found:
+        return "its registration was retired; compared with a new one from now on"
+    if before.misidentified and memory.identity is not None:
+        return memory.identity.reason
+    streak = probe.unchanged_streak if probe is not None else 0
+    return f"{streak} unchanged perplexity probes in a row"
 
 
 def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[VerdictKind, str]:
@@ -177,9 +188,9 @@ def _since(memory: Memory, kind: VerdictKind, at: datetime) -> datetime:
     return last.since if last is not None and last.kind is kind else at
 
 
-def _detectors(memory: Memory, *, changed: bool) -> tuple[str, ...]:
+def _detectors(memory: Memory, *, probed: bool) -> tuple[str, ...]:
     names = dict.fromkeys(c.detector for c in memory.crossings)
-    if changed:
+    if probed:
         names["perplexity"] = None
     return tuple(names)
 
@@ -202,11 +213,28 @@ def _crossing_words(crossing: Crossing) -> str:
 
 
 def _probe_words(memory: Memory) -> list[str]:
+    found = []
+    if memory.identity is not None and memory.identity.wrong:
+        found.append(memory.identity.reason)
     probe = memory.perplexity
-    if probe is None or not (probe.changed or probe.degraded):
-        return []
-    word = "degraded" if probe.degraded else "changed"
-    return [f"perplexity {word}: {probe.reason}"]
+    if probe is not None and probe.moved:
+        found.append(f"{_finding_word(probe)}: {probe.reason}{_replaced_words(probe)}")
+    return found
+
+
+def _finding_word(probe: PerplexityMemory) -> str:
+    if probe.degraded:
+        return "perplexity degraded"
+    return "forgetting" if probe.forgotten else "perplexity changed"
+
+
+def _replaced_words(probe: PerplexityMemory) -> str:
+    if not probe.replaced:
+        return ""
+    return (
+        f" (found on corpus {probe.corpus}, whose texts have been replaced since: it stays open"
+        " until they are put back or a declared change registers the version anew)"
+    )
 
 
 def detector_reason(memory: Memory, detector: str) -> str:

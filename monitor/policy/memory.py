@@ -9,6 +9,7 @@ from typing import Any
 
 from detectors.types import Process
 from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
+from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +47,27 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerplexityMemory:
-    """The last probe, and how many in a row found nothing."""
-
-    at: datetime
-    changed: bool
-    degraded: bool
-    ratio: float
-    low: float
-    base_moved: bool | None
-    unchanged_streak: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """The policy's state of one version."""
 
     crossings: tuple[Crossing, ...] = ()
     perplexity: PerplexityMemory | None = None
+    identity: IdentityMemory | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
     verdict: Verdict | None = None
     reference_id: ReferenceId | None = None
     """The reference that crossings and failures were found against."""
+
+    @property
+    def misidentified(self) -> bool:
+        """Whether other weights than this version's answer under its name."""
+        return self.identity is not None and self.identity.wrong
+
+    @property
+    def probes_found(self) -> bool:
+        """Whether a finding of the probes is open."""
+        moved = self.perplexity is not None and self.perplexity.moved
+        return moved or self.misidentified
 
     def against(self, reference_id: ReferenceId | None) -> Memory:
         """Forget crossings and failures once a newer reference is in force.
@@ -97,7 +96,8 @@ class Memory:
         """Plain JSON types only; :meth:`from_json` gives an equal object back."""
         return {
             "crossings": [_crossing_to_json(c) for c in self.crossings],
-            "perplexity": _perplexity_to_json(self.perplexity),
+            "perplexity": self.perplexity.to_json() if self.perplexity else None,
+            "identity": self.identity.to_json() if self.identity else None,
             "failures": dict(self.failures),
             "verdict": _verdict_to_json(self.verdict),
             "reference_id": self.reference_id,
@@ -106,9 +106,11 @@ class Memory:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Memory:
         """Read what :meth:`to_json` wrote."""
+        probed, identity = body["perplexity"], body.get("identity")
         return cls(
             crossings=tuple(_crossing_from_json(c) for c in body["crossings"]),
-            perplexity=_perplexity_from_json(body["perplexity"]),
+            perplexity=PerplexityMemory.from_json(probed) if probed else None,
+            identity=IdentityMemory.from_json(identity) if identity else None,
             failures=dict(body["failures"]),
             verdict=_verdict_from_json(body["verdict"]),
             reference_id=body.get("reference_id"),
@@ -156,28 +158,6 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
         looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
         onset=onset,
     )
-
-
-def _perplexity_to_json(memory: PerplexityMemory | None) -> dict[str, Any] | None:
-    if memory is None:
-        return None
-    return {
-        "at": memory.at.isoformat(),
-        "changed": memory.changed,
-        "degraded": memory.degraded,
-        "ratio": memory.ratio,
-        "low": memory.low,
-        "base_moved": memory.base_moved,
-        "unchanged_streak": memory.unchanged_streak,
-        "reason": memory.reason,
-    }
-
-
-def _perplexity_from_json(body: Mapping[str, Any] | None) -> PerplexityMemory | None:
-    if body is None:
-        return None
-    rest = {key: value for key, value in body.items() if key != "at"}
-    return PerplexityMemory(at=datetime.fromisoformat(body["at"]), **rest)
 
 
 def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,9 +10,18 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import JSONB
 
-from monitor.domain import VersionId
-from monitor.store.tables import perplexity_documents, perplexity_runs
+from monitor.domain import EvaluationKind, VersionId
+from monitor.store import identity
+from monitor.store.tables import (
+    adapters,
+    perplexity_documents,
+    perplexity_runs,
+    tasks,
+    verdicts,
+    versions,
+)
 
 
 class RunRole(StrEnum):
@@ -49,40 +58,59 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """One run over a corpus. ``stopped`` says why it ended early, None where it did not."""
+    """One run over a corpus. ``stopped`` says why it ended early, None where it did not.
+
+    ``version_id`` None is a base model's run, which belongs to every version on it.
+    """
 
     id: int
-    version_id: VersionId
+    version_id: VersionId | None
     corpus: str
     model: str
     replica: str | None
     engine: str | None
+    dtype: str | None
+    source: str | None
+    weights: str | None
     role: RunRole
     stopped: str | None
     at: datetime
     documents: tuple[StoredDocument, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whose runs are meant: a model over a corpus; ``version_id`` None is a base model."""
+
+    version_id: VersionId | None
+    model: str
+    corpus: str
+
+
 def insert_run(
     connection: Connection,
+    subject: Subject,
     *,
-    version_id: VersionId,
-    corpus: str,
-    model: str,
     role: RunRole,
     documents: Sequence[ScoredDocument],
     engine: str | None = None,
     replica: str | None = None,
+    dtype: str | None = None,
+    source: str | None = None,
+    weights: str | None = None,
     stopped: str | None = None,
 ) -> int:
     """Keep a run with its documents; return its id."""
     statement = perplexity_runs.insert().returning(perplexity_runs.c.id)
     values = {
-        "version_id": version_id,
-        "corpus": corpus,
-        "model": model,
+        "version_id": subject.version_id,
+        "corpus": subject.corpus,
+        "model": subject.model,
         "replica": replica,
         "engine": engine,
+        "dtype": dtype,
+        "source": source,
+        "weights": weights,
         "role": role.value,
         "state": "stopped" if stopped else "done",
         "reason": stopped,
@@ -105,40 +133,146 @@ def insert_run(
 
 def recent_runs(
     connection: Connection,
-    version_id: VersionId,
+    subject: Subject,
     *,
-    corpus: str,
     limit: int,
-    include_stopped: bool = False,
+    roles: Collection[RunRole] = tuple(RunRole),
+    since: datetime | None = None,
 ) -> list[StoredRun]:
-    """Read a version's last runs over a corpus, newest first."""
-    query = _of(version_id, corpus).order_by(
-        perplexity_runs.c.at.desc(), perplexity_runs.c.id.desc()
-    )
-    if not include_stopped:
-        query = query.where(perplexity_runs.c.state == "done")
-    return _runs(connection, query.limit(limit))
+    """Read the last runs that were not stopped and not retired, newest first."""
+    query = _of(subject).where(perplexity_runs.c.role.in_([role.value for role in roles]))
+    if since is not None:
+        query = query.where(perplexity_runs.c.at >= since)
+    newest_first = query.order_by(perplexity_runs.c.at.desc(), perplexity_runs.c.id.desc())
+    return _runs(connection, newest_first.limit(limit))
 
 
-def registration_runs(
-    connection: Connection, version_id: VersionId, *, corpus: str
-) -> list[StoredRun]:
+def registration_runs(connection: Connection, subject: Subject) -> list[StoredRun]:
     """Read the runs that later ones are compared with, oldest first.
 
     Their differences among each other are the noise floor.
     """
-    query = (
-        _of(version_id, corpus)
-        .where(perplexity_runs.c.role == RunRole.REGISTRATION.value)
-        .where(perplexity_runs.c.state == "done")
-        .order_by(perplexity_runs.c.at, perplexity_runs.c.id)
+    query = _of(subject).where(perplexity_runs.c.role == RunRole.REGISTRATION.value)
+    return _runs(connection, query.order_by(perplexity_runs.c.at, perplexity_runs.c.id))
+
+
+def versions_of(
+    connection: Connection, models: Collection[str], *, corpus: str
+) -> dict[str, VersionId]:
+    """Tell which of these served models are versions with a registration over a corpus."""
+    query = sa.select(perplexity_runs.c.model, sa.func.max(perplexity_runs.c.version_id)).where(
+        perplexity_runs.c.model.in_(models),
+        perplexity_runs.c.corpus == corpus,
+        perplexity_runs.c.version_id.is_not(None),
+        perplexity_runs.c.role == RunRole.REGISTRATION.value,
+        perplexity_runs.c.state == "done",
+        perplexity_runs.c.retired_at.is_(None),
     )
-    return _runs(connection, query)
+    rows = connection.execute(query.group_by(perplexity_runs.c.model))
+    return {model: VersionId(version_id) for model, version_id in rows}
 
 
-def _of(version_id: VersionId, corpus: str) -> sa.Select[Any]:
+def retire_version(
+    connection: Connection,
+    version_id: VersionId,
+    *,
+    corpora: Collection[str],
+    because: str,
+    at: datetime,
+) -> int:
+    """Compare with a version's registration over these corpora no more; return its runs."""
+    chosen = (perplexity_runs.c.version_id == version_id) & perplexity_runs.c.corpus.in_(corpora)
+    return _retire(connection, chosen, because=because, at=at)
+
+
+def retire_registrations(
+    tx: Connection, *, adapters: Sequence[str] | None, because: str, at: datetime
+) -> int:
+    """Forget what was registered: the next probes of these adapters register anew.
+
+    Their registrations and identity checks are retired (kept, but compared with no more),
+    their open findings of perplexity and identity are dropped from what the verdicts
+    remember, and their probes are due at once. ``adapters`` None is the whole fleet, its
+    base models included. One transaction, so that one audited act is all or nothing.
+
+    Returns
+    -------
+    int
+        How many registration runs were retired.
+    """
+    concerned = _versions_of_adapters(adapters)
+    chosen: sa.ColumnElement[bool] = perplexity_runs.c.version_id.in_(concerned)
+    if adapters is None:
+        chosen = chosen | perplexity_runs.c.version_id.is_(None)
+    retired = _retire(tx, chosen, because=because, at=at)
+    identity.retire(tx, concerned, at=at)
+    _forget_findings(tx, concerned)
+    _probe_anew(tx, concerned)
+    return retired
+
+
+def _forget_findings(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
+    """Drop what verdicts remember of probes; the next evaluation says what is left."""
+    nothing = sa.cast({"perplexity": None, "identity": None}, JSONB)
+    tx.execute(
+        verdicts.update()
+        .where(verdicts.c.version_id.in_(concerned), verdicts.c.memory.has_key("crossings"))
+        .values(memory=verdicts.c.memory.concat(nothing))
+    )
+
+
+def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
+    """Make the probes due; one under way compared with what is retired, and may not write."""
+    now = sa.func.clock_timestamp()
+    tx.execute(
+        tasks.update()
+        .where(
+            tasks.c.version_id.in_(concerned),
+            tasks.c.kind == EvaluationKind.PERPLEXITY.value,
+        )
+        .values(
+            requested_at=now,
+            next_due_at=sa.func.least(tasks.c.next_due_at, now),
+            lease_until=None,
+            lease_owner=None,
+            epoch=tasks.c.epoch + 1,
+        )
+    )
+
+
+def _versions_of_adapters(names: Sequence[str] | None) -> sa.Select[tuple[int]]:
+    query = sa.select(versions.c.id)
+    if names is None:
+        return query
+    named = sa.select(adapters.c.id).where(adapters.c.name.in_(names))
+    return query.where(versions.c.adapter_id.in_(named))
+
+
+def _retire(
+    connection: Connection, chosen: sa.ColumnElement[bool], *, because: str, at: datetime
+) -> int:
+    done = connection.execute(
+        perplexity_runs.update()
+        .where(
+            chosen,
+            perplexity_runs.c.role == RunRole.REGISTRATION.value,
+            perplexity_runs.c.retired_at.is_(None),
+        )
+        .values(retired_at=at, retired_because=because)
+    )
+    return done.rowcount
+
+
+def _of(subject: Subject) -> sa.Select[Any]:
+    # IS NULL, not "= NULL", for base models; both read an index of their own
     return sa.select(perplexity_runs).where(
-        perplexity_runs.c.version_id == version_id, perplexity_runs.c.corpus == corpus
+        perplexity_runs.c.version_id.is_(None)
+        if subject.version_id is None
+        else perplexity_runs.c.version_id == subject.version_id,
+        perplexity_runs.c.model == subject.model,
+        perplexity_runs.c.corpus == subject.corpus,
+        perplexity_runs.c.state == "done",
+        perplexity_runs.c.retired_at.is_(None),
     )
 
 
@@ -148,11 +282,14 @@ def _runs(connection: Connection, query: sa.Select[Any]) -> list[StoredRun]:
     return [
         StoredRun(
             id=row.id,
-            version_id=VersionId(row.version_id),
+            version_id=None if row.version_id is None else VersionId(row.version_id),
             corpus=row.corpus,
             model=row.model,
             replica=row.replica,
             engine=row.engine,
+            dtype=row.dtype,
+            source=row.source,
+            weights=row.weights,
             role=RunRole(row.role),
             stopped=row.reason,
             at=row.at,

@@ -43,6 +43,13 @@ def test_the_mean_of_less_than_a_week_degrades_nothing() -> None:
     assert not found.degraded
 
 
+def test_two_runs_after_a_downtime_are_no_week() -> None:
+    at = START + np.array([20 * DAY, 20 * DAY + SIX_HOURS])
+    found = trend(at, np.full(2, np.log(1.08)), since=START)
+    assert found is not None
+    assert not found.whole
+
+
 def test_a_steady_rise_crosses_when_its_line_does() -> None:
     # log ratio .002 a day for 14 days: the mean of (7, 14] days is .002 * 10.625 = .02125
     at = runs(14)

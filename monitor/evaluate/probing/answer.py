@@ -1,0 +1,176 @@
+"""What one corpus says of a version, compared with its registration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from detectors.perplexity import MARGIN, DocumentScores, PerplexityChange, compare
+from detectors.trend import Trend, trend
+from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, scores_of
+from monitor.probes.corpus import Corpus, CorpusRole
+from monitor.probes.perplexity import PerplexityRun, PerplexitySource
+from monitor.store.perplexity import RunRole, StoredRun
+
+WEEK = timedelta(days=7)
+MOST_RUNS = 200
+"""Scheduled runs of a week that its trend is drawn from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """A run over one corpus against the registration, with the week it stands in.
+
+    ``previous`` is the scheduled run before it, for "+5 % twice".
+    """
+
+    corpus: Corpus
+    registered: tuple[StoredRun, ...]
+    run: PerplexityRun | StoredRun
+    change: PerplexityChange
+    previous: PerplexityChange | None = None
+    trend: Trend | None = None
+
+    @property
+    def reference(self) -> list[DocumentScores]:
+        """The registration's runs, as the maths wants them."""
+        return [scores_of(run, self.corpus) for run in self.registered]
+
+    @property
+    def scores(self) -> DocumentScores:
+        """The run, as the maths wants it."""
+        return scores_of(self.run, self.corpus)
+
+    @property
+    def found(self) -> bool:
+        """Whether the corpus moved in a way that is told."""
+        return self.change.changed or self.change.degraded
+
+    @property
+    def engine_words(self) -> str | None:
+        """Say so where another engine answered than at registration."""
+        before, now = self.registered[0], self.run
+        if before.engine == now.engine and before.dtype == now.dtype:
+            return None
+        was, is_ = ([part for part in (r.engine, r.dtype) if part] for r in (before, now))
+        return f"engine {' '.join(was) or 'unknown'} at registration, {' '.join(is_)} now"
+
+
+def leading(answers: Sequence[Answer]) -> Answer:
+    """Give the adapter's own domain where there is one: what its score is about."""
+    own = (a for a in answers if a.corpus.role is CorpusRole.DOMAIN)
+    return next(own, answers[0])
+
+
+def registered_answer(asked: Asked, corpus: Corpus) -> Answer:
+    """Compare a registration with itself: its numbers, and no finding."""
+    registered = tuple(asked.registration(asked.own, corpus))
+    runs = [scores_of(run, corpus) for run in registered]
+    return Answer(
+        corpus=corpus,
+        registered=registered,
+        run=registered[-1],
+        change=compare(runs, runs[-1]),
+    )
+
+
+def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
+    """Run a corpus and compare it with its registration; nothing is confirmed yet.
+
+    Raises
+    ------
+    RunStopped
+        The run ended early, or has no document in common with the registration.
+    """
+    registered = tuple(asked.registration(asked.own, corpus))
+    # before the run, which is a scheduled one itself
+    week = _scheduled(asked, corpus, registered, occasion)
+    run = _unchanged(asked, corpus) or asked.run(asked.own, corpus, occasion.role)
+    answer = _compared(corpus, registered, run, week=week, occasion=occasion)
+    if answer.change.documents == 0:
+        raise RunStopped("no document that was registered could be scored")
+    return answer
+
+
+def confirm(asked: Asked, first: Answer) -> Answer:
+    """Run again, at once and on the same replica: only what both say is told."""
+    again = asked.run(asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica)
+    second = _with_trend(
+        compare(first.reference, scores_of(again, first.corpus), previous=first.previous),
+        first.trend,
+    )
+    change = replace(
+        second,
+        changed=first.change.changed and second.changed,
+        degraded=first.change.degraded and second.degraded,
+    )
+    return replace(first, run=again, change=change)
+
+
+def _unchanged(asked: Asked, corpus: Corpus) -> StoredRun | None:
+    """Give the last run again where the same weights would be asked in the same way.
+
+    Only a model on this machine is known to be asked in the same way; an engine may have
+    been restarted as anything.
+    """
+    roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
+    last = asked.recent(asked.own, corpus, roles=roles)
+    if not last or last[0].source != PerplexitySource.LOCAL or last[0].weights is None:
+        return None
+    return last[0] if asked.via.weights_of(asked.own.target) == last[0].weights else None
+
+
+def _scheduled(
+    asked: Asked, corpus: Corpus, registered: Sequence[StoredRun], occasion: Occasion
+) -> list[StoredRun]:
+    """Scheduled runs of the last week since the registration, oldest first."""
+    since = max(registered[0].at, occasion.at - WEEK)
+    runs = asked.recent(asked.own, corpus, roles=(RunRole.SCHEDULED,), since=since, limit=MOST_RUNS)
+    return runs[::-1]
+
+
+def _compared(
+    corpus: Corpus,
+    registered: tuple[StoredRun, ...],
+    run: PerplexityRun | StoredRun,
+    *,
+    week: Sequence[StoredRun],
+    occasion: Occasion,
+) -> Answer:
+    reference = [scores_of(one, corpus) for one in registered]
+    changes = [compare(reference, scores_of(one, corpus)) for one in week]
+    # a run that was repeated because another one of its evaluation had stopped is no second one
+    apart = [
+        change
+        for one, change in zip(week, changes, strict=True)
+        if occasion.at - one.at >= occasion.interval / 2
+    ]
+    previous = apart[-1] if apart else None
+    change = compare(reference, scores_of(run, corpus), previous=previous)
+    known = [(one.at.timestamp(), c.effect) for one, c in zip(week, changes, strict=True)]
+    known = [*known, (occasion.at.timestamp(), change.effect)]
+    usable = np.array(sorted((at, effect) for at, effect in known if np.isfinite(effect)))
+    heading = (
+        trend(usable[:, 0], np.log1p(usable[:, 1]), since=registered[0].at.timestamp())
+        if usable.size
+        else None
+    )
+    return Answer(
+        corpus=corpus,
+        registered=registered,
+        run=run,
+        change=_with_trend(change, heading),
+        previous=previous,
+        trend=heading,
+    )
+
+
+def _with_trend(change: PerplexityChange, heading: Trend | None) -> PerplexityChange:
+    """Count a whole week's mean at +5 % as degraded."""
+    if heading is None or not heading.degraded:
+        return change
+    said = f"7-day mean {heading.mean:+.1%}, line {MARGIN:+.0%}"
+    return replace(change, degraded=True, reasons=(*change.reasons, said))

@@ -1,0 +1,150 @@
+"""Is the adapter applied at all, and is it this one? See :mod:`detectors.identity`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+
+import structlog
+
+from detectors import parity
+from detectors.identity import BASE, Identity, IdentityState, identify
+from detectors.parity import Parity
+from detectors.perplexity import DocumentScores, noise_floor
+from monitor.domain import Version, VersionId
+from monitor.evaluate.probing.answer import Answer, leading
+from monitor.evaluate.probing.asked import Asked, Model, Occasion, alike, or_none, scores_of
+from monitor.probes.corpus import Corpus, CorpusRole
+from monitor.store import identity, perplexity, versions
+from monitor.store.identity import CheckedOn, StoredIdentity
+from monitor.store.perplexity import RunRole, StoredRun
+
+_LOG = structlog.get_logger(__name__)
+
+PROMPTS = 64
+LONGEST_PROMPT = 200
+"""Characters of a text over which the divergence is read."""
+MOST_SIBLINGS = 50
+_WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
+"""Roles whose runs are over all documents."""
+
+
+def latest_identity(asked: Asked) -> StoredIdentity | None:
+    """Give the last check of the version."""
+    return asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
+
+
+def check_identity(
+    asked: Asked, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
+) -> Identity:
+    """Compare what the version has just said with its base and siblings; keep what it shows.
+
+    The general corpus is compared on where there is one: base and siblings are registered
+    over it too, so that only the 64 prompts and at most one run of the base are asked.
+    """
+    general = (a for a in answers if a.corpus.role is CorpusRole.GENERAL)
+    answer = next(general, leading(answers))
+    base = or_none(lambda: asked.base)
+    held = asked.database.run(
+        lambda tx: identity.registered_gap(tx, asked.version.id, corpus=answer.corpus.id)
+    )
+    found = identify(
+        answer.scores,
+        base=None if base is None else _base_scores(asked, base, answer, occasion),
+        siblings=_sibling_scores(asked, answer),
+        floor=noise_floor(answer.reference),
+        registered_gap=held[0] if held else None,
+        parity=_parity(asked, base),
+    )
+    if found.state is IdentityState.WRONG_WEIGHTS and held is not None and held[1]:
+        said = f"registered anew after a declared change, and {found.reason}"
+        found = replace(found, reason=said)
+    on = CheckedOn(
+        role=role.value,
+        corpus=answer.corpus.id,
+        base=None if base is None else base.target.model,
+        replica=answer.run.replica,
+        engine=answer.run.engine,
+    )
+    asked.database.run(lambda tx: identity.insert(tx, asked.version.id, found, on=on))
+    return found
+
+
+def register_base(asked: Asked, corpus: Corpus) -> None:
+    """Register the base model, once for all its versions, while nothing has moved."""
+    base = or_none(lambda: asked.base)
+    if base is not None and not asked.registration(base, corpus):
+        or_none(lambda: asked.run(base, corpus, RunRole.REGISTRATION))
+
+
+def _base_scores(
+    asked: Asked, base: Model, answer: Answer, occasion: Occasion
+) -> DocumentScores | None:
+    """The base's run of this probe cycle, made the same way, or one made now."""
+    since = occasion.at - occasion.interval
+    recent = asked.recent(base, answer.corpus, since=since)
+    if recent and alike(recent[0], answer.run):
+        return scores_of(recent[0], answer.corpus)
+    role = RunRole.SCHEDULED if asked.registration(base, answer.corpus) else RunRole.REGISTRATION
+    run = or_none(lambda: asked.run(base, answer.corpus, role))
+    return None if run is None else scores_of(run, answer.corpus)
+
+
+def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores]:
+    """Last stored runs of other adapters on this base; nothing is asked for them."""
+    targets = or_none(lambda: asked.via.siblings_of(asked.own.target)) or ()
+    by_model = {target.model: target for target in targets}
+    known = asked.database.run(
+        lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=answer.corpus.id)
+    )
+    found = {}
+    for model, version_id in islice(sorted(known.items()), MOST_SIBLINGS):
+        sibling = Model(target=by_model[model], version_id=version_id)
+        last = asked.recent(sibling, answer.corpus, roles=_WHOLE)
+        if (
+            last
+            and alike(last[0], answer.run)
+            and not _same_weights(asked, sibling, last[0], answer)
+        ):
+            found[model] = scores_of(last[0], answer.corpus)
+    return found
+
+
+def _same_weights(asked: Asked, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:
+    """Whether a sibling is known to be these weights under another name."""
+    own = asked.own.target
+    same_folder = own.folder is not None and own.folder == sibling.target.folder
+    same_run = theirs.weights is not None and theirs.weights == answer.run.weights
+    return same_folder or same_run or _registered_alike(asked, sibling.version_id)
+
+
+def _registered_alike(asked: Asked, sibling: VersionId | None) -> bool:
+    if sibling is None:
+        return False
+    other: Version = asked.database.run(lambda tx: versions.fetch_by_id(tx, sibling))
+    mine = asked.version
+    hashes = mine.sha256 is not None and mine.sha256 == other.sha256
+    return hashes or (mine.uri is not None and mine.uri == other.uri)
+
+
+def _parity(asked: Asked, base: Model | None) -> Mapping[str, Parity]:
+    """How the adapter's expectations diverge from its base's over 64 prompts."""
+    if base is None:
+        return {}
+    texts = prompts(asked.corpora)
+    mine = or_none(lambda: asked.via.read(asked.own.target, texts))
+    theirs = or_none(lambda: asked.via.read(base.target, texts)) if mine is not None else None
+    if mine is None or theirs is None:
+        return {}
+    try:
+        return {BASE: parity.compare(mine, theirs)}
+    except ValueError as error:
+        _LOG.warning("divergence_not_read", version=asked.version.label, reason=str(error))
+        return {}
+
+
+def prompts(corpora: Sequence[Corpus]) -> list[str]:
+    """Give the first 64 texts of the corpora, cut to 200 characters."""
+    texts = chain.from_iterable(corpus.documents for corpus in corpora)
+    return [document.text[:LONGEST_PROMPT] for document in islice(texts, PROMPTS)]

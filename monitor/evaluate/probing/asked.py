@@ -1,0 +1,191 @@
+"""Asking a version's models, and remembering what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlsplit
+
+import numpy as np
+import structlog
+
+from detectors.perplexity import DocumentScores
+from monitor.domain import Version, VersionId
+from monitor.probes.asking import ModelProbe, Target
+from monitor.probes.corpus import Corpus
+from monitor.probes.errors import ProbeError
+from monitor.probes.perplexity import PerplexityRun
+from monitor.store import perplexity
+from monitor.store.database import Database
+from monitor.store.perplexity import RunRole, StoredRun, Subject
+
+T = TypeVar("T")
+_LOG = structlog.get_logger(__name__)
+
+
+class RunStopped(Exception):  # noqa: N818 - the end of a run is not a fault of ours
+    """A model gave no whole run; the message says why."""
+
+
+@runtime_checkable
+class Replicated(Protocol):
+    """A probe that can choose which replica of a model it asks."""
+
+    def replicas_of(self, target: Target) -> tuple[str, ...]:
+        """Addresses of the engines that hold the model."""
+        ...
+
+    def score(self, target: Target, corpus: Corpus, *, replica: str | None = None) -> PerplexityRun:
+        """One run over a corpus by one of them; None: whoever's turn it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """When and why a version is probed.
+
+    ``at`` is when the probe began: a crossing after it is not answered by it. ``interval``
+    is the usual time between probes; ``role`` is SCHEDULED or SUSPICION.
+    """
+
+    at: datetime
+    interval: timedelta
+    role: RunRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model to ask, and the version its runs are kept with; None is a base model."""
+
+    target: Target
+    version_id: VersionId | None
+
+    def over(self, corpus: Corpus) -> Subject:
+        """Name its runs over a corpus."""
+        return Subject(version_id=self.version_id, model=self.target.model, corpus=corpus.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One version's probing. Every run is stored as it ends."""
+
+    database: Database
+    version: Version
+    via: ModelProbe
+
+    @cached_property
+    def own(self) -> Model:
+        """The version itself."""
+        target = Target(model=self.version.model, folder=_folder(self.version.uri))
+        return Model(target=target, version_id=self.version.id)
+
+    @cached_property
+    def base(self) -> Model | None:
+        """Its base model, where it can be asked."""
+        target = self.via.base_of(self.own.target)
+        return None if target is None else Model(target=target, version_id=None)
+
+    @cached_property
+    def corpora(self) -> tuple[Corpus, ...]:
+        """The texts it is asked about."""
+        return self.via.corpora(self.version.adapter)
+
+    def registration(self, model: Model, corpus: Corpus) -> list[StoredRun]:
+        """Runs that later ones are compared with, oldest first."""
+        return self.database.run(lambda tx: perplexity.registration_runs(tx, model.over(corpus)))
+
+    def recent(
+        self,
+        model: Model,
+        corpus: Corpus,
+        *,
+        roles: tuple[RunRole, ...] = tuple(RunRole),
+        since: datetime | None = None,
+        limit: int = 1,
+    ) -> list[StoredRun]:
+        """Last runs of these roles, newest first."""
+        return self.database.run(
+            lambda tx: perplexity.recent_runs(
+                tx, model.over(corpus), roles=roles, since=since, limit=limit
+            )
+        )
+
+    def run(
+        self,
+        model: Model,
+        corpus: Corpus,
+        role: RunRole,
+        *,
+        replica: str | None = None,
+        of: Corpus | None = None,
+    ) -> PerplexityRun:
+        """Measure and store; ``of`` is the whole corpus where only a part of it is asked.
+
+        Raises
+        ------
+        RunStopped
+            The run ended early; what it read is stored.
+        ProbeError
+            Nothing could be asked.
+        """
+        run = self._score(model.target, corpus, replica)
+        self.database.run(
+            lambda tx: perplexity.insert_run(
+                tx,
+                model.over(of or corpus),
+                role=role,
+                documents=run.documents,
+                engine=run.engine,
+                replica=run.replica,
+                dtype=run.dtype,
+                source=run.source,
+                weights=run.weights,
+                stopped=run.stopped,
+            )
+        )
+        if run.stopped is not None:
+            raise RunStopped(run.stopped)
+        return run
+
+    def _score(self, target: Target, corpus: Corpus, replica: str | None) -> PerplexityRun:
+        if replica is not None and isinstance(self.via, Replicated):
+            return self.via.score(target, corpus, replica=replica)
+        return self.via.score(target, corpus)
+
+
+def scores_of(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:
+    """Put a run in the corpus's order; documents it does not have are NaN."""
+    by_id = {score.document: score for score in run.documents}
+    found = [by_id.get(document.id) for document in corpus.documents]
+    return DocumentScores(
+        sum_nll=np.array([f.sum_nll if f else np.nan for f in found]),
+        tokens=np.array([f.tokens if f else 0 for f in found], dtype=np.float64),
+        size_bytes=np.array([f.bytes if f else 0 for f in found], dtype=np.float64),
+    )
+
+
+def or_none(ask: Callable[[], T]) -> T | None:
+    """Ask for what a finding can do without; None where nobody answers."""
+    try:
+        return ask()
+    except (ProbeError, RunStopped) as error:
+        _LOG.warning("probe_without_answer", reason=str(error))
+        return None
+
+
+def alike(one: PerplexityRun | StoredRun, other: PerplexityRun | StoredRun) -> bool:
+    """Whether two runs were made the same way, so that equal weights give equal numbers."""
+    return (one.engine, one.dtype, one.source) == (other.engine, other.dtype, other.source)
+
+
+def _folder(uri: str | None) -> Path | None:
+    """Give the folder that a version was registered with, where it can be read from here."""
+    if not uri:
+        return None
+    parts = urlsplit(uri)
+    path = Path(parts.path if parts.scheme == "file" else uri)
+    return path if path.is_absolute() and path.is_dir() else None

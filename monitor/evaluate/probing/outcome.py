@@ -1,0 +1,162 @@
+"""What a perplexity evaluation found, as a fact for the rules and a score for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from detectors.identity import Identity
+from detectors.perplexity import as_score
+from detectors.trend import Trend
+from detectors.types import Score
+from monitor.evaluate.probing.answer import Answer, leading
+from monitor.evaluate.probing.company import Company
+from monitor.policy import IdentityFact, PerplexityFact
+from monitor.policy.probed import WRONG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProbeOutcome:
+    """What a perplexity evaluation found; ``stopped`` says why there is no answer.
+
+    ``fact`` is None where the version was registered: what is healthy was only now
+    measured. ``corpora`` are the ids of the corpora in use.
+    """
+
+    fact: PerplexityFact | None = None
+    identity: IdentityFact | None = None
+    corpora: tuple[str, ...] = ()
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    stopped: str | None = None
+
+
+def fact_of(answers: Sequence[Answer], company: Company | None, *, at: datetime) -> PerplexityFact:
+    """Say together what the corpora say apart: changed, degraded, forgotten.
+
+    The adapter's own domain decides about *degraded*; a general corpus that is harder
+    while the domain is not has been *forgotten*.
+    """
+    lead = leading(answers)
+    degraded = lead.change.degraded
+    lost = None if degraded else _forgotten(answers, lead)
+    changed = next((a for a in answers if a.change.changed), None)
+    told = lead if degraded else lost or changed or lead
+    words = list(lead.change.reasons)
+    if lost is not None:
+        words = [_forgetting_words(lost, lead)]
+    elif told is not lead:
+        words = [f"{told.corpus.name} corpus: {told.change.reasons[0]}", lead.change.reasons[1]]
+    if told.found and told.engine_words is not None:
+        words.append(told.engine_words)
+    return PerplexityFact(
+        at=at,
+        changed=changed is not None,
+        degraded=degraded,
+        forgotten=lost is not None,
+        ratio=lead.change.effect,
+        low=lead.change.interval[0],
+        high=lead.change.interval[1],
+        base_moved=company.base_moved if company else None,
+        one_replica=company is not None and company.one_replica,
+        corpus=told.corpus.id,
+        reason="; ".join([*words, *([company.words] if company else [])]),
+    )
+
+
+def identity_fact(found: Identity, *, at: datetime) -> IdentityFact:
+    """Say what answers under the version's name."""
+    return IdentityFact(at=at, state=found.state, reason=found.reason)
+
+
+def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
+    """Give one score, the leading corpus's, with the numbers of every corpus beside it."""
+    lead = leading(answers)
+    score = as_score(lead.change)
+    notices = [as_score(answer.change).evidence_notice for answer in answers]
+    wrong = identity is not None and identity.state in WRONG
+    found = wrong or any(answer.found for answer in answers)
+    return replace(
+        score,
+        # other weights are beyond the line, though no process has measured how far
+        evidence_notice=max([*notices, *([0.0] if wrong else [])]),
+        winner="perplexity:ratio" if found else None,
+        details={
+            **score.details,
+            "corpora": [_corpus_numbers(answer) for answer in answers],
+            "trend": _trend_numbers(lead.trend),
+            "identity": _identity_numbers(identity),
+        },
+    )
+
+
+def _forgotten(answers: Sequence[Answer], lead: Answer) -> Answer | None:
+    """The general corpus that is most surely harder."""
+    lost = [a for a in answers if a is not lead and a.change.degraded]
+    return max(lost, key=lambda a: a.change.interval[0], default=None)
+
+
+def _forgetting_words(lost: Answer, lead: Answer) -> str:
+    low, high = lost.change.interval
+    own = f"{lead.change.effect:+.1%}" if lead.change.changed else "unchanged"
+    return (
+        f"{lost.corpus.name} text harder by {lost.change.effect:+.1%}"
+        f" (95 % interval {low:+.1%} to {high:+.1%}), its own domain {own}: the adapter forgets"
+    )
+
+
+def _corpus_numbers(answer: Answer) -> dict[str, Any]:
+    change = answer.change
+    return {
+        "name": answer.corpus.name,
+        "role": answer.corpus.role.value,
+        "id": answer.corpus.id,
+        "documents": change.documents,
+        "unscored": change.unscored,
+        "perplexity": change.perplexity,
+        "reference_perplexity": change.reference_perplexity,
+        "bits_per_byte": change.bits_per_byte,
+        "reference_bits_per_byte": change.reference_bits_per_byte,
+        "ratio": change.effect,
+        "interval": list(change.interval),
+        "changed": change.changed,
+        "degraded": change.degraded,
+        "largest_move": change.largest_move,
+        "floor": change.noise_floor,
+    }
+
+
+def _trend_numbers(heading: Trend | None) -> dict[str, Any] | None:
+    if heading is None:
+        return None
+    crossing = heading.crossing
+    return {
+        "mean_7d": heading.mean,
+        "whole": heading.whole,
+        "slope_per_day": heading.slope,
+        "crosses_at": _iso(crossing.at) if crossing else None,
+        "earliest": _iso(crossing.earliest) if crossing else None,
+        "latest": _iso(crossing.latest) if crossing else None,
+    }
+
+
+def _iso(seconds: float) -> str | None:
+    """None beyond the years that a date can have."""
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="minutes")
+    except (OverflowError, ValueError):
+        return None
+
+
+def _identity_numbers(found: Identity | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "state": found.state.value,
+        "sibling": found.sibling,
+        "kl": found.kl,
+        "nll_difference": found.nll_difference,
+        "gap": found.gap,
+        "reason": found.reason,
+    }

@@ -1,0 +1,77 @@
+"""What the rules remember of the probes: how likely the corpora were, and who answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from detectors.identity import IdentityState
+
+WRONG = frozenset({IdentityState.NOT_APPLIED, IdentityState.MIXED_UP, IdentityState.WRONG_WEIGHTS})
+"""States in which something else answers under the version's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityMemory:
+    """The last probe, its open finding, and how many probes in a row found nothing.
+
+    corpus
+        Id of the corpus of the finding. ``replaced`` says that the service's files hold
+        other texts now: what was found on these cannot be looked at again.
+    """
+
+    at: datetime
+    changed: bool
+    degraded: bool
+    ratio: float
+    low: float
+    base_moved: bool | None
+    unchanged_streak: int
+    reason: str
+    forgotten: bool = False
+    one_replica: bool = False
+    corpus: str | None = None
+    replaced: bool = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether a finding is open."""
+        return self.changed or self.degraded or self.forgotten
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote, in this release or an earlier one."""
+        return cls(**{**body, "at": datetime.fromisoformat(body["at"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityMemory:
+    """The last answer to "which weights answer under this name?"."""
+
+    at: datetime
+    state: IdentityState
+    reason: str
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something else answers."""
+        return self.state in WRONG
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only."""
+        return {"at": self.at.isoformat(), "state": self.state.value, "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote."""
+        return cls(
+            at=datetime.fromisoformat(body["at"]),
+            state=IdentityState(body["state"]),
+            reason=body["reason"],
+        )

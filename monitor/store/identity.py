@@ -1,0 +1,133 @@
+"""What answered under a version's name when somebody looked, and how far it was from the base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from detectors.identity import Identity, IdentityState
+from monitor.domain import VersionId
+from monitor.store.tables import identity_checks
+
+REGISTRATION = "registration"
+"""The role of the check that a version is held to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOn:
+    """What a check was made on."""
+
+    role: str
+    corpus: str
+    base: str | None
+    replica: str | None
+    engine: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredIdentity:
+    """A check: its state with its numbers, and what it was made on."""
+
+    id: int
+    version_id: VersionId
+    at: datetime
+    found: Identity
+    on: CheckedOn
+    retired_at: datetime | None
+
+
+def insert(tx: Connection, version_id: VersionId, found: Identity, *, on: CheckedOn) -> int:
+    """Keep a check; return its id."""
+    values = {
+        "version_id": version_id,
+        "role": on.role,
+        "state": found.state.value,
+        "base": on.base,
+        "sibling": found.sibling,
+        "replica": on.replica,
+        "engine": on.engine,
+        "kl": found.kl,
+        "nll_difference": found.nll_difference,
+        "details": {"reason": found.reason, "gap": found.gap, "corpus": on.corpus},
+    }
+    statement = identity_checks.insert().values(**values).returning(identity_checks.c.id)
+    return int(tx.execute(statement).scalar_one())
+
+
+def latest(tx: Connection, version_id: VersionId) -> StoredIdentity | None:
+    """Give the last check that no declared change has retired."""
+    query = _of(version_id).where(identity_checks.c.retired_at.is_(None))
+    return _newest(tx, query)
+
+
+def registered_gap(
+    tx: Connection, version_id: VersionId, *, corpus: str
+) -> tuple[float, bool] | None:
+    """How far from its base a version was when it was registered, and whether that is retired.
+
+    A retired gap still tells something after a declared change: base and adapter move
+    together, so the distance between them should have stayed.
+    """
+    query = _of(version_id).where(
+        identity_checks.c.role == REGISTRATION,
+        identity_checks.c.details["corpus"].astext == corpus,
+        identity_checks.c.details["gap"].astext.is_not(None),
+    )
+    held = query.where(
+        identity_checks.c.state == IdentityState.APPLIED.value,
+        identity_checks.c.retired_at.is_(None),
+    )
+    retired = query.where(
+        identity_checks.c.state.in_(
+            [IdentityState.APPLIED.value, IdentityState.WRONG_WEIGHTS.value]
+        ),
+        identity_checks.c.retired_at.is_not(None),
+    )
+    found = _newest(tx, held) or _newest(tx, retired)
+    if found is None or found.found.gap is None:
+        return None
+    return found.found.gap, found.retired_at is not None
+
+
+def retire(tx: Connection, versions: sa.Select[tuple[int]], *, at: datetime) -> None:
+    """Let these versions' checks count no more as what they are held to."""
+    tx.execute(
+        identity_checks.update()
+        .where(identity_checks.c.version_id.in_(versions), identity_checks.c.retired_at.is_(None))
+        .values(retired_at=at)
+    )
+
+
+def _of(version_id: VersionId) -> sa.Select[tuple[object, ...]]:
+    return sa.select(identity_checks).where(identity_checks.c.version_id == version_id)
+
+
+def _newest(tx: Connection, query: sa.Select[tuple[object, ...]]) -> StoredIdentity | None:
+    newest_first = query.order_by(identity_checks.c.at.desc(), identity_checks.c.id.desc())
+    row = tx.execute(newest_first.limit(1)).first()
+    if row is None:
+        return None
+    return StoredIdentity(
+        id=row.id,
+        version_id=VersionId(row.version_id),
+        at=row.at,
+        found=Identity(
+            state=IdentityState(row.state),
+            sibling=row.sibling,
+            kl=row.kl,
+            nll_difference=row.nll_difference,
+            gap=row.details.get("gap"),
+            reason=row.details.get("reason", ""),
+        ),
+        on=CheckedOn(
+            role=row.role,
+            corpus=row.details.get("corpus", ""),
+            base=row.base,
+            replica=row.replica,
+            engine=row.engine,
+        ),
+        retired_at=row.retired_at,
+    )

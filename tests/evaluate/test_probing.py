@@ -1,0 +1,509 @@
+"""What the perplexity evaluation tells of models that move, through the whole evaluator."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection
+
+from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind, Version
+from monitor.evaluate import Ending
+from monitor.probes.perplexity import PerplexitySource
+from monitor.store import adapters, changes, evaluations, perplexity, tasks, verdicts, versions
+from monitor.store.changes import Declaration
+from monitor.windows import Cadence
+from tests.toy_models import DOMAIN, GENERAL, ReplicatedToys, Toys
+
+HOUR = timedelta(hours=1)
+OWN = "support@v7"
+
+
+class Fleet:
+    """Versions on one base, probed on demand; the clock is moved by ageing what is stored."""
+
+    def __init__(self, world: Any, toys: Toys) -> None:
+        self.world = world
+        self.toys = toys
+        self.evaluator = world.evaluator(
+            via=toys,
+            cadences={kind: Cadence(interval=6 * HOUR, lag=timedelta()) for kind in EvaluationKind},
+        )
+
+    def register(self, name: str) -> Version:
+        def work(tx: Connection) -> Version:
+            made = versions.put(tx, adapter=adapters.put(tx, name=name), name="v1", model=name)
+            tasks.ensure(tx, first_due={kind: timedelta() for kind in EvaluationKind})
+            return made
+
+        return self.world.database.run(work)
+
+    def probe(self, version: Version | None = None, *, requested: bool = False) -> Ending:
+        """One perplexity evaluation, a scheduled one unless requested."""
+        wanted = version or self.world.version
+        for table in ("evaluations", "scores"):  # one result a window: let it be another one
+            self.world.rows(f"DELETE FROM {table} RETURNING 1")
+        self.world.rows(
+            "UPDATE tasks SET next_due_at = now() + interval '1 day', requested_at = NULL"
+            " WHERE kind = 'perplexity' RETURNING 1"
+        )
+        at = "now()" if requested else "NULL"
+        self.world.rows(
+            f"UPDATE tasks SET next_due_at = now() - interval '1 s', requested_at = {at},"
+            " next_window_start = now() - interval '7 h', lease_until = NULL"
+            f" WHERE kind = 'perplexity' AND version_id = {wanted.id} RETURNING 1"
+        )
+        claim = self.world.claim(EvaluationKind.PERPLEXITY)
+        assert claim is not None
+        return self.evaluator.evaluate(claim)
+
+    def age(self, by: timedelta) -> None:
+        """Let everything stored be older."""
+        seconds = by.total_seconds()
+        for table in ("perplexity_runs", "identity_checks"):
+            self.world.rows(f"UPDATE {table} SET at = at - interval '{seconds} s' RETURNING 1")
+
+    def later(
+        self,
+        version: Version | None = None,
+        *,
+        requested: bool = False,
+        by: timedelta = 6 * HOUR,
+    ) -> Ending:
+        self.age(by)
+        return self.probe(version, requested=requested)
+
+    def verdict(self, version: Version | None = None) -> Any:
+        wanted = version or self.world.version
+        row = self.world.database.run(lambda tx: verdicts.current(tx, version_id=wanted.id))
+        return row.verdict
+
+    def score(self) -> Any:
+        found = self.world.database.run(
+            lambda tx: evaluations.latest_scores_of(tx, adapter_id=self.world.version.adapter_id)
+        )
+        return next(row for row in found if row.detector == "perplexity")
+
+    def asked(self) -> list[tuple[str, str, int]]:
+        """What was asked since the last call."""
+        found = list(self.toys.asked)
+        self.toys.asked.clear()
+        return found
+
+
+def toys(*siblings: str, kind: type[Toys] = Toys, **more: Any) -> Toys:
+    names = (OWN, *siblings)
+    return kind(
+        weights={"base": "base", **{name: name for name in names}},
+        parents=dict.fromkeys(names, "base"),
+        **more,
+    )
+
+
+Make = Callable[[Toys], Fleet]
+
+
+@pytest.fixture
+def fleet(world: Any) -> Make:
+    def make(given: Toys) -> Fleet:
+        made = Fleet(world, given)
+        assert made.probe() is Ending.DONE
+        return made
+
+    return make
+
+
+def test_a_version_is_registered_three_times_over_each_corpus_and_its_base_once(
+    fleet: Make,
+) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    assert made.asked().count((OWN, "general", 40)) == 3
+    rows = made.world.rows("SELECT version_id, corpus, role FROM perplexity_runs")
+    base = [row for row in rows if row.version_id is None]
+    assert sorted(row.corpus for row in base) == sorted([GENERAL.id, DOMAIN.id])
+    assert {row.role for row in rows} == {"registration"}
+    assert made.verdict().detectors == ()
+    shown = made.score().details["corpora"]
+    assert [(c["name"], c["role"]) for c in shown] == [
+        ("general", "general"),
+        ("support", "domain"),
+    ]
+
+
+def test_the_base_is_asked_once_for_all_its_versions(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.asked()
+    made.probe(made.register("sales"))
+    assert {model for model, _, _ in made.asked()} == {"sales"}
+
+
+def test_a_quiet_probe_costs_one_run_of_each_corpus(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.asked()
+    made.later()
+    assert made.asked() == [(OWN, "general", 40), (OWN, "support", 30)]
+    assert made.verdict().detectors == ()
+    assert made.score().details["identity"]["state"] == "applied"
+    assert made.score().details["trend"]["mean_7d"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_an_adapter_harder_on_its_domain_is_degraded_and_blamed(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.toys.shift[OWN, "support"] = float(np.log(1.2))
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+    assert "perplexity +20.0%" in told.reason
+    assert "base model unchanged" in told.reason
+    assert made.score().value == pytest.approx(0.2)
+
+
+def test_an_adapter_harder_on_general_text_only_forgets_and_is_a_ticket(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.toys.shift[OWN, "general"] = float(np.log(1.09))
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.severity.value) == (VerdictKind.DRIFTING, "ticket")
+    assert "forgetting: general text harder by +9.0%" in told.reason
+    assert "its own domain unchanged: the adapter forgets" in told.reason
+    assert made.score().value == pytest.approx(0.0, abs=1e-9)
+    assert made.score().verdict == "drifting"
+
+
+def test_a_small_change_is_a_ticket(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.02
+    made.later()
+    assert made.verdict().kind is VerdictKind.DRIFTING
+    assert "perplexity changed" in made.verdict().reason
+
+
+def test_what_a_second_run_does_not_confirm_is_not_told(fleet: Make) -> None:
+    made = fleet(toys())
+    once = made.toys._run
+
+    def shaken(target: Any, corpus: Any, *, replica: Any) -> Any:
+        made.toys.shift[OWN, ""] = 0.5
+        run = once(target, corpus, replica=replica)
+        made.toys.shift[OWN, ""] = 0.0
+        made.toys._run = once
+        return run
+
+    made.toys._run = shaken
+    made.later()
+    assert made.verdict().detectors == ()
+
+
+def unevenly(made: Fleet, ratio: float, *, spread: float = 0.08) -> None:
+    """Documents that disagree: a half width of 2.5 % (with .08) or 17 % (with .5)."""
+    plain = Toys._run
+    moves = np.log(ratio) + np.tile([spread, -spread], 20)
+
+    def uneven(target: Any, corpus: Any, *, replica: Any) -> Any:
+        run = plain(made.toys, target, corpus, replica=replica)
+        if target.model != OWN:
+            return run
+        documents = tuple(
+            replace(d, sum_nll=d.sum_nll + 100 * move)
+            for d, move in zip(run.documents, moves, strict=False)
+        )
+        return replace(run, documents=documents)
+
+    made.toys._run = uneven
+
+
+def test_six_percent_is_degraded_at_the_second_scheduled_run_not_at_its_confirmation(
+    fleet: Make,
+) -> None:
+    made = fleet(toys())
+    unevenly(made, 1.06)
+    made.later()
+    assert made.verdict().kind is VerdictKind.DRIFTING
+    made.probe()  # a repetition minutes later is no second look either
+    assert made.verdict().kind is VerdictKind.DRIFTING
+    made.later()
+    assert made.verdict().kind is VerdictKind.CRITICAL
+    assert "for the second time" in made.verdict().reason
+
+
+def test_a_suspicion_after_a_scheduled_run_is_a_second_look(fleet: Make) -> None:
+    made = fleet(toys())
+    unevenly(made, 1.06)
+    made.later()
+    made.later(requested=True)
+    assert made.verdict().kind is VerdictKind.CRITICAL
+
+
+def test_an_engine_that_moved_everything_is_blamed_on_the_base(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.engine_shift, made.toys.engine = 0.02, "toy 2"
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.DRIFTING, Blame.BASE)
+    assert "the base model moved too (+2.0%)" in told.reason
+    assert "engine toy 1 at registration, toy 2 now" in told.reason
+
+
+def test_a_base_that_moved_in_this_cycle_is_not_asked_again(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    sales = made.register("sales")
+    made.probe(sales)
+    made.toys.engine_shift = 0.02
+    made.later()
+    made.asked()
+    made.probe(sales)
+    assert made.verdict(sales).blame is Blame.BASE
+    assert {model for model, _, _ in made.asked()} == {"sales"}
+
+
+def test_siblings_that_moved_too_are_a_common_cause_where_the_base_is_not_served(
+    fleet: Make,
+) -> None:
+    given = toys("a", "b", "c")
+    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    made = fleet(given)
+    for name in ("a", "b", "c"):
+        made.probe(made.register(name))
+    made.toys.engine_shift = 0.02
+    made.asked()
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.BASE
+    assert "2 of 2 siblings moved too (a, b)" in told.reason
+    assert [a for a in made.asked() if a[0] != OWN] == [("a", "general", 20), ("b", "general", 20)]
+
+
+def test_siblings_that_stand_still_clear_the_base(fleet: Make) -> None:
+    made = fleet(toys("a", "b"))
+    for name in ("a", "b"):
+        made.probe(made.register(name))
+    made.toys.shift[OWN, ""] = 0.3
+    made.later()
+    assert made.verdict().blame is Blame.ADAPTER
+    assert "0 of 2 siblings moved" in made.verdict().reason
+
+
+def test_one_replica_alone_is_blamed_on_serving(fleet: Make) -> None:
+    made = fleet(toys(kind=ReplicatedToys))
+    made.toys.broken["http://two"] = 0.3
+    made.toys.turn = 1
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.SERVING
+    assert "unchanged on replica http://one: http://two alone moved" in told.reason
+
+
+def test_an_unapplied_adapter_is_told_at_registration_without_a_reference(world: Any) -> None:
+    world.rows("UPDATE \"references\" SET state = 'failed', error = 'test' RETURNING 1")
+    given = toys()
+    given.weights[OWN] = "base"
+    made = Fleet(world, given)
+    made.probe()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.DRIFTING, Blame.SERVING)
+    assert "not applied" in told.reason
+    assert "KL" in told.reason
+    assert made.score().details["identity"]["state"] == "not_applied"
+    assert made.score().evidence_notice >= 0
+    given.weights[OWN] = OWN
+    made.later()
+    assert made.verdict().kind is VerdictKind.STABLE
+    assert "applied" in made.verdict().reason
+    made.later()
+    assert made.verdict().kind is VerdictKind.LEARNING
+
+
+def test_what_the_base_said_is_no_registration_of_an_unapplied_adapter(fleet: Make) -> None:
+    given = toys()
+    given.weights[OWN] = "base"
+    made = fleet(given)
+    given.weights[OWN] = OWN
+    made.later()
+    rows = made.world.rows(
+        "SELECT retired_because FROM perplexity_runs WHERE version_id IS NOT NULL"
+    )
+    assert sorted(row.retired_because is None for row in rows) == [False] * 3 + [True] * 3
+    made.later()
+    assert made.verdict().detectors == ()
+
+
+def test_an_adapter_that_is_lost_later_is_told_and_clears_when_it_is_back(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.weights[OWN] = "base"
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.SERVING
+    assert "not applied" in told.reason
+    made.toys.weights[OWN] = OWN
+    made.later()
+    made.later()
+    assert made.verdict().kind is VerdictKind.STABLE
+
+
+def test_a_mix_up_names_the_sibling(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.weights[OWN] = "sales"
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.SERVING
+    assert "'sales'" in told.reason
+    assert made.score().details["identity"]["sibling"] == "sales"
+
+
+def test_the_same_weights_under_a_second_name_are_no_mix_up(world: Any) -> None:
+    given = toys("alias", hashes=True)
+    given.weights["alias"] = OWN
+    made = Fleet(world, given)
+    made.probe()
+    alias = made.register("alias")
+    made.probe(alias)
+    assert made.verdict(alias).detectors == ()
+
+
+def test_weights_far_from_what_was_registered_are_wrong(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 2.0
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+    assert "wrong weights" in told.reason
+
+
+def test_unchanged_weights_on_this_machine_are_not_run_again(fleet: Make) -> None:
+    made = fleet(toys(source=PerplexitySource.LOCAL, hashes=True))
+    made.asked()
+    made.later()
+    assert made.asked() == []
+    assert made.verdict().detectors == ()
+    made.toys.weights[OWN] = "others"
+    made.later()
+    assert made.asked().count((OWN, "general", 40)) == 2
+
+
+def test_a_week_at_six_percent_is_degraded_by_its_mean(fleet: Make) -> None:
+    made = fleet(toys())
+    unevenly(made, 1.052, spread=0.5)
+    day = timedelta(days=1)
+    for _ in range(6):
+        made.later(by=day)
+    assert made.verdict().kind is VerdictKind.DRIFTING
+    made.later(by=day)
+    assert made.score().details["trend"]["mean_7d"] == pytest.approx(0.052, abs=1e-3)
+    assert "7-day mean +5.2%" in made.verdict().reason
+    assert made.verdict().kind is VerdictKind.CRITICAL
+
+
+def test_a_declared_change_of_the_engine_holds_the_probe_up(fleet: Make) -> None:
+    made = fleet(toys())
+    made.world.database.run(
+        lambda tx: changes.add(
+            tx,
+            Declaration(
+                kind=ChangeKind.ENGINE, title="vLLM 0.33", adapters=None,
+                begun_at=datetime.now(tz=UTC) - HOUR, ended_at=None, author="ann",
+            ),
+        )
+    )  # fmt: skip
+    made.asked()
+    assert made.probe() is Ending.POSTPONED
+    assert made.asked() == []
+
+
+def retire(made: Fleet, adapters_: list[str] | None = None) -> int:
+    return made.world.database.run(
+        lambda tx: perplexity.retire_registrations(
+            tx, adapters=adapters_, because="engine change 1", at=datetime.now(tz=UTC)
+        )
+    )
+
+
+def test_a_declared_change_registers_the_fleet_anew_and_closes_what_it_explains(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.engine_shift = 0.08
+    made.later()
+    assert made.verdict().kind is VerdictKind.CRITICAL
+    assert retire(made) == 7  # three of each version and the base's
+    assert made.world.claim(EvaluationKind.PERPLEXITY) is not None
+    made.later()
+    told = made.verdict()
+    assert told.kind is VerdictKind.STABLE
+    assert "registration was retired" in told.reason
+    made.later()
+    assert made.verdict().detectors == ()
+
+
+def test_a_declared_change_of_one_adapter_leaves_the_others(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    assert retire(made, ["sales"]) == 3
+    assert retire(made, ["sales"]) == 0
+    left = made.world.rows(
+        "SELECT DISTINCT model FROM perplexity_runs WHERE retired_at IS NULL ORDER BY model"
+    )
+    assert [row.model for row in left] == ["base", OWN]
+
+
+def test_a_probe_under_way_when_registrations_are_retired_writes_nothing(fleet: Make) -> None:
+    made = fleet(toys())
+    made.world.make_due()
+    claim = made.world.claim(EvaluationKind.PERPLEXITY)
+    retire(made)
+    with pytest.raises(tasks.StaleLease):
+        made.evaluator.evaluate(claim)
+
+
+def test_an_adapter_whose_distance_to_the_base_moved_is_told_after_a_declared_change(
+    fleet: Make,
+) -> None:
+    made = fleet(toys())
+    retire(made)
+    made.toys.engine_shift = 0.02
+    made.toys.shift[OWN, ""] = 1.5
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.DRIFTING, Blame.ADAPTER)
+    assert "registered anew after a declared change" in told.reason
+
+
+def test_a_replaced_corpus_keeps_a_degraded_finding_open_and_says_so(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.2
+    made.later()
+    assert made.verdict().kind is VerdictKind.CRITICAL
+    made.toys.texts = (replace(GENERAL, documents=GENERAL.documents[1:]),)
+    for _ in range(4):
+        made.later()
+        assert made.verdict().kind is VerdictKind.CRITICAL
+        assert "whose texts have been replaced since" in made.verdict().reason
+    made.toys.texts = (GENERAL,)
+    made.toys.shift.clear()
+    made.later()
+    made.later()
+    assert made.verdict().kind is VerdictKind.STABLE
+
+
+def test_a_run_that_stopped_is_tried_again_and_says_nothing(fleet: Make) -> None:
+    made = fleet(toys())
+    before = made.verdict()
+    made.toys.stops[OWN] = "the engine queues 3 requests"
+    assert made.later() is Ending.POSTPONED
+    made.toys.stops.clear()
+    assert made.probe() is Ending.DONE
+    assert made.verdict().kind is before.kind
+
+
+def test_a_base_that_stops_leaves_the_blame_open(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.stops["base"] = "HTTP 500"
+    made.later()
+    told = made.verdict()
+    assert told.kind is VerdictKind.CRITICAL
+    assert told.blame is Blame.UNKNOWN
+    assert "the base model could not be asked" in told.reason
