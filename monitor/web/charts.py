@@ -1,4 +1,7 @@
-"""What the charts of an adapter's page draw, as JSON; it holds no text of users."""
+"""What the charts of an adapter's page draw, as JSON.
+
+Its only text of users is the title of a declared change.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.domain import Version
-from monitor.store import routes, series, verdicts
+from monitor.store import changes, routes, series, verdicts
+from monitor.web import wording
 
 WINDOWS: Final = {
     "1h": timedelta(hours=1),
@@ -18,6 +22,7 @@ WINDOWS: Final = {
 }
 DEFAULT_WINDOW: Final = "24h"
 MOST_ROUTES: Final = 200
+MOST_CHANGES: Final = 50
 
 
 def read_chart(
@@ -27,20 +32,32 @@ def read_chart(
     found = series.score_series(tx, version_id=shown.id, since=since, until=until)
     judged = verdicts.current(tx, version_id=shown.id)
     onset = judged.verdict.onset if judged else None
-    changes = verdicts.history(tx, adapter_id=shown.adapter_id, since=since, limit=200)
+    history = verdicts.history(tx, adapter_id=shown.adapter_id, since=since, limit=200)
+    declared = changes.change_list(
+        tx, adapter=shown.adapter, since=since, until=until, limit=MOST_CHANGES
+    )
     return {
         "since": since,
         "until": until,
         "detectors": [asdict(one) for one in found],
         "transitions": [
-            {"at": change.at, "after": change.after.value}
-            for change in changes
-            if change.version == shown.name
+            {"at": moved.at, "after": moved.after.value}
+            for moved in history
+            if moved.version == shown.name
         ],
         "routes": [
             {"at": row.route.since, "generation": row.route.generation}
             for row in routes.history(tx, shown.adapter, limit=MOST_ROUTES)
             if row.route.since >= since
+        ],
+        "changes": [
+            {
+                "kind": one.kind.value,
+                "title": wording.reveal(one.title),
+                "begun_at": one.begun_at,
+                "ended_at": one.ended_at,
+            }
+            for one in declared
         ],
         "onset": None if onset is None else {"earliest": onset.start, "latest": onset.end},
     }

@@ -10,11 +10,24 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Reference, Route, Version
-from monitor.store import evaluations, flags, fleet, incidents, outbox, references, routes, versions
+from monitor.store import (
+    changes,
+    evaluations,
+    flags,
+    fleet,
+    incidents,
+    inspections,
+    outbox,
+    references,
+    routes,
+    versions,
+)
+from monitor.store.changes import Change
 from monitor.store.evaluations import ScoreRow
 from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
 from monitor.store.incidents import IncidentRow
+from monitor.store.inspections import InspectionRow
 from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
@@ -53,10 +66,14 @@ class AdapterGlance:
     versions: Sequence[Version]
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
+    weights: InspectionRow | None
     reference: Reference | None
     building: Reference | None
     route_history: Sequence[RouteRow]
     transitions: Sequence[TransitionRow]
+    changes: Sequence[Change]
+    under_way: Change | None
+    """The engine or base change that probing waits for."""
     incidents: Sequence[IncidentRow]
     deliveries: Sequence[DeliveryRow]
     notices: Notices
@@ -93,7 +110,7 @@ def read_adapter(
     shown = next((v for v in known if v.name == version), None) if version else row.version
     if version and shown is None:
         return None
-    return _glance(tx, row, known=known, shown=shown, since=since)
+    return _glance(tx, row, known=known, shown=shown, since=since, now=now)
 
 
 def _glance(
@@ -103,6 +120,7 @@ def _glance(
     known: Sequence[Version],
     shown: Version | None,
     since: datetime,
+    now: datetime,
 ) -> AdapterGlance:
     told = incidents.incident_list(tx, adapter_id=row.adapter.id, limit=RECENT_INCIDENTS)
     latest = evaluations.latest_scores_of(tx, adapter_id=row.adapter.id)
@@ -116,10 +134,13 @@ def _glance(
         scores=sorted(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident
         ),
+        weights=inspections.fetch(tx, shown.id) if shown else None,
         reference=references.current(tx, shown.id) if shown else None,
         building=past[0] if past and past[0].state != "ready" else None,
         route_history=routes.history(tx, row.adapter.name, limit=RECENT_ROUTES),
         transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),
+        changes=changes.change_list(tx, adapter=row.adapter.name, since=since, limit=50),
+        under_way=changes.open_change(tx, row.adapter.name, at=now),
         incidents=told,
         deliveries=_deliveries(tx, told),
         notices=_notices(tx),

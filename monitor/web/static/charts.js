@@ -1,5 +1,6 @@
 // Draws each detector's score above its evidence, all on one time axis. The labels are
-// words of Driftline; no text of users is handed to the chart.
+// words of Driftline, except the titles of declared changes: Plotly reads tags and entities
+// in its texts, so these go in through literal().
 "use strict";
 
 const SCORE_PX = 92;
@@ -7,6 +8,7 @@ const EVIDENCE_PX = 74;
 const GAP_PX = 10;
 const BLOCK_GAP_PX = 34;
 const MARGIN = { t: 34, b: 34 };
+const LONGEST_TITLE = 24;
 const FLOOR = -6; // evidence below this is "nothing at all"; drawing it would flatten the rest
 
 function colour(name) {
@@ -60,12 +62,34 @@ function axes(detectors, rows) {
   return found;
 }
 
+function literal(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function shortened(text) {
+  const letters = [...text];
+  return letters.length > LONGEST_TITLE ? `${letters.slice(0, LONGEST_TITLE - 1).join("")}…` : text;
+}
+
+function declared(chart, line) {
+  return chart.changes.flatMap((one) => {
+    const shapes = one.begun_at >= chart.since ? [line(one.begun_at, colour("declared"), "dashdot", 1.5)] : [];
+    if (one.ended_at === one.begun_at) return shapes;
+    const start = one.begun_at >= chart.since ? one.begun_at : chart.since;
+    return [...shapes, {
+      type: "rect", xref: "x", yref: "paper", x0: start, x1: one.ended_at ?? chart.until, y0: 0, y1: 1,
+      fillcolor: colour("declared"), opacity: 0.14, line: { width: 0 }, layer: "below", name: "declared",
+    }];
+  });
+}
+
 function verticals(chart) {
   const line = (at, color, dash, width) => ({
     type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { color, dash, width }, layer: "above",
   });
   const shapes = chart.transitions.map((one) => line(one.at, colour(one.after), "solid", 1.5));
   shapes.push(...chart.routes.map((one) => line(one.at, colour("route"), "dot", 2)));
+  shapes.push(...declared(chart, line));
   if (chart.onset && chart.onset.latest > chart.since) {
     const start = chart.onset.earliest > chart.since ? chart.onset.earliest : chart.since;
     shapes.push({
@@ -90,32 +114,42 @@ function headings(detectors, rows) {
   }));
 }
 
-// Marks close together would write their words over each other: the later one goes one line up.
+// Marks close together would write their words over each other: the later one goes one line
+// up. Our own words are placed before the titles, which are long and stand in the list too.
 function markLabels(chart, width) {
-  const span = new Date(chart.until) - new Date(chart.since);
-  const marks = [
+  const earlier = (a, b) => (a.at < b.at ? -1 : 1);
+  const own = [
     ...chart.transitions.map((one) => ({ at: one.at, text: one.after, color: colour(one.after) })),
     ...chart.routes.map((one) => ({ at: one.at, text: `route g${one.generation}`, color: colour("route") })),
-  ].sort((a, b) => (a.at < b.at ? -1 : 1));
-  const lastEnd = [-Infinity, -Infinity, -Infinity];
-  return marks.flatMap((mark) => {
-    const x = ((new Date(mark.at) - new Date(chart.since)) / span) * width;
-    const half = mark.text.length * 3.6;
-    const lane = lastEnd.findIndex((end) => x - half > end + 4);
-    if (lane < 0) return [];
-    lastEnd[lane] = x + half;
-    return [{
-      text: mark.text, x: mark.at, y: 1, xref: "x", yref: "paper", yanchor: "bottom", yshift: 16 + lane * 13, showarrow: false,
-      font: { size: 11, color: mark.color },
-    }];
-  });
+  ];
+  const titles = chart.changes.map((one) => ({
+    at: one.begun_at > chart.since ? one.begun_at : chart.since, color: colour("declared"),
+    text: `${one.kind === "other" ? "change" : one.kind}: ${shortened(one.title)}`,
+  }));
+  const lanes = [[], [], [], [], []];
+  return [...own.sort(earlier), ...titles.sort(earlier)].flatMap((mark) => labelOf(mark, chart, width, lanes));
+}
+
+function labelOf(mark, chart, width, lanes) {
+  const span = new Date(chart.until) - new Date(chart.since);
+  const at = ((new Date(mark.at) - new Date(chart.since)) / span) * width;
+  const half = mark.text.length * 3.6;
+  const middle = Math.max(Math.min(at, width - half), half); // none is written over the edge
+  const free = (taken) => taken.every(([start, end]) => middle - half > end + 4 || middle + half < start - 4);
+  const lane = lanes.findIndex(free);
+  if (lane < 0) return [];
+  lanes[lane].push([middle - half, middle + half]);
+  return [{
+    text: literal(mark.text), x: mark.at, y: 1, xref: "x", yref: "paper", yanchor: "bottom", xshift: middle - at, yshift: 16 + lane * 13,
+    showarrow: false, font: { size: 11, color: mark.color },
+  }];
 }
 
 function figure(chart, width) {
   const detectors = chart.detectors;
   const { rows, height } = layoutRows(detectors.length);
   const labels = markLabels(chart, width);
-  const top = MARGIN.t + (labels.length ? 41 : 0);
+  const top = MARGIN.t + Math.max(0, ...labels.map((one) => one.yshift - 1));
   return {
     data: detectors.flatMap(traces),
     layout: {
