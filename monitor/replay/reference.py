@@ -37,9 +37,10 @@ class Frozen:
 
     def log_of(self, records: Baseline) -> Log:
         """Compare records with the index, and take those apart that have other settings."""
-        return Log.of(records, self._similarity(records), self.calibrated.reference.strata)
+        return Log.of(records, self.similarity(records), self.calibrated.reference.strata)
 
-    def _similarity(self, records: Baseline) -> Floats:
+    def similarity(self, records: Baseline) -> Floats:
+        """Cosine to the nearest training example ``(n,)``, NaN where there is none."""
         rows = fitting.usable(records, self.encoder)
         if self.index is None or rows.size == 0:
             return np.full(len(records), np.nan)
@@ -53,6 +54,7 @@ def freeze(
     *,
     embed: Embedder | None,
     approve: bool,
+    in_training: bool,
     now: datetime,
     version_id: VersionId,
 ) -> Frozen:
@@ -62,6 +64,8 @@ def freeze(
     ----------
     training
         Its index; None takes the early half of the baseline, as the service does.
+    in_training
+        Whether the baseline may hold training texts: these are then not measured.
     approve
         Treat a reference as approved that its coverage would leave provisional.
 
@@ -72,7 +76,7 @@ def freeze(
     """
     try:
         kept, strata = fitting.comparable(records)
-        index, encoder, measured = _against(kept, training, embed)
+        index, encoder, measured = _against(kept, training, embed, drop=in_training)
         window = kept.window(measured)
         made, span = calibrate(window), span_of(window)
     except Unbuildable as error:
@@ -102,7 +106,7 @@ def freeze(
 
 
 def _against(
-    kept: Baseline, training: Training | None, embed: Embedder | None
+    kept: Baseline, training: Training | None, embed: Embedder | None, *, drop: bool
 ) -> tuple[Index | None, str | None, Floats]:
     unmeasured = np.full(len(kept), np.nan)
     if training is not None:
@@ -111,7 +115,7 @@ def _against(
             fitting.refuse_other_encoders(kept, training.encoder, embed)
         if rows.size == 0:
             return training.index, training.encoder, unmeasured
-        measured, _ = fitting.measure(kept, rows, training.index, drop_same_texts=False)
+        measured, _ = fitting.measure(kept, rows, training.index, drop_same_texts=drop)
         return training.index, training.encoder, measured
     encoder, halves = fitting.early_half(kept)
     if encoder is None or halves.early.size == 0:

@@ -1,0 +1,275 @@
+"""From files to a story: read, freeze, run, and run again at other budgets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from monitor.domain import AdapterId, EvaluationKind, Version, VersionId
+from monitor.evaluate.findings import find
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.probes.embedding import Embedder
+from monitor.reference.baseline import Baseline
+from monitor.replay import story
+from monitor.replay.errors import ReplayFailed
+from monitor.replay.reading import UNNAMED, Read, Reading, read_log, split
+from monitor.replay.reference import Frozen, freeze
+from monitor.replay.running import Replayed, Run, run
+from monitor.replay.story import Lines, Story
+from monitor.replay.tape import Tape
+from monitor.replay.training import Training, read_training
+from monitor.replay.watch import Watch
+from monitor.windows import Cadence
+
+BUDGETS: Final = (0.1, 1.0, 10.0)
+"""Accepted false pages, and notices, per 30 days that the table compares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be replayed against what.
+
+    baseline
+        File of the baseline; None takes ``first`` of the log.
+    first
+        The log's first records, by number or time.
+    training
+        File of training texts; None takes those of the baseline's file, or the early half
+        of the baseline.
+    approve
+        Let soft evidence page although the baseline covers less than 14 days.
+
+    Examples
+    --------
+        Least similar prompts to show.
+    """
+
+    log: Path
+    baseline: Path | None = None
+    first: int | timedelta | None = None
+    training: Path | None = None
+    reading: Reading = field(default_factory=Reading)
+    approve: bool = False
+    examples: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a replay is composed of; ``embed`` None leaves prompts alone.
+
+    ``fleet`` is how many versions share the budget of pages; None: those of the log.
+    """
+
+    settings: EvaluateSettings
+    cadences: Mapping[EvaluationKind, Cadence]
+    embed: Embedder | None = None
+    fleet: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Stories by label, and the versions that could not be replayed with the reason."""
+
+    lines: Lines
+    stories: Sequence[Story]
+    failed: Mapping[str, str]
+
+
+def replay(request: Request, tools: Tools, *, watch: Watch) -> Outcome:
+    """Replay a log.
+
+    Raises
+    ------
+    ReplayFailed
+        Nothing of it could be replayed.
+    ProbeError
+        The embedding probe failed.
+    """
+    files = _Files.read(request, tools, watch)
+    stories: list[Story] = []
+    failed: dict[str, str] = {}
+    for label, records in files.log.records.items():
+        try:
+            stories.append(_story(label, records, files, request=request, tools=tools, watch=watch))
+        except ReplayFailed as error:
+            failed[label] = str(error)
+    if not stories:
+        raise ReplayFailed("; ".join(f"{label}: {why}" for label, why in failed.items()))
+    return Outcome(lines=_lines(files.log), stories=stories, failed=failed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Files:
+    """What the files held. ``baseline`` is None where the log's first records are it."""
+
+    training: Training | None
+    baseline: Read | None
+    log: Read
+
+    @classmethod
+    def read(cls, request: Request, tools: Tools, watch: Watch) -> _Files:
+        if request.baseline is None and request.first is None:
+            raise ReplayFailed(
+                "nothing to compare with: give --baseline FILE, or --baseline-first to take"
+                " the first records of the log"
+            )
+        key, embed = secrets.token_bytes(32), tools.embed
+        training = None if embed is None else _training(request, embed, key=key, watch=watch)
+        hashes = training.hashes if training is not None else frozenset[bytes]()
+        if request.baseline is None:
+            log = read_log(request.log, request.reading, embed=embed, watch=watch)
+            return cls(training=training, baseline=None, log=log)
+        given = replace(request.reading, adapter=None, apart=True, excerpts=False)
+        baseline = read_log(
+            request.baseline, given, embed=embed, watch=watch, not_measured=hashes, key=key
+        )
+        after = replace(request.reading, begin=_after(baseline, request.reading))
+        log = read_log(request.log, after, embed=embed, watch=watch)
+        return cls(training=training, baseline=baseline, log=log)
+
+    def parts(self, label: str, records: Baseline, request: Request) -> tuple[Baseline, Baseline]:
+        """Baseline and replayed records of one version."""
+        if self.baseline is not None:
+            return _own(self.baseline, label), records
+        assert request.first is not None  # noqa: S101 (read checks it)
+        first, rest = split(records, request.first)
+        if len(rest) == 0:
+            raise ReplayFailed(
+                f"all of its {len(records)} records went into the baseline: none is left"
+            )
+        return first, rest
+
+
+def _training(request: Request, embed: Embedder, *, key: bytes, watch: Watch) -> Training | None:
+    if request.training is not None:
+        found = read_training(request.training, embed, key=key, watch=watch)
+        if found is None:
+            raise ReplayFailed(f"{request.training.name}: no training text in it")
+        return found
+    if request.baseline is None:
+        return None
+    return read_training(request.baseline, embed, key=key, watch=watch, only_role=True)
+
+
+def _after(baseline: Read, reading: Reading) -> datetime:
+    """When evenly spread records of the log begin: where those of the baseline end."""
+    if reading.per_day is None:
+        return reading.begin
+    last = max(float(one.at[-1]) for one in baseline.records.values())
+    return datetime.fromtimestamp(last, tz=UTC) + timedelta(days=1.0 / reading.per_day)
+
+
+def _own(baseline: Read, label: str) -> Baseline:
+    """The version's own lines of a baseline file; all of it where it names one version only."""
+    if len(baseline.records) == 1:
+        return next(iter(baseline.records.values()))
+    own = baseline.records.get(label) or baseline.records.get(UNNAMED)
+    if own is None:
+        names = ", ".join(sorted(baseline.records)[:10])
+        raise ReplayFailed(f"{baseline.path.name} has no baseline of it, only of {names}")
+    return own
+
+
+def _story(
+    label: str,
+    records: Baseline,
+    files: _Files,
+    *,
+    request: Request,
+    tools: Tools,
+    watch: Watch,
+) -> Story:
+    first, rest = files.parts(label, records, request)
+    version = _version(label, at=float(rest.at[0]))
+    frozen = freeze(
+        first,
+        files.training,
+        embed=tools.embed,
+        approve=request.approve,
+        in_training=files.baseline is None,
+        now=version.registered_at,
+        version_id=version.id,
+    )
+    replayed = Replayed(
+        version=version,
+        frozen=frozen,
+        log=frozen.log_of(rest),
+        settings=tools.settings,
+        cadences=dict(tools.cadences),
+        fleet=tools.fleet or len(files.log.records),
+    )
+    tape = Tape()
+    found = run(replayed, tape.record, watch=watch, stage=f"replaying {label}", keep=True)
+    days = max(replayed.log.days, 1e-9)
+    return Story(
+        label=label,
+        traffic=story.traffic_of(replayed.log),
+        basis=story.basis_of(frozen),
+        sources=story.sources_of(replayed.log),
+        detectors=story.detectors_of(found, frozen, tools.settings.detectors),
+        changes=found.changes,
+        budget=story.budget_line(found, tools.settings.false_pages_per_30_days, days=days),
+        budgets=_at_budgets(replayed, tape, watch=watch),
+        verdict=found.verdict,
+        examples=_examples(found, frozen, rest, files.log, most=request.examples),
+    )
+
+
+def _version(label: str, *, at: float) -> Version:
+    adapter, _, name = label.rpartition("@")
+    return Version(
+        id=VersionId(0),
+        adapter_id=AdapterId(0),
+        adapter=adapter or label,
+        name=name if adapter else "-",
+        model=label,
+        registered_at=datetime.fromtimestamp(at, tz=UTC),
+    )
+
+
+def _at_budgets(replayed: Replayed, tape: Tape, *, watch: Watch) -> list[story.BudgetLine]:
+    """Count messages at other budgets, from the increments that the first run kept."""
+    settings = replayed.settings
+    kept = min(settings.false_pages_per_30_days, settings.notices_per_30_days) > 0
+    lines = []
+    for budget in BUDGETS:
+        at_budget = replace(settings, false_pages_per_30_days=budget, notices_per_30_days=budget)
+        found = run(
+            replace(replayed, settings=at_budget),
+            tape.play if kept else find,
+            watch=watch,
+            stage=f"at a budget of {budget:g}",
+        )
+        lines.append(story.budget_line(found, budget, days=max(replayed.log.days, 1e-9)))
+    return lines
+
+
+def _examples(found: Run, frozen: Frozen, records: Baseline, read: Read, *, most: int) -> list[str]:
+    """Beginnings of the prompts least like training since the first onset of all."""
+    if not most or not read.excerpts:
+        return []
+    begin = min((one.crossing.onset.start for one in found.crossed), default=None)
+    similarity = frozen.similarity(records)
+    known = ~np.isnan(similarity)
+    if begin is not None:
+        known &= records.at >= begin.timestamp()
+    rows = np.flatnonzero(known)
+    lowest = rows[np.argsort(similarity[rows], kind="stable")][:most]
+    texts = [read.excerpts.get(float(at)) for at in records.at[lowest]]
+    return [text for text in texts if text]
+
+
+def _lines(read: Read) -> Lines:
+    return Lines(
+        path=str(read.path),
+        lines=read.n_lines,
+        bad=read.bad,
+        n_bad=read.n_bad,
+        passed_over=dict(read.passed_over),
+    )

@@ -1,0 +1,261 @@
+"""What a replay found, as data for the terminal, for JSON and for the chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+import alerts.types as words
+from detectors import DETECTORS
+from detectors.types import Process
+from monitor.domain import Verdict, VerdictKind
+from monitor.evaluate.findings import Finding
+from monitor.replay.log import Log
+from monitor.replay.reading import Bad
+from monitor.replay.reference import Frozen
+from monitor.replay.running import Change, Crossed, Evaluation, Run
+
+HORIZON_DAYS: Final = 30.0
+SHORTEST_SCALED: Final = 1.0
+"""Days of log below which nothing is scaled to a month."""
+_WORST: Final = (VerdictKind.CRITICAL, VerdictKind.DRIFTING)
+_MOST_POINTS: Final = 1_500
+
+SOURCES: Final[Mapping[str, tuple[str, str]]] = {
+    "mean_nll": ("log-probabilities", "ask the engine for logprobs"),
+    "entropy": ("top log-probabilities", "ask the engine for top_logprobs (5 are enough)"),
+    "similarity": ("prompts", "log the prompts, or send embeddings"),
+    "rep_4gram": ("answers", "log the answers' text"),
+    "empty": ("whether answers are empty", "log the answers' text or token counts"),
+}
+"""By the signal that stands for it: what the log must carry, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What was read of the file, all versions together."""
+
+    path: str
+    lines: int
+    bad: Sequence[Bad]
+    n_bad: int
+    passed_over: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The replayed records of one version."""
+
+    records: int
+    first_at: datetime
+    last_at: datetime
+    days: float
+    other_settings: int
+    """Set aside: the baseline has no records of their settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """The reference that was fitted."""
+
+    records: int
+    days: float
+    provisional: bool
+    approved_by: str | None
+    other_settings: int
+    n_training: int
+    held_out: bool
+    encoder: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """How many records carried what some detectors need."""
+
+    name: str
+    measured: int
+    advice: str
+    detectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One window of a detector, for the chart; None is "no evidence at all"."""
+
+    at: datetime
+    value: float | None
+    notice: float | None
+    page: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorStory:
+    """One detector over the whole log.
+
+    ``notice`` and ``page`` are its first crossings; ``crossings`` counts all. ``absent``
+    says why it could not be tested. ``highest`` is the largest notice evidence.
+    """
+
+    name: str
+    absent: str | None
+    notice: Crossed | None = None
+    page: Crossed | None = None
+    crossings: int = 0
+    highest: float | None = None
+    value: float | None = None
+    detectable: float | None = None
+    points: Sequence[Point] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetLine:
+    """What one budget would have cost: messages in this log, and scaled to 30 days."""
+
+    budget: float
+    tickets: int
+    pages: int
+    days: float
+
+    def monthly(self, count: int) -> float | None:
+        """Scale to 30 days; None for a log of less than a day."""
+        return count * HORIZON_DAYS / self.days if self.days >= SHORTEST_SCALED else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One version's replay. ``budget`` is what the verdicts were reached at."""
+
+    label: str
+    traffic: Traffic
+    basis: Basis
+    sources: Sequence[Source]
+    detectors: Sequence[DetectorStory]
+    changes: Sequence[Change]
+    budget: BudgetLine
+    budgets: Sequence[BudgetLine]
+    verdict: Verdict | None
+    examples: Sequence[str] = ()
+
+    @property
+    def worst(self) -> VerdictKind:
+        """The worst verdict that the log led to."""
+        seen = {change.after.kind for change in self.changes}
+        return next((kind for kind in _WORST if kind in seen), self._last)
+
+    @property
+    def _last(self) -> VerdictKind:
+        return VerdictKind.LEARNING if self.verdict is None else self.verdict.kind
+
+
+def traffic_of(log: Log) -> Traffic:
+    """Sum up the records."""
+    return Traffic(
+        records=len(log),
+        first_at=log.first_at,
+        last_at=log.last_at,
+        days=log.days,
+        other_settings=len(log) - log.own_at.size,
+    )
+
+
+def basis_of(frozen: Frozen) -> Basis:
+    """Sum up the reference."""
+    reference = frozen.calibrated.reference
+    return Basis(
+        records=reference.n_baseline,
+        days=reference.span_days,
+        provisional=reference.provisional,
+        approved_by=reference.approved_by,
+        other_settings=frozen.n_other_strata,
+        n_training=reference.n_training,
+        held_out=frozen.held_out,
+        encoder=frozen.encoder,
+    )
+
+
+def sources_of(log: Log) -> list[Source]:
+    """Count the records that carried each thing that detectors live on."""
+    return [
+        Source(
+            name=name,
+            measured=int((~np.isnan(log.signals[signal])).sum()),
+            advice=advice,
+            detectors=tuple(d.name for d in DETECTORS.values() if signal in d.signals),
+        )
+        for signal, (name, advice) in SOURCES.items()
+    ]
+
+
+def detectors_of(run: Run, frozen: Frozen, names: Sequence[str]) -> list[DetectorStory]:
+    """Tell each detector's part."""
+    absent = frozen.calibrated.absent
+    return [
+        DetectorStory(name=name, absent=absent[name])
+        if name in absent
+        else _detector(name, run, [e for e in run.evaluations if _found(e, name) is not None])
+        for name in names
+    ]
+
+
+def budget_line(run: Run, budget: float, *, days: float) -> BudgetLine:
+    """Count the messages of a run."""
+    pages = sum(tell.severity is words.Severity.PAGE for tell in run.tells)
+    return BudgetLine(budget=budget, tickets=len(run.tells) - pages, pages=pages, days=days)
+
+
+def _detector(name: str, run: Run, looked: Sequence[Evaluation]) -> DetectorStory:
+    own = [one for one in run.crossed if one.crossing.detector == name]
+    points = [_point(one, finding) for one in looked if (finding := _found(one, name))]
+    scores = [f.score for one in looked if (f := _found(one, name)) and f.score]
+    detectable = [s.minimum_detectable for s in scores if s.n_window]
+    notices = [point.notice for point in points if point.notice is not None]
+    values = [point.value for point in points if point.value is not None]
+    return DetectorStory(
+        name=name,
+        absent=None,
+        notice=_first(own, Process.NOTICE),
+        page=_first(own, Process.PAGE),
+        crossings=len(own),
+        highest=max(notices, default=None),
+        value=values[-1] if values else None,
+        detectable=_finite(float(np.median(detectable))) if detectable else None,
+        points=_thinned(points),
+    )
+
+
+def _first(crossed: Sequence[Crossed], process: Process) -> Crossed | None:
+    return next((one for one in crossed if one.crossing.process is process), None)
+
+
+def _found(evaluation: Evaluation, name: str) -> Finding | None:
+    return next((f for f in evaluation.findings if f.detector == name), None)
+
+
+def _point(evaluation: Evaluation, finding: Finding) -> Point:
+    score = finding.score
+    if score is None:
+        return Point(at=evaluation.at, value=None, notice=None, page=None)
+    return Point(
+        at=evaluation.at,
+        value=_finite(score.value),
+        notice=_finite(score.evidence_notice),
+        page=_finite(score.evidence_page),
+    )
+
+
+def _thinned(points: Sequence[Point]) -> list[Point]:
+    """Keep the highest of each stretch: a chart of a month of minutes shows no more."""
+    step = -(-len(points) // _MOST_POINTS) or 1
+    return [max(points[begin : begin + step], key=_height) for begin in range(0, len(points), step)]
+
+
+def _height(point: Point) -> float:
+    return max(-np.inf if one is None else one for one in (point.notice, point.page))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
