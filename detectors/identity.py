@@ -146,10 +146,10 @@ class _Against:
 
     def said(self, floor: float) -> str:
         largest = float(np.abs(self.moves).max())
-        divergence = "" if self.kl is None else f", KL {self.kl:.2g} against a line of {floor:.2g}"
+        divergence = "" if self.kl is None else f", KL {self.kl:.2g} (line {floor:.2g})"
         return (
-            f"it answers as {self.name} does; of {self.moves.size} documents none is further"
-            f" than {largest:.2g} nats per token, line {CHANGED_FLOORS * floor:.2g}{divergence}"
+            f"it answers as {self.name} does: {self.moves.size} documents, largest difference"
+            f" {largest:.2g} nats per token (line {CHANGED_FLOORS * floor:.2g}){divergence}"
         )
 
 

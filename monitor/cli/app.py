@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import adapters, incidents, keys, reference, report, running
+from monitor.cli import (
+    adapters,
+    changes,
+    discover,
+    incidents,
+    inspect,
+    keys,
+    parity,
+    reference,
+    report,
+    running,
+)
 
 app = typer.Typer(
     name="driftline",
@@ -42,9 +53,13 @@ app.command("migrate")(running.migrate)
 app.command("check-config")(running.check_config)
 app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
+app.command("discover")(discover.discover)
 app.command("explain")(incidents.explain)
 app.command("budget")(adapters.budget)
 app.command("report")(report.report)
+app.command("inspect")(inspect.inspect)
+app.command("parity")(parity.parity)
 app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
+app.add_typer(changes.app, name="change")
 app.add_typer(keys.app, name="keys")

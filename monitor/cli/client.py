@@ -78,6 +78,10 @@ class Service:
             lambda: self._client.post(f"/v1{path}", json=body, params=_given(parameters))
         )
 
+    def put(self, path: str, body: object) -> Any:
+        """PUT JSON under ``/v1``."""
+        return self._json(lambda: self._client.put(f"/v1{path}", json=body))
+
     def upload(self, path: str, chunks: Iterator[bytes], **parameters: str) -> Any:
         """POST a stream of NDJSON under ``/v1``."""
         return self._json(

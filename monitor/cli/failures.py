@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     DRIFTING = 3
     CRITICAL = 4
+    DIFFERENT = 5
 
 
 class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)

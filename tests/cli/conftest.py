@@ -1,12 +1,23 @@
 """One service for all commands: one adapter is quiet, one drifts, one is broken."""
 
-from collections.abc import Callable, Iterator
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
+from safetensors.torch import load_file, save_file
 
-from tests.cli.command import Ran, driftline, process
+from examples.corrupt import Corruption, corrupt_adapter
+from examples.weights import DemoAdapter
+from tests.cli.command import ROOT, Ran, driftline, process
 from tests.inbox import Inbox
+from tests.loopback import unused_port
 from tests.service import Service, Talk, baseline, running, until
 
 Run = Callable[..., Ran]
@@ -59,3 +70,61 @@ def run(service: Service, tmp_path: Path) -> Run:
 def alone(service: Service, tmp_path: Path) -> Run:
     """The same as a process of its own, for commands that open the database."""
     return lambda *words: process(*words, environ=_told(service), cwd=tmp_path)
+
+
+# --- the demo's engine, with adapters that are as they should be and others that are not ----
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve right, unapplied, mixed up and damaged adapters of the demo; yields the address."""
+    folder = tmp_path_factory.mktemp("adapters")
+    unapplied = zeroed(DemoAdapter.SUPPORT_V1.path, folder / "unapplied")
+    scaled = folder / "scaled"
+    corrupt_adapter(DemoAdapter.SUPPORT_V1.path, scaled, seed=7, how=Corruption.SCALED)
+    served = {
+        "support@v1": DemoAdapter.SUPPORT_V1.path,
+        "support@v2": DemoAdapter.SUPPORT_V2.path,
+        "travel@v1": DemoAdapter.TRAVEL_V1.path,
+        "booking": DemoAdapter.TRAVEL_V1.path,
+        "unapplied@v1": unapplied,
+        "scaled@v1": scaled,
+    }
+    with demo_engine(served) as url:
+        yield url
+
+
+def zeroed(source: Path, target: Path) -> Path:
+    """Copy an adapter with B = 0: the base model under the adapter's name."""
+    shutil.copytree(source, target)
+    weights = load_file(source / "adapter_model.safetensors")
+    kept = {name: w.zero_() if ".lora_B." in name else w for name, w in weights.items()}
+    save_file(kept, target / "adapter_model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+@contextmanager
+def demo_engine(served: Mapping[str, Path]) -> Iterator[str]:
+    """Serve adapters over the demo's base on a free port until the body ends."""
+    port = unused_port()
+    words = [word for name, path in served.items() for word in ("--adapter", f"{name}={path}")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "examples.engine", "--port", str(port), *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        env=dict(os.environ) | {"OMP_NUM_THREADS": "1"},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: healthy(url, process), "the demo's engine is healthy", patience=120)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, "the demo's engine ended"
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/health", trust_env=False).status_code == 200
+    return False

@@ -1,0 +1,145 @@
+"""Is each adapter of an engine applied? Asked of the engine, with no history at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from detectors.identity import BASE, Identity, IdentityState, identify
+from detectors.parity import Parity, TopLogprobs, compare
+from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
+from detectors.perplexity import compare as compare_runs
+from monitor.probes.asking import Target
+from monitor.probes.cards import ModelCard
+from monitor.probes.comparing import Reads, document_scores, read_all
+from monitor.probes.errors import ModelNotServed, ProbeError
+
+Tick = Callable[[str, int], None]
+"""Told the model that is being asked, and how many more texts it has read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """What one model makes of the texts."""
+
+    read: TopLogprobs
+    scores: DocumentScores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One adapter's answer; ``identity`` None where the engine was not asked to the end."""
+
+    card: ModelCard
+    identity: Identity | None
+    top1: float | None = None
+
+    @property
+    def applied(self) -> bool:
+        return self.identity is not None and self.identity.state is IdentityState.APPLIED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """All adapters; ``stopped`` says why the engine was left alone, if it was.
+
+    ``floor`` is the largest move of a text between two readings of one base, nats per
+    token.
+    """
+
+    adapters: tuple[Checked, ...]
+    floor: float
+    stopped: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Readings:
+    """What was read so far, and why nothing more was."""
+
+    models: dict[str, Asked] = field(default_factory=dict)
+    repeats: list[tuple[DocumentScores, DocumentScores]] = field(default_factory=list)
+    stopped: str | None = None
+
+
+def asked_for(adapters: Sequence[ModelCard]) -> list[str]:
+    """Models to ask in order: each base twice, for the noise floor, then the adapters."""
+    bases = list(dict.fromkeys(card.parent for card in adapters if card.parent))
+    return [*bases, *bases, *(card.id for card in adapters)]
+
+
+def check(
+    probe: Reads, adapters: Sequence[ModelCard], texts: Sequence[str], *, tick: Tick
+) -> Check:
+    """Let the base and every adapter read the same texts, and compare them.
+
+    One request at a time; the first failure of the engine ends the asking, and what is
+    known by then is told. A model that has gone meanwhile is passed over.
+    """
+    readings = _read(probe, asked_for(adapters), texts, tick=tick)
+    floor = max((noise_floor(pair) for pair in readings.repeats), default=noise_floor([]))
+    found = tuple(_checked(card, adapters, readings.models, floor=floor) for card in adapters)
+    return Check(adapters=found, floor=floor, stopped=readings.stopped)
+
+
+def _read(probe: Reads, models: Sequence[str], texts: Sequence[str], *, tick: Tick) -> _Readings:
+    readings = _Readings()
+    for model in models:
+
+        def told(count: int, model: str = model) -> None:
+            tick(model, count)
+
+        try:
+            read = read_all(probe, Target(model=model), texts, tick=told)
+        except ModelNotServed:
+            continue
+        except ProbeError as error:
+            readings.stopped = f"while {model} was asked: {error}"
+            return readings
+        asked = Asked(read=read, scores=document_scores(read, texts))
+        if model in readings.models:
+            readings.repeats.append((readings.models[model].scores, asked.scores))
+        readings.models[model] = asked
+    return readings
+
+
+def _checked(
+    card: ModelCard, adapters: Sequence[ModelCard], models: Mapping[str, Asked], *, floor: float
+) -> Checked:
+    own, base = models.get(card.id), models.get(card.parent or "")
+    if own is None:
+        return Checked(card=card, identity=None)
+    siblings = {
+        other.id: models[other.id]
+        for other in adapters
+        if other.id in models and other.id != card.id and other.parent == card.parent
+    }
+    parity = dict(_parities(own, base, siblings, floor=floor))
+    identity = identify(
+        own.scores,
+        base=base.scores if base else None,
+        siblings={name: asked.scores for name, asked in siblings.items()},
+        floor=floor,
+        registered_gap=None,
+        parity=parity,
+    )
+    top1 = parity[BASE].top1 if BASE in parity else None
+    return Checked(card=card, identity=identity, top1=top1)
+
+
+def _parities(
+    own: Asked, base: Asked | None, siblings: Mapping[str, Asked], *, floor: float
+) -> Iterator[tuple[str, Parity]]:
+    if base is not None and (found := _parity(own, base)):
+        yield BASE, found
+    for name, sibling in siblings.items():
+        move = compare_runs([own.scores], sibling.scores).largest_move
+        # the divergence only confirms that two are the same; most pairs differ plainly
+        if move <= CHANGED_FLOORS * floor and (found := _parity(own, sibling)):
+            yield name, found
+
+
+def _parity(one: Asked, other: Asked) -> Parity | None:
+    try:
+        return compare(one.read, other.read)
+    except ValueError:  # other token counts, which `identify` sees in the scores
+        return None

@@ -1,0 +1,155 @@
+"""Two models on the same inputs: asked, shown, written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from monitor.cli import screen
+from monitor.cli.failures import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from detectors.parity import Limits, Parity, TopLogprobs
+    from monitor.cli.sides import Side
+    from monitor.probes.inputs import Input
+
+SHOWN_INPUTS = 5
+LONGEST_SHOWN = 200
+REAL, FIXED = "real prompts", "fixed texts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two models on some inputs.
+
+    ``parts`` tells real prompts and fixed texts apart, because a prompt has a tenth of a
+    document's tokens and would not be seen in a common mean; ``each`` goes by the input's
+    index.
+    """
+
+    labels: tuple[str, str]
+    inputs: Sequence[Input]
+    parts: Mapping[str, Parity]
+    each: Mapping[int, Parity]
+
+    def count(self, part: str) -> int:
+        """Inputs of a part."""
+        return sum(given.real is (part == REAL) for given in self.inputs)
+
+    def beyond(self, limits: Limits) -> list[str]:
+        """Say which part is beyond which limit; nothing where the two are the same."""
+        from detectors.parity import beyond
+
+        return [
+            f"{part}: {said}"
+            for part, parity in self.parts.items()
+            for said in beyond(parity, limits)
+        ]
+
+    def worst(self) -> list[tuple[int, Parity]]:
+        """Inputs of the largest divergence first, without those that have none."""
+        differ = [(index, one) for index, one in self.each.items() if one.kl != 0.0]
+        return sorted(differ, key=lambda item: -item[1].kl)[:SHOWN_INPUTS]
+
+
+def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
+    """Let both read the inputs; raises CommandFailed where one does not."""
+    from detectors.parity import by_document, compare, only
+
+    one, other = _readings((a, b), [given.text for given in inputs])
+    parts = {}
+    try:
+        for part, real in ((REAL, True), (FIXED, False)):
+            wanted = [index for index, given in enumerate(inputs) if given.real is real]
+            if wanted:
+                parts[part] = compare(only(one, wanted), only(other, wanted))
+        each = by_document(one, other)
+    except ValueError as error:
+        raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
+    return Compared(labels=(a.label, b.label), inputs=inputs, parts=parts, each=each)
+
+
+def _readings(sides: Sequence[Side], texts: Sequence[str]) -> list[TopLogprobs]:
+    with screen.progress() as progress:
+        task = progress.add_task("reading", total=len(sides) * len(texts))
+
+        def tick(label: str, count: int) -> None:
+            progress.update(task, advance=count, description=f"reading {screen.plain(label)}")
+
+        return [_read(side, texts, tick) for side in sides]
+
+
+def _read(side: Side, texts: Sequence[str], tick: Callable[[str, int], None]) -> TopLogprobs:
+    from monitor.probes.comparing import read_all
+    from monitor.probes.errors import ProbeError
+
+    def told(count: int) -> None:
+        tick(side.label, count)
+
+    try:
+        return read_all(side.probe, side.target, texts, tick=told)
+    except ProbeError as error:
+        raise CommandFailed(f"{side.label}: {error}") from None
+
+
+def show(found: Compared, said: Sequence[str], *, show_text: bool) -> None:
+    """Print the numbers, the worst inputs and the answer."""
+    parts, (a, b) = found.parts.values(), found.labels
+    screen.table(
+        f"{a} against {b}",
+        ["", *found.parts],
+        [
+            ["inputs", *(str(found.count(part)) for part in found.parts)],
+            ["tokens", *(str(one.positions) for one in parts)],
+            ["mean KL, nats per token", *(_kl(one) for one in parts)],
+            ["same top token", *(f"{one.top1:.2%}" for one in parts)],
+            ["largest difference, nats", *(f"{one.max_delta:.4f}" for one in parts)],
+            ["cosine (not decisive)", *(f"{one.cosine:.5f}" for one in parts)],
+        ],
+    )
+    if worst := found.worst():
+        screen.table(
+            "inputs that differ most",
+            ["index", "input", "KL", "same top token", *(["text"] if show_text else [])],
+            [_row(found, index, one, show_text=show_text) for index, one in worst],
+        )
+    screen.say("cosine decides nothing: .99 passes pairs with 78 % top-1 agreement")
+    if REAL not in found.parts:
+        screen.say("no real prompts were used: name a file of them with --prompts")
+    screen.say("different: " + "; ".join(said) if said else "the same", style="bold")
+
+
+def _kl(one: Parity) -> str:
+    return f"{one.kl:.4g}" if one.exact or one.kl == 0.0 else f">= {one.kl:.4g}"
+
+
+def _row(found: Compared, index: int, one: Parity, *, show_text: bool) -> list[str]:
+    given = found.inputs[index]
+    row = [str(index), given.label, f"{one.kl:.4g}", f"{one.top1:.1%}"]
+    return [*row, _shown(given.text)] if show_text else row
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]} …"
+
+
+def as_json(found: Compared, *, show_text: bool) -> dict[str, Any]:
+    """Write the same down; an input's text only where it is asked for."""
+    a, b = found.labels
+    worst = [
+        {"index": index, "input": found.inputs[index].label}
+        | _numbers(one)
+        | ({"text": found.inputs[index].text} if show_text else {})
+        for index, one in found.worst()
+    ]
+    counts = {"inputs": len(found.inputs), "real": found.count(REAL)}
+    parts = {part: _numbers(one) for part, one in found.parts.items()}
+    return {"a": a, "b": b} | counts | {"parts": parts, "worst": worst}
+
+
+def _numbers(one: Parity) -> dict[str, Any]:
+    values = asdict(one).items()
+    return {name: value if math.isfinite(value) else None for name, value in values}

@@ -1,0 +1,128 @@
+"""`discover`: register what an engine serves, and tell at once whether it is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.cli import discovered, engines, options, registering, screen
+from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.registering import Named
+
+if TYPE_CHECKING:
+    from monitor.cli.applied import Check
+    from monitor.config import Config
+    from monitor.probes.cards import ModelCard
+
+DOCUMENTS = 24
+PROMPTS = 64
+
+
+def discover(
+    url: Annotated[str, typer.Argument(help="The engine's address.")],
+    config: options.Config = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help='Real prompts to ask beside the fixed texts: JSONL with "prompt" or "text",'
+            " or plain lines.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be registered.")
+    ] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check-only", help="Register nothing; needs no service and no key.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Register an engine's adapters and tell whether each is applied.
+
+    Exit code 0: all are; 5: one answers as its base or as a sibling; 1: it is not known.
+    """
+    settings = options.settings(config)
+    engine = engines.engine(url, settings)
+    found = [registering.named(card) for card in _adapters(url, engine.models())]
+    if dry_run:
+        discovered.show_plan(found, as_json=as_json)
+        return
+    registered = {} if check_only else _register(config, found, as_json=as_json)
+    done = _check(engine, found, prompts)
+    hint = None if check_only else _hint(engine.url, settings)
+    discovered.show(engine.url, found, done, registered=registered, hint=hint, as_json=as_json)
+    raise typer.Exit(_exit_code(done, registered))
+
+
+def _adapters(url: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    adapters = [card for card in cards if card.parent is not None]
+    if not adapters:
+        names = ", ".join(card.id for card in cards[:5]) or "nothing"
+        raise CommandFailed(
+            f"{url} serves {names}; none of it names a parent, so none is an adapter. vLLM and"
+            " SGLang tell adapters so once one is loaded; llama.cpp serves them without names,"
+            " and a proxy hides them: ask the engine itself, or register versions by hand"
+        )
+    return adapters
+
+
+def _register(config: Path | None, found: Sequence[Named], *, as_json: bool) -> dict[str, str]:
+    with options.service(config) as service:
+        known = registering.registered(service)
+        done = {named.card.id: registering.register(service, named, known) for named in found}
+    if not as_json:
+        for named in found:
+            screen.note(f"{named.adapter}@{named.version}: registered {done[named.card.id]}")
+    return done
+
+
+def _check(engine: engines.Engine, found: Sequence[Named], prompts: Path | None) -> Check:
+    from monitor.cli import applied
+
+    texts = _texts(prompts)
+    cards = [named.card for named in found]
+    with screen.progress() as progress:
+        total = len(texts) * len(applied.asked_for(cards))
+        task = progress.add_task("asking", total=total)
+
+        def tick(model: str, count: int) -> None:
+            progress.update(task, advance=count, description=f"asking {screen.plain(model)}")
+
+        return applied.check(engine.probe, cards, texts, tick=tick)
+
+
+def _texts(prompts: Path | None) -> list[str]:
+    from monitor.probes import inputs
+    from monitor.probes.corpus import CorpusInvalid, load_corpus
+
+    corpus = load_corpus()
+    try:
+        asked = inputs.prompts(prompts, PROMPTS) if prompts else inputs.sentences(corpus, PROMPTS)
+    except CorpusInvalid as error:
+        raise CommandFailed(str(error)) from None
+    return [item.text for item in (*inputs.documents(corpus, DOCUMENTS), *asked)]
+
+
+def _hint(url: str, settings: Config) -> str | None:
+    """Say what to add to the config so that the service asks this engine too."""
+    known = [engines.address(engine) for engine in settings.serving.engines]
+    if url in known:
+        return None
+    listed = ", ".join(f'"{engine}"' for engine in (*known, url))
+    return f"engines = [{listed}]"
+
+
+def _exit_code(done: Check, registered: dict[str, str]) -> ExitCode:
+    from detectors.identity import IdentityState
+
+    states = [checked.identity.state if checked.identity else None for checked in done.adapters]
+    wrong = {IdentityState.NOT_APPLIED, IdentityState.MIXED_UP, IdentityState.WRONG_WEIGHTS}
+    if wrong & set(states):
+        return ExitCode.DIFFERENT
+    refused = any(word.startswith("refused") for word in registered.values())
+    known = all(checked.applied for checked in done.adapters)
+    return ExitCode.OK if known and not refused else ExitCode.FAILED

@@ -1,0 +1,84 @@
+"""An engine that is named on the command line, asked under the config's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from monitor.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from alerts.outgoing import OutgoingClient
+    from monitor.config import Config
+    from monitor.probes.cards import ModelCard
+    from monitor.probes.comparing import Reads
+    from monitor.probes.perplexity import PerplexitySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An engine's address, and what asks it."""
+
+    url: str
+    http: OutgoingClient
+    headers: Mapping[str, str]
+    probe: Reads
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """List what it serves; raises CommandFailed."""
+        from monitor.probes.cards import list_models
+        from monitor.probes.errors import ProbeFailed
+
+        try:
+            return list_models(self.url, http=self.http, headers=self.headers)
+        except ProbeFailed as error:
+            raise CommandFailed(f"{self.url}: {error}") from None
+
+
+def engine(url: str, config: Config) -> Engine:
+    """Open an engine with the config's key, timeout and way of asking.
+
+    Its address may be private, as engines' are; beyond that the config's ``outgoing``
+    decides what may be reached.
+    """
+    from alerts.outgoing import OutgoingClient
+    from monitor.probes.corpus import load_corpus
+    from monitor.probes.perplexity import LARGEST_ANSWER
+    from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
+
+    root, key = address(url), config.serving.api_key
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    allow = (*config.outgoing.allow, *PRIVATE_NETWORKS)
+    http = OutgoingClient(replace(config.outgoing, allow=allow, response_limit=LARGEST_ANSWER))
+    probe = ServedProbe(
+        general=load_corpus(),
+        engines=Engines((root,), http, headers=headers),
+        http=http,
+        settings=replace(_settings(config), headers=headers),
+    )
+    return Engine(url=root, http=http, headers=headers, probe=probe)
+
+
+def _settings(config: Config) -> PerplexitySettings:
+    """How the config asks engines; where it asks none, the usual way."""
+    from monitor.probes.prompt_logprobs import PerplexitySource
+
+    settings = config.probes.perplexity.settings
+    if settings.source is PerplexitySource.LOCAL:
+        return replace(settings, source=PerplexitySource.AUTO)
+    return settings
+
+
+def address(url: str) -> str:
+    """Write an engine's address one way: no ``/v1``, no slash at the end.
+
+    >>> address("http://10.0.3.7:8000/v1/")
+    'http://10.0.3.7:8000'
+    """
+    root = url.rstrip("/").removesuffix("/v1").rstrip("/")
+    parts = urlsplit(root)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise CommandFailed(f"{url}: no address of an engine; one is http://10.0.3.7:8000")
+    return root

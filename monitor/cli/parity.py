@@ -1,0 +1,96 @@
+"""`parity`: do two models say the same? For a merge, a quantisation, a new engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from monitor.cli import compared, options, screen
+from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.sides import Side, is_folder, served
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.probes.inputs import Input
+
+
+def parity(
+    a: Annotated[str, typer.Argument(help="A served name, or a folder of weights.")],
+    b: Annotated[str, typer.Argument(help="Another one, or the same name in another engine.")],
+    config: options.Config = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Address of the engine that serves A and B.", show_default=False),
+    ] = None,
+    engine_b: Annotated[
+        str | None,
+        typer.Option(help="Address of the engine that serves B.", show_default=False),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help='Real prompts for half of the inputs: JSONL with "prompt" or "text", or'
+            " plain lines.",
+            show_default=False,
+        ),
+    ] = None,
+    inputs: Annotated[int, typer.Option(min=100, max=2000, help="Texts to compare on.")] = 100,
+    max_kl: Annotated[
+        float, typer.Option(min=0.0, help="Mean KL(A, B), nats per token, up to which they match.")
+    ] = 0.01,
+    min_top1: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of tokens where both must prefer the same."),
+    ] = 0.98,
+    max_delta: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Largest difference of a logprob, nats; any if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Show the worst inputs themselves: they are data.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Compare two models token by token.
+
+    Exit code 0: the same; 5: different; 1: they could not be compared.
+    """
+    from detectors.parity import Limits
+
+    settings = options.settings(config)
+    sides = (_side(a, engine, settings), _side(b, engine_b or engine, settings))
+    limits = Limits(max_kl=max_kl, min_top1=min_top1, max_delta=max_delta)
+    found = compared.compared(*sides, _inputs(prompts, inputs))
+    said = found.beyond(limits)
+    if as_json:
+        answer = {"same": not said, "reasons": said, "limits": asdict(limits)}
+        screen.as_json(answer | compared.as_json(found, show_text=show_text))
+    else:
+        compared.show(found, said, show_text=show_text)
+    raise typer.Exit(ExitCode.DIFFERENT if said else ExitCode.OK)
+
+
+def _side(word: str, url: str | None, config: Config) -> Side:
+    if is_folder(word):
+        raise CommandFailed("folders: not yet")
+    return served(word, url, config)
+
+
+def _inputs(prompts: Path | None, count: int) -> list[Input]:
+    """Take half from the file where there is one, the rest from the built-in corpus."""
+    from monitor.probes import inputs
+    from monitor.probes.corpus import CorpusInvalid, load_corpus
+
+    try:
+        real = inputs.prompts(prompts, count // 2) if prompts else []
+    except CorpusInvalid as error:
+        raise CommandFailed(str(error)) from None
+    return [*real, *inputs.general(load_corpus(), count - len(real))]

@@ -1,0 +1,64 @@
+"""Served adapters as versions of the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from monitor.probes.cards import ModelCard
+
+FIRST_VERSION = "v1"
+"""Of a served name that tells no version: what it serves now is its first."""
+LARGEST_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A served adapter as the service shall know it."""
+
+    card: ModelCard
+    adapter: str
+    version: str
+
+
+def named(card: ModelCard) -> Named:
+    """Split a served name at its last ``@``.
+
+    ``support@v7`` is version v7 of `support`; ``support`` is its version v1.
+    """
+    adapter, at, version = card.id.rpartition("@")
+    if not at or not adapter or not version:
+        return Named(card=card, adapter=card.id, version=FIRST_VERSION)
+    return Named(card=card, adapter=adapter, version=version)
+
+
+def register(service: Service, wanted: Named, known: dict[str, str]) -> str:
+    """Register a version unless its model is; say what was done, or why it could not be."""
+    if label := known.get(wanted.card.id):
+        return f"already, as {label}"
+    path = place("adapters", wanted.adapter, "versions", wanted.version)
+    try:
+        service.put(path, _body(wanted.card))
+    except CommandFailed as error:
+        return f"refused: {error}"
+    return "new"
+
+
+def registered(service: Service) -> dict[str, str]:
+    """Which served names the service knows, and as which version."""
+    found: dict[str, str] = {}
+    for item in service.get("/adapters", limit=LARGEST_PAGE)["items"]:
+        detail = service.get(place("adapters", item["adapter"]))
+        for version in detail["versions"]:
+            found[version["model"]] = f"{item['adapter']}@{version['version']}"
+    return found
+
+
+def _body(card: ModelCard) -> dict[str, Any]:
+    """A folder of the engine's machine becomes the version's place; a hub id is none."""
+    folder = card.root if card.root and card.root.startswith("/") else None
+    return {"model": card.id, "uri": folder, "base_model": card.parent}

@@ -1,0 +1,64 @@
+"""What an engine says it serves: the cards of ``/v1/models``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from alerts.outgoing import OutgoingError
+from monitor.probes.errors import ProbeFailed
+from monitor.probes.perplexity import Http
+
+MOST_CARDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """One served model.
+
+    parent
+        The served base model of an adapter; None for a base model, and in engines that
+        do not say it.
+    root
+        Where the engine took the weights from: a folder on *its* machine, or a hub id.
+    """
+
+    id: str
+    parent: str | None
+    root: str | None
+
+
+def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[ModelCard, ...]:
+    """Ask an engine, with or without ``/v1`` in its address, what it serves.
+
+    Raises
+    ------
+    ProbeFailed
+        It is out of reach, or answers something else; the message says which.
+    """
+    place = f"{url.rstrip('/').removesuffix('/v1')}/v1/models"
+    try:
+        reply = http.get(place, headers=headers)
+    except OutgoingError as error:
+        raise ProbeFailed(f"the engine is out of reach: {error}", permanent=False) from error
+    if reply.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        reason = f"the engine wants another key (HTTP {reply.status}); see `serving.api_key_env`"
+        raise ProbeFailed(reason, permanent=True)
+    try:
+        cards = json.loads(reply.body_start)["data"]
+        return tuple(_card(card) for card in cards[:MOST_CARDS])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"/v1/models of the engine is no list of models (HTTP {reply.status})"
+        raise ProbeFailed(reason, permanent=False) from error
+
+
+def _card(card: Mapping[str, Any]) -> ModelCard:
+    parent, root = card.get("parent"), card.get("root")
+    return ModelCard(
+        id=str(card["id"]),
+        parent=parent if isinstance(parent, str) and parent else None,
+        root=root if isinstance(root, str) and root else None,
+    )

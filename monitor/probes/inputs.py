@@ -1,0 +1,117 @@
+"""Texts to compare models on: real prompts from a file, the others from a fixed corpus."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from monitor.probes.corpus import Corpus, CorpusInvalid
+
+T = TypeVar("T")
+
+MOST_LINES: Final = 20_000
+"""Of a file of prompts; what comes after is not looked at."""
+LONGEST: Final = 4_000
+"""Characters of a prompt that are read: about 1,000 tokens."""
+SHORTEST_SENTENCE: Final = 20
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One text, and where it stands: ``prompts.jsonl:17`` or ``general-03``."""
+
+    label: str
+    text: str
+    real: bool = False
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Take ``count`` items evenly over a sequence; all of them where there are fewer.
+
+    >>> spread("abcdefgh", 3)
+    ['a', 'c', 'f']
+    """
+    if len(items) <= count:
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def general(corpus: Corpus, count: int) -> list[Input]:
+    """Take documents of a corpus, then single sentences where it has too few."""
+    whole = documents(corpus, count)
+    return [*whole, *sentences(corpus, count - len(whole))]
+
+
+def documents(corpus: Corpus, count: int) -> list[Input]:
+    """Take ``count`` documents, or all there are."""
+    chosen = spread(corpus.documents, count)
+    return [Input(label=document.id, text=document.text) for document in chosen]
+
+
+def sentences(corpus: Corpus, count: int) -> list[Input]:
+    """Take single sentences, without what stands before them in their document.
+
+    No document's first one: a model reads it as it reads the document itself.
+    """
+    return spread(list(_later_sentences(corpus)), count)
+
+
+def prompts(path: Path, count: int) -> list[Input]:
+    """Take ``count`` different prompts evenly over a file of lines.
+
+    A line is JSON with ``"prompt"`` or ``"text"``, or the prompt itself; beyond 4,000
+    characters a prompt is cut.
+
+    Raises
+    ------
+    CorpusInvalid
+        The file cannot be read or a line is no prompt; the message names the line and
+        never quotes it.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            found = dict(_prompts(path, lines))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusInvalid(f"prompts {path}: {type(error).__name__}") from error
+    if not found:
+        raise CorpusInvalid(f"prompts {path}: no prompt in it")
+    return [
+        Input(label=f"{path.name}:{number}", text=text, real=True)
+        for text, number in spread(list(found.items()), count)
+    ]
+
+
+def _later_sentences(corpus: Corpus) -> Iterator[Input]:
+    for document in corpus.documents:
+        for number, text in enumerate(_SENTENCE_END.split(document.text)[1:], start=2):
+            if len(text) >= SHORTEST_SENTENCE:
+                yield Input(label=f"{document.id}, sentence {number}", text=text)
+
+
+def _prompts(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, int]]:
+    for number, line in zip(range(1, MOST_LINES + 1), lines, strict=False):
+        if not line.strip():
+            continue
+        try:
+            text = _prompt(line.strip())
+        except ValueError as error:
+            raise CorpusInvalid(f"prompts {path}, line {number}: {error}") from None
+        yield text[:LONGEST], number
+
+
+def _prompt(line: str) -> str:
+    if not line.startswith("{"):
+        return line
+    try:
+        raw = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg}") from None
+    text = raw.get("prompt", raw.get("text"))
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError('neither "prompt" nor "text" is a text')
+    return text
