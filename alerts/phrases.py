@@ -127,6 +127,7 @@ TAILS: Mapping[str, str] = MappingProxyType(
         "up": "up",
         "down": "down",
         "spread": "spread out",
+        "low": "low too often",
         "top5%": "above its usual top 5 % too often",
         "top1%": "above its usual top 1 % too often",
         "bottom5%": "below its usual bottom 5 % too often",

@@ -134,7 +134,7 @@ def _split(winner: str | None) -> tuple[str, str]:
     signal, _, tail = (winner or "").partition(":")
     if tail == "up" or tail.startswith("top"):
         return signal, "up"
-    if tail == "down" or tail.startswith("bottom"):
+    if tail in {"down", "low"} or tail.startswith("bottom"):
         return signal, "down"
     return signal, ""
 

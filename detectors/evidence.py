@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.errors import StateMismatch
 from detectors.null import FRACTIONS, Null, null_mean, stakes
@@ -35,6 +36,7 @@ from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Win
 
 ONSET_NATS = 2.0
 """Starts whose evidence is within e^2 of the best are as good as it."""
+_FACTORS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,9 +66,36 @@ class Onset:
 
 def increments(null: Null, process: Process, units: Units) -> Floats:
     """Log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
-    excess = units.scores - null_mean(null, process)
-    bets = stakes(null, process)
-    return np.stack([np.nansum(np.log1p(bet * excess), axis=0) for bet in bets]) / null.deff
+    sizes = np.array([len(units)], dtype=np.int64)
+    return window_increments(null, process, units.scores, sizes=sizes)[0]
+
+
+def window_increments(
+    null: Null, process: Process, scores: Floats, *, sizes: npt.NDArray[np.int64]
+) -> Floats:
+    """Log growth ``(T, L, K)`` by each of T windows of units that follow each other.
+
+    Factors are multiplied, at most 100 at a time, before one logarithm is taken: each lies
+    in [.1, 17], so a product stays within 1e-100 and 1e124 and exact to 100 roundings.
+
+    Parameters
+    ----------
+    scores
+        Units of all windows in order ``(n, K)``.
+    sizes
+        Units in each window ``(T,)``, summing to n; an empty window adds 0.
+    """
+    grown = np.zeros((sizes.size, FRACTIONS.size, len(null.names)))
+    filled = sizes > 0
+    if not filled.any():
+        return grown
+    excess = scores - null_mean(null, process)
+    excess[np.isnan(excess)] = 0.0
+    cuts, firsts = _cuts(sizes[filled])
+    for fraction, bet in enumerate(stakes(null, process)):
+        products = np.multiply.reduceat(1.0 + bet * excess, cuts, axis=0)
+        grown[filled, fraction] = np.add.reduceat(np.log(products), firsts, axis=0)
+    return grown / null.deff
 
 
 def advance(
@@ -171,6 +200,14 @@ def recovery_sums(history: Floats, column: int) -> Floats:
     A score has recovered where every betting fraction lost more than 1 nat.
     """
     return np.asarray(history[:, :, column].sum(axis=0), dtype=np.float64)
+
+
+def _cuts(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Starts of the blocks of windows, and the place of each window's first block in them."""
+    blocks = -(-sizes // _FACTORS)
+    firsts = np.cumsum(blocks) - blocks
+    within = np.arange(int(blocks.sum())) - np.repeat(firsts, blocks)
+    return np.repeat(np.cumsum(sizes) - sizes, blocks) + _FACTORS * within, firsts
 
 
 def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> Step:

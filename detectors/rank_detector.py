@@ -93,6 +93,14 @@ class RankDetector:
         )
         return score, step.state
 
+    def follow(
+        self, reference: RankReference, window: Window, state: State, budget: Budget
+    ) -> Step:
+        """Absorb a window into the evidence alone: :meth:`score` without its numbers for people."""
+        placement = rank_reference.place(reference, window)
+        units = self._units(reference, window, placement, budget)
+        return advance(reference.null, state, window, units, budget=budget)
+
     def effect_since(self, reference: RankReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
         return self._worst(_compare(reference, rank_reference.place(reference, window)))

@@ -19,6 +19,7 @@ from detectors.scores import (
     as_units,
     rank_scores,
     score_names,
+    scores_named,
     subject_checks,
 )
 from detectors.season import Coverage, Season, fit_coverage, fit_season, remove_season
@@ -115,7 +116,7 @@ def units_of(
 ) -> Units:
     """Score the records that a mask ``(n,)`` selects, as units."""
     groups = None if placement.groups is None else placement.groups[only]
-    return as_units(window.at[only], _scores(placement.u[only], reference.sides), groups)
+    return as_units(window.at[only], _named_scores(reference, placement.u[only]), groups)
 
 
 def bin_counts(reference: RankReference, window: Window) -> bins.Counts:
@@ -165,6 +166,17 @@ def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:
 
 def _scores(u: Floats, sides: tuple[Side, ...]) -> Floats:
     return np.hstack([rank_scores(v, side) for v, side in zip(u.T, sides, strict=True)])
+
+
+def _named_scores(reference: RankReference, u: Floats) -> Floats:
+    """Score as the reference was: one stored by an older release keeps the scores it has."""
+    kinds = [name.partition(":")[::2] for name in reference.null.names]
+    return np.hstack(
+        [
+            scores_named(column, [kind for of, kind in kinds if of == signal])
+            for signal, column in zip(reference.signals, u.T, strict=True)
+        ]
+    )
 
 
 def _count(cuts: Floats, values: Floats) -> bins.Counts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,25 @@ class Side(StrEnum):
     DOWN = "down"
 
 
-RANK_SCORES = ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%")
-_INDICATOR = np.array([False, False, False, True, True, True, True])
-_SIDES = {Side.BOTH: (0, 1, 2, 3, 4, 5, 6), Side.DOWN: (1, 4, 6)}
+_LOWEST = 5.0
+"""Nats: ``low`` counts every rank below ``exp(-5)``, .7 %, alike, which bounds it."""
+
+RANK_SCORES: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
+    {
+        "up": lambda u: u,
+        "down": lambda u: 1 - u,
+        "spread": lambda u: np.abs(2 * u - 1),
+        "low": lambda u: -np.log(np.maximum(u, np.exp(-_LOWEST))) / _LOWEST,
+        "top5%": lambda u: (u > 0.95).astype(np.float64),  # noqa: PLR2004 - its name says it
+        "bottom5%": lambda u: (u < 0.05).astype(np.float64),  # noqa: PLR2004 - its name says it
+        "top1%": lambda u: (u > 0.99).astype(np.float64),  # noqa: PLR2004 - its name says it
+        "bottom1%": lambda u: (u < 0.01).astype(np.float64),  # noqa: PLR2004 - its name says it
+    }
+)
+_SIDES = {
+    Side.BOTH: ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%"),
+    Side.DOWN: ("down", "low", "bottom5%", "bottom1%"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,28 +60,34 @@ def score_names(signal: str, side: Side) -> tuple[str, ...]:
     """Name a signal's scores, in column order.
 
     >>> score_names("similarity", Side.DOWN)
-    ('similarity:down', 'similarity:bottom5%', 'similarity:bottom1%')
+    ('similarity:down', 'similarity:low', 'similarity:bottom5%', 'similarity:bottom1%')
     """
-    return tuple(f"{signal}:{RANK_SCORES[i]}" for i in _SIDES[side])
+    return tuple(f"{signal}:{kind}" for kind in _SIDES[side])
 
 
 def are_indicators(side: Side) -> npt.NDArray[np.bool_]:
     """Tell which of a signal's scores are 0/1 indicators."""
-    return _INDICATOR[list(_SIDES[side])]
+    return np.array([kind.endswith("%") for kind in _SIDES[side]])
 
 
 def rank_scores(u: Floats, side: Side) -> Floats:
-    """Bounded scores ``(n, 7)`` of mid-ranks ``(n,)``: location, spread and tails.
+    """Bounded scores ``(n, K)`` of mid-ranks ``(n,)``: location, spread and tails.
 
-    A rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties the
-    reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps the three
-    that grow when the signal falls.
+    Both sides: a rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties
+    the reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps what
+    grows when the signal falls, and adds ``low``, ``min(5, -ln u) / 5``: a part of the
+    traffic that lies anywhere in the lower half moves it more than any single threshold.
     """
-    every = np.column_stack(
-        [u, 1 - u, np.abs(2 * u - 1), u > 0.95, u < 0.05, u > 0.99, u < 0.01]  # noqa: PLR2004 - the numbers are what it says
-    )
+    return scores_named(u, _SIDES[side])
+
+
+def scores_named(u: Floats, kinds: Sequence[str]) -> Floats:
+    """Scores ``(n, K)`` of mid-ranks ``(n,)`` by name; KeyError where one is unknown."""
+    every = np.empty((u.size, len(kinds)))
+    for column, kind in enumerate(kinds):
+        every[:, column] = RANK_SCORES[kind](u)
     every[np.isnan(u)] = np.nan
-    return np.ascontiguousarray(every[:, list(_SIDES[side])])
+    return every
 
 
 def as_units(at: Floats, scores: Floats, groups: npt.NDArray[np.int64] | None) -> Units:

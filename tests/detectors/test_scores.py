@@ -22,6 +22,11 @@ def test_tails_are_strict() -> None:
     ]
 
 
+def test_the_low_score_is_the_logarithm_of_the_rank_within_bounds() -> None:
+    low = rank_scores(np.array([1.0, np.exp(-1.0), np.exp(-5.0), 0.001, 0.0]), Side.DOWN)[:, 1]
+    assert low == pytest.approx([0.0, 0.2, 1.0, 1.0, 1.0])
+
+
 def test_no_rank_gives_no_score() -> None:
     assert np.isnan(rank_scores(np.array([np.nan]), Side.DOWN)).all()
 

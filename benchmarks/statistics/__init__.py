@@ -1,0 +1,1 @@
+"""The published proof: false alarms, delays and power of the product's own statistics."""

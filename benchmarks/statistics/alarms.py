@@ -1,0 +1,90 @@
+"""Following a whole stream at once: what the service does check by check, vectorised.
+
+Ranks, scores, null means, bets and design effects come from ``detectors``; only the loop
+over checks is here, with sums over all checks at once in place of one call per check.
+``tests/benchmarks`` holds both to the same evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.statistics.streams import CHECK_SECONDS, Stream
+from detectors import rank_reference
+from detectors.evidence import window_increments
+from detectors.null import Null
+from detectors.rank_reference import Placement, RankReference
+from detectors.scores import Units, subject_checks
+from detectors.season import covered
+from detectors.types import HORIZON_SECONDS, Floats, Process
+
+Checks = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A process with a budget: accepted false alarms in 30 days."""
+
+    process: Process
+    budget: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Followed:
+    """Evidence ``(C,)`` after each check, and the places of checks that alarmed."""
+
+    evidence: Floats
+    alarms: Checks
+
+
+def follow(
+    reference: RankReference, live: Stream, *, first: int, start: float, asked: tuple[Asked, ...]
+) -> dict[Asked, Followed]:
+    """Follow requests from ``first`` on; checks of 15 minutes begin at ``start``."""
+    window = live.window(first, live.at.size)
+    placed = rank_reference.place(reference, window)
+    groups = subject_checks(window.at, window.subjects, check_seconds=CHECK_SECONDS)
+    placement = Placement(values=placed.values, u=placed.u, groups=groups)
+    checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
+    found = {}
+    for process in {one.process for one in asked}:
+        seen = np.ones(len(window), dtype=np.bool_)
+        if process is Process.PAGE:
+            seen = covered(reference.coverage, window.at)
+        units = rank_reference.units_of(reference, window, placement, only=seen)
+        found[process] = _increments(reference.null, process, units, start=start, checks=checks)
+    return evidence({one: found[one.process] for one in asked})
+
+
+def _increments(null: Null, process: Process, units: Units, *, start: float, checks: int) -> Floats:
+    check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
+    order = np.argsort(check, kind="stable")
+    sizes = np.bincount(check, minlength=checks)
+    return window_increments(null, process, units.scores[order], sizes=sizes)
+
+
+def evidence(increments: Mapping[Asked, Floats]) -> dict[Asked, Followed]:
+    """Run the process of each asked over its increments ``(C, L, K)``, all at once."""
+    asked = tuple(increments)
+    stacked = np.stack([increments[one].reshape(len(increments[one]), -1) for one in asked], axis=1)
+    checks, _, cells = stacked.shape
+    weight = np.log([[one.budget * CHECK_SECONDS / HORIZON_SECONDS] for one in asked])
+    log_m = np.full((len(asked), cells), -np.inf)
+    level = np.empty((checks, len(asked)))
+    for check in range(checks):
+        started = np.logaddexp(log_m, weight)
+        log_m = started + stacked[check]
+        top = log_m.max(axis=1, keepdims=True)
+        total = top[:, 0] + np.log(np.exp(log_m - top).sum(axis=1))
+        level[check] = (total - np.log(cells)) / np.log(10.0)
+        crossed = level[check] >= 0.0
+        if crossed.any():
+            log_m[crossed] = -np.inf
+    return {
+        one: Followed(evidence=level[:, i], alarms=np.flatnonzero(level[:, i] >= 0.0))
+        for i, one in enumerate(asked)
+    }
