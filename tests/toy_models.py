@@ -11,7 +11,7 @@ import numpy as np
 from detectors.parity import TopLogprobs
 from monitor.probes.asking import Target
 from monitor.probes.corpus import Corpus, CorpusRole, Document
-from monitor.probes.errors import ModelNotServed
+from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
 
 TOKENS = 100
@@ -37,7 +37,8 @@ class Toys:
     """Served models. ``weights`` says which weights answer under each name.
 
     ``shift`` moves what a name says of a corpus ("" for every corpus), in nats per token;
-    ``engine_shift`` moves everything; ``parents`` gives each adapter's base.
+    ``engine_shift`` moves everything; ``parents`` gives each adapter's base; ``allowed`` is
+    how many more runs the engine has time for (None: any number).
     """
 
     weights: dict[str, str]
@@ -48,9 +49,9 @@ class Toys:
     engine: str = "toy 1"
     source: PerplexitySource = PerplexitySource.ECHO
     hashes: bool = False
+    allowed: int | None = None
     stops: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
-    read_from: list[str] = field(default_factory=list)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         del adapter
@@ -60,8 +61,10 @@ class Toys:
         return self._run(target, corpus, replica=None)
 
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
-        self.read_from.append(target.model)
-        weights = self._weights(target)
+        return self._read(target, texts, replica=None)
+
+    def _read(self, target: Target, texts: Sequence[str], *, replica: str | None) -> TopLogprobs:
+        weights = self._weights(target, replica)
         best = np.array([[0.5 + 0.4 * unit(weights, text, k) for k in range(5)] for text in texts])
         logprobs = np.log(np.stack([best.ravel(), 1 - best.ravel()], axis=1))
         return TopLogprobs(
@@ -84,9 +87,13 @@ class Toys:
         return f"hash of {self._weights(target)}" if self.hashes else None
 
     def _run(self, target: Target, corpus: Corpus, *, replica: str | None) -> PerplexityRun:
+        if self.allowed is not None:
+            if self.allowed == 0:
+                raise ProbeFailed("probes have had their share", permanent=False, asked=False)
+            self.allowed -= 1
         self.asked.append((target.model, corpus.name, len(corpus.documents)))
         moved = self.engine_shift + self._shift(target.model, corpus.name, replica)
-        weights = self._weights(target)
+        weights = self._weights(target, replica)
         documents = tuple(
             DocumentScore(
                 document=document.id,
@@ -110,7 +117,8 @@ class Toys:
         del replica
         return self.shift.get((model, corpus), 0.0) + self.shift.get((model, ""), 0.0)
 
-    def _weights(self, target: Target) -> str:
+    def _weights(self, target: Target, replica: str | None = None) -> str:
+        del replica
         if target.model not in self.weights:
             raise ModelNotServed(target.model, served=tuple(self.weights))
         return self.weights[target.model]
@@ -118,10 +126,14 @@ class Toys:
 
 @dataclass
 class ReplicatedToys(Toys):
-    """The same models on several engines, asked in turn; ``broken`` ones say other things."""
+    """The same models on several engines, asked in turn.
+
+    ``broken`` engines move what they say; ``lost`` names the adapter that one forgot.
+    """
 
     replicas: tuple[str, ...] = ("http://one", "http://two")
     broken: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
     turn: int = 0
 
     def replicas_of(self, target: Target) -> tuple[str, ...]:
@@ -132,6 +144,15 @@ class ReplicatedToys(Toys):
             replica = self.replicas[self.turn % len(self.replicas)]
             self.turn += 1
         return self._run(target, corpus, replica=replica)
+
+    def read(
+        self, target: Target, texts: Sequence[str], *, replica: str | None = None
+    ) -> TopLogprobs:
+        return self._read(target, texts, replica=replica)
+
+    def _weights(self, target: Target, replica: str | None = None) -> str:
+        lost = replica is not None and self.lost.get(replica) == target.model
+        return "base" if lost else super()._weights(target)
 
     def _shift(self, model: str, corpus: str, replica: str | None) -> float:
         return super()._shift(model, corpus, replica) + self.broken.get(replica or "", 0.0)

@@ -23,7 +23,7 @@ from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError
-from monitor.store import changes, records, routes, tasks, versions
+from monitor.store import changes, evaluations, records, routes, tasks, versions
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -222,8 +222,11 @@ class Evaluator:
     def _probed(self, claim: Claim, version: Version) -> ProbeOutcome:
         if self._tools.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
-        change = self._tools.database.run(
-            lambda tx: changes.open_change(tx, version.adapter, at=claim.now)
+        change, last = self._tools.database.run(
+            lambda tx: (
+                changes.open_change(tx, version.adapter, at=claim.now),
+                evaluations.last_finished(tx, version.id, kind=claim.kind),
+            )
         )
         if change is not None:
             return ProbeOutcome(stopped=f"{change.kind.value} change under way: {change.title}")
@@ -231,6 +234,7 @@ class Evaluator:
             at=claim.now,
             interval=self._tools.cadences[claim.kind].interval,
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
+            last=last,
         )
         try:
             return probe(self._tools.database, version, self._tools.via, occasion)

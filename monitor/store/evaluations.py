@@ -104,6 +104,24 @@ def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
     return None if row is None else EvaluationId(row)
 
 
+def last_finished(
+    tx: Connection, version_id: VersionId, *, kind: EvaluationKind
+) -> datetime | None:
+    """When the newest evaluation of this kind was written; None before the first."""
+    query = (
+        sa.select(evaluations.c.finished_at)
+        .where(
+            evaluations.c.version_id == version_id,
+            evaluations.c.kind == kind.value,
+            evaluations.c.state == "done",
+        )
+        .order_by(evaluations.c.window_end.desc())
+        .limit(1)
+    )
+    found: datetime | None = tx.execute(query).scalar_one_or_none()
+    return found
+
+
 def drop_older(tx: Connection, *, than: datetime, most: int = 20_000) -> int:
     """Delete up to ``most`` evaluations of windows that ended before a time, the oldest.
 

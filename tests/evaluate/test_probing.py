@@ -43,8 +43,16 @@ class Fleet:
     def probe(self, version: Version | None = None, *, requested: bool = False) -> Ending:
         """One perplexity evaluation, a scheduled one unless requested."""
         wanted = version or self.world.version
-        for table in ("evaluations", "scores"):  # one result a window: let it be another one
-            self.world.rows(f"DELETE FROM {table} RETURNING 1")
+        # one result a window: let the next one be another window
+        self.world.rows(
+            "DELETE FROM evaluations old USING evaluations new WHERE new.id > old.id"
+            " AND new.version_id = old.version_id RETURNING 1"
+        )
+        self.world.rows(
+            "UPDATE evaluations SET window_start = window_start - interval '9 days',"
+            " window_end = window_end - interval '9 days' RETURNING 1"
+        )
+        self.world.rows("DELETE FROM scores RETURNING 1")
         self.world.rows(
             "UPDATE tasks SET next_due_at = now() + interval '1 day', requested_at = NULL"
             " WHERE kind = 'perplexity' RETURNING 1"
@@ -64,6 +72,9 @@ class Fleet:
         seconds = by.total_seconds()
         for table in ("perplexity_runs", "identity_checks"):
             self.world.rows(f"UPDATE {table} SET at = at - interval '{seconds} s' RETURNING 1")
+        self.world.rows(
+            f"UPDATE evaluations SET finished_at = finished_at - interval '{seconds} s' RETURNING 1"
+        )
 
     def later(
         self,
@@ -496,6 +507,44 @@ def test_a_run_that_stopped_is_tried_again_and_says_nothing(fleet: Make) -> None
     made.toys.stops.clear()
     assert made.probe() is Ending.DONE
     assert made.verdict().kind is before.kind
+
+
+def test_a_probe_that_is_let_go_on_for_one_run_at_a_time_comes_to_its_end(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.allowed = 1
+    made.asked()
+    endings = [made.later()]
+    while endings[-1] is Ending.POSTPONED:
+        made.toys.allowed = 1
+        endings.append(made.probe())
+    assert made.verdict().kind is VerdictKind.CRITICAL
+    assert "base model unchanged" in made.verdict().reason
+    # each corpus twice and the base over one: nothing was run again
+    assert sorted(made.asked()) == sorted(
+        [(OWN, "general", 40), (OWN, "support", 30)] * 2 + [("base", "general", 40)]
+    )
+
+
+def test_a_finding_does_not_wait_for_ever_for_a_busy_engine(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.allowed = 2
+    assert made.later() is Ending.POSTPONED
+    made.age(timedelta(minutes=20))
+    made.toys.allowed = 0
+    assert made.probe() is Ending.DONE
+    assert made.verdict().kind is VerdictKind.CRITICAL
+    assert made.verdict().blame is Blame.UNKNOWN
+
+
+def test_an_adapter_lost_on_one_replica_is_told_though_the_other_applies_it(fleet: Make) -> None:
+    made = fleet(toys(kind=ReplicatedToys))
+    made.toys.lost["http://two"] = OWN
+    made.toys.turn = 1
+    made.later()
+    assert "not applied" in made.verdict().reason
+    assert made.verdict().blame is Blame.SERVING
 
 
 def test_a_base_that_stops_leaves_the_blame_open(fleet: Make) -> None:

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-
-import numpy as np
+from datetime import datetime
 
 from detectors.perplexity import MARGIN, DocumentScores, PerplexityChange, compare
-from detectors.trend import Trend, trend
+from detectors.trend import Trend
 from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, scores_of
+from monitor.evaluate.probing.week import week_of
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import PerplexityRun, PerplexitySource
 from monitor.store.perplexity import RunRole, StoredRun
 
-WEEK = timedelta(days=7)
-MOST_RUNS = 200
-"""Scheduled runs of a week that its trend is drawn from."""
+MOST_CONFIRMATIONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """A run over one corpus against the registration, with the week it stands in.
+    """A run over one corpus against the registration.
 
-    ``previous`` is the scheduled run before it, for "+5 % twice".
+    at
+        A crossing after it is not answered by it.
+    resumed
+        Whether the run was made by this probe's earlier, stopped attempt.
+    previous
+        The scheduled run before it, for "+5 % twice".
     """
 
+    at: datetime
     corpus: Corpus
     registered: tuple[StoredRun, ...]
     run: PerplexityRun | StoredRun
     change: PerplexityChange
+    resumed: bool = False
     previous: PerplexityChange | None = None
     trend: Trend | None = None
 
@@ -70,6 +74,7 @@ def registered_answer(asked: Asked, corpus: Corpus) -> Answer:
     registered = tuple(asked.registration(asked.own, corpus))
     runs = [scores_of(run, corpus) for run in registered]
     return Answer(
+        at=registered[-1].at,
         corpus=corpus,
         registered=registered,
         run=registered[-1],
@@ -86,18 +91,31 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
         The run ended early, or has no document in common with the registration.
     """
     registered = tuple(asked.registration(asked.own, corpus))
-    # before the run, which is a scheduled one itself
-    week = _scheduled(asked, corpus, registered, occasion)
-    run = _unchanged(asked, corpus) or asked.run(asked.own, corpus, occasion.role)
-    answer = _compared(corpus, registered, run, week=week, occasion=occasion)
-    if answer.change.documents == 0:
+    week = week_of(asked, corpus, registered, occasion)
+    resumed = _resumed(asked, corpus, occasion)
+    run = resumed or _unchanged(asked, corpus) or asked.run(asked.own, corpus, occasion.role)
+    reference = [scores_of(one, corpus) for one in registered]
+    change = compare(reference, scores_of(run, corpus), previous=week.previous)
+    if change.documents == 0:
         raise RunStopped("no document that was registered could be scored")
-    return answer
+    heading = week.heading(change, at=occasion.at)
+    return Answer(
+        at=resumed.at if resumed else occasion.at,
+        corpus=corpus,
+        registered=registered,
+        run=run,
+        change=_with_trend(change, heading),
+        resumed=resumed is not None,
+        previous=week.previous,
+        trend=heading,
+    )
 
 
 def confirm(asked: Asked, first: Answer) -> Answer:
     """Run again, at once and on the same replica: only what both say is told."""
-    again = asked.run(asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica)
+    again = _confirmation(asked, first) or asked.run(
+        asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica
+    )
     second = _with_trend(
         compare(first.reference, scores_of(again, first.corpus), previous=first.previous),
         first.trend,
@@ -108,6 +126,27 @@ def confirm(asked: Asked, first: Answer) -> Answer:
         degraded=first.change.degraded and second.degraded,
     )
     return replace(first, run=again, change=change)
+
+
+def _resumed(asked: Asked, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
+    since = occasion.resumed_since
+    found = asked.recent(asked.own, corpus, roles=(occasion.role,), since=since)
+    return found[0] if found else None
+
+
+def _confirmation(asked: Asked, first: Answer) -> StoredRun | None:
+    """Give the second run that the earlier attempt had made as well."""
+    if not first.resumed:
+        return None
+    later = asked.recent(
+        asked.own,
+        first.corpus,
+        roles=(RunRole.CONFIRMATION,),
+        since=first.at,
+        limit=MOST_CONFIRMATIONS,
+    )
+    whole = len(first.run.documents)
+    return next((run for run in reversed(later) if len(run.documents) == whole), None)
 
 
 def _unchanged(asked: Asked, corpus: Corpus) -> StoredRun | None:
@@ -121,51 +160,6 @@ def _unchanged(asked: Asked, corpus: Corpus) -> StoredRun | None:
     if not last or last[0].source != PerplexitySource.LOCAL or last[0].weights is None:
         return None
     return last[0] if asked.via.weights_of(asked.own.target) == last[0].weights else None
-
-
-def _scheduled(
-    asked: Asked, corpus: Corpus, registered: Sequence[StoredRun], occasion: Occasion
-) -> list[StoredRun]:
-    """Scheduled runs of the last week since the registration, oldest first."""
-    since = max(registered[0].at, occasion.at - WEEK)
-    runs = asked.recent(asked.own, corpus, roles=(RunRole.SCHEDULED,), since=since, limit=MOST_RUNS)
-    return runs[::-1]
-
-
-def _compared(
-    corpus: Corpus,
-    registered: tuple[StoredRun, ...],
-    run: PerplexityRun | StoredRun,
-    *,
-    week: Sequence[StoredRun],
-    occasion: Occasion,
-) -> Answer:
-    reference = [scores_of(one, corpus) for one in registered]
-    changes = [compare(reference, scores_of(one, corpus)) for one in week]
-    # a run that was repeated because another one of its evaluation had stopped is no second one
-    apart = [
-        change
-        for one, change in zip(week, changes, strict=True)
-        if occasion.at - one.at >= occasion.interval / 2
-    ]
-    previous = apart[-1] if apart else None
-    change = compare(reference, scores_of(run, corpus), previous=previous)
-    known = [(one.at.timestamp(), c.effect) for one, c in zip(week, changes, strict=True)]
-    known = [*known, (occasion.at.timestamp(), change.effect)]
-    usable = np.array(sorted((at, effect) for at, effect in known if np.isfinite(effect)))
-    heading = (
-        trend(usable[:, 0], np.log1p(usable[:, 1]), since=registered[0].at.timestamp())
-        if usable.size
-        else None
-    )
-    return Answer(
-        corpus=corpus,
-        registered=registered,
-        run=run,
-        change=_with_trend(change, heading),
-        previous=previous,
-        trend=heading,
-    )
 
 
 def _with_trend(change: PerplexityChange, heading: Trend | None) -> PerplexityChange:

@@ -55,7 +55,7 @@ def check_identity(
         siblings=_sibling_scores(asked, answer),
         floor=noise_floor(answer.reference),
         registered_gap=held[0] if held else None,
-        parity=_parity(asked, base),
+        parity=_parity(asked, base, replica=answer.run.replica),
     )
     if found.state is IdentityState.WRONG_WEIGHTS and held is not None and held[1]:
         said = f"registered anew after a declared change, and {found.reason}"
@@ -87,7 +87,7 @@ def _base_scores(
     if recent and alike(recent[0], answer.run):
         return scores_of(recent[0], answer.corpus)
     role = RunRole.SCHEDULED if asked.registration(base, answer.corpus) else RunRole.REGISTRATION
-    run = or_none(lambda: asked.run(base, answer.corpus, role))
+    run = or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
     return None if run is None else scores_of(run, answer.corpus)
 
 
@@ -128,13 +128,16 @@ def _registered_alike(asked: Asked, sibling: VersionId | None) -> bool:
     return hashes or (mine.uri is not None and mine.uri == other.uri)
 
 
-def _parity(asked: Asked, base: Model | None) -> Mapping[str, Parity]:
-    """How the adapter's expectations diverge from its base's over 64 prompts."""
+def _parity(asked: Asked, base: Model | None, *, replica: str | None) -> Mapping[str, Parity]:
+    """How the adapter's expectations diverge from its base's over 64 prompts.
+
+    On the replica that was just asked: another one may well apply the adapter.
+    """
     if base is None:
         return {}
     texts = prompts(asked.corpora)
-    mine = or_none(lambda: asked.via.read(asked.own.target, texts))
-    theirs = or_none(lambda: asked.via.read(base.target, texts)) if mine is not None else None
+    mine = or_none(lambda: asked.read(asked.own, texts, replica=replica))
+    theirs = or_none(lambda: asked.read(base, texts, replica=replica)) if mine else None
     if mine is None or theirs is None:
         return {}
     try:

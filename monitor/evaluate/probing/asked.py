@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import structlog
 
+from detectors.parity import TopLogprobs
 from detectors.perplexity import DocumentScores
 from monitor.domain import Version, VersionId
 from monitor.probes.asking import ModelProbe, Target
@@ -43,18 +44,41 @@ class Replicated(Protocol):
         """One run over a corpus by one of them; None: whoever's turn it is."""
         ...
 
+    def read(
+        self, target: Target, texts: Sequence[str], *, replica: str | None = None
+    ) -> TopLogprobs:
+        """What the model expects at every token of some texts, by one of them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
     """When and why a version is probed.
 
-    ``at`` is when the probe began: a crossing after it is not answered by it. ``interval``
-    is the usual time between probes; ``role`` is SCHEDULED or SUSPICION.
+    at
+        When the probe began.
+    interval
+        The usual time between probes.
+    role
+        SCHEDULED or SUSPICION.
+    last
+        When the last evaluation was written; None: there is none.
     """
 
     at: datetime
     interval: timedelta
     role: RunRole
+    last: datetime | None = None
+
+    @property
+    def resumed_since(self) -> datetime:
+        """Runs since then are of this probe, begun earlier and stopped by a busy engine.
+
+        Without them a probe that an engine lets go on for one run at a time would begin
+        again for ever.
+        """
+        half = self.at - self.interval / 2
+        return half if self.last is None else max(self.last, half)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +174,12 @@ class Asked:
         if run.stopped is not None:
             raise RunStopped(run.stopped)
         return run
+
+    def read(self, model: Model, texts: Sequence[str], *, replica: str | None) -> TopLogprobs:
+        """What a model expects at every token of some texts; nothing of it is stored."""
+        if replica is not None and isinstance(self.via, Replicated):
+            return self.via.read(model.target, texts, replica=replica)
+        return self.via.read(model.target, texts)
 
     def _score(self, target: Target, corpus: Corpus, replica: str | None) -> PerplexityRun:
         if replica is not None and isinstance(self.via, Replicated):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 
@@ -18,8 +19,8 @@ from monitor.evaluate.probing.asked import (
     or_none,
     scores_of,
 )
-from monitor.probes.corpus import Corpus, CorpusRole
-from monitor.probes.errors import ProbeError
+from monitor.probes.corpus import CorpusRole
+from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.probes.perplexity import PerplexityRun
 from monitor.store import perplexity
 from monitor.store.perplexity import RunRole, StoredRun
@@ -29,6 +30,8 @@ _LOG = structlog.get_logger(__name__)
 MOST_SIBLINGS = 5
 FEWEST_MOVED = 2
 SHARE_MOVED = 0.2
+PATIENCE = timedelta(minutes=15)
+"""How long a finding waits for an engine that has no time for its company."""
 PART = 20
 """Documents that others are asked: a change of base or engine moves every one of them."""
 
@@ -59,144 +62,149 @@ class _Siblings:
     def many(self) -> bool:
         return len(self.moved) >= max(FEWEST_MOVED, SHARE_MOVED * self.asked)
 
+    def __str__(self) -> str:
+        return f"{len(self.moved)} of {self.asked} siblings moved"
+
 
 def ask_company(asked: Asked, answers: Sequence[Answer], occasion: Occasion) -> Company:
-    """Ask the base, then another replica, then up to 5 siblings, until one explains the move.
+    """Ask another replica, then the base, then up to 5 siblings, until one explains the move.
 
+    Another replica comes first: what is wrong with one engine moves its base model as well.
     The general corpus is asked where it moved: all versions are registered over it.
+
+    Raises
+    ------
+    ProbeFailed
+        An engine has no time for the base or a sibling just now, and the finding is young
+        enough to wait: one ticket for all is worth minutes.
     """
     moved = [answer for answer in answers if answer.found]
     general = (a for a in moved if a.corpus.role is CorpusRole.GENERAL)
-    answer = next(general, moved[0])
-    base = _base(asked, answer, occasion)
-    if base is not None and _moved(base):
-        return Company(base_moved=True, words=f"the base model moved too ({base.effect:+.1%})")
-    base_words = "the base model could not be asked" if base is None else "base model unchanged"
-    if (other := _other_replica(asked, answer)) is not None:
+    return _Round(asked=asked, answer=next(general, moved[0]), occasion=occasion).company()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Round:
+    """The others are asked about the corpus of ``answer``, which moved."""
+
+    asked: Asked
+    answer: Answer
+    occasion: Occasion
+
+    def company(self) -> Company:
+        if (other := self.other_replica()) is not None:
+            words = f"unchanged on replica {other}: {self.answer.run.replica} alone moved"
+            return Company(base_moved=None, one_replica=True, words=words)
+        base = self.base()
+        if base is not None and _moved(base):
+            return Company(base_moved=True, words=f"the base model moved too ({base.effect:+.1%})")
+        siblings = self.siblings()
+        if siblings.many:
+            named = ", ".join(siblings.moved)
+            return Company(base_moved=True, words=f"{siblings} too ({named})")
+        cleared = base is not None or siblings.asked >= FEWEST_MOVED
+        said = "base model unchanged" if base is not None else "the base model could not be asked"
         return Company(
-            base_moved=None if base is None else False,
-            one_replica=True,
-            words=f"{base_words}; unchanged on replica {other}: {answer.run.replica} alone moved",
+            base_moved=False if cleared else None,
+            words=f"{said}; {siblings}" if siblings.asked else said,
         )
-    siblings = _siblings(asked, answer, occasion)
-    said = f"{len(siblings.moved)} of {siblings.asked} siblings moved"
-    if siblings.many:
-        named = ", ".join(siblings.moved)
-        return Company(base_moved=True, words=f"{said} too ({named})")
-    cleared = base is not None or siblings.asked >= FEWEST_MOVED
-    return Company(
-        base_moved=False if cleared else None,
-        words=f"{base_words}; {said}" if siblings.asked else base_words,
-    )
+
+    def other_replica(self) -> str | None:
+        """Name a replica on which the version has not moved; None where there is none."""
+        via, here = self.asked.via, self.answer.run.replica
+        if not isinstance(via, Replicated) or here is None:
+            return None
+        holding = or_none(lambda: via.replicas_of(self.asked.own.target)) or ()
+        other = next((replica for replica in holding if replica != here), None)
+        if other is None:
+            return None
+        run = or_none(lambda: self.run(self.asked.own, replica=other, part=True))
+        if run is None:
+            return None
+        change = compare(self.answer.reference, scores_of(run, self.answer.corpus))
+        return None if _moved(change) or change.documents == 0 else other
+
+    def base(self) -> PerplexityChange | None:
+        """Compare the base model with its registration; None where it cannot be."""
+        base = or_none(lambda: self.asked.base)
+        return None if base is None else self.change_of(base, replica=self.answer.run.replica)
+
+    def siblings(self) -> _Siblings:
+        found = _Siblings()
+        for sibling in self.registered_siblings():
+            change = self.change_of(sibling, part=True)
+            if change is None:
+                continue
+            named = (sibling.target.model,) if _moved(change) else ()
+            found = _Siblings(asked=found.asked + 1, moved=(*found.moved, *named))
+            if found.many:
+                break
+        return found
+
+    def registered_siblings(self) -> list[Model]:
+        asked = self.asked
+        targets = or_none(lambda: asked.via.siblings_of(asked.own.target)) or ()
+        names = [target.model for target in targets]
+        known = asked.database.run(
+            lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
+        )
+        registered = [target for target in targets if target.model in known]
+        return [
+            Model(target=target, version_id=known[target.model])
+            for target in registered[:MOST_SIBLINGS]
+        ]
+
+    def change_of(
+        self, model: Model, *, replica: str | None = None, part: bool = False
+    ) -> PerplexityChange | None:
+        """Compare a model with its registration; None where it has none or gives no answer.
+
+        A run of this cycle that has moved already is proof enough; one that has not may be
+        older than the change, so the model is then asked anew.
+        """
+        registered = self.asked.registration(model, self.answer.corpus)
+        if not registered:
+            return None
+        last = self.last_of(model)
+        if last is not None:
+            change = self.compared(registered, last)
+            if _moved(change) or last.at >= self.answer.at:
+                return change
+        run = self.ask(model, replica=replica, part=part)
+        return None if run is None else self.compared(registered, run)
+
+    def last_of(self, model: Model) -> StoredRun | None:
+        roles = (RunRole.SCHEDULED, RunRole.SUSPICION, RunRole.CONFIRMATION)
+        since = self.occasion.at - self.occasion.interval
+        last = self.asked.recent(model, self.answer.corpus, roles=roles, since=since)
+        return last[0] if last else None
+
+    def ask(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun | None:
+        try:
+            return self.run(model, replica=replica, part=part)
+        except ProbeFailed as error:
+            waits = self.occasion.at - self.answer.at < PATIENCE
+            if waits and not error.permanent and not error.asked:
+                raise
+            _LOG.warning("company_not_asked", model=model.target.model, reason=str(error))
+        except (ProbeError, RunStopped) as error:
+            _LOG.warning("company_not_asked", model=model.target.model, reason=str(error))
+        return None
+
+    def run(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun:
+        whole = self.answer.corpus
+        corpus = replace(whole, documents=whole.documents[:PART]) if part else whole
+        return self.asked.run(model, corpus, RunRole.CONFIRMATION, replica=replica, of=whole)
+
+    def compared(
+        self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun
+    ) -> PerplexityChange:
+        return compare(
+            [scores_of(one, self.answer.corpus) for one in registered],
+            scores_of(run, self.answer.corpus),
+            least_floor=self.answer.change.noise_floor,
+        )
 
 
 def _moved(change: PerplexityChange) -> bool:
     return change.changed or change.degraded
-
-
-def _base(asked: Asked, answer: Answer, occasion: Occasion) -> PerplexityChange | None:
-    """Compare the base model with its registration; None where it cannot be.
-
-    A run of this cycle that has moved already is proof enough; one that has not may be
-    older than the change, so the base is then asked anew.
-    """
-    base = or_none(lambda: asked.base)
-    if base is None:
-        return None
-    return _lately(asked, base, answer, occasion) or _asked_now(asked, base, answer)
-
-
-def _siblings(asked: Asked, answer: Answer, occasion: Occasion) -> _Siblings:
-    found = _Siblings()
-    for sibling in _registered_siblings(asked, answer.corpus):
-        change = _lately(asked, sibling, answer, occasion) or _asked_now(
-            asked, sibling, answer, part=True
-        )
-        if change is None:
-            continue
-        named = (sibling.target.model,) if _moved(change) else ()
-        found = _Siblings(asked=found.asked + 1, moved=(*found.moved, *named))
-        if found.many:
-            break
-    return found
-
-
-def _registered_siblings(asked: Asked, corpus: Corpus) -> list[Model]:
-    targets = or_none(lambda: asked.via.siblings_of(asked.own.target)) or ()
-    by_model = {target.model: target for target in targets}
-    known = asked.database.run(
-        lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=corpus.id)
-    )
-    registered = [
-        Model(target=by_model[model], version_id=version_id)
-        for model, version_id in sorted(known.items())
-    ]
-    return registered[:MOST_SIBLINGS]
-
-
-def _lately(
-    asked: Asked, model: Model, answer: Answer, occasion: Occasion
-) -> PerplexityChange | None:
-    """A comparison of the last run of this probe cycle, if that shows a move."""
-    roles = (RunRole.SCHEDULED, RunRole.SUSPICION, RunRole.CONFIRMATION)
-    since = occasion.at - occasion.interval
-    last = asked.recent(model, answer.corpus, roles=roles, since=since)
-    registered = asked.registration(model, answer.corpus)
-    if not last or not registered:
-        return None
-    change = _compare(registered, last[0], answer)
-    return change if _moved(change) else None
-
-
-def _asked_now(
-    asked: Asked, model: Model, answer: Answer, *, part: bool = False
-) -> PerplexityChange | None:
-    """Ask a model now; None where it is not registered or gives no answer."""
-    registered = asked.registration(model, answer.corpus)
-    if not registered:
-        return None
-    corpus = _part(answer.corpus) if part else answer.corpus
-    try:
-        run = asked.run(model, corpus, RunRole.CONFIRMATION, of=answer.corpus)
-    except (ProbeError, RunStopped) as error:
-        _LOG.warning("company_not_asked", model=model.target.model, reason=str(error))
-        return None
-    return _compare(registered, run, answer)
-
-
-def _compare(
-    registered: Sequence[StoredRun], run: PerplexityRun | StoredRun, answer: Answer
-) -> PerplexityChange:
-    return compare(
-        [scores_of(one, answer.corpus) for one in registered],
-        scores_of(run, answer.corpus),
-        least_floor=answer.change.noise_floor,
-    )
-
-
-def _other_replica(asked: Asked, answer: Answer) -> str | None:
-    """Name a replica on which the version has not moved; None where there is none."""
-    if not isinstance(asked.via, Replicated) or answer.run.replica is None:
-        return None
-    via = asked.via
-    holding = or_none(lambda: via.replicas_of(asked.own.target)) or ()
-    others = [replica for replica in holding if replica != answer.run.replica]
-    if not others:
-        return None
-    try:
-        run = asked.run(
-            asked.own,
-            _part(answer.corpus),
-            RunRole.CONFIRMATION,
-            replica=others[0],
-            of=answer.corpus,
-        )
-    except (ProbeError, RunStopped) as error:
-        _LOG.warning("replica_not_asked", replica=others[0], reason=str(error))
-        return None
-    change = compare(answer.reference, scores_of(run, answer.corpus))
-    return None if _moved(change) or change.documents == 0 else others[0]
-
-
-def _part(corpus: Corpus) -> Corpus:
-    return replace(corpus, documents=corpus.documents[:PART])

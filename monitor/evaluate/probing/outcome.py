@@ -32,7 +32,7 @@ class ProbeOutcome:
     stopped: str | None = None
 
 
-def fact_of(answers: Sequence[Answer], company: Company | None, *, at: datetime) -> PerplexityFact:
+def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFact:
     """Say together what the corpora say apart: changed, degraded, forgotten.
 
     The adapter's own domain decides about *degraded*; a general corpus that is harder
@@ -51,7 +51,7 @@ def fact_of(answers: Sequence[Answer], company: Company | None, *, at: datetime)
     if told.found and told.engine_words is not None:
         words.append(told.engine_words)
     return PerplexityFact(
-        at=at,
+        at=min(answer.at for answer in answers),
         changed=changed is not None,
         degraded=degraded,
         forgotten=lost is not None,

@@ -93,7 +93,7 @@ def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
     if not moved:
         for answer in answers:
             register_base(asked, answer.corpus)
-    fact = fact_of(answers, company, at=occasion.at)
+    fact = fact_of(answers, company)
     identity = _identity(asked, answers, occasion, moved=moved)
     return _outcome(answers, fact, identity, occasion)
 
