@@ -51,6 +51,11 @@ def migrate(config: options.Config = None) -> None:
 def check_config(config: options.Config = None) -> None:
     """Read the config as `serve` would, and say everything that is wrong with it."""
     settings = options.settings(config)
+    from monitor.config import read_corpora
+
+    if problems := read_corpora(settings).problems:
+        lines = [f"{key}: {problem}" for key, problem in problems.items()]
+        raise CommandFailed("\n  ".join(["corpora that cannot be used:", *lines]))
     channels = ", ".join(channel.name for channel in settings.channels) or "none"
     screen.say(f"{settings.source}: fine; channels: {channels}")
 

@@ -3,7 +3,8 @@
 Only the daemon and the command line read this package; parts get their own dataclasses.
 """
 
+from monitor.config.corpora import Corpora, read_corpora
 from monitor.config.reading import ConfigError
 from monitor.config.sections import Config, load
 
-__all__ = ["Config", "ConfigError", "load"]
+__all__ = ["Config", "ConfigError", "Corpora", "load", "read_corpora"]

@@ -31,6 +31,7 @@ from monitor.policy import PolicySettings
 from monitor.postgres import ServerSettings
 from monitor.probes.embedding import EmbeddingSettings
 from monitor.probes.perplexity import PerplexitySettings, PerplexitySource
+from monitor.probes.restraint import SHARE
 from monitor.reference.learned import LearnedSettings
 from monitor.routing import ROUTERS
 from monitor.routing.settings import RoutingSettings
@@ -84,12 +85,16 @@ class ServingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexitySection:
-    """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one."""
+    """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one.
+
+    ``budget`` is the share of each engine's time that probes may take.
+    """
 
     source: PerplexitySource = PerplexitySource.AUTO
     corpus: str = ""
     timeout: timedelta = timedelta(seconds=60)
     max_waiting: int = 0
+    budget: float = SHARE
 
     @property
     def settings(self) -> PerplexitySettings:
@@ -178,13 +183,17 @@ class AlertingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSection:
-    """What people say of an adapter; ``[defaults]`` fills in what it leaves out."""
+    """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
+
+    ``corpus`` is a file of texts of the adapter's domain; empty: there is none.
+    """
 
     owner: str | None = None
     tier: str = "standard"
     labels: dict[str, str] = field(default_factory=dict)
     runbook: str | None = None
     mode: Mode | None = None
+    corpus: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +358,8 @@ def _contradictions(config: Config) -> list[str]:
     if config.service.log_level not in LOG_LEVELS:
         known = ", ".join(LOG_LEVELS)
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")
+    if not 0 < config.probes.perplexity.budget <= 1:
+        found.append("probes.perplexity.budget: must be above 0 and at most 1")
     if not config.evaluation.detectors:
         found.append("detectors: every detector is switched off")
     found += [

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
 from alerts.outgoing import OutgoingClient
-from monitor.config import Config
+from monitor.config import Config, Corpora, read_corpora
 from monitor.outbox import ConfiguredChannel
-from monitor.probes.corpus import load_corpus
+from monitor.probes.corpus import Corpus, CorpusInvalid
 from monitor.probes.embedding import EmbeddingClient
 from monitor.probes.perplexity import LARGEST_ANSWER
+from monitor.probes.restraint import Restraint
 from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 from monitor.routing import ROUTERS
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
 from monitor.store import adapters
 from monitor.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
 
 
 def channels_of(config: Config) -> list[ConfiguredChannel]:
@@ -55,19 +58,33 @@ def serving_of(config: Config) -> Serving:
     http = OutgoingClient(policy)
     section = config.serving
     headers = {"authorization": f"Bearer {section.api_key}"} if section.api_key else {}
-    engines = Engines(section.engines, http, headers=headers)
+    perplexity = config.probes.perplexity
+    engines = Engines(
+        section.engines, http, headers=headers, restraint=Restraint(share=perplexity.budget)
+    )
     if not section.engines:
         return Serving(engines=engines, probe=None)
-    perplexity = config.probes.perplexity
+    corpora = read_corpora(config)
     return Serving(
         engines=engines,
         probe=ServedProbe(
-            corpus=load_corpus(Path(perplexity.corpus) if perplexity.corpus else None),
+            general=_general(corpora),
+            domain=corpora.domain,
+            domains=corpora.domains,
             engines=engines,
             http=http,
             settings=replace(perplexity.settings, headers=headers),
         ),
     )
+
+
+def _general(corpora: Corpora) -> Corpus:
+    """Give the corpus of every adapter; an adapter whose own is unusable does without it."""
+    if corpora.general is None:
+        raise CorpusInvalid(corpora.problems["probes.perplexity.corpus"])
+    for key, problem in corpora.problems.items():
+        _LOG.warning("corpus_unusable", key=key, reason=problem)
+    return corpora.general
 
 
 def embedder_of(config: Config) -> EmbeddingClient:

@@ -24,11 +24,14 @@ class ModelCard:
         do not say it.
     root
         Where the engine took the weights from: a folder on *its* machine, or a hub id.
+    owner
+        What most engines name themselves as: ``vllm``, ``sglang``, ``llamacpp``.
     """
 
     id: str
     parent: str | None
     root: str | None
+    owner: str | None = None
 
 
 def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[ModelCard, ...]:
@@ -50,15 +53,19 @@ def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[Mo
     try:
         cards = json.loads(reply.body_start)["data"]
         return tuple(_card(card) for card in cards[:MOST_CARDS])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"/v1/models of the engine is no list of models (HTTP {reply.status})"
         raise ProbeFailed(reason, permanent=False) from error
 
 
 def _card(card: Mapping[str, Any]) -> ModelCard:
-    parent, root = card.get("parent"), card.get("root")
     return ModelCard(
         id=str(card["id"]),
-        parent=parent if isinstance(parent, str) and parent else None,
-        root=root if isinstance(root, str) and root else None,
+        parent=_text(card.get("parent")),
+        root=_text(card.get("root")),
+        owner=_text(card.get("owned_by")),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

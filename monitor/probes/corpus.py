@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,13 @@ LONGEST_DOCUMENT: Final = 32 * 1024
 
 class CorpusInvalid(ValueError):  # noqa: N818 - reads better where it is caught
     """A corpus file that cannot be used; the message names the line."""
+
+
+class CorpusRole(StrEnum):
+    """``domain`` texts tell whether an adapter lost its skill, ``general`` ones what it forgot."""
+
+    GENERAL = "general"
+    DOMAIN = "domain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,7 @@ class Corpus:
 
     name: str
     documents: tuple[Document, ...]
+    role: CorpusRole = CorpusRole.GENERAL
 
     @property
     def id(self) -> str:
@@ -42,7 +51,7 @@ class Corpus:
         return f"{self.name}:{total.hexdigest()[:12]}"
 
 
-def load_corpus(path: Path | None = None) -> Corpus:
+def load_corpus(path: Path | None = None, *, role: CorpusRole = CorpusRole.GENERAL) -> Corpus:
     """Read a JSONL file of ``{"id", "text"}``; None gives the built-in general English one.
 
     Raises
@@ -55,7 +64,7 @@ def load_corpus(path: Path | None = None) -> Corpus:
         lines = source.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusInvalid(f"corpus {source}: {type(error).__name__}") from error
-    return Corpus(name=source.stem, documents=tuple(_documents(source, lines)))
+    return Corpus(name=source.stem, documents=tuple(_documents(source, lines)), role=role)
 
 
 def _documents(source: Path, lines: Iterable[str]) -> list[Document]:

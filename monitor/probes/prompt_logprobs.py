@@ -1,29 +1,40 @@
-"""What engines answer when asked how likely a given text is. Pure.
+"""What engines are asked, and answer, about how likely a given text is. Pure.
 
-Two ways over ``/v1/completions``: ``prompt_logprobs`` (vLLM) and ``echo`` (vLLM, older
-OpenAI-like servers). An engine that does not know a way ignores it in silence, so an
-answer without prompt logprobs is an outcome of its own.
+Three ways: ``prompt_logprobs`` (vLLM) and ``echo`` (vLLM, older OpenAI-like servers) over
+``/v1/completions``, ``sglang`` over that engine's own ``/generate``. An engine that does
+not know a way ignores it in silence, so an answer without prompt logprobs is an outcome of
+its own. SGLang's shapes are as its sources have them; no real SGLang was asked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 LARGEST_NLL: Final = 30.0
 """-inf (vLLM writes -9999) counts as this many nats: the model's verdict must stay visible
 without one token outweighing the corpus."""
 
+Rival = tuple[int, float]
+"""A token's id and its logprob in nats."""
+
 
 class PerplexitySource(StrEnum):
-    """How the engine is asked; ``auto`` tries prompt_logprobs, then echo."""
+    """How a model is asked.
+
+    ``auto`` tries prompt_logprobs, then echo, or sglang where the engine is one. ``local``
+    asks no engine: the model is loaded on this machine.
+    """
 
     AUTO = "auto"
     PROMPT_LOGPROBS = "prompt_logprobs"
     ECHO = "echo"
+    SGLANG = "sglang"
+    LOCAL = "local"
 
 
 class NoPromptLogprobs(ValueError):  # noqa: N818 - it is a fact about the engine
@@ -31,11 +42,35 @@ class NoPromptLogprobs(ValueError):  # noqa: N818 - it is a fact about the engin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request body and the path that it goes to."""
+
+    path: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptTokens:
+    """What an engine says of each token of a prompt but the first, which has no condition.
+
+    shown
+        The tokens as text.
+    logprobs
+        In nats, of the tokens that stand in the prompt; NaN where the engine gave none.
+    rivals
+        The likeliest tokens at each place, best first; empty where they were not asked for.
+    """
+
+    shown: tuple[str, ...]
+    logprobs: tuple[float, ...]
+    rivals: tuple[tuple[Rival, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextScore:
     """Sum of negative log-likelihoods in nats over ``tokens``.
 
-    ``non_finite`` counts NaN (left out) and -inf (taken as 30 nats) tokens. The first
-    token has no condition and counts nowhere.
+    ``non_finite`` counts NaN (left out) and -inf (taken as 30 nats) tokens.
     """
 
     sum_nll: float
@@ -43,20 +78,35 @@ class TextScore:
     non_finite: int
 
 
-def asking(source: PerplexitySource, *, model: str, text: str) -> dict[str, object]:
-    """Build the body of the request."""
-    body: dict[str, object] = {"model": model, "prompt": text, "temperature": 0}
-    match source:
-        case PerplexitySource.PROMPT_LOGPROBS | PerplexitySource.AUTO:
-            return body | {"max_tokens": 1, "prompt_logprobs": 0}
+def asking(
+    way: PerplexitySource, *, model: str, text: str, top: int = 0, adapter: bool = True
+) -> Question:
+    """Build the request.
+
+    Parameters
+    ----------
+    top
+        How many of the likeliest tokens to tell at each place.
+    adapter
+        Whether ``model`` is an adapter; SGLang's own route has no name for the base.
+    """
+    match way:
+        case PerplexitySource.PROMPT_LOGPROBS:
+            # ids, because a proxy may reorder the entries of each place
+            ids = {"return_token_ids": True} if top else {}
+            asked = {"max_tokens": 1, "prompt_logprobs": top, **ids}
         case PerplexitySource.ECHO:
-            return body | {"max_tokens": 0, "echo": True, "logprobs": 1}
-        case _:
-            assert_never(source)
+            asked = {"max_tokens": 0, "echo": True, "logprobs": max(top, 1)}
+        case PerplexitySource.SGLANG:
+            return Question(path="/generate", body=_generate(model, text, top=top, named=adapter))
+        case PerplexitySource.AUTO | PerplexitySource.LOCAL:
+            raise ValueError(f"{way.value} is no way to ask an engine")
+    body = {"model": model, "prompt": text, "temperature": 0, **asked}
+    return Question(path="/v1/completions", body=body)
 
 
-def read(source: PerplexitySource, answer: Any, *, text: str) -> TextScore:
-    """Score a text from the engine's parsed answer.
+def read(way: PerplexitySource, answer: Any, *, text: str, top: int = 0) -> PromptTokens:
+    """Find the prompt's tokens in the engine's parsed answer.
 
     Raises
     ------
@@ -64,38 +114,120 @@ def read(source: PerplexitySource, answer: Any, *, text: str) -> TextScore:
         The engine answered something else.
     """
     try:
-        choice = answer["choices"][0]
-        if source is PerplexitySource.ECHO:
-            return _total(_echoed(choice["logprobs"], text))
-        return _total(_chosen(entry) for entry in choice["prompt_logprobs"][1:])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise NoPromptLogprobs(f"no prompt logprobs in the answer to {source.value}") from error
+        if way is PerplexitySource.SGLANG:
+            return _native(answer["meta_info"], top=top)
+        if way is PerplexitySource.ECHO:
+            return _echoed(answer, text=text, top=top)
+        return _by_id(answer["choices"][0], top=top)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise NoPromptLogprobs(f"no prompt logprobs in the answer to {way.value}") from error
 
 
-def _chosen(entry: dict[str, dict[str, float]]) -> float:
-    # with prompt_logprobs 0 the prompt's own token is the only entry
-    [only] = entry.values()
-    return float(only["logprob"])
-
-
-def _echoed(logprobs: dict[str, Any], text: str) -> list[float]:
-    values = logprobs["token_logprobs"]
-    offsets = logprobs.get("text_offset") or [0] * len(values)
-    # an engine that insists on generating appends its own token after the prompt
-    prompt = [value for value, at in zip(values, offsets, strict=True) if at < len(text)]
-    if not prompt:
-        raise ValueError("nothing was echoed")
-    return [float(value) for value in prompt[1:]]
-
-
-def _total(logprobs: Iterable[float]) -> TextScore:
-    known, non_finite, tokens = 0.0, 0, 0
-    for value in logprobs:
+def total(tokens: PromptTokens) -> TextScore:
+    """Add up what the tokens cost."""
+    known, non_finite, counted = 0.0, 0, 0
+    for value in tokens.logprobs:
         unknown = math.isnan(value) or value == math.inf
         odd = unknown or value <= -9999.0  # noqa: PLR2004 - vLLM's word for -inf
         non_finite += odd
         if unknown:
             continue
         known += min(-value, LARGEST_NLL) if odd else -value
-        tokens += 1
-    return TextScore(sum_nll=known if tokens else math.nan, tokens=tokens, non_finite=non_finite)
+        counted += 1
+    sum_nll = known if counted else math.nan
+    return TextScore(sum_nll=sum_nll, tokens=counted, non_finite=non_finite)
+
+
+def _generate(model: str, text: str, *, top: int, named: bool) -> Mapping[str, object]:
+    return {
+        "text": text,
+        "sampling_params": {"max_new_tokens": 1, "temperature": 0},
+        "return_logprob": True,
+        "logprob_start_len": 0,
+        "top_logprobs_num": top,
+        "return_text_in_logprobs": True,
+        **({"lora_path": model} if named else {}),
+    }
+
+
+def _by_id(choice: Mapping[str, Any], *, top: int) -> PromptTokens:
+    places = choice["prompt_logprobs"][1:]
+    ids = (choice.get("prompt_token_ids") or [None] * (len(places) + 1))[1:]
+    chosen = [
+        place[str(token)] if token is not None else next(iter(place.values()))
+        for token, place in zip(ids, places, strict=True)
+    ]
+    return PromptTokens(
+        shown=tuple(_text(entry["decoded_token"]) for entry in chosen),
+        logprobs=tuple(_logprob(entry["logprob"]) for entry in chosen),
+        rivals=tuple(_best(_of_ids(place), top) for place in places) if top else (),
+    )
+
+
+def _of_ids(place: Mapping[str, Mapping[str, Any]]) -> Iterator[Rival]:
+    return ((int(token), _logprob(entry["logprob"])) for token, entry in place.items())
+
+
+def _echoed(answer: Mapping[str, Any], *, text: str, top: int) -> PromptTokens:
+    logprobs = answer["choices"][0]["logprobs"]
+    shown = [_text(token) for token in logprobs["tokens"]]
+    values = logprobs["token_logprobs"]
+    if len(shown) != len(values):
+        raise ValueError("as many tokens as logprobs were expected")
+    # an engine that insists on generating appends its own token after the prompt
+    end = _prompt_length(answer, logprobs, text=text)
+    if end == 0:
+        raise ValueError("nothing was echoed")
+    places = (logprobs["top_logprobs"] or [])[1:end] if top else []
+    return PromptTokens(
+        shown=tuple(shown[1:end]),
+        logprobs=tuple(_logprob(value) for value in values[1:end]),
+        rivals=tuple(_best(_of_texts(place), top) for place in places),
+    )
+
+
+def _prompt_length(answer: Mapping[str, Any], logprobs: Mapping[str, Any], *, text: str) -> int:
+    count = len(logprobs["token_logprobs"])
+    told = (answer.get("usage") or {}).get("prompt_tokens")
+    if isinstance(told, int):
+        return min(max(told, 0), count)
+    offsets = logprobs.get("text_offset") or []
+    return sum(at < len(text) for at in offsets) if len(offsets) == count else count
+
+
+def _of_texts(place: Mapping[str, Any]) -> Iterator[Rival]:
+    return ((_stable_id(token), _logprob(value)) for token, value in place.items())
+
+
+def _stable_id(token: str) -> int:
+    """Number a token by its text: echo tells no ids. Tokens that look alike are one."""
+    return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _native(meta: Mapping[str, Any], *, top: int) -> PromptTokens:
+    scored = meta["input_token_logprobs"][1:]
+    places = meta["input_top_logprobs"][1:] if top else []
+    return PromptTokens(
+        shown=tuple(_text(shown) for _, _, shown in scored),
+        logprobs=tuple(_logprob(value) for value, _, _ in scored),
+        rivals=tuple(
+            _best(((int(token), _logprob(value)) for value, token, _ in place or ()), top)
+            for place in places
+        ),
+    )
+
+
+def _best(rivals: Iterable[Rival], top: int) -> tuple[Rival, ...]:
+    known = [one for one in rivals if not math.isnan(one[1])]
+    return tuple(sorted(known, key=lambda one: -one[1])[:top])
+
+
+def _logprob(value: Any) -> float:
+    # SGLang writes null for NaN and for -inf
+    return math.nan if value is None else float(value)
+
+
+def _text(token: Any) -> str:
+    if not isinstance(token, str):
+        raise TypeError("the engine does not say which tokens it scored")
+    return token

@@ -1,24 +1,25 @@
-"""The engines that serve the adapters, as far as Driftline asks them anything."""
+"""Asking models through the engines that serve them."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import threading
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-import structlog
+from detectors.parity import TopLogprobs
+from monitor.probes.asking import Target
+from monitor.probes.corpus import Corpus, Document
+from monitor.probes.engine import Engine, Stop
+from monitor.probes.engines import Engines, Replica
+from monitor.probes.errors import ProbeFailed
+from monitor.probes.expectations import TOP, as_top_logprobs
+from monitor.probes.own_tokens import number_fault
+from monitor.probes.perplexity import DocumentScore, Http, PerplexityRun, PerplexitySettings
+from monitor.probes.prompt_logprobs import total
 
-from alerts.outgoing import OutgoingError
-from monitor.probes.corpus import Corpus
-from monitor.probes.errors import ModelNotServed
-from monitor.probes.perplexity import Http, PerplexityRun, PerplexitySettings, measure
-
-_LOG = structlog.get_logger(__name__)
+__all__ = ["PRIVATE_NETWORKS", "Engines", "ServedProbe"]
 
 PRIVATE_NETWORKS: Final = (
     "127.0.0.0/8",
@@ -30,99 +31,141 @@ PRIVATE_NETWORKS: Final = (
     "fc00::/7",
 )
 """Where engines live; nothing else private may be reached through their addresses."""
-REMEMBERED: Final = timedelta(seconds=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    models: Mapping[str, str | None]
-    at: float
-
-
-class Engines:
-    """Which models are served, by which replica, and what their base is.
-
-    ``/v1/models`` of each engine is remembered for two seconds: deciding about a route
-    asks several times in a row. An engine that does not answer serves nothing.
-    """
-
-    def __init__(self, urls: Sequence[str], http: Http, *, headers: Mapping[str, str]) -> None:
-        self._urls = tuple(url.rstrip("/").removesuffix("/v1") for url in urls)
-        self._http = http
-        self._headers = dict(headers)
-        self._known: dict[str, _Listing] = {}
-        self._lock = threading.Lock()
-        self._turn = itertools.count()
-
-    def serves(self, model: str) -> bool:
-        """Whether every engine that answers lists the model, and at least one does.
-
-        A version that only some replicas hold would answer some clients with 404.
-        """
-        answering = [found for url in self._urls if (found := self._models(url)) is not None]
-        return bool(answering) and all(model in models for models in answering)
-
-    def base_of(self, model: str) -> str | None:
-        """The served model that an engine names as this adapter's parent."""
-        for url in self._urls:
-            models = self._models(url) or {}
-            parent = models.get(model)
-            if parent in models:
-                return parent
-        return None
-
-    def holding(self, model: str) -> str:
-        """Give an engine that lists the model, replicas in turn; raises ModelNotServed."""
-        start = next(self._turn)
-        served: list[str] = []
-        for step in range(len(self._urls)):
-            url = self._urls[(start + step) % len(self._urls)]
-            models = self._models(url) or {}
-            if model in models:
-                return url
-            served += models
-        raise ModelNotServed(model, served=tuple(dict.fromkeys(served)))
-
-    def _models(self, url: str) -> Mapping[str, str | None] | None:
-        with self._lock:
-            known = self._known.get(url)
-        if known is not None and time.monotonic() - known.at < REMEMBERED.total_seconds():
-            return known.models
-        models = self._ask(url)
-        if models is not None:
-            with self._lock:
-                self._known[url] = _Listing(models=models, at=time.monotonic())
-        return models
-
-    def _ask(self, url: str) -> Mapping[str, str | None] | None:
-        try:
-            reply = self._http.get(f"{url}/v1/models", headers=self._headers)
-            cards = json.loads(reply.body_start)["data"]
-            return {str(card["id"]): card.get("parent") for card in cards}
-        except (OutgoingError, KeyError, TypeError, ValueError, AttributeError) as error:
-            _LOG.warning("engine_unreachable", error=type(error).__name__)
-            return None
+_TEXTS_PER_LOOK: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedProbe:
-    """Perplexity of one corpus through whatever engine serves the model."""
+    """Asks the models that engines serve, one text at a time, one probe an engine.
 
-    corpus: Corpus
+    general
+        Corpus of every adapter.
+    domains
+        Further corpora by adapter; ``domain`` is that of every other one.
+    http
+        A guarded client that may read :data:`monitor.probes.perplexity.LARGEST_ANSWER`.
+    """
+
+    general: Corpus
     engines: Engines
     http: Http
     settings: PerplexitySettings
+    domains: Mapping[str, Corpus | None] = field(default_factory=dict)
+    domain: Corpus | None = None
 
-    def measure(self, model: str) -> PerplexityRun:
-        """Run once; raises ProbeError."""
-        return measure(
-            self.corpus,
-            base_url=self.engines.holding(model),
-            model=model,
-            http=self.http,
-            settings=self.settings,
-        )
+    def corpora(self, adapter: str) -> tuple[Corpus, ...]:
+        """Give the general corpus, and the adapter's own where there is one."""
+        own = self.domains.get(adapter, self.domain)
+        return (self.general,) if own is None else (self.general, own)
 
-    def base_of(self, model: str) -> str | None:
-        """The base model's served name, if an engine says it."""
-        return self.engines.base_of(model)
+    def score(self, target: Target, corpus: Corpus, *, replica: str | None = None) -> PerplexityRun:
+        """Run once over a corpus.
+
+        Parameters
+        ----------
+        replica
+            Address of the engine to ask, as a run or :meth:`replicas_of` names it; None:
+            they take turns.
+
+        Returns
+        -------
+        PerplexityRun
+            ``stopped`` is None only where every document was asked for.
+
+        Raises
+        ------
+        ModelNotServed
+            Engines are up and do not list the model; nothing was asked.
+        ProbeFailed
+            No engine answers or may be asked now.
+        """
+        with self._turn(target, replica) as (chosen, engine):
+            about = engine.about()
+            run = PerplexityRun(
+                documents=(), engine=about.name, dtype=about.dtype, replica=chosen.name
+            )
+            for number, document in enumerate(corpus.documents):
+                try:
+                    if number % _TEXTS_PER_LOOK == 0:
+                        engine.require_idle()
+                    score = _score(engine, document)
+                except Stop as stop:
+                    return replace(run, stopped=f"{stop} (after {number} documents)")
+                run = replace(run, documents=(*run.documents, score), source=engine.way)
+            return run
+
+    def read(
+        self, target: Target, texts: Sequence[str], *, replica: str | None = None
+    ) -> TopLogprobs:
+        """Tell the 20 likeliest tokens at every place of some texts, by one engine.
+
+        A text too long for the model has no tokens. Engines that only echo name tokens by
+        their text, which tells tokens that look alike as one.
+
+        Raises
+        ------
+        ModelNotServed, ProbeFailed
+            The engine could not be asked about all of them.
+        """
+        with self._turn(target, replica) as (_, engine):
+            answers = []
+            for number, text in enumerate(texts):
+                try:
+                    if number % _TEXTS_PER_LOOK == 0:
+                        engine.require_idle()
+                    answers.append(engine.ask(text, top=TOP))
+                except Stop as stop:
+                    reason = f"{stop} (after {number} texts)"
+                    raise ProbeFailed(reason, permanent=False) from stop
+            return as_top_logprobs(answers)
+
+    def base_of(self, target: Target) -> Target | None:
+        """The served model that an engine names as this adapter's parent."""
+        base = self.engines.base_of(target.model)
+        return None if base is None else Target(model=base)
+
+    def siblings_of(self, target: Target) -> tuple[Target, ...]:
+        """Other adapters with the same parent, those at hand in an engine first."""
+        return tuple(Target(model=model) for model in self.engines.siblings_of(target.model))
+
+    def weights_of(self, target: Target) -> str | None:  # noqa: ARG002 - of the protocol
+        """None: an engine does not say which files it serves."""
+        return None
+
+    def replicas_of(self, target: Target) -> tuple[str, ...]:
+        """Addresses of the engines that hold the model; raises as :meth:`score` does."""
+        return tuple(one.name for one in self.engines.holding(target.model))
+
+    @contextmanager
+    def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, Engine]]:
+        chosen = self.engines.choose(target.model, replica=replica)
+        with self.engines.restraint.of(chosen.url).turn() as turn:
+            yield (
+                chosen,
+                Engine(
+                    chosen,
+                    model=target.model,
+                    http=self.http,
+                    settings=self.settings,
+                    turn=turn,
+                ),
+            )
+
+
+def _score(engine: Engine, document: Document) -> DocumentScore:
+    """Score one document; the first one of a turn must also look like a text's likelihood."""
+    first = engine.way is None
+    size = len(document.text.encode())
+    tokens = engine.ask(document.text)
+    if tokens is None:
+        return DocumentScore(document=document.id, sum_nll=math.nan, tokens=0, bytes=size)
+    score = total(tokens)
+    if first and (fault := number_fault(score)) is not None:
+        raise Stop(f"the engine's numbers are not those of a text: {fault}")
+    return DocumentScore(
+        document=document.id,
+        sum_nll=score.sum_nll,
+        tokens=score.tokens,
+        bytes=size,
+        non_finite=score.non_finite,
+    )

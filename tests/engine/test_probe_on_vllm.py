@@ -12,14 +12,15 @@ import pytest
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.texts import Domain, corpus
 from examples.weights import MODELS
+from monitor.probes.asking import Target
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.perplexity import (
     LARGEST_ANSWER,
     PerplexityRun,
     PerplexitySettings,
     PerplexitySource,
-    measure,
 )
+from monitor.probes.serving import Engines, ServedProbe
 from tests.engine.conftest import SERVED, Vllm
 from tests.loopback import LOOPBACK
 
@@ -44,7 +45,9 @@ def probe(
 ) -> PerplexityRun:
     # requests of the test itself wait beside the probe: that is what it is to bear
     settings = PerplexitySettings(source=source, max_waiting=1_000)
-    return measure(documents, base_url=vllm.url, model=model, http=HTTP, settings=settings)
+    engines = Engines([vllm.url], HTTP, headers={})
+    asked = ServedProbe(general=documents, engines=engines, http=HTTP, settings=settings)
+    return asked.score(Target(model=model), documents)
 
 
 def perplexity(run: PerplexityRun) -> float:

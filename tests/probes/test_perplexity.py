@@ -1,47 +1,29 @@
-import json
 import math
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from monitor.probes import prompt_logprobs
-from monitor.probes.corpus import Corpus, CorpusInvalid, Document, load_corpus
+from alerts.outgoing import OutgoingClient, OutgoingPolicy, Reply
+from monitor.probes.asking import ModelProbe, Target
+from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ModelNotServed, ProbeFailed
-from monitor.probes.perplexity import (
-    LARGEST_ANSWER,
-    PerplexitySettings,
-    PerplexitySource,
-    measure,
-    waiting_requests,
-)
-from monitor.probes.prompt_logprobs import NoPromptLogprobs
-from monitor.probes.serving import Engines, ServedProbe
-from tests.loopback import LOOPBACK, unused_port
+from monitor.probes.perplexity import PerplexitySource
+from tests.loopback import unused_port
 from tests.probes.fake_engine import FakeEngine, serving
+from tests.probes.served import BASE, CORPUS, HTTP, SUPPORT, served
 
-HTTP = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, response_limit=LARGEST_ANSWER))
-CORPUS = Corpus(
-    name="small",
-    documents=tuple(Document(id=f"d{i}", text="word " * i + "é") for i in range(1, 6)),
-)
+OVER_HTTP = [PerplexitySource.AUTO, PerplexitySource.PROMPT_LOGPROBS, PerplexitySource.ECHO]
 
 
-@pytest.mark.parametrize("source", list(PerplexitySource))
+@pytest.mark.parametrize("source", OVER_HTTP)
 def test_each_way_gives_the_same_scores(source: PerplexitySource) -> None:
     with serving(FakeEngine()) as url:
-        run = measure(
-            CORPUS,
-            base_url=url,
-            model="support@v7",
-            http=HTTP,
-            settings=PerplexitySettings(source=source),
-        )
+        run = served(url, source=source).score(SUPPORT, CORPUS)
     assert run.stopped is None
-    assert run.engine == "vllm 0.32.0"
     # n + 1 words are n + 2 tokens, of which the first has no condition: (n + 1) / 2 nats
     assert [(d.document, d.sum_nll, d.tokens) for d in run.documents] == [
         (f"d{i}", (i + 1) * 0.5, i + 1) for i in range(1, 6)
@@ -49,20 +31,107 @@ def test_each_way_gives_the_same_scores(source: PerplexitySource) -> None:
     assert [d.bytes for d in run.documents] == [5 * i + 2 for i in range(1, 6)]
 
 
+def test_a_run_says_what_was_asked_and_how() -> None:
+    with serving(FakeEngine()) as url:
+        run = served(f"{url}/v1/").score(SUPPORT, CORPUS)
+    assert (run.engine, run.replica, run.source) == (
+        "vllm 0.32.0",
+        url,
+        PerplexitySource.PROMPT_LOGPROBS,
+    )
+    assert (run.dtype, run.weights) == (None, None)
+
+
+def test_sglang_is_asked_in_its_own_way_and_named_by_its_lora_path() -> None:
+    engine = FakeEngine(owner="sglang", version="0.5.23", knows=frozenset())
+    with serving(engine) as url:
+        run = served(url).score(SUPPORT, CORPUS)
+        base = served(url).score(BASE, CORPUS)
+    assert (run.stopped, run.engine, run.dtype) == (None, "sglang 0.5.23", "bfloat16")
+    assert run.source is PerplexitySource.SGLANG
+    assert [d.sum_nll for d in run.documents] == [d.sum_nll for d in base.documents]
+    assert [d.sum_nll for d in run.documents] == [(i + 1) * 0.5 for i in range(1, 6)]
+    first = engine.completions[0]
+    assert (first["lora_path"], first["logprob_start_len"]) == ("support@v7", 0)
+    assert first["sampling_params"]["max_new_tokens"] == 1
+    assert "lora_path" not in engine.completions[-1]
+
+
+def test_an_engine_that_is_no_sglang_is_not_asked_for_its_route_again() -> None:
+    engine = FakeEngine()
+    with serving(engine) as url:
+        run = served(url, source=PerplexitySource.SGLANG).score(SUPPORT, CORPUS)
+    assert run.stopped == "the engine has no /generate: it is no SGLang (after 0 documents)"
+    assert len(engine.completions) == 1
+
+
+def test_llama_cpp_is_told_that_it_cannot_score_prompts_and_is_not_asked() -> None:
+    engine = FakeEngine(owner="llamacpp")
+    with serving(engine) as url, pytest.raises(ProbeFailed, match=r"llama\.cpp cannot score"):
+        served(url).score(SUPPORT, CORPUS)
+    assert engine.completions == []
+
+
 def test_an_engine_that_ignores_prompt_logprobs_is_asked_to_echo() -> None:
     engine = FakeEngine(knows=frozenset({"echo"}))
     with serving(engine) as url:
-        run = measure(CORPUS, base_url=f"{url}/v1/", model="base", http=HTTP)
-    assert (run.stopped, len(run.documents)) == (None, 5)
+        run = served(url).score(BASE, CORPUS)
+    assert (run.stopped, run.source, len(run.documents)) == (None, PerplexitySource.ECHO, 5)
     # the first document by both ways, the others by the one that is understood
     assert ["echo" in body for body in engine.completions] == [False, *[True] * 5]
 
 
 def test_an_engine_that_tells_nothing_is_said_to() -> None:
     with serving(FakeEngine(knows=frozenset())) as url:
-        run = measure(CORPUS, base_url=url, model="base", http=HTTP)
+        run = served(url).score(BASE, CORPUS)
     assert run.documents == ()
     assert run.stopped == "no prompt logprobs in the answer to echo (after 0 documents)"
+
+
+@pytest.mark.parametrize("source", [*OVER_HTTP, PerplexitySource.SGLANG])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        lambda text: f"<|user|> user: {text} <|end|> <|assistant|>",
+        lambda text: text[: len(text) // 8],
+        lambda _: "an answer of its own to whatever it was that somebody had asked it",
+    ],
+    ids=["templated", "truncated", "generated"],
+)
+def test_an_engine_that_scores_another_text_is_found_out_by_the_first_document(
+    scores: Callable[[str], str], source: PerplexitySource
+) -> None:
+    engine = FakeEngine(scores=scores, owner="sglang" if source == "sglang" else "vllm")
+    long = Corpus(
+        name="long",
+        documents=tuple(Document(id=f"d{i}", text=f"{i} sentence " * 20) for i in range(3)),
+    )
+    with serving(engine) as url:
+        run = served(url, source=source).score(SUPPORT, long)
+    assert run.stopped is not None
+    assert run.stopped.startswith("the engine scores another text than it was sent: ")
+    assert "sentence" not in run.stopped
+    assert (run.documents, len(engine.completions)) == ((), 1)
+
+
+def test_a_later_document_that_is_cut_in_silence_is_left_unscored() -> None:
+    engine = FakeEngine(scores=lambda text: text[:400])
+    long = Corpus(
+        name="long",
+        documents=tuple(Document(id=f"d{i}", text="word " * i + "end") for i in (9, 200, 19)),
+    )
+    with serving(engine) as url:
+        run = served(url).score(SUPPORT, long)
+    assert run.stopped is None
+    assert [d.tokens for d in run.documents] == [10, 0, 20]
+
+
+@pytest.mark.parametrize("nll", [math.nan, math.inf, 30.0, -2.0])
+def test_numbers_that_are_no_likelihoods_stop_the_run(nll: float) -> None:
+    with serving(FakeEngine(nll=nll)) as url:
+        run = served(url).score(SUPPORT, CORPUS)
+    assert run.stopped is not None
+    assert run.stopped.startswith("the engine's numbers are not those of a text: ")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +143,7 @@ def test_the_first_failure_ends_the_run_and_nothing_is_asked_again(
 ) -> None:
     engine = FakeEngine(fail_at=3, status=status)
     with serving(engine) as url:
-        run = measure(CORPUS, base_url=url, model="support@v7", http=HTTP)
+        run = served(url).score(SUPPORT, CORPUS)
     assert [d.document for d in run.documents] == ["d1", "d2"]
     assert run.stopped is not None
     assert reason in run.stopped
@@ -82,177 +151,199 @@ def test_the_first_failure_ends_the_run_and_nothing_is_asked_again(
     assert len(engine.completions) == 3
 
 
-def test_one_request_at_a_time() -> None:
-    engine = FakeEngine()
+def test_four_threads_are_one_request_at_a_time_to_an_engine() -> None:
+    engine = FakeEngine(lasts=0.005)
     with serving(engine) as url:
-        measure(CORPUS, base_url=url, model="base", http=HTTP)
-    assert engine.most_at_once == 1
+        probe = served(url)
+        with ThreadPoolExecutor(4) as threads:
+            runs = list(threads.map(lambda t: probe.score(t, CORPUS), [SUPPORT, BASE] * 2))
+    assert [run.stopped for run in runs] == [None] * 4
+    assert (len(engine.completions), engine.most_at_once) == (20, 1)
 
 
-def test_an_engine_that_queues_is_left_alone() -> None:
-    engine = FakeEngine(waiting=3.0)
+def test_one_adapter_is_probed_to_its_end_before_the_next_one_begins() -> None:
+    engine = FakeEngine(lasts=0.002)
     with serving(engine) as url:
-        run = measure(CORPUS, base_url=url, model="base", http=HTTP)
+        probe = served(url)
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda t: probe.score(t, CORPUS), [SUPPORT, BASE]))
+    asked = [body["model"] for body in engine.completions]
+    assert sorted(asked[:5]) == [asked[0]] * 5
+
+
+@pytest.mark.parametrize("owner", ["vllm", "sglang"])
+def test_an_engine_that_queues_is_left_alone(owner: str) -> None:
+    engine = FakeEngine(waiting=3.0, owner=owner)
+    with serving(engine) as url:
+        run = served(url).score(BASE, CORPUS)
     assert run.stopped == "the engine queues 3 requests (after 0 documents)"
     assert engine.completions == []
 
 
+def test_a_queue_is_looked_for_every_sixteen_documents() -> None:
+    engine = FakeEngine()
+    long = replace(CORPUS, documents=tuple(Document(id=f"d{i}", text="one two") for i in range(40)))
+    with serving(engine) as url:
+        assert served(url).score(BASE, long).stopped is None
+    assert engine.gets.count("/metrics") == 3
+
+
 def test_an_engine_without_metrics_is_asked_all_the_same() -> None:
-    with serving(FakeEngine(metrics=False)) as url:
-        assert measure(CORPUS, base_url=url, model="base", http=HTTP).stopped is None
+    with serving(FakeEngine(metrics=None)) as url:
+        assert served(url).score(BASE, CORPUS).stopped is None
 
 
 def test_a_model_that_is_not_served_is_named_and_nothing_is_asked() -> None:
     engine = FakeEngine()
     with serving(engine) as url, pytest.raises(ModelNotServed, match=r"support@v8.*base"):
-        measure(CORPUS, base_url=url, model="support@v8", http=HTTP)
+        served(url).score(Target(model="support@v8"), CORPUS)
     assert engine.completions == []
 
 
 def test_an_engine_that_is_away_fails_the_probe() -> None:
-    url = f"http://127.0.0.1:{unused_port()}"
     with pytest.raises(ProbeFailed, match="out of reach"):
-        measure(CORPUS, base_url=url, model="base", http=HTTP)
+        served(f"http://127.0.0.1:{unused_port()}").score(BASE, CORPUS)
 
 
 def test_an_address_that_is_not_allowed_is_never_reached() -> None:
     engine = FakeEngine()
     with serving(engine) as url, pytest.raises(ProbeFailed, match="out of reach"):
-        measure(CORPUS, base_url=url, model="base", http=OutgoingClient(OutgoingPolicy()))
+        served(url, http=OutgoingClient(OutgoingPolicy())).score(BASE, CORPUS)
+    assert engine.gets == []
 
 
 def test_a_document_beyond_the_context_is_left_unscored_and_the_run_goes_on() -> None:
     with serving(FakeEngine(longest=4)) as url:
-        run = measure(CORPUS, base_url=url, model="base", http=HTTP)
+        run = served(url).score(SUPPORT, CORPUS)
     assert run.stopped is None
     assert [math.isnan(d.sum_nll) for d in run.documents] == [False] * 3 + [True] * 2
 
 
-def served(*urls: str) -> ServedProbe:
-    engines = Engines(urls, HTTP, headers={})
-    return ServedProbe(corpus=CORPUS, engines=engines, http=HTTP, settings=PerplexitySettings())
+def test_an_engine_that_hangs_is_left_after_the_timeout() -> None:
+    engine = FakeEngine(lasts=0.4)
+    with serving(engine) as url:
+        probe = served(url, timeout=timedelta(seconds=0.2))
+        run = probe.score(SUPPORT, CORPUS)
+        assert run.stopped is not None
+        assert "no answer" in run.stopped
+        with pytest.raises(ProbeFailed, match="no answer in time"):
+            probe.score(SUPPORT, CORPUS)
+    assert len(engine.completions) == 1
 
 
-def test_the_base_of_an_adapter_is_what_the_engine_says() -> None:
+@dataclass
+class Headers:
+    """A client that notes which headers go where."""
+
+    seen: list[tuple[str, str | None]]
+
+    def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> Reply:
+        self.seen.append((url.rpartition("/")[2], (headers or {}).get("authorization")))
+        return HTTP.get(url, headers=headers, timeout=timeout)
+
+    def post(
+        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout: float | None = None
+    ) -> Reply:
+        self.seen.append((url.rpartition("/")[2], headers.get("authorization")))
+        return HTTP.post(url, body=body, headers=headers, timeout=timeout)
+
+
+def test_every_request_of_a_run_carries_the_key() -> None:
+    http = Headers(seen=[])
     with serving(FakeEngine()) as url:
+        served(url, http=http, headers={"authorization": "Bearer k"}).score(BASE, CORPUS)
+    assert {path for path, key in http.seen if key == "Bearer k"} == {
+        "version",
+        "metrics",
+        "completions",
+    }
+
+
+def test_the_probe_is_a_model_probe_whose_weights_nobody_tells() -> None:
+    with serving(FakeEngine()) as url:
+        probe: ModelProbe = served(url)
+        assert probe.base_of(SUPPORT) == BASE
+        assert probe.base_of(BASE) is None
+        assert probe.base_of(Target(model="unknown")) is None
+        assert probe.weights_of(SUPPORT) is None
+
+
+def test_siblings_are_the_other_adapters_of_the_base_those_at_hand_first() -> None:
+    adapters = ["support@v7", "a", "b", "c"]
+    engine = FakeEngine(
+        models=[{"id": "base", "parent": None}, {"id": "other", "parent": None}]
+        + [{"id": name, "parent": "base"} for name in adapters]
+        + [{"id": "d", "parent": "other"}],
+        metrics='vllm:lora_requests_info{max_lora="1",running_lora_adapters="b"} 5.0',
+    )
+    with serving(engine) as url:
         probe = served(url)
-        assert probe.base_of("support@v7") == "base"
-        assert probe.base_of("base") is None
-        assert probe.base_of("unknown") is None
-        assert probe.measure("base").stopped is None
+        assert [one.model for one in probe.siblings_of(SUPPORT)] == ["b", "a", "c"]
+        assert probe.siblings_of(BASE) == ()
 
 
-def test_replicas_are_asked_in_turn_and_only_those_that_hold_the_model() -> None:
-    with serving(FakeEngine()) as one, serving(FakeEngine()) as two:
-        engines = Engines([one, f"{two}/v1"], HTTP, headers={})
-        assert {engines.holding("base") for _ in range(2)} == {one, two}
-        with pytest.raises(ModelNotServed):
-            engines.holding("unknown")
+def test_an_adapter_has_the_general_corpus_and_its_own() -> None:
+    own = Corpus(name="own", documents=CORPUS.documents, role=CorpusRole.DOMAIN)
+    probe = replace(served(), domains={"support": own, "broken": None}, domain=None)
+    assert probe.corpora("support") == (CORPUS, own)
+    assert probe.corpora("travel") == (CORPUS,)
+    anyone = replace(probe, domain=own)
+    assert anyone.corpora("travel") == (CORPUS, own)
+    # a corpus of its own that cannot be read is not replaced by another one
+    assert anyone.corpora("broken") == (CORPUS,)
 
 
-def test_a_model_is_served_where_every_replica_that_answers_lists_it() -> None:
-    with serving(FakeEngine()) as up:
-        engines = Engines([up, "http://127.0.0.1:9"], HTTP, headers={})
-        assert engines.serves("support@v7")
-        assert not engines.serves("unknown")
-    assert not Engines(["http://127.0.0.1:9"], HTTP, headers={}).serves("base")
-    assert not Engines([], HTTP, headers={}).serves("base")
+# --- what is expected at every token --------------------------------------------------------
 
 
-def _entry(value: float) -> dict[str, dict[str, float]]:
-    return {"7": {"logprob": value}}
+@pytest.mark.parametrize("source", [*OVER_HTTP, PerplexitySource.SGLANG])
+def test_reading_gives_the_token_and_its_twenty_likeliest_rivals(
+    source: PerplexitySource,
+) -> None:
+    engine = FakeEngine(owner="sglang" if source == "sglang" else "vllm")
+    with serving(engine) as url:
+        found = served(url, source=source).read(SUPPORT, ["one two", "three"])
+    assert found.chosen.tolist() == [-0.5] * 3
+    assert found.document.tolist() == [0, 0, 1]
+    assert found.tokens.shape == found.logprobs.shape == (3, 20)
+    # the text's own token is the likeliest, then the fake's rivals from -1 down
+    assert found.logprobs[0].tolist() == pytest.approx([-0.5, *(-1 - 0.1 * i for i in range(19))])
+    assert found.tokens[0, 0] not in found.tokens[0, 1:]
+    assert found.tokens[0, 1:].tolist() == found.tokens[2, 1:].tolist()
+    assert len(set(found.tokens[:, 0].tolist())) == 3
 
 
-def test_nan_is_left_out_and_minus_infinity_is_thirty_nats() -> None:
-    values = [-1.0, math.nan, -math.inf, -9999.0, -2.0]
-    answer = {"choices": [{"prompt_logprobs": [None, *map(_entry, values)]}]}
-    score = prompt_logprobs.read(PerplexitySource.PROMPT_LOGPROBS, answer, text="x")
-    assert (score.sum_nll, score.tokens, score.non_finite) == (1.0 + 30.0 + 30.0 + 2.0, 4, 3)
+def test_a_server_with_fewer_rivals_is_asked_for_five() -> None:
+    engine = FakeEngine(most_rivals=5)
+    with serving(engine) as url:
+        found = served(url).read(SUPPORT, ["one two", "three four"])
+    assert np.isfinite(found.logprobs).sum(axis=1).tolist() == [5] * 4
+    assert (found.tokens[:, 5:] == -1).all()
+    assert [body.get("prompt_logprobs") for body in engine.completions] == [20, None, 5, 5]
 
 
-def test_a_text_of_nan_only_is_not_scored() -> None:
-    answer = {"choices": [{"prompt_logprobs": [None, _entry(math.nan)]}]}
-    score = prompt_logprobs.read(PerplexitySource.PROMPT_LOGPROBS, answer, text="x")
-    assert math.isnan(score.sum_nll)
-    assert (score.tokens, score.non_finite) == (0, 1)
+def test_a_text_beyond_the_context_has_no_tokens() -> None:
+    with serving(FakeEngine(longest=2)) as url:
+        found = served(url).read(SUPPORT, ["one", "a b c d", "two three"])
+    assert found.document.tolist() == [0, 2, 2]
 
 
-def test_a_token_generated_after_the_echo_does_not_count() -> None:
-    logprobs = {"token_logprobs": [None, -1.0, -5.0], "text_offset": [0, 2, 4]}
-    answer = {"choices": [{"logprobs": logprobs}]}
-    score = prompt_logprobs.read(PerplexitySource.ECHO, answer, text="abcd")
-    assert (score.sum_nll, score.tokens) == (1.0, 1)
+def test_a_reading_is_whole_or_fails() -> None:
+    engine = FakeEngine(fail_at=2)
+    with serving(engine) as url, pytest.raises(ProbeFailed, match=r"HTTP 500 \(after 1 texts\)"):
+        served(url).read(SUPPORT, ["one two", "three four", "five"])
+    assert len(engine.completions) == 2
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(
-            st.sampled_from(
-                ["choices", "prompt_logprobs", "logprobs", "token_logprobs", "logprob"]
-            ),
-            inner,
-        )
-    ),
-)
+def test_no_texts_are_no_tokens() -> None:
+    with serving(FakeEngine()) as url:
+        found = served(url).read(SUPPORT, [])
+    assert found.tokens.shape == (0, 20)
 
 
-@given(JSON, st.sampled_from([PerplexitySource.PROMPT_LOGPROBS, PerplexitySource.ECHO]))
-def test_any_answer_is_a_score_or_no_score(answer: object, source: PerplexitySource) -> None:
-    try:
-        score = prompt_logprobs.read(source, answer, text="some text")
-    except NoPromptLogprobs:
-        return
-    assert score.tokens >= 0
-
-
-def test_waiting_requests_add_up_over_engines() -> None:
-    text = b"""# TYPE vllm:num_requests_waiting gauge
-vllm:num_requests_waiting{engine="0"} 2.0
-vllm:num_requests_waiting{engine="1"} 1.0
-vllm:num_requests_waiting_by_reason{reason="x"} 9.0
-"""
-    assert waiting_requests(text) == 3.0
-    assert waiting_requests(b"\xff nothing") == 0.0
-    assert waiting_requests(b"vllm:num_requests_waiting garbage") == 0.0
-
-
-def test_the_built_in_corpus_is_sixty_plain_paragraphs() -> None:
-    corpus = load_corpus()
-    assert corpus.name == "general"
-    assert len(corpus.documents) == 60
-    assert all(40 <= len(one.text.split()) <= 90 for one in corpus.documents)
-
-
-def test_a_corpus_is_known_by_its_texts() -> None:
-    first = CORPUS.documents[0]
-    other = replace(CORPUS, documents=(replace(first, text="other"), *CORPUS.documents[1:]))
-    assert CORPUS.id.startswith("small:")
-    assert other.id != CORPUS.id
-    assert replace(CORPUS).id == CORPUS.id
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ("", "0 documents"),
-        ("{", "line 1: not JSON"),
-        ("[]", "line 1: not an object"),
-        ('{"id": "a"}', '"text" must be'),
-        ('{"id": 1, "text": "a"}', '"id" must be'),
-        ('{"id": "a", "text": ""}', '"text" must be'),
-        ('{"id": "a", "text": "b"}\n\n{"id": "a", "text": "c"}', "line 3: id 'a' stands twice"),
-        (json.dumps({"id": "a", "text": "x" * 40_000}), "1 to 32768 bytes"),
-    ],
-)
-def test_a_wrong_corpus_names_its_line(tmp_path: Path, body: str, error: str) -> None:
-    path = tmp_path / "own.jsonl"
-    path.write_text(body, encoding="utf-8")
-    with pytest.raises(CorpusInvalid, match=error):
-        load_corpus(path)
-
-
-def test_a_corpus_that_is_not_there_is_said_to(tmp_path: Path) -> None:
-    with pytest.raises(CorpusInvalid, match="FileNotFoundError"):
-        load_corpus(tmp_path / "none.jsonl")
+def test_answers_that_are_no_json_end_a_run() -> None:
+    with serving(FakeEngine(fail_at=1, status=200, failure=b"[" * 100_000)) as url:
+        run = served(url).score(SUPPORT, CORPUS)
+    assert run.stopped == "the answer to echo is not JSON (after 0 documents)"

@@ -1,0 +1,67 @@
+"""The corpora that the config names: one for every adapter, and each adapter's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from monitor.config.sections import Config
+from monitor.probes.corpus import Corpus, CorpusInvalid, CorpusRole, load_corpus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpora:
+    """What could be read.
+
+    general, domain
+        Of every adapter; None where there is none or it cannot be used.
+    domains
+        Of the adapters that the config names.
+    problems
+        What cannot be used, by the key that names it. One bad file costs no other adapter.
+    """
+
+    general: Corpus | None
+    domain: Corpus | None
+    domains: Mapping[str, Corpus | None]
+    problems: Mapping[str, str]
+
+
+def read_corpora(config: Config) -> Corpora:
+    """Read every corpus file of the config, each once."""
+    problems: dict[str, str] = {}
+    load = cache(_domain)
+
+    def own(path: str, *, key: str) -> Corpus | None:
+        return _read(lambda: load(path) if path else None, key=key, problems=problems)
+
+    named = config.probes.perplexity.corpus
+    return Corpora(
+        general=_read(
+            lambda: load_corpus(Path(named).expanduser() if named else None),
+            key="probes.perplexity.corpus",
+            problems=problems,
+        ),
+        domain=own(config.defaults.corpus, key="defaults.corpus"),
+        domains={
+            name: own(section.corpus, key=f"adapters.{name}.corpus")
+            for name, section in config.adapters.items()
+        },
+        problems=problems,
+    )
+
+
+def _domain(path: str) -> Corpus:
+    return load_corpus(Path(path).expanduser(), role=CorpusRole.DOMAIN)
+
+
+def _read(
+    load: Callable[[], Corpus | None], *, key: str, problems: dict[str, str]
+) -> Corpus | None:
+    try:
+        return load()
+    except CorpusInvalid as error:
+        problems[key] = str(error)
+        return None

@@ -1,0 +1,218 @@
+"""One turn with one engine: ask it about texts, and stop at the first sign of trouble.
+
+Some engines crash on prompt logprobs beside other requests, so nothing is ever asked
+twice: a 5xx, a timeout or a lost connection ends the turn and the engine is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from alerts.delivery import retry_after_seconds
+from alerts.outgoing import Blocked, OutgoingError, Reply, TimedOut
+from monitor.probes import prompt_logprobs
+from monitor.probes.engine_metrics import waiting_requests
+from monitor.probes.engines import EngineKind, Replica
+from monitor.probes.errors import ProbeFailed
+from monitor.probes.own_tokens import spelling_fault
+from monitor.probes.perplexity import Http, PerplexitySettings
+from monitor.probes.prompt_logprobs import NoPromptLogprobs, PerplexitySource, PromptTokens
+from monitor.probes.restraint import Turn
+
+_REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+_BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_MANY, _FEW = 20, 5
+"""Rivals that vLLM tells unless its ``--max-logprobs`` is lower, and that OpenAI's API has."""
+
+
+class Stop(Exception):  # noqa: N818 - the end of a turn is not a fault of ours
+    """Ask nothing more of this engine now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What an engine says of itself."""
+
+    name: str | None = None
+    dtype: str | None = None
+
+
+class Engine:
+    """One served model and the way that its engine understands."""
+
+    def __init__(
+        self, replica: Replica, *, model: str, http: Http, settings: PerplexitySettings, turn: Turn
+    ) -> None:
+        self._replica = replica
+        self._model = model
+        self._http = http
+        self._settings = settings
+        self._turn = turn
+        self._ways = _ways(settings.source, replica.kind)
+        self._most = _MANY
+        self._proved = False
+
+    @property
+    def way(self) -> PerplexitySource | None:
+        """The way that was understood; None before the first answer."""
+        return self._ways[0] if self._proved else None
+
+    def about(self) -> About:
+        """Name and version, where the engine tells them."""
+        if self._replica.kind is not EngineKind.SGLANG:
+            found = self._told("/version")
+            version = found.get("version")
+            return About(name=f"vllm {str(version)[:64]}" if version else None)
+        # it holds the server's own settings, keys among them: two fields are read
+        found = self._told("/get_server_info") or self._told("/server_info")
+        dtype = found.get("dtype")
+        return About(
+            name=f"sglang {str(found.get('version', ''))[:64]}".rstrip(),
+            dtype=dtype[:32] if isinstance(dtype, str) else None,
+        )
+
+    def require_idle(self) -> None:
+        """Stop where requests wait in the engine."""
+        try:
+            reply = self._get("/metrics")
+        except OutgoingError as error:
+            raise self._lost(error) from error
+        waiting = waiting_requests(reply.body_start) if _ok(reply) else 0.0
+        if waiting > self._settings.max_waiting:
+            raise Stop(f"the engine queues {waiting:.0f} requests")
+
+    def ask(self, text: str, *, top: int = 0) -> PromptTokens | None:
+        """Ask about one text by the first way that the engine understands.
+
+        Returns
+        -------
+        PromptTokens or None
+            None where the text is too long for the model or the answer, or where a later
+            text's tokens do not spell it.
+
+        Raises
+        ------
+        Stop
+            The engine broke, sent the probe away, tells no prompt logprobs, or scores
+            another text than it was sent.
+        """
+        problem = "the engine was not asked"
+        for way, most in self._attempts(top):
+            reply = self._post(way, text, top=most)
+            if _too_long(reply) or reply.truncated:
+                return None
+            try:
+                tokens = _read(way, reply, text=text, top=most)
+            except NoPromptLogprobs as error:
+                problem = str(error)
+                continue
+            self._ways, self._most = (way,), most
+            return self._checked(tokens, text)
+        raise Stop(problem)
+
+    def _attempts(self, top: int) -> list[tuple[PerplexitySource, int]]:
+        """Ways in order of preference; fewer rivals where an engine refuses so many."""
+        tops = dict.fromkeys((min(top, self._most), min(top, _FEW)))
+        return [(way, most) for most in tops for way in self._ways]
+
+    def _checked(self, tokens: PromptTokens, text: str) -> PromptTokens | None:
+        fault = spelling_fault(tokens.shown, text)
+        if fault is not None and not self._proved:
+            raise Stop(f"the engine scores another text than it was sent: {fault}")
+        if fault is not None:
+            return None
+        self._proved = True
+        self._turn.answered()
+        return tokens
+
+    def _post(self, way: PerplexitySource, text: str, *, top: int) -> Reply:
+        question = prompt_logprobs.asking(
+            way, model=self._model, text=text, top=top, adapter=self._replica.parent is not None
+        )
+        try:
+            with self._turn.request():
+                reply = self._http.post(
+                    self._replica.url + question.path,
+                    body=json.dumps(question.body).encode(),
+                    headers={**self._settings.headers, "content-type": "application/json"},
+                    timeout=self._settings.timeout.total_seconds(),
+                )
+        except OutgoingError as error:
+            raise self._lost(error) from error
+        if not _ok(reply):
+            self._judge(way, reply)
+        return reply
+
+    def _judge(self, way: PerplexitySource, reply: Reply) -> None:
+        """Stop unless the engine only refuses this way or this text."""
+        said = f"HTTP {reply.status}"
+        wait = retry_after_seconds(reply.headers.get("retry-after"), now=time.time())
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS or (reply.status in _BUSY and wait):
+            self._turn.sent_away(said, seconds=wait)
+        elif reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._turn.failed(said)
+        elif reply.status in _REFUSED:
+            return
+        elif way is PerplexitySource.SGLANG and reply.status == HTTPStatus.NOT_FOUND:
+            raise Stop("the engine has no /generate: it is no SGLang")
+        raise Stop(f"the engine answered {said}")
+
+    def _lost(self, error: OutgoingError) -> Exception:
+        if isinstance(error, Blocked):
+            return ProbeFailed(f"the engine may not be reached: {error}", permanent=True)
+        self._turn.failed("no answer in time" if isinstance(error, TimedOut) else "no answer")
+        return Stop(f"the engine gave no answer: {error}")
+
+    def _told(self, path: str) -> dict[str, Any]:
+        try:
+            reply = self._get(path)
+            found = json.loads(reply.body_start) if _ok(reply) else None
+        except (OutgoingError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _get(self, path: str) -> Reply:
+        timeout = self._settings.timeout.total_seconds()
+        return self._http.get(
+            self._replica.url + path, headers=self._settings.headers, timeout=timeout
+        )
+
+
+def _ways(source: PerplexitySource, kind: EngineKind) -> tuple[PerplexitySource, ...]:
+    if kind is EngineKind.LLAMA_CPP:
+        # it answers 200 with what it generated
+        reason = "llama.cpp cannot score prompts: echo is ignored in silence"
+        raise ProbeFailed(reason, permanent=True, asked=False)
+    match source:
+        case PerplexitySource.AUTO if kind is EngineKind.SGLANG:
+            return (PerplexitySource.SGLANG,)
+        case PerplexitySource.AUTO:
+            return PerplexitySource.PROMPT_LOGPROBS, PerplexitySource.ECHO
+        case PerplexitySource.LOCAL:
+            raise ValueError("a local source asks no engine")
+        case _:
+            return (source,)
+
+
+def _read(way: PerplexitySource, reply: Reply, *, text: str, top: int) -> PromptTokens:
+    if not _ok(reply):
+        raise NoPromptLogprobs(f"the engine refuses {way.value} (HTTP {reply.status})")
+    try:
+        # the standard library, because engines write NaN and -Infinity
+        answer = json.loads(reply.body_start)
+    except (ValueError, RecursionError) as error:
+        raise NoPromptLogprobs(f"the answer to {way.value} is not JSON") from error
+    return prompt_logprobs.read(way, answer, text=text, top=top)
+
+
+def _too_long(reply: Reply) -> bool:
+    """Whether the text exceeds the model's context, which is no fault of the engine."""
+    return reply.status in _REFUSED and b"context length" in reply.body_start
+
+
+def _ok(reply: Reply) -> bool:
+    return reply.status == HTTPStatus.OK

@@ -1,0 +1,61 @@
+"""What an engine's ``/metrics`` tell a probe: is it busy, and which adapters are at hand? Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+_WAITING: Final = frozenset({"vllm:num_requests_waiting", "sglang:num_queue_reqs"})
+_ADAPTERS: Final = "vllm:lora_requests_info"
+_SAMPLE: Final = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def waiting_requests(metrics: bytes) -> float:
+    """Sum the requests that wait over an engine's processes; 0 where it does not say.
+
+    >>> waiting_requests(b'vllm:num_requests_waiting{engine="0"} 3.0')
+    3.0
+    """
+    return sum(value for name, _, value in _samples(metrics) if name in _WAITING)
+
+
+def resident_adapters(metrics: bytes) -> frozenset[str]:
+    """Adapters that ran last, as many as the engine holds at a time.
+
+    vLLM has one sample for each set of adapters that ran together, and its value is when
+    that was last so. The engine forgets the least recently used, so these are still loaded.
+    It is an inference: no engine says which adapters it holds.
+
+    >>> sorted(resident_adapters(b'''
+    ... vllm:lora_requests_info{max_lora="2",running_lora_adapters="a,b"} 1.0
+    ... vllm:lora_requests_info{max_lora="2",running_lora_adapters="c"} 2.0
+    ... '''))
+    ['a', 'c']
+    """
+    ran: dict[str, float] = {}
+    slots = 0
+    for name, labels, at in _samples(metrics):
+        if name != _ADAPTERS:
+            continue
+        slots = max(slots, _whole(labels.get("max_lora", "")))
+        for adapter in filter(None, labels.get("running_lora_adapters", "").split(",")):
+            ran[adapter] = max(at, ran.get(adapter, at))
+    return frozenset(sorted(ran, key=lambda one: (-ran[one], one))[:slots])
+
+
+def _samples(metrics: bytes) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    for line in metrics.decode("utf-8", "replace").splitlines():
+        found = _SAMPLE.fullmatch(line.strip())
+        if found is None:
+            continue
+        try:
+            value = float(found[3])
+        except ValueError:
+            continue
+        yield found[1], dict(_LABEL.findall(found[2] or "")), value
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0

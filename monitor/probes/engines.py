@@ -1,0 +1,223 @@
+"""Which engines serve which models, and which replica a probe asks next."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from alerts.outgoing import OutgoingError
+from monitor.probes.cards import ModelCard, list_models
+from monitor.probes.engine_metrics import resident_adapters
+from monitor.probes.errors import ModelNotServed, ProbeFailed
+from monitor.probes.perplexity import Http
+from monitor.probes.restraint import Restraint
+
+_LOG = structlog.get_logger(__name__)
+
+REMEMBERED: Final = timedelta(seconds=2)
+_PASSED_OVER: Final = 2
+"""Turns that a replica loses to one that has the adapter at hand, before it gets its own."""
+
+
+class EngineKind(StrEnum):
+    """Engines that are asked in their own way; every other one as if it were vLLM."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    LLAMA_CPP = "llamacpp"
+    OTHER = "other"
+
+
+_KINDS: Final = {kind.value: kind for kind in EngineKind}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answered:
+    """What an engine answered last; ``at`` on the monotonic clock."""
+
+    cards: Mapping[str, ModelCard] | None
+    error: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """An engine that serves a model; ``parent`` None: the model is a base.
+
+    ``name`` is the address without credentials.
+    """
+
+    url: str
+    name: str
+    parent: str | None
+    kind: EngineKind
+
+
+class Engines:
+    """Which models are served, by which replica, and what their base is.
+
+    ``/v1/models`` of each engine is remembered for two seconds: deciding about a route
+    asks several times in a row. An engine that does not answer serves nothing.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        http: Http,
+        *,
+        headers: Mapping[str, str],
+        restraint: Restraint | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.restraint: Final = restraint or Restraint()
+        self._urls = tuple(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in urls))
+        self._http = http
+        self._headers = dict(headers)
+        self._monotonic = monotonic
+        self._known: dict[str, _Answered] = {}
+        self._lock = threading.Lock()
+        self._turn = itertools.count(1)
+        self._asked: dict[tuple[str, str], int] = {}
+        self._passed: dict[tuple[str, str], int] = {}
+
+    def serves(self, model: str) -> bool:
+        """Whether every engine that answers lists the model, and at least one does.
+
+        A version that only some replicas hold would answer some clients with 404.
+        """
+        answering = [cards for url in self._urls if (cards := self._cards(url)) is not None]
+        return bool(answering) and all(model in cards for cards in answering)
+
+    def base_of(self, model: str) -> str | None:
+        """The served model that an engine names as this adapter's parent."""
+        for url in self._urls:
+            cards = self._cards(url) or {}
+            parent = cards[model].parent if model in cards else None
+            if parent in cards:
+                return parent
+        return None
+
+    def siblings_of(self, model: str) -> tuple[str, ...]:
+        """Other adapters with the same parent, those at hand first."""
+        base = self.base_of(model)
+        if base is None:
+            return ()
+        every = [self._cards(url) or {} for url in self._urls]
+        found = dict.fromkeys(
+            name for cards in every for name, card in cards.items() if card.parent == base
+        )
+        found.pop(model, None)
+        at_hand = self.resident(tuple(found))
+        return tuple(sorted(found, key=lambda name: name not in at_hand))
+
+    def resident(self, models: Sequence[str]) -> frozenset[str]:
+        """Those of some adapters that an engine has at hand; none where engines do not say."""
+        wanted = frozenset(models)
+        return frozenset().union(*(wanted & self._resident(url) for url in self._urls))
+
+    def holding(self, model: str) -> tuple[Replica, ...]:
+        """Every engine that lists the model.
+
+        Raises
+        ------
+        ModelNotServed
+            Engines answer, and none lists it.
+        ProbeFailed
+            No engine answers.
+        """
+        found = {url: self._cards(url) for url in self._urls}
+        holders = tuple(
+            _replica(url, cards[model])
+            for url, cards in found.items()
+            if cards is not None and model in cards
+        )
+        if holders:
+            return holders
+        if all(cards is None for cards in found.values()):
+            errors = dict.fromkeys(self._known[url].error for url in self._urls)
+            reason = "; ".join(errors) or "no engine is configured"
+            raise ProbeFailed(reason, permanent=False, asked=False)
+        served = dict.fromkeys(name for cards in found.values() for name in cards or ())
+        raise ModelNotServed(model, served=tuple(served))
+
+    def choose(self, model: str, *, replica: str | None = None) -> Replica:
+        """Give the replica to ask next: the named one, else they take turns.
+
+        One that has the adapter at hand goes first, but no replica is passed over more
+        than twice in a row.
+
+        Raises
+        ------
+        ModelNotServed, ProbeFailed
+            None may be asked now, or the named one does not hold the model.
+        """
+        holders = self.holding(model)
+        if replica is not None:
+            holders = tuple(one for one in holders if one.name == replica)
+            if not holders:
+                raise ProbeFailed(f"{replica} does not serve {model!r} now", permanent=False)
+        refusals = {one.url: self.restraint.of(one.url).refusal() for one in holders}
+        able = [one for one in holders if refusals[one.url] is None]
+        if not able:
+            raise ProbeFailed(str(refusals[holders[0].url]), permanent=False, asked=False)
+        return self._take_turns(model, able)
+
+    def _take_turns(self, model: str, able: Sequence[Replica]) -> Replica:
+        with self._lock:
+            waited = sorted(able, key=lambda one: self._asked.get((model, one.url), 0))
+            lost = self._passed.get((model, waited[0].url), 0)
+        chosen = waited[0]
+        if len(waited) > 1 and lost < _PASSED_OVER:
+            at_hand = (one for one in waited if model in self._resident(one.url))
+            chosen = next(at_hand, waited[0])
+        with self._lock:
+            first = (model, waited[0].url)
+            self._passed[first] = 0 if chosen is waited[0] else lost + 1
+            self._asked[model, chosen.url] = next(self._turn)
+        return chosen
+
+    def _resident(self, url: str) -> frozenset[str]:
+        try:
+            reply = self._http.get(f"{url}/metrics", headers=self._headers)
+        except OutgoingError:
+            return frozenset()
+        return resident_adapters(reply.body_start)
+
+    def _cards(self, url: str) -> Mapping[str, ModelCard] | None:
+        with self._lock:
+            known = self._known.get(url)
+        fresh = REMEMBERED.total_seconds()
+        if known and known.cards is not None and self._monotonic() - known.at < fresh:
+            return known.cards
+        answered = self._ask(url)
+        with self._lock:
+            self._known[url] = answered
+        return answered.cards
+
+    def _ask(self, url: str) -> _Answered:
+        try:
+            found = list_models(url, http=self._http, headers=self._headers)
+        except ProbeFailed as error:
+            _LOG.warning("engine_unreachable", error=error.reason)
+            return _Answered(cards=None, error=error.reason, at=self._monotonic())
+        cards = {card.id: card for card in found}
+        return _Answered(cards=cards, error="", at=self._monotonic())
+
+
+def _replica(url: str, card: ModelCard) -> Replica:
+    kind = _KINDS.get(card.owner or "", EngineKind.OTHER)
+    return Replica(url=url, name=_shown(url), parent=card.parent, kind=kind)
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
