@@ -40,7 +40,9 @@ SETTINGS = EvaluateSettings(
     margins=Margins(rank=0.6, rate=0.3),
     policy=PolicySettings(recovery_window=timedelta(minutes=45), recovery_records=300),
 )
-BEGIN = datetime.now(tz=UTC).replace(microsecond=0) - timedelta(hours=6)
+BEGIN = datetime(2026, 11, 17, 8, tzinfo=UTC)
+"""A fixed Tuesday: weekdays and hours matter to a reference of 14 days."""
+LATER = BEGIN + timedelta(hours=12)
 
 
 class Told:
@@ -99,7 +101,9 @@ class Service:
         self.indexes = Indexes(folder)
         self.version = database.run(self._register)
         settings = Settings(target_per_day=10_000_000, bounds=Bounds(linger=0.0))
-        self.intake = Intake(database, subject_key=b"k" * 32, settings=settings)
+        self.intake = Intake(
+            database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER
+        )
         self.evaluator = Evaluator(
             Tools(
                 database=database,
