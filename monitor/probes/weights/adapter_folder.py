@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -31,15 +31,18 @@ _PART: Final = re.compile(
 )
 
 
+_Rank = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of ``adapter_config.json`` that say what the tensors mean; others are ignored."""
 
     peft_type: str
-    r: int
+    r: _Rank
     lora_alpha: float
     use_rslora: bool | None = False
     use_dora: bool | None = False
-    rank_pattern: dict[str, int] | None = None
+    rank_pattern: dict[str, _Rank] | None = None
     alpha_pattern: dict[str, float] | None = None
     target_modules: list[str] | str | None = None
     target_parameters: list[str] | None = None
@@ -125,7 +128,7 @@ def read_config(folder: Path) -> AdapterConfig:
         config = msgspec.json.decode(raw, type=AdapterConfig)
     except (ValueError, RecursionError) as error:
         raise damaged(f"{CONFIG}: {error}") from None
-    _check(config)
+    _refuse_odd_names(config)
     return config
 
 
@@ -133,10 +136,7 @@ class _Kind(msgspec.Struct):
     peft_type: str
 
 
-def _check(config: AdapterConfig) -> None:
-    ranks = [config.r, *(config.rank_pattern or {}).values()]
-    if min(ranks) < 1:
-        raise damaged(f"{CONFIG}: r is {min(ranks)}; a rank is at least 1")
+def _refuse_odd_names(config: AdapterConfig) -> None:
     targets = config.target_modules or []
     texts = [
         config.base_model_name_or_path or "",

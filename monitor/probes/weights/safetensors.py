@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -32,12 +32,15 @@ _LENGTH: Final = 8
 _METADATA: Final = "__metadata__"
 
 
+_Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     """What the header says of one tensor."""
 
     dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
+    shape: Annotated[list[_Whole], msgspec.Meta(max_length=MOST_DIMENSIONS)]
+    data_offsets: tuple[_Whole, _Whole]
 
 
 _NAMES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -179,10 +182,8 @@ def _tensor(file: WeightFile, name: str, entry: _Entry, *, start: int) -> Tensor
     size = SIZES.get(entry.dtype)
     if size is None:
         raise damaged(f"{label} has the unknown type {entry.dtype[:40]!r}")
-    if len(entry.shape) > MOST_DIMENSIONS or any(length < 0 for length in entry.shape):
-        raise damaged(f"{label} has the impossible shape {str(entry.shape)[:80]}")
     begin, end = entry.data_offsets
-    if not 0 <= begin <= end <= file.size - start:
+    if not begin <= end <= file.size - start:
         raise damaged(f"{label} lies at bytes {begin} to {end}, outside the file")
     if end - begin != math.prod(entry.shape) * size:
         raise damaged(

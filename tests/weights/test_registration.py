@@ -1,0 +1,258 @@
+"""What happens to the weights of a version that is registered."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.corrupt import Corruption, corrupt_adapter
+from examples.weights import DemoAdapter
+from monitor.daemon.inspections import NOT_READABLE, inspecting, local_folder
+from monitor.domain import Scope, Version, WeightsState
+from monitor.probes.weights import WeightsRefused
+from monitor.probes.weights.errors import Refusal
+from monitor.probes.weights.process import inspect_apart
+from monitor.store import adapters, inspections, versions
+from monitor.store.database import Database
+from tests.serving import Serving, serving
+from tests.weights.folders import layers, write_adapter
+
+SOUND = DemoAdapter.SUPPORT_V1.path
+Register = Callable[..., Version]
+
+
+@pytest.fixture
+def register(database: Database) -> Register:
+    def make(name: str, uri: str | None, **fields: str) -> Version:
+        with database.begin() as tx:
+            adapter = adapters.put(tx, name="support")
+            return versions.put(
+                tx, adapter=adapter, name=name, model=f"support@{name}", uri=uri, **fields
+            )
+
+    return make
+
+
+def turns(database: Database) -> int:
+    """Inspect until nothing waits; give how many versions there were."""
+    turn, done = inspecting(database), 0
+    while turn():
+        done += 1
+    return done
+
+
+def found_of(database: Database, version: Version) -> inspections.InspectionRow:
+    row = database.run(lambda tx: inspections.fetch(tx, version.id))
+    assert row
+    return row
+
+
+# --- the process --------------------------------------------------------------------------
+
+
+def test_a_folder_is_inspected_in_a_process_of_its_own() -> None:
+    report = inspect_apart(SOUND)
+    assert (report["state"], len(report["modules"])) == ("healthy", 21)
+
+
+def test_what_the_process_refuses_is_refused_here_too(tmp_path: Path) -> None:
+    with pytest.raises(WeightsRefused, match="no such folder") as caught:
+        inspect_apart(tmp_path / "nowhere")
+    assert caught.value.refusal is Refusal.MISSING
+
+
+def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path, b"")
+    with (folder / "adapter_model.safetensors").open("wb") as file:
+        header = json.dumps(
+            {"a": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
+        ).encode()
+        file.write(len(header).to_bytes(8, "little") + header)
+        os.truncate(file.fileno(), 8 + len(header) + 2**40)
+    with pytest.raises(WeightsRefused, match="did not end within its limits") as caught:
+        inspect_apart(folder, seconds=2)
+    assert caught.value.refusal is Refusal.UNSUPPORTED
+
+
+# --- the loop -----------------------------------------------------------------------------
+
+
+def test_a_version_with_a_folder_is_inspected_once(database: Database, register: Register) -> None:
+    by_path = register("v1", str(SOUND))
+    by_address = register("v2", SOUND.absolute().as_uri())
+    register("v3", None)
+    register("v4", "s3://bucket/support-v4")
+    register("v5", "acme/support-v5")
+    assert turns(database) == 2
+    assert turns(database) == 0
+    for version in (by_path, by_address):
+        row = found_of(database, version)
+        assert (row.state, row.version) == (WeightsState.HEALTHY, version.name)
+        assert row.summary["modules"] == 21
+    with database.begin() as tx:
+        assert len(inspections.report(tx, by_path.id)["modules"]) == 21
+        assert inspections.of_adapter(tx, by_path.adapter_id).keys() == {by_path.id, by_address.id}
+        assert inspections.states(tx) == [
+            ("support", "v1", WeightsState.HEALTHY),
+            ("support", "v2", WeightsState.HEALTHY),
+        ]
+
+
+def test_a_folder_that_is_named_later_is_inspected_then(
+    database: Database, register: Register
+) -> None:
+    register("v1", None)
+    assert turns(database) == 0
+    version = register("v1", str(SOUND))
+    assert turns(database) == 1
+    assert found_of(database, version).state is WeightsState.HEALTHY
+
+
+def test_damage_is_told_with_its_reason(
+    database: Database, register: Register, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors = layers(rng)
+    next(iter(tensors.values()))[0, 0] = np.nan
+    nan = register("nan", str(write_adapter(tmp_path / "nan", tensors)))
+    crafted = register("crafted", str(write_adapter(tmp_path / "crafted", b"\xff" * 64)))
+    corrupt_adapter(SOUND, tmp_path / "zeroed", seed=1, how=Corruption.ZEROED_LAYER)
+    zeroed = register("zeroed", str(tmp_path / "zeroed"))
+    assert turns(database) == 3
+    assert found_of(database, nan).state is WeightsState.BROKEN
+    assert "NaN" in found_of(database, nan).reason
+    assert found_of(database, crafted).state is WeightsState.BROKEN
+    assert "header" in found_of(database, crafted).reason
+    assert found_of(database, crafted).summary == {}
+    assert found_of(database, zeroed).state is WeightsState.SUSPECT
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/nowhere/at/all",
+        "/etc",
+        "/etc/hostname",
+        "/etc/shadow/x",
+        "file:///nowhere",
+        "file:x",
+        "/\n",
+    ],
+)
+def test_a_folder_out_of_reach_is_only_said_to_be_that(
+    database: Database, register: Register, uri: str
+) -> None:
+    version = register("v1", uri)
+    assert turns(database) == 1
+    row = found_of(database, version)
+    assert (row.state, row.reason) == (WeightsState.UNREADABLE, NOT_READABLE)
+
+
+def test_another_kind_of_adapter_says_which(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    version = register("v1", str(write_adapter(tmp_path, b"", peft_type="IA3")))
+    turns(database)
+    row = found_of(database, version)
+    assert (row.state, row.reason) == (
+        WeightsState.UNREADABLE,
+        "peft_type is 'IA3'; only LORA is inspected",
+    )
+
+
+def test_other_weights_than_were_registered_are_suspect(
+    database: Database, register: Register
+) -> None:
+    same = register("v1", str(SOUND), sha256=str(inspect_apart(SOUND)["sha256"]))
+    other = register("v2", str(SOUND), sha256="0" * 64)
+    turns(database)
+    assert found_of(database, same).state is WeightsState.HEALTHY
+    assert found_of(database, other).state is WeightsState.SUSPECT
+    assert "not the registered one" in found_of(database, other).reason
+
+
+def test_the_first_to_have_read_the_files_wins_and_only_it_tells(
+    database: Database, register: Register
+) -> None:
+    version = register("v1", str(SOUND))
+
+    def put(state: WeightsState) -> bool:
+        return database.run(
+            lambda tx: inspections.put(tx, version_id=version.id, state=state, reason="")
+        )
+
+    assert put(WeightsState.UNREADABLE)
+    assert not put(WeightsState.UNREADABLE)
+    assert put(WeightsState.BROKEN)
+    assert not put(WeightsState.BROKEN)
+    assert not put(WeightsState.HEALTHY)
+    assert found_of(database, version).state is WeightsState.BROKEN
+
+
+def test_a_folder_out_of_reach_is_looked_for_again_after_an_hour(
+    database: Database, register: Register
+) -> None:
+    register("v1", "/nowhere/at/all")
+    assert turns(database) == 1
+    with database.begin() as tx:
+        tx.exec_driver_sql("UPDATE weight_inspections SET at = now() - interval '61 minutes'")
+    assert turns(database) == 1
+    assert turns(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/models/v7", "/models/v7"),
+        ("/models/50%25", "/models/50%25"),
+        ("file:///models/50%25", "/models/50%"),
+        ("file://localhost/models/v7", "/models/v7"),
+        ("file://elsewhere/models/v7", None),
+        ("file:models/v7", None),
+        ("file:///a%00b", None),
+        ("file://[::1", None),
+        ("hf://acme/v7", None),
+        ("", None),
+    ],
+)
+def test_only_paths_and_file_addresses_are_folders_here(uri: str, path: str | None) -> None:
+    assert local_folder(uri) == (Path(path) if path else None)
+
+
+# --- what people see ----------------------------------------------------------------------
+
+
+def test_the_api_shows_what_was_found(
+    database: Database, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors = {name: x * ("lora_B" not in name) for name, x in layers(rng).items()}
+    folder = write_adapter(tmp_path / "untrained", tensors)
+    path = "/v1/adapters/support/versions"
+    with serving(database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        made = client.put(f"{path}/v1", json={"uri": str(folder)}).json()
+        client.put(f"{path}/v2", json={})
+        assert made["weights"] is None
+        assert client.get(f"{path}/v1/weights").status_code == 404
+        turns(database)
+        one = client.get(f"{path}/v1").json()["weights"]
+        full = client.get(f"{path}/v1/weights").json()
+        listed = client.get("/v1/adapters/support").json()["versions"]
+        assert client.get(f"{path}/v2").json()["weights"] is None
+        assert client.get(f"{path}/v3/weights").json()["type"].endswith("unknown-version")
+        _exported(service)
+    assert one["state"] == "broken"
+    assert "would not change the base at all" in one["reason"]
+    assert one["summary"]["effective_rank"] == [0, 0, 0]
+    assert full.items() >= one.items()
+    assert full["report"]["modules"][0]["rank"] == 4
+    assert [version["weights"] for version in listed] == [one, None]
+
+
+def _exported(service: Serving) -> None:
+    with service.client(Scope.READ) as client:
+        lines = client.get("/metrics").text.splitlines()
+    shown = [line for line in lines if line.startswith("driftline_weights_state{")]
+    assert len(shown) == len(WeightsState)
+    assert 'driftline_weights_state{adapter="support",state="broken",version="v1"} 1.0' in shown
