@@ -16,6 +16,7 @@ from monitor.cli import (
     keys,
     parity,
     reference,
+    replay,
     report,
     running,
 )
@@ -57,6 +58,7 @@ app.command("discover")(discover.discover)
 app.command("explain")(incidents.explain)
 app.command("budget")(adapters.budget)
 app.command("report")(report.report)
+app.command("replay")(replay.replay)
 app.command("inspect")(inspect.inspect)
 app.command("parity")(parity.parity)
 app.command("demo")(running.demo)

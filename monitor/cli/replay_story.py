@@ -1,0 +1,181 @@
+"""A replay's story in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from monitor.cli import screen
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from monitor.replay.replaying import Outcome
+    from monitor.replay.running import Crossed
+    from monitor.replay.story import Basis, BudgetLine, Lines, Source, Story
+
+
+def tell(outcome: Outcome) -> None:
+    """Print everything, the versions one after the other, a summary first where there are many."""
+    _lines(outcome.lines)
+    if len(outcome.stories) > 1:
+        _summary(outcome.stories)
+    for story in outcome.stories:
+        _story(story)
+    for label, why in outcome.failed.items():
+        screen.say(f"{label}: not replayed: {why}", style="yellow")
+
+
+def _lines(lines: Lines) -> None:
+    screen.say(f"{lines.path}: {lines.lines:,} lines, {lines.n_bad:,} bad")
+    for one in lines.bad:
+        screen.say(f"  line {one.line}: {one.reason}", style="yellow")
+    if lines.n_bad > len(lines.bad):
+        screen.say(f"  and {lines.n_bad - len(lines.bad):,} more", style="yellow")
+    if lines.passed_over:
+        names = ", ".join(f"{name} ({count:,})" for name, count in lines.passed_over.items())
+        screen.say(f"  not asked for: {names}")
+
+
+def _summary(stories: Sequence[Story]) -> None:
+    screen.table(
+        "versions",
+        ["version", "worst verdict", "records", "days", "tickets", "pages"],
+        [
+            [
+                story.label,
+                screen.verdict(story.worst.value),
+                f"{story.traffic.records:,}",
+                screen.number(story.traffic.days, digits=1),
+                str(story.budget.tickets),
+                str(story.budget.pages),
+            ]
+            for story in stories
+        ],
+    )
+
+
+def _story(story: Story) -> None:
+    traffic = story.traffic
+    screen.say("")
+    screen.say(
+        f"{story.label}: {traffic.records:,} records in {traffic.days:.1f} days,"
+        f" {_time(traffic.first_at)} to {_time(traffic.last_at)}",
+        style="bold",
+    )
+    _basis(story.basis)
+    _sources(story)
+    _detectors(story)
+    _changes(story)
+    _budgets(story)
+    if story.examples:
+        screen.say("requests least like training:")
+        for text in story.examples:
+            screen.say(f"  {' '.join(text.split())}", style="dim")
+
+
+def _basis(basis: Basis) -> None:
+    screen.say(f"reference: {basis.records:,} records of {basis.days:.1f} days, {_stage(basis)}")
+    if basis.n_training:
+        source = "the baseline's early half" if basis.held_out else "training texts"
+        screen.say(f"  index of {basis.n_training:,} {source}, by {basis.encoder}")
+
+
+def _stage(basis: Basis) -> str:
+    if basis.provisional:
+        return (
+            "provisional: soft evidence gives tickets, not pages (14 days and 1,000 records"
+            " approve it; --approved replays as if they had)"
+        )
+    return f"approved by {basis.approved_by}"
+
+
+def _sources(story: Story) -> None:
+    """Say what could not be tested, and what would change that."""
+    total = story.traffic.records
+    for source in story.sources:
+        if source.measured < total:
+            screen.say(_lack(source, total), style="yellow" if not source.measured else "")
+    if story.traffic.other_settings:
+        screen.say(
+            f"  {story.traffic.other_settings:,} records have settings (temperature, top_p,"
+            " max_tokens) that the baseline has not: set aside",
+            style="yellow",
+        )
+
+
+def _lack(source: Source, total: int) -> str:
+    names = ", ".join(source.detectors)
+    if source.measured == 0:
+        return f"  no {source.name} in this log: {names} cannot be tested; {source.advice}"
+    return f"  {source.name}: {source.measured:,} of {total:,} records; for {names}"
+
+
+def _detectors(story: Story) -> None:
+    screen.table(
+        f"detectors at a budget of {story.budget.budget:g} in 30 days",
+        ["detector", "notice", "page", "highest evidence", "sees from"],
+        [
+            [
+                one.name,
+                _crossed(one.notice) if one.absent is None else f"not tested: {one.absent}",
+                _crossed(one.page),
+                screen.number(one.highest, digits=1),
+                screen.number(one.detectable, digits=3),
+            ]
+            for one in story.detectors
+        ],
+    )
+
+
+def _crossed(crossed: Crossed | None) -> str:
+    if crossed is None:
+        return "-"
+    from monitor.replay.body import crossed_of, words_of
+
+    crossing = crossed.crossing
+    return (
+        f"{_time(crossing.at)}, {crossed.n_since_onset:,} requests after its onset"
+        f" ({crossed.n:,} of the log): {words_of(crossed_of(crossed))}"
+    )
+
+
+def _changes(story: Story) -> None:
+    screen.table(
+        "transitions",
+        ["at", "verdict", "requests", "why"],
+        [
+            [
+                _time(one.at),
+                screen.verdict(one.after.kind.value),
+                f"{one.n:,}",
+                one.after.reason,
+            ]
+            for one in story.changes
+        ],
+    )
+
+
+def _budgets(story: Story) -> None:
+    screen.table(
+        f"messages at other budgets (false pages and notices in 30 days; {story.traffic.days:.1f}"
+        " days of log)",
+        ["budget", "tickets", "pages", "tickets in 30 days", "pages in 30 days"],
+        [_budget(one) for one in story.budgets],
+    )
+
+
+def _budget(one: BudgetLine) -> list[Text | str]:
+    return [
+        f"{one.budget:g}",
+        str(one.tickets),
+        str(one.pages),
+        screen.number(one.monthly(one.tickets), digits=1),
+        screen.number(one.monthly(one.pages), digits=1),
+    ]
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,136 @@
+"""A story as JSON: what ``--json`` prints and what the chart draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from monitor.domain import Interval
+from monitor.replay.replaying import Outcome
+from monitor.replay.running import Change, Crossed
+from monitor.replay.story import BudgetLine, DetectorStory, Point, Story
+
+Body = dict[str, Any]
+
+
+def body_of(outcome: Outcome, *, points: bool = False) -> Body:
+    """Write an outcome with plain JSON types; ``points`` adds every detector's series."""
+    lines = outcome.lines
+    return {
+        "file": {
+            "path": lines.path,
+            "lines": lines.lines,
+            "bad": lines.n_bad,
+            "first_bad": [{"line": one.line, "reason": one.reason} for one in lines.bad],
+            "passed_over": dict(lines.passed_over),
+        },
+        "versions": [_story(one, points=points) for one in outcome.stories],
+        "failed": dict(outcome.failed),
+    }
+
+
+def _story(story: Story, *, points: bool) -> Body:
+    traffic, basis, verdict = story.traffic, story.basis, story.verdict
+    return {
+        "name": story.label,
+        "worst_verdict": story.worst.value,
+        "verdict": None if verdict is None else verdict.kind.value,
+        "reason": None if verdict is None else verdict.reason,
+        "records": traffic.records,
+        "first_at": _time(traffic.first_at),
+        "last_at": _time(traffic.last_at),
+        "days": traffic.days,
+        "other_settings": traffic.other_settings,
+        "reference": {
+            "records": basis.records,
+            "days": basis.days,
+            "provisional": basis.provisional,
+            "approved_by": basis.approved_by,
+            "other_settings": basis.other_settings,
+            "training": basis.n_training,
+            "held_out": basis.held_out,
+            "encoder": basis.encoder,
+        },
+        "measured": {one.name: one.measured for one in story.sources},
+        "detectors": [_detector(one, points=points) for one in story.detectors],
+        "transitions": [_change(one) for one in story.changes],
+        "messages": _budget(story.budget),
+        "budgets": [_budget(one) for one in story.budgets],
+        "examples": list(story.examples),
+    }
+
+
+def _detector(one: DetectorStory, *, points: bool) -> Body:
+    body: Body = {
+        "name": one.name,
+        "absent": one.absent,
+        "notice": _maybe(one.notice),
+        "page": _maybe(one.page),
+        "crossings": one.crossings,
+        "highest_notice_evidence": one.highest,
+        "value": one.value,
+        "minimum_detectable": one.detectable,
+    }
+    return body | {"points": [_point(point) for point in one.points]} if points else body
+
+
+def _maybe(one: Crossed | None) -> Body | None:
+    return None if one is None else crossed_of(one)
+
+
+def crossed_of(one: Crossed) -> Body:
+    """Write a crossing."""
+    crossing = one.crossing
+    return {
+        "at": _time(crossing.at),
+        "onset": _interval(crossing.onset),
+        "requests": one.n,
+        "requests_since_onset": [one.n_after, one.n_since_onset],
+        "winner": crossing.winner,
+        "evidence": crossing.evidence,
+        "effect": crossing.effect,
+        "interval": [crossing.effect_low, one.high],
+        "n": crossing.n,
+    }
+
+
+def _change(one: Change) -> Body:
+    return {
+        "at": _time(one.at),
+        "before": one.before.value,
+        "after": one.after.kind.value,
+        "blame": one.after.blame.value,
+        "requests": one.n,
+        "reason": one.after.reason,
+    }
+
+
+def _budget(one: BudgetLine) -> Body:
+    return {
+        "budget": one.budget,
+        "tickets": one.tickets,
+        "pages": one.pages,
+        "tickets_per_30_days": one.monthly(one.tickets),
+        "pages_per_30_days": one.monthly(one.pages),
+    }
+
+
+def _point(one: Point) -> Body:
+    return {"at": _time(one.at), "value": one.value, "notice": one.notice, "page": one.page}
+
+
+def _interval(interval: Interval) -> list[str]:
+    return [_time(interval.start), _time(interval.end)]
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+def words_of(body: Mapping[str, Any]) -> str:
+    """Say a detector's crossing in one line, as the terminal and the page do."""
+    low, high = body["interval"]
+    effect = "" if body["effect"] is None else f", effect {body['effect']:+.2f}"
+    known = "" if low is None or high is None else f" ({low:+.2f} … {high:+.2f})"
+    return f"{body['winner']}{effect}{known}"

@@ -1,0 +1,53 @@
+"""The story as one HTML file that needs nothing else: no server, no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from monitor.replay.body import body_of, words_of
+from monitor.replay.replaying import Outcome
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def page_of(outcome: Outcome, *, script: str) -> str:
+    """Draw a page.
+
+    Parameters
+    ----------
+    script
+        plotly's JavaScript, put into the page as it is.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["words"] = words_of
+    body = body_of(outcome, points=True)
+    series = [_series(story) for story in body["versions"]]
+    return environment.get_template("replay.html").render(
+        body=body, script=script, series=_inside_a_script(series)
+    )
+
+
+def _series(story: dict[str, Any]) -> dict[str, Any]:
+    """What one version's charts draw."""
+    return {
+        "detectors": [
+            {"name": one["name"], "points": one["points"]}
+            for one in story["detectors"]
+            if one["points"]
+        ],
+        "transitions": [{"at": one["at"], "after": one["after"]} for one in story["transitions"]],
+    }
+
+
+def _inside_a_script(value: object) -> str:
+    """Write JSON that cannot end the script element it stands in."""
+    written = json.dumps(value, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    return written
