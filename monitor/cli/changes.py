@@ -61,6 +61,10 @@ def begin(
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
     with options.service(config) as service:
         made = service.post("/changes", {**body, "open": True})
+    if made["ended_at"] is not None:
+        raise CommandFailed(
+            f"{_named(made)} was declared under this --id and has ended; take another one"
+        )
     if as_json:
         screen.as_json(made)
         return
