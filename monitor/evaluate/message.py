@@ -130,6 +130,14 @@ class Messages:
             ),
             inputs=outbox.AlertInputs(
                 adapter=adapters.fetch_by_id(tx, version.adapter_id),
+                changes=outbox.changes_about(
+                    tx,
+                    version.adapter,
+                    interval=Interval(start=now, end=now),
+                    margin=self.change_margin,
+                    now=now,
+                    is_onset=False,
+                ),
                 broken=reason,
                 base_url=self.base_url,
             ),
