@@ -127,7 +127,21 @@ def _add_health(app: FastAPI, desk: Desk) -> None:
                 f"vllm:num_requests_{state}{labels} {value}",
             )
         ]
-        return PlainTextResponse("\n".join(lines) + "\n")
+        return PlainTextResponse("\n".join([*lines, *_adapters(desk)]) + "\n")
+
+
+def _adapters(desk: Desk) -> list[str]:
+    """Tell which adapters ran when; every one that is served stays in memory."""
+    name, places = "vllm:lora_requests_info", len(desk.shelf.all()) - 1
+    return [
+        f"# HELP {name} Running stats on lora requests.",
+        f"# TYPE {name} gauge",
+        *(
+            f'{name}{{max_lora="{places}",running_lora_adapters="{names}",'
+            f'waiting_lora_adapters=""}} {at}'
+            for names, at in desk.worker.ran.items()
+        ),
+    ]
 
 
 def _stream(desk: Desk, request: ChatRequest) -> StreamingResponse:

@@ -119,9 +119,9 @@ def _completion_choice(request: CompletionRequest, answer: Answer, *, index: int
         "logprobs": _completion_logprobs(answer, echo=echo) if wanted else None,
         "finish_reason": answer.finish_reason,
         "stop_reason": answer.stream.stopped_by,
-        "token_ids": None,
+        "token_ids": [token.id for token in answer.tokens] if request.return_token_ids else None,
         "prompt_logprobs": prompt_logprobs(answer) if scored else None,
-        "prompt_token_ids": None,
+        "prompt_token_ids": answer.prompt_ids if request.return_token_ids else None,
     }
 
 

@@ -44,6 +44,7 @@ class CompletionRequest(AnswerRequest):
     max_tokens: Annotated[int, Field(ge=0)] = 16
     echo: bool = False
     logprobs: _TopK | None = None
+    return_token_ids: bool = False
     stream: Literal[False] = False
 
     @property

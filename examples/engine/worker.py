@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Worker:
         self._max_batch = max_batch
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._running = 0
+        self._ran: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -60,10 +62,17 @@ class Worker:
         """Requests that wait for a batch."""
         return self._jobs.qsize()
 
+    @property
+    def ran(self) -> dict[str, float]:
+        """When adapters last ran together: their names with commas, Unix seconds."""
+        return dict(self._ran)
+
     def _run(self) -> None:
         while (first := self._jobs.get()) is not None:
             batch, ended = self._collect(first)
             self._running = len(batch)
+            adapters = {job.served.name for job in batch if job.served.parent}
+            self._ran[",".join(sorted(adapters))] = time.time()
             for group in _by_model(batch):
                 self._answer(group)
                 self._running -= len(group)

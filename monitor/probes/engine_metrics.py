@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -54,7 +55,8 @@ def _samples(metrics: bytes) -> Iterator[tuple[str, Mapping[str, str], float]]:
             value = float(found[3])
         except ValueError:
             continue
-        yield found[1], dict(_LABEL.findall(found[2] or "")), value
+        if math.isfinite(value):
+            yield found[1], dict(_LABEL.findall(found[2] or "")), value
 
 
 def _whole(text: str) -> int:

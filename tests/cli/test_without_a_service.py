@@ -111,6 +111,14 @@ def test_a_config_from_the_environment_is_checked_too() -> None:
     failed(ran, "server.prt: unknown key; did you mean 'port'?")
 
 
+def test_a_corpus_that_cannot_be_used_is_told_by_key_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("{", encoding="utf-8")
+    config = tmp_path / "config.toml"
+    config.write_text('[adapters.support]\ncorpus = "bad.jsonl"\n', encoding="utf-8")
+    ran = driftline("check-config", "-c", "config.toml", cwd=tmp_path)
+    failed(ran, "adapters.support.corpus: corpus bad.jsonl, line 1: not JSON")
+
+
 def test_a_good_config_is_fine() -> None:
     ran = driftline("check-config")
     assert (ran.code, ran.out) == (0, "config.toml: fine; channels: journal\n")

@@ -17,6 +17,7 @@ import torch
 from examples.engine.generation import Ask, Sampling, Token, answer_together
 from examples.texts import Domain, Part, corpus, part
 from examples.weights import DemoAdapter, load_base, load_merged, load_tokenizer
+from monitor.probes.engine_metrics import resident_adapters
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -274,6 +275,21 @@ def test_metrics_name_running_and_waiting_requests(engine: httpx.Client) -> None
     text = engine.get("/metrics").text
     for state in ("running", "waiting"):
         assert f'vllm:num_requests_{state}{{engine="0",model_name="base"}} 0' in text
+
+
+def test_metrics_name_the_adapters_that_ran_last(engine: httpx.Client) -> None:
+    complete(engine, prompt="User:\nhi", max_tokens=1)
+    assert "support@v1" in resident_adapters(engine.get("/metrics").content)
+
+
+def test_token_ids_are_told_where_they_are_wanted(engine: httpx.Client) -> None:
+    (choice,) = complete(
+        engine, prompt="User:\nhi", max_tokens=1, prompt_logprobs=2, return_token_ids=True
+    )
+    ids, places = choice["prompt_token_ids"], choice["prompt_logprobs"]
+    assert ids == load_tokenizer()("User:\nhi")["input_ids"]
+    assert all(str(token) in place for token, place in zip(ids[1:], places[1:], strict=True))
+    assert len(choice["token_ids"]) == 1
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from monitor.probes.corpus import CorpusRole, load_corpus
+
+
+def test_one_file_in_two_roles_holds_the_same_texts(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"id": "a", "text": "b"}', encoding="utf-8")
+    general, domain = load_corpus(path), load_corpus(path, role=CorpusRole.DOMAIN)
+    assert (general.role, domain.role) == (CorpusRole.GENERAL, CorpusRole.DOMAIN)
+    assert general.id == domain.id
