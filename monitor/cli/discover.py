@@ -33,8 +33,8 @@ def discover(
         ),
     ] = None,
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what would be registered.")
+    list_only: Annotated[
+        bool, typer.Option("--list-only", help="Only list what would be registered.")
     ] = False,
     check_only: Annotated[
         bool, typer.Option("--check-only", help="Register nothing; needs no service and no key.")
@@ -48,7 +48,7 @@ def discover(
     settings = options.settings(config)
     engine = engines.engine(url, settings)
     found = [registering.named(card) for card in _adapters(url, engine.models())]
-    if dry_run:
+    if list_only:
         discovered.show_plan(found, as_json=as_json)
         return
     registered = {} if check_only else _register(config, found, as_json=as_json)

@@ -107,11 +107,11 @@ def test_a_key_that_may_not_register_is_told_for_each_adapter(registry: Serving)
     assert "is it applied?" in ran.out
 
 
-def test_a_dry_run_asks_no_model_and_no_service() -> None:
+def test_listing_asks_no_model_and_no_service() -> None:
     fake = FakeEngine()
     with faked(fake) as url:
-        ran = driftline("discover", url, "--dry-run", "--json")
-        shown = driftline("discover", f"{url}/v1/", "--dry-run")
+        ran = driftline("discover", url, "--list-only", "--json")
+        shown = driftline("discover", f"{url}/v1/", "--list-only")
     assert ran.code == 0
     assert json.loads(ran.out)["adapters"] == [
         {"model": "support@v7", "adapter": "support", "version": "v7", "base": "base", "root": None}
@@ -134,7 +134,7 @@ def test_a_dry_run_asks_no_model_and_no_service() -> None:
 def test_a_served_name_is_split_at_its_last_at(model: str, adapter: str, version: str) -> None:
     fake = FakeEngine(models=[{"id": "base", "parent": None}, {"id": model, "parent": "base"}])
     with faked(fake) as url:
-        ran = driftline("discover", url, "--dry-run", "--json")
+        ran = driftline("discover", url, "--list-only", "--json")
     [found] = json.loads(ran.out)["adapters"]
     assert (found["adapter"], found["version"]) == (adapter, version)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from detectors.parity import TopLogprobs, by_document, compare
+from detectors.parity import Limits, Parity, TopLogprobs, beyond, by_document, compare, only
 
 VOCABULARY = 12
 
@@ -204,3 +204,34 @@ def test_nothing_known_of_the_rivals_is_refused() -> None:
     a, b = pair(np.zeros((2, 3)), np.zeros((2, 3)), k=0)
     with pytest.raises(ValueError, match="at least the likeliest token"):
         compare(a, b)
+
+
+def test_some_documents_alone_are_compared(rng: np.random.Generator) -> None:
+    a, b = rng.normal(size=(6, 8)), rng.normal(size=(6, 8))
+    document, text = np.array([0, 0, 1, 1, 2, 2]), np.zeros(6, dtype=np.int64)
+    one = top(logprobs(a), k=4, text=text, document=document)
+    other = top(logprobs(b), k=4, text=text, document=document)
+    part = compare(only(one, {0, 2}), only(other, {0, 2}))
+    each = by_document(one, other)
+    assert part.positions == 4
+    assert part.kl == pytest.approx((each[0].kl + each[2].kl) / 2)
+
+
+@pytest.mark.parametrize(
+    ("kl", "top1", "max_delta", "said"),
+    [
+        pytest.param(0.0002, 0.995, 0.3, [], id="bfloat16"),
+        pytest.param(0.01, 0.98, 9.0, [], id="on both lines"),
+        pytest.param(0.003, 0.962, 1.1, ["same top token at 96.20% < 98.00%"], id="6 bits"),
+        pytest.param(0.04, 0.99, 1.0, ["KL 0.04 > 0.01"], id="sharpened"),
+        pytest.param(np.nan, np.nan, np.nan, ["KL nan", "top token at nan"], id="nothing"),
+    ],
+)
+def test_what_is_beyond_the_limits(
+    kl: float, top1: float, max_delta: float, said: list[str]
+) -> None:
+    found = Parity(positions=9, kl=kl, top1=top1, max_delta=max_delta, cosine=0.999, exact=False)
+    told = beyond(found, Limits())
+    assert len(told) == len(said)
+    assert all(words in one for words, one in zip(said, told, strict=True))
+    assert (len(beyond(found, Limits(max_delta=0.5))) > len(told)) == (not max_delta <= 0.5)
