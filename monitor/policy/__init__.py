@@ -13,10 +13,11 @@ from monitor.policy.facts import (
     PerplexityFact,
     ReferenceStage,
 )
-from monitor.policy.judge import ActionEvidence, Judgement, detector_reason, judge
+from monitor.policy.judge import ActionEvidence, Judgement, judge
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 from monitor.policy.settings import PolicySettings
+from monitor.policy.words import detector_reason
 
 __all__ = [
     "ActionEvidence",

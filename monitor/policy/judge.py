@@ -12,8 +12,15 @@ from monitor.policy.blame import blame_for
 from monitor.policy.crossings import remember
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
-from monitor.policy.probed import PerplexityMemory
 from monitor.policy.settings import PolicySettings
+from monitor.policy.words import (
+    crossing_words,
+    join,
+    large_words,
+    probe_words,
+    small_words,
+    why_not_page,
+)
 
 NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 """Changes that another version of the adapter would not undo."""
@@ -110,11 +117,11 @@ def _verdict(
     probed = memory.probes_found
     if paging or degraded:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
-        reason = _join([*map(_crossing_words, paging), *_probe_words(memory)])
+        reason = join([*map(crossing_words, paging), *probe_words(memory)])
     elif memory.crossings or probed:
         kind, severity = VerdictKind.DRIFTING, Severity.TICKET
-        reason = _join([*map(_crossing_words, memory.crossings), *_probe_words(memory)])
-        reason += _why_not_page(memory, facts)
+        reason = join([*map(crossing_words, memory.crossings), *probe_words(memory)])
+        reason += why_not_page(memory, facts)
     else:
         kind, reason = _quiet(memory, facts, settings)
         severity, blame = Severity.NONE, Blame.UNKNOWN
@@ -167,7 +174,7 @@ def _how(before: Memory, memory: Memory, facts: Facts) -> str:
 def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[VerdictKind, str]:
     errors = [f"{fact.detector}: {fact.error}" for fact in facts.detectors if fact.error]
     if errors and len(errors) == len(facts.detectors):
-        return VerdictKind.ERROR, _join(errors)
+        return VerdictKind.ERROR, join(errors)
     last, asked = memory.verdict, {fact.detector for fact in facts.detectors}
     unasked = [name for name in memory.failures if name not in asked]
     if last is not None and last.kind is VerdictKind.ERROR and unasked:
@@ -200,63 +207,6 @@ def _onset(crossings: Sequence[Crossing]) -> Interval | None:
         return None
     first = min(crossings, key=lambda c: c.onset.end)
     return first.onset
-
-
-def _crossing_words(crossing: Crossing) -> str:
-    effect = ""
-    if crossing.effect is not None and crossing.effect_low is not None:
-        effect = f", effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f})"
-    return (
-        f"{crossing.winner} crossed the {crossing.process.value} line"
-        f" (evidence {crossing.evidence:.1f} >= 0, n {crossing.n}{effect})"
-    )
-
-
-def _probe_words(memory: Memory) -> list[str]:
-    found = []
-    if memory.identity is not None and memory.identity.wrong:
-        found.append(memory.identity.reason)
-    probe = memory.perplexity
-    if probe is not None and probe.moved:
-        found.append(f"{_finding_word(probe)}: {probe.reason}{_replaced_words(probe)}")
-    return found
-
-
-def _finding_word(probe: PerplexityMemory) -> str:
-    if probe.degraded:
-        return "perplexity degraded"
-    return "forgetting" if probe.forgotten else "perplexity changed"
-
-
-def _replaced_words(probe: PerplexityMemory) -> str:
-    if not probe.replaced:
-        return ""
-    return (
-        f" (found on corpus {probe.corpus}, whose texts have been replaced since: it stays open"
-        " until they are put back or a declared change registers the version anew)"
-    )
-
-
-def detector_reason(memory: Memory, detector: str) -> str:
-    """Say what one detector alone has to do with the verdict, with its numbers."""
-    own = [_crossing_words(c) for c in memory.crossings if c.detector == detector]
-    return _join([*own, *(_probe_words(memory) if detector == "perplexity" else ())])
-
-
-def _why_not_page(memory: Memory, facts: Facts) -> str:
-    soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
-    if not soft:
-        return ""
-    if facts.reference is not ReferenceStage.APPROVED:
-        return "; no page: the reference is provisional"
-    probe = memory.perplexity
-    if probe is not None and probe.at > soft[0].at:
-        return "; no page: the model's own probe is unchanged and its inputs moved"
-    return "; the page waits for the perplexity probe"
-
-
-def _join(parts: Sequence[str]) -> str:
-    return "; ".join(parts)
 
 
 def _action(
@@ -293,7 +243,7 @@ def _action(
         worst = max(large, key=lambda c: c.effect_low or 0.0)
         return ActionEvidence(
             allowed=True,
-            reason=_large_words(worst, settings),
+            reason=large_words(worst, settings),
             detectors=tuple(c.detector for c in large),
             effect_low=worst.effect_low or 0.0,
             n=worst.n,
@@ -301,7 +251,7 @@ def _action(
         )
     return ActionEvidence(
         allowed=False,
-        reason=_join([_small_words(c, settings) for c in paging]) or "perplexity below margin",
+        reason=join([small_words(c, settings) for c in paging]) or "perplexity below margin",
         at=facts.at,
     )
 
@@ -313,23 +263,6 @@ def _large(crossing: Crossing, settings: PolicySettings) -> bool:
         crossing.n >= settings.action_records
         and crossing.effect_low is not None
         and crossing.effect_low >= crossing.margin
-    )
-
-
-def _large_words(crossing: Crossing, settings: PolicySettings) -> str:
-    if crossing.hard:
-        return f"{crossing.winner} is a hard signal with n {crossing.n}"
-    return (
-        f"{crossing.winner}: effect at least {crossing.effect_low or 0:.2f} >="
-        f" {crossing.margin:.2f}, n {crossing.n} >= {settings.action_records}"
-    )
-
-
-def _small_words(crossing: Crossing, settings: PolicySettings) -> str:
-    low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
-    return (
-        f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"
-        f" n {crossing.n} (needs {settings.action_records})"
     )
 
 

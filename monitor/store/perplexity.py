@@ -256,6 +256,7 @@ def _retire(
         .where(
             chosen,
             perplexity_runs.c.role == RunRole.REGISTRATION.value,
+            perplexity_runs.c.state == "done",
             perplexity_runs.c.retired_at.is_(None),
         )
         .values(retired_at=at, retired_because=because)

@@ -25,6 +25,9 @@ from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
 
 T = TypeVar("T")
+
+RESUMED_FOR = timedelta(hours=1)
+"""A stopped probe's runs are used up to this age, longer than any engine is left alone."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -77,8 +80,8 @@ class Occasion:
         Without them a probe that an engine lets go on for one run at a time would begin
         again for ever.
         """
-        half = self.at - self.interval / 2
-        return half if self.last is None else max(self.last, half)
+        oldest = self.at - RESUMED_FOR
+        return oldest if self.last is None else max(self.last, oldest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,14 +47,15 @@ def week_of(
 ) -> Week:
     """Read the week before an occasion.
 
-    A run that is closer than half an interval was made for the same look: an engine had
-    stopped the probe after it, and two runs of one look are not "twice".
+    A run of this same probe, made before an engine stopped it, is not of it, nor one that is
+    closer than half an interval: two runs of one look are not "twice".
     """
     since = max(registered[0].at, occasion.at - WEEK)
     stored = asked.recent(
         asked.own, corpus, roles=(RunRole.SCHEDULED,), since=since, limit=MOST_RUNS
     )
-    runs = [run for run in stored[::-1] if occasion.at - run.at >= occasion.interval / 2]
+    before = min(occasion.resumed_since, occasion.at - occasion.interval / 2)
+    runs = [run for run in stored[::-1] if run.at <= before]
     reference: list[DocumentScores] = [scores_of(run, corpus) for run in registered]
     return Week(
         since=registered[0].at,

@@ -1,0 +1,91 @@
+"""Verdicts in words, always with the numbers they were judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectors.types import Process
+from monitor.policy.facts import Facts, ReferenceStage
+from monitor.policy.memory import Crossing, Memory
+from monitor.policy.probed import PerplexityMemory
+from monitor.policy.settings import PolicySettings
+
+
+def crossing_words(crossing: Crossing) -> str:
+    """Say which line was crossed, by how much evidence and effect."""
+    effect = ""
+    if crossing.effect is not None and crossing.effect_low is not None:
+        effect = f", effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f})"
+    return (
+        f"{crossing.winner} crossed the {crossing.process.value} line"
+        f" (evidence {crossing.evidence:.1f} >= 0, n {crossing.n}{effect})"
+    )
+
+
+def probe_words(memory: Memory) -> list[str]:
+    """Say what the probes found and has not ended yet."""
+    found = []
+    if memory.identity is not None and memory.identity.wrong:
+        found.append(memory.identity.reason)
+    probe = memory.perplexity
+    if probe is not None and probe.moved:
+        found.append(f"{_finding_word(probe)}: {probe.reason}{_replaced_words(probe)}")
+    return found
+
+
+def _finding_word(probe: PerplexityMemory) -> str:
+    if probe.degraded:
+        return "perplexity degraded"
+    return "forgetting" if probe.forgotten else "perplexity changed"
+
+
+def _replaced_words(probe: PerplexityMemory) -> str:
+    if not probe.replaced:
+        return ""
+    return (
+        f" (found on corpus {probe.corpus}, whose texts have been replaced since: it stays open"
+        " until they are put back or a declared change registers the version anew)"
+    )
+
+
+def detector_reason(memory: Memory, detector: str) -> str:
+    """Say what one detector alone has to do with the verdict, with its numbers."""
+    own = [crossing_words(c) for c in memory.crossings if c.detector == detector]
+    return join([*own, *(probe_words(memory) if detector == "perplexity" else ())])
+
+
+def why_not_page(memory: Memory, facts: Facts) -> str:
+    """Say why a page crossing has not paged, after a semicolon; empty where none waits."""
+    soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
+    if not soft:
+        return ""
+    if facts.reference is not ReferenceStage.APPROVED:
+        return "; no page: the reference is provisional"
+    probe = memory.perplexity
+    if probe is not None and probe.at > soft[0].at:
+        return "; no page: the model's own probe is unchanged and its inputs moved"
+    return "; the page waits for the perplexity probe"
+
+
+def join(parts: Sequence[str]) -> str:
+    """Put parts of one reason together."""
+    return "; ".join(parts)
+
+
+def large_words(crossing: Crossing, settings: PolicySettings) -> str:
+    """Say why a crossing may move traffic."""
+    if crossing.hard:
+        return f"{crossing.winner} is a hard signal with n {crossing.n}"
+    return (
+        f"{crossing.winner}: effect at least {crossing.effect_low or 0:.2f} >="
+        f" {crossing.margin:.2f}, n {crossing.n} >= {settings.action_records}"
+    )
+
+
+def small_words(crossing: Crossing, settings: PolicySettings) -> str:
+    """Say what a crossing lacks to move traffic."""
+    low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
+    return (
+        f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"
+        f" n {crossing.n} (needs {settings.action_records})"
+    )

@@ -1,0 +1,246 @@
+"""The rules for what probes find: corpora, identity, blame, and how findings end."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.identity import IdentityState
+from monitor.domain import Blame, Severity, VerdictKind
+from monitor.policy import (
+    DetectorFact,
+    Effect,
+    Facts,
+    IdentityFact,
+    Judgement,
+    Memory,
+    PerplexityFact,
+    PolicySettings,
+    ReferenceStage,
+    judge,
+)
+from monitor.policy.probed import WRONG
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOURS = timedelta(hours=6)
+SETTINGS = PolicySettings()
+STILL: dict[str, Any] = {}
+CHANGED = {"changed": True}
+DEGRADED = {"changed": True, "degraded": True, "ratio": 0.2, "low": 0.18, "high": 0.22}
+FORGOTTEN = {"changed": True, "forgotten": True}
+
+
+def probe(at: datetime = NOW, **changes: Any) -> PerplexityFact:
+    still = PerplexityFact(
+        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, high=0.01,
+        base_moved=False, corpus="support:1", reason="numbers",
+    )  # fmt: skip
+    return replace(still, **changes)
+
+
+def who(state: IdentityState, at: datetime = NOW) -> IdentityFact:
+    return IdentityFact(at=at, state=state, reason=f"{state.value} by 0.0002 nats")
+
+
+def facts(**changes: Any) -> Facts:
+    usual = Facts(
+        at=NOW, reference=ReferenceStage.NONE, n_day=0, traffic=False, probe_available=True,
+        corpora=("general:1", "support:1"),
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
+def run(*steps: Facts) -> Judgement:
+    memory = Memory()
+    for number, step in enumerate(steps):
+        judged = judge(memory, replace(step, at=NOW + number * HOURS), SETTINGS)
+        memory = judged.memory
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "severity", "word"),
+    [
+        pytest.param(STILL, VerdictKind.LEARNING, Severity.NONE, "no reference", id="still"),
+        pytest.param(CHANGED, VerdictKind.DRIFTING, Severity.TICKET, "changed", id="changed"),
+        pytest.param(FORGOTTEN, VerdictKind.DRIFTING, Severity.TICKET, "forgetting", id="forgets"),
+        pytest.param(DEGRADED, VerdictKind.CRITICAL, Severity.PAGE, "degraded", id="degraded"),
+    ],
+)
+def test_what_a_probe_finds_needs_no_reference(
+    found: dict[str, Any], kind: VerdictKind, severity: Severity, word: str
+) -> None:
+    told = run(facts(perplexity=probe(**found))).verdict
+    assert (told.kind, told.severity) == (kind, severity)
+    assert word in told.reason
+
+
+@pytest.mark.parametrize(
+    ("state", "blame"),
+    [
+        (IdentityState.NOT_APPLIED, Blame.SERVING),
+        (IdentityState.MIXED_UP, Blame.SERVING),
+        (IdentityState.WRONG_WEIGHTS, Blame.ADAPTER),
+    ],
+)
+def test_other_weights_are_a_ticket_with_their_own_blame(
+    state: IdentityState, blame: Blame
+) -> None:
+    told = run(facts(identity=who(state))).verdict
+    assert (told.kind, told.severity, told.blame) == (
+        VerdictKind.DRIFTING,
+        Severity.TICKET,
+        blame,
+    )
+    assert told.detectors == ("perplexity",)
+    assert "by 0.0002 nats" in told.reason
+
+
+@pytest.mark.parametrize("state", [IdentityState.APPLIED, IdentityState.UNKNOWN])
+def test_an_applied_or_unknown_identity_says_nothing(state: IdentityState) -> None:
+    assert run(facts(identity=who(state))).verdict.kind is VerdictKind.LEARNING
+
+
+@pytest.mark.parametrize(
+    ("probed", "state", "blame"),
+    [
+        pytest.param({"base_moved": True}, None, Blame.BASE, id="base moved"),
+        pytest.param({"base_moved": False}, None, Blame.ADAPTER, id="base still"),
+        pytest.param({"base_moved": None}, None, Blame.UNKNOWN, id="base not asked"),
+        pytest.param(
+            {"base_moved": None, "one_replica": True}, None, Blame.SERVING, id="one replica"
+        ),
+        pytest.param(
+            {"base_moved": False}, IdentityState.NOT_APPLIED, Blame.SERVING, id="not applied"
+        ),
+        pytest.param(
+            {"base_moved": None}, IdentityState.WRONG_WEIGHTS, Blame.ADAPTER, id="wrong weights"
+        ),
+        pytest.param(
+            {"base_moved": True}, IdentityState.NOT_APPLIED, Blame.BASE, id="base before all"
+        ),
+    ],
+)
+def test_blame_of_a_degraded_probe(
+    probed: dict[str, Any], state: IdentityState | None, blame: Blame
+) -> None:
+    identity = None if state is None else who(state)
+    judged = run(facts(perplexity=probe(**DEGRADED | probed), identity=identity))
+    assert judged.verdict.kind is VerdictKind.CRITICAL
+    assert judged.verdict.blame is blame
+    assert judged.action.allowed is (blame in {Blame.ADAPTER, Blame.UNKNOWN})
+
+
+def test_an_identity_finding_ends_with_the_first_look_that_ends_well() -> None:
+    lost = facts(identity=who(IdentityState.NOT_APPLIED))
+    unsure = facts(identity=who(IdentityState.UNKNOWN))
+    back = facts(identity=who(IdentityState.APPLIED))
+    assert run(lost, unsure).verdict.kind is VerdictKind.DRIFTING
+    recovered = run(lost, unsure, back).verdict
+    assert recovered.kind is VerdictKind.STABLE
+    assert recovered.reason == "recovered: applied by 0.0002 nats"
+    assert run(lost, unsure, back, facts()).verdict.kind is VerdictKind.LEARNING
+
+
+@pytest.mark.parametrize("found", [CHANGED, FORGOTTEN, DEGRADED])
+def test_a_finding_ends_with_two_unchanged_probes(found: dict[str, Any]) -> None:
+    moved, still = facts(perplexity=probe(**found)), facts(perplexity=probe())
+    assert run(moved, still).verdict.kind is not VerdictKind.STABLE
+    ended = run(moved, still, still).verdict
+    assert ended.kind is VerdictKind.STABLE
+    assert "2 unchanged perplexity probes in a row" in ended.reason
+
+
+REPLACED = ("general:1", "support:2")
+
+
+def test_a_finding_on_a_corpus_that_was_replaced_stays_and_says_so() -> None:
+    moved = facts(perplexity=probe(**DEGRADED))
+    registering = facts(corpora=REPLACED)
+    still = facts(perplexity=probe(corpus="support:2"), corpora=REPLACED)
+    for steps in ([registering], [registering, still], [registering, still, still, still]):
+        told = run(moved, *steps)
+        assert told.verdict.kind is VerdictKind.CRITICAL
+        assert "found on corpus support:1, whose texts have been replaced" in told.verdict.reason
+        if still in steps:  # nothing that can be looked at again moves traffic
+            assert not told.action.allowed
+
+
+def test_a_replaced_corpus_that_is_put_back_may_clear_its_finding() -> None:
+    moved, still = facts(perplexity=probe(**DEGRADED)), facts(perplexity=probe())
+    steps = [moved, facts(corpora=REPLACED), still, still]
+    assert run(*steps).verdict.kind is VerdictKind.STABLE
+
+
+def test_a_finding_that_was_forgotten_by_a_declared_change_says_so_once() -> None:
+    critical = run(facts(perplexity=probe(**DEGRADED)))
+    forgotten = replace(critical.memory, perplexity=None, identity=None)
+    judged = judge(forgotten, facts(at=NOW + HOURS), SETTINGS)
+    assert judged.verdict.kind is VerdictKind.STABLE
+    assert "its registration was retired" in judged.verdict.reason
+    later = judge(judged.memory, facts(at=NOW + 2 * HOURS), SETTINGS)
+    assert later.verdict.kind is VerdictKind.LEARNING
+
+
+def test_a_waiting_page_is_released_by_other_weights() -> None:
+    page = DetectorFact(
+        detector="logit_ks", hard=False, model_side=True, margin=0.2, evidence_notice=1.0,
+        evidence_page=0.5, winner="mean_nll:up", effect=Effect(value=0.5, low=0.3, high=0.7, n=90),
+    )  # fmt: skip
+    drifted = replace(page, detector="input_similarity", evidence_page=-inf, model_side=False)
+    crossing = facts(reference=ReferenceStage.APPROVED, detectors=(page, drifted), n_day=90)
+    minute = timedelta(minutes=1)
+    waiting = judge(Memory(), crossing, SETTINGS)
+    assert waiting.verdict.kind is VerdictKind.DRIFTING
+    lost = facts(
+        at=NOW + minute, reference=ReferenceStage.APPROVED, n_day=90,
+        perplexity=probe(NOW + minute), identity=who(IdentityState.NOT_APPLIED, NOW + minute),
+    )  # fmt: skip
+    judged = judge(waiting.memory, lost, SETTINGS)
+    assert judged.verdict.kind is VerdictKind.CRITICAL
+    assert judged.verdict.blame is Blame.SERVING
+
+
+@st.composite
+def any_probe(draw: st.DrawFn) -> Facts:
+    found = draw(st.sampled_from([STILL, CHANGED, FORGOTTEN, DEGRADED]))
+    fact = probe(
+        base_moved=draw(st.sampled_from([True, False, None])),
+        one_replica=draw(st.booleans()),
+        corpus=draw(st.sampled_from(["support:1", "support:2"])),
+        **found,
+    )
+    return facts(
+        perplexity=draw(st.none() | st.just(fact)),
+        identity=draw(st.none() | st.builds(who, st.sampled_from(IdentityState))),
+        corpora=draw(st.sampled_from([(), ("support:1",), ("support:2",)])),
+        traffic=draw(st.booleans()),
+    )
+
+
+@given(st.lists(any_probe(), min_size=1, max_size=8))
+def test_memory_survives_json_and_other_weights_never_go_untold(steps: list[Facts]) -> None:
+    memory = Memory()
+    for number, step in enumerate(steps):
+        judged = judge(memory, replace(step, at=NOW + number * HOURS), SETTINGS)
+        assert Memory.from_json(judged.memory.to_json()) == judged.memory
+        if step.identity is not None and step.identity.state in WRONG:
+            assert judged.verdict.severity is not Severity.NONE
+        if step.perplexity is not None and step.perplexity.degraded:
+            assert judged.verdict.severity is Severity.PAGE
+        memory = judged.memory
+
+
+def test_a_memory_of_an_earlier_release_is_read() -> None:
+    body = run(facts(perplexity=probe(**DEGRADED))).memory.to_json()
+    del body["identity"]
+    for name in ("forgotten", "one_replica", "corpus", "replaced"):
+        del body["perplexity"][name]
+    memory = Memory.from_json(body)
+    assert memory.identity is None
+    assert memory.perplexity is not None
+    assert memory.perplexity.degraded

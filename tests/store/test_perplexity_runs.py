@@ -1,0 +1,151 @@
+"""Runs of the perplexity probe: whose they are, and how long they are compared with."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from math import isnan, nan
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitor.domain import EvaluationKind
+from monitor.store import perplexity, tasks, verdicts
+from monitor.store.database import Database
+from monitor.store.perplexity import RunRole, StoredDocument, StoredRun, Subject
+
+DOCUMENTS = (
+    StoredDocument(document="a", sum_nll=12.5, tokens=5, bytes=20),
+    StoredDocument(document="b", sum_nll=nan, tokens=0, bytes=9_000),
+)
+BASE = Subject(version_id=None, model="base", corpus="g:1")
+
+
+def own(of: Any, corpus: str = "g:1") -> Subject:
+    return Subject(version_id=of.version.id, model=of.version.model, corpus=corpus)
+
+
+def keep(
+    database: Database, subject: Subject, role: RunRole = RunRole.REGISTRATION, **more: Any
+) -> int:
+    return database.run(
+        lambda tx: perplexity.insert_run(tx, subject, role=role, documents=DOCUMENTS, **more)
+    )
+
+
+def registered(database: Database, subject: Subject) -> list[StoredRun]:
+    return database.run(lambda tx: perplexity.registration_runs(tx, subject))
+
+
+def retire(database: Database, adapters: list[str] | None) -> int:
+    return database.run(
+        lambda tx: perplexity.retire_registrations(
+            tx, adapters=adapters, because="engine change 1", at=datetime.now(tz=UTC)
+        )
+    )
+
+
+def test_a_run_reads_back_with_its_documents(database: Database, support: Any) -> None:
+    keep(database, own(support), engine="vllm 0.32.0", dtype="bfloat16", source="echo", weights="w")
+    (run,) = registered(database, own(support))
+    assert (run.engine, run.dtype, run.source, run.weights) == (
+        "vllm 0.32.0", "bfloat16", "echo", "w",
+    )  # fmt: skip
+    assert run.documents[0] == DOCUMENTS[0]
+    assert isnan(run.documents[1].sum_nll)
+
+
+def test_base_runs_belong_to_no_version_and_to_all(
+    database: Database, register: Callable[[str], Any]
+) -> None:
+    one, other = register("support"), register("sales")
+    keep(database, BASE)
+    keep(database, own(one))
+    assert len(registered(database, BASE)) == 1
+    assert [run.model for run in registered(database, own(one))] == [one.version.model]
+    assert registered(database, own(other)) == []
+
+
+def test_stopped_and_retired_runs_are_compared_with_no_more(
+    database: Database, support: Any
+) -> None:
+    keep(database, own(support), stopped="HTTP 500")
+    assert registered(database, own(support)) == []
+    keep(database, own(support))
+    assert retire(database, ["support"]) == 1
+    assert registered(database, own(support)) == []
+    assert database.run(lambda tx: perplexity.recent_runs(tx, own(support), limit=9)) == []
+
+
+def test_recent_runs_are_of_the_roles_and_times_asked_for(database: Database, support: Any) -> None:
+    for role in (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.CONFIRMATION):
+        keep(database, own(support), role)
+    now = datetime.now(tz=UTC)
+
+    def recent(**wanted: Any) -> list[RunRole]:
+        found = database.run(lambda tx: perplexity.recent_runs(tx, own(support), limit=9, **wanted))
+        return [run.role for run in found]
+
+    assert recent() == [RunRole.CONFIRMATION, RunRole.SCHEDULED, RunRole.REGISTRATION]
+    assert recent(roles=[RunRole.SCHEDULED]) == [RunRole.SCHEDULED]
+    assert recent(since=now + timedelta(hours=1)) == []
+
+
+def test_only_versions_registered_over_the_corpus_are_siblings_to_compare_with(
+    database: Database, register: Callable[[str], Any]
+) -> None:
+    one, other, third = register("support"), register("sales"), register("tax")
+    keep(database, own(one))
+    keep(database, own(other, corpus="sales:1"))
+    keep(database, own(third), RunRole.SCHEDULED)
+    models = [of.version.model for of in (one, other, third)]
+    found = database.run(lambda tx: perplexity.versions_of(tx, models, corpus="g:1"))
+    assert found == {one.version.model: one.version.id}
+
+
+def test_a_fleet_is_retired_with_its_bases_and_some_adapters_without(
+    database: Database, register: Callable[[str], Any]
+) -> None:
+    one, other = register("support"), register("sales")
+    for subject in (BASE, own(one), own(other)):
+        keep(database, subject)
+    assert retire(database, ["support"]) == 1
+    assert len(registered(database, BASE)) == len(registered(database, own(other))) == 1
+    assert retire(database, None) == 2
+    reasons = database.run(
+        lambda tx: tx.execute(
+            sa.text("SELECT DISTINCT retired_because FROM perplexity_runs")
+        ).scalars().all()
+    )  # fmt: skip
+    assert reasons == ["engine change 1"]
+
+
+def test_retiring_drops_the_findings_and_makes_the_probes_due(
+    database: Database, register: Callable[[str], Any]
+) -> None:
+    one, other = register("support"), register("sales")
+    memory = {"crossings": [], "perplexity": {"degraded": True}, "identity": {"state": "x"}}
+
+    def work(tx: Any) -> None:
+        tasks.ensure(tx, first_due={EvaluationKind.PERPLEXITY: timedelta(hours=6)})
+        for of in (one, other):
+            row = verdicts.claim_row(tx, version_id=of.version.id, adapter_id=of.version.adapter_id)
+            assert row is None
+            tx.execute(
+                sa.text("UPDATE verdicts SET memory = :m WHERE version_id = :v").bindparams(
+                    sa.bindparam("m", memory, type_=sa.JSON), v=of.version.id
+                )
+            )
+
+    database.run(work)
+    retire(database, ["support"])
+    rows = database.run(
+        lambda tx: tx.execute(
+            sa.text(
+                "SELECT memory, requested_at IS NOT NULL AS due, epoch FROM verdicts"
+                " JOIN tasks USING (version_id) ORDER BY version_id"
+            )
+        ).all()
+    )
+    assert [row.due for row in rows] == [True, False]
+    assert [row.epoch for row in rows] == [1, 0]
+    assert rows[0].memory == {"crossings": [], "perplexity": None, "identity": None}
+    assert rows[1].memory == memory
