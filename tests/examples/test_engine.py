@@ -14,10 +14,16 @@ import httpx2 as httpx
 import pytest
 import torch
 
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.engine.generation import Ask, Sampling, Token, answer_together
 from examples.texts import Domain, Part, corpus, part
 from examples.weights import DemoAdapter, load_base, load_merged, load_tokenizer
+from monitor.probes.asking import Target
+from monitor.probes.corpus import Corpus, Document
 from monitor.probes.engine_metrics import resident_adapters
+from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySettings, PerplexitySource
+from monitor.probes.serving import Engines, ServedProbe
+from tests.loopback import LOOPBACK
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -352,3 +358,28 @@ def test_sampling_follows_the_models_probabilities() -> None:
     answer_together(model, asks)
     # 4.5 standard deviations of a binomial: 7 in a million by chance, and seeds are fixed
     assert abs(hits / n - p) < 4.5 * (p * (1 - p) / n) ** 0.5
+
+
+@pytest.mark.parametrize("source", [PerplexitySource.PROMPT_LOGPROBS, PerplexitySource.ECHO])
+def test_the_probe_finds_its_own_texts_in_the_engines_tokens(
+    engine: httpx.Client, source: PerplexitySource
+) -> None:
+    texts = [*corpus(Domain.SUPPORT)[:4], "Déjà vu: 日本語, naïve façade 🙂 — and so on."]
+    asked = Corpus(
+        name="own", documents=tuple(Document(id=str(i), text=t) for i, t in enumerate(texts))
+    )
+    http = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, response_limit=LARGEST_ANSWER))
+    probe = ServedProbe(
+        general=asked,
+        engines=Engines([str(engine.base_url)], http, headers={}),
+        http=http,
+        settings=PerplexitySettings(source=source),
+    )
+    run = probe.score(Target(model="support@v1"), asked)
+    assert (run.stopped, run.source) == (None, source)
+    tokenizer = load_tokenizer()
+    lengths = [len(tokenizer(text)["input_ids"]) for text in texts]
+    assert [d.tokens for d in run.documents] == [length - 1 for length in lengths]
+    read = probe.read(Target(model="support@v1"), texts)
+    sums = [-read.chosen[read.document == i].sum() for i in range(len(texts))]
+    assert sums == pytest.approx([d.sum_nll for d in run.documents], abs=1e-3)
