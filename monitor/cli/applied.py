@@ -111,7 +111,7 @@ def _checked(
     siblings = {
         other.id: models[other.id]
         for other in adapters
-        if other.id in models and other.id != card.id and other.parent == card.parent
+        if other.id in models and other.parent == card.parent and not _one(card, other)
     }
     parity = dict(_parities(own, base, siblings, floor=floor))
     identity = identify(
@@ -124,6 +124,14 @@ def _checked(
     )
     top1 = parity[BASE].top1 if BASE in parity else None
     return Checked(card=card, identity=identity, top1=top1)
+
+
+def _one(card: ModelCard, other: ModelCard) -> bool:
+    """Whether two names mean one version: `support` may stand for `support@v7`."""
+    if card.id == other.id:
+        return True
+    short, long = sorted((card.id, other.id), key=len)
+    return card.root is not None and card.root == other.root and long.startswith(f"{short}@")
 
 
 def _parities(

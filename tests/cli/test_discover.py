@@ -1,7 +1,8 @@
 """What `discover` tells of engines as they are, and as they should not be."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ def registry(database: Database, tmp_path: Path) -> Iterator[Serving]:
 def told(registry: Serving, *scopes: Scope, **more: str) -> dict[str, str]:
     key = registry.keys[scopes[0] if scopes else Scope.ADMIN]
     return {"DRIFTLINE_URL": registry.url, "DRIFTLINE_KEY": key} | more
+
+
+@dataclass
+class ByModel(FakeEngine):
+    """An engine whose models differ: nats per token by name, .9 where none is given."""
+
+    expected: Mapping[str, float] = field(default_factory=dict)
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        self.nll = self.expected.get(body["model"], 0.9)
+        return super().complete(path, body)
 
 
 def check(url: str, *words: str) -> Ran:
@@ -137,6 +149,23 @@ def test_a_served_name_is_split_at_its_last_at(model: str, adapter: str, version
         ran = driftline("discover", url, "--list-only", "--json")
     [found] = json.loads(ran.out)["adapters"]
     assert (found["adapter"], found["version"]) == (adapter, version)
+
+
+def test_a_name_without_a_version_may_stand_for_one() -> None:
+    folder = "/models/support/v7"
+    base: dict[str, str | None] = {"id": "base", "parent": None}
+    plain, seventh, eighth = (
+        base | {"id": name, "parent": "base", "root": folder}
+        for name in ("support", "support@v7", "support@v8")
+    )
+    # the fake engine's base expects something else: the adapters are applied
+    scored = {"base": 0.5}
+    for models, wanted in (
+        ([base, plain, seventh], {"support": "applied", "support@v7": "applied"}),
+        ([base, seventh, eighth], {"support@v7": "mixed_up", "support@v8": "mixed_up"}),
+    ):
+        with faked(ByModel(models=models, expected=scored)) as url:
+            assert states(check(url, "--json")) == wanted
 
 
 def test_an_engine_that_fails_is_left_alone_at_once() -> None:
