@@ -6,8 +6,9 @@ from outside is a lower bound of the true one; see :func:`compare`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,11 @@ class Parity:
     max_delta: float
     cosine: float
     exact: bool
+
+
+_NOTHING: Final = Parity(
+    positions=0, kl=np.nan, top1=np.nan, max_delta=np.nan, cosine=np.nan, exact=False
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,21 +141,30 @@ def compare(a: TopLogprobs, b: TopLogprobs) -> Parity:
     return _summary(_positions(a, b), np.ones(a.chosen.size, dtype=np.bool_))
 
 
-def only(read: TopLogprobs, documents: Collection[int]) -> TopLogprobs:
-    """Keep the positions of some documents."""
-    kept = np.isin(read.document, list(documents))
-    return TopLogprobs(
-        chosen=read.chosen[kept],
-        tokens=read.tokens[kept],
-        logprobs=read.logprobs[kept],
-        document=read.document[kept],
-    )
-
-
 def by_document(a: TopLogprobs, b: TopLogprobs) -> Mapping[int, Parity]:
     """Compare text by text, so that the worst can be named; raises as :func:`compare`."""
     each = _positions(a, b)
     return {int(index): _summary(each, a.document == index) for index in np.unique(a.document)}
+
+
+def pooled(parts: Iterable[Parity]) -> Parity:
+    """Put comparisons of different texts together, each position counting once."""
+    known = [part for part in parts if part.positions]
+    count = sum(part.positions for part in known)
+    if count == 0:
+        return _NOTHING
+
+    def mean(value: Callable[[Parity], float]) -> float:
+        return sum(value(part) * part.positions for part in known) / count
+
+    return Parity(
+        positions=count,
+        kl=mean(lambda part: part.kl),
+        top1=mean(lambda part: part.top1),
+        max_delta=float(np.max([part.max_delta for part in known])),
+        cosine=mean(lambda part: part.cosine),
+        exact=all(part.exact for part in known),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -166,8 +181,7 @@ class _Positions:
 def _summary(each: _Positions, wanted: Flags) -> Parity:
     count = int(wanted.sum())
     if count == 0:
-        none = float("nan")
-        return Parity(positions=0, kl=none, top1=none, max_delta=none, cosine=none, exact=False)
+        return _NOTHING
     return Parity(
         positions=count,
         kl=float(each.kl[wanted].mean()),

@@ -56,18 +56,18 @@ class Compared:
 
 def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
     """Let both read the inputs; raises CommandFailed where one does not."""
-    from detectors.parity import by_document, compare, only
+    from detectors.parity import by_document, pooled
 
     one, other = _readings((a, b), [given.text for given in inputs])
-    parts = {}
     try:
-        for part, real in ((REAL, True), (FIXED, False)):
-            wanted = [index for index, given in enumerate(inputs) if given.real is real]
-            if wanted:
-                parts[part] = compare(only(one, wanted), only(other, wanted))
         each = by_document(one, other)
     except ValueError as error:
         raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
+    parts = {}
+    for part, real in ((REAL, True), (FIXED, False)):
+        wanted = [index for index, given in enumerate(inputs) if given.real is real]
+        if wanted:
+            parts[part] = pooled(each[index] for index in wanted if index in each)
     return Compared(labels=(a.label, b.label), inputs=inputs, parts=parts, each=each)
 
 

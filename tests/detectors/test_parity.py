@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from detectors.parity import Limits, Parity, TopLogprobs, beyond, by_document, compare, only
+from detectors.parity import Limits, Parity, TopLogprobs, beyond, by_document, compare, pooled
 
 VOCABULARY = 12
 
@@ -206,15 +206,23 @@ def test_nothing_known_of_the_rivals_is_refused() -> None:
         compare(a, b)
 
 
-def test_some_documents_alone_are_compared(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(6, 8)), rng.normal(size=(6, 8))
-    document, text = np.array([0, 0, 1, 1, 2, 2]), np.zeros(6, dtype=np.int64)
-    one = top(logprobs(a), k=4, text=text, document=document)
-    other = top(logprobs(b), k=4, text=text, document=document)
-    part = compare(only(one, {0, 2}), only(other, {0, 2}))
-    each = by_document(one, other)
-    assert part.positions == 4
-    assert part.kl == pytest.approx((each[0].kl + each[2].kl) / 2)
+@given(a=LOGITS, b=LOGITS, text=TEXT, k=st.integers(1, VOCABULARY), cut=st.integers(0, 7))
+def test_texts_compared_apart_and_pooled_are_as_compared_together(
+    a: np.ndarray, b: np.ndarray, text: np.ndarray, k: int, cut: int
+) -> None:
+    document = (np.arange(7) >= cut).astype(np.int64)
+    one = top(logprobs(a), k=k, text=text, document=document)
+    other = top(logprobs(b), k=k, text=text, document=document)
+    whole, parts = compare(one, other), pooled(by_document(one, other).values())
+    assert (parts.positions, parts.max_delta) == (7, whole.max_delta)
+    assert (parts.kl, parts.top1) == pytest.approx((whole.kl, whole.top1))
+    assert parts.cosine == pytest.approx(whole.cosine)
+    assert parts.exact is whole.exact
+
+
+def test_nothing_pooled_is_nothing() -> None:
+    assert pooled([]).positions == 0
+    assert np.isnan(pooled([]).kl)
 
 
 @pytest.mark.parametrize(
