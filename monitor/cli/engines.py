@@ -40,12 +40,16 @@ class Engine:
 def engine(url: str, config: Config) -> Engine:
     """Open an engine with the config's key, timeout and way of asking.
 
+    Who runs a command waits for its end: it may take all of the engine's idle time, still
+    one request at a time.
+
     Its address may be private, as engines' are; beyond that the config's ``outgoing``
     decides what may be reached.
     """
     from alerts.outgoing import OutgoingClient
     from monitor.probes.corpus import load_corpus
     from monitor.probes.perplexity import LARGEST_ANSWER
+    from monitor.probes.restraint import Restraint
     from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 
     root, key = address(url), config.serving.api_key
@@ -54,7 +58,7 @@ def engine(url: str, config: Config) -> Engine:
     http = OutgoingClient(replace(config.outgoing, allow=allow, response_limit=LARGEST_ANSWER))
     probe = ServedProbe(
         general=load_corpus(),
-        engines=Engines((root,), http, headers=headers),
+        engines=Engines((root,), http, headers=headers, restraint=Restraint(share=1.0)),
         http=http,
         settings=replace(_settings(config), headers=headers),
     )
