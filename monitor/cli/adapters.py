@@ -140,6 +140,15 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
         screen.say(found["reason"])
     changes.say_under_way([found["change_under_way"]] if found["change_under_way"] else [])
     screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
+    _say_weights(found)
+
+
+def _say_weights(found: dict[str, Any]) -> None:
+    """What the files of the version in charge say, where that is not simply healthy."""
+    for version in found["versions"]:
+        weights = version["weights"]
+        if version["version"] == found["version"] and weights and weights["state"] != "healthy":
+            screen.say(f"weights {weights['state']}: {weights['reason']}")
 
 
 def _print_scores(title: str, scores: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.weights import BASE, DemoAdapter
 from tests.cli.command import driftline, failed, process
+from tests.service import running, until
 
 SOUND = DemoAdapter.SUPPORT_V1.path
 
@@ -69,3 +70,18 @@ def test_nothing_that_runs_models_is_loaded() -> None:
     assert ran.code == 0
     assert "numpy" in loaded
     assert not loaded & {"torch", "safetensors", "peft", "transformers", "scipy.stats"}
+
+
+def test_status_tells_of_the_weights_of_the_version_in_charge(tmp_path: Path) -> None:
+    """A whole service inspects what is registered, within seconds."""
+    folder = damaged(tmp_path / "zeroed")
+    with running(tmp_path / "service") as service:
+        service.register("weighed", "v1", uri=str(folder))
+        path = "/v1/adapters/weighed/versions/v1"
+        until(lambda: service.get(path)["weights"], "the weights are inspected")
+        told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.key}
+        ran = driftline("status", "weighed", environ=told, cwd=tmp_path)
+        [event] = service.events("weights_inspected")
+    assert ran.code == 0
+    assert "weights suspect: the update of 7 modules is zero" in ran.out
+    assert (event["level"], event["version"]) == ("warning", "weighed@v1")
