@@ -3,8 +3,11 @@
     ProbeError
     ├── ProbeFailed       the model gave no answer; ``permanent`` tells whether to try again
     │   └── ProbeTimeout  it took too long and its process was ended
-    ├── ModelMissing      the encoder cannot be loaded: name, folder or weights are wrong
-    └── ModelNotServed    the engine answers, but does not know this model
+    ├── ModelMissing      the model cannot be loaded: name, folder or weights are wrong
+    ├── ModelNotServed    the engine answers, but does not know this model
+    ├── FolderRefused    files of a model or an adapter that cannot or must not be used
+    ├── FolderUnknown     nobody has said where an adapter's files are
+    └── TokenizersDiffer  two models read a text as different tokens
 
 Messages never carry text that was sent to the model.
 """
@@ -42,10 +45,10 @@ class ProbeTimeout(ProbeFailed):
 
 
 class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
-    """The embedding model cannot be loaded; trying again cannot help."""
+    """The model cannot be loaded; trying again cannot help."""
 
     def __init__(self, model: str, reason: str) -> None:
-        super().__init__(f"embedding model {model!r}: {reason}")
+        super().__init__(f"model {model!r}: {reason}")
         self.model = model
         self.reason = reason
 
@@ -58,6 +61,27 @@ class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caugh
         super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
         self.model = model
         self.served = served
+
+
+class FolderRefused(ProbeError):  # noqa: N818 - reads better where it is caught
+    """A folder of weights that cannot be used; the message names the file or tensor."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(f"{folder}: {reason}")
+        self.folder = folder
+        self.reason = reason
+
+
+class FolderUnknown(ProbeError):  # noqa: N818 - reads better where it is caught
+    """An adapter was asked for whose files are not known to lie on this machine."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model!r}: no folder on this machine; register its version with a uri")
+        self.model = model
+
+
+class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is caught
+    """Two models read the same text as different tokens: position by position means nothing."""
 
 
 def place_of(error: BaseException) -> str:

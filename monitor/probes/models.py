@@ -1,4 +1,4 @@
-"""Where an embedding model's files are, and what they are, without running any of them."""
+"""Where a model's files are, and what they are, without running any of them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,17 @@ def resolve(model: str) -> ModelFolder:
         Nothing there, no safetensors weights, or modules from outside
         sentence-transformers.
     """
-    path = _locate(model)
-    _refuse_unsafe(model, path)
+    path = locate(model)
     name = model.removeprefix(PACKAGE_PREFIX).rstrip("/")
     label = Path(name).name if is_local(model) else name.partition("@")[0]
     return ModelFolder(path=path, identity=f"{label}@{fingerprint(path)[:16]}")
+
+
+def locate(model: str) -> Path:
+    """Find a model's folder as :func:`resolve` does, without reading its weights."""
+    path = _locate(model)
+    _refuse_unsafe(model, path)
+    return path
 
 
 def is_local(model: str) -> bool:

@@ -1,0 +1,173 @@
+"""Adapters on one base: loaded by name, checked, the longest unused let go.
+
+Imported only inside a worker: it loads torch and PEFT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors.torch
+import torch
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+
+from monitor.probes.errors import FolderRefused, ProbeFailed
+from monitor.probes.local import fitting
+from monitor.probes.local.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, combined
+from monitor.probes.local.model import CausalModel
+from monitor.probes.weights.adapter_folder import LARGEST_CONFIG, read_config
+from monitor.probes.weights.errors import WeightsRefused
+from monitor.probes.weights.files import opened, read_small
+from monitor.probes.weights.safetensors import tensors_of
+
+BASE: Final = "__base__"
+"""PEFT's word for no adapter, in a batch of several."""
+_IDENTITY: Final = "identity"
+_REFUSALS: Final = (ValueError, TypeError, KeyError, RuntimeError, AttributeError)
+"""What PEFT raises for an adapter that it cannot put on a base."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    name: str
+    mixable: bool
+
+
+class Adapters:
+    """At most ``keep`` adapters beside one base, by folder and hash.
+
+    Parameters
+    ----------
+    base_name
+        What the base is called, with ``@revision`` where one is pinned; compared with what
+        an adapter says it was trained on, where both are names of a hub.
+    """
+
+    def __init__(self, model: CausalModel, *, base_name: str, keep: int) -> None:
+        self.keep = keep
+        self._model = model
+        self._base_name = base_name
+        self._held: OrderedDict[tuple[Path, str], _Held] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._peft = _wrapped(model)
+        self._tuner: Any = self._peft.base_model
+        self._active: str | None = None
+
+    def load(self, folder: Path, weights: str) -> str:
+        """Give the adapter's name in batches; load it unless it is there.
+
+        Raises
+        ------
+        FolderRefused
+            It does not fit the base, or must not be loaded.
+        ProbeFailed
+            The folder does not hold ``weights`` any more: it is being replaced.
+        """
+        key = (folder, weights)
+        if key not in self._held:
+            self._held[key] = self._add(folder, weights)
+        self._held.move_to_end(key)
+        while len(self._held) > self.keep:
+            _, oldest = self._held.popitem(last=False)
+            self._remove(oldest.name)
+        return self._held[key].name
+
+    def mixable(self, names: Sequence[str]) -> bool:
+        """Whether PEFT can send rows of one batch through these different adapters."""
+        able = {held.name for held in self._held.values() if held.mixable}
+        return all(name in able for name in names if name != BASE)
+
+    def mixed(self, ids: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
+        """Run each row through its own adapter; hidden states ``(b, l, h)``."""
+        self.activate(_IDENTITY)
+        return self._model.hidden(ids, network=self._peft, adapter_names=list(names))
+
+    def activate(self, name: str) -> None:
+        """Send what follows through one adapter, or through none."""
+        if name == self._active:
+            return
+        if name == BASE:
+            self._tuner.disable_adapter_layers()
+        else:
+            self._tuner.enable_adapter_layers()
+            self._peft.set_adapter(name)
+        self._active = name
+
+    def _add(self, folder: Path, weights: str) -> _Held:
+        config, state = _read(folder, weights)
+        fitting.require_base(folder, config, base_name=self._base_name)
+        fitting.require_loadable(folder, config)
+        fitting.require_fit(folder, config, state, network=self._peft.get_base_model())
+        name = f"v{next(self._numbers)}"
+        # modules that are wrapped now know nothing of what was active before
+        self._active = None
+        try:
+            self._insert(name, config, state)
+        except _REFUSALS as error:
+            self._remove(name)
+            raise FolderRefused(folder, f"PEFT cannot load it: {error}"[:600]) from error
+        return _Held(name=name, mixable=fitting.is_mixable(config, state))
+
+    def _insert(
+        self, name: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
+    ) -> None:
+        # its weights come from the file; PEFT's other beginnings would alter the base
+        settings = {**config, "init_lora_weights": False, "inference_mode": True}
+        lora = LoraConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call] # PEFT leaves it untyped
+        self._peft.add_adapter(name, lora, autocast_adapter_dtype=False)
+        loaded: Any = set_peft_model_state_dict(self._peft, dict(state), adapter_name=name)
+        if loaded.unexpected_keys:
+            raise ValueError(f"nothing in the base takes {loaded.unexpected_keys[0]}")
+        missing = [key for key in loaded.missing_keys if f".{name}." in f"{key}."]
+        if missing:
+            raise ValueError(f"{ADAPTER_WEIGHTS} lacks {missing[0].replace(f'.{name}', '')}")
+        self._peft.eval().requires_grad_(requires_grad=False)
+
+    def _remove(self, name: str) -> None:
+        # PEFT warns where the active adapter goes
+        self._active = None
+        self.activate(_IDENTITY)
+        if name in self._peft.peft_config:
+            self._peft.delete_adapter(name)
+
+
+def _read(folder: Path, weights: str) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:
+    """Read an adapter once, so that what is checked and hashed is what is loaded."""
+    try:
+        read_config(folder)
+        raw = read_small(folder, ADAPTER_CONFIG, limit=LARGEST_CONFIG)
+        with opened(folder, ADAPTER_WEIGHTS) as file:
+            tensors_of(file)
+            body = file.read(0, file.size)
+    except WeightsRefused as refused:
+        raise FolderRefused(folder, refused.reason) from refused
+    digests = {ADAPTER_CONFIG: raw, ADAPTER_WEIGHTS: body}
+    if combined({name: hashlib.sha256(it).hexdigest() for name, it in digests.items()}) != weights:
+        raise ProbeFailed(f"{folder} changed while it was read", permanent=False)
+    state = safetensors.torch.load(body)
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise FolderRefused(folder, f"tensor {name} holds NaN or infinite values")
+    return json.loads(raw), state
+
+
+def _wrapped(model: CausalModel) -> PeftModel:
+    """Put an adapter that changes nothing on a base.
+
+    PEFT can take back an adapter that failed to load, but not the first one's wrapping of
+    the base.
+    """
+    first = next(
+        name for name, part in model.network.named_modules() if isinstance(part, torch.nn.Linear)
+    )
+    config = LoraConfig(r=1, target_modules=f"^{re.escape(first)}$", inference_mode=True)
+    peft = PeftModel(model.network, config, adapter_name=_IDENTITY, autocast_adapter_dtype=False)
+    return peft.eval()

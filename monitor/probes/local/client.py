@@ -1,0 +1,327 @@
+"""Asking a base and its adapters on this machine, without importing what runs them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar, assert_never
+
+import msgspec
+import numpy as np
+
+from detectors.parity import Parity, TopLogprobs
+from monitor.probes.asking import Target
+from monitor.probes.client import Worker
+from monitor.probes.corpus import Corpus, Document
+from monitor.probes.errors import (
+    FolderRefused,
+    FolderUnknown,
+    ProbeError,
+    ProbeFailed,
+    TokenizersDiffer,
+)
+from monitor.probes.expectations import TOP
+from monitor.probes.local import protocol
+from monitor.probes.local.folders import (
+    Fingerprints,
+    FolderKind,
+    combined,
+    kind_of,
+)
+from monitor.probes.local.settings import LocalSettings
+from monitor.probes.models import is_local
+from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
+
+TEXTS_PER_REQUEST: Final = 64
+"""A worker that dies repeats no more than this."""
+REMEMBERED_RUNS: Final = 256
+REMEMBERED_TARGETS: Final = 64
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+
+class LocalProbe:
+    """Asks one base and its adapters; a :class:`monitor.probes.asking.ModelProbe`.
+
+    Thread-safe. The worker starts at the first question and loads the base once; it starts
+    again when it dies, or when the base's folder holds other weights. An adapter is known
+    by the hash of its folder, so one that was replaced is loaded anew.
+
+    Parameters
+    ----------
+    general
+        Corpus of every adapter.
+    domains
+        Further corpora by adapter; ``domain`` is that of every other one.
+    """
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        general: Corpus,
+        *,
+        domains: Mapping[str, Corpus | None] | None = None,
+        domain: Corpus | None = None,
+    ) -> None:
+        self._settings = settings
+        self._general = general
+        self._domains = dict(domains or {})
+        self._domain = domain
+        self._fingerprints = Fingerprints()
+        self._lock = threading.Lock()
+        self._runs: OrderedDict[tuple[str, ...], PerplexityRun] = OrderedDict()
+        self._asked: OrderedDict[Target, None] = OrderedDict()
+        self._worker = Worker(
+            protocol.Open(
+                model=settings.base,
+                dtype=settings.dtype.value,
+                device=settings.device.value,
+                batch_tokens=settings.batch_tokens,
+                loaded_adapters=settings.loaded_adapters,
+                threads=settings.threads,
+            ),
+            protocol.LOCAL,
+            start_timeout=settings.start_timeout.total_seconds(),
+        )
+
+    @property
+    def base(self) -> Target:
+        """The base model itself."""
+        return Target(model=self._settings.base)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, None while none runs."""
+        return self._worker.pid
+
+    def corpora(self, adapter: str) -> tuple[Corpus, ...]:
+        """Give the general corpus, and the adapter's own where there is one."""
+        own = self._domains.get(adapter, self._domain)
+        return (self._general,) if own is None else (self._general, own)
+
+    def score(self, target: Target, corpus: Corpus) -> PerplexityRun:
+        """Run once over a corpus; see :meth:`score_many`."""
+        return self.score_many([target], corpus)[0]
+
+    def score_many(self, targets: Sequence[Target], corpus: Corpus) -> tuple[PerplexityRun, ...]:
+        """Score several models over one corpus, in one pass where that is faster.
+
+        A run of the same weights over the same corpus is remembered, and costs nothing.
+
+        Raises
+        ------
+        FolderUnknown, FolderRefused
+            The first target that cannot be asked ends it.
+        ModelMissing
+            The base cannot be loaded.
+        ProbeFailed, ProbeTimeout
+            No answer; a later call may have one.
+        """
+        opened = self._opened()
+        models = [self._model_of(target) for target in targets]
+        weights = [_joint(model, opened.weights) for model in models]
+        about = (corpus.id, opened.dtype, opened.engine)
+        keys: list[tuple[str, ...]] = [(own, *about) for own in weights]
+        with self._lock:
+            found = {key: self._runs[key] for key in keys if key in self._runs}
+        fresh = {key: model for key, model in zip(keys, models, strict=True) if key not in found}
+        if fresh:
+            scored = self._measure(list(fresh.values()), corpus)
+            for key, documents in zip(fresh, scored, strict=True):
+                found[key] = PerplexityRun(
+                    documents=documents,
+                    engine=opened.engine,
+                    dtype=opened.dtype,
+                    source=PerplexitySource.LOCAL,
+                    weights=key[0],
+                )
+        self._remember(found, targets)
+        return tuple(found[key] for key in keys)
+
+    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
+        """Tell the 20 likeliest tokens at every place of some texts; raises as scoring does."""
+        self._opened()
+        reply = self._ask(
+            protocol.Read(model=self._model_of(target), texts=_sendable(texts), top=TOP),
+            protocol.Expected,
+            pairs=len(texts),
+        )
+        document = np.frombuffer(reply.document, dtype=np.int64)
+        shape = (len(document), reply.top)
+        return TopLogprobs(
+            chosen=np.frombuffer(reply.chosen, dtype=np.float32).astype(np.float64),
+            tokens=np.frombuffer(reply.tokens, dtype=np.int64).reshape(shape),
+            logprobs=np.frombuffer(reply.logprobs, dtype=np.float32).reshape(shape).astype(float),
+            document=document,
+        )
+
+    def parity(self, a: Path | None, b: Path | None, texts: Sequence[str]) -> Parity:
+        """Compare two folders over their whole vocabulary; None is the base.
+
+        A folder is an adapter on the base, or a whole model: merged, quantised, or other.
+
+        Raises
+        ------
+        TokenizersDiffer
+            They read a text as different tokens.
+        FolderRefused, ModelMissing, ProbeFailed, ProbeTimeout
+            One of them cannot be asked.
+        """
+        self._opened()
+        request = protocol.Compare(a=self._side(a), b=self._side(b), texts=_sendable(texts))
+        reply = self._ask(request, protocol.Compared, pairs=2 * len(texts), loads=True)
+        return Parity(**msgspec.structs.asdict(reply), exact=True)
+
+    def base_of(self, target: Target) -> Target | None:
+        """The base that every adapter here is on; None of the base itself."""
+        return None if target == self.base else self.base
+
+    def siblings_of(self, target: Target) -> tuple[Target, ...]:
+        """Other adapters that were scored here of late: they fit the same base."""
+        with self._lock:
+            known = tuple(self._asked)
+        return tuple(other for other in known if other not in {target, self.base})
+
+    def weights_of(self, target: Target) -> str | None:
+        """Hash of the adapter's folder and its base's; None where nobody knows the folder.
+
+        A base of the hub must be loaded for it.
+        """
+        try:
+            model = self._model_of(target)
+        except FolderUnknown:
+            return None
+        return _joint(model, self._base_weights() or self._worker.opened().weights)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.close()
+
+    def _opened(self) -> protocol.Opened:
+        """Have the base loaded that its folder holds now."""
+        opened, wanted = self._worker.opened(), self._base_weights()
+        if wanted in {None, opened.weights}:
+            return opened
+        self._worker.close()
+        opened = self._worker.opened()
+        if opened.weights != self._base_weights():
+            raise ProbeFailed(f"{self._settings.base} is being replaced", permanent=False)
+        return opened
+
+    def _base_weights(self) -> str | None:
+        """Hash of the base where its folder is known without asking a hub."""
+        base = Path(self._settings.base).expanduser()
+        known = is_local(self._settings.base) and base.is_dir()
+        return self._fingerprints.of(base) if known else None
+
+    def _model_of(self, target: Target) -> protocol.Base | protocol.Adapter:
+        if target == self.base:
+            return protocol.Base()
+        if target.folder is None:
+            raise FolderUnknown(target.model)
+        return self._adapter(target.folder)
+
+    def _side(self, folder: Path | None) -> protocol.Model:
+        if folder is None or folder.resolve() == Path(self._settings.base).expanduser().resolve():
+            return protocol.Base()
+        if kind_of(folder) is FolderKind.MODEL:
+            return protocol.Whole(folder=str(folder.resolve()))
+        return self._adapter(folder)
+
+    def _adapter(self, folder: Path) -> protocol.Adapter:
+        if kind_of(folder) is not FolderKind.ADAPTER:
+            raise FolderRefused(folder, "it holds a whole model, not an adapter")
+        weights = self._fingerprints.of(folder)
+        return protocol.Adapter(folder=str(folder.resolve()), weights=weights)
+
+    def _measure(
+        self, models: list[protocol.Base | protocol.Adapter], corpus: Corpus
+    ) -> list[tuple[DocumentScore, ...]]:
+        """Score documents, shortest first so that those of a request are alike."""
+        documents = sorted(corpus.documents, key=lambda document: len(document.text))
+        found: list[dict[str, DocumentScore]] = [{} for _ in models]
+        for begin in range(0, len(documents), TEXTS_PER_REQUEST):
+            part = documents[begin : begin + TEXTS_PER_REQUEST]
+            texts = _sendable([document.text for document in part])
+            reply = self._ask(
+                protocol.Score(models=models, texts=texts),
+                protocol.Scored,
+                pairs=len(models) * len(part),
+            )
+            for own, row in zip(found, _rows(reply, len(models), part), strict=True):
+                own.update(row)
+        return [tuple(own[document.id] for document in corpus.documents) for own in found]
+
+    def _ask(
+        self, request: msgspec.Struct, wanted: type[Answer], *, pairs: int, loads: bool = False
+    ) -> Answer:
+        timeout = self._settings.timeout.total_seconds() * max(1, pairs)
+        if loads:
+            timeout += self._settings.start_timeout.total_seconds()
+        reply = self._worker.ask(request, timeout=timeout)
+        if isinstance(reply, protocol.Refused):
+            raise _refusal(reply)
+        if not isinstance(reply, wanted):
+            raise ProbeFailed("the worker answered out of turn", permanent=False)
+        return reply
+
+    def _remember(
+        self, runs: Mapping[tuple[str, ...], PerplexityRun], targets: Sequence[Target]
+    ) -> None:
+        with self._lock:
+            for key, run in runs.items():
+                self._runs[key] = run
+                self._runs.move_to_end(key)
+            for target in targets:
+                self._asked[target] = None
+                self._asked.move_to_end(target)
+            while len(self._runs) > REMEMBERED_RUNS:
+                self._runs.popitem(last=False)
+            while len(self._asked) > REMEMBERED_TARGETS:
+                self._asked.popitem(last=False)
+
+
+def _joint(model: protocol.Base | protocol.Adapter, base: str) -> str:
+    """Hash of everything that computes: an adapter does what it does on its base alone."""
+    if isinstance(model, protocol.Base):
+        return base
+    return combined({"base": base, "adapter": model.weights})
+
+
+def _rows(
+    reply: protocol.Scored, models: int, documents: Sequence[Document]
+) -> list[dict[str, DocumentScore]]:
+    shape = (models, len(documents))
+    sums = np.frombuffer(reply.sums, dtype=np.float64).reshape(shape)
+    tokens = np.frombuffer(reply.tokens, dtype=np.int64).reshape(shape)
+    odd = np.frombuffer(reply.non_finite, dtype=np.int64).reshape(shape)
+    return [
+        {
+            document.id: DocumentScore(
+                document=document.id,
+                sum_nll=float(sums[row, column]),
+                tokens=int(tokens[row, column]),
+                bytes=len(document.text.encode("utf-8", "replace")),
+                non_finite=int(odd[row, column]),
+            )
+            for column, document in enumerate(documents)
+        }
+        for row in range(models)
+    ]
+
+
+def _refusal(reply: protocol.Refused) -> ProbeError:
+    match reply.cause:
+        case protocol.Cause.FOLDER:
+            return FolderRefused(Path(reply.folder), reply.reason)
+        case protocol.Cause.TOKENIZERS:
+            return TokenizersDiffer(reply.reason)
+        case _:
+            assert_never(reply.cause)
+
+
+def _sendable(texts: Sequence[str]) -> list[str]:
+    # a lone surrogate is no text: it cannot be sent, and no tokenizer knows it
+    return [text.encode("utf-8", "replace").decode() for text in texts]

@@ -1,0 +1,136 @@
+"""Does an adapter fit a base, and may it be loaded? Named by file and tensor where not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from monitor.probes.errors import FolderRefused
+
+_PLAIN_STARTS: Final = (True, False, None, "gaussian", "orthogonal")
+"""Ways to begin training that leave the base as it is."""
+_REBUILDING: Final = ("layer_replication", "megatron_config", "loftq_config", "eva_config")
+"""Settings that alter the base or import a module that the file names."""
+_TENSOR: Final = re.compile(
+    r"base_model\.model\.(?P<module>.+?)"
+    r"\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
+    r"(\.weight|\.bias)?"
+)
+_HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
+_HEADS: Final = ("lm_head", "embed_out", "output_projection")
+
+
+def require_base(folder: Path, config: Mapping[str, Any], *, base_name: str) -> None:
+    """Compare what an adapter was trained on with the base, where both have hub names.
+
+    Organisations differ for mirrors of one model, so the last part decides; folders say
+    nothing, and shapes decide later.
+    """
+    name, _, revision = base_name.partition("@")
+    trained_on = config.get("base_model_name_or_path")
+    if not isinstance(trained_on, str) or not (_is_hub_name(name) and _is_hub_name(trained_on)):
+        return
+    if _last_part(name) != _last_part(trained_on):
+        raise FolderRefused(
+            folder, f"the adapter was trained on {trained_on}, the probe's base is {name}"
+        )
+    trained_revision = config.get("revision")
+    if revision and trained_revision and revision != trained_revision:
+        raise FolderRefused(
+            folder,
+            f"the adapter was trained on revision {trained_revision} of {trained_on},"
+            f" the probe's base is revision {revision}",
+        )
+
+
+def require_loadable(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse what is not LoRA, what would alter the base, and what would run code."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise FolderRefused(folder, f"peft_type is {kind!r}; only LORA is scored")
+    altering = [key for key in _REBUILDING if config.get(key)]
+    if altering:
+        raise FolderRefused(folder, f"{altering[0]} would alter the base")
+    start = config.get("init_lora_weights", True)
+    if start not in _PLAIN_STARTS:
+        reason = f"init_lora_weights {start!r} alters the base: save it converted to plain LoRA"
+        raise FolderRefused(folder, reason)
+
+
+def require_fit(
+    folder: Path,
+    config: Mapping[str, Any],
+    state: Mapping[str, torch.Tensor],
+    *,
+    network: torch.nn.Module,
+) -> None:
+    """Find a module for every target and every tensor, of its shape."""
+    modules = {_bare(name): part for name, part in network.named_modules()}
+    targets = config.get("target_modules")
+    for target in targets if isinstance(targets, list) else ():
+        if not any(name == target or name.endswith(f".{target}") for name in modules):
+            raise FolderRefused(folder, f"the base has no module {target} (target_modules)")
+    if not any(_TENSOR.fullmatch(name) for name in state):
+        raise FolderRefused(folder, "it holds no LoRA tensor")
+    for name, tensor in state.items():
+        found = _TENSOR.fullmatch(name)
+        if found is None:
+            continue
+        module = modules.get(found["module"])
+        if module is None:
+            raise FolderRefused(folder, f"tensor {name}: the base has no module {found['module']}")
+        _require_shape(folder, name, tensor=tensor, part=found["part"], module=module)
+
+
+def is_mixable(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether PEFT can mix it with others in a batch: plain LoRA below the head."""
+    special = (
+        "use_dora",
+        "alora_invocation_tokens",
+        "modules_to_save",
+        "trainable_token_indices",
+        "target_parameters",
+        "use_qalora",
+        "use_bdlora",
+    )
+    plain = not any(config.get(key) for key in special) and config.get("bias", "none") == "none"
+    matches = [_TENSOR.fullmatch(name) for name in state]
+    return plain and all(
+        match is not None
+        and match["part"] in {"lora_A", "lora_B"}
+        and match["module"].rpartition(".")[2] not in _HEADS
+        for match in matches
+    )
+
+
+def _require_shape(
+    folder: Path, name: str, *, tensor: torch.Tensor, part: str, module: torch.nn.Module
+) -> None:
+    inputs, outputs = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if inputs is None or outputs is None or part not in {"lora_A", "lora_B"}:
+        return
+    wanted = (inputs, tensor.shape[-1]) if part == "lora_A" else (outputs, tensor.shape[0])
+    seen = tensor.shape[-1] if part == "lora_A" else tensor.shape[0]
+    if seen != wanted[0]:
+        raise FolderRefused(
+            folder,
+            f"tensor {name} is {tuple(tensor.shape)}, the base's module takes {inputs}"
+            f" and gives {outputs}",
+        )
+
+
+def _bare(name: str) -> str:
+    """Name a module as a base without adapters does."""
+    return name.replace(".base_layer", "")
+
+
+def _is_hub_name(name: str) -> bool:
+    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition("/")[2].lower()

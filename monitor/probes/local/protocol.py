@@ -1,0 +1,140 @@
+"""What the daemon and the worker of local models say to each other."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from monitor.probes.framing import Dialogue, Failure
+
+
+class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
+    """Load a base model; the first request of a worker's life."""
+
+    model: str
+    dtype: str
+    device: str
+    batch_tokens: int
+    loaded_adapters: int
+    threads: int
+
+
+class Base(msgspec.Struct, tag="base", frozen=True):
+    """The base model itself."""
+
+
+class Adapter(msgspec.Struct, tag="adapter", frozen=True, kw_only=True):
+    """An adapter on the base, as its folder is known by its hash."""
+
+    folder: str
+    weights: str
+
+
+class Whole(msgspec.Struct, tag="whole", frozen=True, kw_only=True):
+    """Another whole model: merged, quantised, or of another kind."""
+
+    folder: str
+
+
+Model = Base | Adapter | Whole
+
+
+class Score(msgspec.Struct, tag="score", frozen=True, kw_only=True):
+    """Tell how likely texts are to each of some models."""
+
+    models: list[Base | Adapter]
+    texts: list[str]
+
+
+class Read(msgspec.Struct, tag="read", frozen=True, kw_only=True):
+    """Tell what a model expects at each token of texts."""
+
+    model: Base | Adapter
+    texts: list[str]
+    top: int
+
+
+class Compare(msgspec.Struct, tag="compare", frozen=True, kw_only=True):
+    """Tell how far two models are apart on texts."""
+
+    a: Model
+    b: Model
+    texts: list[str]
+
+
+class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
+    """The base is loaded: its hash, its arithmetic, and what computes."""
+
+    weights: str
+    dtype: str
+    engine: str
+
+
+class Scored(msgspec.Struct, tag="scored", frozen=True, kw_only=True):
+    """NLL sums in nats, tokens, and tokens without a number, models x texts, row-major.
+
+    float64, int64 and int64. A text that is too long, or has no token to be guessed, has
+    NaN and no tokens.
+    """
+
+    sums: bytes
+    tokens: bytes
+    non_finite: bytes
+
+
+class Expected(msgspec.Struct, tag="expected", frozen=True, kw_only=True):
+    """Chosen logprobs float32 ``(p,)``, text index int64 ``(p,)``, and the likeliest tokens.
+
+    Those are int64 and float32 ``(p, top)``, best first.
+    """
+
+    top: int
+    chosen: bytes
+    document: bytes
+    tokens: bytes
+    logprobs: bytes
+
+
+class Compared(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
+    """As :class:`detectors.parity.Parity`, over whole vocabularies."""
+
+    positions: int
+    kl: float
+    top1: float
+    max_delta: float
+    cosine: float
+
+
+class Cause(StrEnum):
+    """Why a model was not asked, beside failures that may pass."""
+
+    FOLDER = "folder"
+    TOKENIZERS = "tokenizers"
+
+
+class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
+    """A folder cannot be used, or two models cannot be compared."""
+
+    cause: Cause
+    folder: str
+    reason: str
+
+
+Request = Open | Score | Read | Compare
+Reply = Opened | Scored | Expected | Compared | Refused | Failure
+
+_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+
+LOCAL: Final = Dialogue(
+    module="monitor.probes.local.worker",
+    opened=Opened,
+    replies=msgspec.msgpack.Decoder(Reply),
+)
+
+
+def request(body: bytes) -> Request:
+    """Decode what the daemon asked."""
+    asked: Request = _REQUESTS.decode(body)
+    return asked
