@@ -107,10 +107,15 @@ def _sources(story: Story) -> None:
 
 
 def _lack(source: Source, total: int) -> str:
-    names = ", ".join(source.detectors)
-    if source.measured == 0:
-        return f"  no {source.name} in this log: {names} cannot be tested; {source.advice}"
-    return f"  {source.name}: {source.measured:,} of {total:,} records; for {names}"
+    if source.measured:
+        names = ", ".join(source.partial + source.blind)
+        return f"  {source.name}: {source.measured:,} of {total:,} records; for {names}"
+    lost = []
+    if source.blind:
+        lost.append(f"{', '.join(source.blind)} cannot be tested")
+    if source.partial:
+        lost.append(f"{', '.join(source.partial)} sees the rest of its signals only")
+    return f"  no {source.name} in this log: {', '.join(lost)}; {source.advice}"
 
 
 def _detectors(story: Story) -> None:

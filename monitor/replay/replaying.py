@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from detectors.types import Process
 from monitor.domain import AdapterId, EvaluationKind, Version, VersionId
 from monitor.evaluate.findings import find
 from monitor.evaluate.settings import EvaluateSettings
@@ -211,11 +212,11 @@ def _story(
         label=label,
         traffic=story.traffic_of(replayed.log),
         basis=story.basis_of(frozen),
-        sources=story.sources_of(replayed.log),
+        sources=story.sources_of(replayed.log, frozen, prompts=tools.embed is not None),
         detectors=story.detectors_of(found, frozen, tools.settings.detectors),
         changes=found.changes,
         budget=story.budget_line(found, tools.settings.false_pages_per_30_days, days=days),
-        budgets=_at_budgets(replayed, tape, watch=watch),
+        budgets=_at_budgets(replayed, found, tape, watch=watch),
         verdict=found.verdict,
         examples=_examples(found, frozen, rest, files.log, most=request.examples),
     )
@@ -233,21 +234,50 @@ def _version(label: str, *, at: float) -> Version:
     )
 
 
-def _at_budgets(replayed: Replayed, tape: Tape, *, watch: Watch) -> list[story.BudgetLine]:
+def _at_budgets(
+    replayed: Replayed, first: Run, tape: Tape, *, watch: Watch
+) -> list[story.BudgetLine]:
     """Count messages at other budgets, from the increments that the first run kept."""
-    settings = replayed.settings
-    kept = min(settings.false_pages_per_30_days, settings.notices_per_30_days) > 0
     lines = []
     for budget in BUDGETS:
-        at_budget = replace(settings, false_pages_per_30_days=budget, notices_per_30_days=budget)
-        found = run(
-            replace(replayed, settings=at_budget),
-            tape.play if kept else find,
-            watch=watch,
-            stage=f"at a budget of {budget:g}",
-        )
+        found = first
+        if _may_differ(first, replayed.settings, budget):
+            found = _at(budget, replayed, tape, watch=watch)
         lines.append(story.budget_line(found, budget, days=max(replayed.log.days, 1e-9)))
     return lines
+
+
+def _at(budget: float, replayed: Replayed, tape: Tape, *, watch: Watch) -> Run:
+    settings = replayed.settings
+    at_budget = replace(settings, false_pages_per_30_days=budget, notices_per_30_days=budget)
+    kept = min(settings.false_pages_per_30_days, settings.notices_per_30_days) > 0
+    return run(
+        replace(replayed, settings=at_budget),
+        tape.play if kept else find,
+        watch=watch,
+        stage=f"at a budget of {budget:g}",
+        sparse=True,
+    )
+
+
+def _may_differ(first: Run, settings: EvaluateSettings, budget: float) -> bool:
+    """Whether a run at another budget may send other messages than the first, which see.
+
+    Until it crosses, a process is proportional to its budget: one that stayed quiet stays
+    so at a smaller budget, and at a larger one where its evidence has room for the factor.
+    """
+    budgets = {
+        Process.PAGE: settings.false_pages_per_30_days,
+        Process.NOTICE: settings.notices_per_30_days,
+    }
+    if all(own == budget for own in budgets.values()):
+        return False
+    if first.crossed or 0.0 in budgets.values():
+        return True
+    return any(
+        first.highest[process] + np.log10(max(1.0, budget / own)) >= 0.0
+        for process, own in budgets.items()
+    )
 
 
 def _examples(found: Run, frozen: Frozen, records: Baseline, read: Read, *, most: int) -> list[str]:

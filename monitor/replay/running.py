@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+
 import alerts.types as words
 from alerts import incident
 from alerts.incident import IncidentState, Observed, Tell
-from detectors.types import State, Window
+from detectors.types import Process, State, Window
 from monitor.domain import EvaluationKind, Interval, Verdict, VerdictKind, Version
 from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.live import Ask, find_all
@@ -87,19 +89,34 @@ class Crossed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """A whole replay at one budget. ``tells`` are the messages about drift that went out."""
+    """A whole replay at one budget.
+
+    ``tells`` are the messages about drift that went out; ``highest`` is the largest
+    evidence of each process, whoever's.
+    """
 
     changes: Sequence[Change]
     crossed: Sequence[Crossed]
     tells: Sequence[Tell]
+    highest: Mapping[Process, float]
     verdict: Verdict | None
     evaluations: Sequence[Evaluation] = ()
 
 
-def run(replayed: Replayed, ask: Ask, *, watch: Watch, stage: str, keep: bool = False) -> Run:
+def run(
+    replayed: Replayed,
+    ask: Ask,
+    *,
+    watch: Watch,
+    stage: str,
+    keep: bool = False,
+    sparse: bool = False,
+) -> Run:
     """Evaluate every window that has ended when the last record had come.
 
-    ``keep`` keeps every evaluation: scores for tables and charts.
+    ``keep`` keeps every evaluation: scores for tables and charts. ``sparse`` passes over
+    empty minutes of hard signals while nothing is open: the next window takes over their
+    start weights, so that evidence and messages are the same.
     """
     running = _Running(replayed, ask, keep=keep)
     log = replayed.log
@@ -107,7 +124,7 @@ def run(replayed: Replayed, ask: Ask, *, watch: Watch, stage: str, keep: bool = 
     watch.begin(stage, _STEPS)
     reached = 0
     for kind, due, planned in _windows(replayed):
-        if planned.window is not None:
+        if planned.window is not None and not (sparse and running.may_skip(kind, planned.window)):
             running.evaluate(kind, planned.window, now=due)
         done = int(_STEPS * (due - log.first_at).total_seconds() / seconds)
         if done > reached:
@@ -155,6 +172,16 @@ class _Running:
     crossed: list[Crossed] = field(default_factory=list)
     tells: list[Tell] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    highest: dict[Process, float] = field(default_factory=lambda: dict.fromkeys(Process, -np.inf))
+    looked: datetime | None = None
+
+    def may_skip(self, kind: EvaluationKind, window: Interval) -> bool:
+        """Whether a window adds nothing but its time."""
+        if kind is EvaluationKind.LIVE or self.looked is None or self.memory.crossings:
+            return False
+        # time alone never alarms: the process sees to that only where it is asked
+        recently = window.end - self.looked < DAY
+        return recently and self.replayed.log.count(window.start, window.end) == 0
 
     def evaluate(self, kind: EvaluationKind, window: Interval, *, now: datetime) -> None:
         """Read, score and judge one window, as the service's evaluator does."""
@@ -172,6 +199,8 @@ class _Running:
         before = self.memory
         judgement = judge(before, facts, replayed.settings.policy)
         self.memory = judgement.memory
+        if kind is EvaluationKind.HARD:
+            self.looked = window.end
         self._remember(findings, window)
         self._note(before, judgement.verdict, findings, window, now=now)
         if self.keep:
@@ -190,6 +219,7 @@ class _Running:
             changes=self.changes,
             crossed=self.crossed,
             tells=self.tells,
+            highest=self.highest,
             verdict=self.memory.verdict,
             evaluations=self.evaluations,
         )
@@ -213,10 +243,15 @@ class _Running:
         for finding in findings:
             if finding.score is None or finding.state is None:
                 continue
+            self._raise(Process.NOTICE, finding.score.evidence_notice)
+            self._raise(Process.PAGE, finding.score.evidence_page)
             self.states[finding.detector] = finding.state
             increment = increment_of(finding.score, window)
             if increment is not None:
                 self.past.setdefault(finding.detector, []).append(increment)
+
+    def _raise(self, process: Process, evidence: float) -> None:
+        self.highest[process] = max(self.highest[process], evidence)
 
     def _note(
         self,

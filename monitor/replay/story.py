@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -74,12 +74,16 @@ class Basis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """How many records carried what some detectors need."""
+    """How many records carried what some detectors need.
+
+    ``blind`` detectors have nothing else to look at in this log; ``partial`` ones have.
+    """
 
     name: str
     measured: int
     advice: str
-    detectors: tuple[str, ...]
+    blind: tuple[str, ...]
+    partial: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,17 +181,35 @@ def basis_of(frozen: Frozen) -> Basis:
     )
 
 
-def sources_of(log: Log) -> list[Source]:
-    """Count the records that carried each thing that detectors live on."""
+def sources_of(log: Log, frozen: Frozen, *, prompts: bool) -> list[Source]:
+    """Count the records that carried each thing that detectors live on.
+
+    Without ``prompts`` nobody looked at them, and nothing is said of them.
+    """
+    counts = {name: int((~np.isnan(values)).sum()) for name, values in log.signals.items()}
+    absent = frozen.calibrated.absent
+    seeing = {
+        d.name
+        for d in DETECTORS.values()
+        if d.name not in absent and any(map(counts.get, d.signals))
+    }
     return [
-        Source(
-            name=name,
-            measured=int((~np.isnan(log.signals[signal])).sum()),
-            advice=advice,
-            detectors=tuple(d.name for d in DETECTORS.values() if signal in d.signals),
-        )
-        for signal, (name, advice) in SOURCES.items()
+        _source(signal, counts[signal], seeing)
+        for signal in SOURCES
+        if prompts or signal != "similarity"
     ]
+
+
+def _source(signal: str, measured: int, seeing: Collection[str]) -> Source:
+    name, advice = SOURCES[signal]
+    users = [detector.name for detector in DETECTORS.values() if signal in detector.signals]
+    return Source(
+        name=name,
+        measured=measured,
+        advice=advice,
+        blind=tuple(one for one in users if one not in seeing),
+        partial=tuple(one for one in users if one in seeing),
+    )
 
 
 def detectors_of(run: Run, frozen: Frozen, names: Sequence[str]) -> list[DetectorStory]:

@@ -21,7 +21,7 @@ from monitor.capture.formats.answers import (
 )
 from monitor.capture.formats.moments import milliseconds, moment
 
-_COMPLETIONS: Final = frozenset({"chat.completion", "text_completion"})
+_COMPLETIONS: Final = ("chat.completion", "text_completion")
 _LONGEST_NAME: Final = 128
 _FAILED: Final = 500
 _OK: Final = 200
@@ -79,7 +79,8 @@ def read(line: Mapping[str, Any], form: Form | None = None) -> Mapped:
 
 
 def _driftline(line: Mapping[str, Any]) -> Mapped:
-    if line.get("role") not in {None, "baseline"}:
+    role = line.get("role")
+    if role is not None and role != "baseline":
         raise Unreadable("role: a line of a log or of a baseline is needed")
     own = {"adapter", "version", "at", "role"}
     fields = {name: value for name, value in line.items() if name not in own}

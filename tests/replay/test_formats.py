@@ -1,0 +1,295 @@
+"""Lines of common logs become records, whatever they hold."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.capture.formats import Form, Mapped, Unreadable, form_of, read
+from monitor.capture.formats.lines import FORMS
+from monitor.capture.formats.moments import moment
+from monitor.capture.wire import Record
+
+AT = datetime(2026, 11, 3, 10, 0, tzinfo=UTC)
+CREATED = int(AT.timestamp())
+
+
+def chat(**changes: Any) -> dict[str, Any]:
+    """As the chat endpoint answers with ``logprobs: true, top_logprobs: 2``."""
+    token = {
+        "token": " in",
+        "bytes": [32, 105, 110],
+        "logprob": -0.25,
+        "top_logprobs": [
+            {"token": " in", "bytes": None, "logprob": -0.25},
+            {"token": " on", "bytes": None, "logprob": -1.75},
+        ],
+    }
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": "support@v7",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "in checking", "refusal": None},
+                "logprobs": {"content": [token, dict(token)], "refusal": None},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13},
+        "prompt_logprobs": None,
+    } | changes
+
+
+def completion(**changes: Any) -> dict[str, Any]:
+    """As the completions endpoint answers with ``logprobs: 1``, here with the prompt echoed."""
+    return {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "created": CREATED,
+        "model": "support",
+        "choices": [
+            {
+                "index": 0,
+                "text": "Where? in checking",
+                "logprobs": {
+                    "text_offset": [0, 6, 9],
+                    "token_logprobs": [None, -0.5, -0.25],
+                    "tokens": ["Where?", " in", " checking"],
+                    "top_logprobs": [None, {" in": -0.5, " on": -1.0}, {" checking": -0.25}],
+                },
+                "finish_reason": "length",
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    } | changes
+
+
+def litellm(**changes: Any) -> dict[str, Any]:
+    """As LiteLLM's callback gets it under ``standard_logging_object``."""
+    return {
+        "id": "chatcmpl-9",
+        "trace_id": "t",
+        "call_type": "acompletion",
+        "stream": True,
+        "status": "success",
+        "total_tokens": 13,
+        "prompt_tokens": 11,
+        "completion_tokens": 2,
+        "startTime": CREATED + 0.5,
+        "endTime": CREATED + 2.5,
+        "completionStartTime": CREATED + 0.75,
+        "model": "hosted_vllm/support-v7",
+        "model_id": "d1",
+        "model_group": "support",
+        "messages": [
+            {"role": "system", "content": "be kind"},
+            {"role": "user", "content": [{"type": "text", "text": "where is it"}]},
+        ],
+        "response": chat(),
+        "model_parameters": {"temperature": 0.7, "max_tokens": 64, "stream": True},
+        "end_user": "u1",
+        "error_str": None,
+        "metadata": {},
+    } | changes
+
+
+def record_of(mapped: Mapped) -> Record:
+    own = {"adapter": mapped.adapter, "version": mapped.version, "at": mapped.at}
+    fields = mapped.fields | {name: value for name, value in own.items() if value is not None}
+    return msgspec.convert(fields, Record)
+
+
+def test_a_request_with_its_response_is_read() -> None:
+    request = {
+        "model": "support@v7",
+        "messages": [{"role": "user", "content": "hi"}, {"role": "user", "content": "where?"}],
+        "temperature": 0,
+        "top_p": 0.9,
+        "max_completion_tokens": 64,
+        "user": "u7",
+    }
+    line = {"id": "r1", "request": request, "response": chat(), "latency_ms": 812}
+    record = record_of(read(line))
+    assert (record.adapter, record.version, record.at) == ("support", "v7", AT)
+    assert (record.id, record.prompt, record.output) == ("r1", "where?", "in checking")
+    assert record.token_logprobs == [-0.25, -0.25]
+    assert record.top_logprobs == [[-0.25, -1.75], [-0.25, -1.75]]
+    assert (record.temperature, record.top_p, record.max_tokens) == (0.0, 0.9, 64)
+    assert (record.prompt_tokens, record.output_tokens) == (11, 2)
+    assert (record.subject, record.latency_ms) == ("u7", 812.0)
+    assert (record.finish_reason, record.status) == ("stop", 200)
+
+
+def test_a_line_of_a_batch_output_is_read() -> None:
+    body = {"status_code": 200, "request_id": "req_1", "body": chat()}
+    record = record_of(read({"id": "b", "custom_id": "c1", "response": body, "error": None}))
+    assert (record.id, record.adapter, record.version) == ("c1", "support", "v7")
+    assert (record.at, record.output, record.status) == (AT, "in checking", 200)
+
+
+def test_a_failed_line_of_a_batch_names_no_model_and_keeps_its_status() -> None:
+    body = {"status_code": 503, "request_id": "r", "body": {"error": {"message": "busy"}}}
+    mapped = read({"custom_id": "c1", "response": body, "error": None})
+    assert (mapped.adapter, mapped.at, mapped.fields) == (None, None, {"id": "c1", "status": 503})
+    lost = read({"custom_id": "c1", "response": None, "error": {"code": "batch_expired"}})
+    assert lost.fields["status"] == 500
+
+
+def test_requests_of_a_batch_are_told_from_its_output() -> None:
+    line = {"custom_id": "c1", "method": "POST", "url": "/v1/chat/completions", "body": {}}
+    with pytest.raises(Unreadable, match="its output file has the answers"):
+        read(line)
+
+
+@pytest.mark.parametrize("line", [litellm(), {"standard_logging_object": litellm()}])
+def test_a_litellm_payload_is_read(line: dict[str, Any]) -> None:
+    record = record_of(read(line))
+    assert (record.adapter, record.version) == ("support", "support-v7")
+    assert (record.id, record.prompt, record.output) == ("chatcmpl-9", "where is it", "in checking")
+    assert record.token_logprobs == [-0.25, -0.25]
+    assert (record.temperature, record.max_tokens) == (0.7, 64)
+    assert (record.latency_ms, record.ttft_ms) == (2000.0, 250.0)
+    assert (record.subject, record.status) == ("u1", 200)
+
+
+def test_litellm_times_may_be_text() -> None:
+    line = litellm(startTime="2026-11-03 10:00:00", endTime="2026-11-03T10:00:01+00:00")
+    assert read(line).at == AT
+    assert read(line).fields["latency_ms"] == 1000.0
+
+
+def test_a_failure_in_litellm_is_a_status() -> None:
+    failed = {"status": "failure", "response": {}, "error_str": "boom", "completion_tokens": 0}
+    code = {"error_information": {"error_code": "429", "error_class": "RateLimitError"}}
+    assert read(litellm(**failed, **code)).fields["status"] == 429
+    assert read(litellm(**failed)).fields["status"] == 500
+
+
+def test_what_litellm_redacted_is_not_taken_for_a_prompt() -> None:
+    said = {"message": {"role": "assistant", "content": "redacted-by-litellm"}}
+    line = litellm(
+        messages=[{"role": "user", "content": "redacted-by-litellm"}],
+        response=chat(choices=[said]),
+    )
+    assert not {"prompt", "output"} & read(line).fields.keys()
+
+
+def test_answers_by_themselves_are_read() -> None:
+    record = record_of(read(chat()))
+    assert (record.adapter, record.version, record.at) == ("support", "v7", AT)
+    assert record.prompt is None
+
+
+def test_the_echoed_prompt_is_not_part_of_the_answer() -> None:
+    record = record_of(read(completion()))
+    assert record.token_logprobs == [-0.5, -0.25]
+    assert record.top_logprobs == [[-0.5, -1.0], [-0.25]]
+    assert record.adapter == "support"
+
+
+def test_minus_infinity_as_vllm_writes_it_is_a_logprob() -> None:
+    line = chat()
+    line["choices"][0]["logprobs"]["content"][0]["logprob"] = -9999.0
+    assert record_of(read(line)).token_logprobs == [-9999.0, -0.25]
+
+
+def test_logprobs_that_nobody_asked_for_are_absent() -> None:
+    line = chat()
+    line["choices"][0]["logprobs"] = None
+    assert not {"token_logprobs", "top_logprobs"} & read(line).fields.keys()
+    chosen_only = chat()
+    for token in chosen_only["choices"][0]["logprobs"]["content"]:
+        token["top_logprobs"] = []
+    assert "top_logprobs" not in read(chosen_only).fields
+
+
+@pytest.mark.parametrize(
+    ("message", "output"),
+    [
+        ({"content": None}, ""),
+        ({"content": "", "refusal": None}, ""),
+        ({"content": None, "tool_calls": [{"id": "t"}]}, None),
+        ({"content": None, "refusal": "I cannot"}, "I cannot"),
+    ],
+)
+def test_an_empty_answer_is_told_from_a_call_of_a_tool(
+    message: dict[str, Any], output: str | None
+) -> None:
+    assert read(chat(choices=[{"message": message}])).fields.get("output") == output
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ({"adapter": "a", "id": "1", "at": "2026-11-03T10:00:00Z"}, Form.DRIFTLINE),
+        ({"role": "baseline", "id": "1"}, Form.DRIFTLINE),
+        ({"request": {}, "response": {}}, Form.OPENAI),
+        ({"custom_id": "1", "response": None}, Form.BATCH),
+        (litellm(), Form.LITELLM),
+        (chat(), Form.VLLM),
+        (completion(), Form.VLLM),
+    ],
+)
+def test_a_line_says_its_form(line: dict[str, Any], form: Form) -> None:
+    assert form_of(line) is form
+
+
+@pytest.mark.parametrize(
+    "line", [{}, {"object": "chat.completion.chunk"}, {"model": "x"}, {"text": "hello"}]
+)
+def test_a_line_of_no_known_form_is_refused(line: dict[str, Any]) -> None:
+    with pytest.raises(Unreadable, match="no known form"):
+        read(line)
+
+
+def test_every_form_has_its_reader() -> None:
+    assert set(FORMS) == set(Form)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param(CREATED, AT, id="seconds"),
+        pytest.param(CREATED * 1000, AT, id="milliseconds"),
+        pytest.param(CREATED * 1_000_000, AT, id="microseconds"),
+        pytest.param("2026-11-03T11:00:00+01:00", AT, id="an offset"),
+        pytest.param("2026-11-03 10:00:00", AT, id="no offset is UTC"),
+        pytest.param("tomorrow", None, id="no time"),
+        pytest.param(float("nan"), None, id="not a number"),
+        pytest.param(float("inf"), None, id="infinite"),
+        pytest.param(True, None, id="a truth value"),
+    ],
+)
+def test_times_are_read_as_logs_write_them(value: object, expected: datetime | None) -> None:
+    assert moment(value) == expected
+
+
+WORDS = (
+    "id model created choices message content logprobs token_logprobs top_logprobs usage text"
+    " completion_tokens status_code body error code messages role response request"
+)
+KEYS = st.sampled_from(WORDS.split()) | st.text(max_size=4)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(line=st.dictionaries(KEYS, JSON, max_size=6), form=st.sampled_from([None, *Form]))
+def test_no_line_ends_in_anything_but_a_record_or_a_reason(
+    line: dict[str, Any], form: Form | None
+) -> None:
+    try:
+        mapped = read(line, form)
+        record_of(mapped)
+    except (Unreadable, msgspec.ValidationError):
+        return
+    json.dumps(mapped.fields, default=str)
