@@ -9,7 +9,13 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, Arm, Route, VerdictKind, Version, VersionId
-from monitor.routing.arms import fallback_arms, returned_arms, serving_arm, stable_arm
+from monitor.routing.arms import (
+    effective,
+    fallback_arms,
+    returned_arms,
+    serving_arm,
+    stable_arm,
+)
 from monitor.routing.decision import recovered
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import write_down
@@ -114,7 +120,7 @@ class Execution:
         age = now - datetime.fromisoformat(action.evidence["at"])
         if age > self.settings.evidence_age:
             return f"the evidence is {age} old > {self.settings.evidence_age}"
-        if serving_arm(route, action.version) is None:
+        if serving_arm(effective(route, now), action.version) is None:
             return f"{action.version} answers nobody now"
         target = _target_id(action)
         usable = targets_of(tx, versions.fetch_by_id(tx, action.version_id)).usable

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, Verdict, VerdictKind, Version, VersionId
+from monitor.routing.arms import effective
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.scene import Scene
 from monitor.routing.settings import RoutingSettings
@@ -16,6 +17,7 @@ from monitor.routing.targets import Targets, choose_targets
 from monitor.store import actions, adapters, common_cause, routes, verdicts, versions
 from monitor.store.actions import ActionKind
 from monitor.store.common_cause import Company
+from monitor.store.routes import RouteRow
 
 HISTORY: int = 100
 """How many generations back a version that was once in charge is looked for."""
@@ -37,7 +39,7 @@ def survey(
     Locks are taken in this order by everybody: switch, route, verdict.
     """
     switch = kill_switch.read(tx, hold=hold)
-    route = routes.row(tx, version.adapter, lock=hold)
+    route = _route(tx, version.adapter, now=now, hold=hold)
     verdict = stored_verdict(tx, version.id, lock=hold)
     fallback = kind is ActionKind.FALLBACK
     return Scene(
@@ -56,6 +58,12 @@ def survey(
         ),
         taken_fleet=actions.taken_since(tx, since=now - settings.fleet_window),
     )
+
+
+def _route(tx: Connection, adapter: str, *, now: datetime, hold: bool) -> RouteRow | None:
+    """The route as routers follow it now: one that has expired is not what is written."""
+    row = routes.row(tx, adapter, lock=hold)
+    return None if row is None else replace(row, route=effective(row.route, now))
 
 
 def only(scene: Scene, served: Collection[VersionId]) -> Scene:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-import psycopg
-import sqlalchemy as sa
 import structlog
 
 from monitor.domain import Route
@@ -112,7 +110,7 @@ class RouteWatch:
             self._look.clear()
             try:
                 self._answer(self._snapshot())
-            except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+            except Exception as error:  # noqa: BLE001 - one look of many; nothing may end them
                 _LOG.warning("route_watch_blind", error=type(error).__name__)
                 self._stopping.wait(self._poll)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from monitor.domain import AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
@@ -80,28 +80,38 @@ class NewEvaluation:
 
 def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
     """Store an evaluation; None when this window of this kind already has one."""
-    row = tx.execute(
-        insert(evaluations)
-        .values(
-            adapter_id=new.adapter_id,
-            version_id=new.version_id,
-            kind=new.kind.value,
-            window_start=new.window.start,
-            window_end=new.window.end,
-            state=new.state,
-            reference_id=new.reference_id,
-            n_records=new.n_records,
-            n_late=new.n_late,
-            verdict=new.verdict,
-            reason=new.reason,
-            epoch=new.epoch,
-            started_at=new.started_at,
-            finished_at=sa.func.clock_timestamp(),
-        )
-        .on_conflict_do_nothing()
-        .returning(evaluations.c.id)
-    ).scalar_one_or_none()
+    statement = _insert([new]).returning(evaluations.c.id)
+    row = tx.execute(statement).scalar_one_or_none()
     return None if row is None else EvaluationId(row)
+
+
+def add_all(tx: Connection, new: Sequence[NewEvaluation]) -> None:
+    """Store evaluations in one statement, except of windows that already have one."""
+    if new:
+        tx.execute(_insert(new))
+
+
+def _insert(new: Sequence[NewEvaluation]) -> Insert:
+    rows = [
+        {
+            "adapter_id": one.adapter_id,
+            "version_id": one.version_id,
+            "kind": one.kind.value,
+            "window_start": one.window.start,
+            "window_end": one.window.end,
+            "state": one.state,
+            "reference_id": one.reference_id,
+            "n_records": one.n_records,
+            "n_late": one.n_late,
+            "verdict": one.verdict,
+            "reason": one.reason,
+            "epoch": one.epoch,
+            "started_at": one.started_at,
+            "finished_at": sa.func.clock_timestamp(),
+        }
+        for one in new
+    ]
+    return insert(evaluations).values(rows).on_conflict_do_nothing()
 
 
 def last_finished(

@@ -7,7 +7,8 @@ is left for vacuum and disk space comes back at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -41,6 +42,8 @@ _AHEAD: Final = 2
 _EPOCH: Final = date(1970, 1, 1)
 _NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
 
+_LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))")
+
 _EXISTING: Final = sa.text(
     "SELECT child.relname FROM pg_inherits"
     " JOIN pg_class child ON child.oid = inhrelid"
@@ -68,10 +71,10 @@ def ensure(
     missing = wanted.keys() - set(existing(connection, tables=tables))
     if not missing:
         return
-    connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))"))
-    for name in sorted(missing - set(existing(connection, tables=tables))):
-        _create(connection, name, *wanted[name])
+    with _short_waits(connection):
+        connection.execute(_LOCK)
+        for name in sorted(missing - set(existing(connection, tables=tables))):
+            _create(connection, name, *wanted[name])
 
 
 def create_ahead(
@@ -103,9 +106,9 @@ def drop_expired(
         if _end(name) <= now - retention[_table(name)]
     ]
     if expired:
-        connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
-    for name in expired:
-        connection.execute(sa.text(f"DROP TABLE {name}"))
+        with _short_waits(connection):
+            for name in expired:
+                connection.execute(sa.text(f"DROP TABLE {name}"))
     return expired
 
 
@@ -128,6 +131,20 @@ def maintain(
 def existing(connection: Connection, *, tables: Iterable[str] = PARTITIONED) -> list[str]:
     """Names of the partitions there are, by table and day."""
     return list(connection.execute(_EXISTING, {"tables": list(tables)}).scalars())
+
+
+@contextmanager
+def _short_waits(connection: Connection) -> Iterator[None]:
+    """Wait at most two seconds for each lock, then as before: the rest of it is the caller's.
+
+    Nothing is put back after an error: the transaction is over and took the setting along.
+    """
+    before = connection.execute(sa.text("SELECT current_setting('lock_timeout')")).scalar_one()
+    connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+    yield
+    connection.execute(
+        sa.text("SELECT set_config('lock_timeout', :before, true)"), {"before": before}
+    )
 
 
 def _create(connection: Connection, name: str, table: str, start: date) -> None:

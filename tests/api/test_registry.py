@@ -1,6 +1,7 @@
 """Adapters and versions through the API."""
 
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -46,6 +47,27 @@ def test_what_is_said_of_an_adapter_is_replaced(service: Serving) -> None:
         found = client.get("/v1/adapters/support").json()
     assert (found["owner"], found["labels"], found["mode"]) == ("bob", {}, "approve")
     assert found["reason"] == "no version is registered"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"owner": "ann\x1b[2J"}, "#/owner"),
+        ({"tier": "gold\n"}, "#/tier"),
+        ({"labels": {"team": "care\u202e"}}, "#/labels/team"),
+        ({"labels": {"te\x07am": "care"}}, "#/labels"),
+        ({"runbook": "https://wiki.test/\r\nx"}, "#/runbook"),
+    ],
+)
+def test_what_is_said_of_an_adapter_can_be_printed(
+    service: Serving, body: dict[str, Any], pointer: str
+) -> None:
+    with service.client(Scope.OPERATE) as client:
+        answer = client.put("/v1/adapters/support", json=body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["pointer"].startswith(pointer)
+    assert error["detail"] == "has characters that cannot be printed"
 
 
 @pytest.mark.parametrize(

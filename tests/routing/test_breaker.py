@@ -239,6 +239,42 @@ def test_a_target_that_is_itself_ill_is_no_target(world: World, kind: VerdictKin
     assert decision.reason == f"no version to fall back to: v6 is {kind.value}"
 
 
+def by_hand(world: World, *, stable: float, until: datetime) -> None:
+    """Ann shares the traffic between v7 and v6; routers follow her until then, then v7's arm."""
+    with world.database.begin() as tx:
+        table.put(
+            tx,
+            "support",
+            arms=[
+                ArmRequest(arm=ArmKind.STABLE, version="v7", weight=stable),
+                ArmRequest(arm=ArmKind.FALLBACK, version="v6", weight=1 - stable),
+            ],
+            expected_generation=1,
+            reason="for a while",
+            actor="ann",
+            now=NOW - 2 * MINUTE,
+            valid_until=until,
+        )
+
+
+def test_an_expired_route_is_judged_by_what_routers_do_since(world: World) -> None:
+    v7 = world.adapter()
+    by_hand(world, stable=0.0, until=NOW - MINUTE)
+    decision = world.break_down(v7)
+    assert decision.kind is DecisionKind.EXECUTE
+    assert world.weights() == {"v7": 0.0, "v6": 1.0}
+    assert world.route().valid_until is None
+    assert world.states() == ["verified"]
+
+
+def test_a_version_that_a_valid_route_leaves_out_has_nothing_to_lose(world: World) -> None:
+    v7 = world.adapter()
+    by_hand(world, stable=0.0, until=NOW + MINUTE)
+    decision = world.break_down(v7)
+    assert (decision.kind, decision.gate) == (DecisionKind.NOTHING, Gate.TRAFFIC)
+    assert world.route().generation == 2
+
+
 def test_a_target_that_no_engine_serves_is_no_target(world: World) -> None:
     v7 = world.adapter()
     world.served = lambda model: model != "support@v6"

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -202,3 +203,31 @@ def test_a_loop_that_ends_early_does_not_end_the_watch(
     put(database, first.generation)
     route = asyncio.run(watch.wait_for_change("support", first.generation, timeout=PATIENCE))
     assert route is not None
+
+
+class Stumbling:
+    """A database whose first look fails in a way that nobody foresaw."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.stumbled = 0
+
+    def run(self, work: Any) -> Any:
+        if not self.stumbled:
+            self.stumbled += 1
+            raise ValueError("a row of another shape")
+        return self._database.run(work)
+
+
+def test_a_look_that_fails_unforeseen_does_not_end_the_watch(
+    database: Database, first: Route
+) -> None:
+    stumbling = Stumbling(database)
+    looking = RouteWatch(stumbling, poll=timedelta(milliseconds=20))  # type: ignore[arg-type]
+    looking.start()
+    try:
+        found = asyncio.run(looking.wait_for_change("support", 0, timeout=10))
+    finally:
+        looking.stop()
+    assert stumbling.stumbled == 1
+    assert found == first

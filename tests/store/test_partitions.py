@@ -52,6 +52,25 @@ def test_many_at_once_make_them_once(database: Database) -> None:
     assert len([name for name in _of(database, "feedback") if name > "feedback_2031"]) == 3
 
 
+def test_the_callers_own_patience_with_locks_is_left_as_it_was(database: Database) -> None:
+    def patience(tx: sa.Connection) -> Any:
+        return tx.execute(sa.text("SHOW lock_timeout")).scalar_one()
+
+    def work(tx: sa.Connection) -> tuple[Any, Any, Any]:
+        before = patience(tx)
+        partitions.ensure(tx, [DAY])
+        made = patience(tx)
+        assert partitions.drop_expired(tx, now=NOW + timedelta(days=9999))
+        return before, made, patience(tx)
+
+    before, made, dropped = database.run(work)
+    assert made == dropped == before
+    with database.begin() as tx:
+        tx.execute(sa.text("SET LOCAL lock_timeout = '7s'"))
+        partitions.ensure(tx, [DAY])
+        assert patience(tx) == "7s"
+
+
 def test_making_a_partition_does_not_wait_for_a_reader(database: Database) -> None:
     with database.begin() as reader:
         reader.execute(sa.text("SELECT count(*) FROM records"))
