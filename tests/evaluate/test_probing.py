@@ -7,101 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection
 
-from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind, Version
+from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending
 from monitor.probes.perplexity import PerplexitySource
-from monitor.store import adapters, changes, evaluations, perplexity, tasks, verdicts, versions
+from monitor.store import changes, perplexity, tasks
 from monitor.store.changes import Declaration
-from monitor.windows import Cadence
+from tests.probed_fleet import Fleet
 from tests.toy_models import DOMAIN, GENERAL, ReplicatedToys, Toys
 
 HOUR = timedelta(hours=1)
 OWN = "support@v7"
-
-
-class Fleet:
-    """Versions on one base, probed on demand; the clock is moved by ageing what is stored."""
-
-    def __init__(self, world: Any, toys: Toys) -> None:
-        self.world = world
-        self.toys = toys
-        self.evaluator = world.evaluator(
-            via=toys,
-            cadences={kind: Cadence(interval=6 * HOUR, lag=timedelta()) for kind in EvaluationKind},
-        )
-
-    def register(self, name: str) -> Version:
-        def work(tx: Connection) -> Version:
-            made = versions.put(tx, adapter=adapters.put(tx, name=name), name="v1", model=name)
-            tasks.ensure(tx, first_due={kind: timedelta() for kind in EvaluationKind})
-            return made
-
-        return self.world.database.run(work)
-
-    def probe(self, version: Version | None = None, *, requested: bool = False) -> Ending:
-        """One perplexity evaluation, a scheduled one unless requested."""
-        wanted = version or self.world.version
-        # one result a window: let the next one be another window
-        self.world.rows(
-            "DELETE FROM evaluations old USING evaluations new WHERE new.id > old.id"
-            " AND new.version_id = old.version_id RETURNING 1"
-        )
-        self.world.rows(
-            "UPDATE evaluations SET window_start = window_start - interval '9 days',"
-            " window_end = window_end - interval '9 days' RETURNING 1"
-        )
-        self.world.rows("DELETE FROM scores RETURNING 1")
-        self.world.rows(
-            "UPDATE tasks SET next_due_at = now() + interval '1 day', requested_at = NULL"
-            " WHERE kind = 'perplexity' RETURNING 1"
-        )
-        at = "now()" if requested else "NULL"
-        self.world.rows(
-            f"UPDATE tasks SET next_due_at = now() - interval '1 s', requested_at = {at},"
-            " next_window_start = now() - interval '7 h', lease_until = NULL"
-            f" WHERE kind = 'perplexity' AND version_id = {wanted.id} RETURNING 1"
-        )
-        claim = self.world.claim(EvaluationKind.PERPLEXITY)
-        assert claim is not None
-        return self.evaluator.evaluate(claim)
-
-    def age(self, by: timedelta) -> None:
-        """Let everything stored be older."""
-        seconds = by.total_seconds()
-        for table in ("perplexity_runs", "identity_checks"):
-            self.world.rows(f"UPDATE {table} SET at = at - interval '{seconds} s' RETURNING 1")
-        self.world.rows(
-            f"UPDATE evaluations SET finished_at = finished_at - interval '{seconds} s' RETURNING 1"
-        )
-
-    def later(
-        self,
-        version: Version | None = None,
-        *,
-        requested: bool = False,
-        by: timedelta = 6 * HOUR,
-    ) -> Ending:
-        self.age(by)
-        return self.probe(version, requested=requested)
-
-    def verdict(self, version: Version | None = None) -> Any:
-        wanted = version or self.world.version
-        row = self.world.database.run(lambda tx: verdicts.current(tx, version_id=wanted.id))
-        return row.verdict
-
-    def score(self) -> Any:
-        found = self.world.database.run(
-            lambda tx: evaluations.latest_scores_of(tx, adapter_id=self.world.version.adapter_id)
-        )
-        return next(row for row in found if row.detector == "perplexity")
-
-    def asked(self) -> list[tuple[str, str, int]]:
-        """What was asked since the last call."""
-        found = list(self.toys.asked)
-        self.toys.asked.clear()
-        return found
 
 
 def toys(*siblings: str, kind: type[Toys] = Toys, **more: Any) -> Toys:

@@ -93,8 +93,7 @@ def _base_scores(
 
 def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores]:
     """Last stored runs of other adapters on this base; nothing is asked for them."""
-    targets = or_none(lambda: asked.via.siblings_of(asked.own.target)) or ()
-    by_model = {target.model: target for target in targets}
+    by_model = {target.model: target for target in asked.siblings}
     known = asked.database.run(
         lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=answer.corpus.id)
     )

@@ -121,6 +121,12 @@ class Asked:
         """The texts it is asked about."""
         return self.via.corpora(self.version.adapter)
 
+    @cached_property
+    def siblings(self) -> tuple[Target, ...]:
+        """Other adapters on its base, as the probe orders them; none where it cannot say."""
+        found = or_none(lambda: self.via.siblings_of(self.own.target)) or ()
+        return tuple(target for target in found if target.model != self.version.model)
+
     def registration(self, model: Model, corpus: Corpus) -> list[StoredRun]:
         """Runs that later ones are compared with, oldest first."""
         return self.database.run(lambda tx: perplexity.registration_runs(tx, model.over(corpus)))

@@ -142,10 +142,9 @@ class _Round:
         return found
 
     def registered_siblings(self) -> list[Model]:
-        asked = self.asked
-        targets = or_none(lambda: asked.via.siblings_of(asked.own.target)) or ()
+        targets = self.asked.siblings
         names = [target.model for target in targets]
-        known = asked.database.run(
+        known = self.asked.database.run(
             lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
         )
         registered = [target for target in targets if target.model in known]
