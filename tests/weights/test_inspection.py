@@ -429,13 +429,29 @@ def test_a_base_that_stores_the_transpose_fits(tmp_path: Path, rng: np.random.Ge
 
 
 def test_modules_that_the_base_lacks_are_told(tmp_path: Path, rng: np.random.Generator) -> None:
-    tensors = {name: x / 100 for name, x in layers(rng).items()}
-    weights = base_of(tensors, rng)
+    tensors = layers(rng)
+    weights = {name: 100 * x for name, x in base_of(tensors, rng).items()}
+    adapter = write_adapter(tmp_path / "adapter", tensors)
     del weights["model.layers.0.self_attn.q_proj.weight"]
-    quantised = {name: x.astype(np.int8) for name, x in list(weights.items())[:1]}
-    base = write_base(tmp_path / "base", weights | quantised)
+    some = inspect_folder(adapter, base=write_base(tmp_path / "base", weights))
+    suspect(some, "the base has no weight for 1 module: model.layers.0.self_attn.q_proj")
+    others = {name.replace("layers", "blocks"): x for name, x in weights.items()}
+    none = inspect_folder(adapter, base=write_base(tmp_path / "other", others))
+    suspect(none, "the base has no weight for 12 modules")
+
+
+@pytest.mark.parametrize("name", ["weight", "qweight"])
+def test_a_quantised_base_gives_no_ratio(
+    tmp_path: Path, rng: np.random.Generator, name: str
+) -> None:
+    tensors = layers(rng)
+    weights = {
+        name_.replace("weight", name): x.astype(np.int8)
+        for name_, x in base_of(tensors, rng).items()
+    }
+    base = write_base(tmp_path / "base", weights)
     found = inspect_folder(write_adapter(tmp_path / "adapter", tensors), base=base)
-    suspect(found, "the base has no float weight for 2 modules")
+    assert "the base is quantised, so there is no ratio, in 12 modules" in notes(found)
 
 
 @pytest.mark.parametrize("place", ["../weights", "/etc/hostname", "a/b.safetensors", "..", ""])

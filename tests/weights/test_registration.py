@@ -72,7 +72,7 @@ def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         ).encode()
         file.write(len(header).to_bytes(8, "little") + header)
         os.truncate(file.fileno(), 8 + len(header) + 2**40)
-    with pytest.raises(WeightsRefused, match="did not end within its limits") as caught:
+    with pytest.raises(WeightsRefused, match="no answer within its limits") as caught:
         inspect_apart(folder, seconds=2)
     assert caught.value.refusal is Refusal.UNSUPPORTED
 
@@ -256,3 +256,24 @@ def _exported(service: Serving) -> None:
     shown = [line for line in lines if line.startswith("driftline_weights_state{")]
     assert len(shown) == len(WeightsState)
     assert 'driftline_weights_state{adapter="support",state="broken",version="v1"} 1.0' in shown
+
+
+def test_the_page_shows_it_as_text(
+    database: Database, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors = layers(rng, kinds=("<b>proj", "v_proj"))
+    folder = write_adapter(tmp_path / "strange", tensors, target_modules=["v_proj"])
+    with serving(database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        client.put("/v1/adapters/support/versions/v1", json={"uri": str(folder)})
+        assert "<dt>Weights</dt>" not in _page(service)
+        turns(database)
+        page = _page(service)
+    assert '<dt>Weights</dt><dd><span class="caution">suspect</span>' in page
+    assert "self_attn.&lt;b&gt;proj" in page
+    assert "<b>proj" not in page
+
+
+def _page(service: Serving) -> str:
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.READ]})
+        return client.get("/adapters/support").text

@@ -13,12 +13,13 @@ import numpy as np
 
 from monitor.probes.weights.errors import damaged
 from monitor.probes.weights.files import exists, opened, read_small
-from monitor.probes.weights.numbers import DECODERS
 from monitor.probes.weights.safetensors import Tensor, tensors_of
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 LARGEST_INDEX: Final = 16 << 20
+PLAIN: Final = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types whose numbers are the weights; others are multiplied with scales stored elsewhere."""
 _WRAPPED: Final = ".base_layer"
 
 
@@ -36,11 +37,11 @@ class BaseWeights:
         self._files: dict[str, Mapping[str, Tensor]] = {}
 
     def of_module(self, module: str) -> Tensor | None:
-        """Give the weight that a module's update is added to, if the base has it in floats."""
+        """Give the weight that a module's update is added to, quantised or not."""
         for name in _names(module):
             if not self._places or name in self._places:
                 found = self._file(self._places.get(name, SINGLE)).get(name)
-                if found is not None and found.dtype in DECODERS:
+                if found is not None:
                     return found
         return None
 
@@ -98,3 +99,4 @@ def _names(module: str) -> Iterator[str]:
     yield plain  # parameters that are adapted without a module round them
     yield f"{plain.removeprefix('model.')}.weight"
     yield f"model.{plain}.weight"
+    yield f"{plain}.qweight"  # GPTQ and AWQ

@@ -58,13 +58,18 @@ class _Case:
     config: AdapterConfig
     modules: Sequence[ModuleHealth]
     others: Sequence[WholeTensor]
+    beside_base: bool
 
 
 def find(
-    config: AdapterConfig, modules: Sequence[ModuleHealth], *, others: Sequence[WholeTensor]
+    config: AdapterConfig,
+    modules: Sequence[ModuleHealth],
+    *,
+    others: Sequence[WholeTensor],
+    beside_base: bool,
 ) -> list[Finding]:
-    """Apply every rule; worst findings first."""
-    case = _Case(config=config, modules=modules, others=others)
+    """Apply every rule; worst findings first. ``beside_base``: a base model was at hand."""
+    case = _Case(config=config, modules=modules, others=others, beside_base=beside_base)
     found = [finding for rule in _RULES for finding in rule(case)]
     gravest = list(reversed(Gravity))
     return sorted(found, key=lambda finding: gravest.index(finding.gravity))
@@ -194,9 +199,13 @@ def _against_base(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.BROKEN, "{n} do not fit the shapes of this base", unfit)
     large = [module.module for module in case.modules if (module.ratio or 0.0) >= LARGEST_RATIO]
     yield from _about(Gravity.SUSPECT, "the update is as large as the base's weight in {n}", large)
-    if any(module.fits_base is not None for module in case.modules):
-        unknown = [module.module for module in case.modules if module.fits_base is None]
-        yield from _about(Gravity.SUSPECT, "the base has no float weight for {n}", unknown)
+    if not case.beside_base:
+        return
+    sound = [module for module in case.modules if not module.problem]
+    unknown = [module.module for module in sound if module.base_dtype is None]
+    yield from _about(Gravity.SUSPECT, "the base has no weight for {n}", unknown)
+    stored = [module.module for module in sound if module.base_dtype and module.fits_base is None]
+    yield from _about(Gravity.NOTE, "the base is quantised, so there is no ratio, in {n}", stored)
 
 
 def _targets(case: _Case) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ class ModuleHealth:
     """One module's update ``s B A``; numbers are None where they could not be had.
 
     ``problem`` says why there is no update at all. ``base_norm`` is the Frobenius norm of
-    the weight that is changed; ``fits_base`` None where the base is not at hand.
+    the weight that is changed, in ``base_dtype``; both None where the base is not at hand.
     """
 
     module: str
@@ -46,6 +46,7 @@ class ModuleHealth:
     frobenius: float | None = None
     spectral: float | None = None
     base_norm: float | None = None
+    base_dtype: str | None = None
     fits_base: bool | None = None
 
     @property

@@ -27,7 +27,7 @@ from monitor.probes.weights.adapter_folder import (
     Parts,
     opened_adapter,
 )
-from monitor.probes.weights.base import BaseWeights, norm, opened_base
+from monitor.probes.weights.base import PLAIN, BaseWeights, norm, opened_base
 from monitor.probes.weights.findings import (
     Finding,
     Gravity,
@@ -88,7 +88,7 @@ def _inspect(adapter: AdapterFolder, base: BaseWeights | None, advance: Advance)
     others = [
         WholeTensor(name=tensor.name, nonfinite=_nonfinite(tensor)) for tensor in adapter.others
     ]
-    findings = find(adapter.config, modules, others=others)
+    findings = find(adapter.config, modules, others=others, beside_base=base is not None)
     worst = [found for found in findings if found.gravity is not Gravity.NOTE]
     return Inspection(
         state=state_of(findings),
@@ -132,6 +132,9 @@ def _beside(health: ModuleHealth, found: Tensor | None, *, rows: int, columns: i
     """Set the update beside the weight that it changes."""
     health = replace(health, rows=rows, columns=columns)
     if found is None:
+        return health
+    health = replace(health, base_dtype=found.dtype)
+    if found.dtype not in PLAIN:
         return health
     # Conv1D and embeddings store the transpose; convolutions are flattened alike
     fits = sorted((found.rows, found.columns)) == sorted((rows, columns))

@@ -42,7 +42,7 @@ def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, An
         said = msgspec.json.decode(done.stdout, type=_Said)
     except (subprocess.SubprocessError, msgspec.DecodeError) as error:
         kind = type(error).__name__
-        reason = f"the inspection did not end within its limits ({seconds} s): {kind}"
+        reason = f"the inspection gave no answer within its limits ({seconds} s): {kind}"
         raise WeightsRefused(reason, refusal=Refusal.UNSUPPORTED) from None
     if said.report is None:
         raise WeightsRefused(said.reason, refusal=said.refusal)
