@@ -11,7 +11,6 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,12 +34,6 @@ _REFUSALS: Final = (ValueError, TypeError, KeyError, RuntimeError, AttributeErro
 """What PEFT raises for an adapter that it cannot put on a base."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    name: str
-    mixable: bool
-
-
 class Adapters:
     """At most ``keep`` adapters beside one base, by folder and hash.
 
@@ -55,11 +48,12 @@ class Adapters:
         self.keep = keep
         self._model = model
         self._base_name = base_name
-        self._held: OrderedDict[tuple[Path, str], _Held] = OrderedDict()
+        self._held: OrderedDict[tuple[Path, str], str] = OrderedDict()
         self._numbers = itertools.count(1)
         self._peft = _wrapped(model)
         self._tuner: Any = self._peft.base_model
         self._active: str | None = None
+        self._only_plain = True
 
     def load(self, folder: Path, weights: str) -> str:
         """Give the adapter's name in batches; load it unless it is there.
@@ -77,13 +71,17 @@ class Adapters:
         self._held.move_to_end(key)
         while len(self._held) > self.keep:
             _, oldest = self._held.popitem(last=False)
-            self._remove(oldest.name)
-        return self._held[key].name
+            self._remove(oldest)
+        return self._held[key]
 
-    def mixable(self, names: Sequence[str]) -> bool:
-        """Whether PEFT can send rows of one batch through these different adapters."""
-        able = {held.name for held in self._held.values() if held.mixable}
-        return all(name in able for name in names if name != BASE)
+    @property
+    def mixable(self) -> bool:
+        """Whether PEFT can send rows of one batch through different adapters.
+
+        No more once an adapter was loaded that is not plain LoRA: what PEFT wraps for it
+        stays where it is, and most of it refuses mixed batches of other adapters too.
+        """
+        return self._only_plain
 
     def mixed(self, ids: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
         """Run each row through its own adapter; hidden states ``(b, l, h)``."""
@@ -101,12 +99,13 @@ class Adapters:
             self._peft.set_adapter(name)
         self._active = name
 
-    def _add(self, folder: Path, weights: str) -> _Held:
+    def _add(self, folder: Path, weights: str) -> str:
         config, state = _read(folder, weights)
         fitting.require_base(folder, config, base_name=self._base_name)
         fitting.require_loadable(folder, config)
         fitting.require_fit(folder, config, state, network=self._peft.get_base_model())
         name = f"v{next(self._numbers)}"
+        self._only_plain = self._only_plain and fitting.is_plain(config, state)
         # modules that are wrapped now know nothing of what was active before
         self._active = None
         try:
@@ -114,7 +113,7 @@ class Adapters:
         except _REFUSALS as error:
             self._remove(name)
             raise FolderRefused(folder, f"PEFT cannot load it: {error}"[:600]) from error
-        return _Held(name=name, mixable=fitting.is_mixable(config, state))
+        return name
 
     def _insert(
         self, name: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]

@@ -127,7 +127,7 @@ class LocalModels:
         """Nats of each token for each (name, text), names outermost."""
         length = sum(len(text) for text in ids)
         small = length * MIXED_SHARE <= self._opening.batch_tokens
-        if len(names) > 1 and small and self._adapters.mixable(names):
+        if len(names) > 1 and small and self._adapters.mixable:
             rows = ids * len(names)
             owners = [name for name in names for _ in ids]
             voice: Voice = Mixed(model=self._base, adapters=self._adapters, names=owners)

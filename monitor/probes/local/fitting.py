@@ -86,8 +86,8 @@ def require_fit(
         _require_shape(folder, name, tensor=tensor, part=found["part"], module=module)
 
 
-def is_mixable(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether PEFT can mix it with others in a batch: plain LoRA below the head."""
+def is_plain(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> bool:
+    """Whether it is LoRA below the head and nothing else, which PEFT mixes in a batch."""
     special = (
         "use_dora",
         "alora_invocation_tokens",
