@@ -166,7 +166,8 @@ class _Building:
 
     def _embedded(self, part: Baseline) -> Baseline:
         """Embed prompts, unless their vectors could not be compared with the index."""
-        if self._encoder not in (None, self._embed.encoder):
+        # asking for the encoder's name loads its model, which a service may lack
+        if not fitting.without_vectors(part) or self._encoder not in (None, self._embed.encoder):
             return part
         return fitting.with_vectors(part, self._embed)
 

@@ -42,9 +42,14 @@ def comparable(whole: Baseline) -> tuple[Baseline, tuple[str, ...]]:
     return kept, strata
 
 
+def without_vectors(part: Baseline) -> list[int]:
+    """Rows whose prompts came without an embedding."""
+    return [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
+
+
 def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
     """Embed the prompts that came without an embedding."""
-    rows = [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
+    rows = without_vectors(part)
     if not rows:
         return part
     made = embed.embed([part.prompts[i] or "" for i in rows]).astype("<f2")

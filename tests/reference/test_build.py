@@ -76,6 +76,27 @@ def test_an_upload_becomes_a_reference_and_its_texts_go(
     assert database.run(lambda tx: references.current(tx, version.id)) == built
 
 
+class NoModel:
+    """An encoder whose model is missing: whoever asks it anything fails."""
+
+    @property
+    def encoder(self) -> str:
+        raise ProbeFailed("no model is here", permanent=True)
+
+    def embed(self, texts: object) -> object:
+        raise ProbeFailed(f"no model is here for {texts}", permanent=True)
+
+
+def test_a_baseline_without_prompts_needs_no_embedding_model(
+    database: Database, version: Version, indexes: Indexes, send: Send
+) -> None:
+    made = send(baseline([None] * 400))
+    assert build_next(database, NoModel(), indexes=indexes)  # type: ignore[arg-type]
+    found = database.run(lambda tx: references.current(tx, version.id))
+    assert found is not None
+    assert (found.id, found.state, found.encoder) == (made.id, ReferenceState.READY, None)
+
+
 def test_every_detector_that_the_baseline_can_carry_is_calibrated(
     database: Database, words: BagOfWords, indexes: Indexes, send: Send
 ) -> None:
