@@ -60,6 +60,21 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
             "requests unlike the training examples",
             "similarity of requests changed",
         ),
+        "forgetting": Phrases(
+            "perplexity of general text",
+            "the adapter forgets: general text is harder for it, its own domain is not",
+            "general text is easier for the adapter",
+            "the adapter does otherwise on general text",
+        ),
+        "not_applied": Phrases(
+            "which weights answer", *["the adapter is not applied: its base model answers"] * 3
+        ),
+        "mixed_up": Phrases(
+            "which weights answer", *["another adapter answers under its name"] * 3
+        ),
+        "wrong_weights": Phrases(
+            "which weights answer", *["other weights than the registered ones answer"] * 3
+        ),
     }
 )
 """By the signal's name, the part of a winner before its colon."""

@@ -85,6 +85,7 @@ def test_an_adapter_harder_on_its_domain_is_degraded_and_blamed(fleet: Make) -> 
     assert "perplexity +20.0%" in told.reason
     assert "base model unchanged" in told.reason
     assert made.score().value == pytest.approx(0.2)
+    assert made.score().winner == "perplexity:up"
 
 
 def test_an_adapter_harder_on_general_text_only_forgets_and_is_a_ticket(fleet: Make) -> None:
@@ -97,6 +98,7 @@ def test_an_adapter_harder_on_general_text_only_forgets_and_is_a_ticket(fleet: M
     assert "its own domain unchanged: the adapter forgets" in told.reason
     assert made.score().value == pytest.approx(0.0, abs=1e-9)
     assert made.score().verdict == "drifting"
+    assert made.score().winner == "forgetting:up"
 
 
 def test_a_small_change_is_a_ticket(fleet: Make) -> None:
@@ -234,6 +236,7 @@ def test_an_unapplied_adapter_is_told_at_registration_without_a_reference(world:
     assert "KL" in told.reason
     assert made.score().details["identity"]["state"] == "not_applied"
     assert made.score().evidence_notice >= 0
+    assert made.score().winner == "not_applied"
     given.weights[OWN] = OWN
     made.later()
     assert made.verdict().kind is VerdictKind.STABLE

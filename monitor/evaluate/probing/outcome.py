@@ -72,23 +72,32 @@ def identity_fact(found: Identity, *, at: datetime) -> IdentityFact:
 
 def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
     """Give one score, the leading corpus's, with the numbers of every corpus beside it."""
-    lead = leading(answers)
-    score = as_score(lead.change)
+    score = as_score(leading(answers).change)
     notices = [as_score(answer.change).evidence_notice for answer in answers]
     wrong = identity is not None and identity.state in WRONG
-    found = wrong or any(answer.found for answer in answers)
     return replace(
         score,
         # other weights are beyond the line, though no process has measured how far
         evidence_notice=max([*notices, *([0.0] if wrong else [])]),
-        winner="perplexity:ratio" if found else None,
+        winner=_winner(answers, identity),
         details={
             **score.details,
             "corpora": [_corpus_numbers(answer) for answer in answers],
-            "trend": _trend_numbers(lead.trend),
+            "trend": _trend_numbers(leading(answers).trend),
             "identity": _identity_numbers(identity),
         },
     )
+
+
+def _winner(answers: Sequence[Answer], identity: Identity | None) -> str | None:
+    """Name what is told first, as messages put it into words."""
+    if identity is not None and identity.state in WRONG:
+        return identity.state.value
+    if leading(answers).change.degraded:
+        return "perplexity:up"
+    if _forgotten(answers, leading(answers)) is not None:
+        return "forgetting:up"
+    return "perplexity:ratio" if any(answer.found for answer in answers) else None
 
 
 def _forgotten(answers: Sequence[Answer], lead: Answer) -> Answer | None:
