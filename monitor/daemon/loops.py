@@ -23,13 +23,15 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
-from monitor.store import evaluations, partitions, pending, tasks
+from monitor.store import evaluations, partitions, pending, perplexity, tasks
 from monitor.store.database import Database
 
 CHORES = timedelta(minutes=1)
 HOUSEKEEPING = timedelta(hours=1)
 EVALUATIONS = timedelta(days=90)
 """How long it is kept which windows were evaluated; scores and transitions stay longer."""
+RUNS = timedelta(days=30)
+"""How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
 REGISTRATIONS = timedelta(seconds=1)
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are embedded all the same."""
@@ -205,6 +207,8 @@ class _Housekeeping:
         partitions.maintain(self._database, now=now, retention=self._kept)
         self._database.run(lambda tx: pending.drop_expired(tx, now=now))
         while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
+            pass
+        while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
             pass
         self._done = now
         return False

@@ -240,6 +240,25 @@ def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
     )
 
 
+def drop_older(tx: Connection, *, than: datetime, most: int = 500) -> int:
+    """Delete up to ``most`` of the runs before a time, with their documents; how many it was.
+
+    Their scores stay. What a version is held to stays whatever its age.
+    """
+    held = (perplexity_runs.c.role == RunRole.REGISTRATION.value) & (
+        perplexity_runs.c.retired_at.is_(None)
+    )
+    oldest = (
+        sa.select(perplexity_runs.c.id)
+        .where(perplexity_runs.c.at < than, ~held)
+        .order_by(perplexity_runs.c.id)
+        .limit(most)
+    )
+    return tx.execute(
+        sa.delete(perplexity_runs).where(perplexity_runs.c.id.in_(oldest.scalar_subquery()))
+    ).rowcount
+
+
 def _versions_of_adapters(names: Sequence[str] | None) -> sa.Select[tuple[int]]:
     query = sa.select(versions.c.id)
     if names is None:

@@ -118,6 +118,27 @@ def test_a_fleet_is_retired_with_its_bases_and_some_adapters_without(
     assert reasons == ["engine change 1"]
 
 
+def test_old_runs_go_in_bounded_steps_and_what_is_held_to_stays(
+    database: Database, support: Any
+) -> None:
+    keep(database, own(support, corpus="gone:1"))
+    retire(database, None)
+    keep(database, own(support))
+    for _ in range(2):
+        keep(database, own(support), RunRole.SCHEDULED)
+    later = datetime.now(tz=UTC) + timedelta(days=1)
+
+    def drop() -> int:
+        return database.run(lambda tx: perplexity.drop_older(tx, than=later, most=2))
+
+    assert [drop(), drop(), drop()] == [2, 1, 0]
+    assert len(registered(database, own(support))) == 1
+    left = database.run(
+        lambda tx: tx.execute(sa.text("SELECT count(*) FROM perplexity_documents")).scalar_one()
+    )
+    assert left == len(DOCUMENTS)
+
+
 def test_retiring_drops_the_findings_and_makes_the_probes_due(
     database: Database, register: Callable[[str], Any]
 ) -> None:
