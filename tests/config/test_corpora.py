@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from monitor.config import Config, read_corpora
+import pytest
+
+from monitor.config import Config, ConfigError, read_corpora
 from monitor.config.sections import parse
 from monitor.daemon.parts import serving_of
 from monitor.probes.corpus import CorpusRole, load_corpus
@@ -46,3 +48,10 @@ def test_a_bad_file_is_named_with_its_line_and_costs_no_other_adapter(tmp_path: 
     assert probe is not None
     assert [c.name for c in probe.corpora("support")] == ["general", "good"]
     assert [c.name for c in probe.corpora("travel")] == ["general"]
+
+
+@pytest.mark.parametrize("budget", [0.0, -0.1, 1.5])
+def test_a_share_of_time_that_cannot_be_is_refused(budget: float) -> None:
+    table = {"probes": {"perplexity": {"budget": budget}}}
+    with pytest.raises(ConfigError, match=r"probes\.perplexity\.budget: must be above 0"):
+        parse(table, source="test", environ={})
