@@ -17,6 +17,8 @@ from alerts.retry import RetrySchedule
 from detectors import DETECTORS
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry, read_channels
+from monitor.config.probes import ProbesSection
+from monitor.config.probes import contradictions as probe_contradictions
 from monitor.config.reading import (
     ConfigError,
     build,
@@ -29,9 +31,6 @@ from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.policy import PolicySettings
 from monitor.postgres import ServerSettings
-from monitor.probes.embedding import EmbeddingSettings
-from monitor.probes.perplexity import PerplexitySettings, PerplexitySource
-from monitor.probes.restraint import SHARE
 from monitor.reference.learned import LearnedSettings
 from monitor.routing import ROUTERS
 from monitor.routing.settings import RoutingSettings
@@ -81,35 +80,6 @@ class ServingSection:
 
     engines: tuple[str, ...] = ()
     api_key: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerplexitySection:
-    """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one.
-
-    ``budget`` is the share of each engine's time that probes may take.
-    """
-
-    source: PerplexitySource = PerplexitySource.AUTO
-    corpus: str = ""
-    timeout: timedelta = timedelta(seconds=60)
-    max_waiting: int = 0
-    budget: float = SHARE
-
-    @property
-    def settings(self) -> PerplexitySettings:
-        """How an engine is asked, without the key that it wants."""
-        return PerplexitySettings(
-            source=self.source, timeout=self.timeout, max_waiting=self.max_waiting
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbesSection:
-    """The code that runs models."""
-
-    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
-    perplexity: PerplexitySection = field(default_factory=PerplexitySection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +322,7 @@ def _contradictions(config: Config) -> list[str]:
         found.append("database.url: expected an address such as postgresql://user@host/name")
     if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"server.port: {config.server.port} is no port")
+    found += probe_contradictions(config.probes.perplexity)
     if config.routing.router not in ROUTERS:
         known = ", ".join(ROUTERS)
         found.append(f"routing.router: no router {config.routing.router!r}; known: {known}")

@@ -12,9 +12,11 @@ from alerts.channels import open_channel
 from alerts.outgoing import OutgoingClient
 from monitor.config import Config, Corpora, read_corpora
 from monitor.outbox import ConfiguredChannel
+from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid
 from monitor.probes.embedding import EmbeddingClient
-from monitor.probes.perplexity import LARGEST_ANSWER
+from monitor.probes.local import LocalProbe
+from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySource
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 from monitor.routing import ROUTERS
@@ -42,10 +44,15 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What asks the engines: ``probe`` is None where no engine is configured."""
+    """What asks models: ``probe`` is None where neither an engine nor a local base is named."""
 
     engines: Engines
-    probe: ServedProbe | None
+    probe: ModelProbe | None
+
+    def close(self) -> None:
+        """End the process of local models, if one runs."""
+        if isinstance(self.probe, LocalProbe):
+            self.probe.close()
 
 
 def serving_of(config: Config) -> Serving:
@@ -62,6 +69,8 @@ def serving_of(config: Config) -> Serving:
     engines = Engines(
         section.engines, http, headers=headers, restraint=Restraint(share=perplexity.budget)
     )
+    if perplexity.source is PerplexitySource.LOCAL:
+        return Serving(engines=engines, probe=_local(config))
     if not section.engines:
         return Serving(engines=engines, probe=None)
     corpora = read_corpora(config)
@@ -75,6 +84,16 @@ def serving_of(config: Config) -> Serving:
             http=http,
             settings=replace(perplexity.settings, headers=headers),
         ),
+    )
+
+
+def _local(config: Config) -> LocalProbe:
+    corpora = read_corpora(config)
+    return LocalProbe(
+        config.probes.perplexity.local,
+        _general(corpora),
+        domain=corpora.domain,
+        domains=corpora.domains,
     )
 
 

@@ -62,6 +62,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             _LOG.info("admin_key_written", path=str(made))
         declare_adapters(config, database)
         serving = serving_of(config)
+        stack.callback(serving.close)
         breaker = breaker_of(config, database, serving.engines)
         beats: dict[str, Beat] = {}
         watch = RouteWatch(database)
