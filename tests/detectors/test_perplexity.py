@@ -137,3 +137,14 @@ def test_bits_per_byte_by_hand() -> None:
 def test_details_are_plain_json(level: np.ndarray, tokens: np.ndarray) -> None:
     score = as_score(compare([run(level, tokens)], run(level + 0.1, tokens)))
     assert json.loads(json.dumps(score.details))["changed"] is True
+
+
+def test_one_run_is_believed_no_more_than_the_given_floor(
+    level: np.ndarray, tokens: np.ndarray
+) -> None:
+    moved = level.copy()
+    moved[7] += 0.02
+    reference, now = [run(level, tokens)], run(moved, tokens)
+    assert compare(reference, now).changed
+    assert not compare(reference, now, least_floor=0.006).changed
+    assert compare(reference, now, least_floor=0.004).noise_floor == 0.004

@@ -1,0 +1,93 @@
+"""The whole evaluation over HTTP: engines on the loopback, asked as serving is."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from monitor.domain import Blame, VerdictKind
+from monitor.evaluate import Ending
+from tests.probed_fleet import Fleet
+from tests.probes.fake_engine import FakeEngine, serving
+from tests.probes.served import CORPUS, served
+
+OWN, BASE = "support@v7", "base"
+
+
+@dataclass
+class Levels(FakeEngine):
+    """Nats per token by model."""
+
+    levels: dict[str, float] = field(default_factory=lambda: {BASE: 0.9, OWN: 0.5})
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        self.nll = self.levels[body["model"]]
+        return super().complete(path, body)
+
+
+@dataclass
+class Two:
+    """A version that two engines hold."""
+
+    fleet: Fleet
+    engines: tuple[Levels, Levels]
+    urls: tuple[str, str]
+
+    @property
+    def told(self) -> Any:
+        return self.fleet.verdict()
+
+
+@pytest.fixture
+def two(world: Any) -> Iterator[Two]:
+    engines = Levels(), Levels()
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(serving(engine)) for engine in engines)
+        made = Two(Fleet(world, served(first, second)), engines, (first, second))
+        assert made.fleet.probe() is Ending.DONE
+        yield made
+
+
+def test_a_version_is_registered_with_what_the_engine_says_of_itself(two: Two) -> None:
+    rows = two.fleet.world.rows(
+        "SELECT DISTINCT engine, source, corpus FROM perplexity_runs WHERE role = 'registration'"
+    )
+    assert [tuple(row) for row in rows] == [("vllm 0.32.0", "prompt_logprobs", CORPUS.id)]
+    assert two.told.detectors == ()
+    assert two.fleet.score().details["identity"]["state"] == "applied"
+
+
+def test_an_engine_that_answers_with_the_base_is_told(two: Two) -> None:
+    for engine in two.engines:
+        engine.levels[OWN] = engine.levels[BASE]
+    two.fleet.later()
+    assert two.told.blame is Blame.SERVING
+    assert "not applied" in two.told.reason
+
+
+def test_one_engine_of_two_is_blamed_alone(two: Two) -> None:
+    two.engines[1].levels = {BASE: 1.4, OWN: 1.0}
+    while two.told.detectors == ():
+        two.fleet.later()  # they are asked in turn
+    assert two.told.blame is Blame.SERVING
+    assert "alone moved" in two.told.reason
+
+
+def test_an_upgrade_of_both_engines_is_blamed_on_the_base(two: Two) -> None:
+    for engine in two.engines:
+        engine.levels, engine.version = {BASE: 0.92, OWN: 0.52}, "0.33.0"
+    two.fleet.later()
+    assert (two.told.kind, two.told.blame) == (VerdictKind.DRIFTING, Blame.BASE)
+    assert "engine vllm 0.32.0 at registration, vllm 0.33.0 now" in two.told.reason
+
+
+def test_an_engine_that_breaks_while_probed_is_left_alone_and_nothing_is_said(two: Two) -> None:
+    for engine in two.engines:
+        engine.fail_at = len(engine.completions) + 2
+    assert two.fleet.later() is Ending.POSTPONED
+    asked = sum(len(engine.completions) for engine in two.engines)
+    assert two.fleet.probe() is Ending.POSTPONED
+    assert sum(len(engine.completions) for engine in two.engines) == asked
+    assert two.told.detectors == ()
