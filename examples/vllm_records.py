@@ -1,8 +1,8 @@
 """Ask a served adapter questions, and write its answers as Driftline takes them.
 
 One question a line in, one JSON line out: a record for ``POST /v1/records``, or with
-``--baseline`` a baseline line of a reference. Only the standard library is needed, so the
-file runs wherever Python does::
+``--baseline`` a baseline line of a reference. Answers are read by the mapping that
+``driftline replay`` reads logs by; beside this checkout only Python is needed::
 
     python -m examples.vllm_records --adapter support --version v7 questions.txt
 """
@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from monitor.capture.formats import answer_fields, request_fields
 
 TOP_LOGPROBS: Final = 5
 """Enough for entropy and margin; every record of an adapter should have the same."""
@@ -36,20 +38,12 @@ def chat_request(model: str, prompt: str, *, temperature: float, max_tokens: int
 
 def record(request: dict[str, Any], answer: dict[str, Any], *, latency_ms: float) -> dict[str, Any]:
     """Turn a chat request and its answer into a record, without adapter and version."""
-    choice = answer["choices"][0]
-    tokens = choice["logprobs"]["content"]
     return {
         "id": answer.get("id") or uuid.uuid4().hex,
         "at": datetime.now(UTC).isoformat(),
-        "prompt": request["messages"][-1]["content"],
-        "output": choice["message"]["content"],
-        "token_logprobs": [token["logprob"] for token in tokens],
-        "top_logprobs": [[top["logprob"] for top in token["top_logprobs"]] for token in tokens],
-        "temperature": request["temperature"],
-        "max_tokens": request["max_tokens"],
-        "output_tokens": answer["usage"]["completion_tokens"],
+        **request_fields(request),
+        **answer_fields(answer),
         "latency_ms": round(latency_ms, 1),
-        "finish_reason": choice["finish_reason"],
         "status": 200,
     }
 

