@@ -222,14 +222,12 @@ class Evaluator:
     def _probed(self, claim: Claim, version: Version) -> ProbeOutcome:
         if self._tools.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
-        change, last = self._tools.database.run(
-            lambda tx: (
-                changes.open_change(tx, version.adapter, at=claim.now),
-                evaluations.last_finished(tx, version.id, kind=claim.kind),
-            )
+        held_up = self._held_up(version)
+        if held_up is not None:
+            return ProbeOutcome(stopped=held_up)
+        last = self._tools.database.run(
+            lambda tx: evaluations.last_finished(tx, version.id, kind=claim.kind)
         )
-        if change is not None:
-            return ProbeOutcome(stopped=f"{change.kind.value} change under way: {change.title}")
         occasion = Occasion(
             at=claim.now,
             interval=self._tools.cadences[claim.kind].interval,
@@ -237,9 +235,19 @@ class Evaluator:
             last=last,
         )
         try:
-            return probe(self._tools.database, version, self._tools.via, occasion)
+            found = probe(self._tools.database, version, self._tools.via, occasion)
         except ProbeError as error:
             return ProbeOutcome(stopped=str(error))
+        # half of the documents may have been read before the change began, half after it
+        held_up = self._held_up(version)
+        return found if held_up is None else ProbeOutcome(stopped=held_up)
+
+    def _held_up(self, version: Version) -> str | None:
+        """Name the change of engine or base that is under way, by the database's clock."""
+        change = self._tools.database.run(
+            lambda tx: changes.open_change(tx, version.adapter, at=None)
+        )
+        return f"{change.kind.value} change under way: {change.title}" if change else None
 
     def _postpone(self, claim: Claim, reason: str) -> None:
         wait = min(PROBE_BACKOFF, self._tools.cadences[claim.kind].interval)

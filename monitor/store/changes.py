@@ -159,19 +159,21 @@ def overlapping(
     return found[::-1]
 
 
-def open_change(tx: Connection, adapter: str, *, at: datetime) -> Change | None:
-    """Give the change of engine or base that is under way for an adapter at ``at``.
+def open_change(tx: Connection, adapter: str, *, at: datetime | None) -> Change | None:
+    """Give the change of engine or base that is under way for an adapter.
 
-    Probing waits while there is one: half of its documents might be read by the old engine
-    and half by the new one. One that nobody has ended for a day holds nothing up.
+    ``at`` None is now, by the database's clock. Probing waits while there is one: half of
+    its documents might be read by the old engine and half by the new one. One that nobody
+    has ended for a day holds nothing up.
     """
+    moment = sa.func.clock_timestamp() if at is None else sa.literal(at)
     query = (
         sa.select(changes)
         .where(
             changes.c.ended_at.is_(None),
             changes.c.kind.in_([kind.value for kind in UNDER_THE_MODEL]),
-            changes.c.begun_at <= at,
-            changes.c.begun_at > at - FORGOTTEN_AFTER,
+            changes.c.begun_at <= moment,
+            changes.c.begun_at > moment - FORGOTTEN_AFTER,
             _concerns(adapter),
         )
         .order_by(changes.c.begun_at.desc(), changes.c.id.desc())

@@ -214,6 +214,19 @@ def test_siblings_that_stand_still_clear_the_base(fleet: Make) -> None:
     assert "0 of 2 siblings moved" in made.verdict().reason
 
 
+def test_an_adapter_mixed_into_its_bases_answers_does_not_put_blame_on_the_base(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.weights["base"] = "sales"
+    made.later()
+    told = made.verdict()
+    assert "the engine mixes adapters into its base model's answers" in told.reason
+    assert told.blame is not Blame.BASE
+
+
 def test_one_replica_alone_is_blamed_on_serving(fleet: Make) -> None:
     made = fleet(toys(kind=ReplicatedToys))
     made.toys.broken["http://two"] = 0.3
@@ -340,6 +353,32 @@ def test_a_declared_change_of_the_engine_holds_the_probe_up(fleet: Make) -> None
     made.asked()
     assert made.probe() is Ending.POSTPONED
     assert made.asked() == []
+
+
+def test_a_change_that_begins_while_a_probe_runs_discards_what_it_found(fleet: Make) -> None:
+    made = fleet(toys())
+    before = made.verdict().kind
+    whole = made.toys._run
+
+    def begun_meanwhile(target: Any, corpus: Any, *, replica: Any) -> Any:
+        run = whole(target, corpus, replica=replica)
+        made.toys._run = whole  # type: ignore[method-assign]
+        made.toys.engine_shift = 0.5
+        made.world.database.run(
+            lambda tx: changes.add(
+                tx,
+                Declaration(
+                    kind=ChangeKind.ENGINE, title="vLLM 0.33", adapters=None,
+                    begun_at=datetime.now(tz=UTC), ended_at=None, author="ann",
+                ),
+            )
+        )  # fmt: skip
+        return run
+
+    made.toys.engine_shift = 0.5
+    made.toys._run = begun_meanwhile  # type: ignore[method-assign]
+    assert made.later() is Ending.POSTPONED
+    assert made.verdict().kind is before
 
 
 def retire(made: Fleet, adapters_: list[str] | None = None) -> int:

@@ -67,6 +67,14 @@ def test_an_engine_change_is_under_way_for_whom_it_concerns(
     assert found == (made if open_for_support else None)
 
 
+def test_without_a_time_it_is_now(database: Database) -> None:
+    made = put(database, begun_at=datetime.now(UTC) - MINUTE)
+    put(database, begun_at=datetime.now(UTC) + MINUTE)
+    put(database, begun_at=datetime.now(UTC) - timedelta(hours=25))
+    with database.begin() as tx:
+        assert changes.open_change(tx, "support", at=None) == made
+
+
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
