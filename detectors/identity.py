@@ -29,6 +29,9 @@ the same engine, so an upgrade or a quantisation moves both sides; half precisio
 by 2 %. Noise as large as the weights, and a threefold alpha, moved it by 3 to 26."""
 GAP_FLOORS: Final = 10.0
 """A small gap doubles by noise alone; so it must also move by this many noise floors."""
+HIGHEST_FLOOR: Final = 0.05
+"""Unchanged weights that move further than this between two readings were not read alone:
+half precision moved a document by .007. Nothing can be called equal beside such noise."""
 
 
 class IdentityState(StrEnum):
@@ -110,9 +113,15 @@ def identify(
     -------
     Identity
         ``unknown`` with fewer than 5 documents in common with the base, unless a sibling
-        is met.
+        is met, and where the floor is above .05.
     """
     to_base = _against("the base", own, base, parity.get(BASE))
+    if floor > HIGHEST_FLOOR:
+        reason = (
+            f"unchanged weights moved by {floor:.2g} nats per token between two readings"
+            f" (line {HIGHEST_FLOOR:g}): other requests are mixed into the engine's answers"
+        )
+        return _identity(IdentityState.UNKNOWN, to_base, reason)
     if to_base.same(floor):
         reason = f"not applied: {to_base.said(floor)}"
         return _identity(IdentityState.NOT_APPLIED, to_base, reason)

@@ -15,7 +15,7 @@ from typing import Any
 from alerts.delivery import retry_after_seconds
 from alerts.outgoing import Blocked, OutgoingError, Reply, TimedOut
 from monitor.probes import prompt_logprobs
-from monitor.probes.engine_metrics import waiting_requests
+from monitor.probes.engine_metrics import Activity, activity, waiting_requests
 from monitor.probes.engines import EngineKind, Replica
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.own_tokens import spelling_fault
@@ -27,6 +27,7 @@ _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MANY, _FEW = 20, 5
 """Rivals that vLLM tells unless its ``--max-logprobs`` is lower, and that OpenAI's API has."""
+_LOOK_AGAIN = 0.05
 
 
 class Stop(Exception):  # noqa: N818 - the end of a turn is not a fault of ours
@@ -84,6 +85,33 @@ class Engine:
         waiting = waiting_requests(reply.body_start) if _ok(reply) else 0.0
         if waiting > self._settings.max_waiting:
             raise Stop(f"the engine queues {waiting:.0f} requests")
+
+    def ask_alone(self, text: str, *, top: int = 0, until: float) -> PromptTokens | None:
+        """Ask as :meth:`ask` does, at a moment without other requests if there is one.
+
+        vLLM on a CPU computes a base model's tokens with an adapter's weights where both
+        share a batch. ``until`` is on the monotonic clock: from then on the text is read
+        beside whatever runs, as it must be where an engine is never idle.
+        """
+        while True:
+            before = self._wait_for_quiet(until)
+            tokens = self.ask(text, top=top)
+            if before.alone_until(self._activity()) or time.monotonic() >= until:
+                return tokens
+
+    def _wait_for_quiet(self, until: float) -> Activity:
+        found = self._activity()
+        while found.running and time.monotonic() < until:
+            time.sleep(_LOOK_AGAIN)
+            found = self._activity()
+        return found
+
+    def _activity(self) -> Activity:
+        try:
+            reply = self._get("/metrics")
+        except OutgoingError as error:
+            raise self._lost(error) from error
+        return activity(reply.body_start if _ok(reply) else b"")
 
     def ask(self, text: str, *, top: int = 0) -> PromptTokens | None:
         """Ask about one text by the first way that the engine understands.

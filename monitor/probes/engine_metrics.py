@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 _WAITING: Final = frozenset({"vllm:num_requests_waiting", "sglang:num_queue_reqs"})
+_RUNNING: Final = frozenset({"vllm:num_requests_running", "sglang:num_running_reqs"})
+_FINISHED: Final = "vllm:request_success_total"
 _ADAPTERS: Final = "vllm:lora_requests_info"
 _SAMPLE: Final = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -20,6 +23,31 @@ def waiting_requests(metrics: bytes) -> float:
     3.0
     """
     return sum(value for name, _, value in _samples(metrics) if name in _WAITING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """Requests that run in an engine, and how many it has finished; 0 where it does not say."""
+
+    running: float
+    finished: float
+
+    def alone_until(self, later: Activity) -> bool:
+        """Whether at most one request was in the engine from now to ``later``."""
+        return not self.running and not later.running and later.finished - self.finished <= 1
+
+
+def activity(metrics: bytes) -> Activity:
+    """Read what an engine is doing.
+
+    >>> activity(b"vllm:num_requests_running 2.0").running
+    2.0
+    """
+    samples = list(_samples(metrics))
+    return Activity(
+        running=sum(value for name, _, value in samples if name in _RUNNING),
+        finished=sum(value for name, _, value in samples if name == _FINISHED),
+    )
 
 
 def resident_adapters(metrics: bytes) -> frozenset[str]:

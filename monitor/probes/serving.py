@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from detectors.parity import TopLogprobs
@@ -17,7 +19,7 @@ from monitor.probes.errors import ProbeFailed
 from monitor.probes.expectations import TOP, as_top_logprobs
 from monitor.probes.own_tokens import number_fault
 from monitor.probes.perplexity import DocumentScore, Http, PerplexityRun, PerplexitySettings
-from monitor.probes.prompt_logprobs import total
+from monitor.probes.prompt_logprobs import PromptTokens, total
 
 __all__ = ["PRIVATE_NETWORKS", "Engines", "ServedProbe"]
 
@@ -32,6 +34,10 @@ PRIVATE_NETWORKS: Final = (
 )
 """Where engines live; nothing else private may be reached through their addresses."""
 _TEXTS_PER_LOOK: Final = 16
+_QUIET: Final = 20.0
+"""Seconds that one run over a base model may wait for moments without other requests."""
+
+_Ask = Callable[[str], PromptTokens | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +87,7 @@ class ServedProbe:
         """
         with self._turn(target, replica) as (chosen, engine):
             about = engine.about()
+            ask = _asking(chosen, engine)
             run = PerplexityRun(
                 documents=(), engine=about.name, dtype=about.dtype, replica=chosen.name
             )
@@ -88,7 +95,7 @@ class ServedProbe:
                 try:
                     if number % _TEXTS_PER_LOOK == 0:
                         engine.require_idle()
-                    score = _score(engine, document)
+                    score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
                     return replace(run, stopped=f"{stop} (after {number} documents)")
                 run = replace(run, documents=(*run.documents, score), source=engine.way)
@@ -107,13 +114,14 @@ class ServedProbe:
         ModelNotServed, ProbeFailed
             The engine could not be asked about all of them.
         """
-        with self._turn(target, replica) as (_, engine):
+        with self._turn(target, replica) as (chosen, engine):
+            ask = _asking(chosen, engine, top=TOP)
             answers = []
             for number, text in enumerate(texts):
                 try:
                     if number % _TEXTS_PER_LOOK == 0:
                         engine.require_idle()
-                    answers.append(engine.ask(text, top=TOP))
+                    answers.append(ask(text))
                 except Stop as stop:
                     reason = f"{stop} (after {number} texts)"
                     raise ProbeFailed(reason, permanent=False) from stop
@@ -152,11 +160,17 @@ class ServedProbe:
             )
 
 
-def _score(engine: Engine, document: Document) -> DocumentScore:
+def _asking(chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
+    """Ask an adapter at any time, a base model alone where that can be had."""
+    if chosen.parent is not None:
+        return partial(engine.ask, top=top)
+    return partial(engine.ask_alone, top=top, until=time.monotonic() + _QUIET)
+
+
+def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
     """Score one document; the first one of a turn must also look like a text's likelihood."""
-    first = engine.way is None
     size = len(document.text.encode())
-    tokens = engine.ask(document.text)
+    tokens = ask(document.text)
     if tokens is None:
         return DocumentScore(document=document.id, sum_nll=math.nan, tokens=0, bytes=size)
     score = total(tokens)

@@ -1,4 +1,5 @@
 import math
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -184,8 +185,25 @@ def test_a_queue_is_looked_for_every_sixteen_documents() -> None:
     engine = FakeEngine()
     long = replace(CORPUS, documents=tuple(Document(id=f"d{i}", text="one two") for i in range(40)))
     with serving(engine) as url:
-        assert served(url).score(BASE, long).stopped is None
+        assert served(url).score(SUPPORT, long).stopped is None
     assert engine.gets.count("/metrics") == 3
+
+
+def test_a_base_model_is_read_at_moments_without_other_requests() -> None:
+    engine = FakeEngine(metrics="vllm:num_requests_running 1.0")
+    with serving(engine) as url, ThreadPoolExecutor(1) as threads:
+        run = threads.submit(served(url).score, BASE, CORPUS)
+        time.sleep(0.3)
+        assert engine.completions == []
+        engine.metrics = "vllm:num_requests_running 0.0"
+        assert run.result().stopped is None
+    assert len(engine.completions) == len(CORPUS.documents)
+
+
+def test_an_adapter_is_read_beside_other_requests() -> None:
+    engine = FakeEngine(metrics="vllm:num_requests_running 1.0")
+    with serving(engine) as url:
+        assert served(url).score(SUPPORT, CORPUS).stopped is None
 
 
 def test_an_engine_without_metrics_is_asked_all_the_same() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import numpy as np
 import structlog
 
-from detectors.perplexity import PerplexityChange, compare
+from detectors.perplexity import CHANGED_FLOORS, DocumentScores, PerplexityChange, compare
+from detectors.types import Floats
 from monitor.evaluate.probing.answer import Answer
 from monitor.evaluate.probing.asked import (
     Asked,
@@ -50,6 +52,12 @@ class Company:
 
     base_moved: bool | None
     one_replica: bool = False
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    change: PerplexityChange | None = None
     words: str
 
 
@@ -96,14 +104,15 @@ class _Round:
             words = f"unchanged on replica {other}: {self.answer.run.replica} alone moved"
             return Company(base_moved=None, one_replica=True, words=words)
         base = self.base()
-        if base is not None and _moved(base):
-            return Company(base_moved=True, words=f"the base model moved too ({base.effect:+.1%})")
+        if base.change is not None and _moved(base.change):
+            said = f"the base model moved too ({base.change.effect:+.1%})"
+            return Company(base_moved=True, words=said)
         siblings = self.siblings()
         if siblings.many:
             named = ", ".join(siblings.moved)
             return Company(base_moved=True, words=f"{siblings} too ({named})")
-        cleared = base is not None or siblings.asked >= FEWEST_MOVED
-        said = "base model unchanged" if base is not None else "the base model could not be asked"
+        cleared = base.change is not None or siblings.asked >= FEWEST_MOVED
+        said = base.words
         return Company(
             base_moved=False if cleared else None,
             words=f"{said}; {siblings}" if siblings.asked else said,
@@ -124,10 +133,45 @@ class _Round:
         change = compare(self.answer.reference, scores_of(run, self.answer.corpus))
         return None if _moved(change) or change.documents == 0 else other
 
-    def base(self) -> PerplexityChange | None:
-        """Compare the base model with its registration; None where it cannot be."""
+    def base(self) -> _Base:
+        """Compare the base model with its registration.
+
+        vLLM on a CPU computes a base model's tokens with an adapter's weights where both
+        share a batch. Documents that moved to just what an adapter says of them are such.
+        """
         base = or_none(lambda: self.asked.base)
-        return None if base is None else self.change_of(base, replica=self.answer.run.replica)
+        looked = None if base is None else self.look_at(base, replica=self.answer.run.replica)
+        if looked is None:
+            return _Base(words="the base model could not be asked")
+        change = self.compared(*looked)
+        if _moved(change) and self.mixed_up(*looked):
+            return _Base(words="the engine mixes adapters into its base model's answers")
+        return _Base(change=change, words="base model unchanged")
+
+    def mixed_up(self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun) -> bool:
+        """Whether most documents of the base that moved are now as some adapter has them."""
+        corpus, line = self.answer.corpus, CHANGED_FLOORS * self.answer.change.noise_floor
+        then, now = scores_of(registered[-1], corpus), scores_of(run, corpus)
+        far = _apart(now, then)
+        moved = (far > line) & np.isfinite(far)
+        known = self.registrations()
+        alike = [_apart(now, scores_of(one, corpus)) <= line for one in known]
+        explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
+        return bool(explained.sum() * 2 >= moved.sum())
+
+    def registrations(self) -> list[StoredRun]:
+        """The newest registered run of the version and of each of its siblings."""
+        names = [target.model for target in self.asked.siblings]
+        known = self.asked.database.run(
+            lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
+        )
+        models = [self.asked.own] + [
+            Model(target=target, version_id=known[target.model])
+            for target in self.asked.siblings
+            if target.model in known
+        ]
+        runs = (self.asked.registration(model, self.answer.corpus) for model in models)
+        return [found[-1] for found in runs if found]
 
     def siblings(self) -> _Siblings:
         found = _Siblings()
@@ -153,10 +197,15 @@ class _Round:
             for target in registered[:MOST_SIBLINGS]
         ]
 
-    def change_of(
+    def change_of(self, model: Model, *, part: bool = False) -> PerplexityChange | None:
+        """Compare a model with its registration; None where it has none or gives no answer."""
+        looked = self.look_at(model, part=part)
+        return None if looked is None else self.compared(*looked)
+
+    def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
-    ) -> PerplexityChange | None:
-        """Compare a model with its registration; None where it has none or gives no answer.
+    ) -> tuple[Sequence[StoredRun], PerplexityRun | StoredRun] | None:
+        """Give a model's registration and its newest run, made now unless it tells enough.
 
         A run of this cycle that has moved already is proof enough; one that has not may be
         older than the change, so the model is then asked anew.
@@ -165,12 +214,12 @@ class _Round:
         if not registered:
             return None
         last = self.last_of(model)
-        if last is not None:
-            change = self.compared(registered, last)
-            if _moved(change) or last.at >= self.answer.at:
-                return change
+        if last is not None and (
+            last.at >= self.answer.at or _moved(self.compared(registered, last))
+        ):
+            return registered, last
         run = self.ask(model, replica=replica, part=part)
-        return None if run is None else self.compared(registered, run)
+        return None if run is None else (registered, run)
 
     def last_of(self, model: Model) -> StoredRun | None:
         roles = (RunRole.SCHEDULED, RunRole.SUSPICION, RunRole.CONFIRMATION)
@@ -203,6 +252,13 @@ class _Round:
             scores_of(run, self.answer.corpus),
             least_floor=self.answer.change.noise_floor,
         )
+
+
+def _apart(one: DocumentScores, other: DocumentScores) -> Floats:
+    """How far each document's mean NLL is from the other's; infinite where it is not known."""
+    tokens = np.maximum(one.tokens, 1.0)
+    moves = np.abs(one.sum_nll - other.sum_nll) / tokens
+    return np.where(np.isnan(moves) | (one.tokens != other.tokens), np.inf, moves)
 
 
 def _moved(change: PerplexityChange) -> bool:
