@@ -1,0 +1,67 @@
+"""The replay's page in a real browser, opened as the file that it is."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from monitor.evaluate import EvaluateSettings
+from monitor.replay.page import page_of
+from monitor.replay.reading import Reading
+from monitor.replay.replaying import Request, Tools, replay
+from monitor.replay.watch import Unwatched
+from monitor.web.assets import plotly_script
+from tests.replay.conftest import BagOfWords, Talk, Write
+from tests.replay.test_replaying import CADENCES
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+    with sync_playwright() as driver:
+        # tests may run as root in a container, where Chromium's own sandbox cannot start
+        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def test_the_page_draws_offline_and_obeys_no_text(
+    browser: Browser, write: Write, tmp_path: Path
+) -> None:
+    talk = Talk(adapter=EVIL, version="v7")
+    base = talk.records(1_020, begin=BEGIN, over=15 * DAY)
+    log = talk.records(150, begin=BEGIN + 15 * DAY, over=DAY)
+    log += talk.records(150, begin=BEGIN + 16 * DAY, over=DAY, shift=2.0, prompt=EVIL)
+    request = Request(
+        log=write("log.jsonl", log),
+        baseline=write("baseline.jsonl", base),
+        reading=Reading(excerpts=True),
+        examples=3,
+    )
+    tools = Tools(settings=EvaluateSettings(), cadences=CADENCES, embed=BagOfWords())
+    outcome = replay(request, tools, watch=Unwatched())
+    page = tmp_path / "replay.html"
+    page.write_text(page_of(outcome, script=plotly_script().read_text()), encoding="utf-8")
+
+    seen, asked = browser.new_page(), []
+    seen.on("console", lambda message: asked.append(message.text))
+    seen.on("pageerror", lambda error: asked.append(str(error)))
+    seen.on("dialog", lambda dialog: asked.append(dialog.message))
+    seen.on("request", lambda sent: asked.append(sent.url))
+    seen.goto(page.as_uri())
+    seen.wait_for_selector(".scatterlayer .trace", timeout=60_000)
+    assert asked == [page.as_uri()], "nothing is fetched, run or complained about"
+    assert seen.locator(".scatterlayer .trace").count() >= 8
+    assert seen.locator("li").first.inner_text() == EVIL
+    assert "critical" in seen.locator("h2").inner_text()
+    seen.close()
