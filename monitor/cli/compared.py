@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from monitor.cli.sides import Side
     from monitor.probes.inputs import Input
 
+Tick = Callable[[str, int], None]
+"""Told who reads, and how many more texts are read."""
 SHOWN_INPUTS = 5
 LONGEST_SHOWN = 200
 REAL, FIXED = "real prompts", "fixed texts"
@@ -56,13 +58,15 @@ class Compared:
 
 def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
     """Let both read the inputs; raises CommandFailed where one does not."""
-    from detectors.parity import by_document, pooled
+    from detectors.parity import pooled
 
-    one, other = _readings((a, b), [given.text for given in inputs])
-    try:
-        each = by_document(one, other)
-    except ValueError as error:
-        raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
+    with screen.progress() as progress:
+        task = progress.add_task("reading", total=2 * len(inputs))
+
+        def tick(label: str, count: int) -> None:
+            progress.update(task, advance=count, description=f"reading {screen.plain(label)}")
+
+        each = _exactly(a, b, inputs, tick) or _by_top_tokens(a, b, inputs, tick)
     parts = {}
     for part, real in ((REAL, True), (FIXED, False)):
         wanted = [index for index, given in enumerate(inputs) if given.real is real]
@@ -71,17 +75,41 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
     return Compared(labels=(a.label, b.label), inputs=inputs, parts=parts, each=each)
 
 
-def _readings(sides: Sequence[Side], texts: Sequence[str]) -> list[TopLogprobs]:
-    with screen.progress() as progress:
-        task = progress.add_task("reading", total=len(sides) * len(texts))
+def _exactly(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Mapping[int, Parity]:
+    """Compare whole vocabularies where both models are on this machine; else nothing."""
+    from monitor.probes.comparing import AT_ONCE
+    from monitor.probes.errors import ModelMissing, ProbeError, TokenizersDiffer
 
-        def tick(label: str, count: int) -> None:
-            progress.update(task, advance=count, description=f"reading {screen.plain(label)}")
+    if a.local is None or b.local is None:
+        return {}
+    each: dict[int, Parity] = {}
+    for start in range(0, len(inputs), AT_ONCE):
+        texts = [given.text for given in inputs[start : start + AT_ONCE]]
+        try:
+            found = a.local.parities(a.target.folder, b.target.folder, texts)
+        except TokenizersDiffer as error:
+            raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
+        except ModelMissing as error:
+            raise CommandFailed(f"{error}; --base names the adapters' base") from None
+        except ProbeError as error:
+            raise CommandFailed(str(error)) from None
+        tick(f"{a.label} and {b.label}", 2 * len(texts))
+        each |= {start + place: one for place, one in enumerate(found) if one.positions}
+    return each
 
-        return [_read(side, texts, tick) for side in sides]
+
+def _by_top_tokens(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Mapping[int, Parity]:
+    from detectors.parity import by_document
+
+    texts = [given.text for given in inputs]
+    one, other = (_read(side, texts, tick) for side in (a, b))
+    try:
+        return by_document(one, other)
+    except ValueError as error:
+        raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
 
 
-def _read(side: Side, texts: Sequence[str], tick: Callable[[str, int], None]) -> TopLogprobs:
+def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:
     from monitor.probes.comparing import read_all
     from monitor.probes.errors import ProbeError
 

@@ -45,6 +45,7 @@ def discover(
 
     Exit code 0: all are; 5: one answers as its base or as a sibling; 1: it is not known.
     """
+    screen.without_logs()
     settings = options.settings(config)
     engine = engines.engine(url, settings)
     found = [registering.named(card) for card in _adapters(url, engine.models())]

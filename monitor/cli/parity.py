@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.cli import compared, options, screen
+from monitor.cli import compared, options, screen, sides
 from monitor.cli.failures import CommandFailed, ExitCode
-from monitor.cli.sides import Side, is_folder, served
 
 if TYPE_CHECKING:
-    from monitor.config import Config
     from monitor.probes.inputs import Input
 
 
@@ -28,6 +26,14 @@ def parity(
     engine_b: Annotated[
         str | None,
         typer.Option(help="Address of the engine that serves B.", show_default=False),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Base of adapters that are folders: a folder or a hub name; what they were"
+            " trained on if left out.",
+            show_default=False,
+        ),
     ] = None,
     prompts: Annotated[
         Path | None,
@@ -65,10 +71,12 @@ def parity(
     """
     from detectors.parity import Limits
 
+    screen.without_logs()
     settings = options.settings(config)
-    sides = (_side(a, engine, settings), _side(b, engine_b or engine, settings))
     limits = Limits(max_kl=max_kl, min_top1=min_top1, max_delta=max_delta)
-    found = compared.compared(*sides, _inputs(prompts, inputs))
+    texts, urls = _inputs(prompts, inputs), (engine, engine_b or engine)
+    with sides.opened((a, b), urls=urls, base=base, config=settings) as (one, other):
+        found = compared.compared(one, other, texts)
     said = found.beyond(limits)
     if as_json:
         answer = {"same": not said, "reasons": said, "limits": asdict(limits)}
@@ -76,12 +84,6 @@ def parity(
     else:
         compared.show(found, said, show_text=show_text)
     raise typer.Exit(ExitCode.DIFFERENT if said else ExitCode.OK)
-
-
-def _side(word: str, url: str | None, config: Config) -> Side:
-    if is_folder(word):
-        raise CommandFailed("folders: not yet")
-    return served(word, url, config)
 
 
 def _inputs(prompts: Path | None, count: int) -> list[Input]:

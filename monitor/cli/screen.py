@@ -67,6 +67,19 @@ def failure(message: str) -> None:
     ERR.print(Text("driftline: ", style="bold red") + Text(plain(message)), soft_wrap=True)
 
 
+def without_logs() -> None:
+    """Keep log lines out of a command's output: it says itself what went wrong.
+
+    Nothing is cached, so that whoever runs a command in a process of theirs can undo it.
+    """
+    import logging
+
+    import structlog
+
+    silent = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=silent, cache_logger_on_first_use=False)
+
+
 def progress() -> Progress:
     """A progress bar where somebody watches; nothing in a log or a pipe."""
     return Progress(console=ERR, disable=not ERR.is_terminal)

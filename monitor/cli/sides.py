@@ -2,39 +2,96 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from monitor.cli import engines
+from monitor.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     from monitor.config import Config
     from monitor.probes.asking import Target
     from monitor.probes.comparing import Reads
+    from monitor.probes.local import LocalProbe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two models, and what asks it."""
+    """One of the two models, and what asks it; ``local`` where it is on this machine."""
 
     label: str
     target: Target
     probe: Reads
+    local: LocalProbe | None = None
 
 
-def served(word: str, url: str | None, config: Config) -> Side:
-    """Find a served name; raises BadParameter where no engine is named."""
+@contextmanager
+def opened(
+    words: tuple[str, str], *, urls: tuple[str | None, str | None], base: str | None, config: Config
+) -> Iterator[tuple[Side, Side]]:
+    """Open both sides; the worker of those on this machine ends with the body.
+
+    Parameters
+    ----------
+    urls
+        Of the engines that serve them, where they are served.
+    base
+        Folder or hub name of the adapters' base; None: what an adapter was trained on.
+    """
+    a, b = words
+    folders = [Path(word) for word in words if Path(word).is_dir()]
+    local = _probe(folders, base, config) if folders else None
+    try:
+        yield _side(a, urls[0], config, local=local), _side(b, urls[1], config, local=local)
+    finally:
+        if local is not None:
+            local.close()
+
+
+def _side(word: str, url: str | None, config: Config, *, local: LocalProbe | None) -> Side:
     from monitor.probes.asking import Target
 
+    folder = Path(word)
+    if local is not None and folder.is_dir():
+        target = Target(model=word, folder=folder)
+        if _same(folder, local.base.model):
+            target = local.base
+        return Side(label=word, target=target, probe=local, local=local)
     if url is None:
         raise typer.BadParameter(f"{word!r} is no folder; name the engine that serves it: --engine")
-    probe = engines.engine(url, config).probe
-    return Side(label=word, target=Target(model=word), probe=probe)
+    return Side(label=word, target=Target(model=word), probe=engines.engine(url, config).probe)
 
 
-def is_folder(word: str) -> bool:
-    """Whether a word names weights on this machine."""
-    return Path(word).is_dir()
+def _probe(folders: Sequence[Path], base: str | None, config: Config) -> LocalProbe:
+    from monitor.probes.corpus import Corpus
+    from monitor.probes.embedding import Dtype
+    from monitor.probes.local import LocalProbe
+
+    usual = config.probes.perplexity.local
+    # bfloat16 would round away what a merge or a quantisation does
+    settings = replace(usual, base=base or _base(folders), dtype=Dtype.FLOAT32)
+    return LocalProbe(settings, Corpus(name="none", documents=()))
+
+
+def _base(folders: Sequence[Path]) -> str:
+    """Give what an adapter was trained on; without an adapter the first model itself."""
+    from monitor.probes.errors import ProbeError
+    from monitor.probes.local.folders import FolderKind, is_hub_name, kind_of, trained_on
+
+    try:
+        adapters = [folder for folder in folders if kind_of(folder) is FolderKind.ADAPTER]
+        said = trained_on(adapters[0]) if adapters else str(folders[0])
+    except ProbeError as error:
+        raise CommandFailed(str(error)) from None
+    if said and (Path(said).is_dir() or is_hub_name(said)):
+        return said
+    raise CommandFailed(f"{adapters[0]}: its base {said!r} is not here: name it with --base")
+
+
+def _same(folder: Path, base: str) -> bool:
+    return folder.resolve() == Path(base).expanduser().resolve()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import structlog
+
 from monitor.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ def driftline(
 ) -> Ran:
     """Run ``driftline`` in this process, with only the DRIFTLINE_* variables that are given."""
     out, err = io.StringIO(), io.StringIO()
+    logs = structlog.get_config()
     with (
         patch.dict(os.environ, _environ(environ), clear=True),
         contextlib.chdir(cwd or ROOT),
@@ -40,6 +43,8 @@ def driftline(
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            structlog.configure(**logs)
     return Ran(code=code, out=out.getvalue(), err=err.getvalue())
 
 
