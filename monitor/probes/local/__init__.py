@@ -4,7 +4,6 @@ Nothing here imports torch but what the worker imports.
 """
 
 from monitor.probes.local.client import LocalProbe
-from monitor.probes.local.parity import parity_local
 from monitor.probes.local.settings import Device, LocalSettings
 
-__all__ = ["Device", "LocalProbe", "LocalSettings", "parity_local"]
+__all__ = ["Device", "LocalProbe", "LocalSettings"]

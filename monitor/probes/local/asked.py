@@ -16,7 +16,7 @@ from detectors.parity import Parity, TopLogprobs
 from monitor.probes.errors import FolderRefused, TokenizersDiffer
 from monitor.probes.local import protocol
 from monitor.probes.local.adapters import BASE, Adapters
-from monitor.probes.local.folders import FolderKind, kind_of
+from monitor.probes.local.folders import Fingerprints, FolderKind, kind_of
 from monitor.probes.local.likeness import Likeness
 from monitor.probes.local.model import CausalModel
 from monitor.probes.local.scoring import Voice, guesses, logprobs, negative_logprobs
@@ -43,12 +43,14 @@ class LocalModels:
     def __init__(self, folder: Path, opening: protocol.Open) -> None:
         torch.set_num_threads(opening.threads)
         self._opening = opening
-        self._base = CausalModel(folder, dtype=opening.dtype, device=opening.device)
+        self.base = CausalModel(folder, dtype=opening.dtype, device=opening.device)
         self._adapters = Adapters(
-            self._base, base_name=opening.model, keep=max(2, opening.loaded_adapters)
+            self.base, base_name=opening.model, keep=max(2, opening.loaded_adapters)
         )
-        self.dtype = str(self._base.dtype).removeprefix("torch.")
-        self.engine = f"torch {torch.__version__} peft {peft.__version__} {self._base.device.type}"
+        self._fingerprints = Fingerprints()
+        self._last: tuple[str, CausalModel] | None = None
+        self.dtype = str(self.base.dtype).removeprefix("torch.")
+        self.engine = f"torch {torch.__version__} peft {peft.__version__} {self.base.device.type}"
 
     @torch.inference_mode()
     def score(
@@ -61,8 +63,8 @@ class LocalModels:
         FolderRefused, ProbeFailed
             The first adapter that cannot be loaded ends it.
         """
-        ids = self._base.encode(texts)
-        usable = _usable(ids, longest=self._base.longest)
+        ids = self.base.encode(texts)
+        usable = _usable(ids, longest=self.base.longest)
         shape = (len(models), len(texts))
         found = Scores(
             sums=np.full(shape, np.nan),
@@ -83,9 +85,9 @@ class LocalModels:
         self, model: protocol.Base | protocol.Adapter, texts: Sequence[str], *, top: int
     ) -> TopLogprobs:
         """Tell the likeliest tokens wherever a token of a text stands to be guessed."""
-        ids = self._base.encode(texts)
-        usable = _usable(ids, longest=self._base.longest)
-        voice = self._voice(model)
+        ids = self.base.encode(texts)
+        usable = _usable(ids, longest=self.base.longest)
+        voice = self.voice(model)
         parts = []
         for part in guesses([ids[i] for i in usable], voice, budget=self._opening.batch_tokens):
             logits = logprobs(voice, part)
@@ -95,8 +97,10 @@ class LocalModels:
         return _in_order(parts, usable, top=top)
 
     @torch.inference_mode()
-    def compare(self, a: protocol.Model, b: protocol.Model, texts: Sequence[str]) -> Parity:
-        """Compare two models over their whole vocabularies; see :class:`Parity`.
+    def compare(
+        self, a: protocol.Model, b: protocol.Model, texts: Sequence[str]
+    ) -> tuple[Parity, ...]:
+        """Compare two models over their whole vocabularies, text by text.
 
         Raises
         ------
@@ -105,13 +109,14 @@ class LocalModels:
         FolderRefused
             One cannot be loaded.
         """
-        one, other = self._voice(a), self._voice(b)
+        one, other = self.voice(a), self.voice(b)
         ids = one.model.encode(texts)
         _require_same_tokens(ids, other.model.encode(texts))
         longest = min(one.model.longest, other.model.longest)
-        texts_ids = [ids[i] for i in _usable(ids, longest=longest)]
+        usable = _usable(ids, longest=longest)
+        texts_ids, places = [ids[i] for i in usable], torch.tensor(usable, dtype=torch.long)
         budget = self._opening.batch_tokens
-        likeness = Likeness()
+        likeness = Likeness(len(texts))
         pairs = zip(
             guesses(texts_ids, one, budget=budget),
             guesses(texts_ids, other, budget=budget),
@@ -120,8 +125,8 @@ class LocalModels:
         for here, there in pairs:
             p, q = logprobs(one, here), logprobs(other, there)
             _require_same_vocabulary(p, q)
-            likeness.add(p, q, here.tokens)
-        return likeness.parity()
+            likeness.add(p, q, tokens=here.tokens, texts=places[here.texts.cpu()])
+        return likeness.parities()
 
     def _nats(self, ids: list[list[int]], names: Sequence[str]) -> list[torch.Tensor]:
         """Nats of each token for each (name, text), names outermost."""
@@ -130,7 +135,7 @@ class LocalModels:
         if len(names) > 1 and small and self._adapters.mixable:
             rows = ids * len(names)
             owners = [name for name in names for _ in ids]
-            voice: Voice = Mixed(model=self._base, adapters=self._adapters, names=owners)
+            voice: Voice = Mixed(model=self.base, adapters=self._adapters, names=owners)
             return self._nats_of(rows, voice)
         return [nats for name in names for nats in self._nats_of(ids, self._swapped(name))]
 
@@ -143,24 +148,29 @@ class LocalModels:
                 parts[i].append(own)
         return [torch.cat(own) for own in parts]
 
-    def _voice(self, model: protocol.Model) -> Alone | Swapped:
+    def voice(self, model: protocol.Model) -> Alone | Swapped:
+        """Let one model answer alone."""
         match model:
             case protocol.Base() | protocol.Adapter():
                 return self._swapped(self._name(model))
             case protocol.Whole():
-                folder = Path(model.folder)
-                if kind_of(folder) is not FolderKind.MODEL:
-                    raise FolderRefused(folder, "it holds an adapter, not a whole model")
-                return Alone(
-                    model=CausalModel(
-                        folder, dtype=self._opening.dtype, device=self._opening.device
-                    )
-                )
+                return Alone(model=self._other(Path(model.folder)))
             case _:
                 assert_never(model)
 
+    def _other(self, folder: Path) -> CausalModel:
+        """Load another whole model; the last one stays, because texts come in several parts."""
+        if kind_of(folder) is not FolderKind.MODEL:
+            raise FolderRefused(folder, "it holds an adapter, not a whole model")
+        weights = self._fingerprints.of(folder)
+        if self._last is None or self._last[0] != weights:
+            self._last = None  # let it go before the next one takes its place
+            model = CausalModel(folder, dtype=self._opening.dtype, device=self._opening.device)
+            self._last = (weights, model)
+        return self._last[1]
+
     def _swapped(self, name: str) -> Swapped:
-        return Swapped(model=self._base, adapters=self._adapters, name=name)
+        return Swapped(model=self.base, adapters=self._adapters, name=name)
 
     def _name(self, model: protocol.Base | protocol.Adapter) -> str:
         match model:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, assert_never
 import msgspec
 import numpy as np
 
-from detectors.parity import Parity, TopLogprobs
+from detectors.parity import Parity, TopLogprobs, pooled
 from monitor.probes.asking import Target
 from monitor.probes.client import Worker
 from monitor.probes.corpus import Corpus, Document
@@ -169,10 +169,18 @@ class LocalProbe:
         FolderRefused, ModelMissing, ProbeFailed, ProbeTimeout
             One of them cannot be asked.
         """
+        return pooled(self.parities(a, b, texts))
+
+    def parities(self, a: Path | None, b: Path | None, texts: Sequence[str]) -> tuple[Parity, ...]:
+        """Compare text by text, as :meth:`parity` does; one without tokens has 0 positions."""
         self._opened()
         request = protocol.Compare(a=self._side(a), b=self._side(b), texts=_sendable(texts))
         reply = self._ask(request, protocol.Compared, pairs=2 * len(texts), loads=True)
-        return Parity(**msgspec.structs.asdict(reply), exact=True)
+        columns = (reply.positions, reply.kl, reply.top1, reply.max_delta, reply.cosine)
+        return tuple(
+            Parity(positions=n, kl=kl, top1=top1, max_delta=delta, cosine=cosine, exact=True)
+            for n, kl, top1, delta, cosine in zip(*columns, strict=True)
+        )
 
     def base_of(self, target: Target) -> Target | None:
         """The base that every adapter here is on; None of the base itself."""

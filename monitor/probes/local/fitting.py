@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from monitor.probes.errors import FolderRefused
+from monitor.probes.local.folders import is_hub_name
 
 _PLAIN_STARTS: Final = (True, False, None, "gaussian", "orthogonal")
 """Ways to begin training that leave the base as it is."""
@@ -20,7 +21,6 @@ _TENSOR: Final = re.compile(
     r"\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
     r"(\.weight|\.bias)?"
 )
-_HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _HEADS: Final = ("lm_head", "embed_out", "output_projection")
 
 
@@ -32,7 +32,7 @@ def require_base(folder: Path, config: Mapping[str, Any], *, base_name: str) -> 
     """
     name, _, revision = base_name.partition("@")
     trained_on = config.get("base_model_name_or_path")
-    if not isinstance(trained_on, str) or not (_is_hub_name(name) and _is_hub_name(trained_on)):
+    if not isinstance(trained_on, str) or not (is_hub_name(name) and is_hub_name(trained_on)):
         return
     if _last_part(name) != _last_part(trained_on):
         raise FolderRefused(
@@ -76,7 +76,7 @@ def require_fit(
             raise FolderRefused(folder, f"the base has no module {target} (target_modules)")
     if not any(_TENSOR.fullmatch(name) for name in state):
         raise FolderRefused(folder, "it holds no LoRA tensor")
-    for name, tensor in state.items():
+    for name, tensor in sorted(state.items()):
         found = _TENSOR.fullmatch(name)
         if found is None:
             continue
@@ -126,10 +126,6 @@ def _require_shape(
 def _bare(name: str) -> str:
     """Name a module as a base without adapters does."""
     return name.replace(".base_layer", "")
-
-
-def _is_hub_name(name: str) -> bool:
-    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
 def _last_part(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Sequence
 from enum import StrEnum
@@ -21,10 +22,12 @@ __all__ = [
     "Fingerprints",
     "FolderKind",
     "combined",
+    "is_hub_name",
     "kind_of",
     "trained_on",
 ]
 
+_HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 MODEL_CONFIG: Final = "config.json"
 _DECIDING: Final = (".json", ".safetensors", ".model")
 """Endings of the files that decide what a whole model computes."""
@@ -63,6 +66,11 @@ def trained_on(folder: Path) -> str | None:
             return adapter.config.base_model_name_or_path
     except WeightsRefused as refused:
         raise FolderRefused(folder, refused.reason) from refused
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether it reads like ``organisation/model`` and no such folder lies here."""
+    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
 class Fingerprints:

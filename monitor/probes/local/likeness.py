@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import torch
 
 from detectors.parity import LOWEST, NEGLIGIBLE, Parity
@@ -16,36 +17,39 @@ TOP: Final = 20
 
 
 class Likeness:
-    """Sums over tokens; :meth:`parity` are their means."""
+    """Sums over the tokens of each of ``n`` texts; :meth:`parities` are their means."""
 
-    def __init__(self) -> None:
-        self._positions = 0
-        self._sums = torch.zeros(3, dtype=torch.float64)
-        self._delta = 0.0
+    def __init__(self, texts: int) -> None:
+        self._positions = np.zeros(texts)
+        self._sums = np.zeros((texts, 3))
+        self._delta = np.zeros(texts)
 
-    def add(self, p: torch.Tensor, q: torch.Tensor, tokens: torch.Tensor) -> None:
-        """Count tokens ``(t,)`` of the text with two models' logprobs ``(t, vocabulary)``."""
+    def add(
+        self, p: torch.Tensor, q: torch.Tensor, *, tokens: torch.Tensor, texts: torch.Tensor
+    ) -> None:
+        """Count tokens ``(t,)`` of texts ``(t,)`` with two models' logprobs ``(t, v)``."""
         # as in a served comparison one impossible token must not outweigh all others
         p, q = p.clamp(min=LOWEST), q.clamp(min=LOWEST)
         a, b = p.exp(), q.exp()
-        each = ((a * (p - q) - a + b).sum(1), _same_top(p, q), _cosine(a, b))
-        self._sums += torch.stack([values.double().sum().cpu() for values in each])
-        # the sum that max() compares with would swallow NaN
-        self._delta = float(torch.stack([torch.tensor(self._delta), _gap(p, q, tokens)]).max())
-        self._positions += len(tokens)
+        # rounding leaves a little below 0 where two are the same
+        kl = (a * (p - q) - a + b).sum(1).clamp(min=0.0)
+        each = torch.stack([kl, _same_top(p, q), _cosine(a, b)], dim=1)
+        owner = texts.cpu().numpy()
+        np.add.at(self._positions, owner, 1.0)
+        np.add.at(self._sums, owner, each.double().cpu().numpy())
+        gap = _gap(p, q, tokens).double().cpu().numpy()
+        with np.errstate(invalid="ignore"):  # NaN is an answer
+            np.maximum.at(self._delta, owner, gap)
 
-    def parity(self) -> Parity:
-        """Give the means; NaN without any position."""
-        none = self._positions == 0
-        means = self._sums / (torch.nan if none else self._positions)
-        kl, top1, cosine = means.tolist()
-        return Parity(
-            positions=self._positions,
-            kl=kl,
-            top1=top1,
-            max_delta=float("nan") if none else self._delta,
-            cosine=cosine,
-            exact=True,
+    def parities(self) -> tuple[Parity, ...]:
+        """Give the means text by text; NaN for a text without any position."""
+        known = self._positions > 0
+        count = np.where(known, self._positions, np.nan)
+        means, delta = self._sums / count[:, None], np.where(known, self._delta, np.nan)
+        rows = zip(self._positions.tolist(), means.tolist(), delta.tolist(), strict=True)
+        return tuple(
+            Parity(positions=int(n), kl=kl, top1=top1, max_delta=gap, cosine=cosine, exact=True)
+            for n, (kl, top1, cosine), gap in rows
         )
 
 
@@ -53,7 +57,7 @@ def _same_top(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     """Whether some token is the likeliest of both; half precision often ties several."""
     best_p = p >= p.amax(1, keepdim=True) - NEGLIGIBLE
     best_q = q >= q.amax(1, keepdim=True) - NEGLIGIBLE
-    return (best_p & best_q).any(1)
+    return (best_p & best_q).any(1).float()
 
 
 def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -63,9 +67,9 @@ def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _gap(p: torch.Tensor, q: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Largest difference over the text's tokens and those among the likeliest of both."""
+    """Largest difference at each token: of itself and of those among the likeliest of both."""
     top = min(TOP, p.shape[1])
     least_p, least_q = p.topk(top, 1).values[:, -1:], q.topk(top, 1).values[:, -1:]
     named = (p >= least_p) & (q >= least_q)
     named.scatter_(1, tokens[:, None], value=True)
-    return ((p - q).abs() * named).max().cpu()
+    return ((p - q).abs() * named).amax(1)

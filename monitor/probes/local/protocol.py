@@ -98,13 +98,13 @@ class Expected(msgspec.Struct, tag="expected", frozen=True, kw_only=True):
 
 
 class Compared(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
-    """As :class:`detectors.parity.Parity`, over whole vocabularies."""
+    """As :class:`detectors.parity.Parity`, over whole vocabularies, text by text."""
 
-    positions: int
-    kl: float
-    top1: float
-    max_delta: float
-    cosine: float
+    positions: list[int]
+    kl: list[float]
+    top1: list[float]
+    max_delta: list[float]
+    cosine: list[float]
 
 
 class Cause(StrEnum):

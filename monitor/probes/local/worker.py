@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve requests until the daemon closes the pipe."""
+    # PEFT reads a property that transformers 5 has renamed; nothing we could change
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
     answer = _Answerer()
     serve(lambda body: answer(protocol.request(body)))
 
@@ -72,13 +75,13 @@ class _Answerer:
                     logprobs=found.logprobs.astype(np.float32).tobytes(),
                 )
             case protocol.Compare():
-                parity = self._opened.compare(request.a, request.b, request.texts)
+                parities = self._opened.compare(request.a, request.b, request.texts)
                 return protocol.Compared(
-                    positions=parity.positions,
-                    kl=parity.kl,
-                    top1=parity.top1,
-                    max_delta=parity.max_delta,
-                    cosine=parity.cosine,
+                    positions=[one.positions for one in parities],
+                    kl=[one.kl for one in parities],
+                    top1=[one.top1 for one in parities],
+                    max_delta=[one.max_delta for one in parities],
+                    cosine=[one.cosine for one in parities],
                 )
             case _:
                 assert_never(request)
