@@ -3,7 +3,7 @@
 Question: has any score's conditional mean left what the reference allows, at any moment
 since the beginning, while nobody counted how often we looked?
 
-    inc[l,k]  = sum_i log(1 + lam[l,k] (S[i,k] - m0[k])) / deff[k]
+    inc[l,k]  = sum_i log(1 + lam[l,k] (S[i,k] - m0[k])) / divisor[l,k]
     logM[l,k] = logaddexp(logM[l,k], log(b dt / H)) + inc[l,k]
     evidence  = (logsumexp(logM) - log(L K)) / ln 10
 
@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import StateMismatch
-from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
@@ -67,7 +67,8 @@ class Onset:
 def increments(null: Null, process: Process, units: Units) -> Floats:
     """Log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
     sizes = np.array([len(units)], dtype=np.int64)
-    return window_increments(null, process, units.scores, sizes=sizes)[0]
+    grown: Floats = window_increments(null, process, units.scores, sizes=sizes)[0]
+    return grown
 
 
 def window_increments(
@@ -95,7 +96,7 @@ def window_increments(
     for fraction, bet in enumerate(stakes(null, process)):
         products = np.multiply.reduceat(1.0 + bet * excess, cuts, axis=0)
         grown[filled, fraction] = np.add.reduceat(np.log(products), firsts, axis=0)
-    return grown / null.deff
+    return grown / divisors(null, process)
 
 
 def advance(

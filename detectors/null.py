@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from detectors.design_effect import design_effect
+from detectors.design_effect import design_effect, with_shifts
 from detectors.scores import Units
+from detectors.season import span_days
 from detectors.types import Floats, Process
 
 FRACTIONS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
@@ -52,8 +53,12 @@ def fit_null(
     units: Units, *, names: tuple[str, ...], indicator: npt.NDArray[np.bool_], check_seconds: float
 ) -> Null:
     """Sum up the reference's units ``(m, K)``."""
-    deff = design_effect(units.at, units.scores, check_seconds=check_seconds)
     counts = (~np.isnan(units.scores)).sum(axis=0)
+    deff = with_shifts(
+        design_effect(units.at, units.scores, check_seconds=check_seconds),
+        names,
+        units_per_day=counts / max(span_days(units.at), 1.0),
+    )
     mean = np.nanmean(units.scores, axis=0)
     sd = np.nanstd(units.scores, axis=0)
     upper = _upper_bound(mean=mean, sd=sd, size=counts / deff, indicator=indicator)
@@ -84,6 +89,31 @@ def stakes(null: Null, process: Process) -> Floats:
     """
     wanted = FRACTIONS[:, None] / np.maximum(null.sd, _SD_FLOOR)
     return np.minimum(wanted, _LARGEST_STAKE / null_mean(null, process))
+
+
+def divisors(null: Null, process: Process) -> Floats:
+    """By what each bet's evidence ``(L, K)`` is divided because units move together, >= 1.
+
+    The whole design effect where the null mean is the reference's own upper bound. Where it
+    lies higher, that slack pays for part of the common movement first:
+
+        divisor = max(1, deff / (1 + 2 slack / (lam sd²))),  slack = m0 - upper bound
+
+    Let the units of a block share a movement of their mean by delta, sub-Gaussian with the
+    variance ``sd² (deff - 1) / n`` that the design effect stands for, and be independent
+    given it, with a mean no higher than the upper bound. At divisor 1 a block of n units
+    multiplies the process by at most ``E exp(n lam (delta - slack)) <= exp(n lam (lam sd²
+    (deff - 1) / 2 - slack))``, which is 1 or less exactly when ``deff <= 1 + 2 slack /
+    (lam sd²)``; larger divisors follow to second order. Small bets, which find small
+    steady drifts, gain most: they are the ones a tolerance protects from small bad days.
+
+    For indicators sd² is that of the upper bound: none in the reference is not never.
+    """
+    slack = null_mean(null, process) - null.upper
+    bound = np.clip(null.upper, 0.0, 1.0)
+    variance = np.where(null.indicator, bound * (1.0 - bound), np.square(null.sd))
+    spread = np.maximum(variance, _SD_FLOOR**2) * stakes(null, process)
+    return np.maximum(1.0, null.deff / (1.0 + 2.0 * np.maximum(slack, 0.0) / spread))
 
 
 def _tolerance(null: Null, process: Process) -> Floats:

@@ -13,6 +13,7 @@ from scipy import special
 
 from detectors.types import Effect, Floats
 
+_WORTH_SORTING = 1_000
 _VARIANCE_FLOOR = 0.05**2
 """Of a unit's placement in [-1, 1]: complete separation is not certainty."""
 
@@ -37,6 +38,16 @@ def mid_ranks(ordered: Floats, values: Floats) -> Floats:
     >>> mid_ranks(np.array([1.0, 2.0, 2.0, 3.0]), np.array([0.0, 2.0, 9.0])).tolist()
     [0.0, 0.5, 1.0]
     """
+    if values.size < _WORTH_SORTING:
+        return _mid_ranks(ordered, values)
+    # neighbouring look-ups share their path through the reference
+    order = np.argsort(values)
+    ranks = np.empty(values.size)
+    ranks[order] = _mid_ranks(ordered, values[order])
+    return ranks
+
+
+def _mid_ranks(ordered: Floats, values: Floats) -> Floats:
     below = np.searchsorted(ordered, values, side="left")
     up_to = np.searchsorted(ordered, values, side="right")
     return np.where(np.isnan(values), np.nan, (below + up_to) / (2.0 * ordered.size))

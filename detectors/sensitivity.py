@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
 from detectors.types import HORIZON_SECONDS, SECONDS_PER_DAY, Budget, Floats, Process, Window
 
 
@@ -18,7 +18,7 @@ def detectable_rise(null: Null, window: Window, *, units: int, budget: Budget) -
     """Rise of each score's mean ``(K,)`` that the notice process sees within a day.
 
     A day at this window's rate brings n units. Score k must gather T = ``nats_to_cross``
-    times its design effect, that is T/n per unit, and a bet lam on a mean m0 + x grows by
+    times its divisor, that is T/n per unit, and a bet lam on a mean m0 + x grows by
     about ``lam x - lam² sd²/2`` per unit. For the best of the bets
 
         rise = m0 - mean + min over lam of (T / (n lam) + lam sd²/2)
@@ -33,8 +33,8 @@ def detectable_rise(null: Null, window: Window, *, units: int, budget: Budget) -
     per_day = units * SECONDS_PER_DAY / window.seconds if window.seconds > 0.0 else 0.0
     if per_day <= 0.0 or share <= 0.0:
         return np.full(len(null.names), np.inf)
-    per_unit = nats_to_cross(null, window, share=share) * null.deff / per_day
     m0, bets = null_mean(null, process), stakes(null, process)
+    per_unit = nats_to_cross(null, window, share=share) * divisors(null, process) / per_day
     smooth = m0 + (per_unit / bets + bets * np.square(null.sd) / 2.0).min(axis=0)
     win, lose = np.log1p(bets * (1.0 - m0)), np.log1p(-bets * m0)
     exact = ((per_unit - lose) / (win - lose)).min(axis=0)

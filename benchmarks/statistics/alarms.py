@@ -22,6 +22,8 @@ from detectors.scores import Units, subject_checks
 from detectors.season import covered
 from detectors.types import HORIZON_SECONDS, Floats, Process
 
+_TOGETHER = 32
+"""Checks in one call: their scores stay in the cache."""
 Checks = npt.NDArray[np.int64]
 
 
@@ -50,21 +52,29 @@ def follow(
     groups = subject_checks(window.at, window.subjects, check_seconds=CHECK_SECONDS)
     placement = Placement(values=placed.values, u=placed.u, groups=groups)
     checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
-    found = {}
-    for process in {one.process for one in asked}:
+    found: dict[Process, Floats] = {}
+    units: Units | None = None
+    for process in sorted({one.process for one in asked}):  # notice first: it has all units
         seen = np.ones(len(window), dtype=np.bool_)
         if process is Process.PAGE:
             seen = covered(reference.coverage, window.at)
-        units = rank_reference.units_of(reference, window, placement, only=seen)
+        if units is None or not seen.all():
+            units = rank_reference.units_of(reference, window, placement, only=seen)
         found[process] = _increments(reference.null, process, units, start=start, checks=checks)
     return evidence({one: found[one.process] for one in asked})
 
 
 def _increments(null: Null, process: Process, units: Units, *, start: float, checks: int) -> Floats:
     check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
-    order = np.argsort(check, kind="stable")
+    scores = units.scores[np.argsort(check, kind="stable")]
     sizes = np.bincount(check, minlength=checks)
-    return window_increments(null, process, units.scores[order], sizes=sizes)
+    ends = np.cumsum(sizes)
+    parts = []
+    for first in range(0, checks, _TOGETHER):
+        some = sizes[first : first + _TOGETHER]
+        end = ends[first + some.size - 1]
+        parts.append(window_increments(null, process, scores[end - some.sum() : end], sizes=some))
+    return np.concatenate(parts)
 
 
 def evidence(increments: Mapping[Asked, Floats]) -> dict[Asked, Followed]:

@@ -48,7 +48,8 @@ class Drift:
 
     ``loops`` is the share of answers that become repetition loops; ``hours`` is how long it is
     followed; ``notice``, ``page`` and ``page_rare`` (budget 1/1000) are the median delays
-    in hours that were measured when the method was designed, inf for "not within".
+    in hours that were measured when the method was designed, inf for "not within", NaN
+    where none was.
     """
 
     name: str
@@ -81,17 +82,21 @@ def ramp(size: float, *, hours: float) -> Change:
 
 
 _INF = np.inf
+UNPUBLISHED = np.nan
 DRIFTS = (
     Drift(name="mean +.1 sd", change=shift(0.1), hours=120, notice=39, page=_INF, page_rare=_INF),
     Drift(name="mean +.2 sd", change=shift(0.2), hours=48, notice=9.9, page=_INF, page_rare=_INF),
     Drift(name="mean +.5 sd", change=shift(0.5), hours=36, notice=1.75, page=3.0, page_rare=4.9),
     Drift(name="mean +1 sd", change=shift(1.0), hours=12, notice=0.5, page=0.75, page_rare=1.0),
     Drift(name="mean +3 sd", change=shift(3.0), hours=6, notice=0.25, page=0.25, page_rare=0.25),
+    Drift(name="spread × 1.5", change=wider(2.25), hours=48, notice=2.25, page=4.1, page_rare=10.4),
     Drift(
-        name="variance × 1.5", change=wider(1.5), hours=72, notice=2.25, page=4.1, page_rare=10.4
-    ),
-    Drift(
-        name="variance × 2.25", change=wider(2.25), hours=48, notice=2.25, page=4.1, page_rare=10.4
+        name="spread × 1.22",
+        change=wider(1.5),
+        hours=120,
+        notice=UNPUBLISHED,
+        page=UNPUBLISHED,
+        page_rare=UNPUBLISHED,
     ),
     Drift(name="2 % bad requests", change=bad(0.02), hours=120, notice=11.5, page=48, page_rare=73),
     Drift(name="5 % bad requests", change=bad(0.05), hours=48, notice=2.9, page=4.5, page_rare=7.1),

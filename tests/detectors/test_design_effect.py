@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detectors.design_effect import design_effect
+from detectors.design_effect import design_effect, with_shifts
 
 DAY = 86_400.0
 
@@ -52,6 +52,25 @@ def test_days_that_differ_are_seen(rng: np.random.Generator) -> None:
     z = rng.normal(size=(at.size, 1)) + np.repeat(rng.normal(size=(14, 1)) * 0.3, 1000, axis=0)
     # 1 + (1000 - 1) .09 / 1.09 = 83
     assert design_effect(at, z, check_seconds=900.0)[0] > 40
+
+
+def test_days_that_are_seen_to_differ_pay_the_exact_limit(rng: np.random.Generator) -> None:
+    # truth 1 + 999 .0825 = 83; P(ratio * 13 / 5.89 < 83) = P(chi2(13) < 5.89) = .05: of 200
+    # references 20 or more lie below with probability .002
+    at = times(1000 * 14, days=14)
+    low = 0
+    for _ in range(200):
+        z = np.repeat(rng.normal(size=(14, 1)) * 0.3, 1000, axis=0) + rng.normal(size=(at.size, 1))
+        low += design_effect(at, z, check_seconds=900.0)[0] < 83.5
+    assert low < 20
+
+
+def test_shifts_imply_what_the_other_scores_may_do() -> None:
+    names = ("a:down", "a:spread", "a:top5%", "a:top1%", "b:top1%", "c:rate")
+    deff = np.array([101.0, 1.2, 1.0, 40.0, 1.0, 1.0])
+    raised = with_shifts(deff, names, units_per_day=np.full(6, 1000.0))
+    # .67 100² / 1000; .23 x 100; .075 x 100 is less than what was measured; others are left
+    assert raised == pytest.approx([101.0, 7.7, 24.0, 40.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("scores", [np.zeros((50, 1)), np.full((50, 1), np.nan)])

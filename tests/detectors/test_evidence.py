@@ -1,11 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.errors import StateMismatch
-from detectors.evidence import advance, evidence_of, onset, recovery_sums
-from detectors.null import FRACTIONS, Null, null_mean, stakes
+from detectors.evidence import (
+    advance,
+    evidence_of,
+    onset,
+    recovery_sums,
+    window_increments,
+)
+from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
@@ -141,11 +149,54 @@ def test_a_missing_score_neither_adds_nor_removes() -> None:
     assert (grown[:, 0] > 0.0).all()
 
 
-def test_a_design_effect_of_two_halves_the_increment() -> None:
+def test_a_design_effect_of_two_halves_the_increment_where_the_bound_is_the_null_mean() -> None:
     new = {Process.NOTICE: units(1.0)}
-    single = advance(rate_null(), State(), window(0, 900), new, budget=ONE)
-    double = advance(rate_null(deff=2.0), State(), window(0, 900), new, budget=ONE)
+    tight = {"upper": np.array([0.015])}  # m0 = .01 + .005: no slack
+    single = advance(replace(rate_null(), **tight), State(), window(0, 900), new, budget=ONE)
+    double = advance(
+        replace(rate_null(deff=2.0), **tight), State(), window(0, 900), new, budget=ONE
+    )
     assert double.increments[Process.NOTICE] == pytest.approx(single.increments[Process.NOTICE] / 2)
+
+
+def test_slack_pays_for_common_movement_before_the_evidence_does() -> None:
+    # by hand: slack .015 - .01 and lam = g / sd with sd² = .01 (1 - .01), so the divisor is
+    # 4 / (1 + .01 / (g .0995)): 1.33 for g = .05, 3.55 for g = .8
+    shrunk = divisors(rate_null(deff=4.0), Process.NOTICE)[:, 0]
+    assert shrunk[0] == pytest.approx(4.0 / (1.0 + 0.01 / (0.05 * np.sqrt(0.0099))), rel=1e-9)
+    assert (np.diff(shrunk) > 0.0).all()
+    assert (divisors(rate_null(deff=1.0), Process.NOTICE) == 1.0).all()
+
+
+@given(st.floats(1.0, 20.0), st.sampled_from(FRACTIONS.tolist()), st.sampled_from(Process))
+def test_a_block_that_moves_together_does_not_grow_on_average(
+    deff: float, fraction: float, process: Process
+) -> None:
+    # the claim behind the divisor, with its constants: E exp over delta ~ N(0, sd² (deff - 1) / n)
+    null = rate_null(0.1, deff=deff)
+    row = FRACTIONS.tolist().index(fraction)
+    lam, shrink = stakes(null, process)[row, 0], divisors(null, process)[row, 0]
+    variance, slack = 0.09, null_mean(null, process)[0] - 0.1
+    per_unit = (
+        -lam * slack / shrink
+        - (shrink - 1.0) * lam**2 * variance / (2.0 * shrink**2)
+        + (deff - 1.0) * lam**2 * variance / (2.0 * shrink**2)
+    )
+    assert per_unit <= 1e-12
+
+
+def test_factors_multiply_as_their_logarithms_add(rng: np.random.Generator) -> None:
+    null = rate_null(0.3, scores=3)
+    scores = rng.random((1_037, 3))
+    scores[5, 1] = np.nan
+    sizes = np.array([0, 1, 100, 101, 0, 835])
+    grown = window_increments(null, Process.PAGE, scores, sizes=sizes)
+    bets, m0 = stakes(null, Process.PAGE), null_mean(null, Process.PAGE)
+    plain = [
+        np.stack([np.nansum(np.log1p(bet * (part - m0)), axis=0) for bet in bets])
+        for part in np.split(scores, np.cumsum(sizes)[:-1])
+    ]
+    assert grown == pytest.approx(np.stack(plain), rel=1e-10, abs=1e-12)
 
 
 def test_a_state_of_another_reference_is_refused() -> None:

@@ -1,0 +1,185 @@
+"""Requests unlike the training: how many it takes to see them, on real texts.
+
+BANKING77 is the traffic of a bank's bot: 10,003 training texts are the index, one half of
+the 3,080 test texts is the held-out baseline, and the other half is what goes on arriving.
+SNIPS, requests to a voice assistant, is plainly new; ten of the 77 intents left out of index
+and baseline are new in a subtle way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.statistics.alarms import Asked, evidence
+from benchmarks.statistics.contestant import CHECK_SECONDS, InputDrift
+from benchmarks.statistics.false_alarms import bound
+from benchmarks.statistics.report import Report
+from benchmarks.statistics.texts import Texts, Vectors, texts
+from detectors.evidence import window_increments
+from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.nearest import nearest
+from detectors.rank_reference import place, units_of
+from detectors.types import Floats, Process, Window
+
+SEED = 4_003
+RUNS = 100
+MONTHS = 48
+MONTH_CHECKS = 2_880
+PER_CHECK = 40
+UNSEEN_INTENTS = 10
+ENOUGH = 0.95
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A share of new requests, and within how many requests in all it should be seen."""
+
+    name: str
+    share: float
+    unseen: bool
+    within: int | None = None
+    followed: int = 2_000
+
+
+CASES = (
+    Case(name="20 % snips", share=0.2, unseen=False, within=160),
+    Case(name="5 % snips", share=0.05, unseen=False),
+    Case(name="30 % unseen intents", share=0.3, unseen=True, within=400),
+    Case(name="20 % unseen intents", share=0.2, unseen=True),
+    Case(name="10 % unseen intents", share=0.1, unseen=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Traffic:
+    """Vectors of an index, its baseline, more of the same, and what is new."""
+
+    training: Vectors
+    baseline: Vectors
+    known: Vectors
+    new: Vectors
+
+
+def run(*, quick: bool, report: Report) -> dict[str, Any]:
+    """Find the first alarm of each case and run, and count alarms where nothing is new."""
+    cases = [
+        {
+            "name": case.name,
+            "within": case.within,
+            "followed": case.followed,
+            "requests": [
+                requests_needed(case, number)
+                for number in report.each(case.name, range(5 if quick else RUNS))
+            ],
+        }
+        for case in CASES
+    ]
+    months = range(2 if quick else MONTHS)
+    alarms = [false_alarms(number) for number in report.each("nothing new", months)]
+    return {"cases": cases, "false_alarms": alarms}
+
+
+def requests_needed(case: Case, number: int) -> int | None:
+    """Requests until the notice process alarms in checks of 40; None if it never does."""
+    rng = np.random.default_rng([SEED, CASES.index(case), number])
+    traffic = _unseen(rng) if case.unseen else _snips(rng)
+    contestant = InputDrift().fit(traffic.training, traffic.baseline)
+    for seen in range(PER_CHECK, case.followed + 1, PER_CHECK):
+        fresh = rng.random(PER_CHECK) < case.share
+        batch = np.where(
+            fresh[:, None],
+            traffic.new[rng.integers(len(traffic.new), size=PER_CHECK)],
+            traffic.known[rng.integers(len(traffic.known), size=PER_CHECK)],
+        )
+        if contestant.check(batch)[0]:
+            return seen
+    return None
+
+
+def false_alarms(number: int, *, checks: int = MONTH_CHECKS) -> int:
+    """Alarms in 30 days of 40 requests every 15 minutes, nothing new among them.
+
+    Baseline and live requests are drawn from all the 3,080 test texts, so that they are of
+    one population: two halves of it differ for good, and a month would find that out.
+    """
+    rng = np.random.default_rng([SEED, len(CASES), number])
+    similarity = _all_similarities()
+    baseline = rng.choice(similarity, size=similarity.size // 2)
+    spacing = CHECK_SECONDS / 8
+    at = spacing * np.arange(baseline.size)
+    reference = INPUT_SIMILARITY.fit(_window(at, baseline))
+    live = _window(np.zeros(checks * PER_CHECK), rng.choice(similarity, size=checks * PER_CHECK))
+    every = np.ones(len(live), dtype=np.bool_)
+    scores = units_of(reference, live, place(reference, live), only=every).scores
+    sizes = np.full(checks, PER_CHECK)
+    increments = window_increments(reference.null, Process.NOTICE, scores, sizes=sizes)
+    asked = Asked(process=Process.NOTICE, budget=1.0)
+    return int(evidence({asked: increments})[asked].alarms.size)
+
+
+def shares(case: Mapping[str, Any]) -> float:
+    """Share of a stored case's runs that alarmed within its limit, or at all."""
+    limit = case["within"] or case["followed"]
+    return float(np.mean([seen is not None and seen <= limit for seen in case["requests"]]))
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """One line a case, for the terminal."""
+    lines = []
+    for case in found["cases"]:
+        seen = [np.inf if one is None else one for one in case["requests"]]
+        limit = case["within"] or case["followed"]
+        lines.append(
+            f"{case['name']}: {shares(case):.0%} of {len(seen)} runs within {limit} requests,"
+            f" median {np.median(seen):g}"
+        )
+    months = len(found["false_alarms"])
+    lines.append(
+        f"nothing new: {sum(found['false_alarms'])} alarms in {months} adapter-months,"
+        f" at most {bound(1.0, months)} are within the budget"
+    )
+    return "\n".join(lines)
+
+
+def _snips(rng: np.random.Generator) -> Traffic:
+    first, second = _halves(texts("banking77_test").vectors, rng)
+    training, new = texts("banking77_train").vectors, texts("snips").vectors
+    return Traffic(training=training, baseline=first, known=second, new=new)
+
+
+def _unseen(rng: np.random.Generator) -> Traffic:
+    training, test = texts("banking77_train"), texts("banking77_test")
+    left_out = rng.choice(np.unique(training.labels), UNSEEN_INTENTS, replace=False)
+    first, second = _halves(_of(test, left_out, inside=False), rng)
+    return Traffic(
+        training=_of(training, left_out, inside=False),
+        baseline=first,
+        known=second,
+        new=_of(test, left_out, inside=True),
+    )
+
+
+def _of(some: Texts, intents: npt.NDArray[np.str_], *, inside: bool) -> Vectors:
+    return np.asarray(some.vectors[np.isin(some.labels, intents) == inside])
+
+
+def _halves(vectors: Vectors, rng: np.random.Generator) -> tuple[Vectors, Vectors]:
+    order = rng.permutation(len(vectors))
+    return vectors[order[: len(order) // 2]], vectors[order[len(order) // 2 :]]
+
+
+def _all_similarities() -> Floats:
+    queries = texts("banking77_test").vectors.astype(np.float32)
+    return nearest(texts("banking77_train").vectors, queries).similarity.astype(np.float64)
+
+
+def _window(at: Floats, similarity: Floats) -> Window:
+    signals = {"similarity": similarity}
+    return Window(start=0.0, end=float(at.max()) + 1.0, at=at, signals=signals)
