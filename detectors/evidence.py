@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import StateMismatch
-from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
+from detectors.null import FRACTIONS, Null, bet_terms
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
@@ -90,13 +90,15 @@ def window_increments(
     filled = sizes > 0
     if not filled.any():
         return grown
-    excess = scores - null_mean(null, process)
+    terms = bet_terms(null, process)
+    excess = scores - terms.null_mean
     excess[np.isnan(excess)] = 0.0
     cuts, firsts = _cuts(sizes[filled])
-    for fraction, bet in enumerate(stakes(null, process)):
-        products = np.multiply.reduceat(1.0 + bet * excess, cuts, axis=0)
-        grown[filled, fraction] = np.add.reduceat(np.log(products), firsts, axis=0)
-    return grown / divisors(null, process)
+    factors = terms.stakes[:, None, :] * excess
+    factors += 1.0
+    logs = np.log(np.multiply.reduceat(factors, cuts, axis=1))
+    grown[filled] = np.add.reduceat(logs, firsts, axis=1).transpose(1, 0, 2) / terms.divisors
+    return grown
 
 
 def advance(

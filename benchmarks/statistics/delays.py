@@ -90,7 +90,7 @@ def within(drift: Mapping[str, Any], name: str) -> bool | None:
     published = drift["published"][name]
     if published is None:
         return None
-    return quantiles(drift["hours"][name])[0] <= SLACK * published
+    return bool(quantiles(drift["hours"][name])[0] <= SLACK * published)
 
 
 def summary(found: Mapping[str, Any]) -> str:

@@ -113,7 +113,7 @@ def false_alarms(number: int, *, checks: int = MONTH_CHECKS) -> int:
     similarity = _all_similarities()
     baseline = rng.choice(similarity, size=similarity.size // 2)
     spacing = CHECK_SECONDS / 8
-    at = spacing * np.arange(baseline.size)
+    at = spacing * np.arange(baseline.size, dtype=np.float64)
     reference = INPUT_SIMILARITY.fit(_window(at, baseline))
     live = _window(np.zeros(checks * PER_CHECK), rng.choice(similarity, size=checks * PER_CHECK))
     every = np.ones(len(live), dtype=np.bool_)

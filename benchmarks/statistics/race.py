@@ -47,7 +47,8 @@ OURS = {
 }
 
 Floats = npt.NDArray[np.float64]
-Found = dict[str, list[int]]
+Found = dict[str, dict[str, Any]]
+"""By stream: the checks that alarmed, and how many were run."""
 
 
 class PeerFailed(Exception):  # noqa: N818 - it says what happened
@@ -70,7 +71,7 @@ def run(*, quick: bool, report: Report) -> dict[str, Any]:
                 continue
             contestants += [
                 _described(peer, said["version"], name, found)
-                for name, found in said["alarms"].items()
+                for name, found in said["found"].items()
             ]
             report.partial({"contestants": contestants, "failures": failures})
     return {"contestants": contestants, "failures": failures}
@@ -81,7 +82,8 @@ def summary(found: Mapping[str, Any]) -> str:
     lines = []
     for one in found["contestants"]:
         alarms = ", ".join(
-            f"{regime}: {np.mean(weeks):.2f} a week" for regime, weeks in one["weeks"].items()
+            f"{regime}: {sum(each)} in {one['checks'][regime]} checks"
+            for regime, each in one["alarms"].items()
         )
         lines.append(f"{one['peer']}, {one['name']}: {alarms}; delay {delay(one['hours'])} h")
     return "\n".join(lines + [f"{peer} failed: {why}" for peer, why in found["failures"].items()])
@@ -126,7 +128,10 @@ def _add(
     reference = LOGIT_KS.fit(whole.window(0, first))
     followed = follow(reference, live, first=offset, start=start, asked=tuple(OURS.values()))
     for name, one in OURS.items():
-        ours[name][key] = followed[one].alarms.tolist()
+        ours[name][key] = {
+            "alarms": followed[one].alarms.tolist(),
+            "checks": followed[one].evidence.size,
+        }
     arrays[f"reference {key}"] = whole.summary[first - REFERENCE_SHOWN : first]
     arrays[f"live {key}"] = live.summary[offset:]
 
@@ -157,14 +162,24 @@ def _ask(peer: str, path: Path) -> dict[str, Any]:
 
 
 def _described(
-    peer: str, version: str | None, name: str, found: Mapping[str, list[int]]
+    peer: str, version: str | None, name: str, found: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    weeks: dict[str, list[int]] = {}
+    alarms: dict[str, list[int]] = {}
+    checks: dict[str, int] = {}
     hours: list[float | None] = []
-    for key, alarms in found.items():
+    for key, seen in found.items():
         stream = key.partition("/")[0]
         if stream == "drift":
-            hours.append((alarms[0] + 1) * CHECK_SECONDS / 3600.0 if alarms else None)
+            first = seen["alarms"][:1]
+            hours.append((first[0] + 1) * CHECK_SECONDS / 3600.0 if first else None)
         else:
-            weeks.setdefault(stream, []).append(len(alarms))
-    return {"peer": peer, "version": version, "name": name, "weeks": weeks, "hours": hours}
+            alarms.setdefault(stream, []).append(len(seen["alarms"]))
+            checks[stream] = checks.get(stream, 0) + seen["checks"]
+    return {
+        "peer": peer,
+        "version": version,
+        "name": name,
+        "alarms": alarms,
+        "checks": checks,
+        "hours": hours,
+    }

@@ -25,15 +25,17 @@ def main(name: str, path: str) -> None:
     """Print what each of a peer's detectors did with every stream."""
     warnings.simplefilter("ignore")  # the peers' own, at every check
     peer = importlib.import_module(f"benchmarks.statistics.peers.ask_{name}")
-    found: dict[str, dict[str, list[int]]] = {}
+    checks = getattr(peer, "CHECKS", None)  # of each stream, where a peer is too slow for all
+    found: dict[str, dict[str, object]] = {}
     with np.load(path, allow_pickle=False) as streams:
         per_check = int(streams["per_check"])
         for key in (key for key in streams.files if key.startswith("live ")):
             reference = streams[key.replace("live ", "reference ", 1)]
-            alarms = peer.alarms(reference, streams[key], per_check=per_check)
-            for detector, checks in alarms.items():
-                found.setdefault(detector, {})[key.removeprefix("live ")] = checks
-    print(json.dumps({"version": importlib.metadata.version(name), "alarms": found}))
+            live = streams[key][: checks * per_check] if checks else streams[key]
+            for detector, alarms in peer.alarms(reference, live, per_check=per_check).items():
+                seen = {"alarms": alarms, "checks": len(live) // per_check}
+                found.setdefault(detector, {})[key.removeprefix("live ")] = seen
+    print(json.dumps({"version": importlib.metadata.version(name), "found": found}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""Smaller versions of the published proof, and its page."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.statistics import delays, false_alarms, input_drift, page, race
+from benchmarks.statistics.false_alarms import ASKED, Cell, bound, kept, measured, month
+from benchmarks.statistics.streams import DRIFTS, Regime, Source, source
+from benchmarks.statistics.texts import TextsMissing, texts
+
+FORTNIGHT_OF_8 = 14 * 96 * 8
+
+
+@cache
+def drawn() -> Source:
+    return source(20_000)
+
+
+def run(cell: Cell, months: int) -> dict[str, Any]:
+    return measured(cell, [month(cell, drawn(), number=1_000 + i) for i in range(months)])
+
+
+@pytest.mark.parametrize("regime", [Regime.DAYS_2, Regime.SESSIONS, Regime.MIXED])
+def test_a_fortnight_keeps_both_budgets_in_three_months(regime: Regime) -> None:
+    # bound: the 99 % point of a Poisson law at the budget, 8 alarms in 3 months at budget 1
+    # and 1 at 1/100
+    cell = Cell(regime=regime, reference=FORTNIGHT_OF_8, per_check=8)
+    assert cell.promised
+    assert all(kept(run(cell, 3)).values())
+
+
+@pytest.mark.parametrize("regime", [Regime.INDEPENDENT, Regime.SESSIONS, Regime.MIXED])
+def test_a_thousand_requests_keep_both_budgets_without_rhythms(regime: Regime) -> None:
+    cell = Cell(regime=regime, reference=1_000, per_check=8)
+    assert cell.promised
+    assert all(kept(run(cell, 3)).values())
+
+
+def test_a_short_reference_is_not_promised_to_know_days() -> None:
+    assert not Cell(regime=Regime.DAYS_1, reference=1_000, per_check=8).promised
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [cell for cell in false_alarms.cells() if cell.promised], ids=str)
+def test_the_budget_is_kept_where_it_is_promised(cell: Cell) -> None:
+    # 24 months of other seeds than the published ones
+    assert all(kept(run(cell, 24)).values())
+
+
+def test_bounds_are_points_of_the_poisson_law() -> None:
+    # P(X <= 36) = .9914 at mean 24; P(X <= 2) = .9983 and P(X <= 1) = .975 at .24
+    assert (bound(1.0, 24), bound(0.01, 24)) == (36, 2)
+
+
+def test_drift_of_half_a_standard_deviation_is_seen_as_published() -> None:
+    drift = next(one for one in DRIFTS if one.name == "mean +.5 sd")
+    found = [delays.once(1_000 + number, drifts=(drift,))[0] for number in range(3)]
+    assert np.median([one["notice 1"] for one in found]) <= delays.SLACK * drift.notice
+    assert np.median([one["page 1"] for one in found]) <= delays.SLACK * drift.page
+
+
+def needs_texts() -> None:
+    try:
+        texts("banking77_test")
+    except TextsMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in input_drift.CASES if case.within], ids=lambda case: case.name
+)
+def test_new_requests_are_noticed_in_time(case: input_drift.Case) -> None:
+    needs_texts()
+    found = [input_drift.requests_needed(case, 1_000 + number) for number in range(4)]
+    assert all(seen is not None and case.within and seen <= case.within for seen in found)
+
+
+def test_usual_requests_are_not_new() -> None:
+    needs_texts()
+    # two months at a budget of 1: P(X <= 6) = .995 at mean 2
+    assert sum(input_drift.false_alarms(1_000 + number) for number in range(2)) <= 6
+
+
+def test_the_page_says_what_was_not_kept() -> None:
+    names = [f"{one.process.value} {one.budget:g}" for one in ASKED]
+    cell = measured(Cell(regime=Regime.MIXED, reference=300, per_check=40), [[0, 0, 9, 0]] * 24)
+    assert list(cell["alarms"]) == names
+    shown = page._false_alarms({"cells": [cell], "days": 30})
+    assert "kept in 0 of the 1 cells" in shown
+    assert "| **216** |" in shown
+
+
+def test_a_delay_that_never_came_is_not_a_number_of_hours() -> None:
+    assert race.delay([1.0, None, None]) == np.inf
+    assert delays.quantiles([1.0, 2.0, np.inf]) == (2.0, 1.0, np.inf)
