@@ -125,6 +125,12 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
             "invalid answers changed",
         ),
         "errors": Phrases("errors", "more errors", "fewer errors", "errors changed"),
+        "non_finite": Phrases(
+            "values that are no numbers",
+            "more answers with log-probabilities that are no numbers",
+            "fewer answers with log-probabilities that are no numbers",
+            "answers with log-probabilities that are no numbers",
+        ),
         "missing": Phrases(
             "unusable token statistics",
             "more answers without usable token statistics",

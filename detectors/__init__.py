@@ -13,16 +13,29 @@ from typing import Any
 
 from detectors.empty import EMPTY
 from detectors.entropy import ENTROPY
+from detectors.error_rate import ERRORS
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
+from detectors.non_finite import NON_FINITE
 from detectors.repetition import REPETITION
+from detectors.truncated import TRUNCATED
 from detectors.types import Detector
 
 DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
     {
         detector.name: detector
-        for detector in (LOGIT_KS, ENTROPY, INPUT_SIMILARITY, REPETITION, EMPTY, MISSING)
+        for detector in (
+            LOGIT_KS,
+            ENTROPY,
+            INPUT_SIMILARITY,
+            REPETITION,
+            EMPTY,
+            ERRORS,
+            NON_FINITE,
+            TRUNCATED,
+            MISSING,
+        )
     }
 )
 

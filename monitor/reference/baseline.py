@@ -18,7 +18,7 @@ from monitor.capture.directory import Resolved
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
 from monitor.store.baselines import LiveBaseline
-from monitor.store.records import SIGNALS
+from monitor.store.records import SIGNALS, derived
 from monitor.store.reference_items import Item
 
 SMALLEST_STRATUM: Final = 0.01
@@ -26,7 +26,6 @@ SMALLEST_STRATUM: Final = 0.01
 _MEASURED: Final = tuple(
     name for name in SIGNALS if name not in {"log_length", "error", "similarity"}
 )
-_SERVER_ERROR: Final = 500
 ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
 
 Mask = npt.NDArray[np.bool_]
@@ -178,10 +177,7 @@ def _line(item: Item, version: Version) -> BaselineLine:
 def _signals(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
     # live records are stored as float4: unrounded values would tie with none of them
     signals = {name: numbers[name].astype(np.float32).astype(np.float64) for name in _MEASURED}
-    status = numbers["status"]
-    signals["log_length"] = np.log1p(numbers["n_tokens"])
-    signals["error"] = np.where(np.isnan(status), np.nan, status >= _SERVER_ERROR)
-    return signals
+    return signals | derived(n_tokens=numbers["n_tokens"], status=numbers["status"])
 
 
 def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64]:

@@ -31,6 +31,8 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "similarity": ("prompts", "log the prompts, or send embeddings"),
     "rep_4gram": ("answers", "log the answers' text"),
     "empty": ("whether answers are empty", "log the answers' text or token counts"),
+    "error": ("whether requests failed", "log the status of every request, failed ones too"),
+    "truncated": ("how answers ended", "log finish_reason"),
 }
 """By the signal that stands for it: what the log must carry, and what to do about it."""
 

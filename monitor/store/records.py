@@ -40,8 +40,13 @@ SIGNALS: Final = (
     "error",
     "similarity",
 )
-"""What a window holds per record. Flags are 0 or 1; ``error`` is ``status >= 500``;
-``log_length`` is ``log(1 + n_tokens)``; NaN is "not measured for this record"."""
+"""What a window holds per record. Flags are 0 or 1; :func:`derived` says what is computed
+on reading; NaN is "not measured for this record"."""
+
+SERVER_ERRORS: Final = 500
+FAILURES: Final = (0, 404, 408)
+"""Statuses below 500 that are no fault of the client: no answer at all, a model that the
+engine does not know (any more), a timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -299,9 +304,9 @@ def _columns(
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
     signals = {name: rows[name].astype(np.float64) for name in (*_STORED, *_FLAGS)}
     signals["non_finite"] = rows["non_finite"].astype(np.float64)
-    signals["log_length"] = np.log1p(rows["n_tokens"].astype(np.float64))
-    status = rows["status"].astype(np.float64)
-    signals["error"] = np.where(np.isnan(status), np.nan, status >= 500)  # noqa: PLR2004 - the numbers are what it says
+    signals |= derived(
+        n_tokens=rows["n_tokens"].astype(np.float64), status=rows["status"].astype(np.float64)
+    )
     signals["similarity"] = rows["similarity"].astype(np.float64)
     return RecordColumns(
         at=rows["at"].astype(np.float64),
@@ -309,6 +314,21 @@ def _columns(
         signals=signals,
         n_other_strata=seen - len(rows),
     )
+
+
+def derived(*, n_tokens: Floats, status: Floats) -> dict[str, Floats]:
+    """Signals that are not stored but computed from what is; all arrays are ``(n,)``.
+
+    ``log_length`` is ``log(1 + n_tokens)``. ``error`` is 1 for a status that tells of the
+    serving side (see :data:`FAILURES`), 0 for any other, and 0 without a status where the
+    record has tokens: it was answered.
+    """
+    failed = (status >= SERVER_ERRORS) | np.isin(status, FAILURES)
+    unsaid = np.where(n_tokens > 0, 0.0, np.nan)
+    return {
+        "log_length": np.log1p(n_tokens),
+        "error": np.where(np.isnan(status), unsaid, failed),
+    }
 
 
 def _codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:

@@ -114,6 +114,7 @@ def test_an_unknown_detector_is_named_rather_than_dropped() -> None:
         "truncated",
         "invalid",
         "errors",
+        "non_finite",
         "missing",
         "latency",
         "feedback",

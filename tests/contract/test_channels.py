@@ -18,7 +18,7 @@ from alerts.channels import CHANNELS, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed
 from alerts.formats import LARGEST_BODY
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from tests.alert_samples import FULL, NOON, a_change, an_alert
+from tests.alert_samples import FULL, a_change, an_alert
 from tests.loopback import (
     LOOPBACK,
     Behaviour,

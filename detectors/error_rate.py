@@ -1,0 +1,15 @@
+"""`errors`: requests that were not answered."""
+
+from __future__ import annotations
+
+from detectors.rate_detector import RateDetector
+
+ERRORS = RateDetector(name="errors", signals=("error",), hard=True)
+"""A request that the serving side failed (any 5xx, 404, 408, no status at all: 0).
+
+A hard signal: evaluated every minute, pages without waiting, from its own exact process.
+A request that was wrong itself (400, 413, 422 …) is none: any client could send a thousand
+of them, and a hard signal may move traffic.
+
+Shown: the rise of the rate over the reference, 0 where it fell.
+"""
