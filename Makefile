@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 ENGINE := .venv-engine
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow engine bench browser clean
+.PHONY: help env demo test check fast slow engine bench bench-statistics browser clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -17,6 +17,7 @@ help:
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
+	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
 
 env: $(READY)
 
@@ -57,6 +58,10 @@ $(ENGINE)/.ready:
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# Hours: thousands of adapter-months, and peers in environments of their own.
+bench-statistics: $(READY)
+	nice -n 15 $(BIN)/python -m benchmarks.statistics all
 
 # Page tests drive the system's Chromium; where it cannot be installed they skip and say so.
 browser: $(READY)

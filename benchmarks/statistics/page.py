@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ import numpy as np
 
 from benchmarks.statistics import delays, false_alarms, input_drift, race, svg
 from benchmarks.statistics.about import load
+from benchmarks.statistics.alarms import follow
+from benchmarks.statistics.streams import (
+    CHECK_SECONDS,
+    CHECKS_PER_DAY,
+    DRIFTS,
+    MONDAY,
+    Regime,
+    source,
+)
+from detectors.logit_ks import LOGIT_KS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -33,6 +44,7 @@ def write() -> None:
         found = load(name)
         if found:
             (PICTURES / f"{name}.svg").write_text(draw(found), encoding="utf-8")
+    (PICTURES / "evidence.svg").write_text(_draw_evidence(), encoding="utf-8")
 
 
 def section() -> str:
@@ -228,6 +240,38 @@ def _draw_input(found: Mapping[str, Any]) -> str:
     )
 
 
+def _draw_evidence() -> str:
+    """Two days of one adapter: nothing on the first, then nothing or a drift on the second."""
+    rng = np.random.default_rng(delays.SEED)
+    drawn, per_check, before = source(), delays.PER_CHECK, delays.REFERENCE_CHECKS
+    first, day = before * per_check, CHECKS_PER_DAY * per_check
+    steady = drawn.steady(
+        Regime.INDEPENDENT, requests=first + 2 * day, per_check=per_check, rng=rng
+    )
+    reference = LOGIT_KS.fit(steady.window(0, first))
+    start = MONDAY + CHECK_SECONDS * before
+    curves = []
+    for name, drift in (
+        ("nothing", None),
+        *((one.name, one) for one in DRIFTS if one.name in _DRAWN_DRIFTS),
+    ):
+        summary = steady.summary.copy()
+        if drift is not None:
+            changed = replace(drift, hours=24.0)
+            live = drawn.drifted(changed, per_check=per_check, start=start + 86_400.0, rng=rng)
+            summary[first + day :] = live.summary
+        asked = delays.ASKED["notice 1"]
+        followed = follow(
+            reference, replace(steady, summary=summary), first=first, start=start, asked=(asked,)
+        )[asked]
+        last = followed.alarms[0] + 1 if followed.alarms.size else followed.evidence.size
+        points = [(i / 4.0, max(float(e), -6.0)) for i, e in enumerate(followed.evidence[:last])]
+        curves.append(svg.Line(name=name, points=points))
+    title = "Evidence of the notice process; the drifts begin at hour 24; dashed: the alarm line"
+    return svg.lines(title, curves, x="hours", y="log10 of evidence over the line", level=0.0)
+
+
+_DRAWN_DRIFTS = frozenset({"mean +.2 sd", "mean +.5 sd", "2 % bad requests"})
 _PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "false_alarms": ("False alarms", _false_alarms),
     "delays": ("Delays", _delays),
