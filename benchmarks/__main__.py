@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks import peers
 from benchmarks.row import Row, from_json
+from benchmarks.statistics import page as statistics
 from benchmarks.table import number, render
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,7 @@ BENCHMARKS = (
     Benchmark(module="fleet"),
     Benchmark(module="embedding"),
     Benchmark(module="nearest", peers=True),
+    Benchmark(module="perplexity"),
     Benchmark(module="ingest"),
     Benchmark(module="scores_latest"),
     Benchmark(module="startup"),
@@ -78,7 +80,8 @@ def main(wanted: Sequence[str]) -> int:
     for name, why in failures.items():
         console.print(f"{name} did not run: {why}", style="red", markup=False)
     if not wanted:
-        PAGE.write_text(render(rows, seeds=seeds, failures=failures), encoding="utf-8")
+        page = render(rows, seeds=seeds, failures=failures)
+        PAGE.write_text(f"{page}\n{statistics.section()}", encoding="utf-8")
         console.print(f"written: {PAGE.relative_to(ROOT)}", markup=False)
     return 1 if failures else 0
 
