@@ -7,8 +7,10 @@ page evidence 1.6``
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import assert_never
 
+from alerts.incident import Closing
 from alerts.message import Onset, ScoreLine, Unlike, finite
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
 from alerts.types import Blame, Kind, Severity, Status
@@ -29,6 +31,7 @@ def summarise(
     lead: ScoreLine | None = None,
     onset: Onset | None = None,
     blame: Blame = Blame.UNKNOWN,
+    closing: Closing | None = None,
 ) -> str:
     """Say in one line what happened to ``subject`` (``support@v7``).
 
@@ -36,6 +39,8 @@ def summarise(
     ----------
     lead
         The score with the largest evidence.
+    closing
+        Why a person or a change of rules ended it; None where it recovered.
 
     >>> from datetime import datetime, timedelta, UTC
     >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
@@ -56,7 +61,7 @@ def summarise(
         parts += _figures(lead)
         parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]
         parts += _evidence(lead)
-    return f"{subject}: {_opening(status, severity)}{'; '.join(parts)}"
+    return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
 
 def plain_words(detector: str, winner: str | None) -> str:
@@ -139,7 +144,17 @@ def _split(winner: str | None) -> tuple[str, str]:
     return signal, ""
 
 
-def _opening(status: Status, severity: Severity) -> str:
+_CLOSINGS = MappingProxyType(
+    {
+        Closing.ACCEPTED: "accepted as the new normal",
+        Closing.FALSE_PAGE: "closed as a false page",
+        Closing.RULE_CHANGED: "closed by a change of rules",
+        Closing.RETIRED: "closed with its version",
+    }
+)
+
+
+def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
     match status:
         case Status.STARTED:
             return ""
@@ -148,7 +163,7 @@ def _opening(status: Status, severity: Severity) -> str:
         case Status.REOPENED:
             return "again: "
         case Status.RECOVERED:
-            return "recovered; was: "
+            return f"{_CLOSINGS[closing] if closing else 'recovered'}; was: "
         case _:
             assert_never(status)
 

@@ -8,7 +8,12 @@ loses nothing; a crash while sending may send twice, under the same message id.
 from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
-from monitor.outbox.record import AlertInputs, record_observation, record_transition
+from monitor.outbox.record import (
+    AlertInputs,
+    record_closing,
+    record_observation,
+    record_transition,
+)
 
 __all__ = [
     "AlertInputs",
@@ -18,6 +23,7 @@ __all__ = [
     "Outcome",
     "changes_about",
     "check_fallbacks",
+    "record_closing",
     "record_observation",
     "record_transition",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import IncidentKey, IncidentState, Observed, Tell
+from alerts.incident import Closed, Closing, IncidentKey, IncidentState, Observed, Tell
 from alerts.message import ActionLine, Alert, Change, Links, Onset, ScoreLine, Unlike
 from alerts.message import to_json as alert_to_json
 from alerts.words import summarise
@@ -113,6 +113,35 @@ def record_observation(
     return tuple(told)
 
 
+def record_closing(
+    tx: Connection,
+    version: Version,
+    *,
+    kind: words.Kind,
+    why: Closing,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Iterable[str],
+    now: datetime,
+) -> IncidentId | None:
+    """End the open incident of a kind by a person's word, and queue the messages of its end.
+
+    None, and nothing changed, where none is open. ``verdict`` is the one that stood, with
+    the reason that people shall read; ``channels`` are the names that messages may go to.
+    What comes after a closing is another matter: it gets a new number.
+    """
+    state = _state(incidents.lock_states(tx, version).get(kind))
+    after, tells = machine.step(state, Closed(why=why), now)
+    for tell in tells:
+        writing = _Writing(
+            version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
+        )
+        incident_id, alert = _written(tx, writing)
+        _tell_its_end(tx, writing, incident_id, alert, among=channels)
+        return incident_id
+    return None
+
+
 def _state(body: Mapping[str, object] | None) -> IncidentState:
     return machine.from_json(body) if body else IncidentState()
 
@@ -145,24 +174,52 @@ class _Writing:
 
 
 def _tell(tx: Connection, writing: _Writing, channels: Sequence[ConfiguredChannel]) -> IncidentId:
-    alert = _alert(writing)
-    incident_id = incidents.put(
-        tx, writing.version, kind=writing.kind.value, update=_update(writing, alert.summary)
-    )
-    alert = replace(alert, links=_links(writing.inputs, incident_id))
-    late = outbox.mark_late(tx, incident_id) if writing.over else frozenset()
-    heard = outbox.channels_told(tx, incident_id) if writing.over else frozenset()
+    incident_id, alert = _written(tx, writing)
+    if writing.over:
+        names = [channel.name for channel in channels]
+        _tell_its_end(tx, writing, incident_id, alert, among=names)
+        return incident_id
     for channel in channels:
-        # Whoever heard of the incident hears of its end, by whatever way it came to him.
-        if channel.name in heard or (not writing.over and channel.matcher.accepts(alert)):
-            outbox.enqueue(
-                tx,
-                channel=channel.name,
-                alert=alert_to_json(replace(alert, late=channel.name in late)),
-                incident_id=incident_id,
-                transition_id=writing.inputs.transition_id,
-            )
+        if channel.matcher.accepts(alert):
+            _queue(tx, writing, incident_id, alert, channel=channel.name)
     return incident_id
+
+
+def _tell_its_end(
+    tx: Connection,
+    writing: _Writing,
+    incident_id: IncidentId,
+    alert: Alert,
+    *,
+    among: Iterable[str],
+) -> None:
+    """Whoever heard of the incident hears of its end, by whatever way it came to him."""
+    late = outbox.mark_late(tx, incident_id)
+    heard = outbox.channels_told(tx, incident_id)
+    for name in among:
+        if name not in heard:
+            continue
+        told = replace(alert, late=name in late)
+        _queue(tx, writing, incident_id, told, channel=name)
+
+
+def _written(tx: Connection, writing: _Writing) -> tuple[IncidentId, Alert]:
+    alert = _alert(writing)
+    update = _update(writing, alert.summary)
+    incident_id = incidents.put(tx, writing.version, kind=writing.kind.value, update=update)
+    return incident_id, replace(alert, links=_links(writing.inputs, incident_id))
+
+
+def _queue(
+    tx: Connection, writing: _Writing, incident_id: IncidentId, alert: Alert, *, channel: str
+) -> None:
+    outbox.enqueue(
+        tx,
+        channel=channel,
+        alert=alert_to_json(alert),
+        incident_id=incident_id,
+        transition_id=writing.inputs.transition_id,
+    )
 
 
 def _update(writing: _Writing, summary: str) -> IncidentUpdate:
@@ -208,6 +265,7 @@ def _alert(writing: _Writing) -> Alert:
             lead=_lead(inputs.scores) if facts else None,
             onset=facts.get("onset"),
             blame=blame,
+            closing=tell.closing,
         ),
         reason=_reason(writing),
         at=tell.at,
@@ -222,6 +280,8 @@ def _alert(writing: _Writing) -> Alert:
 
 
 def _reason(writing: _Writing) -> str:
+    if writing.tell.closing is not None:
+        return writing.verdict.reason
     match writing.kind:
         case words.Kind.NO_DATA:
             return SILENT

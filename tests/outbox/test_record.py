@@ -1,17 +1,22 @@
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection
 
 from alerts.delivery import Receipt
+from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
+from alerts.types import Kind
 from alerts.types import Severity as Urgency
 from monitor.domain import VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
     check_fallbacks,
+    record_closing,
     record_observation,
     record_transition,
 )
@@ -240,3 +245,33 @@ def test_fallbacks_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         check_fallbacks(channels)
+
+
+@pytest.mark.parametrize(
+    ("why", "opening"),
+    [
+        (Closing.ACCEPTED, "support@v7: accepted as the new normal; was: "),
+        (Closing.FALSE_PAGE, "support@v7: closed as a false page; was: "),
+    ],
+)
+def test_a_person_ends_an_incident_and_whoever_heard_of_it_hears_so(
+    database: Database, version: Version, why: Closing, opening: str
+) -> None:
+    record(database, version, DRIFTING)
+    said = replace(verdict(DRIFTING), reason="kim: the spring campaign")
+    with database.begin() as tx:
+        close = partial(
+            record_closing, tx, version, kind=Kind.DRIFT, why=why, verdict=said,
+            inputs=inputs(database), channels=("oncall", "desk"), now=NOW + timedelta(hours=1),
+        )  # fmt: skip
+        ended = close()
+        assert close() is None
+    assert ended is not None
+    rows = record(database, version, CRITICAL, minutes=90)
+    assert [(row.channel, row.alert["number"]) for row in rows] == [
+        ("desk", 1),
+        ("desk", 1),
+        ("oncall", 2),
+    ]
+    assert str(rows[1].alert["summary"]).startswith(opening)
+    assert rows[1].alert["reason"] == "kim: the spring campaign"
