@@ -23,6 +23,7 @@ from monitor.probes.perplexity import (
 from monitor.probes.serving import Engines, ServedProbe
 from tests.engine.conftest import SERVED, Vllm
 from tests.loopback import LOOPBACK
+from tests.probes.local.probing import corpus_of, mean, probing
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -76,6 +77,18 @@ def test_both_ways_of_asking_vllm_give_the_same_scores(vllm: Vllm) -> None:
     assert [d.sum_nll for d in one.documents] == pytest.approx(
         [d.sum_nll for d in other.documents], abs=1e-3
     )
+
+
+def test_vllm_and_the_local_probe_say_the_same_of_the_same_weights(vllm: Vllm) -> None:
+    asked = corpus_of(*(text for domain in Domain for text in corpus(domain, 12)))
+    folders = {"base": None} | {name: MODELS / folder for name, folder in SERVED.items()}
+    with probing() as local:
+        for model, folder in folders.items():
+            served = probe(vllm, model, asked)
+            target = Target(model=model, folder=folder) if folder else local.base
+            here = local.score(target, asked)
+            assert [d.tokens for d in here.documents] == [d.tokens for d in served.documents]
+            assert mean(here) == pytest.approx(mean(served), abs=0.01)
 
 
 def test_two_hundred_documents_of_three_adapters_beside_live_requests(vllm: Vllm) -> None:
