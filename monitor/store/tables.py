@@ -319,6 +319,31 @@ reference_bins: Final = Table(
     PrimaryKeyConstraint("reference_id", "signal"),
 )
 
+reference_baselines: Final = Table(
+    "reference_baselines",
+    metadata,
+    Column("reference_id", BigInteger, ForeignKey("references.id"), primary_key=True),
+    Column("records", Integer, nullable=False),
+    # numbers only: times, subjects as codes of this baseline, signals as float32 (npz)
+    Column("body", LargeBinary, nullable=False),
+)
+
+self_tests: Final = Table(
+    "self_tests",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    Column("reference_id", BigInteger, ForeignKey("references.id")),
+    Column("requested_at", _TIME),
+    Column("lease_until", _TIME),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("progress", Double, nullable=False, server_default="0"),
+    # of the last one that ended; null before the first
+    Column("at", _TIME),
+    Column("passed", Boolean),
+    Column("reason", Text),
+    Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+)
+
 # --- perplexity ---------------------------------------------------------------------------
 
 perplexity_runs: Final = Table(
