@@ -20,6 +20,8 @@ SEED = 4_005
 REQUESTS = (40, 1_000)
 TOKENS = 200
 REFERENCE = 11_520
+SPAN = 14 * 86_400.0
+"""Seconds of the reference: it has seen every hour and weekday, as an approved one has."""
 GOAL = 1.2
 _CHECK = 900.0
 _REPEATS = {40: 20, 1_000: 2}
@@ -28,7 +30,7 @@ _REPEATS = {40: 20, 1_000: 2}
 def run(*, quick: bool, report: Report) -> dict[str, Any]:
     """Race ours with the plain formula, features included on both sides."""
     rng = np.random.default_rng(SEED)
-    at = _CHECK / 40 * np.arange(REFERENCE, dtype=np.float64)
+    at = SPAN / REFERENCE * np.arange(REFERENCE, dtype=np.float64)
     before = summaries(_requests(REFERENCE, rng))
     reference = LOGIT_KS.fit(Window(start=0.0, end=float(at[-1]) + 1.0, at=at, signals=before))
     rows = []
@@ -68,13 +70,13 @@ def plain_pass(reference: RankReference, signals: Mapping[str, Floats], process:
 
 
 def _race(reference: RankReference, requests: list[Floats], *, rounds: int) -> dict[str, float]:
-    at = REFERENCE * _CHECK / 40 + np.zeros(len(requests))
+    at = np.full(len(requests), SPAN)
     repeats = range(_REPEATS[len(requests)])
 
     def ours() -> None:
         for _ in repeats:
             signals = summaries(requests)
-            window = Window(start=0.0, end=_CHECK, at=at, signals=signals)
+            window = Window(start=SPAN, end=SPAN + _CHECK, at=at, signals=signals)
             LOGIT_KS.follow(reference, window, State(), Budget(notice=1.0, page=1.0))
 
     def plain() -> None:
