@@ -70,6 +70,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         ratio=fact.ratio,
         low=fact.low,
         base_moved=fact.base_moved,
+        company_ratio=fact.company_ratio,
         one_replica=fact.one_replica,
         corpus=fact.corpus,
         unchanged_streak=streak,

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from detectors.identity import IdentityState
 from monitor.domain import Interval, ReferenceId
+from monitor.policy.common_cause import FleetFact
 
 
 class ReferenceStage(StrEnum):
@@ -63,6 +64,8 @@ class PerplexityFact:
     base_moved
         Whether the base model's own probe, or several siblings', moved too; None when
         nobody could be asked.
+    company_ratio
+        What moved with it moved by: the base's ratio, or the median of the siblings' that did.
     one_replica
         Whether another replica that holds the model did not move.
     corpus
@@ -77,6 +80,7 @@ class PerplexityFact:
     high: float
     forgotten: bool = False
     base_moved: bool | None = None
+    company_ratio: float | None = None
     one_replica: bool = False
     corpus: str | None = None
     reason: str = ""
@@ -115,3 +119,5 @@ class Facts:
     probe_available: bool = False
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
+    fleet: FleetFact | None = None
+    """The others on its base; None where nobody looked."""

@@ -31,6 +31,7 @@ class PerplexityMemory:
     unchanged_streak: int
     reason: str
     forgotten: bool = False
+    company_ratio: float | None = None
     one_replica: bool = False
     corpus: str | None = None
     replaced: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from statistics import median
 
 import numpy as np
 import structlog
@@ -21,6 +22,7 @@ from monitor.evaluate.probing.asked import (
     or_none,
     scores_of,
 )
+from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.probes.perplexity import PerplexityRun
@@ -30,8 +32,6 @@ from monitor.store.perplexity import RunRole, StoredRun
 _LOG = structlog.get_logger(__name__)
 
 MOST_SIBLINGS = 5
-FEWEST_MOVED = 2
-SHARE_MOVED = 0.2
 PATIENCE = timedelta(minutes=15)
 """How long a finding waits for an engine that has no time for its company."""
 PART = 20
@@ -44,6 +44,8 @@ class Company:
 
     base_moved
         The base model did, or enough siblings; None where neither could be asked.
+    ratio
+        By how much the base, or the siblings that moved, did; None where nothing moved.
     one_replica
         The version moved on one replica and not on another.
     words
@@ -51,6 +53,7 @@ class Company:
     """
 
     base_moved: bool | None
+    ratio: float | None = None
     one_replica: bool = False
     words: str
 
@@ -65,10 +68,11 @@ class _Base:
 class _Siblings:
     asked: int = 0
     moved: tuple[str, ...] = ()
+    ratios: tuple[float, ...] = ()
 
     @property
     def many(self) -> bool:
-        return len(self.moved) >= max(FEWEST_MOVED, SHARE_MOVED * self.asked)
+        return len(self.moved) >= fewest(self.asked)
 
     def __str__(self) -> str:
         return f"{len(self.moved)} of {self.asked} siblings moved"
@@ -106,11 +110,13 @@ class _Round:
         base = self.base()
         if base.change is not None and _moved(base.change):
             said = f"the base model moved too ({base.change.effect:+.1%})"
-            return Company(base_moved=True, words=said)
+            return Company(base_moved=True, ratio=base.change.effect, words=said)
         siblings = self.siblings()
         if siblings.many:
             named = ", ".join(siblings.moved)
-            return Company(base_moved=True, words=f"{siblings} too ({named})")
+            return Company(
+                base_moved=True, ratio=median(siblings.ratios), words=f"{siblings} too ({named})"
+            )
         cleared = base.change is not None or siblings.asked >= FEWEST_MOVED
         said = base.words
         return Company(
@@ -180,7 +186,11 @@ class _Round:
             if change is None:
                 continue
             named = (sibling.target.model,) if _moved(change) else ()
-            found = _Siblings(asked=found.asked + 1, moved=(*found.moved, *named))
+            found = _Siblings(
+                asked=found.asked + 1,
+                moved=(*found.moved, *named),
+                ratios=(*found.ratios, *[change.effect for _ in named]),
+            )
             if found.many:
                 break
         return found

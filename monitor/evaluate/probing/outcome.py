@@ -59,6 +59,7 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         low=lead.change.interval[0],
         high=lead.change.interval[1],
         base_moved=company.base_moved if company else None,
+        company_ratio=company.ratio if company else None,
         one_replica=company is not None and company.one_replica,
         corpus=told.corpus.id,
         reason="; ".join([*words, *([company.words] if company else [])]),

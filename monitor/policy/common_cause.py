@@ -1,0 +1,263 @@
+"""Whether a version moved with others on its base model, or apart from them. Pure.
+
+An engine or base model that changes moves every adapter above it. That is one matter for
+people, however many adapters tell of it. Two things must not be lost in it: an adapter that
+is broken by itself at the same time, and a page that would have come late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Final
+
+from detectors.perplexity import MARGIN
+from monitor.domain import VersionId
+from monitor.policy.memory import Memory
+
+INPUT_DETECTORS: Final = frozenset({"input_similarity"})
+FEWEST_MOVED: Final = 2
+SHARE_MOVED: Final = 0.2
+OWN_MARGINS: Final = 1.0
+"""Margins beyond the common movement from which an adapter stands apart."""
+OWN_SPREADS: Final = 3.0
+"""Robust standard deviations of the others' movement that it must be beyond as well."""
+MAD_TO_SD: Final = 1.4826
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Another adapter on the same base with an open finding that its inputs do not explain.
+
+    ``since`` is when its verdict became what it is. ``paging``: it is critical.
+    """
+
+    version_id: VersionId
+    adapter: str
+    since: datetime
+    memory: Memory
+    paging: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetFact:
+    """The adapters on one base model while one of them is judged.
+
+    base
+        Name of the base model; empty: it was not registered.
+    adapters
+        How many adapters on it are looked at, this one included.
+    cycle
+        How long it takes to look at each once: what moves within it moves together.
+    moved
+        The others with an open finding, one for each adapter.
+    unseen
+        Others that have not been looked at since this version's verdict became what it is.
+    member
+        Whether this version is part of an open fleet incident already.
+    """
+
+    base: str
+    adapters: int
+    cycle: timedelta
+    moved: Sequence[Moved] = ()
+    unseen: int = 0
+    member: bool = False
+
+    @property
+    def limit(self) -> int:
+        """So many adapters that move together have a common cause."""
+        return fewest(self.adapters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a version stands to the others on its base.
+
+    common
+        What it shares with them, in words; None: nothing that is known.
+    apart
+        Why it is beyond what they share; None: it is not.
+    company
+        The others that share it.
+    waits
+        Its page waits for others to be looked at, because one has gone out already.
+    """
+
+    common: str | None = None
+    apart: str | None = None
+    company: tuple[VersionId, ...] = ()
+    waits: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether the cause is the base's, not the adapter's own."""
+        return self.common is not None and self.apart is None
+
+
+def fewest(adapters: int) -> int:
+    """How many of so many adapters make a common cause: 20 % of them, and at least 2."""
+    return max(FEWEST_MOVED, math.ceil(SHARE_MOVED * adapters))
+
+
+def moves(memory: Memory) -> bool:
+    """Whether anything but its inputs moved."""
+    return memory.probes_found or any(c.detector not in INPUT_DETECTORS for c in memory.crossings)
+
+
+def standing(
+    memory: Memory,
+    fleet: FleetFact | None,
+    *,
+    at: datetime,
+    page_wait: timedelta,
+    by_inputs: bool,
+) -> Standing:
+    """Say how a version stands to the others on its base.
+
+    A probe that saw the base move tells of a common cause alone. Without one it takes
+    20 % of the adapters, and at least 2, that moved within one probe cycle of each other;
+    those that stand apart from the rest are not counted, so that two that broke each in
+    its own way are two. ``by_inputs``: new inputs explain what moved.
+    """
+    if by_inputs or not moves(memory):
+        return Standing()
+    probe = memory.perplexity
+    base = probe is not None and probe.moved and probe.base_moved is True
+    if fleet is None:
+        return Standing(common="the base model moved" if base else None)
+    near = _near(memory, fleet, at)
+    apart = _apart(memory, [m.memory for m in near], fleet.limit)
+    together = [m for m in near if _apart(m.memory, _rest(memory, near, m), fleet.limit) is None]
+    known = base or fleet.member or len(together) + 1 >= fleet.limit
+    common = _words(fleet, together, base=base) if known else None
+    return Standing(
+        common=common,
+        apart=apart if known else None,
+        company=tuple(m.version_id for m in together),
+        waits=not (common and apart is None)
+        and _waits(memory, fleet, near, at=at, page_wait=page_wait),
+    )
+
+
+def _waits(
+    memory: Memory, fleet: FleetFact, near: Sequence[Moved], *, at: datetime, page_wait: timedelta
+) -> bool:
+    """A second page on one base waits, for minutes, until the others could be looked at.
+
+    The first one never does; nor does one that the others' number cannot make common.
+    """
+    paging = sum(m.paging for m in near)
+    possible = 1 + len(near) + fleet.unseen
+    if not paging or not fleet.unseen or possible < fleet.limit:
+        return False
+    return at - _since(memory, at) < page_wait
+
+
+def _near(memory: Memory, fleet: FleetFact, at: datetime) -> list[Moved]:
+    own = _since(memory, at)
+    return [m for m in fleet.moved if abs(_since(m.memory, m.since) - own) <= fleet.cycle]
+
+
+def _since(memory: Memory, default: datetime) -> datetime:
+    """When the version first moved: its verdict may have become another one since."""
+    verdict = memory.verdict
+    told = [verdict.since] if verdict is not None and verdict.detectors else []
+    return min([default, *told, *(c.at for c in memory.crossings)])
+
+
+def _rest(memory: Memory, near: Sequence[Moved], one: Moved) -> list[Memory]:
+    return [memory, *(m.memory for m in near if m is not one)]
+
+
+def _words(fleet: FleetFact, together: Sequence[Moved], *, base: bool) -> str:
+    on = fleet.base or "one base model"
+    said = [f"the base model {on} moved" if base and fleet.base else "the base model moved"]
+    if together:
+        count = len(together) + 1
+        counted = f"{count} of {fleet.adapters} adapters on {on} moved within {fleet.cycle}"
+        said = [*said, counted] if base else [counted]
+    elif not base:
+        said = [f"it moved with others on {on}"]
+    return "; ".join(said)
+
+
+# --- apart from the others ----------------------------------------------------------------
+
+
+def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
+    """Say why a version is broken by itself, whatever the others do; None: it may not be.
+
+    A kind of failure that fewer adapters have than make a common cause (hard signals,
+    other weights), or a page whose lower bound is beyond what the others moved by its own
+    margin and by three robust standard deviations of theirs.
+    """
+    for words, has in _FAILURES:
+        if others and has(memory) and 1 + sum(map(has, others)) < limit:
+            return words
+    common = [_movement(other) for other in others] + _of_company(memory)
+    low = _paging_low(memory)
+    if not common or low is None:
+        return None
+    middle = median(common)
+    spread = MAD_TO_SD * median(abs(value - middle) for value in common)
+    if low - middle < max(OWN_MARGINS, OWN_SPREADS * spread):
+        return None
+    return (
+        f"it moved by at least {low:.1f} margins, the others by {middle:.1f}"
+        f" (± {spread:.1f}): a change of its own"
+    )
+
+
+def _hard(memory: Memory) -> bool:
+    return any(c.hard and c.paged for c in memory.crossings)
+
+
+def _misidentified(memory: Memory) -> bool:
+    return memory.misidentified
+
+
+_FAILURES: Final[tuple[tuple[str, Callable[[Memory], bool]], ...]] = (
+    ("hard signals that the others do not have: a change of its own", _hard),
+    ("other weights answer, which is not so for the others: a change of its own", _misidentified),
+)
+
+
+def _movement(memory: Memory) -> float:
+    """How far a version moved, in margins: 1 is what may move traffic."""
+    probe = memory.perplexity
+    found = [_margins(probe.ratio)] if probe is not None and probe.moved else []
+    effects = [
+        c.effect / c.margin
+        for c in memory.crossings
+        if c.effect is not None and c.margin > 0 and c.detector not in INPUT_DETECTORS
+    ]
+    return max([*found, *effects], default=0.0)
+
+
+def _paging_low(memory: Memory) -> float | None:
+    """The lower bound of the movement by what pages; None where nothing does."""
+    probe = memory.perplexity
+    found = [_margins(probe.low)] if probe is not None and probe.degraded else []
+    effects = [
+        c.effect_low / c.margin
+        for c in memory.crossings
+        if c.paged and c.effect_low is not None and c.margin > 0
+    ]
+    return max([*found, *effects], default=None)
+
+
+def _of_company(memory: Memory) -> list[float]:
+    """What the base, or the siblings that were asked with it, moved by at the last probe."""
+    probe = memory.perplexity
+    if probe is None or not probe.moved or probe.company_ratio is None:
+        return []
+    return [_margins(probe.company_ratio)]
+
+
+def _margins(ratio: float) -> float:
+    """Perplexity multiplies, so its margins are counted in logarithms."""
+    return math.log1p(max(ratio, -0.99)) / math.log1p(MARGIN)
