@@ -5,13 +5,14 @@ since the beginning, while nobody counted how often we looked?
 
     inc[l,k]  = sum_i log(1 + lam[l,k] (S[i,k] - m0[k])) / divisor[l,k]
     logM[l,k] = logaddexp(logM[l,k], log(b dt / H)) + inc[l,k]
-    evidence  = (logsumexp(logM) - log(L K)) / ln 10
+    evidence  = (logsumexp(logM + log w) - log L) / ln 10
 
 Evidence is log10 of the process over its alarm line, 0 is the line. At an alarm the
 process starts again from nothing.
 
-Guarantee: while nothing has happened E[M_t | past] <= M_(t-1) + b dt/H, so the expected
-number of alarms in time T is at most b T/H, whatever the number, cadence or size of the
+Guarantee: while nothing has happened E[M_t | past] <= M_(t-1) + b dt/H for each bet, and so
+for their mean under any weights w >= 0 that sum to 1. The expected
+number of alarms in time T is therefore at most b T/H, whatever the number, cadence or size of the
 windows; budgets of detectors and adapters add up without independence. Assumptions: the
 scores' conditional means stay at or below m0, which holds with the 99 % confidence of the
 null means; exact where clusters are no larger than the design effect or units are subject
@@ -144,9 +145,10 @@ def absorb(
     """
     weights = {p: _start_weight(state, window, share=_share(budget, p)) for p in units}
     grown = {
-        p: _grown(_log_m(state, p, null), weights[p], by=grown_by[p], units=units[p]) for p in units
+        p: _grown(null, _log_m(state, p, null), weights[p], by=grown_by[p], units=units[p])
+        for p in units
     }
-    evidence = {p: evidence_of(log_m) for p, log_m in grown.items()}
+    evidence = {p: evidence_of(null, log_m) for p, log_m in grown.items()}
     alarms = {p for p in units if evidence[p] >= 0.0}
     kept = {p: np.full_like(m, -np.inf) if p in alarms else m for p, m in grown.items()}
     counted = max(units.values(), default=0)
@@ -158,9 +160,10 @@ def absorb(
     )
 
 
-def evidence_of(log_m: Floats) -> float:
-    """Return log10 of the mean of M over the alarm line, ``-inf`` where nothing started."""
-    return float((np.logaddexp.reduce(log_m, axis=None) - np.log(log_m.size)) / np.log(10.0))
+def evidence_of(null: Null, log_m: Floats) -> float:
+    """Return log10 of the weighted mean of M over the line, ``-inf`` where nothing started."""
+    total = np.logaddexp.reduce(log_m + np.log(null.weights), axis=None)
+    return float((total - np.log(FRACTIONS.size)) / np.log(10.0))
 
 
 def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
@@ -215,15 +218,15 @@ def _cuts(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDAr
 
 def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> Step:
     log_m = {p: _log_m(state, p, null) for p in processes}
-    evidence = {p: evidence_of(m) for p, m in log_m.items()}
+    evidence = {p: evidence_of(null, m) for p, m in log_m.items()}
     winner = _winner(null, log_m, evidence)
     return Step(evidence=evidence, increments={}, winner=winner, state=state, refused=True)
 
 
-def _grown(log_m: Floats, weight: float, *, by: Floats, units: int) -> Floats:
+def _grown(null: Null, log_m: Floats, weight: float, *, by: Floats, units: int) -> Floats:
     started = np.logaddexp(log_m, weight) + by
     # a smaller start weight is always valid: months without traffic must not end in a page
-    return log_m if units == 0 and evidence_of(started) >= 0.0 else started
+    return log_m if units == 0 and evidence_of(null, started) >= 0.0 else started
 
 
 def _share(budget: Budget, process: Process) -> float:
@@ -253,4 +256,5 @@ def _winner(
     process = Process.PAGE if evidence.get(Process.PAGE, -np.inf) >= 0.0 else Process.NOTICE
     if process not in log_m or np.isneginf(evidence[process]):
         return None
-    return null.names[int(np.argmax(np.logaddexp.reduce(log_m[process], axis=0)))]
+    capital = np.logaddexp.reduce(log_m[process], axis=0) + np.log(null.weights)
+    return null.names[int(np.argmax(capital))]

@@ -34,11 +34,14 @@ class Null:
     deff
         Upper 95 % limit of the design effect, >= 1.
     upper
-        Upper 99 % confidence bound of the mean, Bonferroni over the K scores.
+        Upper 99 % confidence bound of the mean, Bonferroni over the K scores by weight.
     indicator
         0/1 scores and rates: their tolerance is relative.
     units
         Reference units with such a score.
+    weights
+        Each score's part of the starting capital, summing to 1: the evidence is the mean of
+        the scores' capital under these weights, whose expectation grows as each one's does.
     """
 
     names: tuple[str, ...]
@@ -48,12 +51,24 @@ class Null:
     upper: Floats
     indicator: npt.NDArray[np.bool_]
     units: npt.NDArray[np.int64]
+    weights: Floats
+
+
+def equal_weights(scores: int) -> Floats:
+    """Give every score the same part of the capital."""
+    return np.full(scores, 1.0 / scores)
 
 
 def fit_null(
-    units: Units, *, names: tuple[str, ...], indicator: npt.NDArray[np.bool_], check_seconds: float
+    units: Units,
+    *,
+    names: tuple[str, ...],
+    indicator: npt.NDArray[np.bool_],
+    check_seconds: float,
+    weights: Floats | None = None,
 ) -> Null:
-    """Sum up the reference's units ``(m, K)``."""
+    """Sum up the reference's units ``(m, K)``; without weights all scores weigh the same."""
+    parts = equal_weights(len(names)) if weights is None else weights
     counts = (~np.isnan(units.scores)).sum(axis=0)
     deff = with_shifts(
         design_effect(units.at, units.scores, check_seconds=check_seconds),
@@ -62,7 +77,8 @@ def fit_null(
     )
     mean = np.nanmean(units.scores, axis=0)
     sd = np.nanstd(units.scores, axis=0)
-    upper = _upper_bound(mean=mean, sd=sd, size=counts / deff, indicator=indicator)
+    alpha = (1.0 - _CONFIDENCE) * parts
+    upper = _upper_bound(mean=mean, sd=sd, size=counts / deff, indicator=indicator, alpha=alpha)
     return Null(
         names=names,
         mean=mean,
@@ -71,6 +87,7 @@ def fit_null(
         upper=upper,
         indicator=indicator,
         units=counts.astype(np.int64),
+        weights=parts,
     )
 
 
@@ -148,9 +165,8 @@ def _tolerance(null: Null, process: Process) -> Floats:
 
 
 def _upper_bound(
-    *, mean: Floats, sd: Floats, size: Floats, indicator: npt.NDArray[np.bool_]
+    *, mean: Floats, sd: Floats, size: Floats, indicator: npt.NDArray[np.bool_], alpha: Floats
 ) -> Floats:
-    alpha = (1.0 - _CONFIDENCE) / mean.size
     normal = mean - special.ndtri(alpha) * np.maximum(sd, _SD_FLOOR) / np.sqrt(size)
     hits = mean * size
     beta = special.betaincinv(hits + 1.0, np.maximum(size - hits, 1e-9), 1.0 - alpha)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import ReferenceUnreadable
-from detectors.null import Null
+from detectors.null import Null, equal_weights
 from detectors.season import Coverage
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -64,19 +64,22 @@ def null_arrays(null: Null) -> Arrays:
         "upper": null.upper,
         "indicator": null.indicator,
         "units": null.units,
+        "weights": null.weights,
     }
 
 
 def read_null(arrays: Arrays) -> Null:
-    """Build a null from what :func:`null_arrays` named."""
+    """Build a null from what :func:`null_arrays` named; one without weights had equal ones."""
+    names = words(arrays["names"])
     return Null(
-        names=words(arrays["names"]),
+        names=names,
         mean=arrays["mean"],
         sd=arrays["sd"],
         deff=arrays["deff"],
         upper=arrays["upper"],
         indicator=arrays["indicator"],
         units=arrays["units"],
+        weights=arrays["weights"] if "weights" in arrays else equal_weights(len(names)),
     )
 
 

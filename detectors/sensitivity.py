@@ -8,10 +8,10 @@ from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
 from detectors.types import HORIZON_SECONDS, SECONDS_PER_DAY, Budget, Floats, Process, Window
 
 
-def nats_to_cross(null: Null, window: Window, *, share: float) -> float:
-    """Evidence one score must gather alone: ``log(L K) + log(H / (b dt))``."""
-    tries = FRACTIONS.size * len(null.names)
-    return float(np.log(tries) + np.log(HORIZON_SECONDS / (share * window.seconds)))
+def nats_to_cross(null: Null, window: Window, *, share: float) -> Floats:
+    """Evidence ``(K,)`` each score must gather alone: ``log(L / w) + log(H / (b dt))``."""
+    tries = FRACTIONS.size / null.weights
+    return np.asarray(np.log(tries) + np.log(HORIZON_SECONDS / (share * window.seconds)))
 
 
 def detectable_rise(null: Null, window: Window, *, units: int, budget: Budget) -> Floats:

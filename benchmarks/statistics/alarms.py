@@ -61,7 +61,7 @@ def follow(
         if units is None or not seen.all():
             units = rank_reference.units_of(reference, window, placement, only=seen)
         found[process] = _increments(reference.null, process, units, start=start, checks=checks)
-    return evidence({one: found[one.process] for one in asked})
+    return evidence({one: found[one.process] for one in asked}, weights=reference.null.weights)
 
 
 def _increments(null: Null, process: Process, units: Units, *, start: float, checks: int) -> Floats:
@@ -77,12 +77,18 @@ def _increments(null: Null, process: Process, units: Units, *, start: float, che
     return np.concatenate(parts)
 
 
-def evidence(increments: Mapping[Asked, Floats]) -> dict[Asked, Followed]:
-    """Run the process of each asked over its increments ``(C, L, K)``, all at once."""
+def evidence(increments: Mapping[Asked, Floats], *, weights: Floats) -> dict[Asked, Followed]:
+    """Run the process of each asked over its increments ``(C, L, K)``, all at once.
+
+    ``weights`` ``(K,)`` are the scores' parts of the capital.
+    """
     asked = tuple(increments)
     stacked = np.stack([increments[one].reshape(len(increments[one]), -1) for one in asked], axis=1)
     checks, _, cells = stacked.shape
-    weight = np.log([[one.budget * CHECK_SECONDS / HORIZON_SECONDS] for one in asked])
+    part = np.tile(weights, cells // weights.size) * (weights.size / cells)
+    # every cell carries its own part of the capital from the start, so that the sum is the mean
+    budgets = np.array([[one.budget] for one in asked])
+    weight = np.log(budgets * CHECK_SECONDS / HORIZON_SECONDS) + np.log(part)
     log_m = np.full((len(asked), cells), -np.inf)
     level = np.empty((checks, len(asked)))
     for check in range(checks):
@@ -90,7 +96,7 @@ def evidence(increments: Mapping[Asked, Floats]) -> dict[Asked, Followed]:
         log_m = started + stacked[check]
         top = log_m.max(axis=1, keepdims=True)
         total = top[:, 0] + np.log(np.exp(log_m - top).sum(axis=1))
-        level[check] = (total - np.log(cells)) / np.log(10.0)
+        level[check] = total / np.log(10.0)
         crossed = level[check] >= 0.0
         if crossed.any():
             log_m[crossed] = -np.inf

@@ -121,7 +121,8 @@ def false_alarms(number: int, *, checks: int = MONTH_CHECKS) -> int:
     sizes = np.full(checks, PER_CHECK)
     increments = window_increments(reference.null, Process.NOTICE, scores, sizes=sizes)
     asked = Asked(process=Process.NOTICE, budget=1.0)
-    return int(evidence({asked: increments})[asked].alarms.size)
+    found = evidence({asked: increments}, weights=reference.null.weights)
+    return int(found[asked].alarms.size)
 
 
 def shares(case: Mapping[str, Any]) -> float:

@@ -13,14 +13,16 @@ from detectors.evidence import (
     recovery_sums,
     window_increments,
 )
-from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
+from detectors.null import FRACTIONS, Null, divisors, equal_weights, null_mean, stakes
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
 ONE = Budget(notice=1.0, page=1.0)
 
 
-def rate_null(rate: float = 0.01, *, scores: int = 1, deff: float = 1.0) -> Null:
+def rate_null(
+    rate: float = 0.01, *, scores: int = 1, deff: float = 1.0, weights: Floats | None = None
+) -> Null:
     return Null(
         names=tuple(f"s{i}:rate" for i in range(scores)),
         mean=np.full(scores, rate),
@@ -29,6 +31,7 @@ def rate_null(rate: float = 0.01, *, scores: int = 1, deff: float = 1.0) -> Null
         upper=np.full(scores, rate),
         indicator=np.full(scores, True),
         units=np.full(scores, 10_000),
+        weights=equal_weights(scores) if weights is None else weights,
     )
 
 
@@ -218,9 +221,34 @@ def test_no_bet_can_lose_more_than_nine_tenths() -> None:
             assert (1 - stakes(null, process) * null_mean(null, process) >= 0.1 - 1e-12).all()
 
 
-def test_evidence_is_zero_at_the_line() -> None:
-    assert evidence_of(np.zeros((5, 7))) == pytest.approx(0.0)
-    assert evidence_of(np.full((5, 7), -np.inf)) == -np.inf
+@pytest.mark.parametrize("weights", [equal_weights(7), np.array([0.5, 0.2, *[0.06] * 5])])
+def test_evidence_is_zero_at_the_line(weights: Floats) -> None:
+    null = rate_null(scores=7, weights=weights)
+    assert evidence_of(null, np.zeros((5, 7))) == pytest.approx(0.0)
+    assert evidence_of(null, np.full((5, 7), -np.inf)) == -np.inf
+
+
+def test_a_score_counts_by_its_part_of_the_capital() -> None:
+    # by hand: one of two scores holds 3/4; e^9 in all its bets is .75 e^9 of the whole
+    null = rate_null(scores=2, weights=np.array([0.75, 0.25]))
+    log_m = np.full((5, 2), -np.inf)
+    log_m[:, 0] = 9.0
+    assert evidence_of(null, log_m) == pytest.approx((9.0 + np.log(0.75)) / np.log(10.0))
+
+
+@given(st.floats(0.0, 0.015), st.integers(1, 4), st.floats(0.0, 1.0))
+def test_no_weights_let_the_capital_grow_on_average_under_the_null(
+    rate: float, n: int, first: float
+) -> None:
+    # exact expectation over all 2^n outcomes of two scores that fail together
+    null = rate_null(scores=2, weights=np.array([first, 1.0 - first]))
+    capital = 0.0
+    for outcome in range(2**n):
+        hits = np.array([[outcome >> i & 1] * 2 for i in range(n)], dtype=float)
+        grown = window_increments(null, Process.NOTICE, hits, sizes=np.array([n]))[0]
+        chance = rate ** hits[:, 0].sum() * (1.0 - rate) ** (n - hits[:, 0].sum())
+        capital += chance * float((np.exp(grown) @ null.weights).mean())
+    assert capital <= 1.0 + 1e-9
 
 
 def history(*sums: float) -> Floats:
