@@ -6,30 +6,35 @@ from typing import assert_never
 
 from detectors.identity import IdentityState
 from monitor.domain import Blame
+from monitor.policy.common_cause import INPUT_DETECTORS, Standing
 from monitor.policy.memory import Memory
 from monitor.policy.probed import PerplexityMemory
 
-INPUT_DETECTORS = frozenset({"input_similarity"})
 
-
-def blame_for(memory: Memory) -> Blame:
+def blame_for(memory: Memory, standing: Standing) -> Blame:
     """Blame what moved while the rest stood still.
 
-    The base model's own probe moved, or several siblings' did: ``base``. One replica alone
+    The base model's own probe moved, or several siblings moved with this version: ``base``,
+    unless it stands apart from them. One replica alone
     moved, or other weights than this version's answer: ``serving``. This adapter's probe
     moved and the base's did not: ``adapter``. Probes still and inputs moved: ``input``.
     Answers moved with probes and inputs still: ``serving``. Without a probe since the
     change only an input change can be told; the rest is ``unknown``, as is a moved probe
     whose base could not be asked.
     """
-    probe = memory.perplexity
-    if probe is not None and probe.moved and probe.base_moved:
+    if standing.shared:
         return Blame.BASE
+    probe = memory.perplexity
     if memory.identity is not None and memory.misidentified:
         return _by_identity(memory.identity.state)
     if probe is not None and probe.moved:
         return _by_company(probe)
     return _by_signals(memory)
+
+
+def explained_by_inputs(memory: Memory) -> bool:
+    """Whether new inputs explain all that moved, whatever else did at the same time."""
+    return not memory.probes_found and _by_signals(memory) is Blame.INPUT
 
 
 def _by_identity(state: IdentityState) -> Blame:

@@ -192,8 +192,9 @@ def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
     """Say why a version is broken by itself, whatever the others do; None: it may not be.
 
     A kind of failure that fewer adapters have than make a common cause (hard signals,
-    other weights), or a page whose lower bound is beyond what the others moved by its own
-    margin and by three robust standard deviations of theirs.
+    other weights), or a page whose lower bound is beyond what the others moved, by its own
+    margin and by three robust standard deviations of theirs, where fewer than make a common
+    cause moved as far.
     """
     for words, has in _FAILURES:
         if others and has(memory) and 1 + sum(map(has, others)) < limit:
@@ -201,6 +202,8 @@ def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
     common = [_movement(other) for other in others] + _of_company(memory)
     low = _paging_low(memory)
     if not common or low is None:
+        return None
+    if 1 + sum(moved >= low - OWN_MARGINS for moved in common) >= limit:
         return None
     middle = median(common)
     spread = MAD_TO_SD * median(abs(value - middle) for value in common)

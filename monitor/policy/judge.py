@@ -8,7 +8,8 @@ from datetime import datetime
 
 from detectors.types import Process
 from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
-from monitor.policy.blame import blame_for
+from monitor.policy.blame import blame_for, explained_by_inputs
+from monitor.policy.common_cause import Standing, standing
 from monitor.policy.crossings import remember
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
@@ -19,6 +20,7 @@ from monitor.policy.words import (
     large_words,
     probe_words,
     small_words,
+    standing_words,
     why_not_page,
 )
 
@@ -50,6 +52,8 @@ class Judgement:
     action: ActionEvidence
     wants_probe: bool
     """A first suspicion: the perplexity probe should run at once."""
+    standing: Standing
+    """How the version stands to the others on its base."""
 
 
 def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
@@ -62,8 +66,14 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
     paging = tuple(c for c in memory.crossings if _pages(c, memory, facts, settings))
     memory = replace(memory, crossings=_mark_paged(memory.crossings, paging))
     paging = tuple(c for c in memory.crossings if c.paged)
-    blame = blame_for(memory)
-    verdict = _verdict(memory, facts, settings, paging=paging, blame=blame)
+    stands = standing(
+        memory,
+        facts.fleet,
+        at=facts.at,
+        page_wait=settings.page_wait,
+        by_inputs=explained_by_inputs(memory),
+    )
+    verdict = _verdict(memory, facts, settings, paging=paging, stands=stands)
     if verdict.severity is Severity.NONE and _was_open(before):
         verdict = _back(before, memory, facts)
     return Judgement(
@@ -71,6 +81,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         memory=replace(memory, verdict=verdict),
         action=_action(memory, facts, settings, paging=paging, verdict=verdict),
         wants_probe=_wants_probe(before, memory),
+        standing=stands,
     )
 
 
@@ -111,17 +122,19 @@ def _verdict(
     settings: PolicySettings,
     *,
     paging: tuple[Crossing, ...],
-    blame: Blame,
+    stands: Standing,
 ) -> Verdict:
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
+    blame = blame_for(memory, stands)
     if paging or degraded:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
+        reason += standing_words(stands)
     elif memory.crossings or probed:
         kind, severity = VerdictKind.DRIFTING, Severity.TICKET
         reason = join([*map(crossing_words, memory.crossings), *probe_words(memory)])
-        reason += why_not_page(memory, facts)
+        reason += why_not_page(memory, facts) + standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
         severity, blame = Severity.NONE, Blame.UNKNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detectors.types import Process
+from monitor.policy.common_cause import Standing
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import PerplexityMemory
@@ -65,6 +66,17 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"
     return "; the page waits for the perplexity probe"
+
+
+def standing_words(standing: Standing) -> str:
+    """Say how a version stands to the others on its base, after a semicolon."""
+    if standing.apart is not None:
+        return f"; {standing.apart}"
+    if standing.shared:
+        return f"; a common cause: {standing.common}"
+    if standing.waits:
+        return "; the page waits until others on its base have been looked at"
+    return ""
 
 
 def join(parts: Sequence[str]) -> str:
