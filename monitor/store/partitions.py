@@ -24,6 +24,7 @@ DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
         "records": timedelta(days=90),
         "record_tokens": timedelta(days=14),
         "record_embeddings": timedelta(days=90),
+        "record_outputs": timedelta(days=90),
         "record_texts": timedelta(days=7),
         "feedback": timedelta(days=90),
         "scores": timedelta(days=400),
@@ -32,7 +33,14 @@ DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
 )
 """How long a row is kept after its ``at``, per partitioned table."""
 
-RECORD_TABLES: Final = ("records", "record_tokens", "record_embeddings", "record_texts", "feedback")
+RECORD_TABLES: Final = (
+    "records",
+    "record_tokens",
+    "record_embeddings",
+    "record_outputs",
+    "record_texts",
+    "feedback",
+)
 """Those that a record writes to, at the record's own time."""
 
 _WIDTH: Final[Mapping[str, int]] = MappingProxyType({"scores": 7})

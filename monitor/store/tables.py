@@ -167,6 +167,24 @@ record_embeddings: Final = Table(
     # the reference whose training index gave the similarity; both null before one exists
     Column("reference_id", BigInteger),
     Column("similarity", REAL),
+    # float4 along that reference's axes; null where it has none
+    Column("coordinates", LargeBinary),
+    PrimaryKeyConstraint("adapter_id", "at", "id"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+# the same of answers; a table of its own, since either text may come without the other
+record_outputs: Final = Table(
+    "record_outputs",
+    metadata,
+    Column("adapter_id", Integer, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("id", _RECORD_ID, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),
+    Column("reference_id", BigInteger),
+    Column("similarity", REAL),
+    Column("coordinates", LargeBinary),
     PrimaryKeyConstraint("adapter_id", "at", "id"),
     postgresql_partition_by="RANGE (at)",
 )
@@ -296,6 +314,29 @@ reference_vectors: Final = Table(
     Column("dimension", Integer, nullable=False),
     Column("vectors", LargeBinary, nullable=False),  # float16, unit length, row-major
     PrimaryKeyConstraint("reference_id", "chunk"),
+)
+
+# the index of answers, as reference_vectors is that of training prompts
+reference_outputs: Final = Table(
+    "reference_outputs",
+    metadata,
+    Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
+    Column("chunk", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("vectors", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("reference_id", "chunk"),
+)
+
+reference_axes: Final = Table(
+    "reference_axes",
+    metadata,
+    Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
+    Column("text", Text, nullable=False),  # prompt | output: which index they were fitted on
+    Column("encoder", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # float32: the centre, then each axis
+    PrimaryKeyConstraint("reference_id", "text"),
+    CheckConstraint("text IN ('prompt', 'output')", name="text"),
 )
 
 reference_calibrations: Final = Table(
@@ -743,6 +784,7 @@ PARTITIONED: Final = (
     "records",
     "record_tokens",
     "record_embeddings",
+    "record_outputs",
     "record_texts",
     "feedback",
     "scores",
