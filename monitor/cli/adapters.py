@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -67,22 +68,22 @@ def evaluate(
 
 def budget(config: options.Config = None, *, as_json: options.Json = False) -> None:
     """Show how the accepted false pages and notices are divided over the fleet."""
+    from monitor.policy.budget import Standing, shares
+
     settings = options.settings(config).evaluation
     with options.service(config) as service:
         watched = _watched(service)
-    shares = settings.shares(watched=watched)
+    found = shares(settings.budget, Standing.among("", of=watched), detectors=settings.detectors)
     if as_json:
-        screen.as_json(shares)
+        screen.as_json({name: asdict(share) for name, share in found.items()})
         return
     screen.table(
-        f"accepted per 30 days: {settings.false_pages_per_30_days:g} false pages for the fleet,"
-        f" {settings.notices_per_30_days:g} notices for each adapter;"
+        f"accepted per 30 days: {settings.budget.false_pages_per_30_days:g} false pages for the"
+        f" fleet,"
+        f" {settings.budget.notices_per_30_days:g} notices for each adapter;"
         f" {watched} versions with a reference",
         ["detector", "pages of one version", "notices of one version"],
-        [
-            [name, f"{share['page']:.4f}", f"{share['notice']:.4f}"]
-            for name, share in shares.items()
-        ],
+        [[name, f"{share.page:.4f}", f"{share.notice:.4f}"] for name, share in found.items()],
     )
 
 
@@ -140,6 +141,8 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
         screen.say(found["reason"])
     changes.say_under_way([found["change_under_way"]] if found["change_under_way"] else [])
     screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
+    if found["reference"]["learning"]:
+        screen.say(found["reference"]["learning"]["text"])
     _say_weights(found)
 
 

@@ -163,7 +163,7 @@ def _tools(
     logs.configure("error")
     evaluation = settings.evaluation
     if budget is not None:
-        evaluation = replace(evaluation, false_pages_per_30_days=budget, notices_per_30_days=budget)
+        evaluation = replace(evaluation, budget=evaluation.budget.uniform(budget))
     with ExitStack() as stack:
         # its process starts with the first text, so a log without prompts costs nothing
         embedder: Embedder | None = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -30,6 +31,7 @@ from monitor.config.reading import (
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.policy import PolicySettings
+from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
 from monitor.routing import ROUTERS
@@ -142,10 +144,14 @@ class DeliverySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertingSection:
-    """The budget, and what messages carry."""
+    """The budget, and what messages carry.
+
+    ``tiers`` says which adapters get more, or a set number, of the fleet's false pages.
+    """
 
     false_pages_per_30_days: float = 1.0
     notices_per_30_days: float = 1.0
+    tiers: dict[str, TierBudget] = field(default_factory=dict)
     silence_records: int = 50
     shown_examples: int = 0
     delivery: DeliverySection = field(default_factory=DeliverySection)
@@ -156,6 +162,7 @@ class AdapterSection:
     """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
 
     ``corpus`` is a file of texts of the adapter's domain; empty: there is none.
+    ``notices_per_30_days`` None: as ``[alerting]`` says.
     """
 
     owner: str | None = None
@@ -164,6 +171,7 @@ class AdapterSection:
     runbook: str | None = None
     mode: Mode | None = None
     corpus: str = ""
+    notices_per_30_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +204,16 @@ class Config:
             detectors=tuple(
                 name for name in DETECTORS if self.detectors.get(name, DetectorSection()).enabled
             ),
-            false_pages_per_30_days=self.alerting.false_pages_per_30_days,
-            notices_per_30_days=self.alerting.notices_per_30_days,
+            budget=BudgetSettings(
+                false_pages_per_30_days=self.alerting.false_pages_per_30_days,
+                notices_per_30_days=self.alerting.notices_per_30_days,
+                tiers=self.alerting.tiers,
+                notices_of={
+                    name: own.notices_per_30_days
+                    for name, own in self.adapters.items()
+                    if own.notices_per_30_days is not None
+                },
+            ),
             margins=self.margins,
             policy=self.policy,
             silence_records=self.alerting.silence_records,
@@ -334,12 +350,37 @@ def _contradictions(config: Config) -> list[str]:
     if not config.evaluation.detectors:
         found.append("detectors: every detector is switched off")
     found += [
-        f"alerting.{key}: must not be negative"
+        f"alerting.{key}: must be a number from 0 on"
         for key in ("false_pages_per_30_days", "notices_per_30_days")
-        if getattr(config.alerting, key) < 0
+        if not 0 <= getattr(config.alerting, key) < math.inf
     ]
+    found += _budget_contradictions(config)
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found
+
+
+def _budget_contradictions(config: Config) -> list[str]:
+    found = [
+        f"adapters.{name}.notices_per_30_days: must be a number from 0 on"
+        for name, own in config.adapters.items()
+        if not 0 <= (own.notices_per_30_days or 0.0) < math.inf
+    ]
+    together = 0.0
+    for name, tier in config.alerting.tiers.items():
+        where = f"alerting.tiers.{name}"
+        if tier.weight is not None and not 0 < tier.weight < math.inf:
+            found.append(f"{where}.weight: must be above 0 and finite")
+        if tier.weight is not None and tier.false_pages_per_30_days is not None:
+            found.append(f"{where}: weight and false_pages_per_30_days exclude each other")
+        if not 0 <= (tier.false_pages_per_30_days or 0.0) < math.inf:
+            found.append(f"{where}.false_pages_per_30_days: must be a number from 0 on")
+        together += max(0.0, tier.false_pages_per_30_days or 0.0)
+    if together > max(0.0, config.alerting.false_pages_per_30_days):
+        found.append(
+            f"alerting.tiers: {together:g} false pages are set aside for tiers, the fleet accepts"
+            f" {config.alerting.false_pages_per_30_days:g}"
+        )
     return found
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from detectors.types import Budget, State, Window
@@ -16,11 +15,11 @@ from monitor.domain import Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Facts, Memory, ReferenceStage
-from monitor.store import processes, records, verdicts, versions
+from monitor.policy.budget import Standing, shares
+from monitor.store import processes, records, verdicts, versions, watching
 from monitor.store.database import Database
 from monitor.store.processes import Increment
 from monitor.store.records import Traffic
-from monitor.store.tables import references
 from monitor.store.tasks import Claim
 
 INCREMENTS_KEPT = timedelta(days=7)
@@ -39,7 +38,8 @@ class Reading:
     n_other_strata: int
     traffic: Traffic
     """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
-    versions_watched: int
+    standing: Standing
+    """Where the version stands among those that share the budget."""
 
 
 def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibrations) -> Reading:
@@ -74,7 +74,7 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
             start=claim.now - DAY,
             end=claim.now,
         ),
-        versions_watched=_watched(tx),
+        standing=watching.standing(tx, version, now=claim.now),
     )
 
 
@@ -105,8 +105,13 @@ def facts_of(
 
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:
     """Give one detector of this version its share."""
-    share = settings.shares(watched=reading.versions_watched)[detector]
-    return Budget(notice=share["notice"], page=share["page"])
+    carried = reading.calibrated.by_detector if reading.calibrated else {}
+    share = shares(
+        settings.budget,
+        reading.standing,
+        detectors=[name for name in settings.detectors if name in carried],
+    )[detector]
+    return Budget(notice=share.notice, page=share.page)
 
 
 class Lookback(Protocol):
@@ -179,11 +184,3 @@ def _window(columns: Any, interval: Interval) -> Window:
         signals=columns.signals,
         subjects=columns.subjects,
     )
-
-
-def _watched(tx: Connection) -> int:
-    """Versions with a reference in force: those that the page budget is divided over."""
-    query = sa.select(sa.func.count(sa.distinct(references.c.version_id))).where(
-        references.c.state == "ready"
-    )
-    return int(tx.execute(query).scalar_one())

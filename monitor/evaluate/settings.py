@@ -7,9 +7,7 @@ from datetime import timedelta
 
 from detectors import DETECTORS
 from monitor.policy import PolicySettings
-
-NO_PAGE_BUDGET = frozenset({"input_similarity"})
-"""Detectors without a page process: they take nothing from the page budget."""
+from monitor.policy.budget import BudgetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +27,8 @@ class EvaluateSettings:
 
     detectors
         Names from the table of detectors, in order.
-    false_pages_per_30_days
-        Of the whole fleet, divided over its versions and their paging detectors.
-    notices_per_30_days
-        Of one adapter version, divided over its detectors.
+    budget
+        Accepted false pages and notices; :mod:`monitor.policy.budget` divides them.
     effect_window, effect_records
         Effects are taken since onset over at most this long and this many records.
     silence_records
@@ -42,25 +38,10 @@ class EvaluateSettings:
     """
 
     detectors: tuple[str, ...] = tuple(DETECTORS)
-    false_pages_per_30_days: float = 1.0
-    notices_per_30_days: float = 1.0
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     margins: Margins = field(default_factory=Margins)
     policy: PolicySettings = field(default_factory=PolicySettings)
     effect_window: timedelta = timedelta(hours=24)
     effect_records: int = 4_000
     silence_records: int = 50
     shown_examples: int = 0
-
-    def shares(self, *, watched: int) -> dict[str, dict[str, float]]:
-        """Divide the budget: per detector, the pages and notices of one version.
-
-        ``watched`` versions share the fleet's pages; the shares of all add up to the
-        budget, and a change of the fleet re-divides it exactly.
-        """
-        paging = sum(1 for name in self.detectors if name not in NO_PAGE_BUDGET)
-        pages = self.false_pages_per_30_days / (max(1, watched) * max(1, paging))
-        notices = self.notices_per_30_days / max(1, len(self.detectors))
-        return {
-            name: {"page": 0.0 if name in NO_PAGE_BUDGET else pages, "notice": notices}
-            for name in self.detectors
-        }

@@ -215,7 +215,7 @@ def _story(
         sources=story.sources_of(replayed.log, frozen, prompts=tools.embed is not None),
         detectors=story.detectors_of(found, frozen, tools.settings.detectors),
         changes=found.changes,
-        budget=story.budget_line(found, tools.settings.false_pages_per_30_days, days=days),
+        budget=story.budget_line(found, tools.settings.budget.false_pages_per_30_days, days=days),
         budgets=_at_budgets(replayed, found, tape, watch=watch),
         verdict=found.verdict,
         examples=_examples(found, frozen, rest, files.log, most=request.examples),
@@ -249,8 +249,8 @@ def _at_budgets(
 
 def _at(budget: float, replayed: Replayed, tape: Tape, *, watch: Watch) -> Run:
     settings = replayed.settings
-    at_budget = replace(settings, false_pages_per_30_days=budget, notices_per_30_days=budget)
-    kept = min(settings.false_pages_per_30_days, settings.notices_per_30_days) > 0
+    at_budget = replace(settings, budget=settings.budget.uniform(budget))
+    kept = min(settings.budget.false_pages_per_30_days, settings.budget.notices_per_30_days) > 0
     return run(
         replace(replayed, settings=at_budget),
         tape.play if kept else find,
@@ -267,8 +267,8 @@ def _may_differ(first: Run, settings: EvaluateSettings, budget: float) -> bool:
     so at a smaller budget, and at a larger one where its evidence has room for the factor.
     """
     budgets = {
-        Process.PAGE: settings.false_pages_per_30_days,
-        Process.NOTICE: settings.notices_per_30_days,
+        Process.PAGE: settings.budget.false_pages_per_30_days,
+        Process.NOTICE: settings.budget.notices_per_30_days,
     }
     if all(own == budget for own in budgets.values()):
         return False

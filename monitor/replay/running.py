@@ -21,6 +21,7 @@ from monitor.evaluate.live import Ask, find_all
 from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading, facts_of
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, Memory, judge
+from monitor.policy.budget import Standing
 from monitor.replay.log import Log
 from monitor.replay.reference import Frozen
 from monitor.replay.watch import Watch
@@ -236,7 +237,7 @@ class _Running:
             window=records,
             n_other_strata=n_other,
             traffic=replayed.log.traffic(now - DAY, now),
-            versions_watched=replayed.fleet,
+            standing=Standing.among(replayed.version.adapter, of=replayed.fleet),
         )
 
     def _remember(self, findings: Sequence[Finding], window: Interval) -> None:

@@ -1,0 +1,159 @@
+"""How the accepted false pages and notices are divided; the only place that divides them.
+
+Pages are promised for the fleet: over its tiers, over the watched adapters of each tier,
+over the watched versions of each adapter, over the detectors of each version that may page.
+Notices are promised for each adapter, over its watched versions and their detectors.
+
+A share is settled before the data it is spent on: by the fleet, the route and what the
+reference measured. So a re-division is exact: the expected false pages of a process are its
+shares added up over time, and at any time the shares of all add up to the promise or less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from detectors import DETECTORS
+
+NO_PAGE_BUDGET = frozenset(
+    name for name, detector in DETECTORS.items() if not getattr(detector, "pages", True)
+)
+"""Detectors without a page process. `perplexity` compares weights and has no process at all."""
+
+_ANY = "standard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierBudget:
+    """What an adapter of this tier gets of the fleet's pages.
+
+    weight
+        Its part beside a tier of weight 1; None is 1.
+    false_pages_per_30_days
+        Set aside for the whole tier, out of the fleet's; None: by weight.
+    """
+
+    weight: float | None = None
+    false_pages_per_30_days: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """What is accepted in 30 days while nothing has happened.
+
+    false_pages_per_30_days
+        Of the whole fleet.
+    notices_per_30_days
+        Of each adapter; ``notices_of`` has those of adapters with a number of their own.
+    tiers
+        Tiers that differ from weight 1.
+    """
+
+    false_pages_per_30_days: float = 1.0
+    notices_per_30_days: float = 1.0
+    tiers: Mapping[str, TierBudget] = field(default_factory=dict)
+    notices_of: Mapping[str, float] = field(default_factory=dict)
+
+    def uniform(self, budget: float) -> BudgetSettings:
+        """Give the same pages to the fleet and notices to each adapter, tiers by weight."""
+        weights = {name: TierBudget(weight=tier.weight) for name, tier in self.tiers.items()}
+        return BudgetSettings(
+            false_pages_per_30_days=budget, notices_per_30_days=budget, tiers=weights
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where one version stands in the fleet when its share is settled.
+
+    adapters
+        By tier, the adapters that are watched: those with a reference in force.
+    versions
+        Watched versions of this adapter; ``watched`` says whether this is one of them.
+    """
+
+    adapter: str
+    tier: str
+    adapters: Mapping[str, int]
+    versions: int = 1
+    watched: bool = True
+
+    @classmethod
+    def among(cls, adapter: str, *, of: int) -> Standing:
+        """One of so many adapters that are alike, as a replay takes it to be."""
+        return cls(adapter=adapter, tier=_ANY, adapters={_ANY: of})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Accepted false alarms in 30 days of one detector on one version."""
+
+    page: float = 0.0
+    notice: float = 0.0
+
+
+def shares(
+    settings: BudgetSettings, standing: Standing, *, detectors: Collection[str]
+) -> dict[str, Share]:
+    """Divide one version's part over its detectors.
+
+    ``detectors`` are those that its reference can carry: what was never measured takes
+    nothing from what is. A version that is not watched gets nothing, and neither does a
+    page process of ``NO_PAGE_BUDGET``.
+    """
+    if not standing.watched or not detectors:
+        return dict.fromkeys(detectors, Share())
+    versions = max(1, standing.versions)
+    paging = sum(name not in NO_PAGE_BUDGET for name in detectors)
+    page = pages_of_adapter(settings, standing.tier, adapters=standing.adapters)
+    page /= versions * max(1, paging)
+    notice = notices_of_adapter(settings, standing.adapter) / (versions * len(detectors))
+    return {
+        name: Share(page=0.0 if name in NO_PAGE_BUDGET else page, notice=notice)
+        for name in detectors
+    }
+
+
+def pages_of_adapter(settings: BudgetSettings, tier: str, *, adapters: Mapping[str, int]) -> float:
+    """Accepted false pages in 30 days of each adapter of a tier.
+
+    Tiers with pages of their own are served first, from the fleet's, and cut down together
+    where they promise more than it; the others share the rest by weight. What a tier with
+    no adapter was promised goes to the rest.
+
+    >>> settings = BudgetSettings(
+    ...     tiers={
+    ...         "gold": TierBudget(weight=2.0), "batch": TierBudget(false_pages_per_30_days=0.1)
+    ...     }
+    ... )
+    >>> fleet = {"gold": 1, "standard": 4, "batch": 2}
+    >>> [round(pages_of_adapter(settings, tier, adapters=fleet), 3) for tier in fleet]
+    [0.3, 0.15, 0.05]
+    """
+    present = {name: count for name, count in adapters.items() if count > 0}
+    if tier not in present:
+        return 0.0
+    promised = settings.false_pages_per_30_days
+    own = {name: pages for name in present if (pages := _own_pages(settings, name)) is not None}
+    together = sum(own.values())
+    cut = min(1.0, promised / together) if together > 0.0 else 1.0
+    if tier in own:
+        return own[tier] * cut / present[tier]
+    total = sum(weight(settings, name) * n for name, n in present.items() if name not in own)
+    return max(0.0, promised - together * cut) * weight(settings, tier) / total
+
+
+def notices_of_adapter(settings: BudgetSettings, adapter: str) -> float:
+    """Accepted notices of an adapter in 30 days."""
+    return settings.notices_of.get(adapter, settings.notices_per_30_days)
+
+
+def weight(settings: BudgetSettings, tier: str) -> float:
+    """Tell how many parts an adapter of this tier gets."""
+    chosen = settings.tiers.get(tier, TierBudget()).weight
+    return 1.0 if chosen is None else chosen
+
+
+def _own_pages(settings: BudgetSettings, tier: str) -> float | None:
+    return settings.tiers.get(tier, TierBudget()).false_pages_per_30_days

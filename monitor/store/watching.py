@@ -1,0 +1,92 @@
+"""Which adapters and versions are watched: those that the budget is divided over.
+
+An adapter is watched while one of its versions has a reference in force. Of its versions
+those count that have one and an arm in the route, or records in the last week, or a reference
+younger than that: versions of old take nothing from the one in charge.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, ReferenceState, Version, VersionId
+from monitor.policy.budget import Standing
+from monitor.store.tables import adapters, increments, references, routes, versions
+
+SILENT_AFTER: Final = timedelta(days=7)
+"""A version without an arm and without records for so long is not watched."""
+
+_READY: Final = references.c.state == ReferenceState.READY.value
+
+
+def standing(tx: Connection, version: Version, *, now: datetime) -> Standing:
+    """Tell where a version stands in the fleet now."""
+    watched = _watched(tx, now=now, adapter_id=version.adapter_id)
+    tier = sa.select(adapters.c.tier).where(adapters.c.id == version.adapter_id)
+    return Standing(
+        adapter=version.adapter,
+        tier=tx.execute(tier).scalar_one(),
+        adapters=adapters_by_tier(tx),
+        versions=len(watched),
+        watched=version.id in watched,
+    )
+
+
+def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, Standing]:
+    """Tell where every version with a reference in force stands, in three statements."""
+    watched = _watched(tx, now=now)
+    by_tier = adapters_by_tier(tx)
+    alive: dict[AdapterId, int] = {}
+    for adapter_id in watched.values():
+        alive[adapter_id] = alive.get(adapter_id, 0) + 1
+    rows = tx.execute(
+        sa.select(versions.c.id, versions.c.adapter_id, adapters.c.name, adapters.c.tier)
+        .join(adapters, adapters.c.id == versions.c.adapter_id)
+        .where(sa.exists().where(references.c.version_id == versions.c.id, _READY))
+    )
+    return {
+        VersionId(row.id): Standing(
+            adapter=row.name,
+            tier=row.tier,
+            adapters=by_tier,
+            versions=alive.get(AdapterId(row.adapter_id), 0),
+            watched=row.id in watched,
+        )
+        for row in rows
+    }
+
+
+def adapters_by_tier(tx: Connection) -> dict[str, int]:
+    """Count the watched adapters of each tier."""
+    query = (
+        sa.select(adapters.c.tier, sa.func.count(sa.distinct(adapters.c.id)).label("n"))
+        .join(versions, versions.c.adapter_id == adapters.c.id)
+        .join(references, references.c.version_id == versions.c.id)
+        .where(_READY)
+        .group_by(adapters.c.tier)
+    )
+    return {row.tier: row.n for row in tx.execute(query)}
+
+
+def _watched(
+    tx: Connection, *, now: datetime, adapter_id: AdapterId | None = None
+) -> dict[VersionId, AdapterId]:
+    since = now - SILENT_AFTER
+    arm = sa.func.jsonb_build_array(sa.func.jsonb_build_object("version", versions.c.name))
+    routed = sa.exists().where(
+        routes.c.adapter_id == versions.c.adapter_id, routes.c.arms.contains(arm)
+    )
+    spoke = sa.exists().where(increments.c.version_id == versions.c.id, increments.c.at > since)
+    query = (
+        sa.select(versions.c.id, versions.c.adapter_id)
+        .join(references, references.c.version_id == versions.c.id)
+        .where(_READY, sa.or_(references.c.ready_at > since, routed, spoke))
+        .distinct()
+    )
+    if adapter_id is not None:
+        query = query.where(versions.c.adapter_id == adapter_id)
+    return {VersionId(row.id): AdapterId(row.adapter_id) for row in tx.execute(query)}

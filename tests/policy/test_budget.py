@@ -1,0 +1,124 @@
+"""The shares of all add up to what was promised, whatever the fleet is and becomes."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors import DETECTORS
+from monitor.policy.budget import (
+    NO_PAGE_BUDGET,
+    BudgetSettings,
+    Standing,
+    TierBudget,
+    pages_of_adapter,
+    shares,
+)
+
+TIERS = ("gold", "standard", "batch")
+ROUNDING = 1 + 1e-9
+
+budgets = st.floats(0.0, 50.0)
+tiers = st.dictionaries(
+    st.sampled_from(TIERS),
+    st.builds(TierBudget, weight=st.floats(0.01, 100.0))
+    | st.builds(TierBudget, false_pages_per_30_days=budgets),
+)
+settings = st.builds(
+    BudgetSettings,
+    false_pages_per_30_days=budgets,
+    notices_per_30_days=budgets,
+    tiers=tiers,
+    notices_of=st.dictionaries(st.sampled_from(["a0", "a1"]), budgets),
+)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter's tier, and of each version what its reference measured and if it counts."""
+
+    tier: str
+    versions: list[tuple[frozenset[str], bool]]
+
+
+measured = st.frozensets(st.sampled_from(list(DETECTORS)))
+adapters = st.builds(
+    Adapter,
+    tier=st.sampled_from(TIERS),
+    versions=st.lists(st.tuples(measured, st.booleans()), min_size=1, max_size=4),
+)
+fleets = st.lists(adapters, max_size=6)
+
+
+def divided(chosen: BudgetSettings, fleet: list[Adapter]) -> list[tuple[str, str, float, float]]:
+    """Adapter, tier, pages and notices of every (adapter, version, detector)."""
+    counts = Counter(adapter.tier for adapter in fleet)
+    rows = []
+    for number, adapter in enumerate(fleet):
+        watched = sum(counts_for for _, counts_for in adapter.versions)
+        for detectors, counts_for in adapter.versions:
+            standing = Standing(
+                adapter=f"a{number}",
+                tier=adapter.tier,
+                adapters=counts,
+                versions=watched,
+                watched=counts_for,
+            )
+            rows += [
+                (f"a{number}", adapter.tier, share.page, share.notice)
+                for share in shares(chosen, standing, detectors=detectors).values()
+            ]
+    return rows
+
+
+@given(settings, fleets, fleets)
+def test_the_shares_never_add_up_to_more_than_the_promise(
+    chosen: BudgetSettings, before: list[Adapter], after: list[Adapter]
+) -> None:
+    # any two fleets: the one after a change is divided as exactly as the one before it
+    for fleet in (before, after, before + after):
+        rows = divided(chosen, fleet)
+        assert sum(pages for _, _, pages, _ in rows) <= chosen.false_pages_per_30_days * ROUNDING
+        for tier, budget in chosen.tiers.items():
+            own = budget.false_pages_per_30_days
+            if own is not None:
+                assert sum(pages for _, of, pages, _ in rows if of == tier) <= own * ROUNDING
+        for name in {adapter for adapter, *_ in rows}:
+            notices = sum(notice for adapter, _, _, notice in rows if adapter == name)
+            promised = chosen.notices_of.get(name, chosen.notices_per_30_days)
+            assert notices <= promised * ROUNDING
+
+
+@given(st.floats(0.01, 50.0), st.lists(st.sampled_from(TIERS), min_size=1), tiers)
+def test_a_fleet_that_measures_something_gets_all_of_it(
+    promised: float, of_tiers: list[str], chosen: dict[str, TierBudget]
+) -> None:
+    weights = {name: tier for name, tier in chosen.items() if tier.false_pages_per_30_days is None}
+    fleet = [Adapter(tier, [(frozenset({"logit_ks", "empty"}), True)]) for tier in of_tiers]
+    rows = divided(BudgetSettings(false_pages_per_30_days=promised, tiers=weights), fleet)
+    assert sum(pages for _, _, pages, _ in rows) == pytest.approx(promised)
+
+
+def test_what_cannot_be_measured_or_never_pages_takes_nothing_from_the_others() -> None:
+    standing = Standing(adapter="a", tier="standard", adapters={"standard": 2})
+    found = shares(BudgetSettings(), standing, detectors=("logit_ks", "empty", "input_similarity"))
+    assert {name: share.page for name, share in found.items()} == {
+        "logit_ks": 1 / 4,  # one page, two adapters, two detectors that page
+        "empty": 1 / 4,
+        "input_similarity": 0.0,
+    }
+    assert {share.notice for share in found.values()} == {1 / 3}
+    assert "input_similarity" in NO_PAGE_BUDGET
+
+
+def test_a_tier_that_promises_more_than_the_fleet_is_cut_down() -> None:
+    chosen = BudgetSettings(
+        tiers={
+            "gold": TierBudget(false_pages_per_30_days=3.0),
+            "batch": TierBudget(false_pages_per_30_days=1.0),
+        }
+    )
+    fleet = {"gold": 3, "batch": 1, "standard": 5}
+    assert [pages_of_adapter(chosen, tier, adapters=fleet) for tier in fleet] == [0.25, 0.25, 0.0]
