@@ -157,7 +157,7 @@ def test_a_reference_file_brings_its_own_training_texts(write: Write) -> None:
 def test_budgets_are_counted_as_a_run_of_their_own_counts_them(write: Write, budget: float) -> None:
     lines, base = log(shift=0.8, seed=5), baseline()
     compared = one(replayed(write, lines, base)).budgets
-    settings = replace(TOOLS.settings, false_pages_per_30_days=budget, notices_per_30_days=budget)
+    settings = replace(TOOLS.settings, budget=TOOLS.settings.budget.uniform(budget))
     own = one(replayed(write, lines, base, tools=replace(TOOLS, settings=settings))).budget
     assert own.tickets + own.pages > 0
     assert own in compared
