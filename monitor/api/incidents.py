@@ -22,7 +22,15 @@ from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
 from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Severity
 from monitor.outbox import changes_about
-from monitor.store import acknowledgements, audit, incidents, outbox, verdicts, versions
+from monitor.store import (
+    acknowledgements,
+    audit,
+    fleet_incidents,
+    incidents,
+    outbox,
+    verdicts,
+    versions,
+)
 from monitor.store.incidents import IncidentRow
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -34,11 +42,21 @@ Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's l
 
 
 class IncidentBody(Answer):
-    """What on-call is told about. ``kind``: drift, no_data or error."""
+    """What on-call is told about. ``kind``: drift, no_data or error.
+
+    Of one version, or (`base_model` given, `adapter` and `version` null) of all adapters on
+    a base model that moved together.
+    """
 
     incident: int
-    adapter: str
-    version: str
+    adapter: str | None
+    version: str | None
+    base_model: str | None = Field(
+        description="Of a fleet incident; empty where its versions name no base model."
+    )
+    part_of: int | None = Field(
+        description="The fleet incident that this one was found to belong to."
+    )
     kind: str
     number: int
     phase: str
@@ -62,8 +80,19 @@ class NearChangeBody(Answer):
     text: str = Field(description="All of it in plain words, and how it lies to the onset.")
 
 
+class MemberBody(Answer):
+    """A version that a fleet incident is about; ``left_at`` null: it still is."""
+
+    adapter: str
+    version: str
+    joined_at: datetime
+    left_at: datetime | None
+
+
 class IncidentDetail(IncidentBody):
     """An incident with what was declared about its onset, and the messages, newest first."""
+
+    members: Sequence[MemberBody] = Field(description="Of a fleet incident, the first first.")
 
     onset: WindowBody | None = Field(description="When the change began; null: not estimated.")
     changes: Sequence[NearChangeBody]
@@ -123,22 +152,25 @@ def acknowledge(
 def _acknowledge(
     tx: Connection, row: IncidentRow, *, by: str, lasts: timedelta, now: datetime
 ) -> None:
-    version = versions.fetch_by_id(tx, row.version_id)
-    state = machine.from_json(incidents.lock_states(tx, version)[row.kind])
+    state = _held_state(tx, row)
     event = machine.Acknowledged(by=by, lasts=lasts)
     after, _ = machine.step(state, event, now)
     if row.closed_at is not None or after.ack is None:
         raise Problem(409, f"Incident {row.id} is not open.", kind="incident-not-open")
-    incidents.put_state(
-        tx,
-        version,
-        kind=row.kind,
-        number=row.number,
-        phase=after.phase.value,
-        state=machine.to_json(after),
-    )
+    incidents.put_state_of(tx, row.id, phase=after.phase.value, state=machine.to_json(after))
     acknowledgements.put(tx, row.id, by=by, until=now + lasts)
     audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
+
+
+def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:
+    """Read the newest state of the incident's key, and hold it."""
+    if row.version_id is not None:
+        version = versions.fetch_by_id(tx, row.version_id)
+        return machine.from_json(incidents.lock_states(tx, version)[row.kind])
+    base = row.base_model or ""
+    fleet_incidents.lock(tx, base)
+    newest = fleet_incidents.newest(tx, base, kind=row.kind)
+    return machine.from_json(newest.state) if newest else machine.IncidentState()
 
 
 def _row(tx: Connection, incident: int) -> IncidentRow:
@@ -154,6 +186,10 @@ def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
     sent = outbox.deliveries(tx, incident_id=row.id, limit=100)
     return IncidentDetail(
         **_fields(row),
+        members=[
+            MemberBody(**{name: getattr(one, name) for name in MemberBody.model_fields})
+            for one in fleet_incidents.members(tx, row.id)
+        ],
         onset=onset and answers.window(onset),
         changes=_changes(tx, row, onset, parts),
         deliveries=[delivery_body(item) for item in sent],
@@ -161,7 +197,7 @@ def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
 
 
 def _onset(tx: Connection, row: IncidentRow) -> Interval | None:
-    if row.kind != Kind.DRIFT:
+    if row.kind != Kind.DRIFT or row.version_id is None:
         return None
     return verdicts.told_onset(
         tx, version_id=row.version_id, opened_at=row.opened_at, closed_at=row.closed_at
@@ -175,6 +211,7 @@ def _changes(
     found = changes_about(
         tx,
         row.adapter,
+        base=row.base_model,
         interval=onset or Interval(start=row.opened_at - SILENT_FOR, end=row.opened_at),
         margin=parts.change_margin,
         now=parts.clock(),

@@ -14,14 +14,17 @@ from monitor.store import changes
 
 def changes_about(
     tx: Connection,
-    adapter: str,
+    adapter: str | None,
     *,
+    base: str | None = None,
     interval: Interval,
     margin: timedelta,
     now: datetime,
     is_onset: bool = True,
 ) -> tuple[Change, ...]:
-    """List what was declared for an adapter or the fleet about an interval.
+    """List what was declared for an adapter, or those on a base, about an interval.
+
+    What was declared for the whole fleet concerns either.
 
     Parameters
     ----------
@@ -49,5 +52,5 @@ def changes_about(
                 now=now,
             ),
         )
-        for found in changes.overlapping(tx, adapter, interval=interval, margin=margin)
+        for found in changes.overlapping(tx, adapter, base=base, interval=interval, margin=margin)
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import ChangeId, ChangeKind, Interval
-from monitor.store.tables import changes
+from monitor.store.tables import adapters, changes, versions
 
 UNDER_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE})
 """Kinds that move the perplexity of every adapter above them."""
@@ -116,6 +116,7 @@ def change_list(
     tx: Connection,
     *,
     adapter: str | None = None,
+    base: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     open_only: bool = False,
@@ -124,13 +125,16 @@ def change_list(
 ) -> list[Change]:
     """Changes that touch ``[since, until]``, the last begun first.
 
-    ``adapter`` keeps those that concern it, the fleet's included; ``before`` is
-    ``(begun_at, id)`` of the last one of the page before.
+    ``adapter`` keeps those that concern it, the fleet's included; ``base`` those that
+    concern any adapter on a base model. ``before`` is ``(begun_at, id)`` of the last one
+    of the page before.
     """
     place = sa.tuple_(changes.c.begun_at, changes.c.id)
     query = sa.select(changes).order_by(changes.c.begun_at.desc(), changes.c.id.desc())
     if adapter is not None:
         query = query.where(_concerns(adapter))
+    if base is not None:
+        query = query.where(_concerns_base(base))
     if since is not None:
         query = query.where(changes.c.ended_at.is_(None) | (changes.c.ended_at >= since))
     if until is not None:
@@ -143,15 +147,22 @@ def change_list(
 
 
 def overlapping(
-    tx: Connection, adapter: str, *, interval: Interval, margin: timedelta
+    tx: Connection,
+    adapter: str | None,
+    *,
+    base: str | None = None,
+    interval: Interval,
+    margin: timedelta,
 ) -> list[Change]:
-    """Changes of an adapter or the fleet that touch an interval, the first begun first.
+    """Changes of an adapter, or of those on a base, that touch an interval, first begun first.
 
-    ``margin`` widens the interval on both sides. Of very many, the last begun are given.
+    Those of the whole fleet are among them. ``margin`` widens the interval on both sides.
+    Of very many, the last begun are given.
     """
     found = change_list(
         tx,
         adapter=adapter,
+        base=base,
         since=interval.start - margin,
         until=interval.end + margin,
         limit=MOST_LISTED,
@@ -185,6 +196,15 @@ def open_change(tx: Connection, adapter: str, *, at: datetime | None) -> Change 
 
 def _concerns(adapter: str) -> sa.ColumnElement[bool]:
     return changes.c.adapters.is_(None) | (sa.literal(adapter) == sa.any_(changes.c.adapters))
+
+
+def _concerns_base(base: str) -> sa.ColumnElement[bool]:
+    on_it = sa.exists().where(
+        versions.c.adapter_id == adapters.c.id,
+        sa.func.coalesce(versions.c.base_model, "") == base,
+        adapters.c.name == sa.any_(changes.c.adapters),
+    )
+    return changes.c.adapters.is_(None) | on_it
 
 
 def _change(row: RowMapping) -> Change:

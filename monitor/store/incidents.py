@@ -1,7 +1,8 @@
 """Incidents: the stored states of the machine in :mod:`alerts.incident`.
 
 One row for each number of a key (adapter, version, kind). The newest row of a key holds
-its state; an open incident has no ``closed_at``.
+its state; an open incident has no ``closed_at``. Those of a whole base model
+(:mod:`monitor.store.fleet_incidents`) stand beside them, without adapter and version.
 """
 
 from __future__ import annotations
@@ -21,13 +22,21 @@ from monitor.store.tables import adapters, incidents, versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRow:
-    """An incident as people see it. ``kind`` and ``phase`` are words of ``alerts``."""
+    """An incident as people see it. ``kind`` and ``phase`` are words of ``alerts``.
+
+    base_model
+        Of a fleet incident, which has neither adapter nor version.
+    part_of
+        The fleet incident that this one was found to belong to.
+    """
 
     id: IncidentId
-    adapter_id: AdapterId
-    adapter: str
-    version_id: VersionId
-    version: str
+    adapter_id: AdapterId | None
+    adapter: str | None
+    version_id: VersionId | None
+    version: str | None
+    base_model: str | None
+    part_of: IncidentId | None
     kind: str
     number: int
     phase: str
@@ -130,6 +139,17 @@ def put_state(
     tx.execute(statement)
 
 
+def put_state_of(
+    tx: Connection, incident_id: IncidentId, *, phase: str, state: Mapping[str, object]
+) -> None:
+    """Do the same by number, for whoever does not know whose incident it is."""
+    tx.execute(
+        incidents.update()
+        .where(incidents.c.id == incident_id)
+        .values(phase=phase, state=dict(state))
+    )
+
+
 def incident(tx: Connection, incident_id: IncidentId) -> IncidentRow | None:
     """Return one incident."""
     row = tx.execute(_SELECT.where(incidents.c.id == incident_id)).mappings().one_or_none()
@@ -141,15 +161,21 @@ def incident_list(
     *,
     open_only: bool = False,
     adapter_id: AdapterId | None = None,
+    fleet_only: bool = False,
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[IncidentRow]:
-    """Incidents, newest first; ``before_id`` is where the previous page ended."""
+    """Incidents, newest first; ``before_id`` is where the previous page ended.
+
+    ``fleet_only`` keeps those of a whole base model.
+    """
     query = _SELECT.order_by(incidents.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(incidents.c.closed_at.is_(None))
     if adapter_id is not None:
         query = query.where(incidents.c.adapter_id == adapter_id)
+    if fleet_only:
+        query = query.where(incidents.c.base_model.is_not(None))
     if before_id is not None:
         query = query.where(incidents.c.id < before_id)
     return [_incident(row) for row in tx.execute(query).mappings()]
@@ -161,8 +187,8 @@ _SELECT: Final = (
         adapters.c.name.label("adapter"),
         versions.c.name.label("version"),
     )
-    .join(adapters, adapters.c.id == incidents.c.adapter_id)
-    .join(versions, versions.c.id == incidents.c.version_id)
+    .outerjoin(adapters, adapters.c.id == incidents.c.adapter_id)
+    .outerjoin(versions, versions.c.id == incidents.c.version_id)
 )
 
 

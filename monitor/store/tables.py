@@ -636,12 +636,14 @@ transitions: Final = Table(
 
 # --- people -------------------------------------------------------------------------------
 
+# of a version, or of all adapters on a base model
 incidents: Final = Table(
     "incidents",
     metadata,
     _id(),
-    _adapter(),
+    _adapter(nullable=True),
     _version(nullable=True),
+    Column("base_model", Text),  # empty: not registered; null: of a version
     Column("kind", Text, nullable=False),  # drift | no_data | error
     Column("number", Integer, nullable=False),
     Column("phase", Text, nullable=False),  # of alerts.incident
@@ -653,7 +655,18 @@ incidents: Final = Table(
     Column("acknowledged_by", Text),
     Column("acknowledged_until", _TIME),
     Column("state", JSONB, nullable=False),
+    # the fleet incident that a version's own was found to belong to
+    Column("part_of", BigInteger, ForeignKey("incidents.id")),
     UniqueConstraint("adapter_id", "version_id", "kind", "number"),
+    CheckConstraint("(adapter_id IS NULL) = (base_model IS NOT NULL)", name="of_whom"),
+    Index(
+        "ix_incidents_fleet",
+        "base_model",
+        "kind",
+        "number",
+        unique=True,
+        postgresql_where=sa.text("base_model IS NOT NULL"),
+    ),
     Index(
         "ix_incidents_open",
         "adapter_id",
@@ -662,6 +675,18 @@ incidents: Final = Table(
         unique=True,
         postgresql_where=sa.text("closed_at IS NULL"),
     ),
+)
+
+fleet_members: Final = Table(
+    "fleet_members",
+    metadata,
+    Column("incident_id", BigInteger, ForeignKey("incidents.id"), nullable=False),
+    _version(),
+    Column("joined_at", _TIME, nullable=False),
+    Column("left_at", _TIME),
+    PrimaryKeyConstraint("incident_id", "version_id"),
+    # "is this version part of an open one?"
+    Index("ix_fleet_members_in", "version_id", postgresql_where=sa.text("left_at IS NULL")),
 )
 
 outbox: Final = Table(

@@ -80,6 +80,13 @@ def fleet(tx: Connection) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(_SELECT)]
 
 
+def open_on_base(tx: Connection, base: str) -> list[VerdictRow]:
+    """Verdicts that tell of something, of the versions on a base; empty: none registered."""
+    on_it = sa.func.coalesce(versions.c.base_model, "") == base
+    query = _SELECT.where(on_it, verdicts.c.severity != Severity.NONE.value)
+    return [_verdict_row(row) for row in tx.execute(query)]
+
+
 def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
     """Verdicts of an adapter's versions that have one."""
     query = _SELECT.where(verdicts.c.adapter_id == adapter_id)

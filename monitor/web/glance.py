@@ -15,6 +15,7 @@ from monitor.store import (
     evaluations,
     flags,
     fleet,
+    fleet_incidents,
     incidents,
     inspections,
     outbox,
@@ -26,6 +27,7 @@ from monitor.store.changes import Change
 from monitor.store.evaluations import ScoreRow
 from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
+from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
 from monitor.store.outbox import DeliveryRow, DeliveryState
@@ -47,12 +49,21 @@ class Notices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FleetIncident:
+    """An incident of all adapters on a base model, and its members."""
+
+    row: IncidentRow
+    members: Sequence[Member]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetGlance:
     """The fleet, worst first."""
 
     rows: Sequence[FleetRow]
     counts: Mapping[str, int]
     open_incidents: Mapping[str, IncidentRow]
+    fleet_incidents: Sequence[FleetIncident]
     notices: Notices
 
 
@@ -94,7 +105,12 @@ def read_fleet(tx: Connection, *, now: datetime) -> FleetGlance:
     return FleetGlance(
         rows=rows,
         counts=Counter(row.verdict.value for row in rows),
-        open_incidents={row.adapter: row for row in reversed(opened)},
+        open_incidents={row.adapter: row for row in reversed(opened) if row.adapter is not None},
+        fleet_incidents=[
+            FleetIncident(row=row, members=fleet_incidents.members(tx, row.id))
+            for row in opened
+            if row.base_model is not None
+        ],
         notices=_notices(tx),
     )
 

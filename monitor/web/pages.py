@@ -95,11 +95,13 @@ class Pages:
         return self._page("adapter.html", glance=seen, now=now, window=shown, windows=WINDOWS)
 
     def incident(self, incident: Number) -> Response:
-        """Lead a message's link to the page of the version that the incident is about."""
+        """Lead a message's link to the version, or the fleet, that the incident is about."""
         found = self._parts.database.run(lambda tx: incidents.incident(tx, IncidentId(incident)))
         if found is None:
             name = f"incident {incident}"
             return self._page("missing.html", status=404, name=name, version=None)
+        if found.adapter is None or found.version is None:
+            return RedirectResponse(f"/#incident-{found.id}", status_code=HTTPStatus.SEE_OTHER)
         return RedirectResponse(
             f"/adapters/{wording.path_part(found.adapter)}"
             f"?version={wording.path_part(found.version)}#incidents-title",

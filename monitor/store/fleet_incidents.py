@@ -1,0 +1,263 @@
+"""Fleet incidents: one for all adapters on a base model that move together.
+
+Their key is (base model, kind); a base that no version names is the empty one. Members are
+versions: whoever joins is not told of by itself while it belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import AdapterId, EvaluationKind, IncidentId, Version, VersionId
+from monitor.store.incidents import IncidentUpdate
+from monitor.store.tables import adapters, fleet_members, incidents, versions
+
+_TELLING: Final = 0x666C6565  # "flee": the advisory locks of those who tell of a base
+RECENTLY: Final = timedelta(hours=1)
+"""Adapters that were not looked at for so long are not waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFleetIncident:
+    """The newest incident of a base model; ``state`` is the machine's, as JSON."""
+
+    id: IncidentId
+    number: int
+    state: Mapping[str, object]
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A version that belongs to a fleet incident; ``left_at`` None: it still does."""
+
+    version_id: VersionId
+    adapter_id: AdapterId
+    adapter: str
+    version: str
+    joined_at: datetime
+    left_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """``support@v7``."""
+        return f"{self.adapter}@{self.version}"
+
+
+def base_of(version: Version) -> str:
+    """Name the base model that a version was registered with; empty where it was not."""
+    return version.base_model or ""
+
+
+def lock(tx: Connection, base: str) -> None:
+    """Let one evaluation at a time tell of the adapters on a base.
+
+    Take it before a version's incidents are locked: under it those of others may be.
+    """
+    key = sa.func.hashtext(base)
+    tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(_TELLING), key)))
+
+
+def newest(tx: Connection, base: str, *, kind: str) -> StoredFleetIncident | None:
+    """Give the newest incident of a base; None where there never was one."""
+    query = (
+        sa.select(incidents.c.id, incidents.c.number, incidents.c.state, incidents.c.closed_at)
+        .where(incidents.c.base_model == base, incidents.c.kind == kind)
+        .order_by(incidents.c.number.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        return None
+    return StoredFleetIncident(
+        id=IncidentId(row.id),
+        number=row.number,
+        state=row.state,
+        open=row.closed_at is None,
+    )
+
+
+def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> IncidentId:
+    """Write a fleet incident's new state."""
+    changing: dict[str, Any] = {
+        "phase": update.phase,
+        "state": dict(update.state),
+        "severity": update.severity.value,
+        "blame": update.blame.value,
+        "summary": update.summary,
+        "closed_at": update.closed_at,
+    }
+    statement = (
+        insert(incidents)
+        .values(
+            base_model=base,
+            kind=kind,
+            number=update.number,
+            opened_at=update.opened_at,
+            **changing,
+        )
+        .on_conflict_do_update(
+            index_elements=["base_model", "kind", "number"],
+            index_where=incidents.c.base_model.is_not(None),
+            set_=changing,
+        )
+        .returning(incidents.c.id)
+    )
+    return IncidentId(tx.execute(statement).scalar_one())
+
+
+def put_state(
+    tx: Connection, incident_id: IncidentId, *, phase: str, state: Mapping[str, object]
+) -> None:
+    """Write a state that nobody is told about."""
+    tx.execute(
+        incidents.update()
+        .where(incidents.c.id == incident_id)
+        .values(phase=phase, state=dict(state))
+    )
+
+
+def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: datetime) -> bool:
+    """Make a version a member; False where it is one."""
+    statement = (
+        insert(fleet_members)
+        .values(incident_id=incident_id, version_id=version_id, joined_at=at)
+        .on_conflict_do_update(
+            index_elements=["incident_id", "version_id"],
+            set_={"joined_at": at, "left_at": None},
+            where=fleet_members.c.left_at.is_not(None),
+        )
+    )
+    return tx.execute(statement).rowcount == 1
+
+
+def leave(tx: Connection, version_id: VersionId, *, at: datetime) -> None:
+    """End a version's membership, whichever it is."""
+    tx.execute(
+        fleet_members.update()
+        .where(fleet_members.c.version_id == version_id, fleet_members.c.left_at.is_(None))
+        .values(left_at=at)
+    )
+
+
+def membership(tx: Connection, version_id: VersionId) -> IncidentId | None:
+    """Name the open fleet incident that a version belongs to."""
+    query = (
+        sa.select(fleet_members.c.incident_id)
+        .join(incidents, incidents.c.id == fleet_members.c.incident_id)
+        .where(
+            fleet_members.c.version_id == version_id,
+            fleet_members.c.left_at.is_(None),
+            incidents.c.closed_at.is_(None),
+        )
+        .limit(1)
+    )
+    found = tx.execute(query).scalar_one_or_none()
+    return None if found is None else IncidentId(found)
+
+
+def members(tx: Connection, incident_id: IncidentId) -> list[Member]:
+    """List a fleet incident's members, past ones included, the first joined first."""
+    query = (
+        sa.select(
+            fleet_members.c.version_id,
+            versions.c.adapter_id,
+            adapters.c.name.label("adapter"),
+            versions.c.name.label("version"),
+            fleet_members.c.joined_at,
+            fleet_members.c.left_at,
+        )
+        .join(versions, versions.c.id == fleet_members.c.version_id)
+        .join(adapters, adapters.c.id == versions.c.adapter_id)
+        .where(fleet_members.c.incident_id == incident_id)
+        .order_by(fleet_members.c.joined_at, fleet_members.c.version_id)
+    )
+    return [Member(**row) for row in tx.execute(query).mappings()]
+
+
+def open_on(tx: Connection, base: str) -> IncidentId | None:
+    """Name the open fleet incident of a base, of whatever kind."""
+    query = (
+        sa.select(incidents.c.id)
+        .where(incidents.c.base_model == base, incidents.c.closed_at.is_(None))
+        .limit(1)
+    )
+    found = tx.execute(query).scalar_one_or_none()
+    return None if found is None else IncidentId(found)
+
+
+def paged_already(
+    tx: Connection, among: Collection[VersionId], *, kind: str, since: datetime
+) -> list[IncidentId]:
+    """List open incidents of these versions that people were paged for since then."""
+    query = sa.select(incidents.c.id).where(
+        incidents.c.version_id.in_(among),
+        incidents.c.kind == kind,
+        incidents.c.closed_at.is_(None),
+        incidents.c.severity == "page",
+        incidents.c.opened_at >= since,
+    )
+    return [IncidentId(found) for found in tx.execute(query).scalars()]
+
+
+def link(tx: Connection, own: Collection[IncidentId], *, to: IncidentId) -> None:
+    """Say of versions' own incidents that they are part of a fleet incident."""
+    tx.execute(incidents.update().where(incidents.c.id.in_(own)).values(part_of=to))
+
+
+_COUNTS: Final = sa.text(
+    """
+    SELECT
+        (
+            SELECT count(DISTINCT v.adapter_id)
+            FROM verdicts v JOIN versions s ON s.id = v.version_id
+            WHERE coalesce(s.base_model, '') = :base
+              AND (v.updated_at > now() - 2 * CAST(:cycle AS interval) OR v.adapter_id = :own)
+        ) AS adapters,
+        (
+            SELECT count(*) FROM (
+                SELECT e.adapter_id
+                FROM evaluations e JOIN versions s ON s.id = e.version_id
+                WHERE coalesce(s.base_model, '') = :base
+                  AND e.kind = :kind AND e.state = 'done' AND e.adapter_id <> :own
+                  AND e.finished_at >= CAST(:turned AS timestamptz) - CAST(:recently AS interval)
+                GROUP BY e.adapter_id
+                HAVING max(e.finished_at) < :turned
+            ) AS others
+        ) AS unseen
+    """
+)
+
+
+def looked_at(
+    tx: Connection,
+    version: Version,
+    *,
+    cycle: timedelta,
+    kind: EvaluationKind,
+    turned: datetime,
+) -> tuple[int, int]:
+    """Count the adapters on a version's base, and the others not seen since it turned.
+
+    Counted are those looked at within two probe cycles; unseen those that an evaluation of
+    ``kind`` looks at regularly and has not since.
+    """
+    row = tx.execute(
+        _COUNTS,
+        {
+            "base": base_of(version),
+            "cycle": cycle,
+            "own": version.adapter_id,
+            "kind": kind.value,
+            "turned": turned,
+            "recently": RECENTLY,
+        },
+    ).one()
+    return int(row.adapters), int(row.unseen)
