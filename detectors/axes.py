@@ -19,6 +19,9 @@ COUNT: Final = 8
 BLOCK_ROWS: Final = 4096
 FITTED_ROWS: Final = 65_536
 """Rows of a larger index that are fitted on, evenly spread: directions need no more."""
+LONG: Final = 1024
+"""Numbers of a vector beyond which its covariance costs more than it is worth."""
+ROWS_OF_LONG: Final = 512
 _LEAST_SHARE: Final = 1e-6
 """Of the whole variance; an axis below it is rounding."""
 
@@ -52,26 +55,20 @@ def fit_axes(index: npt.NDArray[np.floating], *, count: int = COUNT) -> Axes:
 
     Notes
     -----
-    Eigenvectors of the covariance ``(d, d)`` in float64, which are the right singular
-    vectors of the centred index. Cost for d = 384: .15 s for 10,000 rows, 1 s at most.
+    Right singular vectors of the centred index: by the eigenvectors of its covariance in
+    float64, or for vectors longer than 1,024 by those of the products of 512 rows. Cost:
+    .1 s for 10,000 rows of 384, .3 s for any of 4,096.
     """
-    rows = index if len(index) <= FITTED_ROWS else index[:: -(-len(index) // FITTED_ROWS)]
-    dimension = rows.shape[1]
-    total, products = np.zeros(dimension), np.zeros((dimension, dimension))
-    for begin in range(0, len(rows), BLOCK_ROWS):
-        block = np.asarray(rows[begin : begin + BLOCK_ROWS], dtype=np.float64)
-        total += block.sum(axis=0)
-        products += block.T @ block
-    centre = total / len(rows)
-    variances, vectors = np.linalg.eigh(products / len(rows) - np.outer(centre, centre))
-    largest = np.argsort(variances)[::-1][:count]
-    real = largest[variances[largest] > _LEAST_SHARE * max(float(variances.sum()), _LEAST_SHARE)]
-    directions = vectors[:, real].T
-    heaviest = np.abs(directions).argmax(axis=1)
-    signs = np.sign(directions[np.arange(real.size), heaviest])
+    short = index.shape[1] <= LONG
+    rows = _evenly(index, most=FITTED_ROWS if short else ROWS_OF_LONG)
+    centre, variances, directions = _covariance(rows) if short else _products(rows)
+    real = variances[:count] > _LEAST_SHARE * max(float(variances.sum()), _LEAST_SHARE)
+    chosen = directions[:count][real]
+    heaviest = np.abs(chosen).argmax(axis=1)
+    signs = np.sign(chosen[np.arange(len(chosen)), heaviest])
     return Axes(
         centre=centre.astype(np.float32),
-        directions=(directions * signs[:, None]).astype(np.float32),
+        directions=(chosen * signs[:, None]).astype(np.float32),
     )
 
 
@@ -97,3 +94,30 @@ def load_axes(body: bytes, *, dimension: int) -> Axes:
     """Read what :func:`dump_axes` wrote for vectors of this length."""
     rows = np.frombuffer(body, dtype="<f4").reshape(-1, dimension)
     return Axes(centre=rows[0], directions=rows[1:])
+
+
+def _evenly(index: npt.NDArray[np.floating], *, most: int) -> npt.NDArray[np.floating]:
+    return index if len(index) <= most else index[:: -(-len(index) // most)]
+
+
+def _covariance(rows: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
+    """Centre, variances in falling order and their directions, without a copy of the rows."""
+    dimension = rows.shape[1]
+    total, products = np.zeros(dimension), np.zeros((dimension, dimension))
+    for begin in range(0, len(rows), BLOCK_ROWS):
+        block = np.asarray(rows[begin : begin + BLOCK_ROWS], dtype=np.float64)
+        total += block.sum(axis=0)
+        products += block.T @ block
+    centre = total / len(rows)
+    variances, vectors = np.linalg.eigh(products / len(rows) - np.outer(centre, centre))
+    return centre, variances[::-1], vectors.T[::-1]
+
+
+def _products(rows: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
+    """Give the same from the products ``(m, m)`` of few long rows."""
+    centre = np.asarray(rows.mean(axis=0, dtype=np.float64))
+    exact = rows - centre
+    squares, vectors = np.linalg.eigh(exact @ exact.T)
+    squares, vectors = np.maximum(squares[::-1], 0.0), vectors.T[::-1]
+    lengths = np.sqrt(np.maximum(squares, np.finfo(np.float64).tiny))
+    return centre, squares / len(exact), vectors @ exact / lengths[:, None]
