@@ -54,6 +54,18 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
             "answers less decided",
             "decidedness of answers changed",
         ),
+        "latency_ms": Phrases(
+            "time to the whole answer, beside its length",
+            "answers slower",
+            "answers faster",
+            "speed of answers changed",
+        ),
+        "ttft_ms": Phrases(
+            "time to the first token, beside the length of the prompt",
+            "answers begin later",
+            "answers begin sooner",
+            "time to the first token changed",
+        ),
         "similarity": Phrases(
             "similarity to training examples",
             "requests closer to the training examples",
@@ -149,6 +161,7 @@ TAILS: Mapping[str, str] = MappingProxyType(
         "down": "down",
         "spread": "spread out",
         "low": "low too often",
+        "high": "high too often",
         "top5%": "above its usual top 5 % too often",
         "top1%": "above its usual top 1 % too often",
         "bottom5%": "below its usual bottom 5 % too often",

@@ -11,11 +11,13 @@ from types import MappingProxyType
 from typing import assert_never
 
 from alerts.incident import Closing
-from alerts.message import Onset, ScoreLine, Unlike, finite
+from alerts.message import Onset, ScoreLine, Together, Unlike, finite
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
 from alerts.types import Blame, Kind, Severity, Status
 
 NO_ONSET_SECONDS = 1.0
+SHOWN_MEMBERS = 5
+"""So many adapters are named in a summary; the message lists them all."""
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -61,6 +63,39 @@ def summarise(
         parts += _figures(lead)
         parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]
         parts += _evidence(lead)
+    return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
+
+
+def summarise_fleet(
+    together: Together,
+    *,
+    status: Status,
+    severity: Severity,
+    now: datetime,
+    lead: ScoreLine | None = None,
+    onset: Onset | None = None,
+    closing: Closing | None = None,
+) -> str:
+    """Say in one line what happened to the adapters on a base model.
+
+    >>> line = summarise_fleet(
+    ...     Together(base="llama-3.1-8b", members=("billing@v2", "support@v7"), of=10),
+    ...     status=Status.STARTED, severity=Severity.TICKET, now=datetime(2026, 3, 4, tzinfo=UTC),
+    ...     lead=ScoreLine(detector="perplexity", winner="perplexity:ratio"),
+    ... )
+    >>> line.split("; ")[0]
+    '2 of 10 adapters on llama-3.1-8b: the model itself changed'
+    >>> line.split("; ")[1:]
+    ['perplexity on the fixed corpus ratio', 'blame: base or engine', 'billing@v2, support@v7']
+    """
+    news = f"{_news(Kind.DRIFT, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"
+    shown, more = together.members[:SHOWN_MEMBERS], len(together.members) - SHOWN_MEMBERS
+    named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    parts = [news, *_figures(lead), "blame: base or engine", named]
+    count = len(together.members)
+    subject = (
+        f"{count} of {max(count, together.of)} adapters on {together.base or 'one base model'}"
+    )
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
 
@@ -137,7 +172,7 @@ def _beside_onset(begun_at: datetime, onset: datetime) -> str:
 def _split(winner: str | None) -> tuple[str, str]:
     """From ``mean_nll:top1%`` to the signal and ``up``, ``down`` or ````."""
     signal, _, tail = (winner or "").partition(":")
-    if tail == "up" or tail.startswith("top"):
+    if tail in {"up", "high"} or tail.startswith("top"):
         return signal, "up"
     if tail in {"down", "low"} or tail.startswith("bottom"):
         return signal, "down"
@@ -150,6 +185,7 @@ _CLOSINGS = MappingProxyType(
         Closing.FALSE_PAGE: "closed as a false page",
         Closing.RULE_CHANGED: "closed by a change of rules",
         Closing.RETIRED: "closed with its version",
+        Closing.PART_OF_FLEET: "part of a fleet incident",
     }
 )
 

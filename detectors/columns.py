@@ -15,7 +15,7 @@ SMALLEST_REFERENCE = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A detector's signals, split by whether the baseline measured them."""
+    """A detector's signals, split by whether the baseline measured them often enough."""
 
     present: tuple[str, ...]
     absent: tuple[str, ...]
@@ -31,22 +31,22 @@ def columns(window: Window, signals: tuple[str, ...]) -> Floats:
 
 
 def measured(baseline: Window, signals: tuple[str, ...]) -> Measured:
-    """Split signals into those the baseline measured and those it never did.
+    """Split signals into those that the baseline can stand for and the others.
 
     Raises
     ------
     SignalAbsent
         It measured none of them.
     ReferenceTooSmall
-        It measured one, but fewer than 300 times.
+        It measured some, but none 300 times.
     """
     counts = dict(
         zip(signals, (~np.isnan(columns(baseline, signals))).sum(axis=0).tolist(), strict=True)
     )
-    present = tuple(signal for signal in signals if counts[signal])
+    present = tuple(signal for signal in signals if counts[signal] >= SMALLEST_REFERENCE)
     if not present:
-        raise SignalAbsent(signals=signals)
-    for signal in present:
-        if counts[signal] < SMALLEST_REFERENCE:
-            raise ReferenceTooSmall(signal=signal, needed=SMALLEST_REFERENCE, got=counts[signal])
-    return Measured(present=present, absent=tuple(s for s in signals if not counts[s]))
+        most = max(signals, key=lambda signal: counts[signal])
+        if not counts[most]:
+            raise SignalAbsent(signals=signals)
+        raise ReferenceTooSmall(signal=most, needed=SMALLEST_REFERENCE, got=counts[most])
+    return Measured(present=present, absent=tuple(s for s in signals if s not in present))

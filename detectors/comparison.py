@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from detectors.null import Null
 from detectors.ranks import Placed, cliffs_delta, ks_distance, ks_p_value
-from detectors.scores import Side, as_units
+from detectors.scores import Side, as_units, location_column
 from detectors.types import Effect, Floats
 
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -44,9 +44,9 @@ class Comparison:
 
     @property
     def worse(self) -> Effect:
-        """The effect turned so that positive is worse: whichever way it moved, or down."""
-        falling = self.side is Side.DOWN or self.effect.value < 0.0
-        if not falling:
+        """The effect turned so that positive is worse: its one side, or whichever way it moved."""
+        fell = self.side is Side.BOTH and self.effect.value < 0.0
+        if not (fell or self.side is Side.DOWN):
             return self.effect
         return Effect(
             value=-self.effect.value, lo=-self.effect.hi, hi=-self.effect.lo, n=self.effect.n
@@ -74,7 +74,7 @@ def compare_signal(
     units = as_units(
         np.zeros(seen.size), (2 * ranks - 1)[:, None], None if groups is None else groups[known]
     )
-    location = null.names.index(f"{signal}:down")
+    location = location_column(null.names, signal)
     placed = Placed(units=units.scores[:, 0], ordered=ordered, values=seen)
     distance = ks_distance(ordered, seen)
     return Comparison(

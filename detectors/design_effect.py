@@ -24,6 +24,7 @@ _IMPLIED: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
     {
         "spread": lambda over, n: 0.67 * over * over / max(n, 1.0),
         "low": lambda over, _n: over,
+        "high": lambda over, _n: over,
         "top5%": lambda over, _n: 0.23 * over,
         "bottom5%": lambda over, _n: 0.23 * over,
         "top1%": lambda over, _n: 0.075 * over,
@@ -90,7 +91,7 @@ def with_shifts(
     place = {name: column for column, name in enumerate(names)}
     for name, column in place.items():
         signal, _, kind = name.partition(":")
-        location = place.get(f"{signal}:down")
+        location = place.get(f"{signal}:down", place.get(f"{signal}:up"))
         if location is not None and kind in _IMPLIED:
             over = deff[location] - 1.0
             raised[column] = max(

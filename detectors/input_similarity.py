@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detectors.comparison import Comparison
-from detectors.rank_detector import RankDetector
+from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import Side
-
-
-def _drop(compared: Sequence[Comparison]) -> float:
-    """Cliff's delta of the fall in similarity, in [0, 1]; 0 where it rose."""
-    falls = [-each.effect.value for each in compared if each.signal == "similarity" and each.n]
-    return max(0.0, *falls, 0.0)
 
 
 def _unlike_training(compared: Sequence[Comparison]) -> dict[str, object]:
@@ -34,7 +28,7 @@ INPUT_SIMILARITY = RankDetector(
     signals=("similarity",),
     sides={"similarity": Side.DOWN},
     pages=False,
-    shown=_drop,
+    shown=largest_worsening,
     details=_unlike_training,
 )
 """Cosine to the nearest training example, against *held-out* baseline similarities.

@@ -27,11 +27,16 @@ def largest_distance(compared: Sequence[Comparison]) -> float:
     return max((each.distance for each in compared), default=0.0)
 
 
+def largest_worsening(compared: Sequence[Comparison]) -> float:
+    """Return the largest Cliff's delta in a signal's worse direction, in [0, 1]; 0 if none."""
+    return max(0.0, *(each.worse.value for each in compared if each.n), 0.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankDetector:
     """Compares each signal's ranks with the reference's: location, spread and tails.
 
-    Seven scores a signal (three where only a fall is worse) enter one e-process. Effects
+    Seven scores a signal (four where only one side is worse) enter one e-process. Effects
     are Cliff's delta of the signal that moved most, positive in its worse direction; with
     S signals its interval is that signal's own, not widened for the choice.
 
@@ -44,6 +49,9 @@ class RankDetector:
     ----------
     sides
         Signals of which only one direction is drift; all others count both ways.
+    sizes
+        By signal, the columns of a request's sizes that it grows with: values are compared
+        in units of what is usual at these sizes (:mod:`detectors.sizes`).
     pages
         Whether it has a page process at all.
     check_seconds
@@ -56,6 +64,7 @@ class RankDetector:
     name: str
     signals: tuple[str, ...]
     sides: Mapping[str, Side] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hard: bool = False
     pages: bool = True
     check_seconds: float = 900.0
@@ -65,7 +74,11 @@ class RankDetector:
     def fit(self, baseline: Window) -> RankReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""
         return rank_reference.fit_ranks(
-            baseline, signals=self.signals, sides=self.sides, check_seconds=self.check_seconds
+            baseline,
+            signals=self.signals,
+            sides=self.sides,
+            sizes=self.sizes,
+            check_seconds=self.check_seconds,
         )
 
     def score(

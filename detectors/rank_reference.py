@@ -23,6 +23,7 @@ from detectors.scores import (
     subject_checks,
 )
 from detectors.season import Coverage, Season, fit_coverage, fit_season, remove_season
+from detectors.sizes import Lines, dump_lines, fit_lines, load_lines, relative
 from detectors.types import Floats, Window
 
 KIND = "ranks"
@@ -35,8 +36,10 @@ class RankReference:
     signals, sides, absent
         Signals in column order, which of their movements count, and those of the detector
         that the baseline never measured.
+    lines
+        What signals that grow with a request's size usually are at each size.
     ordered
-        Per signal its sorted values, rhythm removed.
+        Per signal its sorted values, relative to their size and rhythm removed.
     cuts, counts
         Bin edges ``(S, 255)`` and the reference's own counts ``(S, 256)``.
     """
@@ -44,6 +47,7 @@ class RankReference:
     signals: tuple[str, ...]
     sides: tuple[Side, ...]
     absent: tuple[str, ...]
+    lines: Lines
     ordered: tuple[Floats, ...]
     season: Season
     coverage: Coverage
@@ -66,6 +70,7 @@ def fit_ranks(
     *,
     signals: tuple[str, ...],
     sides: Mapping[str, Side],
+    sizes: Mapping[str, tuple[str, ...]],
     check_seconds: float,
 ) -> RankReference:
     """Freeze a baseline: rhythm, order, bins, null means and design effects.
@@ -79,7 +84,8 @@ def fit_ranks(
     """
     found = measured(baseline, signals)
     chosen = tuple(sides.get(signal, Side.BOTH) for signal in found.present)
-    raw = columns(baseline, found.present)
+    lines = fit_lines(baseline, {s: sizes[s] for s in found.present if s in sizes})
+    raw = _raw(lines, found.present, baseline)
     season = fit_season(baseline.at, raw)
     values = remove_season(season, baseline.at, raw)
     ordered = tuple(np.sort(column[~np.isnan(column)]) for column in values.T)
@@ -90,6 +96,7 @@ def fit_ranks(
         signals=found.present,
         sides=chosen,
         absent=found.absent,
+        lines=lines,
         ordered=ordered,
         season=season,
         coverage=fit_coverage(baseline.at[~np.isnan(raw).all(axis=1)]),
@@ -105,8 +112,8 @@ def fit_ranks(
 
 
 def place(reference: RankReference, window: Window) -> Placement:
-    """Remove the rhythm from a window's signals and rank them in the reference."""
-    raw = columns(window, reference.signals)
+    """Remove size and rhythm from a window's signals and rank them in the reference."""
+    raw = _raw(reference.lines, reference.signals, window)
     values = remove_season(reference.season, window.at, raw)
     return Placement(values=values, u=_place(reference.ordered, values), groups=window.subjects)
 
@@ -120,8 +127,9 @@ def units_of(
 
 
 def bin_counts(reference: RankReference, window: Window) -> bins.Counts:
-    """Counts ``(S, 256)`` of a window, rhythm removed, ready to be stored and summed."""
-    values = remove_season(reference.season, window.at, columns(window, reference.signals))
+    """Counts ``(S, 256)`` of a window, size and rhythm removed, ready to be stored and summed."""
+    raw = _raw(reference.lines, reference.signals, window)
+    values = remove_season(reference.season, window.at, raw)
     return _count(reference.cuts, values)
 
 
@@ -137,7 +145,9 @@ def dump(reference: RankReference) -> bytes:
         "counts": reference.counts,
     }
     parts = packing.null_arrays(reference.null), packing.coverage_arrays(reference.coverage)
-    return packing.pack(KIND, {**head, **parts[0], **parts[1], **ordered})
+    return packing.pack(
+        KIND, {**head, **dump_lines(reference.lines), **parts[0], **parts[1], **ordered}
+    )
 
 
 def load(body: bytes) -> RankReference:
@@ -151,6 +161,7 @@ def _build(arrays: packing.Arrays) -> RankReference:
         signals=signals,
         sides=tuple(Side(word) for word in packing.words(arrays["sides"])),
         absent=packing.words(arrays["absent"]),
+        lines=load_lines(arrays),
         ordered=tuple(arrays[f"ordered_{i}"] for i in range(len(signals))),
         season=Season(coefficients=arrays["season"]),
         coverage=packing.read_coverage(arrays),
@@ -158,6 +169,10 @@ def _build(arrays: packing.Arrays) -> RankReference:
         cuts=arrays["cuts"],
         counts=arrays["counts"],
     )
+
+
+def _raw(lines: Lines, signals: tuple[str, ...], window: Window) -> Floats:
+    return relative(lines, window, signals, columns(window, signals))
 
 
 def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:

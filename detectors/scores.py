@@ -18,17 +18,24 @@ class Side(StrEnum):
 
     BOTH = "both"
     DOWN = "down"
+    UP = "up"
 
 
 _LOWEST = 5.0
 """Nats: ``low`` counts every rank below ``exp(-5)``, .7 %, alike, which bounds it."""
+
+
+def _depth(u: Floats) -> Floats:
+    return -np.log(np.maximum(u, np.exp(-_LOWEST))) / _LOWEST
+
 
 RANK_SCORES: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
     {
         "up": lambda u: u,
         "down": lambda u: 1 - u,
         "spread": lambda u: np.abs(2 * u - 1),
-        "low": lambda u: -np.log(np.maximum(u, np.exp(-_LOWEST))) / _LOWEST,
+        "low": _depth,
+        "high": lambda u: _depth(1 - u),
         "top5%": lambda u: (u > 0.95).astype(np.float64),  # noqa: PLR2004 - its name says it
         "bottom5%": lambda u: (u < 0.05).astype(np.float64),  # noqa: PLR2004 - its name says it
         "top1%": lambda u: (u > 0.99).astype(np.float64),  # noqa: PLR2004 - its name says it
@@ -38,6 +45,7 @@ RANK_SCORES: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
 _SIDES = {
     Side.BOTH: ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%"),
     Side.DOWN: ("down", "low", "bottom5%", "bottom1%"),
+    Side.UP: ("up", "high", "top5%", "top1%"),
 }
 
 
@@ -65,6 +73,16 @@ def score_names(signal: str, side: Side) -> tuple[str, ...]:
     return tuple(f"{signal}:{kind}" for kind in _SIDES[side])
 
 
+def location_column(names: Sequence[str], signal: str) -> int:
+    """Column of a signal's location: its mean rank, up or down (they differ in sign only).
+
+    >>> location_column(score_names("latency_ms", Side.UP), "latency_ms")
+    0
+    """
+    falling = f"{signal}:down"
+    return names.index(falling if falling in names else f"{signal}:up")
+
+
 def are_indicators(side: Side) -> npt.NDArray[np.bool_]:
     """Tell which of a signal's scores are 0/1 indicators."""
     return np.array([kind.endswith("%") for kind in _SIDES[side]])
@@ -77,6 +95,7 @@ def rank_scores(u: Floats, side: Side) -> Floats:
     the reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps what
     grows when the signal falls, and adds ``low``, ``min(5, -ln u) / 5``: a part of the
     traffic that lies anywhere in the lower half moves it more than any single threshold.
+    ``Side.UP`` is its mirror: ``high`` is ``low`` of ``1 - u``.
     """
     return scores_named(u, _SIDES[side])
 

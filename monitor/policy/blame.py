@@ -17,7 +17,8 @@ def blame_for(memory: Memory, standing: Standing) -> Blame:
     The base model's own probe moved, or several siblings moved with this version: ``base``,
     unless it stands apart from them. One replica alone
     moved, or other weights than this version's answer: ``serving``. This adapter's probe
-    moved and the base's did not: ``adapter``. Probes still and inputs moved: ``input``.
+    moved and the base's did not: ``adapter``. Latency alone: ``serving``. Probes still and
+    inputs moved: ``input``.
     Answers moved with probes and inputs still: ``serving``. Without a probe since the
     change only an input change can be told; the rest is ``unknown``, as is a moved probe
     whose base could not be asked.
@@ -58,8 +59,10 @@ def _by_company(probe: PerplexityMemory) -> Blame:
 
 
 def _by_signals(memory: Memory) -> Blame:
-    inputs = any(c.detector in INPUT_DETECTORS for c in memory.crossings)
-    answers = any(c.detector not in INPUT_DETECTORS for c in memory.crossings)
+    moved = {c.detector for c in memory.crossings}
+    if moved == {"latency"}:
+        return Blame.SERVING
+    inputs, answers = moved & INPUT_DETECTORS, moved - INPUT_DETECTORS - {"latency", "feedback"}
     probe = memory.perplexity
     if inputs and not answers:
         return Blame.INPUT

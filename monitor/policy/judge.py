@@ -26,6 +26,9 @@ from monitor.policy.words import (
 
 NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 """Changes that another version of the adapter would not undo."""
+UNPROBED = frozenset({"input_similarity", "latency"})
+"""A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
+of these asks for no probe, and a page of theirs waits for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
 def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings) -> bool:
     if crossing.paged:
         return True
-    if crossing.process is Process.NOTICE or not crossing.model_side:
+    if crossing.process is Process.NOTICE:
         return False
     if crossing.hard:
         return crossing.n >= settings.hard_records
@@ -101,7 +104,7 @@ def _probe_lets_page(
     crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings
 ) -> bool:
     """A soft page crossing waits for the suspicion probe; silence of the probe pages."""
-    if not facts.probe_available:
+    if not facts.probe_available or crossing.detector in UNPROBED:
         return True
     probe = memory.perplexity
     if probe is None or probe.at <= crossing.at:
@@ -241,6 +244,7 @@ def _action(
             reason=f"blame is {verdict.blame.value}: another version would not help",
             at=facts.at,
         )
+    paging = tuple(c for c in paging if c.model_side)
     large = [c for c in paging if _large(c, settings)]
     probe = memory.perplexity
     if probe is not None and probe.low >= settings.action_perplexity:
@@ -264,9 +268,14 @@ def _action(
         )
     return ActionEvidence(
         allowed=False,
-        reason=join([small_words(c, settings) for c in paging]) or "perplexity below margin",
+        reason=join([small_words(c, settings) for c in paging]) or _nothing_of_the_model(memory),
         at=facts.at,
     )
+
+
+def _nothing_of_the_model(memory: Memory) -> str:
+    degraded = memory.perplexity is not None and memory.perplexity.degraded
+    return "perplexity below margin" if degraded else "no signal of the model's own crossed"
 
 
 def _large(crossing: Crossing, settings: PolicySettings) -> bool:
@@ -280,6 +289,6 @@ def _large(crossing: Crossing, settings: PolicySettings) -> bool:
 
 
 def _wants_probe(before: Memory, after: Memory) -> bool:
-    """A model-side process crossed that had not when we last looked."""
+    """A process crossed that had not when we last looked, and a probe can say more of it."""
     known = {c.key for c in before.crossings}
-    return any(c.key not in known for c in after.crossings if c.model_side)
+    return any(c.key not in known for c in after.crossings if c.detector not in UNPROBED)

@@ -18,14 +18,11 @@ from monitor.capture.directory import Resolved
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
 from monitor.store.baselines import LiveBaseline
-from monitor.store.records import SIGNALS, derived
+from monitor.store.records import MEASURED, SIGNALS, derived
 from monitor.store.reference_items import Item
 
 SMALLEST_STRATUM: Final = 0.01
 """Settings that fewer of the baseline's records have are set aside, not compared with."""
-_MEASURED: Final = tuple(
-    name for name in SIGNALS if name not in {"log_length", "error", "similarity"}
-)
 ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
 
 Mask = npt.NDArray[np.bool_]
@@ -176,8 +173,8 @@ def _line(item: Item, version: Version) -> BaselineLine:
 
 def _signals(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
     # live records are stored as float4: unrounded values would tie with none of them
-    signals = {name: numbers[name].astype(np.float32).astype(np.float64) for name in _MEASURED}
-    return signals | derived(n_tokens=numbers["n_tokens"], status=numbers["status"])
+    signals = {name: numbers[name].astype(np.float32).astype(np.float64) for name in MEASURED}
+    return signals | derived(signals, status=numbers["status"])
 
 
 def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64]:

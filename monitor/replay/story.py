@@ -33,6 +33,7 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "empty": ("whether answers are empty", "log the answers' text or token counts"),
     "error": ("whether requests failed", "log the status of every request, failed ones too"),
     "truncated": ("how answers ended", "log finish_reason"),
+    "latency_ms": ("how long answers took", "log the time and the tokens of each answer"),
 }
 """By the signal that stands for it: what the log must carry, and what to do about it."""
 

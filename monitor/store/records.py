@@ -29,19 +29,15 @@ _STORED: Final = (
     "latency_ms",
     "ttft_ms",
 )
-_INTEGERS: Final = ("n_tokens", "non_finite", "status")
+_INTEGERS: Final = ("n_tokens", "prompt_tokens", "non_finite", "status")
 _FLAGS: Final = ("loop", "empty", "truncated", "refusal", "missing")
 
-SIGNALS: Final = (
-    *_STORED,
-    "non_finite",
-    *_FLAGS,
-    "log_length",
-    "error",
-    "similarity",
-)
-"""What a window holds per record. Flags are 0 or 1; :func:`derived` says what is computed
-on reading; NaN is "not measured for this record"."""
+MEASURED: Final = (*_STORED, "n_tokens", "prompt_tokens", "non_finite", *_FLAGS)
+"""What a window holds as it is stored; flags are 0 or 1."""
+
+SIGNALS: Final = (*MEASURED, "log_length", "error", "similarity")
+"""What a window holds per record; :func:`derived` says what is computed on reading. NaN is
+"not measured for this record"."""
 
 SERVER_ERRORS: Final = 500
 FAILURES: Final = (0, 404, 408)
@@ -302,11 +298,8 @@ def _columns(
     seen = len(rows)
     if strata is not None:
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
-    signals = {name: rows[name].astype(np.float64) for name in (*_STORED, *_FLAGS)}
-    signals["non_finite"] = rows["non_finite"].astype(np.float64)
-    signals |= derived(
-        n_tokens=rows["n_tokens"].astype(np.float64), status=rows["status"].astype(np.float64)
-    )
+    signals = {name: rows[name].astype(np.float64) for name in MEASURED}
+    signals |= derived(signals, status=rows["status"].astype(np.float64))
     signals["similarity"] = rows["similarity"].astype(np.float64)
     return RecordColumns(
         at=rows["at"].astype(np.float64),
@@ -316,18 +309,23 @@ def _columns(
     )
 
 
-def derived(*, n_tokens: Floats, status: Floats) -> dict[str, Floats]:
+def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floats]:
     """Signals that are not stored but computed from what is; all arrays are ``(n,)``.
 
     ``log_length`` is ``log(1 + n_tokens)``. ``error`` is 1 for a status that tells of the
     serving side (see :data:`FAILURES`), 0 for any other, and 0 without a status where the
-    record has tokens: it was answered.
+    record has tokens: it was answered. ``latency_ms`` and ``ttft_ms`` are those of answers:
+    how fast a request failed, or took for nothing, says nothing of how long answers take.
     """
+    n_tokens = measured["n_tokens"]
+    answered = n_tokens > 0
     failed = (status >= SERVER_ERRORS) | np.isin(status, FAILURES)
-    unsaid = np.where(n_tokens > 0, 0.0, np.nan)
+    unsaid = np.where(answered, 0.0, np.nan)
     return {
         "log_length": np.log1p(n_tokens),
         "error": np.where(np.isnan(status), unsaid, failed),
+        "latency_ms": np.where(answered, measured["latency_ms"], np.nan),
+        "ttft_ms": np.where(answered, measured["ttft_ms"], np.nan),
     }
 
 

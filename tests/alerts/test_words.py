@@ -89,6 +89,8 @@ def test_endless_evidence_is_not_said() -> None:
         ("mean_nll:spread", "certainty of answers changed"),
         ("log_length:down", "answers shorter"),
         ("unheard_of:up", "confidence of answers changed"),
+        ("latency_ms:high", "answers slower"),
+        ("ttft_ms:top1%", "answers begin later"),
     ],
 )
 def test_a_winner_is_put_in_plain_words(winner: str, said: str) -> None:

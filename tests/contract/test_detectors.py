@@ -196,7 +196,7 @@ odd = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1e300, -1e300, 5
 
 @every_detector
 @given(data=st.lists(odd, min_size=0, max_size=50))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_dirt_crashes_nothing(detector: Detector[Any], data: list[float]) -> None:
     reference = detector.fit(baseline(detector))
     dirty = live(detector, len(data))
@@ -235,6 +235,19 @@ def test_an_odd_baseline_neither_crashes_nor_alarms_on_itself(
         State(),
         SHARE,
     )
+    assert score.evidence_notice < 0.0
+
+
+@every_detector
+def test_a_subject_is_one_voice_in_window_and_reference(detector: Detector[Any]) -> None:
+    own = baseline(detector)
+    pairs = replace(own, subjects=np.arange(len(own)) // 2)
+    reference = detector.fit(pairs)
+    # the two records of a subject lie 10 minutes apart on average: most share a check
+    assert int(reference.null.units.max()) < 0.8 * len(own)
+    one_user = replace(live(detector), subjects=np.zeros(60, dtype=np.int64))
+    score, _ = detector.score(reference, one_user, State(), SHARE)
+    assert score.n_window == 1
     assert score.evidence_notice < 0.0
 
 

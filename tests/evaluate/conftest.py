@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -144,9 +144,12 @@ class World:
             lambda tx: tasks.request(tx, version_id=self.version.id, kinds=[*EvaluationKind])
         )
 
-    def refreeze(self) -> ReferenceId:
-        """Put another reference in force."""
-        return ready_reference(self.database, self.version, baseline(seed=2))
+    def refreeze(self, **signals: float | np.ndarray) -> ReferenceId:
+        """Put another reference in force, whose baseline measured some more signals."""
+        own = baseline(seed=2)
+        more = {name: np.broadcast_to(value, len(own)) for name, value in signals.items()}
+        known = replace(own, signals={**own.signals, **more})
+        return ready_reference(self.database, self.version, known)
 
     def rows(self, query: str) -> list[Any]:
         return self.database.run(lambda tx: list(tx.execute(sa.text(query))))

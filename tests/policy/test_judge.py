@@ -34,7 +34,7 @@ def soft(name: str = "logit_ks", **changes: object) -> DetectorFact:
     quiet = DetectorFact(
         detector=name,
         hard=False,
-        model_side=name != "input_similarity",
+        model_side=name not in {"input_similarity", "latency", "feedback"},
         margin=0.2,
         evidence_notice=-2.0,
         evidence_page=-inf if name == "input_similarity" else -3.0,
@@ -166,6 +166,38 @@ def test_an_unchanged_probe_with_still_inputs_pages_and_blames_serving() -> None
     )
     assert got.verdict.kind is VerdictKind.CRITICAL
     assert got.verdict.blame is Blame.SERVING
+    assert not got.action.allowed
+
+
+def test_latency_pages_without_a_probe_blames_serving_and_moves_nothing() -> None:
+    got = run(facts(page("latency"), probe_available=True))
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.verdict.blame is Blame.SERVING
+    assert not got.wants_probe
+    assert not got.action.allowed
+
+
+def test_latency_lends_its_effect_to_no_action() -> None:
+    small = replace(page(), effect=SMALL)
+    got = run(facts(page("latency"), small))
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.verdict.blame is Blame.UNKNOWN
+    assert not got.action.allowed
+    assert "latency" not in got.action.reason
+    large = run(facts(page("latency"), page()))
+    assert large.action.detectors == ("logit_ks",)
+
+
+def test_feedback_asks_for_a_probe_pages_and_moves_nothing() -> None:
+    waiting = run(facts(page("feedback"), probe_available=True))
+    assert waiting.wants_probe
+    assert waiting.verdict.kind is VerdictKind.DRIFTING
+    got = run(
+        facts(perplexity=probe(NOW + MINUTE), at=NOW + MINUTE, probe_available=True),
+        memory=waiting.memory,
+    )
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.verdict.blame is Blame.UNKNOWN
     assert not got.action.allowed
 
 

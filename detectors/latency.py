@@ -1,0 +1,25 @@
+"""`latency`: answers that take longer than they did."""
+
+from __future__ import annotations
+
+from detectors.rank_detector import RankDetector, largest_worsening
+from detectors.scores import Side
+
+LATENCY = RankDetector(
+    name="latency",
+    signals=("latency_ms", "ttft_ms"),
+    sides={"latency_ms": Side.UP, "ttft_ms": Side.UP},
+    sizes={"latency_ms": ("n_tokens", "prompt_tokens"), "ttft_ms": ("prompt_tokens",)},
+    shown=largest_worsening,
+)
+"""Time to the whole answer and to its first token, beside requests of the same size.
+
+Only slower is drift. Longer answers take longer, and so do longer prompts: times are told
+in units of what the reference took for as many tokens. A fixed cost per request is part of
+that line, so shorter answers do not look slow either, as they would per token.
+
+It speaks of serving: it opens tickets and pages, never moves traffic, and waits for no probe.
+
+Shown: Cliff's delta of the slowing, in [0, 1]. ``details["signals"]`` has the 5, 50 and
+95 % points of window and reference in those units: 1 is usual.
+"""

@@ -1,0 +1,73 @@
+"""From records of failing requests to what is told and done about them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monitor.domain import Blame, EvaluationKind, VerdictKind
+from monitor.store import verdicts
+
+Run = Callable[..., Any]
+NOTHING = {"output": None, "token_logprobs": None}
+
+
+def verdict_of(world: Any) -> Any:
+    return world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id)).verdict
+
+
+@pytest.mark.parametrize("status", [500, 503, 404, 0])
+def test_a_burst_of_failed_requests_is_critical_within_the_hard_path(
+    world: Any, evaluate: Run, status: int
+) -> None:
+    world.refreeze(error=0.0)
+    world.send(60)
+    evaluate(EvaluationKind.HARD)
+    assert verdict_of(world).kind is VerdictKind.STABLE
+    world.send(40, status=status, **NOTHING)
+    evaluate(EvaluationKind.HARD)
+    found = verdict_of(world)
+    assert (found.kind, found.detectors) == (VerdictKind.CRITICAL, ("errors",))
+    assert world.reactions[-1].allowed
+
+
+def test_requests_that_were_wrong_themselves_wake_nobody(world: Any, evaluate: Run) -> None:
+    world.refreeze(error=0.0)
+    world.send(200, status=422, **NOTHING)
+    evaluate(EvaluationKind.HARD)
+    assert verdict_of(world).kind is VerdictKind.STABLE
+
+
+def test_values_that_are_no_numbers_are_critical_within_the_hard_path(
+    world: Any, evaluate: Run
+) -> None:
+    world.refreeze(non_finite=0.0)
+    world.send(40, token_logprobs=[-0.1, float("nan"), -0.2, -0.3, -0.4, -0.1])
+    evaluate(EvaluationKind.HARD)
+    found = verdict_of(world)
+    assert (found.kind, found.detectors) == (VerdictKind.CRITICAL, ("non_finite",))
+    assert world.reactions[-1].allowed
+
+
+def test_slower_answers_page_blame_serving_and_move_nothing(world: Any, evaluate: Run) -> None:
+    usual = np.random.default_rng(3).lognormal(0.0, 0.1, size=4_000)
+    world.refreeze(latency_ms=600.0 * usual, n_tokens=30.0)
+    world.send(80, latency_ms=600.0)
+    evaluate()
+    assert verdict_of(world).kind is VerdictKind.STABLE
+    for _ in range(2):
+        world.send(80, latency_ms=900.0)
+        evaluate()
+    found = verdict_of(world)
+    assert (found.kind, found.detectors) == (VerdictKind.CRITICAL, ("latency",))
+    assert found.blame is Blame.SERVING
+    assert not world.reactions[-1].allowed
+
+
+def test_how_fast_requests_fail_is_no_latency(world: Any, evaluate: Run) -> None:
+    usual = np.random.default_rng(3).lognormal(0.0, 0.1, size=4_000)
+    world.refreeze(latency_ms=600.0 * usual, n_tokens=30.0)
+    world.send(200, latency_ms=60_000.0, status=504, **NOTHING)
+    evaluate()
+    assert world.rows("SELECT n_window FROM latest_scores WHERE detector = 'latency'")[0] == (0,)
