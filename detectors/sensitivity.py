@@ -14,12 +14,12 @@ def nats_to_cross(null: Null, window: Window, *, share: float) -> Floats:
     return np.asarray(np.log(tries) + np.log(HORIZON_SECONDS / (share * window.seconds)))
 
 
-def detectable_rise(null: Null, window: Window, *, units: int, budget: Budget) -> Floats:
+def detectable_rise(null: Null, window: Window, *, units: float, budget: Budget) -> Floats:
     """Rise of each score's mean ``(K,)`` that the notice process sees within a day.
 
-    A day at this window's rate brings n units. Score k must gather T = ``nats_to_cross``
-    times its divisor, that is T/n per unit, and a bet lam on a mean m0 + x grows by
-    about ``lam x - lam² sd²/2`` per unit. For the best of the bets
+    A day at this window's rate, ``units`` in its length, brings n units. Score k must gather
+    T = ``nats_to_cross`` times its divisor, that is T/n per unit, and a bet lam on a mean
+    m0 + x grows by about ``lam x - lam² sd²/2`` per unit. For the best of the bets
 
         rise = m0 - mean + min over lam of (T / (n lam) + lam sd²/2)
 
