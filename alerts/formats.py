@@ -18,7 +18,7 @@ from typing import assert_never
 
 import msgspec
 
-from alerts.message import Alert, Links, to_json
+from alerts.message import Alert, Links, Together, to_json
 from alerts.types import Kind
 from alerts.words import unlike_words
 
@@ -32,6 +32,7 @@ MOST_LABELS = 30
 MOST_EXAMPLES = 20
 MOST_CHANGES = 20
 MOST_SCORES = 50
+MOST_MEMBERS = 50
 BARE_SCORES = 5
 BARE_TEXT = 100
 NOT_ENDED = "0001-01-01T00:00:00Z"
@@ -124,8 +125,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
 def _labels(alert: Alert) -> dict[str, str]:
     own = {
         "alertname": ALERT_NAMES[alert.kind],
-        "adapter": alert.adapter,
-        "version": alert.version,
+        **_whom(alert),
         "severity": alert.severity.value,
         "blame": alert.blame.value,
         "tier": alert.tier,
@@ -135,12 +135,19 @@ def _labels(alert: Alert) -> dict[str, str]:
     return {**alert.labels, **owner, **own}
 
 
+def _whom(alert: Alert) -> dict[str, str]:
+    if alert.together is not None:
+        return {"base_model": alert.together.base or "unknown"}
+    return {"adapter": alert.adapter, "version": alert.version}
+
+
 def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
     texts = {
         "summary": alert.summary,
         "description": alert.reason,
         "driftline_status": alert.status.value,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
+        "members": alert.together and ", ".join(alert.together.members),
         "changes": "; ".join(change.text for change in alert.changes),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
         "runbook_url": alert.links.runbook,
@@ -177,6 +184,7 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
         bare,
         labels={},
         changes=(),
+        together=bare.together and _fewer(bare.together, BARE_SCORES),
         links=Links(),
         action=None,
         summary=_cut(alert.summary, BARE_TEXT),
@@ -193,6 +201,7 @@ def _cut_texts(alert: Alert) -> Alert:
         reason=_cut(alert.reason, LONGEST_TEXT),
         action=action and replace(action, text=_cut(action.text, LONGEST_TEXT)),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
+        together=alert.together and _fewer(alert.together, MOST_MEMBERS),
         examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
         changes=tuple(
             replace(
@@ -211,6 +220,12 @@ def _cut_texts(alert: Alert) -> Alert:
             runbook=_short_link(alert.links.runbook),
         ),
     )
+
+
+def _fewer(together: Together, count: int) -> Together:
+    """Name fewer members; the summary still says how many there are."""
+    members = tuple(_cut(label, LONGEST_NAME) for label in together.members[:count])
+    return replace(together, base=_cut(together.base, LONGEST_NAME), members=members)
 
 
 def _short_link(link: str | None) -> str | None:

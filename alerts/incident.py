@@ -52,12 +52,13 @@ class Condition(StrEnum):
 
 
 class Closing(StrEnum):
-    """Why a person or a change of rules ended an incident that had not recovered."""
+    """Why an incident ended that had not recovered: a person, a change of rules, another one."""
 
     ACCEPTED = "accepted"
     FALSE_PAGE = "false_page"
     RULE_CHANGED = "rule_changed"
     RETIRED = "retired"
+    PART_OF_FLEET = "part_of_fleet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,28 @@ class IncidentKey:
 
         At most 255 characters; longer names are replaced by their SHA-256.
         """
-        key = f"driftline:{self.adapter}@{self.version}:{self.kind}:{number}"
-        if len(key) <= LONGEST_DEDUP_KEY:
-            return key
-        return f"driftline:{hashlib.sha256(key.encode()).hexdigest()}"
+        return _dedup_key(f"driftline:{self.adapter}@{self.version}:{self.kind}:{number}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetKey:
+    """What has at most one open fleet incident: (base model, kind).
+
+    Adapters on one base model that move together do so for one reason, and are told of once.
+    """
+
+    base: str
+    kind: Kind
+
+    def dedup_key(self, number: int) -> str:
+        """Name one fleet incident for receivers; as long as :meth:`IncidentKey.dedup_key`."""
+        return _dedup_key(f"driftline:fleet:{self.base}:{self.kind}:{number}")
+
+
+def _dedup_key(key: str) -> str:
+    if len(key) <= LONGEST_DEDUP_KEY:
+        return key
+    return f"driftline:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,23 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """Adapters on one base model that moved together: whom a fleet incident is about.
+
+    base
+        Name of the base model; empty where none was registered.
+    members
+        Labels of the versions (``support@v7``) known to have moved so far.
+    of
+        How many adapters on the base are looked at.
+    """
+
+    base: str
+    members: tuple[str, ...]
+    of: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Where to go on; None where there is no such page."""
 
@@ -122,7 +139,9 @@ class Alert:
         Names the incident, the same in all its messages (``IncidentKey.dedup_key``);
         receivers deduplicate and resolve by it. A delivery has a message id of its own.
     number
-        The incident's number for (adapter, version, kind).
+        The incident's number for (adapter, version, kind), or (base model, kind).
+    adapter, version
+        Empty where ``together`` says whom it is about.
     severity
         The one people are told now; recovering, the most urgent they had been told.
     reason
@@ -157,6 +176,7 @@ class Alert:
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0
     unlike: Unlike | None = None
+    together: Together | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()
     links: Links = field(default_factory=Links)

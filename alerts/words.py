@@ -81,22 +81,28 @@ def summarise_fleet(
     >>> line = summarise_fleet(
     ...     Together(base="llama-3.1-8b", members=("billing@v2", "support@v7"), of=10),
     ...     status=Status.STARTED, severity=Severity.TICKET, now=datetime(2026, 3, 4, tzinfo=UTC),
-    ...     lead=ScoreLine(detector="perplexity", winner="perplexity:ratio"),
+    ...     lead=ScoreLine(detector="perplexity", winner="perplexity:ratio", value=0.02),
     ... )
     >>> line.split("; ")[0]
     '2 of 10 adapters on llama-3.1-8b: the model itself changed'
     >>> line.split("; ")[1:]
-    ['perplexity on the fixed corpus ratio', 'blame: base or engine', 'billing@v2, support@v7']
+    ['perplexity +2.0 %', 'blame: base or engine', 'billing@v2, support@v7']
     """
     news = f"{_news(Kind.DRIFT, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"
     shown, more = together.members[:SHOWN_MEMBERS], len(together.members) - SHOWN_MEMBERS
     named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    parts = [news, *_figures(lead), "blame: base or engine", named]
+    parts = [news, *_fleet_figures(lead), "blame: base or engine", named]
     count = len(together.members)
     subject = (
         f"{count} of {max(count, together.of)} adapters on {together.base or 'one base model'}"
     )
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
+
+
+def _fleet_figures(lead: ScoreLine | None) -> list[str]:
+    if lead is not None and lead.detector == "perplexity" and lead.value is not None:
+        return [f"perplexity {100 * lead.value:+.1f} %"]
+    return _figures(lead)
 
 
 def plain_words(detector: str, winner: str | None) -> str:

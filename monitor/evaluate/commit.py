@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from monitor.domain import (
     TransitionId,
     VerdictKind,
 )
+from monitor.evaluate.company import others_on_the_base
 from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
@@ -61,9 +62,16 @@ class Committed:
 
 
 def commit(
-    tx: Connection, outcome: Outcome, *, settings: PolicySettings, tell: Teller
+    tx: Connection,
+    outcome: Outcome,
+    *,
+    settings: PolicySettings,
+    tell: Teller,
+    probe_cycle: timedelta,
 ) -> Committed | None:
     """Judge and write. None: this window was already evaluated; raises StaleLease.
+
+    What moves within ``probe_cycle`` of each other on one base moves together.
 
     The verdict's row is locked before judging, so that two kinds of evaluation of one
     version judge one after the other, each from the memory the other left; and before the
@@ -76,6 +84,9 @@ def commit(
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
     judgement = judge(memory, outcome.facts, settings)
+    fleet = others_on_the_base(tx, outcome.reading.version, judgement, cycle=probe_cycle)
+    if fleet is not None:
+        judgement = judge(memory, replace(outcome.facts, fleet=fleet), settings)
     evaluation_id = evaluations.add(tx, _evaluation(outcome, judgement))
     if evaluation_id is None:
         tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)

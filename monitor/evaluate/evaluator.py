@@ -261,7 +261,11 @@ class Evaluator:
     def _commit(self, outcome: Outcome) -> Ending:
         committed: Committed | None = self._tools.database.run(
             lambda tx: commit(
-                tx, outcome, settings=self._tools.settings.policy, tell=self._tools.tell
+                tx,
+                outcome,
+                settings=self._tools.settings.policy,
+                tell=self._tools.tell,
+                probe_cycle=self._tools.cadences[EvaluationKind.PERPLEXITY].interval,
             )
         )
         if committed is None:

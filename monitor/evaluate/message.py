@@ -25,7 +25,7 @@ from monitor.domain import (
 from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import adapters, embeddings, evaluations
+from monitor.store import adapters, embeddings, evaluations, incidents
 from monitor.store.evaluations import ScoreRow
 
 if TYPE_CHECKING:
@@ -80,17 +80,19 @@ class Messages:
     ) -> tuple[IncidentId, ...]:
         """Step the version's incidents; the outbox rows ride in this transaction."""
         version = outcome.reading.version
+        fresh = transition_id is not None or _waited(tx, version, judgement)
         inputs = outbox.AlertInputs(
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
             transition_id=transition_id,
+            standing=judgement.standing,
             scores=_score_lines(tx, outcome, judgement),
             requests=len(outcome.reading.window),
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
-            if transition_id
+            if fresh
             else None,
             changes=self._changes(tx, outcome, judgement),
-            unlike=unlike_training(tx, outcome, judgement) if transition_id else None,
-            examples=self._examples(tx, outcome, judgement) if transition_id else (),
+            unlike=unlike_training(tx, outcome, judgement) if fresh else None,
+            examples=self._examples(tx, outcome, judgement) if fresh else (),
             broken=_broken(judgement),
             base_url=self.base_url,
         )
@@ -179,6 +181,13 @@ class Messages:
             limit=self.examples,
         )
         return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _waited(tx: Connection, version: Version, judgement: Judgement) -> bool:
+    """Whether a page that waited for others to be looked at is about to go out."""
+    if judgement.verdict.severity is not Severity.PAGE or judgement.standing.shared:
+        return False
+    return not judgement.standing.waits and not incidents.any_open(tx, version)
 
 
 def _unheard(outcome: Outcome) -> Interval:

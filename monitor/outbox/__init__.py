@@ -8,8 +8,8 @@ loses nothing; a crash while sending may send twice, under the same message id.
 from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
+from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.record import (
-    AlertInputs,
     record_closing,
     record_observation,
     record_transition,

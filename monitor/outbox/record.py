@@ -6,53 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, assert_never
-from urllib.parse import quote
 
 from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import Closed, Closing, IncidentKey, IncidentState, Observed, Tell
-from alerts.message import ActionLine, Alert, Change, Links, Onset, ScoreLine, Unlike
+from alerts.message import Alert
 from alerts.message import to_json as alert_to_json
 from alerts.words import summarise
-from monitor.domain import (
-    Adapter,
-    IncidentId,
-    Severity,
-    Transition,
-    TransitionId,
-    Verdict,
-    Version,
-)
+from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.store import incidents, outbox
+from monitor.outbox.fleet import Shared, record_shared
+from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.store import fleet_incidents, incidents, outbox
 from monitor.store.incidents import IncidentUpdate
 
 SILENT = "records were expected and none came"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertInputs:
-    """What a message says that only the evaluation knows.
-
-    ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
-    the adapter's owner opted in, and then redacted. ``changes`` were declared about the
-    time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
-    though the verdict stands: it keeps an ``error`` incident open. ``base_url`` is where
-    people reach this service; None leaves out the links to it.
-    """
-
-    adapter: Adapter
-    transition_id: TransitionId | None = None
-    scores: tuple[ScoreLine, ...] = ()
-    requests: int = 0
-    unlike: Unlike | None = None
-    action: ActionLine | None = None
-    changes: tuple[Change, ...] = ()
-    examples: tuple[str, ...] = ()
-    broken: str | None = None
-    base_url: str | None = None
 
 
 def record_transition(
@@ -95,11 +65,24 @@ def record_observation(
     Needed when records stop or come again (``silence``: how urgent their absence is);
     otherwise it changes nothing, so it may be called after every evaluation.
     """
-    states = incidents.lock_states(tx, version)
     conditions = dict(machine.conditions(words.Verdict(verdict.kind.value), silence=silence))
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
-    told = []
+    shared = record_shared(
+        tx,
+        version,
+        verdict=verdict,
+        condition=conditions[words.Kind.DRIFT],
+        inputs=inputs,
+        channels=channels,
+        now=now,
+    )
+    told = [shared.incident_id] if shared.told and shared.incident_id is not None else []
+    states = incidents.lock_states(tx, version)
+    if shared.member:
+        _hand_over(tx, version, shared, verdict=verdict, inputs=inputs, channels=channels, now=now)
+    if shared.member or inputs.standing.waits:
+        conditions[words.Kind.DRIFT] = machine.Condition.UNKNOWN
     for kind, condition in conditions.items():
         before = _state(states.get(kind))
         after, tells = machine.step(before, Observed(condition=condition), now)
@@ -111,6 +94,38 @@ def record_observation(
         if not tells and after != before:
             _remember(tx, version, kind=kind, state=after)
     return tuple(told)
+
+
+def _hand_over(
+    tx: Connection,
+    version: Version,
+    shared: Shared,
+    *,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Sequence[ConfiguredChannel],
+    now: datetime,
+) -> None:
+    """End a ticket of its own that the fleet incident stands for now; a page stays open.
+
+    Whoever was paged must not be told that it is over, and must not be paged again.
+    """
+    state = _state(incidents.lock_states(tx, version).get(words.Kind.DRIFT))
+    if shared.incident_id is None or state.told is not words.Severity.TICKET:
+        return
+    reason = f"part of fleet incident {shared.incident_id}: {verdict.reason}"
+    own = record_closing(
+        tx,
+        version,
+        kind=words.Kind.DRIFT,
+        why=Closing.PART_OF_FLEET,
+        verdict=replace(verdict, reason=reason),
+        inputs=inputs,
+        channels=[channel.name for channel in channels],
+        now=now,
+    )
+    if own is not None:
+        fleet_incidents.link(tx, [own], to=shared.incident_id)
 
 
 def record_closing(
@@ -207,7 +222,7 @@ def _written(tx: Connection, writing: _Writing) -> tuple[IncidentId, Alert]:
     alert = _alert(writing)
     update = _update(writing, alert.summary)
     incident_id = incidents.put(tx, writing.version, kind=writing.kind.value, update=update)
-    return incident_id, replace(alert, links=_links(writing.inputs, incident_id))
+    return incident_id, replace(alert, links=links_to(writing.inputs, incident_id))
 
 
 def _queue(
@@ -262,7 +277,7 @@ def _alert(writing: _Writing) -> Alert:
             status=tell.status,
             severity=tell.severity,
             now=tell.at,
-            lead=_lead(inputs.scores) if facts else None,
+            lead=leading(inputs.scores) if facts else None,
             onset=facts.get("onset"),
             blame=blame,
             closing=tell.closing,
@@ -295,29 +310,11 @@ def _reason(writing: _Writing) -> str:
 
 def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
     """Give what only an incident about drift has to say."""
-    onset = verdict.onset
     return {
-        "onset": Onset(earliest=onset.start, latest=onset.end) if onset else None,
+        "onset": onset_of(verdict),
         "scores": inputs.scores,
         "requests": inputs.requests,
         "unlike": inputs.unlike,
         "action": inputs.action,
         "examples": inputs.examples,
     }
-
-
-def _lead(scores: Sequence[ScoreLine]) -> ScoreLine | None:
-    shown = [score for score in scores if score.evidence is not None]
-    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
-
-
-def _links(inputs: AlertInputs, incident_id: IncidentId) -> Links:
-    runbook = inputs.adapter.runbook
-    if inputs.base_url is None:
-        return Links(runbook=runbook)
-    base = inputs.base_url.rstrip("/")
-    return Links(
-        incident=f"{base}/incidents/{incident_id}",
-        dashboard=f"{base}/adapters/{quote(inputs.adapter.name, safe='')}",
-        runbook=runbook,
-    )

@@ -83,6 +83,8 @@ class Standing:
         Why it is beyond what they share; None: it is not.
     company
         The others that share it.
+    adapters
+        How many adapters on the base are looked at.
     waits
         Its page waits for others to be looked at, because one has gone out already.
     """
@@ -90,6 +92,7 @@ class Standing:
     common: str | None = None
     apart: str | None = None
     company: tuple[VersionId, ...] = ()
+    adapters: int = 0
     waits: bool = False
 
     @property
@@ -138,6 +141,7 @@ def standing(
         common=common,
         apart=apart if known else None,
         company=tuple(m.version_id for m in together),
+        adapters=fleet.adapters,
         waits=not (common and apart is None)
         and _waits(memory, fleet, near, at=at, page_wait=page_wait),
     )

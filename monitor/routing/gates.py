@@ -28,6 +28,7 @@ class Gate(StrEnum):
     FLEET_UNSEEN = "fleet_unseen"
     TARGET = "target"
     KILL_SWITCH = "kill_switch"
+    FLEET_INCIDENT = "fleet_incident"
     COOL_DOWN = "cool_down"
     ADAPTER_BUDGET = "adapter_budget"
     FLEET_BUDGET = "fleet_budget"
@@ -132,6 +133,14 @@ def _killed(question: Question) -> str | None:
     return f"kill switch: {switch.reason}" if switch.on else None
 
 
+def _fleet_incident(question: Question) -> str | None:
+    """While its base or engine is in question, even an adapter that stands apart stays put."""
+    incident = question.scene.fleet_incident
+    if incident is None:
+        return None
+    return f"fleet incident {incident} is open: its base or engine changed"
+
+
 def _cooling_down(question: Question) -> str | None:
     taken = question.scene.taken_here
     if not taken or question.now - taken[0] >= question.settings.cool_down:
@@ -176,6 +185,7 @@ SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
 """Shut: it would be wrong to move traffic, whoever does it."""
 AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.KILL_SWITCH, _killed),
+    (Gate.FLEET_INCIDENT, _fleet_incident),
     (Gate.COOL_DOWN, _cooling_down),
     (Gate.ADAPTER_BUDGET, _adapter_spent),
     (Gate.FLEET_BUDGET, _fleet_spent),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.domain import Mode, Verdict, Version
+from monitor.domain import IncidentId, Mode, Verdict, Version
 from monitor.policy import ActionEvidence
 from monitor.routing.killswitch import Reading
 from monitor.routing.settings import RoutingSettings
@@ -22,6 +22,7 @@ class Scene:
 
     ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
     are the moments of automatic fallbacks, newest first, within the settings' windows.
+    ``fleet_incident`` is the open one of the version's base.
     """
 
     version: Version
@@ -29,6 +30,7 @@ class Scene:
     verdict: Verdict | None
     route: RouteRow | None
     kill_switch: Reading
+    fleet_incident: IncidentId | None = None
     last: ActionRow | None = None
     company: Company | None = None
     targets: Targets = field(default_factory=Targets)

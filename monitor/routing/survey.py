@@ -14,7 +14,15 @@ from monitor.routing.killswitch import KillSwitch
 from monitor.routing.scene import Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.targets import Targets, choose_targets
-from monitor.store import actions, adapters, common_cause, routes, verdicts, versions
+from monitor.store import (
+    actions,
+    adapters,
+    common_cause,
+    fleet_incidents,
+    routes,
+    verdicts,
+    versions,
+)
 from monitor.store.actions import ActionKind
 from monitor.store.common_cause import Company
 from monitor.store.routes import RouteRow
@@ -48,6 +56,7 @@ def survey(
         verdict=verdict,
         route=route,
         kill_switch=switch,
+        fleet_incident=fleet_incidents.open_on(tx, fleet_incidents.base_of(version)),
         last=actions.newest(tx, version, kind=kind),
         company=_company(tx, version, verdict=verdict, settings=settings) if fallback else None,
         targets=targets_of(tx, version) if fallback else Targets(),

@@ -113,17 +113,6 @@ def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> Inci
     return IncidentId(tx.execute(statement).scalar_one())
 
 
-def put_state(
-    tx: Connection, incident_id: IncidentId, *, phase: str, state: Mapping[str, object]
-) -> None:
-    """Write a state that nobody is told about."""
-    tx.execute(
-        incidents.update()
-        .where(incidents.c.id == incident_id)
-        .values(phase=phase, state=dict(state))
-    )
-
-
 def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: datetime) -> bool:
     """Make a version a member; False where it is one."""
     statement = (
@@ -193,16 +182,13 @@ def open_on(tx: Connection, base: str) -> IncidentId | None:
     return None if found is None else IncidentId(found)
 
 
-def paged_already(
-    tx: Connection, among: Collection[VersionId], *, kind: str, since: datetime
-) -> list[IncidentId]:
-    """List open incidents of these versions that people were paged for since then."""
+def paged_already(tx: Connection, among: Collection[VersionId], *, kind: str) -> list[IncidentId]:
+    """List open incidents of these versions that people were paged for."""
     query = sa.select(incidents.c.id).where(
         incidents.c.version_id.in_(among),
         incidents.c.kind == kind,
         incidents.c.closed_at.is_(None),
         incidents.c.severity == "page",
-        incidents.c.opened_at >= since,
     )
     return [IncidentId(found) for found in tx.execute(query).scalars()]
 

@@ -88,6 +88,16 @@ def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, obje
     return {row.kind: row.state for row in tx.execute(newest)}
 
 
+def any_open(tx: Connection, version: Version) -> bool:
+    """Whether people are told of anything about a version now."""
+    query = sa.select(incidents.c.id).where(
+        incidents.c.adapter_id == version.adapter_id,
+        incidents.c.version_id == version.id,
+        incidents.c.closed_at.is_(None),
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
     """Write an incident's new state; a reopened one becomes open again under its number."""
     changing: dict[str, Any] = {

@@ -1,0 +1,65 @@
+"""Who else on the base model tells of something, read while one version is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, Blame, EvaluationKind, Severity, Version
+from monitor.policy import Judgement, Memory
+from monitor.policy.common_cause import FleetFact, Moved, moves
+from monitor.store import fleet_incidents, verdicts
+from monitor.store.verdicts import VerdictRow
+
+
+def others_on_the_base(
+    tx: Connection, version: Version, judgement: Judgement, *, cycle: timedelta
+) -> FleetFact | None:
+    """Read what the others on the version's base have found; None while it is at peace.
+
+    Holds the base until the transaction ends: of two evaluations that find something at
+    the same time, the second must see what the first one found.
+    """
+    if judgement.verdict.severity is Severity.NONE or not moves(judgement.memory):
+        return None
+    base = fleet_incidents.base_of(version)
+    fleet_incidents.lock(tx, base)
+    hard = any(c.hard and c.paged for c in judgement.memory.crossings)
+    adapters, unseen = fleet_incidents.looked_at(
+        tx,
+        version,
+        cycle=cycle,
+        kind=EvaluationKind.HARD if hard else EvaluationKind.LIVE,
+        turned=judgement.verdict.since,
+    )
+    return FleetFact(
+        base=base,
+        adapters=adapters,
+        cycle=cycle,
+        moved=_moved(verdicts.open_on_base(tx, base), version),
+        unseen=unseen,
+        member=fleet_incidents.membership(tx, version.id) is not None,
+    )
+
+
+def _moved(rows: Iterable[VerdictRow], version: Version) -> tuple[Moved, ...]:
+    """One version of each other adapter: the one that is worst off."""
+    found: dict[AdapterId, Moved] = {}
+    for row in rows:
+        if row.adapter_id == version.adapter_id or row.verdict.blame is Blame.INPUT:
+            continue
+        memory = Memory.from_json(row.memory) if row.memory else Memory()
+        paging = row.verdict.severity is Severity.PAGE
+        known = found.get(row.adapter_id)
+        if not moves(memory) or (known is not None and not (paging and not known.paging)):
+            continue
+        found[row.adapter_id] = Moved(
+            version_id=row.version_id,
+            adapter=row.adapter,
+            since=row.verdict.since,
+            memory=memory,
+            paging=paging,
+        )
+    return tuple(found.values())

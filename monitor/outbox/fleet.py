@@ -1,0 +1,253 @@
+"""Adapters that moved together are told of once: the incident of their base model.
+
+A version joins when its verdict is blamed on the base and leaves when it recovers or stands
+apart; with the last one the incident ends. Joining is silent, but for channels that would
+have heard of the adapter and have not heard of the fleet. Nobody is paged twice: where a
+member's own page has gone out before the common cause was known, that page stays open and
+the fleet's message is a ticket, which goes to whoever was paged as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+import alerts.types as words
+from alerts import incident as machine
+from alerts.incident import Condition, FleetKey, IncidentState, Observed, Tell
+from alerts.message import Alert, Together
+from alerts.message import to_json as alert_to_json
+from alerts.words import summarise_fleet
+from monitor.domain import Adapter, Blame, IncidentId, Severity, Verdict, Version
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.store import adapters, fleet_incidents, incidents, outbox, versions
+from monitor.store.fleet_incidents import Member
+from monitor.store.incidents import IncidentUpdate
+
+KIND = words.Kind.DRIFT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What one evaluation of a version means for its base; ``incident_id`` None: nothing.
+
+    ``member``: the version belongs to the fleet incident now, so its own drift is not told.
+    """
+
+    incident_id: IncidentId | None = None
+    member: bool = False
+    told: bool = False
+
+
+def record_shared(
+    tx: Connection,
+    version: Version,
+    *,
+    verdict: Verdict,
+    condition: Condition,
+    inputs: AlertInputs,
+    channels: Sequence[ConfiguredChannel],
+    now: datetime,
+) -> Shared:
+    """Step the incident of the version's base, and queue its messages.
+
+    ``condition`` is what the verdict means for drift. Call it before the version's own
+    incidents are locked: whoever tells of a base holds that first.
+    """
+    looked = _Looked(
+        tx=tx, version=version, verdict=verdict, inputs=inputs, channels=channels, now=now
+    )
+    breach = condition in {Condition.TICKET, Condition.PAGE}
+    if breach and verdict.blame is Blame.BASE:
+        return looked.joined(condition)
+    return Shared() if condition is Condition.UNKNOWN else looked.left()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Looked:
+    """One evaluation of a version whose base is told of."""
+
+    tx: Connection
+    version: Version
+    verdict: Verdict
+    inputs: AlertInputs
+    channels: Sequence[ConfiguredChannel]
+    now: datetime
+
+    def joined(self, condition: Condition) -> Shared:
+        base = fleet_incidents.base_of(self.version)
+        fleet_incidents.lock(self.tx, base)
+        left = fleet_incidents.membership(self.tx, self.version.id)
+        last = fleet_incidents.newest(self.tx, base, kind=KIND.value)
+        before = machine.from_json(last.state) if last else IncidentState()
+        after, tells = machine.step(before, Observed(condition=condition), self.now)
+        if last is not None and left is not None and left != last.id:
+            self.left()  # its base model was registered since it joined the unnamed one
+        if not tells and last is not None:
+            if after != before:
+                incidents.put_state_of(
+                    self.tx, last.id, phase=after.phase.value, state=machine.to_json(after)
+                )
+            return self.joined_quietly(base, last.id, after)
+        return self.told(base, after, tells[0])
+
+    def joined_quietly(self, base: str, incident_id: IncidentId, state: IncidentState) -> Shared:
+        """Tell only channels that would have heard of this adapter and heard nothing yet."""
+        if not fleet_incidents.join(self.tx, incident_id, self.version.id, at=self.now):
+            return Shared(incident_id=incident_id, member=True)
+        severity = words.Severity(self.verdict.severity.value)
+        since = state.since or self.now
+        tell = Tell(
+            status=words.Status.STARTED,
+            number=state.number,
+            severity=severity,
+            since=since,
+            at=self.now,
+        )
+        alert = self.alert(base, tell, incident_id)
+        heard = outbox.channels_told(self.tx, incident_id)
+        wanting = [c.name for c in self.channels if self.wanted(c, alert, [self.inputs.adapter])]
+        self.queue(alert, incident_id, [name for name in wanting if name not in heard])
+        summary = replace(alert, severity=state.told or severity).summary
+        self.put(base, state, replace(tell, severity=state.told or severity), summary)
+        return Shared(incident_id=incident_id, member=True, told=not heard >= set(wanting))
+
+    def told(self, base: str, after: IncidentState, tell: Tell) -> Shared:
+        """Begin the incident, or say that it has become worse."""
+        incident_id = self.put(base, after, tell, "")
+        fleet_incidents.join(self.tx, incident_id, self.version.id, at=self.now)
+        paged = fleet_incidents.paged_already(
+            self.tx, [self.version.id, *self.inputs.standing.company], kind=KIND.value
+        )
+        fleet_incidents.link(self.tx, paged, to=incident_id)
+        said = replace(tell, severity=words.Severity.TICKET) if paged else tell
+        alert = self.alert(base, said, incident_id)
+        self.put(base, after, tell, alert.summary)
+        concerned = self.concerned(incident_id)
+        wanting = [c.name for c in self.channels if self.wanted(c, alert, concerned)]
+        paged_ones = [outbox.channels_told(self.tx, one) for one in paged]
+        self.queue(alert, incident_id, dict.fromkeys([*wanting, *sorted(set().union(*paged_ones))]))
+        return Shared(incident_id=incident_id, member=True, told=True)
+
+    def left(self) -> Shared:
+        """End its membership, and the incident with the last one."""
+        incident_id = fleet_incidents.membership(self.tx, self.version.id)
+        row = incidents.incident(self.tx, incident_id) if incident_id is not None else None
+        if incident_id is None or row is None or row.base_model is None:
+            return Shared()
+        fleet_incidents.lock(self.tx, row.base_model)
+        fleet_incidents.leave(self.tx, self.version.id, at=self.now)
+        members = fleet_incidents.members(self.tx, incident_id)
+        last = fleet_incidents.newest(self.tx, row.base_model, kind=KIND.value)
+        if last is None or not last.open or any(m.left_at is None for m in members):
+            return Shared(incident_id=incident_id)
+        state = machine.from_json(last.state)
+        after, tells = machine.step(state, Observed(condition=Condition.CLEAR), self.now)
+        for tell in tells:
+            self.ended(row.base_model, after, tell, incident_id)
+        return Shared(incident_id=incident_id, told=bool(tells))
+
+    def ended(self, base: str, after: IncidentState, tell: Tell, incident_id: IncidentId) -> None:
+        """Whoever heard of it hears of its end."""
+        alert = self.alert(base, tell, incident_id)
+        self.put(base, after, tell, alert.summary)
+        late = outbox.mark_late(self.tx, incident_id)
+        heard = outbox.channels_told(self.tx, incident_id)
+        for name in (channel.name for channel in self.channels):
+            if name in heard:
+                self.queue(replace(alert, late=name in late), incident_id, [name])
+
+    # --- what is said ---------------------------------------------------------------------
+
+    def alert(self, base: str, tell: Tell, incident_id: IncidentId) -> Alert:
+        together = self.together(base, incident_id)
+        over = tell.status is words.Status.RECOVERED
+        return Alert(
+            id=FleetKey(base=base, kind=KIND).dedup_key(tell.number),
+            number=tell.number,
+            kind=KIND,
+            adapter="",
+            version="",
+            status=tell.status,
+            severity=tell.severity,
+            verdict=words.Verdict(self.verdict.kind.value),
+            blame=words.Blame.BASE,
+            summary=summarise_fleet(
+                together,
+                status=tell.status,
+                severity=tell.severity,
+                now=tell.at,
+                lead=leading(self.inputs.scores),
+                onset=onset_of(self.verdict),
+                closing=tell.closing,
+            ),
+            reason=f"{self.version.label}: {self.verdict.reason}",
+            at=tell.at,
+            started_at=tell.since,
+            recovered_at=tell.at if over else None,
+            onset=onset_of(self.verdict),
+            scores=self.inputs.scores,
+            requests=self.inputs.requests,
+            together=together,
+            changes=self.inputs.changes,
+            links=links_to(self.inputs, incident_id, fleet=True),
+        )
+
+    def together(self, base: str, incident_id: IncidentId) -> Together:
+        """Members, and those that are about to be: they have moved with this version."""
+        standing = self.inputs.standing
+        known: dict[str, None] = dict.fromkeys(
+            member.label for member in fleet_incidents.members(self.tx, incident_id)
+        )
+        found = [versions.fetch_by_id(self.tx, one).label for one in standing.company]
+        return Together(base=base, members=(*(known | dict.fromkeys(found)),), of=standing.adapters)
+
+    def concerned(self, incident_id: IncidentId) -> list[Adapter]:
+        """The adapters of all members."""
+        known: list[Member] = fleet_incidents.members(self.tx, incident_id)
+        ids = dict.fromkeys(m.adapter_id for m in known if m.left_at is None)
+        return [adapters.fetch_by_id(self.tx, adapter_id) for adapter_id in ids]
+
+    @staticmethod
+    def wanted(channel: ConfiguredChannel, alert: Alert, concerned: Iterable[Adapter]) -> bool:
+        """Whether a channel would have been told of any of these adapters by itself."""
+        return any(
+            channel.matcher.accepts(
+                replace(alert, owner=adapter.owner, tier=adapter.tier, labels=dict(adapter.labels))
+            )
+            for adapter in concerned
+        )
+
+    # --- what is stored -------------------------------------------------------------------
+
+    def put(self, base: str, state: IncidentState, tell: Tell, summary: str) -> IncidentId:
+        over = tell.status is words.Status.RECOVERED
+        return fleet_incidents.put(
+            self.tx,
+            base,
+            kind=KIND.value,
+            update=IncidentUpdate(
+                number=tell.number,
+                phase=state.phase.value,
+                state=machine.to_json(state),
+                severity=Severity(tell.severity.value),
+                blame=Blame.BASE,
+                summary=summary,
+                opened_at=tell.since,
+                closed_at=tell.at if over else None,
+            ),
+        )
+
+    def queue(self, alert: Alert, incident_id: IncidentId, channels: Iterable[str]) -> None:
+        for name in channels:
+            outbox.enqueue(
+                self.tx,
+                channel=name,
+                alert=alert_to_json(alert),
+                incident_id=incident_id,
+                transition_id=self.inputs.transition_id,
+            )

@@ -1,0 +1,62 @@
+"""What a message says that only the evaluation knows, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from alerts.message import ActionLine, Change, Links, Onset, ScoreLine, Unlike
+from monitor.domain import Adapter, IncidentId, TransitionId, Verdict
+from monitor.policy.common_cause import Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertInputs:
+    """What a message says that only the evaluation knows.
+
+    ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
+    the adapter's owner opted in, and then redacted. ``changes`` were declared about the
+    time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
+    though the verdict stands: it keeps an ``error`` incident open. ``base_url`` is where
+    people reach this service; None leaves out the links to it. ``standing`` is how the
+    version stands to the others on its base.
+    """
+
+    adapter: Adapter
+    transition_id: TransitionId | None = None
+    scores: tuple[ScoreLine, ...] = ()
+    requests: int = 0
+    unlike: Unlike | None = None
+    action: ActionLine | None = None
+    changes: tuple[Change, ...] = ()
+    examples: tuple[str, ...] = ()
+    broken: str | None = None
+    base_url: str | None = None
+    standing: Standing = field(default_factory=Standing)
+
+
+def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:
+    """Give the score with the strongest evidence."""
+    shown = [score for score in scores if score.evidence is not None]
+    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
+
+
+def onset_of(verdict: Verdict) -> Onset | None:
+    """When the change began, as messages say it."""
+    onset = verdict.onset
+    return Onset(earliest=onset.start, latest=onset.end) if onset else None
+
+
+def links_to(inputs: AlertInputs, incident_id: IncidentId, *, fleet: bool = False) -> Links:
+    """Where to go on: to the adapter's page, or to that of the ``fleet``."""
+    runbook = inputs.adapter.runbook
+    if inputs.base_url is None:
+        return Links(runbook=runbook)
+    base = inputs.base_url.rstrip("/")
+    own = f"{base}/adapters/{quote(inputs.adapter.name, safe='')}"
+    return Links(
+        incident=f"{base}/incidents/{incident_id}",
+        dashboard=f"{base}/" if fleet else own,
+        runbook=runbook,
+    )
