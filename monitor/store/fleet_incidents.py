@@ -123,8 +123,9 @@ def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: 
             set_={"joined_at": at, "left_at": None},
             where=fleet_members.c.left_at.is_not(None),
         )
+        .returning(fleet_members.c.version_id)
     )
-    return tx.execute(statement).rowcount == 1
+    return tx.execute(statement).first() is not None
 
 
 def leave(tx: Connection, version_id: VersionId, *, at: datetime) -> None:

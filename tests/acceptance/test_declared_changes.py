@@ -121,15 +121,24 @@ def test_the_same_change_undeclared_is_found_blamed_on_the_base_and_closed_when_
 ) -> None:
     at = _now(fleet)
     fleet.engine.moved += TWO_PERCENT
-    until(lambda: len(fleet.incidents(open="true")) == len(ADAPTERS), "every adapter is told of")
-    found = fleet.incidents(open="true")
-    assert {one["blame"] for one in found} == {"base"}
-    assert {one["severity"] for one in found} == {"ticket"}
+
+    def all_belong() -> bool:
+        opened = fleet.incidents(open="true")
+        if len(opened) != 1:
+            return False
+        detail = fleet.service.get(f"/v1/incidents/{opened[0]['incident']}")
+        return len(detail["members"]) == len(ADAPTERS)
+
+    until(all_belong, "one incident is about every adapter")
+    [about] = fleet.incidents(open="true")
+    assert (about["base_model"], about["adapter"]) == ("base", None)
+    assert (about["blame"], about["severity"]) == ("base", "ticket")
+    until(lambda: fleet.inbox.messages, "people are told")
+    assert [message.said for message in fleet.inbox.messages] == [("", "started", "ticket")]
     over = fleet.declare(
         kind="engine", title="0.33 to 0.34", begun_at=at.isoformat(), ended_at=at.isoformat()
     )
     assert over["rebaselined"] == {"versions": len(ADAPTERS)}
     until(lambda: fleet.incidents(open="true") == [], "what is explained is closed")
-    [about] = [one for one in found if one["adapter"] == "support"]
     detail = fleet.service.get(f"/v1/incidents/{about['incident']}")
     assert "0.33 to 0.34" in [change["title"] for change in detail["changes"]]
