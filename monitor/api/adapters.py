@@ -23,6 +23,7 @@ from monitor.api.shapes import (
     WeightsBody,
 )
 from monitor.domain import Blame, Severity, Version
+from monitor.reference.milestone import next_milestone
 from monitor.routing import table
 from monitor.store import adapters, audit, changes, evaluations, fleet, inspections, versions
 from monitor.store.errors import Conflict
@@ -145,8 +146,9 @@ def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
     under_way = changes.open_change(tx, name, at=parts.clock())
     latest = evaluations.latest_scores_of(tx, adapter_id=adapter.id)
     inspected = inspections.of_adapter(tx, adapter.id)
+    shown = dict(summary(row))
     return AdapterDetail(
-        **dict(summary(row)),
+        **shown | {"reference": _with_milestone(tx, row, shown["reference"], parts)},
         change_under_way=under_way and answers.change(under_way),
         versions=[
             answers.version(found, inspected.get(found.id))
@@ -186,6 +188,15 @@ def summary(row: FleetRow) -> AdapterSummary:
 
 def _not_judged(row: FleetRow) -> str:
     return "not evaluated yet" if row.version else "no version is registered"
+
+
+def _with_milestone(
+    tx: Connection, row: FleetRow, shown: ReferenceSummary, parts: ApiParts
+) -> ReferenceSummary:
+    if row.version is None:
+        return shown
+    found = next_milestone(tx, row.version, rules=parts.learning, now=parts.clock())
+    return shown.model_copy(update={"learning": found and answers.milestone(found)})
 
 
 def _reference(row: FleetRow) -> ReferenceSummary:

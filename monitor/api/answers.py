@@ -8,6 +8,7 @@ from monitor.api.shapes import (
     ArmBody,
     ChangeBody,
     EvaluationBody,
+    MilestoneBody,
     ReferenceBody,
     RouteBody,
     ScoreBody,
@@ -16,6 +17,7 @@ from monitor.api.shapes import (
     WindowBody,
 )
 from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
 from monitor.store.inspections import InspectionRow
@@ -121,6 +123,11 @@ def reference(found: Reference, *, of: Version) -> ReferenceBody:
         created_at=found.created_at,
         ready_at=found.ready_at,
     )
+
+
+def milestone(found: Milestone) -> MilestoneBody:
+    """What a version's reference waits for."""
+    return MilestoneBody(**{name: getattr(found, name) for name in MilestoneBody.model_fields})
 
 
 def evaluation(row: EvaluationRow, scores: list[ScoreRow]) -> EvaluationBody:

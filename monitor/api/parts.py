@@ -13,6 +13,7 @@ from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId
+from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.watch import RouteWatch
 from monitor.store.actions import ActionRow
@@ -79,6 +80,8 @@ class ApiParts:
     """A change cannot be declared to have begun before the oldest records."""
     change_margin: timedelta = timedelta(minutes=15)
     """How far from an incident's onset a declared change is still listed beside it."""
+    learning: MilestoneRules = field(default_factory=MilestoneRules)
+    """How references come about by themselves."""
     clock: Callable[[], datetime] = _utc_now
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -17,9 +17,10 @@ from monitor.api.bodies import ApproveRequest, FreezeRequest, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, ReferenceBody
+from monitor.api.shapes import Answer, MilestoneBody, ReferenceBody
 from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.freeze import freeze
+from monitor.reference.milestone import next_milestone
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store import audit, references
 
@@ -36,6 +37,9 @@ class ReferencesBody(Answer):
     adapter: str
     version: str
     current: ReferenceBody | None
+    learning: MilestoneBody | None = Field(
+        description="What comes next until it is approved; null: it is, or one is being built."
+    )
     items: Sequence[ReferenceBody]
 
 
@@ -48,10 +52,12 @@ def get_reference(
     def read(tx: Connection) -> ReferencesBody:
         of = lookup.version(tx, adapter, version)
         current = references.current(tx, of.id)
+        waits = next_milestone(tx, of, rules=parts.learning, now=parts.clock())
         return ReferencesBody(
             adapter=adapter,
             version=version,
             current=answers.reference(current, of=of) if current else None,
+            learning=waits and answers.milestone(waits),
             items=[answers.reference(r, of=of) for r in references.of_version(tx, of.id)],
         )
 

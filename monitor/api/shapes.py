@@ -85,6 +85,22 @@ class RouteBody(Answer):
     on_expiry: ArmKind
 
 
+class MilestoneBody(Answer):
+    """The next thing that a version's reference waits for."""
+
+    records: int = Field(description="What it can learn from.")
+    needed: int
+    days: float = Field(description="The span of these records.")
+    needed_days: float = Field(description="0: no span is asked for.")
+    reached_at: datetime | None = Field(
+        description="At the last day's traffic; null: not by itself, or no records come."
+    )
+    sees: float | None = Field(
+        description="Shift of the mean NLL, in sd, that it will show within a day."
+    )
+    text: str = Field(description="All of it in plain words.")
+
+
 class ReferenceSummary(Answer):
     """How far the reference of a version is."""
 
@@ -94,6 +110,9 @@ class ReferenceSummary(Answer):
     progress: float | None
     n_training: int
     n_baseline: int
+    learning: MilestoneBody | None = Field(
+        None, description="What comes next until it is approved; only where one adapter is shown."
+    )
 
 
 class ReferenceBody(Answer):

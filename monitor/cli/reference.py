@@ -91,6 +91,8 @@ def status(
             for item in found["items"]
         ],
     )
+    if found["learning"]:
+        screen.say(found["learning"]["text"])
 
 
 @app.command("approve")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from alerts.channels import open_channel
 from alerts.outgoing import OutgoingClient
+from detectors.types import Budget
 from monitor.config import Config, Corpora, read_corpora
 from monitor.outbox import ConfiguredChannel
 from monitor.probes.asking import ModelProbe
@@ -19,6 +20,7 @@ from monitor.probes.local import LocalProbe
 from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySource
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
+from monitor.reference.milestone import MilestoneRules
 from monitor.routing import ROUTERS
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
@@ -126,6 +128,16 @@ def breaker_of(config: Config, database: Database, engines: Engines) -> Breaker:
 def kill_switch_of(config: Config) -> KillSwitch:
     """The switch that stops every automatic action."""
     return KillSwitch(config.service.data_dir, os.environ)
+
+
+def milestones_of(config: Config) -> MilestoneRules:
+    """How references come about by themselves; the pages' share is no part of a forecast."""
+    notices = config.alerting.notices_per_30_days / len(config.evaluation.detectors)
+    return MilestoneRules(
+        auto=config.reference.auto,
+        learned=config.reference.learned,
+        share=Budget(notice=notices, page=0.0),
+    )
 
 
 def declare_adapters(config: Config, database: Database) -> None:

@@ -29,6 +29,7 @@ from monitor.daemon.parts import (
     declare_adapters,
     embedder_of,
     kill_switch_of,
+    milestones_of,
     serving_of,
 )
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
@@ -174,12 +175,19 @@ def _server(
         channels=frozenset(entry.name for entry in config.channels),
         retention=config.capture.retention,
         change_margin=config.schedule.live_interval,
+        learning=milestones_of(config),
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:
         secret = load_key(config.service.data_dir / "session.key")
         return create_pages(
-            WebParts(database=database, admit=admit, secret=secret, version=parts.version)
+            WebParts(
+                database=database,
+                admit=admit,
+                secret=secret,
+                version=parts.version,
+                learning=parts.learning,
+            )
         )
 
     return _Server(

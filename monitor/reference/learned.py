@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
 from monitor.domain import Interval, Reference
-from monitor.reference.calibrate import COVERED_DAYS
+from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS
 from monitor.reference.freeze import freeze
 from monitor.store import baselines, versions
 from monitor.store.baselines import Learning
 from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.references import ReferenceSource
+
+AGAIN_AFTER: Final = timedelta(days=1)
+"""Age of a provisional reference before it is replaced."""
 
 _LOG = structlog.get_logger(__name__)
 
@@ -48,7 +52,7 @@ def freeze_learned(
             tx,
             since=now - rules.lookback,
             now=now,
-            again=now - timedelta(days=1),
+            again=now - AGAIN_AFTER,
             least=rules.least,
         )
     )
@@ -58,7 +62,8 @@ def freeze_learned(
 
 def _worth_it(one: Learning, *, now: datetime) -> bool:
     """A first reference at once, a second only when it will be approved."""
-    return one.generation == 0 or now - one.first_at >= timedelta(days=COVERED_DAYS)
+    covered = now - one.first_at >= timedelta(days=COVERED_DAYS)
+    return one.generation == 0 or (covered and one.records >= COVERED_RECORDS)
 
 
 def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | None:
@@ -68,7 +73,7 @@ def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | 
             database,
             version=version,
             window=Interval(start=one.first_at, end=now),
-            cause=f"learned {one.records} records",
+            cause=_cause(one, now=now),
             created_by="driftline",
             source=ReferenceSource.AUTO,
             after=one.generation,
@@ -78,3 +83,9 @@ def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | 
         return None
     _LOG.info("reference_learned", version=version.label, generation=made.generation)
     return made
+
+
+def _cause(one: Learning, *, now: datetime) -> str:
+    learned = f"learned {one.records:,} records"
+    days = (now - one.first_at) / timedelta(days=1)
+    return learned if one.generation == 0 else f"coverage: {learned} of {days:.0f} days"

@@ -68,6 +68,36 @@ def read(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Records of a version since a time: how many, the first one's time, the last day's."""
+
+    records: int
+    first_at: datetime | None
+    last_day: int
+
+
+_GATHERED = sa.text(
+    "SELECT count(*) AS records, min(at) AS first_at,"
+    " count(*) FILTER (WHERE at >= CAST(:now AS timestamptz) - interval '1 day') AS last_day"
+    " FROM records"
+    " WHERE adapter_id = :adapter AND version_id = :version AND at >= :since AND at < :now"
+)
+
+
+def gathered(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    since: datetime,
+    now: datetime,
+) -> Gathered:
+    """Count what a version could learn from; one index range of its adapter."""
+    bound = {"version": version_id, "adapter": adapter_id, "since": since, "now": now}
+    return Gathered(**connection.execute(_GATHERED, bound).mappings().one())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learning:
     """A version whose live records may become its reference: how many there are since when.
 

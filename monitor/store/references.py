@@ -20,6 +20,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.store import audit
+from monitor.store import versions as registry
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.tables import reference_items, reference_vectors, references, versions
 
@@ -130,7 +132,7 @@ def create(
 def seal(
     connection: Connection, claim: Claim, *, n_training: int = 0, n_baseline: int = 0
 ) -> Reference:
-    """Hand a reference whose lines are complete to the builders."""
+    """Hand a reference whose lines are complete to the builders; this is audited."""
     _write(
         connection,
         claim,
@@ -139,7 +141,19 @@ def seal(
         n_training=n_training,
         n_baseline=n_baseline,
     )
-    return _existing(connection, claim.reference_id)
+    made = details(connection, claim.reference_id)
+    audit.append(
+        connection,
+        actor=made.created_by,
+        act="reference.create",
+        subject=registry.fetch_by_id(connection, claim.version_id).label,
+        details={
+            "generation": made.reference.generation,
+            "source": made.source.value,
+            "cause": made.reference.cause,
+        },
+    )
+    return made.reference
 
 
 def discard(connection: Connection, claim: Claim) -> None:
@@ -298,13 +312,6 @@ def current_index(connection: Connection, version_id: VersionId) -> ReferenceId 
     """Name the reference in force if it has a training index."""
     reference = current(connection, version_id)
     return reference.id if reference and reference.n_training else None
-
-
-def _existing(connection: Connection, reference_id: ReferenceId) -> Reference:
-    found = get(connection, reference_id)
-    if found is None:
-        raise LeaseLost(f"reference {reference_id} is gone")
-    return found
 
 
 def hold(connection: Connection, claim: Claim) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Reference, Route, Version
+from monitor.reference.milestone import Milestone, MilestoneRules, next_milestone
 from monitor.store import (
     changes,
     evaluations,
@@ -80,6 +81,8 @@ class AdapterGlance:
     weights: InspectionRow | None
     reference: Reference | None
     building: Reference | None
+    milestone: Milestone | None
+    """What the reference waits for until it is approved."""
     route_history: Sequence[RouteRow]
     transitions: Sequence[TransitionRow]
     changes: Sequence[Change]
@@ -116,7 +119,13 @@ def read_fleet(tx: Connection, *, now: datetime) -> FleetGlance:
 
 
 def read_adapter(
-    tx: Connection, name: str, *, version: str | None, since: datetime, now: datetime
+    tx: Connection,
+    name: str,
+    *,
+    version: str | None,
+    since: datetime,
+    now: datetime,
+    learning: MilestoneRules,
 ) -> AdapterGlance | None:
     """Read an adapter's page; None when there is no such adapter or version."""
     row = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
@@ -126,7 +135,10 @@ def read_adapter(
     shown = next((v for v in known if v.name == version), None) if version else row.version
     if version and shown is None:
         return None
-    return _glance(tx, row, known=known, shown=shown, since=since, now=now)
+    glance = _glance(tx, row, known=known, shown=shown, since=since, now=now)
+    if shown is None:
+        return glance
+    return replace(glance, milestone=next_milestone(tx, shown, rules=learning, now=now))
 
 
 def _glance(
@@ -153,6 +165,7 @@ def _glance(
         weights=inspections.fetch(tx, shown.id) if shown else None,
         reference=references.current(tx, shown.id) if shown else None,
         building=past[0] if past and past[0].state != "ready" else None,
+        milestone=None,
         route_history=routes.history(tx, row.adapter.name, limit=RECENT_ROUTES),
         transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),
         changes=changes.change_list(tx, adapter=row.adapter.name, since=since, limit=50),

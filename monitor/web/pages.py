@@ -86,7 +86,9 @@ class Pages:
         name = wording.name_of(adapter)
         since = now - WINDOWS[window or DEFAULT_WINDOW]
         seen = self._parts.database.run(
-            lambda tx: glance.read_adapter(tx, name, version=version, since=since, now=now)
+            lambda tx: glance.read_adapter(
+                tx, name, version=version, since=since, now=now, learning=self._parts.learning
+            )
         )
         if seen is None:
             return self._page("missing.html", status=404, name=name, version=version)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.keys import Key
 
@@ -36,4 +37,5 @@ class WebParts:
     secret: bytes
     version: str
     session: timedelta = timedelta(hours=12)
+    learning: MilestoneRules = field(default_factory=MilestoneRules)
     clock: Callable[[], datetime] = _utc_now
