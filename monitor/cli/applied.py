@@ -10,7 +10,7 @@ from detectors.parity import Parity, TopLogprobs, compare
 from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
 from detectors.perplexity import compare as compare_runs
 from monitor.probes.asking import Target
-from monitor.probes.cards import ModelCard
+from monitor.probes.cards import ModelCard, one_version
 from monitor.probes.comparing import Reads, document_scores, read_all
 from monitor.probes.errors import ModelNotServed, ProbeError
 
@@ -111,7 +111,7 @@ def _checked(
     siblings = {
         other.id: models[other.id]
         for other in adapters
-        if other.id in models and other.parent == card.parent and not _one(card, other)
+        if other.id in models and other.parent == card.parent and not one_version(card, other)
     }
     parity = dict(_parities(own, base, siblings, floor=floor))
     identity = identify(
@@ -124,14 +124,6 @@ def _checked(
     )
     top1 = parity[BASE].top1 if BASE in parity else None
     return Checked(card=card, identity=identity, top1=top1)
-
-
-def _one(card: ModelCard, other: ModelCard) -> bool:
-    """Whether two names mean one version: `support` may stand for `support@v7`."""
-    if card.id == other.id:
-        return True
-    short, long = sorted((card.id, other.id), key=len)
-    return card.root is not None and card.root == other.root and long.startswith(f"{short}@")
 
 
 def _parities(

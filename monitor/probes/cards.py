@@ -34,6 +34,17 @@ class ModelCard:
     owner: str | None = None
 
 
+def one_version(card: ModelCard, other: ModelCard) -> bool:
+    """Whether two names mean one version: ``support`` may stand for ``support@v7``.
+
+    One folder alone does not say so: an engine may have loaded a neighbour's by mistake.
+    """
+    if card.id == other.id:
+        return True
+    short, long = sorted((card.id, other.id), key=len)
+    return card.root is not None and card.root == other.root and long.startswith(f"{short}@")
+
+
 def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[ModelCard, ...]:
     """Ask an engine, with or without ``/v1`` in its address, what it serves.
 

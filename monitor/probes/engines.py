@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from alerts.outgoing import OutgoingError
-from monitor.probes.cards import ModelCard, list_models
+from monitor.probes.cards import ModelCard, list_models, one_version
 from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.perplexity import Http
@@ -107,15 +107,19 @@ class Engines:
         return None
 
     def siblings_of(self, model: str) -> tuple[str, ...]:
-        """Other adapters with the same parent, those at hand first."""
+        """Other adapters with the same parent, those at hand first.
+
+        A second name of the same version is none: its weights are the same, as they should.
+        """
         base = self.base_of(model)
         if base is None:
             return ()
-        every = [self._cards(url) or {} for url in self._urls]
-        found = dict.fromkeys(
-            name for cards in every for name, card in cards.items() if card.parent == base
-        )
-        found.pop(model, None)
+        every = [card for url in self._urls for card in (self._cards(url) or {}).values()]
+        own = [card for card in every if card.id == model]
+        found = dict.fromkeys(card.id for card in every if card.parent == base)
+        for card in every:
+            if any(one_version(card, mine) for mine in own):
+                found.pop(card.id, None)
         at_hand = self.resident(tuple(found))
         return tuple(sorted(found, key=lambda name: name not in at_hand))
 

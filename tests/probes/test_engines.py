@@ -87,6 +87,18 @@ def test_adapters_at_hand_anywhere_are_told() -> None:
         assert engines.resident(["a", "b", "c"]) == {"a", "b"}
 
 
+def test_a_second_name_of_a_version_is_no_sibling_but_its_folder_under_anothers_is() -> None:
+    folder, lora_card = "/models/support/v7", {"parent": "base", "root": "/models/support/v7"}
+    names = ("support", "support@v7", "booking@v1")
+    models = [{"id": "base", "parent": None}, *({"id": name} | lora_card for name in names)]
+    models.append({"id": "support@v8", "parent": "base", "root": f"{folder}-next"})
+    with serving(FakeEngine(models=models)) as url:
+        engines = engines_of([url])
+        assert set(engines.siblings_of("support@v7")) == {"booking@v1", "support@v8"}
+        assert set(engines.siblings_of("support")) == {"booking@v1", "support@v8"}
+        assert set(engines.siblings_of("booking@v1")) == {"support", "support@v7", "support@v8"}
+
+
 def test_an_address_is_shown_without_credentials() -> None:
     engines = engines_of(["http://user:hunter2@127.0.0.1:9/engine/v1"])
     with pytest.raises(ProbeFailed) as caught:
