@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from examples.texts import Domain, corpus
 from examples.weights import MODELS
 from tests.cli.command import driftline
 from tests.engine.conftest import Vllm
@@ -35,10 +36,19 @@ def service(
     changes = {
         "serving.engines": f'["{vllm.url}"]',
         "probes.embedding.model": str(folder / "no-such-model"),
+        "probes.perplexity.corpus": str(dialogues(folder)),
         "schedule.perplexity_interval": "15s",
     }
     with running(folder, inbox=inbox, changes=changes) as started:
         yield started
+
+
+def dialogues(folder: Path) -> Path:
+    """Texts that the demo's models know: ordinary English is harder for them than noise."""
+    path = folder / "dialogues.jsonl"
+    texts = [text for domain in Domain for text in corpus(domain, 15)]
+    path.write_text("\n".join(json.dumps({"id": f"d{i}", "text": t}) for i, t in enumerate(texts)))
+    return path
 
 
 def score(service: Service, adapter: str) -> dict[str, Any] | None:
@@ -102,7 +112,8 @@ def test_base_weights_under_an_adapters_name_are_told_as_not_applied(
 ) -> None:
     with vllm.instead("travel@v1", empty):
         found = told(service, "travel", "not_applied")
-        assert (found["verdict"], found["blame"]) == ("drifting", "serving")
+        assert found["verdict"] in {"drifting", "critical"}
+        assert found["blame"] == "serving"
     until(lambda: service.verdict("travel") in {"learning", "stable"}, "recovered", patience=LONG)
 
 
