@@ -72,6 +72,13 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
             "requests unlike the training examples",
             "similarity of requests changed",
         ),
+        **{
+            f"topic_{number}": Phrases(
+                f"topic mix (coordinate {number})",
+                *[f"topic mix of requests moved (coordinate {number})"] * 3,
+            )
+            for number in range(1, 13)
+        },
         "forgetting": Phrases(
             "perplexity of general text",
             "the adapter forgets: general text is harder for it, its own domain is not",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detectors.types import Floats
 
-COUNT: Final = 8
+COUNT: Final = 12
 """Coordinates a text has; those that an index has no axis for are NaN."""
 BLOCK_ROWS: Final = 4096
 FITTED_ROWS: Final = 65_536
@@ -28,7 +28,7 @@ _LEAST_SHARE: Final = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Axes:
-    """Directions ``(k, d)`` of unit length, k <= 8, and the centre ``(d,)`` they start from.
+    """Directions ``(k, d)`` of unit length, k <= 12, and the centre ``(d,)`` they start from.
 
     In order of falling variance; float32. The largest component of each is positive, so
     that the same index always gives the same signs.
@@ -73,7 +73,7 @@ def fit_axes(index: npt.NDArray[np.floating], *, count: int = COUNT) -> Axes:
 
 
 def coordinates(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
-    """Place vectors ``(n, d)`` along the axes: ``(n, 8)``, float32 precision.
+    """Place vectors ``(n, d)`` along the axes: ``(n, 12)``, float32 precision.
 
     Columns without an axis are NaN. The product is taken in float64 and rounded: the same
     text has the same coordinates in any batch, so that ties with the reference stay ties.

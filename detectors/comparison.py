@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from detectors.null import Null
 from detectors.ranks import Placed, cliffs_delta, ks_distance, ks_p_value
@@ -13,6 +14,7 @@ from detectors.scores import Side, as_units, location_column
 from detectors.types import Effect, Floats
 
 _QUANTILES = (0.05, 0.5, 0.95)
+_Z975 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Comparison:
     @property
     def worse(self) -> Effect:
         """The effect turned so that positive is worse: its one side, or whichever way it moved."""
-        fell = self.side is Side.BOTH and self.effect.value < 0.0
+        fell = self.side in {Side.BOTH, Side.EITHER} and self.effect.value < 0.0
         if not (fell or self.side is Side.DOWN):
             return self.effect
         return Effect(
@@ -91,6 +93,12 @@ def compare_signal(
     )
 
 
+def surely_worse(each: Comparison, *, of: int) -> bool:
+    """Tell whether a signal surely moved, the one out of ``of`` that moved most as it may be."""
+    half = (each.worse.value - each.worse.lo) * float(special.ndtri(1.0 - 0.025 / of)) / _Z975
+    return each.worse.value > half
+
+
 def described(each: Comparison) -> dict[str, object]:
     """JSON-ready form of a comparison, for ``Score.details``."""
     return {
@@ -104,6 +112,11 @@ def described(each: Comparison) -> dict[str, object]:
             for q, (w, r) in zip(_QUANTILES, each.quantiles, strict=False)
         },
     }
+
+
+def brief(each: Comparison) -> dict[str, object]:
+    """JSON-ready form of one signal of many."""
+    return {"n": each.n, "cliffs_delta": round(each.effect.value, 4) if each.n else None}
 
 
 def _tails(signal: str, u: Floats, null: Null) -> dict[str, tuple[float, float]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from detectors import bins, rank_reference
-from detectors.comparison import Comparison, compare_signal, described
+from detectors.comparison import Comparison, brief, compare_signal, described, surely_worse
 from detectors.evidence import Step, advance
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import Side, Units
@@ -52,6 +52,11 @@ class RankDetector:
     sizes
         By signal, the columns of a request's sizes that it grows with: values are compared
         in units of what is usual at these sizes (:mod:`detectors.sizes`).
+    lead
+        The signal that the detector is about, where others only stand beside it: half of
+        the capital is bet on it, and its effect is the detector's unless another's is
+        larger and surely there (95 %, Bonferroni over the signals). Without this the
+        largest of many would never look small again.
     pages
         Whether it has a page process at all.
     check_seconds
@@ -65,6 +70,7 @@ class RankDetector:
     signals: tuple[str, ...]
     sides: Mapping[str, Side] = field(default_factory=dict)
     sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lead: str | None = None
     hard: bool = False
     pages: bool = True
     check_seconds: float = 900.0
@@ -79,6 +85,7 @@ class RankDetector:
             sides=self.sides,
             sizes=self.sizes,
             check_seconds=self.check_seconds,
+            lead=self.lead,
         )
 
     def score(
@@ -152,14 +159,29 @@ class RankDetector:
         measured = [each for each in compared if each.n]
         if not measured:
             return Effect.unknown()
-        most = max(measured, key=lambda each: each.worse.value)
-        return replace(most.worse, shown=self.shown(measured), signal=most.signal)
+        telling = self._telling(measured)
+        most = max(telling, key=lambda each: each.worse.value)
+        return replace(most.worse, shown=self.shown(telling), signal=most.signal)
+
+    def _telling(self, measured: list[Comparison]) -> list[Comparison]:
+        """The lead and what surely moved; all where nothing leads, or nothing else is there."""
+        if self.lead is None:
+            return measured
+        found = [
+            each
+            for each in measured
+            if each.signal == self.lead or surely_worse(each, of=len(measured))
+        ]
+        return found or measured
 
     def _describe(
         self, reference: RankReference, compared: Sequence[Comparison], step: Step
     ) -> dict[str, object]:
         return {
-            "signals": {each.signal: described(each) for each in compared},
+            "signals": {
+                each.signal: described(each) if self.lead in {None, each.signal} else brief(each)
+                for each in compared
+            },
             "absent": list(reference.absent),
             "refused": step.refused,
             **self.details(compared),

@@ -72,6 +72,7 @@ def fit_ranks(
     sides: Mapping[str, Side],
     sizes: Mapping[str, tuple[str, ...]],
     check_seconds: float,
+    lead: str | None = None,
 ) -> RankReference:
     """Freeze a baseline: rhythm, order, bins, null means and design effects.
 
@@ -105,6 +106,7 @@ def fit_ranks(
             names=sum(map(score_names, found.present, chosen), ()),
             indicator=np.concatenate([are_indicators(side) for side in chosen]),
             check_seconds=check_seconds,
+            weights=_weights(found.present, chosen, lead),
         ),
         cuts=cuts,
         counts=_count(cuts, values),
@@ -173,6 +175,15 @@ def _build(arrays: packing.Arrays) -> RankReference:
 
 def _raw(lines: Lines, signals: tuple[str, ...], window: Window) -> Floats:
     return relative(lines, window, signals, columns(window, signals))
+
+
+def _weights(signals: tuple[str, ...], sides: tuple[Side, ...], lead: str | None) -> Floats | None:
+    """Half of the capital is the lead's, the other half all others'; None: equal parts."""
+    if lead not in signals or len(signals) == 1:
+        return None
+    names = sum(map(score_names, signals, sides), ())
+    leads = np.array([name.startswith(f"{lead}:") for name in names])
+    return np.asarray(np.where(leads, 0.5 / leads.sum(), 0.5 / (~leads).sum()))
 
 
 def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:

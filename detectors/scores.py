@@ -19,6 +19,7 @@ class Side(StrEnum):
     BOTH = "both"
     DOWN = "down"
     UP = "up"
+    EITHER = "either"
 
 
 _LOWEST = 5.0
@@ -46,6 +47,7 @@ _SIDES = {
     Side.BOTH: ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%"),
     Side.DOWN: ("down", "low", "bottom5%", "bottom1%"),
     Side.UP: ("up", "high", "top5%", "top1%"),
+    Side.EITHER: ("up", "down", "top5%", "bottom5%"),
 }
 
 
@@ -95,7 +97,8 @@ def rank_scores(u: Floats, side: Side) -> Floats:
     the reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps what
     grows when the signal falls, and adds ``low``, ``min(5, -ln u) / 5``: a part of the
     traffic that lies anywhere in the lower half moves it more than any single threshold.
-    ``Side.UP`` is its mirror: ``high`` is ``low`` of ``1 - u``.
+    ``Side.UP`` is its mirror: ``high`` is ``low`` of ``1 - u``. ``Side.EITHER`` is both sides
+    with few scores, for signals of which there are many.
     """
     return scores_named(u, _SIDES[side])
 

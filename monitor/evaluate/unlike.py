@@ -27,7 +27,8 @@ def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> U
     if calibrated is None or DETECTOR not in judgement.verdict.detectors:
         return None
     reference = calibrated.by_detector.get(DETECTOR)
-    if reference is None:  # crossed before a re-freeze that measured no similarity
+    # crossed before a re-freeze that measured no similarity, or by coordinates alone
+    if reference is None or SIGNAL not in reference.signals:
         return None
     below = unlike_below(reference)
     onset = judgement.verdict.onset

@@ -18,7 +18,7 @@ from monitor.capture.directory import Resolved
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
 from monitor.store.baselines import LiveBaseline
-from monitor.store.records import MEASURED, SIGNALS, derived
+from monitor.store.records import COMPARED, MEASURED, SIGNALS, derived
 from monitor.store.reference_items import Item
 
 SMALLEST_STRATUM: Final = 0.01
@@ -60,13 +60,13 @@ class Baseline:
             vectors=[self.vectors[i] for i in places],
         )
 
-    def window(self, similarity: Floats) -> Window:
-        """Give detectors what they are fitted on."""
+    def window(self, compared: Mapping[str, Floats]) -> Window:
+        """Give detectors what they are fitted on; ``compared`` is with the training index."""
         return Window(
             start=float(self.at[0]),
             end=float(np.nextafter(self.at[-1], np.inf)),
             at=self.at,
-            signals={**self.signals, "similarity": similarity},
+            signals={**self.signals, **compared},
             subjects=self.subjects,
         )
 
@@ -77,7 +77,7 @@ def from_live(live: LiveBaseline) -> Baseline:
     return Baseline(
         at=columns.at,
         subjects=columns.subjects,
-        signals={name: columns.signals[name] for name in SIGNALS if name != "similarity"},
+        signals={name: columns.signals[name] for name in SIGNALS if name not in COMPARED},
         strata=live.strata,
         prompts=[None] * len(columns),
         encoders=live.encoders,

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
+from detectors.axes import Axes, dump_axes, fit_axes
 from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.domain import ReferenceId, Version
@@ -25,7 +26,7 @@ from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate
 from monitor.reference.errors import Unbuildable
 from monitor.reference.index import Indexes
 from monitor.store import baselines as live
-from monitor.store import calibrations, reference_items, references, versions
+from monitor.store import calibrations, reference_axes, reference_items, references, versions
 from monitor.store.database import Database
 from monitor.store.reference_items import ItemRole
 from monitor.store.references import MAX_CLAIMS, Claim, LeaseLost, Outcome, ReferenceSource
@@ -94,6 +95,7 @@ class _Building:
         self._indexes = indexes
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
+        self._axes: Axes | None = None
         self._done = 0
         found = database.run(lambda tx: references.get(tx, claim.reference_id))
         self._total = 1 if found is None else max(1, found.n_training + found.n_baseline)
@@ -171,7 +173,7 @@ class _Building:
             return part
         return fitting.with_vectors(part, self._embed)
 
-    def _against_index(self, baseline: Baseline, usable: np.ndarray) -> Floats:
+    def _against_index(self, baseline: Baseline, usable: np.ndarray) -> dict[str, Floats]:
         """Compare the baseline with an index that others made."""
         if usable.size == 0:
             fitting.refuse_other_encoders(baseline, self._encoder, self._embed)
@@ -180,28 +182,30 @@ class _Building:
             baseline, usable, drop=self._claim.source is not ReferenceSource.UPLOAD
         )
 
-    def _against_early_half(self, baseline: Baseline) -> Floats:
+    def _against_early_half(self, baseline: Baseline) -> dict[str, Floats]:
         """Make the index of the baseline's early half and hold the later one out."""
         encoder, halves = fitting.early_half(baseline)
         if encoder is None:
             self._notes["no_index"] = "no record of the baseline has a text or an embedding"
         if encoder is None or halves.early.size == 0:
-            return np.full(len(baseline), np.nan)
+            return fitting.unmeasured(baseline)
         self._encoder = encoder
         training.from_rows(
             self._database, self._claim, similarity.stack(baseline.vectors, halves.early)
         )
         return self._measure(baseline, halves.held_out, drop=True)
 
-    def _measure(self, baseline: Baseline, rows: np.ndarray, *, drop: bool) -> Floats:
+    def _measure(self, baseline: Baseline, rows: np.ndarray, *, drop: bool) -> dict[str, Floats]:
         if rows.size == 0:
-            return np.full(len(baseline), np.nan)
+            return fitting.unmeasured(baseline)
         index = self._indexes.open(self._database, self._claim.reference_id)
+        self._axes = fit_axes(index)
         search = self._embed.nearest if isinstance(self._embed, Searcher) else nearest
         laid, same = fitting.measure(
             baseline,
             rows,
             index,
+            self._axes,
             search=search,
             drop_same_texts=drop,
             beat=lambda: self._report(self._done),
@@ -228,6 +232,9 @@ class _Building:
 
         def write(tx: Any) -> None:
             references.ready(tx, claim, outcome)
+            if self._axes is not None and self._encoder is not None:
+                body = dump_axes(self._axes)
+                reference_axes.insert(tx, claim.reference_id, encoder=self._encoder, body=body)
             calibrations.insert(
                 tx, claim.reference_id, calibrations=made.calibrations, bins=made.bins
             )

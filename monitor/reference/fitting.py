@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from detectors.axes import Axes, coordinates
+from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.probes.embedding import Embedder
@@ -87,13 +89,16 @@ def measure(
     baseline: Baseline,
     rows: Rows,
     index: npt.NDArray[np.float16],
+    axes: Axes | None,
     *,
     search: Search = nearest,
     drop_same_texts: bool,
     beat: Callable[[], None] = lambda: None,
-) -> tuple[Floats, int]:
-    """Compare some rows with an index: similarities of all, NaN elsewhere, and texts dropped.
+) -> tuple[dict[str, Floats], int]:
+    """Compare some rows with an index and its axes: signals of all, and texts dropped.
 
+    A signal is NaN for all other rows. Dropped texts keep their coordinates: live traffic
+    repeats training texts too, and without them its mix would not be the baseline's.
     ``beat`` is called after each block of 2,048; see :func:`similarity.column` for
     ``drop_same_texts``. Raises Unbuildable where the lengths of vectors differ.
     """
@@ -107,6 +112,17 @@ def measure(
     for block in similarity.similarities(index, vectors, search=search):
         found.append(block)
         beat()
-    return similarity.column(
+    laid, same = similarity.column(
         len(baseline), rows, np.concatenate(found), drop_same_texts=drop_same_texts
     )
+    signals = {SIMILARITY: laid}
+    if axes is not None:
+        placed = np.full((len(baseline), len(TOPICS)), np.nan)
+        placed[rows] = coordinates(axes, vectors)
+        signals |= dict(zip(TOPICS, placed.T, strict=True))
+    return signals, same
+
+
+def unmeasured(baseline: Baseline) -> dict[str, Floats]:
+    """Signals of a baseline that cannot be compared with an index."""
+    return {SIMILARITY: np.full(len(baseline), np.nan)}

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.axes import Axes, load_axes
 from monitor.domain import ReferenceId
-from monitor.store import reference_vectors
+from monitor.store import reference_axes, reference_vectors
 from monitor.store.database import Database
 
 Index = npt.NDArray[np.float16]
@@ -42,6 +43,7 @@ class Indexes:
         self._folder = folder
         self._lock = Lock()
         self._open: OrderedDict[ReferenceId, Index] = OrderedDict()
+        self._axes: OrderedDict[ReferenceId, Axes | None] = OrderedDict()
 
     def path(self, reference_id: ReferenceId) -> Path:
         """Where a reference's index lies once it was opened."""
@@ -58,6 +60,21 @@ class Indexes:
             while len(self._open) > _OPEN:
                 self._open.popitem(last=False)
             return index
+
+    def axes(self, database: Database, reference_id: ReferenceId) -> Axes | None:
+        """Read a ready reference's axes; None where it was built without."""
+        dimension = self.open(database, reference_id).shape[1]
+        with self._lock:
+            if reference_id in self._axes:
+                self._axes.move_to_end(reference_id)
+                return self._axes[reference_id]
+        body = database.run(lambda tx: reference_axes.read(tx, reference_id))
+        axes = None if body is None else load_axes(body, dimension=dimension)
+        with self._lock:
+            self._axes[reference_id] = axes
+            while len(self._axes) > _OPEN:
+                self._axes.popitem(last=False)
+        return axes
 
     def checksum(self, reference_id: ReferenceId) -> str:
         """SHA-256 of the vectors of an index that was opened."""

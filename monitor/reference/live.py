@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
+from detectors.axes import coordinates
 from detectors.nearest import nearest
 from monitor.capture.redact import redact
 from monitor.domain import AdapterId, Reference, ReferenceId, VersionId
@@ -190,16 +191,20 @@ class _Draining:
         if not fits:
             return list(rows)
         queries = np.frombuffer(b"".join(row.embedding for row in fits), dtype="<f2")
-        found = nearest(index, queries.reshape(len(fits), -1).astype(np.float32))
+        vectors = queries.reshape(len(fits), -1)
+        found = nearest(index, vectors.astype(np.float32))
+        axes = self._indexes.axes(self._database, reference_id)
+        placed = None if axes is None else coordinates(axes, vectors).astype("<f4")
         done = [
             Embedded(
                 pending=row.pending,
                 encoder=row.encoder,
                 embedding=row.embedding,
                 similarity=float(similarity),
+                coordinates=None if placed is None else placed[i].tobytes(),
                 reference_id=reference_id,
             )
-            for row, similarity in zip(fits, found.similarity, strict=True)
+            for i, (row, similarity) in enumerate(zip(fits, found.similarity, strict=True))
         ]
         return done + [row for row in rows if len(row.embedding) != size]
 

@@ -30,10 +30,10 @@ class Log:
     subjects: npt.NDArray[np.int64] | None
 
     @classmethod
-    def of(cls, records: Baseline, similarity: Floats, strata: Collection[str]) -> Log:
-        """Take measured records and their similarities to training ``(n,)``."""
+    def of(cls, records: Baseline, compared: Mapping[str, Floats], strata: Collection[str]) -> Log:
+        """Take measured records and what comes of comparing them with training, ``(n,)`` each."""
         known = np.array([stratum in strata for stratum in records.strata], dtype=np.bool_)
-        signals = {**records.signals, "similarity": similarity}
+        signals = {**records.signals, **compared}
         return cls(
             at=records.at,
             compared=np.concatenate([[0], np.cumsum(known)]),

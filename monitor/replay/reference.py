@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
+from detectors.axes import Axes, fit_axes
 from detectors.types import Floats
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
 from monitor.evaluate.calibrated import Calibrated, unpacked
@@ -31,20 +30,21 @@ class Frozen:
 
     calibrated: Calibrated
     index: Index | None
+    axes: Axes | None
     encoder: str | None
     held_out: bool
     n_other_strata: int
 
     def log_of(self, records: Baseline) -> Log:
         """Compare records with the index, and take those apart that have other settings."""
-        return Log.of(records, self.similarity(records), self.calibrated.reference.strata)
+        return Log.of(records, self.compared(records), self.calibrated.reference.strata)
 
-    def similarity(self, records: Baseline) -> Floats:
-        """Cosine to the nearest training example ``(n,)``, NaN where there is none."""
+    def compared(self, records: Baseline) -> dict[str, Floats]:
+        """Similarity to training and coordinates, ``(n,)`` each, NaN where there is none."""
         rows = fitting.usable(records, self.encoder)
         if self.index is None or rows.size == 0:
-            return np.full(len(records), np.nan)
-        laid, _ = fitting.measure(records, rows, self.index, drop_same_texts=False)
+            return fitting.unmeasured(records)
+        laid, _ = fitting.measure(records, rows, self.index, self.axes, drop_same_texts=False)
         return laid
 
 
@@ -76,7 +76,7 @@ def freeze(
     """
     try:
         kept, strata = fitting.comparable(records)
-        index, encoder, measured = _against(kept, training, embed, drop=in_training)
+        index, axes, encoder, measured = _against(kept, training, embed, drop=in_training)
         window = kept.window(measured)
         made, span = calibrate(window), span_of(window)
     except Unbuildable as error:
@@ -99,6 +99,7 @@ def freeze(
     return Frozen(
         calibrated=unpacked(reference, made.calibrations, hourly_rate=span.hourly_rate),
         index=index,
+        axes=axes,
         encoder=encoder,
         held_out=training is None and index is not None,
         n_other_strata=len(records) - len(kept),
@@ -107,21 +108,23 @@ def freeze(
 
 def _against(
     kept: Baseline, training: Training | None, embed: Embedder | None, *, drop: bool
-) -> tuple[Index | None, str | None, Floats]:
-    unmeasured = np.full(len(kept), np.nan)
+) -> tuple[Index | None, Axes | None, str | None, dict[str, Floats]]:
+    unmeasured = fitting.unmeasured(kept)
     if training is not None:
         rows = fitting.usable(kept, training.encoder)
         if rows.size == 0 and embed is not None:
             fitting.refuse_other_encoders(kept, training.encoder, embed)
         if rows.size == 0:
-            return training.index, training.encoder, unmeasured
-        measured, _ = fitting.measure(kept, rows, training.index, drop_same_texts=drop)
-        return training.index, training.encoder, measured
+            return training.index, None, training.encoder, unmeasured
+        axes = fit_axes(training.index)
+        measured, _ = fitting.measure(kept, rows, training.index, axes, drop_same_texts=drop)
+        return training.index, axes, training.encoder, measured
     encoder, halves = fitting.early_half(kept)
     if encoder is None or halves.early.size == 0:
-        return None, None, unmeasured
+        return None, None, None, unmeasured
     index = similarity.stack(kept.vectors, halves.early)
     if halves.held_out.size == 0:
-        return index, encoder, unmeasured
-    measured, _ = fitting.measure(kept, halves.held_out, index, drop_same_texts=True)
-    return index, encoder, measured
+        return index, None, encoder, unmeasured
+    axes = fit_axes(index)
+    measured, _ = fitting.measure(kept, halves.held_out, index, axes, drop_same_texts=True)
+    return index, axes, encoder, measured

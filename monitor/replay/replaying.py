@@ -285,7 +285,7 @@ def _examples(found: Run, frozen: Frozen, records: Baseline, read: Read, *, most
     if not most or not read.excerpts:
         return []
     begin = min((one.crossing.onset.start for one in found.crossed), default=None)
-    similarity = frozen.similarity(records)
+    similarity = frozen.compared(records)["similarity"]
     known = ~np.isnan(similarity)
     if begin is not None:
         known &= records.at >= begin.timestamp()

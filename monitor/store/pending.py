@@ -49,12 +49,16 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """What the probe made of a pending row; ``similarity`` waits for a first reference."""
+    """What the probe made of a pending row; what compares it waits for a first reference.
+
+    ``coordinates`` are float4 bytes along the reference's axes, None where it has none.
+    """
 
     pending: Pending
     encoder: str
     embedding: bytes
     similarity: float | None = None
+    coordinates: bytes | None = None
     reference_id: ReferenceId | None = None
 
 
@@ -190,6 +194,7 @@ def _embedding(row: Embedded) -> dict[str, Any]:
         "encoder": row.encoder,
         "embedding": row.embedding,
         "similarity": row.similarity,
+        "coordinates": row.coordinates,
         "reference_id": row.reference_id,
     }
 

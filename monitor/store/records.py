@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
 
+from detectors.axes import COUNT
+from detectors.input_similarity import SIMILARITY, TOPICS
 from monitor.domain import AdapterId, ReferenceId, VersionId
 from monitor.store import contexts
 
@@ -35,7 +37,10 @@ _FLAGS: Final = ("loop", "empty", "truncated", "refusal", "missing")
 MEASURED: Final = (*_STORED, "n_tokens", "prompt_tokens", "non_finite", *_FLAGS)
 """What a window holds as it is stored; flags are 0 or 1."""
 
-SIGNALS: Final = (*MEASURED, "log_length", "error", "similarity")
+COMPARED: Final = (SIMILARITY, *TOPICS)
+"""What comes of comparing a prompt's embedding with a reference."""
+
+SIGNALS: Final = (*MEASURED, "log_length", "error", *COMPARED)
 """What a window holds per record; :func:`derived` says what is computed on reading. NaN is
 "not measured for this record"."""
 
@@ -85,8 +90,8 @@ def read_window(
     """Read the half-open window ``[start, end)`` of a version.
 
     ``strata`` keeps records of these settings only. ``received_before`` leaves out what
-    arrived later, so that the same window read twice is the same. A similarity counts only
-    where it was computed against ``reference_id``, if that is given. Cost: one index range
+    arrived later, so that the same window read twice is the same. What was computed against
+    a reference counts only if that is ``reference_id``, where one is given. Cost: one index range
     of this adapter, whatever other adapters do; about 5 ms for 1,000 records, of which this
     process spends one.
     """
@@ -237,13 +242,16 @@ def _query(
     return sql.SQL(
         "SELECT extract(epoch FROM r.at)::float8, r.context_id,"
         " coalesce(r.subject, '\\x0000000000000000'), {signals},"
-        " coalesce(e.similarity, 'NaN'::float4)"
+        " coalesce(e.similarity, 'NaN'::float4),"
+        " CASE WHEN octet_length(e.coordinates) = {width} THEN e.coordinates ELSE {unknown} END"
         " FROM records r LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
         " AND e.at = r.at AND e.id = r.id AND {joined}"
         " WHERE r.adapter_id = {adapter} AND r.version_id = {version} AND {kept}"
         " ORDER BY {order}"
     ).format(
         signals=_SIGNAL_SQL,
+        width=len(_UNKNOWN),
+        unknown=_UNKNOWN,
         joined=joined,
         adapter=adapter_id,
         version=version_id,
@@ -262,6 +270,9 @@ _SIGNAL_SQL: Final = sql.SQL(
     )
 )
 
+_COORDINATES: Final = np.dtype(("<f4", (COUNT,)))
+_UNKNOWN: Final = np.full(COUNT, np.nan, dtype="<f4").tobytes()
+
 _ROW: Final = np.dtype(
     [
         ("fields", ">i2"),
@@ -271,7 +282,8 @@ _ROW: Final = np.dtype(
                 ("at", ">f8"),
                 ("context_id", ">i4"),
                 ("subject", ">u8"),
-                *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, "similarity")),
+                *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, SIMILARITY)),
+                ("coordinates", _COORDINATES),
             ]
             for suffix, kind in (("_length", ">i4"), ("", value))
         ),
@@ -300,7 +312,8 @@ def _columns(
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
     signals = {name: rows[name].astype(np.float64) for name in MEASURED}
     signals |= derived(signals, status=rows["status"].astype(np.float64))
-    signals["similarity"] = rows["similarity"].astype(np.float64)
+    signals[SIMILARITY] = rows[SIMILARITY].astype(np.float64)
+    signals |= dict(zip(TOPICS, rows["coordinates"].T.astype(np.float64), strict=True))
     return RecordColumns(
         at=rows["at"].astype(np.float64),
         subjects=_codes(rows["subject"]),

@@ -25,9 +25,9 @@ def test_axes_are_the_singular_vectors_of_the_centred_index(
     assert (np.diff(squares) < 0).all()
     mapped = (centred @ directions.T).T @ centred
     assert mapped == pytest.approx(squares[:, None] * directions, abs=1e-4 * squares[0])
-    # 20 topics span 19 directions: what is left of the ninth must be the smaller
-    ninth = fit_axes(centred, count=COUNT + 1).directions[COUNT].astype(np.float64)
-    assert np.square(centred @ ninth).sum() < squares[-1]
+    # 20 topics span 19 directions: what is left of the next one must be the smaller
+    next_one = fit_axes(centred, count=COUNT + 1).directions[COUNT].astype(np.float64)
+    assert np.square(centred @ next_one).sum() < squares[-1]
 
 
 def test_the_largest_component_of_each_direction_is_positive(rng: np.random.Generator) -> None:
@@ -66,7 +66,7 @@ def test_a_text_has_the_same_coordinates_alone_and_in_any_batch(rng: np.random.G
         pytest.param(np.zeros((9, 5)), 0, id="no direction at all"),
     ],
 )
-def test_an_index_without_room_for_eight_axes_has_fewer(index: np.ndarray, expected: int) -> None:
+def test_an_index_without_room_for_all_axes_has_fewer(index: np.ndarray, expected: int) -> None:
     axes = fit_axes(index.astype(np.float16))
     assert len(axes.directions) == expected
     placed = coordinates(axes, index)
