@@ -71,7 +71,7 @@ class Growth:
     ``drifting`` lacks the drifts that have no meaning for a detector: a rate has no sd.
     """
 
-    weights: Floats
+    null: Null
     steady: Mapping[Process, Floats]
     drifting: Mapping[Drift, Mapping[Process, Floats]]
 
@@ -128,7 +128,7 @@ def expected_delay(
     longest = LONGEST_DAYS * SECONDS_PER_DAY / check_seconds
     settled = start + _log_sum(per_check * growth.steady[process], longest)
     step = per_check * moving[process]
-    parts = np.log(growth.weights / FRACTIONS.size)
+    parts = np.log(growth.null.weights / FRACTIONS.size)
 
     def evidence(checks: float) -> float:
         capital = np.logaddexp(settled + step * checks, start + _log_sum(step, checks))
@@ -144,11 +144,7 @@ def expected_delay(
 
 
 def minimum_detectable(
-    reference: RankReference | RateReference,
-    *,
-    budget: Budget,
-    units_per_day: float,
-    check_seconds: float,
+    null: Null, *, budget: Budget, units_per_day: float, check_seconds: float
 ) -> float:
     """Smallest effect seen within a day at this traffic; inf where blind.
 
@@ -157,10 +153,10 @@ def minimum_detectable(
     """
     check = Window(start=0.0, end=check_seconds, at=np.empty(0), signals={})
     per_check = units_per_day * check_seconds / SECONDS_PER_DAY
-    rise = detectable_rise(reference.null, check, units=per_check, budget=budget)
-    if isinstance(reference, RateReference):
+    rise = detectable_rise(null, check, units=per_check, budget=budget)
+    location = [name.endswith((":up", ":down")) for name in null.names]
+    if not any(location):
         return float(rise.min())
-    location = [name.endswith((":up", ":down")) for name in reference.null.names]
     delta = 2.0 * float(rise[location].min())
     return delta if delta <= 1.0 else np.inf
 
@@ -191,7 +187,7 @@ def _rank_growth(reference: RankReference) -> Growth:
 
     steady = np.column_stack(still)
     return Growth(
-        weights=null.weights,
+        null=null,
         steady=_by_process(null, steady, still=steady),
         drifting={
             Drift.HALF_SD: _by_process(null, moved(0.5), still=steady),
@@ -213,7 +209,7 @@ def _rate_growth(null: Null) -> Growth:
         }
 
     return Growth(
-        weights=null.weights,
+        null=null,
         steady=grown(null.mean),
         drifting={Drift.BAD_REQUESTS: grown(worse)},
     )

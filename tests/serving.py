@@ -16,7 +16,9 @@ from monitor.api.app import create_app
 from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
+from monitor.config import Config
 from monitor.domain import Mode, Scope
+from monitor.evaluate.outlook import Outlook
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.routers import TableOnly
@@ -57,10 +59,17 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
     intake.start()
     watch.start()
     try:
+        parts = _parts(database, folder, intake=intake, watch=watch, **overrides)
         app = create_app(
-            _parts(database, folder, intake=intake, watch=watch, **overrides),
+            parts,
             pages=lambda admit: create_pages(
-                WebParts(database=database, admit=admit, secret=SECRET, version="1.2.3")
+                WebParts(
+                    database=database,
+                    admit=admit,
+                    secret=SECRET,
+                    outlook=parts.outlook,
+                    version="1.2.3",
+                )
             ),
         )
         with _listening(app) as url:
@@ -88,6 +97,7 @@ def _parts(
         "watch": watch,
         "approver": breaker,
         "kill_switch": kill_switch,
+        "outlook": Outlook(Config().evaluation, Config().schedule.cadences),
         "version": "1.2.3",
     }
     return ApiParts(**(fields | overrides))

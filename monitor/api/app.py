@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from monitor.api import (
     actions,
     adapters,
+    budget,
     changes,
     deliveries,
     evaluations,
@@ -44,6 +45,7 @@ ENDPOINTS: Final = (
     routes.router,
     actions.router,
     deliveries.router,
+    budget.router,
 )
 
 

@@ -13,6 +13,7 @@ from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId
+from monitor.evaluate.outlook import Outlook
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.watch import RouteWatch
@@ -66,6 +67,7 @@ class ApiParts:
     watch: RouteWatch
     approver: Approver
     kill_switch: KillSwitch
+    outlook: Outlook
     version: str
     beats: Mapping[str, Beat] = field(default_factory=dict)
     limits: BodyLimits = field(default_factory=BodyLimits)

@@ -1,8 +1,7 @@
-"""How adapters are: status, evaluate, budget."""
+"""How adapters are: status, evaluate."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -64,42 +63,6 @@ def evaluate(
             " see `driftline status` in a while"
         )
     raise typer.Exit(_exit_code([done.get("verdict")]))
-
-
-def budget(config: options.Config = None, *, as_json: options.Json = False) -> None:
-    """Show how the accepted false pages and notices are divided over the fleet."""
-    from monitor.policy.budget import Standing, shares
-
-    settings = options.settings(config).evaluation
-    with options.service(config) as service:
-        watched = _watched(service)
-    found = shares(settings.budget, Standing.among("", of=watched), detectors=settings.detectors)
-    if as_json:
-        screen.as_json({name: asdict(share) for name, share in found.items()})
-        return
-    screen.table(
-        f"accepted per 30 days: {settings.budget.false_pages_per_30_days:g} false pages for the"
-        f" fleet,"
-        f" {settings.budget.notices_per_30_days:g} notices for each adapter;"
-        f" {watched} versions with a reference",
-        ["detector", "pages of one version", "notices of one version"],
-        [[name, f"{share.page:.4f}", f"{share.notice:.4f}"] for name, share in found.items()],
-    )
-
-
-def _watched(service: Service) -> int:
-    """Count the versions with a ready reference: the pages are divided over them."""
-    names = [item["adapter"] for item in service.get("/adapters", limit=LARGEST_PAGE)["items"]]
-    versions = [
-        (name, version["version"])
-        for name in names
-        for version in service.get(place("adapters", name))["versions"]
-    ]
-    ready = 0
-    for name, version in versions:
-        found = service.get(place("adapters", name, "versions", version, "reference"))
-        ready += any(item["state"] == "ready" for item in found["items"])
-    return ready
 
 
 def _exit_code(words: list[str | None]) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from monitor.cli import (
     adapters,
+    budget,
     changes,
     discover,
     incidents,
@@ -56,7 +57,7 @@ app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
 app.command("explain")(incidents.explain)
-app.command("budget")(adapters.budget)
+app.command("budget")(budget.budget)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.command("inspect")(inspect.inspect)

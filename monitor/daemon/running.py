@@ -32,6 +32,7 @@ from monitor.daemon.parts import (
     milestones_of,
     serving_of,
 )
+from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
 from monitor.routing.watch import RouteWatch
@@ -169,6 +170,7 @@ def _server(
         watch=watch,
         approver=breaker,
         kill_switch=kill_switch_of(config),
+        outlook=Outlook(config.evaluation, config.schedule.cadences),
         version=installed_version("driftline"),
         beats=beats,
         public_metrics=config.server.public_metrics,
@@ -185,6 +187,7 @@ def _server(
                 database=database,
                 admit=admit,
                 secret=secret,
+                outlook=parts.outlook,
                 version=parts.version,
                 learning=parts.learning,
             )

@@ -55,6 +55,10 @@ class BudgetSettings:
     tiers: Mapping[str, TierBudget] = field(default_factory=dict)
     notices_of: Mapping[str, float] = field(default_factory=dict)
 
+    def own_pages(self, tier: str) -> float | None:
+        """Give what is set aside for a tier, None where it goes by weight."""
+        return self.tiers.get(tier, TierBudget()).false_pages_per_30_days
+
     def uniform(self, budget: float) -> BudgetSettings:
         """Give the same pages to the fleet and notices to each adapter, tiers by weight."""
         weights = {name: TierBudget(weight=tier.weight) for name, tier in self.tiers.items()}
@@ -135,7 +139,7 @@ def pages_of_adapter(settings: BudgetSettings, tier: str, *, adapters: Mapping[s
     if tier not in present:
         return 0.0
     promised = settings.false_pages_per_30_days
-    own = {name: pages for name in present if (pages := _own_pages(settings, name)) is not None}
+    own = {name: pages for name in present if (pages := settings.own_pages(name)) is not None}
     together = sum(own.values())
     cut = min(1.0, promised / together) if together > 0.0 else 1.0
     if tier in own:
@@ -153,7 +157,3 @@ def weight(settings: BudgetSettings, tier: str) -> float:
     """Tell how many parts an adapter of this tier gets."""
     chosen = settings.tiers.get(tier, TierBudget()).weight
     return 1.0 if chosen is None else chosen
-
-
-def _own_pages(settings: BudgetSettings, tier: str) -> float | None:
-    return settings.tiers.get(tier, TierBudget()).false_pages_per_30_days

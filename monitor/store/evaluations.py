@@ -132,6 +132,34 @@ def last_finished(
     return found
 
 
+def daily_records(
+    tx: Connection, version_ids: Sequence[VersionId], *, since: datetime
+) -> dict[VersionId, float]:
+    """Records a day that live windows since a time held; none where there was no window.
+
+    By the time that was looked at: a version registered an hour ago has a rate, too.
+    """
+    length = sa.extract("epoch", evaluations.c.window_end - evaluations.c.window_start)
+    query = (
+        sa.select(
+            evaluations.c.version_id,
+            sa.func.sum(evaluations.c.n_records).label("n"),
+            sa.func.sum(length).label("seconds"),
+        )
+        .where(
+            evaluations.c.version_id.in_(version_ids),
+            evaluations.c.kind == EvaluationKind.LIVE.value,
+            evaluations.c.state == "done",
+            evaluations.c.window_end > since,
+        )
+        .group_by(evaluations.c.version_id)
+    )
+    return {
+        VersionId(row.version_id): 86_400.0 * row.n / max(1.0, float(row.seconds))
+        for row in tx.execute(query)
+    }
+
+
 def drop_older(tx: Connection, *, than: datetime, most: int = 20_000) -> int:
     """Delete up to ``most`` evaluations of windows that ended before a time, the oldest.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.domain import IncidentId, Scope, Version
 from monitor.store import fleet, incidents, keys, versions
 from monitor.store.keys import Key
-from monitor.web import charts, documentation, glance, wording
+from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.assets import Assets
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.parts import WebParts
@@ -45,6 +46,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route("/logout", pages.logout, methods=["POST"])
     router.add_api_route("/docs", pages.docs, methods=["GET"])
     router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
+    router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
     router.add_api_route(
         "/incidents/{incident}", pages.incident, methods=["GET"], dependencies=reader
     )
@@ -77,6 +79,14 @@ class Pages:
         seen = self._parts.database.run(lambda tx: glance.read_fleet(tx, now=now))
         base_url = str(request.base_url).rstrip("/")
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
+
+    def budget(self) -> Response:
+        """Show who has what of the budget, the blind detectors first."""
+        now = self._parts.clock()
+        seen = self._parts.database.run(
+            lambda tx: budget.read_budget(tx, self._parts.outlook, now=now)
+        )
+        return self._page("budget.html", **seen)
 
     def adapter(
         self, adapter: str, window: Window | None = None, version: VersionQuery = None
@@ -218,6 +228,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version)
     environment.filters.update(
         clock=wording.clock,
+        finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,
         percent=wording.percent,

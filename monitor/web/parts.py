@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from monitor.evaluate.outlook import Outlook
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.keys import Key
@@ -35,6 +36,7 @@ class WebParts:
     database: Database
     admit: Admit
     secret: bytes
+    outlook: Outlook
     version: str
     session: timedelta = timedelta(hours=12)
     learning: MilestoneRules = field(default_factory=MilestoneRules)

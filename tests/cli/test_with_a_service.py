@@ -61,14 +61,34 @@ def test_a_wrong_key_is_refused_in_words(service: Service, tmp_path: Path) -> No
     failed(driftline("status", environ=told, cwd=tmp_path), "Unauthorized: The key is unknown")
 
 
-def test_the_budget_is_divided_over_versions_with_a_reference(run: Run) -> None:
+def test_the_budget_is_divided_over_what_each_reference_measured(run: Run) -> None:
     ran = run("budget", "--json")
-    shares = json.loads(ran.out)
-    # one page a month, three versions, five detectors that may page
-    assert shares["logit_ks"]["page"] == pytest.approx(1 / 15)
-    assert shares["input_similarity"]["page"] == 0
-    assert sum(share["page"] for share in shares.values()) * 3 == pytest.approx(1)
-    assert "3 versions with a reference" in run("budget").out
+    assert ran.code == 0
+    found = json.loads(ran.out)
+    items = found["items"]
+    assert sum(item["pages_per_30_days"] for item in items) == pytest.approx(1)
+    # no logprobs of others came and no texts were embedded: these take nothing
+    assert {i["pages_per_30_days"] for i in items if i["detector"] == "entropy"} == {0.0}
+    blind = [item["blind"] is not None for item in items]
+    assert blind == sorted(blind, reverse=True)
+    [seeing] = [i for i in items if (i["adapter"], i["detector"]) == (QUIET, "logit_ks")]
+    assert seeing["requests_per_day"] > 0
+    delays = seeing["delays"]
+    assert delays["one_sd"]["page"]["hours"] <= delays["half_sd"]["page"]["hours"]
+    assert delays["half_sd"]["notice"]["hours"] <= delays["half_sd"]["page"]["hours"]
+
+
+def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
+    ran = run("budget")
+    assert ran.code == 0
+    assert "1 false pages for the fleet" in ran.out
+    assert "standard 0.333 each (3)" in ran.out
+    assert ran.out.index("blind: ") < ran.out.index("tickets: the")
+    one = run("budget", QUIET)
+    assert "how soon a ticket" in one.out
+    assert "how soon a page" in one.out
+    assert DRIFTS not in one.out
+    failed(run("budget", "nobody"), "No adapter is called 'nobody'.")
 
 
 # --- incidents ----------------------------------------------------------------------------

@@ -222,6 +222,6 @@ def test_the_smallest_change_is_what_a_score_says_at_the_same_traffic() -> None:
     budget = Budget(notice=0.2, page=0.01)
     said = LOGIT_KS.score(reference, check, State(), budget)[0].minimum_detectable
     found = minimum_detectable(
-        reference, budget=budget, units_per_day=8 * 96.0, check_seconds=CHECK
+        reference.null, budget=budget, units_per_day=8 * 96.0, check_seconds=CHECK
     )
     assert found == pytest.approx(said)

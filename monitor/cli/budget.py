@@ -1,0 +1,123 @@
+"""Who has what of the accepted false pages, what each detector would see, and what was spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from monitor.cli import options, screen
+
+DRIFTS: Final = {"half_sd": "+.5 sd", "one_sd": "+1 sd", "bad_requests": "5 % bad"}
+
+
+def budget(
+    adapter: Annotated[
+        str | None, typer.Argument(help="One adapter in detail; the fleet when left out.")
+    ] = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show who has what of the budget and how soon each would see a drift, the blind first."""
+    with options.service(config) as service:
+        found = service.get("/budget", adapter=adapter)
+    if as_json:
+        screen.as_json(found)
+        return
+    _say_promise(found)
+    items = found["items"]
+    if not items:
+        screen.say("no version is watched yet")
+        return
+    if adapter is None:
+        _print_lines("the blind first; how soon a page, or a ticket where it cannot page", items)
+    else:
+        _print_lines(f"{adapter}: how soon a ticket", items, process="notice")
+        _print_lines(f"{adapter}: how soon a page", items, process="page")
+    screen.say(
+        "from the beginning of a drift of the detector's first signal alone, at the traffic of"
+        " the last day; hours / requests"
+    )
+
+
+def _say_promise(found: dict[str, Any]) -> None:
+    tiers = [
+        f"{one['tier']} {one['pages_of_adapter']:.3g} each ({one['adapters']})"
+        for one in found["tiers"]
+    ]
+    screen.say(
+        f"accepted per 30 days: {found['false_pages_per_30_days']:g} false pages for the fleet,"
+        f" {found['notices_per_30_days']:g} notices for each adapter"
+    )
+    if tiers:
+        screen.say(f"pages of an adapter: {', '.join(tiers)}")
+
+
+def _print_lines(
+    title: str, items: Sequence[dict[str, Any]], *, process: str | None = None
+) -> None:
+    screen.table(
+        title,
+        [
+            "version",
+            "detector",
+            "pages",
+            "notices",
+            "requests/day",
+            "sees from",
+            *DRIFTS.values(),
+            "note",
+        ],
+        [
+            [
+                f"{item['adapter']}@{item['version']}",
+                item["detector"],
+                share(item["pages_per_30_days"]),
+                share(item["notices_per_30_days"]),
+                f"{item['requests_per_day']:,.0f}",
+                screen.number(item["minimum_detectable"], digits=3),
+                *(_delay(item, drift, process) for drift in DRIFTS),
+                note(item),
+            ]
+            for item in items
+        ],
+    )
+
+
+def share(value: float) -> str:
+    """Write a part of a budget: a dash for none."""
+    return f"{value:.3g}" if value else "-"
+
+
+def note(item: dict[str, Any]) -> str:
+    """Say what keeps it from seeing, or from paging."""
+    if item["blind"] is not None:
+        return f"blind: {item['blind']}"
+    return f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else ""
+
+
+def _delay(item: dict[str, Any], drift: str, process: str | None) -> str:
+    found = item["delays"].get(drift)
+    if found is None:
+        return "-"
+    wanted = process or ("page" if item["only_tickets"] is None else "notice")
+    delay = found[wanted]
+    if delay is None:
+        return "-"
+    if delay["hours"] is None:
+        return "never"
+    return f"{hours(delay['hours'])} / {delay['requests']:,.0f}"
+
+
+def hours(value: float) -> str:
+    """Write a time in its handiest unit.
+
+    >>> hours(0.25), hours(4.3), hours(75.0)
+    ('15 min', '4.3 h', '3.1 d')
+    """
+    if value < 1.0:
+        return f"{math.ceil(60 * value)} min"
+    return f"{value:.1f} h" if value < 48 else f"{value / 24:.1f} d"  # noqa: PLR2004 (two days)

@@ -1,0 +1,272 @@
+"""Who has what of the budget, how soon each detector would see what, and which are blind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Final
+
+import numpy as np
+from sqlalchemy import Connection
+
+from detectors import DETECTORS
+from detectors.expected_delay import (
+    Delay,
+    Drift,
+    Growth,
+    expected_delay,
+    growth_of,
+    minimum_detectable,
+)
+from detectors.types import Budget, Process
+from monitor.domain import EvaluationKind, Reference, ReferenceId, Version, VersionId
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy.budget import NO_PAGE_BUDGET, Share, Standing, shares
+from monitor.store import calibrations, evaluations, fleet, references, versions, watching
+from monitor.windows import Cadence
+
+DAY: Final = timedelta(hours=24)
+BLIND_AFTER: Final = timedelta(days=7)
+"""A detector that shows none of the drifts within this is told as blind."""
+MOST_REFERENCES: Final = 512
+"""References whose growth is kept; some 60 KB each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One detector of one version.
+
+    share
+        Of the accepted false pages and notices in 30 days.
+    per_day
+        Requests a day at present that this detector can use.
+    minimum_detectable
+        Smallest effect seen within a day, in the detector's own unit; inf where blind.
+    delays
+        By drift and process; a drift that has no meaning here is left out.
+    blind
+        Why it sees nothing; None where it sees.
+    only_tickets
+        Why it cannot page now although it sees; None where it can.
+    """
+
+    adapter: str
+    version: str
+    tier: str
+    detector: str
+    share: Share = field(default_factory=Share)
+    per_day: float = 0.0
+    minimum_detectable: float = np.inf
+    delays: Mapping[tuple[Drift, Process], Delay] = field(default_factory=dict)
+    blind: str | None = None
+    only_tickets: str | None = None
+
+    @property
+    def opens(self) -> Process:
+        """The most urgent that it can tell now."""
+        return Process.PAGE if self.only_tickets is None else Process.NOTICE
+
+    @property
+    def soonest(self) -> float:
+        """Hours until the drift it sees best is told at all."""
+        return min((delay.hours for delay in self.delays.values()), default=np.inf)
+
+    @property
+    def slowest(self) -> float:
+        """Hours until 5 % of bad requests are told as urgently as it can."""
+        found = self.delays.get((Drift.BAD_REQUESTS, self.opens))
+        return found.hours if found else np.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Known:
+    """What a reference has for one detector: its growth, or why there is none."""
+
+    growth: Growth | None = None
+    part: float = 1.0
+    """Units for each record of the baseline."""
+    absent: str | None = None
+
+
+_OLDER: Final = _Known(absent="the reference is older than this detector")
+
+
+class Outlook:
+    """Reads the outlook of the fleet. Safe to use from several threads: it keeps only a cache."""
+
+    def __init__(
+        self, settings: EvaluateSettings, cadences: Mapping[EvaluationKind, Cadence]
+    ) -> None:
+        self.settings = settings
+        self._cadences = cadences
+        self._kept: dict[ReferenceId, Mapping[str, _Known]] = {}
+        self._lock = Lock()
+
+    def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
+        """Give every detector of every watched version, the blind ones first.
+
+        Some 60 ms for a reference that is seen for the first time, 1 ms for others.
+        """
+        standings = watching.fleet(tx, now=now)
+        known = {version.id: version for version in versions.fetch_all(tx)}
+        chosen = [
+            known[version_id]
+            for version_id, standing in standings.items()
+            if standing.watched and adapter in {None, standing.adapter}
+        ]
+        rates = evaluations.daily_records(tx, [one.id for one in chosen], since=now - DAY)
+        lines = [
+            line
+            for version in chosen
+            for line in self._of_version(
+                tx, version, standings[version.id], per_day=rates.get(version.id, 0.0)
+            )
+        ]
+        lines += self._unlearned(tx, standings, now=now, adapter=adapter)
+        return sorted(lines, key=_blind_first)
+
+    def _unlearned(
+        self,
+        tx: Connection,
+        standings: Mapping[VersionId, Standing],
+        *,
+        now: datetime,
+        adapter: str | None,
+    ) -> Iterable[Line]:
+        """Versions in charge that have no reference: every detector of theirs is blind."""
+        for row in fleet.fleet(tx, now=now):
+            version = row.version
+            if version is None or version.id in standings or adapter not in {None, version.adapter}:
+                continue
+            for name in self.settings.detectors:
+                yield Line(
+                    adapter=version.adapter,
+                    version=version.name,
+                    tier=row.adapter.tier,
+                    detector=name,
+                    blind="no reference yet",
+                )
+
+    def _of_version(
+        self, tx: Connection, version: Version, standing: Standing, *, per_day: float
+    ) -> Iterable[Line]:
+        reference = references.current(tx, version.id)
+        known = self._known(tx, reference) if reference else {}
+        carried = {
+            name: known[name].growth
+            for name in self.settings.detectors
+            if name in known and known[name].growth is not None
+        }
+        divided = shares(self.settings.budget, standing, detectors=carried)
+        for name in self.settings.detectors:
+            found = known.get(name, _OLDER)
+            line = Line(
+                adapter=version.adapter,
+                version=version.name,
+                tier=standing.tier,
+                detector=name,
+                blind=found.absent,
+            )
+            if found.growth is None or reference is None:
+                yield line
+            else:
+                line = replace(
+                    line,
+                    share=divided[name],
+                    per_day=_rounded(per_day * found.part),
+                    only_tickets=_only_tickets(name, reference),
+                )
+                yield self._seeing(line, found.growth)
+
+    def _seeing(self, line: Line, growth: Growth) -> Line:
+        hard = DETECTORS[line.detector].hard
+        kind = EvaluationKind.HARD if hard else EvaluationKind.LIVE
+        seconds = self._cadences[kind].interval.total_seconds()
+        least = minimum_detectable(
+            growth.null,
+            budget=Budget(notice=line.share.notice, page=line.share.page),
+            units_per_day=line.per_day,
+            check_seconds=seconds,
+        )
+        delays: dict[tuple[Drift, Process], Delay] = {}
+        for drift in growth.drifting:
+            for process, share in (
+                (Process.NOTICE, line.share.notice),
+                (Process.PAGE, line.share.page),
+            ):
+                delay = expected_delay(
+                    growth,
+                    drift,
+                    process,
+                    share=share,
+                    units_per_day=line.per_day,
+                    check_seconds=seconds,
+                )
+                if delay is not None:
+                    delays[drift, process] = delay
+        seeing = replace(line, minimum_detectable=least, delays=delays)
+        return replace(seeing, blind=_blind(seeing))
+
+    def _known(self, tx: Connection, reference: Reference) -> Mapping[str, _Known]:
+        with self._lock:
+            kept = self._kept.get(reference.id)
+        if kept is not None:
+            return kept
+        stored = calibrations.read(tx, reference.id)
+        known = {
+            name: _read(name, one, reference) for name, one in stored.items() if name in DETECTORS
+        }
+        with self._lock:
+            while len(self._kept) >= MOST_REFERENCES:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[reference.id] = known
+        return known
+
+
+def _read(name: str, stored: calibrations.Calibration, of: Reference) -> _Known:
+    if stored.body is None:
+        return _Known(absent=stored.absent_reason or "not calibrated")
+    growth = growth_of(DETECTORS[name].load(stored.body))
+    if growth is None:
+        return _Known(absent="it has no evidence process")
+    units = float(growth.null.units.max())
+    return _Known(growth=growth, part=min(1.0, units / max(1, of.n_baseline)))
+
+
+def _blind(line: Line) -> str | None:
+    if line.per_day <= 0.0:
+        return "no records in the last 24 hours"
+    if line.share.notice <= 0.0 and line.share.page <= 0.0:
+        return "it has no share of the budget"
+    if line.soonest > BLIND_AFTER.total_seconds() / 3600.0:
+        return (
+            f"{line.per_day:,.0f} requests a day show none of these drifts within"
+            f" {BLIND_AFTER.days} days"
+        )
+    return None
+
+
+def _only_tickets(detector: str, reference: Reference) -> str | None:
+    if detector in NO_PAGE_BUDGET:
+        return "never pages"
+    if reference.provisional and not DETECTORS[detector].hard:
+        return "the reference is provisional"
+    return None
+
+
+def _rounded(per_day: float) -> float:
+    """Two digits: that many are known of tomorrow's traffic."""
+    return float(f"{per_day:.2g}")
+
+
+def _blind_first(line: Line) -> tuple[bool, bool, float, str, str, str]:
+    return (
+        line.blind is None,
+        line.only_tickets is None,
+        -line.slowest,
+        line.adapter,
+        line.version,
+        line.detector,
+    )

@@ -1,0 +1,31 @@
+"""What the page of the budget shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.evaluate.outlook import Outlook
+from monitor.policy.budget import pages_of_adapter
+from monitor.store import watching
+
+MOST_LINES: Final = 600
+
+
+def read_budget(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str, Any]:
+    """Read the lines, the blind first, and what an adapter of each tier gets."""
+    lines = outlook.read(tx, now=now)
+    adapters = watching.adapters_by_tier(tx)
+    settings = outlook.settings.budget
+    tiers = [
+        {
+            "name": tier,
+            "adapters": count,
+            "pages": pages_of_adapter(settings, tier, adapters=adapters),
+        }
+        for tier, count in sorted(adapters.items())
+    ]
+    more = max(0, len(lines) - MOST_LINES)
+    return {"lines": lines[:MOST_LINES], "more": more, "tiers": tiers, "settings": settings}

@@ -1,0 +1,97 @@
+"""The page of the budget, in a browser: a version that sees, one without a reference."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from monitor.domain import EvaluationKind, Interval, Scope, Version
+from monitor.store import adapters, evaluations, versions
+from monitor.store.evaluations import NewEvaluation
+from tests.evaluate.conftest import baseline, ready_reference
+from tests.serving import Serving
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def fleet(service: Serving) -> Serving:
+    def register(tx: Connection) -> Version:
+        for name in ("support", HOSTILE):
+            adapter = adapters.put(tx, name=name)
+            made = versions.put(tx, adapter=adapter, name="v1", model=f"{name}@v1")
+            if name == "support":
+                seeing = made
+        return seeing
+
+    version = service.database.run(register)
+    ready_reference(service.database, version, baseline(count=1_200))
+    service.database.run(lambda tx: _evaluated(tx, version))
+    return service
+
+
+def _evaluated(tx: Connection, version: Version) -> None:
+    """40 records every 15 minutes, for a day."""
+    now = datetime.now(tz=UTC)
+    evaluations.add_all(
+        tx,
+        [
+            NewEvaluation(
+                adapter_id=version.adapter_id,
+                version_id=version.id,
+                kind=EvaluationKind.LIVE,
+                window=Interval(start=end - timedelta(minutes=15), end=end),
+                state="done",
+                epoch=1,
+                started_at=end,
+                n_records=40,
+            )
+            for end in (now - timedelta(minutes=15 * i) for i in range(95))
+        ],
+    )
+
+
+def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
+    with fleet.client(Scope.READ) as client:
+        found = client.get("/v1/budget").json()
+        assert client.get("/v1/budget", params={"adapter": "nobody"}).status_code == 404
+        alone = client.get("/v1/budget", params={"adapter": "support"}).json()
+    with fleet.client(Scope.INGEST) as client:
+        assert client.get("/v1/budget").status_code == 403
+    items = found["items"]
+    assert sum(item["pages_per_30_days"] for item in items) == pytest.approx(1.0)
+    assert sum(item["notices_per_30_days"] for item in items) == pytest.approx(1.0)
+    assert {item["adapter"] for item in items} == {"support", HOSTILE}
+    assert {item["blind"] for item in items if item["adapter"] == HOSTILE} == {"no reference yet"}
+    assert {item["adapter"] for item in alone["items"]} == {"support"}
+    [sees] = [i for i in items if (i["adapter"], i["detector"]) == ("support", "logit_ks")]
+    assert sees["blind"] is None
+    assert sees["only_tickets"] is None
+    assert sees["requests_per_day"] == pytest.approx(3_800)
+    # 40 a check, as in the published table: a shift of .5 sd pages within hours, 1 sd sooner
+    half, one = (sees["delays"][drift]["page"]["hours"] for drift in ("half_sd", "one_sd"))
+    assert one <= half <= 12
+    assert found["tiers"] == [
+        {"tier": "standard", "adapters": 1, "weight": 1.0, "pages_of_adapter": 1.0}
+    ]
+    # one process saw nothing of a whole day's: what is blind stands first
+    order = [item["blind"] is None for item in items]
+    assert order == sorted(order)
+
+
+def test_the_page_shows_the_blind_first_and_obeys_no_name(
+    fleet: Serving, look: Callable[..., Any]
+) -> None:
+    del fleet
+    looker = look()
+    looker.log_in()
+    looker.page.click("nav a[href='/budget']")
+    rows = looker.page.locator("table.budget tbody tr")
+    assert "blind" in rows.first.inner_text()
+    told = looker.page.locator("tr", has_text="logit_ks").filter(has_text="support").inner_text()
+    assert "3,800" in told
+    assert " h " in told
+    assert HOSTILE in looker.page.locator("table.budget").inner_text()
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
