@@ -60,7 +60,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_incidents_of_whom"), "incidents")
     op.drop_constraint(op.f("fk_incidents_part_of"), "incidents")
     fleets = "(SELECT id FROM incidents WHERE base_model IS NOT NULL)"
-    op.execute(f"DELETE FROM outbox WHERE incident_id IN {fleets}")  # noqa: S608 (a constant)
+    op.execute(f"DELETE FROM outbox WHERE incident_id IN {fleets}")
     op.execute("DELETE FROM incidents WHERE base_model IS NOT NULL")
     for name in ("part_of", "base_model"):
         op.drop_column("incidents", name)

@@ -196,7 +196,9 @@ odd = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1e300, -1e300, 5
 
 @every_detector
 @given(data=st.lists(odd, min_size=0, max_size=50))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_dirt_crashes_nothing(detector: Detector[Any], data: list[float]) -> None:
     reference = detector.fit(baseline(detector))
     dirty = live(detector, len(data))

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service import NDJSON, Service, Talk, baseline, ndjson, running
+from examples.weights import DemoAdapter
+from tests.service import NDJSON, Service, Talk, baseline, ndjson, running, until
 
 ADAPTER = "known"
 
@@ -18,5 +19,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         wrong = {"adapter": ADAPTER, "id": "later", "at": "2100-01-01T00:00:00Z"}
         answer = started.call("POST", "/v1/records", content=ndjson([wrong]), headers=NDJSON)
         assert len(answer.json()["rejected"]) == 1
+        started.register("weighed", "v1", uri=str(DemoAdapter.SUPPORT_V1.path.resolve()))
         started.evaluate(ADAPTER)
+        weights = "/v1/adapters/weighed/versions/v1/weights"
+        until(lambda: started.call("GET", weights).is_success, "its files are looked at")
         yield started

@@ -35,6 +35,8 @@ CADENCES = {
     EvaluationKind.HARD: Cadence(interval=timedelta(minutes=10), lag=timedelta(seconds=30)),
     EvaluationKind.LIVE: Cadence(interval=timedelta(minutes=15), lag=timedelta(minutes=2)),
 }
+PROBES = {EvaluationKind.PERPLEXITY: Cadence(interval=timedelta(hours=6), lag=timedelta(0))}
+"""Of the service alone: a replay asks no model."""
 SETTINGS = EvaluateSettings(
     effect_records=300,
     margins=Margins(rank=0.6, rate=0.3),
@@ -108,7 +110,7 @@ class Service:
             Tools(
                 database=database,
                 settings=SETTINGS,
-                cadences=CADENCES,
+                cadences=CADENCES | PROBES,
                 tell=Told(),
                 react=_nothing,
                 drain=self._drain,

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from detectors.perplexity import MARGIN, DocumentScores, PerplexityChange, compare
 from detectors.trend import Trend
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, scores_of
+from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, scores_of, unchanged
 from monitor.evaluate.probing.week import week_of
 from monitor.probes.corpus import Corpus, CorpusRole
-from monitor.probes.perplexity import PerplexityRun, PerplexitySource
+from monitor.probes.perplexity import PerplexityRun
 from monitor.store.perplexity import RunRole, StoredRun
 
 MOST_CONFIRMATIONS = 20
@@ -93,7 +93,11 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
     registered = tuple(asked.registration(asked.own, corpus))
     week = week_of(asked, corpus, registered, occasion)
     resumed = _resumed(asked, corpus, occasion)
-    run = resumed or _unchanged(asked, corpus) or asked.run(asked.own, corpus, occasion.role)
+    run = (
+        resumed
+        or unchanged(asked, asked.own, corpus)
+        or asked.run(asked.own, corpus, occasion.role)
+    )
     reference = [scores_of(one, corpus) for one in registered]
     change = compare(reference, scores_of(run, corpus), previous=week.previous)
     if change.documents == 0:
@@ -147,19 +151,6 @@ def _confirmation(asked: Asked, first: Answer) -> StoredRun | None:
     )
     whole = len(first.run.documents)
     return next((run for run in reversed(later) if len(run.documents) == whole), None)
-
-
-def _unchanged(asked: Asked, corpus: Corpus) -> StoredRun | None:
-    """Give the last run again where the same weights would be asked in the same way.
-
-    Only a model on this machine is known to be asked in the same way; an engine may have
-    been restarted as anything.
-    """
-    roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
-    last = asked.recent(asked.own, corpus, roles=roles)
-    if not last or last[0].source != PerplexitySource.LOCAL or last[0].weights is None:
-        return None
-    return last[0] if asked.via.weights_of(asked.own.target) == last[0].weights else None
 
 
 def _with_trend(change: PerplexityChange, heading: Trend | None) -> PerplexityChange:

@@ -14,7 +14,15 @@ from detectors.parity import Parity
 from detectors.perplexity import DocumentScores, noise_floor
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
-from monitor.evaluate.probing.asked import Asked, Model, Occasion, alike, or_none, scores_of
+from monitor.evaluate.probing.asked import (
+    Asked,
+    Model,
+    Occasion,
+    alike,
+    or_none,
+    scores_of,
+    unchanged,
+)
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.store import identity, perplexity, versions
 from monitor.store.identity import CheckedOn, StoredIdentity
@@ -81,14 +89,16 @@ def register_base(asked: Asked, corpus: Corpus) -> None:
 def _base_scores(
     asked: Asked, base: Model, answer: Answer, occasion: Occasion
 ) -> DocumentScores | None:
-    """The base's run of this probe cycle, made the same way, or one made now."""
+    """The base's run of this probe cycle, or of the same weights here, or one made now."""
     since = occasion.at - occasion.interval
     recent = asked.recent(base, answer.corpus, since=since)
-    if recent and alike(recent[0], answer.run):
-        return scores_of(recent[0], answer.corpus)
+    known = (*recent, or_none(lambda: unchanged(asked, base, answer.corpus)))
+    for run in known:
+        if run is not None and alike(run, answer.run):
+            return scores_of(run, answer.corpus)
     role = RunRole.SCHEDULED if asked.registration(base, answer.corpus) else RunRole.REGISTRATION
-    run = or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
-    return None if run is None else scores_of(run, answer.corpus)
+    fresh = or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
+    return None if fresh is None else scores_of(fresh, answer.corpus)
 
 
 def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores]:

@@ -19,7 +19,7 @@ from monitor.domain import Version, VersionId
 from monitor.probes.asking import ModelProbe, Target
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
-from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.perplexity import PerplexityRun, PerplexitySource
 from monitor.store import perplexity
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
@@ -194,6 +194,19 @@ class Asked:
         if replica is not None and isinstance(self.via, Replicated):
             return self.via.score(target, corpus, replica=replica)
         return self.via.score(target, corpus)
+
+
+def unchanged(asked: Asked, model: Model, corpus: Corpus) -> StoredRun | None:
+    """Give a model's last run again where the same weights would be asked in the same way.
+
+    Only a model on this machine is known to be asked in the same way; an engine may have
+    been restarted as anything.
+    """
+    roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
+    last = asked.recent(model, corpus, roles=roles)
+    if not last or last[0].source != PerplexitySource.LOCAL or last[0].weights is None:
+        return None
+    return last[0] if asked.via.weights_of(model.target) == last[0].weights else None
 
 
 def scores_of(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:

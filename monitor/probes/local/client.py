@@ -36,7 +36,6 @@ from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySo
 
 TEXTS_PER_REQUEST: Final = 64
 """A worker that dies repeats no more than this."""
-REMEMBERED_RUNS: Final = 256
 REMEMBERED_TARGETS: Final = 64
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
@@ -71,7 +70,6 @@ class LocalProbe:
         self._domain = domain
         self._fingerprints = Fingerprints()
         self._lock = threading.Lock()
-        self._runs: OrderedDict[tuple[str, ...], PerplexityRun] = OrderedDict()
         self._asked: OrderedDict[Target, None] = OrderedDict()
         self._worker = Worker(
             protocol.Open(
@@ -108,7 +106,8 @@ class LocalProbe:
     def score_many(self, targets: Sequence[Target], corpus: Corpus) -> tuple[PerplexityRun, ...]:
         """Score several models over one corpus, in one pass where that is faster.
 
-        A run of the same weights over the same corpus is remembered, and costs nothing.
+        Every call computes: a second run that repeated the first one's numbers would confirm
+        nothing. Who has a run of the same :meth:`weights_of` need not ask.
 
         Raises
         ------
@@ -122,23 +121,20 @@ class LocalProbe:
         opened = self._opened()
         models = [self._model_of(target) for target in targets]
         weights = [_joint(model, opened.weights) for model in models]
-        about = (corpus.id, opened.dtype, opened.engine)
-        keys: list[tuple[str, ...]] = [(own, *about) for own in weights]
-        with self._lock:
-            found = {key: self._runs[key] for key in keys if key in self._runs}
-        fresh = {key: model for key, model in zip(keys, models, strict=True) if key not in found}
-        if fresh:
-            scored = self._measure(list(fresh.values()), corpus)
-            for key, documents in zip(fresh, scored, strict=True):
-                found[key] = PerplexityRun(
-                    documents=documents,
-                    engine=opened.engine,
-                    dtype=opened.dtype,
-                    source=PerplexitySource.LOCAL,
-                    weights=key[0],
-                )
-        self._remember(found, targets)
-        return tuple(found[key] for key in keys)
+        distinct = dict(zip(weights, models, strict=True))
+        scored = self._measure(list(distinct.values()), corpus)
+        found = {
+            own: PerplexityRun(
+                documents=documents,
+                engine=opened.engine,
+                dtype=opened.dtype,
+                source=PerplexitySource.LOCAL,
+                weights=own,
+            )
+            for own, documents in zip(distinct, scored, strict=True)
+        }
+        self._remember(targets)
+        return tuple(found[own] for own in weights)
 
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
         """Tell the 20 likeliest tokens at every place of some texts; raises as scoring does."""
@@ -275,18 +271,11 @@ class LocalProbe:
             raise ProbeFailed("the worker answered out of turn", permanent=False)
         return reply
 
-    def _remember(
-        self, runs: Mapping[tuple[str, ...], PerplexityRun], targets: Sequence[Target]
-    ) -> None:
+    def _remember(self, targets: Sequence[Target]) -> None:
         with self._lock:
-            for key, run in runs.items():
-                self._runs[key] = run
-                self._runs.move_to_end(key)
             for target in targets:
                 self._asked[target] = None
                 self._asked.move_to_end(target)
-            while len(self._runs) > REMEMBERED_RUNS:
-                self._runs.popitem(last=False)
             while len(self._asked) > REMEMBERED_TARGETS:
                 self._asked.popitem(last=False)
 
