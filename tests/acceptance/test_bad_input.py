@@ -135,7 +135,7 @@ REQUESTS = [
     case("PUT", "/v1/adapters/new", {"json": {"owner": 5}}, 422, "#/owner: "),
     case("PUT", "/v1/adapters/new", {"json": {"ownr": "x"}}, 422, "#/ownr: "),
     case("PUT", "/v1/adapters/new", {"json": {"mode": "yolo"}}, 422, "#/mode: "),
-    case("PUT", "/v1/adapters/new", {"json": {"labels": {"team": "a\0b"}}}, 422, "NUL character"),
+    case("PUT", "/v1/adapters/new", {"json": {"labels": {"team": "a\0b"}}}, 422, "be printed"),
     case("PUT", "/v1/adapters/" + "x" * 129, {"json": {}}, 422, "1 to 128 characters"),
     case(
         "PUT",
@@ -227,14 +227,14 @@ REFERENCES = [
 def test_a_wrong_reference_is_refused_whole_and_the_line_is_named(
     shared: Service, lines: list[Any], line: int, said: str
 ) -> None:
-    before = shared.get(REFERENCE)
+    before = shared.get(REFERENCE)["items"]
     body = b"".join(json.dumps(one).encode() + b"\n" for one in lines)
     answer = shared.call("POST", REFERENCE, content=body, headers=NDJSON)
     assert answer.status_code == 422, answer.text
     errors = answer.json()["errors"]
     assert [error["line"] for error in errors] == [line]
     assert said in errors[0]["detail"]
-    assert shared.get(REFERENCE) == before
+    assert shared.get(REFERENCE)["items"] == before
 
 
 # --- configs ------------------------------------------------------------------------------

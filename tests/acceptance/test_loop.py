@@ -84,8 +84,9 @@ class Adapter:
 @pytest.fixture
 def watched(service: Service, inbox: Inbox) -> Callable[[str], Adapter]:
     def register(name: str) -> Adapter:
-        service.register(name, "v6")
-        service.register(name, "v7", parent="v6")
+        # bases of their own: one after another they break, and that is no common cause here
+        service.register(name, "v6", base_model=f"base of {name}")
+        service.register(name, "v7", parent="v6", base_model=f"base of {name}")
         arms = [{"arm": "stable", "version": "v7", "weight": 1.0}]
         route = {"arms": arms, "reason": "release"}
         service.put(f"/v1/routes/{name}", route, **{"If-Match": '"1"'})
@@ -159,10 +160,9 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
         assert recovered[0].alert["id"] == page.alert["id"]
         until(lambda: client.in_charge() == "v7", "the route back")
     actions = service.get("/v1/actions", adapter="support")["items"]
-    assert [(a["kind"], a["state"]) for a in actions] == [
-        ("return", "verified"),
-        ("fallback", "verified"),
-    ]
+    assert [a["kind"] for a in actions if a["state"] == "verified"] == ["return", "fallback"]
+    # two evaluations may see the recovery at once: the second finds the route moved already
+    assert {a["state"] for a in actions} <= {"verified", "expired"}
 
 
 def test_messages_wait_for_a_receiver_that_is_down_and_arrive_in_their_order(
