@@ -19,6 +19,7 @@ from detectors.latency import LATENCY
 from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
 from detectors.non_finite import NON_FINITE
+from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
 from detectors.truncated import TRUNCATED
 from detectors.types import Detector
@@ -35,6 +36,7 @@ DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
             ERRORS,
             NON_FINITE,
             TRUNCATED,
+            REFUSAL,
             MISSING,
             LATENCY,
         )

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from monitor.capture import signals, subjects
+from monitor.capture import refusal, signals, subjects
 from monitor.capture.checks import Tokens, clean
 from monitor.capture.directory import Resolved
 from monitor.capture.wire import Record
@@ -132,6 +132,7 @@ def _numbers(
         dtype=float,
     )
     columns["empty"] = np.array([_empty(record) for record in records], dtype=float)
+    columns["refusal"] = np.array([_refusal(record) for record in records], dtype=float)
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, records)
     return columns
@@ -169,6 +170,13 @@ def _empty(record: Record) -> bool | None:
     if record.output is not None:
         return not record.output or record.output.isspace()
     return None if record.output_tokens is None else False
+
+
+def _refusal(record: Record) -> bool | None:
+    """An answer that says no, or ended so; None where there is neither text nor such an end."""
+    if record.finish_reason in refusal.ENDINGS:
+        return True
+    return None if record.output is None else refusal.refuses(record.output)
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:

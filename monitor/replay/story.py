@@ -32,6 +32,7 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "rep_4gram": ("answers", "log the answers' text"),
     "empty": ("whether answers are empty", "log the answers' text or token counts"),
     "error": ("whether requests failed", "log the status of every request, failed ones too"),
+    "refusal": ("whether answers refuse", "log the answers' text"),
     "truncated": ("how answers ended", "log finish_reason"),
     "latency_ms": ("how long answers took", "log the time and the tokens of each answer"),
 }

@@ -114,7 +114,7 @@ def test_what_was_measured_is_stored_and_what_was_not_is_null(
         True,
         False,
         False,
-        None,
+        False,
     )
     assert row["stratum"] == "source=push temperature=0.7"
     assert len(bytes(row["subject"])) == 8
@@ -135,6 +135,26 @@ def test_no_logprobs_is_not_measured_and_three_are_missing(
     assert rows == [
         {"id": "few", "missing": True, "mean_nll": None},
         {"id": "none", "missing": None, "mean_nll": None},
+    ]
+
+
+@pytest.mark.usefixtures("support")
+def test_a_refusal_is_told_by_its_words_or_by_its_end(
+    send: Send, record: Make, database: Database
+) -> None:
+    outcome = send(
+        record(id="broken", output="I can't help with that. \ud83d\0"),
+        record(id="end", finish_reason="content_filter"),
+        record(id="help", output="Here you are. \udc00", finish_reason="stop"),
+        record(id="unsaid", finish_reason="stop"),
+    )
+    assert outcome.accepted == 4
+    rows = _rows(database, "SELECT id, refusal FROM records ORDER BY id")
+    assert [(row["id"], row["refusal"]) for row in rows] == [
+        ("broken", True),
+        ("end", True),
+        ("help", False),
+        ("unsaid", None),
     ]
 
 

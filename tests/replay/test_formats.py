@@ -227,6 +227,12 @@ def test_an_empty_answer_is_told_from_a_call_of_a_tool(
     assert read(chat(choices=[{"message": message}])).fields.get("output") == output
 
 
+def test_a_refusal_in_a_field_of_its_own_is_how_the_answer_ended() -> None:
+    message = {"content": None, "refusal": "Not today."}
+    choice = {"message": message, "finish_reason": "stop"}
+    assert read(chat(choices=[choice])).fields["finish_reason"] == "refusal"
+
+
 @pytest.mark.parametrize(
     ("line", "form"),
     [

@@ -40,7 +40,7 @@ def answer_fields(answer: object) -> Fields:
         output=_output(choice),
         prompt_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
-        finish_reason=choice.get("finish_reason"),
+        finish_reason=_ending(choice),
         **_logprobs(choice, answered=usage.get("completion_tokens")),
     )
 
@@ -103,6 +103,12 @@ def _output(choice: Mapping[str, Any]) -> str | None:
     if said is None:
         return None if message.get("tool_calls") or message.get("function_call") else ""
     return text_of(said)
+
+
+def _ending(choice: Mapping[str, Any]) -> Any:
+    """How it ended: a `refusal` that stands in a field of its own is one, whatever its words."""
+    refused = mapping(choice.get("message")).get("refusal")
+    return "refusal" if refused else choice.get("finish_reason")
 
 
 def _logprobs(choice: Mapping[str, Any], *, answered: object) -> Fields:
