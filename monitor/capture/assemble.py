@@ -173,10 +173,13 @@ def _empty(record: Record) -> bool | None:
 
 
 def _refusal(record: Record) -> bool | None:
-    """An answer that says no, or ended so; None where there is neither text nor such an end."""
-    if record.finish_reason in refusal.ENDINGS:
-        return True
-    return None if record.output is None else refusal.refuses(record.output)
+    """An answer that says no, or ended so; None where its text did not come.
+
+    Without text only refusals could be told, never their absence: their rate would be 1.
+    """
+    if record.output is None:
+        return None
+    return record.finish_reason in refusal.ENDINGS or refusal.refuses(record.output)
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:

@@ -144,9 +144,9 @@ def test_a_refusal_is_told_by_its_words_or_by_its_end(
 ) -> None:
     outcome = send(
         record(id="broken", output="I can't help with that. \ud83d\0"),
-        record(id="end", finish_reason="content_filter"),
+        record(id="end", output="", finish_reason="content_filter"),
         record(id="help", output="Here you are. \udc00", finish_reason="stop"),
-        record(id="unsaid", finish_reason="stop"),
+        record(id="unsaid", finish_reason="content_filter"),
     )
     assert outcome.accepted == 4
     rows = _rows(database, "SELECT id, refusal FROM records ORDER BY id")
