@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from monitor.probes.cards import ModelCard
     from monitor.probes.comparing import Reads
     from monitor.probes.perplexity import PerplexitySettings
+
+
+PATIENCE = timedelta(seconds=30)
+"""How long a command waits out an engine's queue, each time it looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ def engine(url: str, config: Config) -> Engine:
     """Open an engine with the config's key, timeout and way of asking.
 
     Who runs a command waits for its end: it may take all of the engine's idle time, still
-    one request at a time.
+    one request at a time, and waits for :data:`PATIENCE` while others queue.
 
     Its address may be private, as engines' are; beyond that the config's ``outgoing``
     decides what may be reached.
@@ -60,7 +65,7 @@ def engine(url: str, config: Config) -> Engine:
         general=load_corpus(),
         engines=Engines((root,), http, headers=headers, restraint=Restraint(share=1.0)),
         http=http,
-        settings=replace(_settings(config), headers=headers),
+        settings=replace(_settings(config), headers=headers, patience=PATIENCE),
     )
     return Engine(url=root, http=http, headers=headers, probe=probe)
 

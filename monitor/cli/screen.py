@@ -103,10 +103,11 @@ def number(value: float | None, *, digits: int = 2) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
-    """Print a table; the first column, which people copy from, is never broken."""
-    shown = Table(title=Text(plain(title)), title_justify="left", header_style="bold")
+    """Print a table under its title; the first column, which people copy from, is never broken."""
+    shown = Table(header_style="bold")
     for place, column in enumerate(columns):
         shown.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         shown.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
-    OUT.print(shown)
+    # a table's own title wraps at its width, which may be narrower than the title
+    OUT.print(Text(plain(title), style="table.title"), shown)

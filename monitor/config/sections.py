@@ -293,9 +293,19 @@ _KINDS: Final[Mapping[str, type]] = {
 }
 
 
+_LONGEST: Final = 128
+
+
 def _adapters(value: object, defaults: object) -> dict[str, AdapterSection]:
     if not isinstance(value, Mapping) or not isinstance(defaults, Mapping):
         raise ConfigError(["adapters: expected tables [adapters.NAME]"])
+    if unfit := [name for name in value if not (name.isprintable() and 0 < len(name) <= _LONGEST)]:
+        raise ConfigError(
+            [
+                f"adapters.{name!r:.60}: a name has 1 to {_LONGEST} printable characters"
+                for name in unfit
+            ]
+        )
     return {
         name: build(
             AdapterSection,

@@ -77,14 +77,21 @@ class Engine:
         )
 
     def require_idle(self) -> None:
-        """Stop where requests wait in the engine."""
+        """Stop where requests wait in the engine for longer than the settings' patience."""
+        patience = self._settings.patience.total_seconds()
+        until = time.monotonic() + patience
+        while (waiting := self._waiting()) > self._settings.max_waiting:
+            if time.monotonic() >= until:
+                so_long = f", for {patience:g} s now" if patience else ""
+                raise Stop(f"the engine queues {waiting:.0f} requests{so_long}")
+            time.sleep(_LOOK_AGAIN)
+
+    def _waiting(self) -> float:
         try:
             reply = self._get("/metrics")
         except OutgoingError as error:
             raise self._lost(error) from error
-        waiting = waiting_requests(reply.body_start) if _ok(reply) else 0.0
-        if waiting > self._settings.max_waiting:
-            raise Stop(f"the engine queues {waiting:.0f} requests")
+        return waiting_requests(reply.body_start) if _ok(reply) else 0.0
 
     def ask_alone(self, text: str, *, top: int = 0, until: float) -> PromptTokens | None:
         """Ask as :meth:`ask` does, at a moment without other requests if there is one.

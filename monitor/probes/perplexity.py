@@ -36,6 +36,9 @@ class PerplexitySettings:
         For one document.
     max_waiting
         Requests that may queue in the engine while the probe still runs.
+    patience
+        How long a queue is waited out before the run stops. A service stops at once and
+        comes again; a command that someone waits for has only this run.
     headers
         Sent with each request, such as ``authorization``.
     """
@@ -43,6 +46,7 @@ class PerplexitySettings:
     source: PerplexitySource = PerplexitySource.AUTO
     timeout: timedelta = timedelta(seconds=60)
     max_waiting: int = 0
+    patience: timedelta = timedelta(0)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -96,6 +96,10 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
         ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: none"),
         ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
+        (
+            {"adapters": {"a\u202eb": {}}},
+            "adapters.'a\\u202eb': a name has 1 to 128 printable characters",
+        ),
         ({"adapters": {"a": {"tire": "x"}}}, "adapters.a.tire: unknown key; did you mean 'tier'?"),
         ({"channels": {}}, "channels: expected [[channels]] entries"),
         ({"channels": [{"kind": "log"}]}, "channels[0].name: required, a word"),

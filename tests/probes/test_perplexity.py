@@ -1,4 +1,5 @@
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,17 @@ def test_an_engine_that_queues_is_left_alone(owner: str) -> None:
         run = served(url).score(BASE, CORPUS)
     assert run.stopped == "the engine queues 3 requests (after 0 documents)"
     assert engine.completions == []
+
+
+def test_patience_waits_a_queue_out_but_not_for_ever() -> None:
+    engine = FakeEngine(waiting=3.0)
+    with serving(engine) as url:
+        run = served(url, patience=timedelta(seconds=0.2)).score(BASE, CORPUS)
+        assert run.stopped == "the engine queues 3 requests, for 0.2 s now (after 0 documents)"
+        served_all = threading.Timer(0.3, setattr, (engine, "waiting", 0.0))
+        served_all.start()
+        assert served(url, patience=timedelta(seconds=30)).score(BASE, CORPUS).stopped is None
+        served_all.join()
 
 
 def test_a_queue_is_looked_for_every_sixteen_documents() -> None:
