@@ -31,7 +31,8 @@ HOSTILE = "acme/[bold]evil[/bold]\x1b]0;owned\x07"
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Inbox() as inbox, running(tmp_path_factory.mktemp("cli"), inbox=inbox) as started:
         for adapter in (QUIET, DRIFTS, BROKEN):
-            started.register(adapter, "v1")
+            # each on a base of its own: two that break are no common cause here
+            started.register(adapter, "v1", base_model=f"base of {adapter}")
         started.upload(QUIET, "v1", baseline(1_000))
         started.upload(BROKEN, "v1", baseline(1_000, seed=2))
         # two days approve nothing: soft evidence opens a ticket, never a page

@@ -79,7 +79,7 @@ class Pair:
         return int(count)
 
     def busy(
-        self, service: Service, statement: str = "FROM records"
+        self, service: Service, statement: str = "FROM r.at"
     ) -> list[tuple[int, int, int, str]]:
         """Wait until every worker of both waits in this statement; give what one has in hand."""
         until(lambda: self.waiting(statement) >= WORKERS, "every worker waiting")
@@ -195,7 +195,7 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
 @pytest.mark.parametrize(
     ("table", "statement"),
     [
-        pytest.param("records", "FROM records", id="while it computes"),
+        pytest.param("records", "FROM r.at", id="while it computes"),
         pytest.param(
             "evaluations",
             "evaluations|verdicts",
