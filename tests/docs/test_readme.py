@@ -47,7 +47,7 @@ def test_the_ten_minutes_with_a_vllm_work(tmp_path: Path) -> None:
         '"accepted":1,"duplicates":0',
         "generation 1 is ready (provisional)",
         "support: insufficient",
-        "1 versions with a reference",
+        "1 false pages for the fleet",
         '"model":"support@v7","weight":1.0',
         "304\nconfig.toml: fine; channels: journal, on-call",
     ):

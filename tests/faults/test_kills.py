@@ -72,7 +72,7 @@ def inbox() -> Iterator[Inbox]:
 def start(service: Service, adapters: int) -> Sender:
     talks = [Talk(f"adapter-{number}") for number in range(adapters)]
     for talk in talks:
-        service.register(talk.adapter, "v1")
+        service.register(talk.adapter, "v1", base_model=f"base of {talk.adapter}")
         service.upload(talk.adapter, "v1", baseline(REFERENCE))
     return Sender(service=service, talks=talks)
 
