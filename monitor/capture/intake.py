@@ -52,7 +52,7 @@ class Settings:
     @property
     def kept(self) -> Mapping[str, timedelta]:
         """Retention per partitioned table, as :func:`partitions.maintain` wants it."""
-        aggregates = ("records", "record_embeddings", "record_outputs", "feedback")
+        aggregates = ("records", "record_embeddings", "feedback")
         return {
             **DEFAULT_RETENTION,
             **dict.fromkeys(aggregates, self.retention),

@@ -24,7 +24,6 @@ DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
         "records": timedelta(days=90),
         "record_tokens": timedelta(days=14),
         "record_embeddings": timedelta(days=90),
-        "record_outputs": timedelta(days=90),
         "record_texts": timedelta(days=7),
         "feedback": timedelta(days=90),
         "scores": timedelta(days=400),
@@ -37,7 +36,6 @@ RECORD_TABLES: Final = (
     "records",
     "record_tokens",
     "record_embeddings",
-    "record_outputs",
     "record_texts",
     "feedback",
 )

@@ -173,22 +173,6 @@ record_embeddings: Final = Table(
     postgresql_partition_by="RANGE (at)",
 )
 
-# the same of answers; a table of its own, since either text may come without the other
-record_outputs: Final = Table(
-    "record_outputs",
-    metadata,
-    Column("adapter_id", Integer, nullable=False),
-    Column("at", _TIME, nullable=False),
-    Column("id", _RECORD_ID, nullable=False),
-    Column("encoder", Text, nullable=False),
-    Column("embedding", LargeBinary, nullable=False),
-    Column("reference_id", BigInteger),
-    Column("similarity", REAL),
-    Column("coordinates", LargeBinary),
-    PrimaryKeyConstraint("adapter_id", "at", "id"),
-    postgresql_partition_by="RANGE (at)",
-)
-
 record_texts: Final = Table(
     "record_texts",
     metadata,
@@ -316,27 +300,15 @@ reference_vectors: Final = Table(
     PrimaryKeyConstraint("reference_id", "chunk"),
 )
 
-# the index of answers, as reference_vectors is that of training prompts
-reference_outputs: Final = Table(
-    "reference_outputs",
-    metadata,
-    Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
-    Column("chunk", Integer, nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("dimension", Integer, nullable=False),
-    Column("vectors", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("reference_id", "chunk"),
-)
-
 reference_axes: Final = Table(
     "reference_axes",
     metadata,
     Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
-    Column("text", Text, nullable=False),  # prompt | output: which index they were fitted on
+    Column("text", Text, nullable=False),  # prompt: which index they were fitted on
     Column("encoder", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),  # float32: the centre, then each axis
     PrimaryKeyConstraint("reference_id", "text"),
-    CheckConstraint("text IN ('prompt', 'output')", name="text"),
+    CheckConstraint("text IN ('prompt')", name="text"),
 )
 
 reference_calibrations: Final = Table(
@@ -358,31 +330,6 @@ reference_bins: Final = Table(
     Column("edges", LargeBinary, nullable=False),  # float64
     Column("counts", LargeBinary, nullable=False),  # int32
     PrimaryKeyConstraint("reference_id", "signal"),
-)
-
-reference_baselines: Final = Table(
-    "reference_baselines",
-    metadata,
-    Column("reference_id", BigInteger, ForeignKey("references.id"), primary_key=True),
-    Column("records", Integer, nullable=False),
-    # numbers only: times, subjects as codes of this baseline, signals as float32 (npz)
-    Column("body", LargeBinary, nullable=False),
-)
-
-self_tests: Final = Table(
-    "self_tests",
-    metadata,
-    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
-    Column("reference_id", BigInteger, ForeignKey("references.id")),
-    Column("requested_at", _TIME),
-    Column("lease_until", _TIME),
-    Column("epoch", BigInteger, nullable=False, server_default="0"),
-    Column("progress", Double, nullable=False, server_default="0"),
-    # of the last one that ended; null before the first
-    Column("at", _TIME),
-    Column("passed", Boolean),
-    Column("reason", Text),
-    Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
 )
 
 # --- perplexity ---------------------------------------------------------------------------
@@ -809,7 +756,6 @@ PARTITIONED: Final = (
     "records",
     "record_tokens",
     "record_embeddings",
-    "record_outputs",
     "record_texts",
     "feedback",
     "scores",
