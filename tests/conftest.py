@@ -7,12 +7,17 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.store import schema
 from monitor.store.database import Database
+
+# no test is timed: a machine that is busy elsewhere must not fail one
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)
