@@ -40,5 +40,4 @@ def test_fast_arithmetic_moves_similarities_to_training_by_two_thousandths_at_mo
             client.close()
     error = np.abs(found[Dtype.BFLOAT16] - found[Dtype.FLOAT32])
     assert np.quantile(error, 0.99) <= 0.002
-    # one text of 200: .002 where the CPU has AMX, .0037 where bfloat16 is AVX-512 alone
-    assert error.max() <= 0.005
+    assert error.max() <= 0.003
