@@ -9,7 +9,7 @@ from typing import assert_never
 
 from monitor.domain import Mode, Verdict, VerdictKind, Version
 from monitor.routing.arms import stable_arm
-from monitor.routing.gates import ASKED_FOR, AUTOMATIC_ONLY, SENSIBLE, Gate, held
+from monitor.routing.gates import ASKED_FOR, AUTOMATIC_ONLY, SENSIBLE, Gate, held, unfinished
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.store.actions import AUTOMATIC
@@ -68,6 +68,9 @@ def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> 
     reason = _not_in_fallback(scene)
     if reason is not None:
         return Decision(kind=DecisionKind.NOTHING, gate=Gate.TRAFFIC, reason=reason)
+    reason = unfinished(scene)
+    if reason is not None:
+        return Decision(kind=DecisionKind.NOTHING, gate=Gate.UNFINISHED, reason=reason)
     verdict = scene.verdict
     if verdict is None or not recovered(verdict):
         kind = verdict.kind.value if verdict else "not known"

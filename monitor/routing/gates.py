@@ -66,8 +66,9 @@ def _no_traffic(question: Question) -> str | None:
     return None
 
 
-def _unfinished(question: Question) -> str | None:
-    last, route = question.scene.last, question.scene.route
+def unfinished(scene: Scene) -> str | None:
+    """Say which action of the kind in question is under way or in doubt, or None."""
+    last, route = scene.last, scene.route
     if last is None or route is None:
         return None
     in_doubt = last.state in {ActionState.EXECUTING, ActionState.APPLIED}
@@ -77,6 +78,10 @@ def _unfinished(question: Question) -> str | None:
         and route.route.generation == (last.expected_generation or 0) + 1
     )
     return f"action {last.id} is {last.state.value}" if in_doubt or unverified else None
+
+
+def _unfinished(question: Question) -> str | None:
+    return unfinished(question.scene)
 
 
 def _too_old(question: Question) -> str | None:

@@ -542,6 +542,15 @@ def test_traffic_returns_after_the_hold_although_the_adapter_cools_down(
     assert (newest.kind, newest.state) == (ActionKind.RETURN, ActionState.VERIFIED)
 
 
+def test_a_return_under_way_is_not_begun_again(world: World, moved: Version) -> None:
+    begun = executing(world, moved, ActionKind.RETURN)
+    decision = world.breaker.consider_return(moved, now=LATER)
+    assert (decision.kind, decision.gate) == (DecisionKind.NOTHING, Gate.UNFINISHED)
+    assert world.breaker._execution.carry_out(begun.id, now=LATER).state is ActionState.VERIFIED
+    assert world.weights() == {"v7": 1.0}
+    assert world.states() == ["verified", "verified"]
+
+
 def test_a_version_that_returned_may_be_a_target_again(world: World, moved: Version) -> None:
     world.judge(moved, STABLE)
     world.breaker.consider_return(moved, now=LATER)
@@ -607,20 +616,21 @@ def test_the_kill_switch_also_stops_a_return(world: World, moved: Version) -> No
 # --- crashes and routers that lie ---------------------------------------------------------
 
 
-def executing(world: World, version: Version) -> ActionRow:
-    """An action whose daemon died right after writing it."""
-    world.judge(version, CRITICAL)
-    target = world.version("v6")
+def executing(world: World, version: Version, kind: ActionKind = ActionKind.FALLBACK) -> ActionRow:
+    """An action whose daemon died right after writing it, or is about to carry it out."""
+    back = kind is ActionKind.RETURN
+    world.judge(version, STABLE if back else CRITICAL)
+    target = version if back else world.version("v6")
     with world.database.begin() as tx:
         return actions.add(
             tx,
             version,
-            kind=ActionKind.FALLBACK,
+            kind=kind,
             state=ActionState.EXECUTING,
             reason="effect at least 0.31 >= 0.20",
             evidence={"at": NOW.isoformat()},
-            expected_generation=1,
-            target={"version_id": target.id, "version": "v6", "model": target.model},
+            expected_generation=2 if back else 1,
+            target={"version_id": target.id, "version": target.name, "model": target.model},
             actor=actions.AUTOMATIC,
             now=NOW,
         )
