@@ -13,6 +13,7 @@ from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
 from monitor.config import Config, Corpora, read_corpora
 from monitor.outbox import ConfiguredChannel
+from monitor.policy.budget import Standing, shares
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid
 from monitor.probes.embedding import EmbeddingClient
@@ -132,11 +133,14 @@ def kill_switch_of(config: Config) -> KillSwitch:
 
 def milestones_of(config: Config) -> MilestoneRules:
     """How references come about by themselves; the pages' share is no part of a forecast."""
-    notices = config.alerting.notices_per_30_days / len(config.evaluation.detectors)
+    evaluation = config.evaluation
+    divided = shares(
+        evaluation.budget, Standing.among("", of=1), detectors=evaluation.detectors
+    ).values()
     return MilestoneRules(
         auto=config.reference.auto,
         learned=config.reference.learned,
-        share=Budget(notice=notices, page=0.0),
+        share=Budget(notice=min((one.notice for one in divided), default=0.0), page=0.0),
     )
 
 

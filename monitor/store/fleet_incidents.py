@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -86,14 +86,6 @@ def newest(tx: Connection, base: str, *, kind: str) -> StoredFleetIncident | Non
 
 def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> IncidentId:
     """Write a fleet incident's new state."""
-    changing: dict[str, Any] = {
-        "phase": update.phase,
-        "state": dict(update.state),
-        "severity": update.severity.value,
-        "blame": update.blame.value,
-        "summary": update.summary,
-        "closed_at": update.closed_at,
-    }
     statement = (
         insert(incidents)
         .values(
@@ -101,12 +93,12 @@ def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> Inci
             kind=kind,
             number=update.number,
             opened_at=update.opened_at,
-            **changing,
+            **update.changing,
         )
         .on_conflict_do_update(
             index_elements=["base_model", "kind", "number"],
             index_where=incidents.c.base_model.is_not(None),
-            set_=changing,
+            set_=update.changing,
         )
         .returning(incidents.c.id)
     )

@@ -62,6 +62,18 @@ class IncidentUpdate:
     opened_at: datetime
     closed_at: datetime | None
 
+    @property
+    def changing(self) -> dict[str, Any]:
+        """Columns that a later update of the same number replaces."""
+        return {
+            "phase": self.phase,
+            "state": dict(self.state),
+            "severity": self.severity.value,
+            "blame": self.blame.value,
+            "summary": self.summary,
+            "closed_at": self.closed_at,
+        }
+
 
 def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
     """Return the state of each kind of incident of a version, and hold them.
@@ -100,14 +112,6 @@ def any_open(tx: Connection, version: Version) -> bool:
 
 def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
     """Write an incident's new state; a reopened one becomes open again under its number."""
-    changing: dict[str, Any] = {
-        "phase": update.phase,
-        "state": dict(update.state),
-        "severity": update.severity.value,
-        "blame": update.blame.value,
-        "summary": update.summary,
-        "closed_at": update.closed_at,
-    }
     statement = (
         insert(incidents)
         .values(
@@ -116,10 +120,11 @@ def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) 
             kind=kind,
             number=update.number,
             opened_at=update.opened_at,
-            **changing,
+            **update.changing,
         )
         .on_conflict_do_update(
-            index_elements=["adapter_id", "version_id", "kind", "number"], set_=changing
+            index_elements=["adapter_id", "version_id", "kind", "number"],
+            set_=update.changing,
         )
         .returning(incidents.c.id)
     )

@@ -112,8 +112,7 @@ def test_base_weights_under_an_adapters_name_are_told_as_not_applied(
 ) -> None:
     with vllm.instead("travel@v1", empty):
         found = told(service, "travel", "not_applied")
-        assert found["verdict"] in {"drifting", "critical"}
-        assert found["blame"] == "serving"
+        assert (found["verdict"], found["blame"]) == ("drifting", "serving")
     until(lambda: service.verdict("travel") in {"learning", "stable"}, "recovered", patience=LONG)
 
 
