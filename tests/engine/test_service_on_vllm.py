@@ -134,6 +134,6 @@ def test_wrong_weights_are_told_and_page_once(
         assert identity(service, "support")["state"] == "wrong_weights"
         assert (score(service, "support") or {})["value"] > 0.05
     until(lambda: service.verdict("support") in {"learning", "stable"}, "back", patience=LONG)
-    pages = [m.said for m in inbox.messages if m.said == ("support", "firing", "page")]
-    assert len(pages) == 1
+    said = [m.said for m in inbox.messages if m.said[0] == "support" and m.said[2] == "page"]
+    assert [status for _, status, _ in said if status != "recovered"] in (["started"], ["worsened"])
     assert vllm.alive()
