@@ -1,4 +1,4 @@
-"""Who has what of the accepted false pages, what each detector would see, and what was spent."""
+"""Who has what of the accepted false pages, and what each detector would see."""
 
 from __future__ import annotations
 
