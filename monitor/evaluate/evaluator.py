@@ -235,7 +235,7 @@ class Evaluator:
             last=last,
         )
         try:
-            found = probe(self._tools.database, version, self._tools.via, occasion)
+            found = probe(self._tools.database, version, self._tools.via, occasion, held=claim)
         except ProbeError as error:
             return ProbeOutcome(stopped=str(error))
         # half of the documents may have been read before the change began, half after it

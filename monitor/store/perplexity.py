@@ -195,6 +195,10 @@ def retire_registrations(
     remember, and their probes are due at once. ``adapters`` None is the whole fleet, its
     base models included. One transaction, so that one audited act is all or nothing.
 
+    Verdicts are locked before tasks, as an evaluation's commit locks them, and tasks before
+    runs: a probe that stores a registration under its task's lock is waited for, so that
+    what it stored is retired too.
+
     Returns
     -------
     int
@@ -204,10 +208,10 @@ def retire_registrations(
     chosen: sa.ColumnElement[bool] = perplexity_runs.c.version_id.in_(concerned)
     if adapters is None:
         chosen = chosen | perplexity_runs.c.version_id.is_(None)
-    retired = _retire(tx, chosen, because=because, at=at)
-    identity.retire(tx, concerned, at=at)
     _forget_findings(tx, concerned)
     _probe_anew(tx, concerned)
+    retired = _retire(tx, chosen, because=because, at=at)
+    identity.retire(tx, concerned, at=at)
     return retired
 
 

@@ -427,6 +427,24 @@ def test_a_probe_under_way_when_registrations_are_retired_writes_nothing(fleet: 
         made.evaluator.evaluate(claim)
 
 
+def test_a_registration_under_way_when_registrations_are_retired_is_not_stored(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    sales, whole = made.register("sales"), made.toys._run
+
+    def retired_meanwhile(target: Any, corpus: Any, *, replica: Any) -> Any:
+        made.toys._run = whole  # type: ignore[method-assign]
+        retire(made)
+        return whole(target, corpus, replica=replica)
+
+    made.toys._run = retired_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(tasks.StaleLease):
+        made.probe(sales)
+    assert made.asked()[-1] == ("sales", "general", 40)
+    assert made.world.rows("SELECT 1 FROM perplexity_runs WHERE retired_at IS NULL") == []
+
+
 def test_an_adapter_whose_distance_to_the_base_moved_is_told_after_a_declared_change(
     fleet: Make,
 ) -> None:

@@ -1,6 +1,8 @@
 """Runs of the perplexity probe: whose they are, and how long they are compared with."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from math import isnan, nan
 from typing import Any
@@ -116,6 +118,32 @@ def test_a_fleet_is_retired_with_its_bases_and_some_adapters_without(
         ).scalars().all()
     )  # fmt: skip
     assert reasons == ["engine change 1"]
+
+
+def test_a_registration_being_written_while_its_adapter_is_retired_is_retired_too(
+    database: Database, support: Any
+) -> None:
+    every = list(EvaluationKind)
+    database.run(lambda tx: tasks.ensure(tx, first_due=dict.fromkeys(every, timedelta())))
+    (held,) = database.run(
+        lambda tx: tasks.claim(
+            tx, owner="d1", kinds=[EvaluationKind.PERPLEXITY], lease=timedelta(hours=1), limit=1
+        )
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as tx:
+            tasks.guard(tx, held)
+            perplexity.insert_run(tx, own(support), role=RunRole.REGISTRATION, documents=DOCUMENTS)
+            retiring = pool.submit(retire, database, None)
+            while not locks_waited_for(database):
+                time.sleep(0.01)
+        assert retiring.result(timeout=30) == 1
+    assert registered(database, own(support)) == []
+
+
+def locks_waited_for(database: Database) -> int:
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return int(database.run(lambda tx: tx.execute(waiting).scalar_one()))
 
 
 def test_old_runs_go_in_bounded_steps_and_what_is_held_to_stays(

@@ -75,7 +75,7 @@ def check_identity(
         replica=answer.run.replica,
         engine=answer.run.engine,
     )
-    asked.database.run(lambda tx: identity.insert(tx, asked.version.id, found, on=on))
+    asked.write(lambda tx: identity.insert(tx, asked.version.id, found, on=on))
     return found
 
 

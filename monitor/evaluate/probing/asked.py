@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import structlog
+from sqlalchemy import Connection
 
 from detectors.parity import TopLogprobs
 from detectors.perplexity import DocumentScores
@@ -20,9 +21,10 @@ from monitor.probes.asking import ModelProbe, Target
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun, PerplexitySource
-from monitor.store import perplexity
+from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
+from monitor.store.tasks import Claim
 
 T = TypeVar("T")
 
@@ -98,11 +100,12 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One version's probing. Every run is stored as it ends."""
+    """One version's probing. Every run is stored as it ends, while its task is still held."""
 
     database: Database
     version: Version
     via: ModelProbe
+    held: Claim
 
     @cached_property
     def own(self) -> Model:
@@ -164,9 +167,11 @@ class Asked:
             The run ended early; what it read is stored.
         ProbeError
             Nothing could be asked.
+        StaleLease
+            Meanwhile the task was lost, or what is registered was retired.
         """
         run = self._score(model.target, corpus, replica)
-        self.database.run(
+        self.write(
             lambda tx: perplexity.insert_run(
                 tx,
                 model.over(of or corpus),
@@ -189,6 +194,18 @@ class Asked:
         if replica is not None and isinstance(self.via, Replicated):
             return self.via.read(model.target, texts, replica=replica)
         return self.via.read(model.target, texts)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Write in one transaction; raises StaleLease where the task is no longer held.
+
+        A registration that began before a declared change must not outlive its retirement.
+        """
+
+        def guarded(tx: Connection) -> T:
+            tasks.guard(tx, self.held)
+            return work(tx)
+
+        return self.database.run(guarded)
 
     def _score(self, target: Target, corpus: Corpus, replica: str | None) -> PerplexityRun:
         if replica is not None and isinstance(self.via, Replicated):

@@ -17,13 +17,14 @@ from monitor.probes.corpus import Corpus
 from monitor.store import perplexity
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
+from monitor.store.tasks import Claim
 
 REGISTRATION_REPEATS = 3
 """Repeats at registration: their largest difference is the noise floor."""
 
 
 def probe(
-    database: Database, version: Version, via: ModelProbe, occasion: Occasion
+    database: Database, version: Version, via: ModelProbe, occasion: Occasion, *, held: Claim
 ) -> ProbeOutcome:
     """Run the corpora through a version and compare them with its registration.
 
@@ -41,8 +42,10 @@ def probe(
     ------
     ProbeError
         The version could not be asked at all.
+    StaleLease
+        The task ``held`` was lost while models were asked; nothing more was written.
     """
-    asked = Asked(database=database, version=version, via=via)
+    asked = Asked(database=database, version=version, via=via, held=held)
     try:
         missing = [
             corpus
@@ -73,7 +76,7 @@ def _take_back(
     asked: Asked, missing: Sequence[Corpus], identity: Identity, occasion: Occasion
 ) -> None:
     """Hold no adapter to what its base model said: the next probe registers it again."""
-    asked.database.run(
+    asked.write(
         lambda tx: perplexity.retire_version(
             tx,
             asked.version.id,
