@@ -15,6 +15,7 @@ from detectors.empty import EMPTY
 from detectors.entropy import ENTROPY
 from detectors.error_rate import ERRORS
 from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.invalid import INVALID
 from detectors.latency import LATENCY
 from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
@@ -37,6 +38,7 @@ DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
             NON_FINITE,
             TRUNCATED,
             REFUSAL,
+            INVALID,
             MISSING,
             LATENCY,
         )

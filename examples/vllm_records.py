@@ -42,7 +42,7 @@ def record(request: dict[str, Any], answer: dict[str, Any], *, latency_ms: float
         "id": answer.get("id") or uuid.uuid4().hex,
         "at": datetime.now(UTC).isoformat(),
         **request_fields(request),
-        **answer_fields(answer),
+        **answer_fields(answer, request),
         "latency_ms": round(latency_ms, 1),
         "status": 200,
     }

@@ -133,6 +133,9 @@ def _numbers(
     )
     columns["empty"] = np.array([_empty(record) for record in records], dtype=float)
     columns["refusal"] = np.array([_refusal(record) for record in records], dtype=float)
+    columns["invalid"] = np.array(
+        [None if r.valid is None else not r.valid for r in records], dtype=float
+    )
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, records)
     return columns

@@ -64,6 +64,7 @@ class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     latency_ms: Milliseconds | None = None
     ttft_ms: Milliseconds | None = None
     finish_reason: Word | None = None
+    valid: bool | None = None
     status: Annotated[int, Meta(ge=0, le=999)] | None = None
     subject: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     sample_prob: Annotated[float, Meta(gt=0, le=1)] = 1.0

@@ -33,6 +33,10 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "empty": ("whether answers are empty", "log the answers' text or token counts"),
     "error": ("whether requests failed", "log the status of every request, failed ones too"),
     "refusal": ("whether answers refuse", "log the answers' text"),
+    "invalid": (
+        "whether answers keep a form",
+        "log the requests (response_format, tools), or `valid` with each record",
+    ),
     "truncated": ("how answers ended", "log finish_reason"),
     "latency_ms": ("how long answers took", "log the time and the tokens of each answer"),
 }

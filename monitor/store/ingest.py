@@ -38,6 +38,7 @@ NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
         "empty": "bool",
         "truncated": "bool",
         "refusal": "bool",
+        "invalid": "bool",
         "missing": "bool",
     }
 )

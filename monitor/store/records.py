@@ -32,7 +32,7 @@ _STORED: Final = (
     "ttft_ms",
 )
 _INTEGERS: Final = ("n_tokens", "prompt_tokens", "non_finite", "status")
-_FLAGS: Final = ("loop", "empty", "truncated", "refusal", "missing")
+_FLAGS: Final = ("loop", "empty", "truncated", "refusal", "invalid", "missing")
 
 MEASURED: Final = (*_STORED, "n_tokens", "prompt_tokens", "non_finite", *_FLAGS)
 """What a window holds as it is stored; flags are 0 or 1."""

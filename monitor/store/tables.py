@@ -133,6 +133,7 @@ records: Final = Table(
     Column("empty", Boolean),
     Column("truncated", Boolean),
     Column("refusal", Boolean),
+    Column("invalid", Boolean),
     Column("missing", Boolean),
     Column("id", _RECORD_ID, nullable=False),
     Column("finish_reason", Text),

@@ -159,6 +159,25 @@ def test_a_refusal_is_told_by_its_words_or_by_its_end(
 
 
 @pytest.mark.usefixtures("support")
+def test_only_an_answer_that_was_to_have_a_form_is_invalid_or_not(
+    send: Send, record: Make, database: Database
+) -> None:
+    outcome = send(
+        record(id="broken", valid=False),
+        record(id="free", output="{"),
+        record(id="kept", valid=True),
+        record(id="wrong", valid="no"),
+    )
+    assert outcome.accepted == 3
+    rows = _rows(database, "SELECT id, invalid FROM records ORDER BY id")
+    assert [(row["id"], row["invalid"]) for row in rows] == [
+        ("broken", True),
+        ("free", None),
+        ("kept", False),
+    ]
+
+
+@pytest.mark.usefixtures("support")
 def test_packed_and_plain_numbers_give_the_same_signals(
     send: Send, record: Make, database: Database
 ) -> None:

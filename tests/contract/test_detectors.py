@@ -19,7 +19,7 @@ from detectors.types import Budget, Detector, Floats, Process, Score, State, Win
 DAY = 86_400.0
 START = 1_699_833_600.0
 SHARE = Budget(notice=0.2, page=0.01)
-RATES = {"loop", "empty", "error", "non_finite", "truncated", "refusal", "missing"}
+RATES = {"loop", "empty", "error", "non_finite", "truncated", "refusal", "invalid", "missing"}
 
 every_detector = pytest.mark.parametrize("detector", DETECTORS.values(), ids=DETECTORS.keys())
 

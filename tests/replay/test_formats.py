@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from examples.vllm_records import chat_request
 from examples.vllm_records import record as ask_record
-from monitor.capture.formats import Form, Mapped, Unreadable, form_of, read
+from monitor.capture.formats import Form, Mapped, Unreadable, answer_fields, form_of, read
 from monitor.capture.formats.lines import FORMS
 from monitor.capture.formats.moments import moment
 from monitor.capture.wire import Record
@@ -231,6 +231,72 @@ def test_a_refusal_in_a_field_of_its_own_is_how_the_answer_ended() -> None:
     message = {"content": None, "refusal": "Not today."}
     choice = {"message": message, "finish_reason": "stop"}
     assert read(chat(choices=[choice])).fields["finish_reason"] == "refusal"
+
+
+def called(arguments: object, name: str = "book") -> dict[str, Any]:
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+
+
+def told(text: str, **changes: Any) -> dict[str, Any]:
+    return {"message": {"content": text}, "finish_reason": "stop"} | changes
+
+
+JSON_OBJECT = {"response_format": {"type": "json_object"}}
+JSON_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}
+TOOLS = {"tools": [{"type": "function", "function": {"name": "book"}}]}
+REFUSED = {"message": {"content": None, "refusal": "Not today."}, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "choice", "valid"),
+    [
+        pytest.param(JSON_OBJECT, told('{"a": [1, null]}'), True, id="an object"),
+        pytest.param(JSON_OBJECT, told(' {"a": 1}\n'), True, id="an object with white space"),
+        pytest.param(JSON_OBJECT, told("[1]"), False, id="a list where an object was asked for"),
+        pytest.param(JSON_OBJECT, told('{"a": '), False, id="cut off"),
+        pytest.param(JSON_OBJECT, told(""), False, id="empty"),
+        pytest.param(JSON_OBJECT, told('```json\n{"a": 1}\n```'), False, id="fenced"),
+        pytest.param(JSON_OBJECT, told('{"a": NaN}'), False, id="NaN is no JSON"),
+        pytest.param(JSON_OBJECT, told('{"a": ' + "9" * 5_000 + "}"), False, id="endless number"),
+        pytest.param(JSON_OBJECT, told("[" * 200_000), False, id="nested too deeply"),
+        pytest.param(JSON_OBJECT, told('"' + "a" * 1_000_001), None, id="too long to judge"),
+        pytest.param(JSON_SCHEMA, told("[1]"), True, id="a list under a schema"),
+        pytest.param(JSON_SCHEMA, told("null"), True, id="null under a schema"),
+        pytest.param(JSON_SCHEMA, told("one"), False, id="words under a schema"),
+        pytest.param(JSON_OBJECT, REFUSED, None, id="a refusal breaks no form"),
+        pytest.param(JSON_OBJECT, told("", finish_reason="content_filter"), None, id="filtered"),
+        pytest.param({"response_format": {"type": "text"}}, told("{"), None, id="text"),
+        pytest.param({"response_format": "json"}, told("{"), None, id="a form of another kind"),
+        pytest.param({}, told("{"), None, id="no form"),
+        pytest.param(TOOLS, called('{"at": 8}'), True, id="a call"),
+        pytest.param(TOOLS, called({"at": 8}), True, id="a call, unpacked by a middleware"),
+        pytest.param(TOOLS, called('{"at": '), False, id="a call cut off"),
+        pytest.param(TOOLS, called("8"), False, id="arguments that are no object"),
+        pytest.param(TOOLS, called(None), False, id="no arguments"),
+        pytest.param(TOOLS, called("{}", name="cook"), False, id="a tool that was not offered"),
+        pytest.param({}, called("{}", name="cook"), True, id="nobody knows what was offered"),
+        pytest.param(TOOLS, told("At eight."), None, id="words where a call was allowed"),
+        pytest.param(
+            TOOLS | {"tool_choice": "required"}, told("At eight."), False, id="a call demanded"
+        ),
+        pytest.param(
+            TOOLS | {"tool_choice": {"type": "function", "function": {"name": "book"}}},
+            told("At eight."),
+            False,
+            id="this call demanded",
+        ),
+        pytest.param({"tool_choice": "auto"}, told("At eight."), None, id="left to the model"),
+    ],
+)
+def test_an_answer_is_valid_by_what_its_request_asked_for(
+    request_: dict[str, Any], choice: dict[str, Any], valid: object
+) -> None:
+    answer = chat(choices=[choice])
+    logged = read({"id": "r", "request": request_, "response": answer})
+    paid = read(litellm(response=answer, model_parameters=request_))
+    assert logged.fields.get("valid") is paid.fields.get("valid") is valid
+    assert answer_fields(answer, request_).get("valid") is valid
 
 
 @pytest.mark.parametrize(

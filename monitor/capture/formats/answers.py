@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from monitor.capture.formats.shapes import mapping, sequence
+from monitor.capture.formats.structured import validity
+
 MAX_TOP: Final = 20
 REDACTED: Final = "redacted-by-litellm"
 """Stands in LiteLLM's payload where messages are not to be logged."""
@@ -31,28 +34,23 @@ def request_fields(request: object) -> Fields:
     )
 
 
-def answer_fields(answer: object) -> Fields:
-    """Map the first choice of a chat completion or a text completion, and its usage."""
+def answer_fields(answer: object, request: object = None) -> Fields:
+    """Map the first choice of a chat completion or a text completion, and its usage.
+
+    With its ``request`` it is known whether JSON or a call of a tool was asked for.
+    """
     body = mapping(answer)
     choice = mapping(next(iter(sequence(body.get("choices"))), None))
     usage = mapping(body.get("usage"))
+    said = _output(choice)
     return present(
-        output=_output(choice),
+        output=said,
+        valid=validity(mapping(request), choice, said),
         prompt_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
         finish_reason=_ending(choice),
         **_logprobs(choice, answered=usage.get("completion_tokens")),
     )
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """Give a JSON object; anything else is an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def sequence(value: object) -> Sequence[Any]:
-    """Give a JSON array; anything else is an empty one."""
-    return value if isinstance(value, list) else ()
 
 
 def present(**fields: object) -> Fields:

@@ -14,12 +14,12 @@ from monitor.capture.formats.answers import (
     answer_fields,
     first,
     last_request,
-    mapping,
     present,
     request_fields,
     text_of,
 )
 from monitor.capture.formats.moments import milliseconds, moment
+from monitor.capture.formats.shapes import mapping
 
 _COMPLETIONS: Final = ("chat.completion", "text_completion")
 _LONGEST_NAME: Final = 128
@@ -104,7 +104,7 @@ def _openai(line: Mapping[str, Any]) -> Mapped:
         latency_ms=first(line, "latency_ms", "duration_ms") or milliseconds(began, ended),
         ttft_ms=line.get("ttft_ms"),
         subject=first(line, "subject", "user") or None,
-        **_ended(answer, first(line, "status", "status_code"), status),
+        **_ended(answer, first(line, "status", "status_code"), status, request=request),
     )
     model = first(request, "model") or answer.get("model")
     adapter, version = split_model(model)
@@ -203,16 +203,18 @@ def _litellm_end(payload: Mapping[str, Any]) -> Fields:
         return {"status": _number(code) or _FAILED}
     if isinstance(answer, str):
         return present(output=text_of(answer), status=_OK)
-    return _ended(mapping(answer))
+    return _ended(mapping(answer), request=mapping(payload.get("model_parameters")))
 
 
-def _ended(answer: Mapping[str, Any], *stated: object) -> Fields:
+def _ended(
+    answer: Mapping[str, Any], *stated: object, request: Mapping[str, Any] | None = None
+) -> Fields:
     """How a request ended: its answer, or the status it failed with."""
     status = next((code for one in stated if (code := _number(one)) is not None), None)
     if not isinstance(answer.get("choices"), list):
         error = mapping(answer.get("error"))
         return {"status": status or _number(error.get("code")) or _FAILED}
-    return answer_fields(answer) | {"status": _OK if status is None else status}
+    return answer_fields(answer, request) | {"status": _OK if status is None else status}
 
 
 def _unwrapped(response: object) -> tuple[Mapping[str, Any], object]:

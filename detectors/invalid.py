@@ -1,0 +1,14 @@
+"""`invalid`: answers that a machine cannot read."""
+
+from __future__ import annotations
+
+from detectors.rate_detector import RateDetector
+
+INVALID = RateDetector(name="invalid", signals=("invalid",))
+"""An answer that was to be JSON, or a call of a tool, and is not.
+
+Soft: a caller may be used to repair some. Records of which no form was asked are absent: NaN,
+so that their share in the traffic does not move the rate.
+
+Shown: the rise of the rate over the reference, 0 where it fell.
+"""

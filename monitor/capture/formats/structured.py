@@ -1,0 +1,87 @@
+"""Whether answers that a machine reads, JSON or calls of tools, are what was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from monitor.capture.formats.shapes import mapping, sequence
+
+LONGEST: Final = 1_000_000
+"""Characters of an answer beyond which it is not judged."""
+
+_NO_JSON: Final = object()
+_DEMANDS: Final = ("required", "any")
+
+
+def validity(
+    request: Mapping[str, Any], choice: Mapping[str, Any], said: str | None
+) -> bool | None:
+    """Tell whether an answer has the form its request asked for; None where none was.
+
+    Calls of tools are valid when each names a tool that was offered and has a JSON object as
+    arguments; words where a call was demanded (``tool_choice``) are not. A ``response_format``
+    of JSON is kept when the whole text parses: to an object, or with a schema to anything, as
+    whether it keeps to the schema is for the caller to know. A refusal broke no form.
+
+    >>> asked = {"response_format": {"type": "json_object"}}
+    >>> [validity(asked, {"finish_reason": "stop"}, said) for said in ('{"a": 1}', "Sure!")]
+    [True, False]
+    """
+    message = mapping(choice.get("message"))
+    if not choice or message.get("refusal") or choice.get("finish_reason") == "content_filter":
+        return None
+    if calls := _calls(message):
+        return all(_is_callable(call, _offered(request)) for call in calls)
+    if _demands_call(request):
+        return False
+    form = mapping(request.get("response_format")).get("type")
+    if said is None or len(said) > LONGEST or form not in {"json_object", "json_schema"}:
+        return None
+    found = _parsed(said)
+    return isinstance(found, dict) if form == "json_object" else found is not _NO_JSON
+
+
+def _calls(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    if message.get("function_call"):
+        return [mapping(message["function_call"])]
+    return [
+        mapping(call.get("function") or call.get("custom"))
+        for call in map(mapping, sequence(message.get("tool_calls")))
+    ]
+
+
+def _offered(request: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the tools of a request; none where it is not at hand."""
+    tools = [mapping(tool) for tool in sequence(request.get("tools"))]
+    functions = [tool.get("function") or tool.get("custom") for tool in tools]
+    named = [mapping(one).get("name") for one in (*functions, *sequence(request.get("functions")))]
+    return frozenset(name for name in named if isinstance(name, str))
+
+
+def _is_callable(call: Mapping[str, Any], offered: frozenset[str]) -> bool:
+    name, arguments = call.get("name"), call.get("arguments")
+    if not isinstance(name, str) or (offered and name not in offered):
+        return False
+    if "input" in call:
+        return True  # a custom tool takes any text
+    return isinstance(arguments, dict) or (
+        isinstance(arguments, str) and isinstance(_parsed(arguments), dict)
+    )
+
+
+def _demands_call(request: Mapping[str, Any]) -> bool:
+    choice = request.get("tool_choice", request.get("function_call"))
+    return choice in _DEMANDS if isinstance(choice, str) else bool(mapping(choice))
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
