@@ -210,6 +210,8 @@ def recovery_sums(history: Floats, column: int) -> Floats:
 
 def _cuts(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Starts of the blocks of windows, and the place of each window's first block in them."""
+    if sizes.size == 1:
+        return np.arange(0, sizes[0], _FACTORS), np.zeros(1, dtype=np.int64)
     blocks = -(-sizes // _FACTORS)
     firsts = np.cumsum(blocks) - blocks
     within = np.arange(int(blocks.sum())) - np.repeat(firsts, blocks)

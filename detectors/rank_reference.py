@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,12 @@ from detectors.columns import columns, measured
 from detectors.null import Null, fit_null
 from detectors.ranks import mid_ranks
 from detectors.scores import (
+    Kinds,
     Side,
     Units,
     are_indicators,
     as_units,
-    rank_scores,
+    kinds_of,
     score_names,
     scores_named,
     subject_checks,
@@ -102,7 +104,7 @@ def fit_ranks(
         season=season,
         coverage=fit_coverage(baseline.at[~np.isnan(raw).all(axis=1)]),
         null=fit_null(
-            as_units(baseline.at, _scores(u, chosen), groups),
+            as_units(baseline.at, scores_named(u, kinds_of(chosen)), groups),
             names=sum(map(score_names, found.present, chosen), ()),
             indicator=np.concatenate([are_indicators(side) for side in chosen]),
             check_seconds=check_seconds,
@@ -125,7 +127,8 @@ def units_of(
 ) -> Units:
     """Score the records that a mask ``(n,)`` selects, as units."""
     groups = None if placement.groups is None else placement.groups[only]
-    return as_units(window.at[only], _named_scores(reference, placement.u[only]), groups)
+    kinds = _kinds(reference.null.names, reference.signals)
+    return as_units(window.at[only], scores_named(placement.u[only], kinds), groups)
 
 
 def bin_counts(reference: RankReference, window: Window) -> bins.Counts:
@@ -190,19 +193,11 @@ def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:
     return np.column_stack([mid_ranks(o, v) for o, v in zip(ordered, values.T, strict=True)])
 
 
-def _scores(u: Floats, sides: tuple[Side, ...]) -> Floats:
-    return np.hstack([rank_scores(v, side) for v, side in zip(u.T, sides, strict=True)])
-
-
-def _named_scores(reference: RankReference, u: Floats) -> Floats:
-    """Score as the reference was: one stored by an older release keeps the scores it has."""
-    kinds = [name.partition(":")[::2] for name in reference.null.names]
-    return np.hstack(
-        [
-            scores_named(column, [kind for of, kind in kinds if of == signal])
-            for signal, column in zip(reference.signals, u.T, strict=True)
-        ]
-    )
+@lru_cache(maxsize=2_048)
+def _kinds(names: tuple[str, ...], signals: tuple[str, ...]) -> Kinds:
+    """What a reference was scored by: one stored by an older release keeps the scores it has."""
+    parts = [name.partition(":")[::2] for name in names]
+    return tuple(tuple(kind for of, kind in parts if of == signal) for signal in signals)
 
 
 def _count(cuts: Floats, values: Floats) -> bins.Counts:

@@ -48,8 +48,8 @@ def mid_ranks(ordered: Floats, values: Floats) -> Floats:
 
 
 def _mid_ranks(ordered: Floats, values: Floats) -> Floats:
-    below = np.searchsorted(ordered, values, side="left")
-    up_to = np.searchsorted(ordered, values, side="right")
+    below = ordered.searchsorted(values, side="left")
+    up_to = ordered.searchsorted(values, side="right")
     return np.where(np.isnan(values), np.nan, (below + up_to) / (2.0 * ordered.size))
 
 

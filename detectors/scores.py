@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from types import MappingProxyType
 
 import numpy as np
@@ -21,6 +22,9 @@ class Side(StrEnum):
     UP = "up"
     EITHER = "either"
 
+
+Kinds = tuple[tuple[str, ...], ...]
+"""By signal, the kinds of its scores."""
 
 _LOWEST = 5.0
 """Nats: ``low`` counts every rank below ``exp(-5)``, .7 %, alike, which bounds it."""
@@ -100,15 +104,31 @@ def rank_scores(u: Floats, side: Side) -> Floats:
     ``Side.UP`` is its mirror: ``high`` is ``low`` of ``1 - u``. ``Side.EITHER`` is both sides
     with few scores, for signals of which there are many.
     """
-    return scores_named(u, _SIDES[side])
+    return scores_named(u[:, None], (_SIDES[side],))
 
 
-def scores_named(u: Floats, kinds: Sequence[str]) -> Floats:
-    """Scores ``(n, K)`` of mid-ranks ``(n,)`` by name; KeyError where one is unknown."""
-    every = np.empty((u.size, len(kinds)))
-    for column, kind in enumerate(kinds):
-        every[:, column] = RANK_SCORES[kind](u)
-    every[np.isnan(u)] = np.nan
+def kinds_of(sides: Sequence[Side]) -> Kinds:
+    """Names of each signal's scores, as :func:`scores_named` takes them."""
+    return tuple(_SIDES[side] for side in sides)
+
+
+def scores_named(u: Floats, kinds: Kinds) -> Floats:
+    """Scores ``(n, K)`` of mid-ranks ``(n, S)``, the kinds wanted of each signal side by side.
+
+    Signals that follow each other and are scored alike are scored at once. KeyError where a
+    kind is unknown.
+    """
+    every = np.empty((len(u), sum(map(len, kinds))))
+    signal = column = 0
+    for wanted, alike in groupby(kinds):
+        count = len(tuple(alike))
+        ranks, end = u[:, signal : signal + count], column + count * len(wanted)
+        for place, kind in enumerate(wanted):
+            every[:, column + place : end : len(wanted)] = RANK_SCORES[kind](ranks)
+        signal, column = signal + count, end
+    unknown = np.isnan(u)
+    if unknown.any():
+        every[np.repeat(unknown, [len(wanted) for wanted in kinds], axis=1)] = np.nan
     return every
 
 

@@ -24,6 +24,7 @@ hours must not swing at night. With all hours seen the smallest is .4 of the lar
 _SEEN_RECORDS = 5
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 _LARGE = 1e12
+_WAVES = ((np.cos, 1), (np.sin, 1), (np.cos, 2), (np.sin, 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,10 +116,11 @@ def _least_squares(design: Floats, column: Floats) -> Floats:
 
 def _design(at: Floats) -> Floats:
     angle = 2.0 * np.pi * (at % SECONDS_PER_DAY) / SECONDS_PER_DAY
-    weekend = (_weekday(at) >= 5).astype(np.float64)  # noqa: PLR2004 - Saturday
-    return np.column_stack(
-        [np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle), weekend]
-    )
+    design = np.empty((at.size, 5))
+    for column, (wave, harmonic) in enumerate(_WAVES):
+        design[:, column] = wave(harmonic * angle)
+    design[:, 4] = _weekday(at) >= 5  # noqa: PLR2004 - Saturday
+    return design
 
 
 def _hour(at: Floats) -> npt.NDArray[np.int64]:

@@ -200,6 +200,8 @@ def test_factors_multiply_as_their_logarithms_add(rng: np.random.Generator) -> N
         for part in np.split(scores, np.cumsum(sizes)[:-1])
     ]
     assert grown == pytest.approx(np.stack(plain), rel=1e-10, abs=1e-12)
+    alone = window_increments(null, Process.PAGE, scores[-835:], sizes=np.array([835]))
+    np.testing.assert_array_equal(alone[0], grown[-1])
 
 
 def test_a_state_of_another_reference_is_refused() -> None:

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from detectors.scores import Side, as_units, rank_scores, score_names, subject_checks
+from detectors.scores import (
+    Side,
+    as_units,
+    kinds_of,
+    rank_scores,
+    score_names,
+    scores_named,
+    subject_checks,
+)
 
 
 def test_seven_scores_describe_place_spread_and_tails() -> None:
@@ -29,6 +37,15 @@ def test_the_low_score_is_the_logarithm_of_the_rank_within_bounds() -> None:
 
 def test_no_rank_gives_no_score() -> None:
     assert np.isnan(rank_scores(np.array([np.nan]), Side.DOWN)).all()
+
+
+def test_many_signals_are_scored_as_each_alone() -> None:
+    sides = (Side.DOWN, Side.BOTH, Side.BOTH, Side.EITHER, Side.DOWN)
+    u = np.random.default_rng(1).random((60, len(sides)))
+    u[::7, 1] = np.nan
+    apart = [rank_scores(column, side) for column, side in zip(u.T, sides, strict=True)]
+    together = scores_named(u, kinds_of(sides))
+    np.testing.assert_array_equal(together, np.hstack(apart))
 
 
 def test_a_subject_is_one_voice() -> None:
