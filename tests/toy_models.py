@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detectors.parity import TopLogprobs
-from monitor.probes.asking import Target
+from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
@@ -47,6 +47,7 @@ class Toys:
     shift: dict[tuple[str, str], float] = field(default_factory=dict)
     engine_shift: float = 0.0
     engine: str = "toy 1"
+    dtype: str = "float32"
     source: PerplexitySource = PerplexitySource.ECHO
     hashes: bool = False
     allowed: int | None = None
@@ -83,7 +84,11 @@ class Toys:
         names = [n for n, p in self.parents.items() if p == parent and n != target.model]
         return tuple(Target(model=name) for name in names)
 
-    def weights_of(self, target: Target) -> str | None:
+    def would_repeat(self, target: Target, run: Made) -> bool:
+        now = (self.engine, self.dtype, self._hash(target))
+        return self.hashes and (run.engine, run.dtype, run.weights) == now
+
+    def _hash(self, target: Target) -> str | None:
         return f"hash of {self._weights(target)}" if self.hashes else None
 
     def _run(self, target: Target, corpus: Corpus, *, replica: str | None) -> PerplexityRun:
@@ -110,7 +115,8 @@ class Toys:
             stopped=stopped,
             replica=replica,
             source=self.source,
-            weights=self.weights_of(target),
+            dtype=self.dtype,
+            weights=self._hash(target),
         )
 
     def _shift(self, model: str, corpus: str, replica: str | None) -> float:

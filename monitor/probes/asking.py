@@ -23,6 +23,19 @@ class Target:
     folder: Path | None = None
 
 
+class Made(Protocol):
+    """How a run was made; see :class:`monitor.probes.perplexity.PerplexityRun`."""
+
+    @property
+    def engine(self) -> str | None: ...
+    @property
+    def dtype(self) -> str | None: ...
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def weights(self) -> str | None: ...
+
+
 class ModelProbe(Protocol):
     """Asks models. Every method may raise :class:`monitor.probes.errors.ProbeError`."""
 
@@ -46,6 +59,9 @@ class ModelProbe(Protocol):
         """Other adapters on the same base."""
         ...
 
-    def weights_of(self, target: Target) -> str | None:
-        """Hash of the weights that would be asked; None where their files are out of reach."""
+    def would_repeat(self, target: Target, run: Made) -> bool:
+        """Whether a run now would be ``run`` again: weights, dtype, engine and way are the same.
+
+        False where nobody knows.
+        """
         ...

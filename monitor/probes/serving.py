@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from detectors.parity import TopLogprobs
-from monitor.probes.asking import Target
+from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.engine import Engine, Stop
 from monitor.probes.engines import Engines, Replica
@@ -136,9 +136,9 @@ class ServedProbe:
         """Other adapters with the same parent, those at hand in an engine first."""
         return tuple(Target(model=model) for model in self.engines.siblings_of(target.model))
 
-    def weights_of(self, target: Target) -> str | None:  # noqa: ARG002 - of the protocol
-        """None: an engine does not say which files it serves."""
-        return None
+    def would_repeat(self, target: Target, run: Made) -> bool:  # noqa: ARG002 - of the protocol
+        """False: an engine may have been restarted as anything."""
+        return False
 
     def replicas_of(self, target: Target) -> tuple[str, ...]:
         """Addresses of the engines that hold the model; raises as :meth:`score` does."""

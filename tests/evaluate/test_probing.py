@@ -326,6 +326,19 @@ def test_unchanged_weights_on_this_machine_are_not_run_again(fleet: Make) -> Non
     assert made.asked().count((OWN, "general", 40)) == 2
 
 
+@pytest.mark.parametrize(("made_by", "now"), [("engine", "toy 2"), ("dtype", "bfloat16")])
+def test_unchanged_weights_are_run_again_by_another_engine_or_arithmetic(
+    fleet: Make, made_by: str, now: str
+) -> None:
+    made = fleet(toys(source=PerplexitySource.LOCAL, hashes=True))
+    made.asked()
+    setattr(made.toys, made_by, now)
+    made.later()
+    assert made.asked() == [(OWN, "general", 40)]
+    made.later()
+    assert made.asked() == []
+
+
 def test_a_week_at_six_percent_is_degraded_by_its_mean(fleet: Make) -> None:
     made = fleet(toys())
     unevenly(made, 1.052, spread=0.5)

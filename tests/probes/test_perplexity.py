@@ -291,13 +291,14 @@ def test_every_request_of_a_run_carries_the_key() -> None:
     }
 
 
-def test_the_probe_is_a_model_probe_whose_weights_nobody_tells() -> None:
+def test_the_probe_is_a_model_probe_that_takes_no_run_for_another() -> None:
     with serving(FakeEngine()) as url:
         probe: ModelProbe = served(url)
         assert probe.base_of(SUPPORT) == BASE
         assert probe.base_of(BASE) is None
         assert probe.base_of(Target(model="unknown")) is None
-        assert probe.weights_of(SUPPORT) is None
+        run = probe.score(SUPPORT, CORPUS)
+        assert not probe.would_repeat(SUPPORT, run)
 
 
 def test_siblings_are_the_other_adapters_of_the_base_those_at_hand_first() -> None:

@@ -20,7 +20,7 @@ from monitor.domain import Version, VersionId
 from monitor.probes.asking import ModelProbe, Target
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
-from monitor.probes.perplexity import PerplexityRun, PerplexitySource
+from monitor.probes.perplexity import PerplexityRun
 from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
@@ -214,16 +214,10 @@ class Asked:
 
 
 def unchanged(asked: Asked, model: Model, corpus: Corpus) -> StoredRun | None:
-    """Give a model's last run again where the same weights would be asked in the same way.
-
-    Only a model on this machine is known to be asked in the same way; an engine may have
-    been restarted as anything.
-    """
+    """Give a model's last run again where one made now would say the same."""
     roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
     last = asked.recent(model, corpus, roles=roles)
-    if not last or last[0].source != PerplexitySource.LOCAL or last[0].weights is None:
-        return None
-    return last[0] if asked.via.weights_of(model.target) == last[0].weights else None
+    return last[0] if last and asked.via.would_repeat(model.target, last[0]) else None
 
 
 def scores_of(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from detectors.parity import Parity, TopLogprobs, pooled
-from monitor.probes.asking import Target
+from monitor.probes.asking import Made, Target
 from monitor.probes.client import Worker
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import (
@@ -107,7 +107,7 @@ class LocalProbe:
         """Score several models over one corpus, in one pass where that is faster.
 
         Every call computes: a second run that repeated the first one's numbers would confirm
-        nothing. Who has a run of the same :meth:`weights_of` need not ask.
+        nothing. Who has a run that :meth:`would_repeat` need not ask.
 
         Raises
         ------
@@ -187,6 +187,18 @@ class LocalProbe:
         with self._lock:
             known = tuple(self._asked)
         return tuple(other for other in known if other not in {target, self.base})
+
+    def would_repeat(self, target: Target, run: Made) -> bool:
+        """Whether the same weights would be asked with the same arithmetic and libraries.
+
+        Costs no forward, but the base is loaded to know its arithmetic.
+        """
+        if run.source != PerplexitySource.LOCAL or run.weights is None:
+            return False
+        if run.weights != self.weights_of(target):
+            return False
+        opened = self._opened()
+        return (run.engine, run.dtype) == (opened.engine, opened.dtype)
 
     def weights_of(self, target: Target) -> str | None:
         """Hash of the adapter's folder and its base's; None where nobody knows the folder.

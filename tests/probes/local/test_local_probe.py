@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_a_run_says_how_it_was_made(exact: LocalProbe, seventy: Corpus) -> None:
     assert run.weights == exact.weights_of(ADAPTERS[0])
     assert run.replica is None
     assert run.stopped is None
+
+
+def test_a_run_of_other_arithmetic_libraries_or_weights_would_not_be_repeated(
+    exact: LocalProbe, seventy: Corpus
+) -> None:
+    run = exact.score(ADAPTERS[0], seventy)
+    assert exact.would_repeat(ADAPTERS[0], run)
+    assert not exact.would_repeat(ADAPTERS[1], run)
+    for other in ({"dtype": "bfloat16"}, {"engine": "torch 1.0 peft 0.1 cpu"}, {"source": None}):
+        assert not exact.would_repeat(ADAPTERS[0], replace(run, **other))
 
 
 def test_adapters_mixed_in_a_batch_score_as_each_does_alone(exact: LocalProbe) -> None:
