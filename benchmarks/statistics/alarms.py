@@ -60,11 +60,16 @@ def follow(
             seen = covered(reference.coverage, window.at)
         if units is None or not seen.all():
             units = rank_reference.units_of(reference, window, placement, only=seen)
-        found[process] = _increments(reference.null, process, units, start=start, checks=checks)
+        found[process] = check_increments(
+            reference.null, process, units, start=start, checks=checks
+        )
     return evidence({one: found[one.process] for one in asked}, weights=reference.null.weights)
 
 
-def _increments(null: Null, process: Process, units: Units, *, start: float, checks: int) -> Floats:
+def check_increments(
+    null: Null, process: Process, units: Units, *, start: float, checks: int
+) -> Floats:
+    """Log growth ``(checks, L, K)`` by the units of each check of 15 minutes from ``start`` on."""
     check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
     scores = units.scores[np.argsort(check, kind="stable")]
     sizes = np.bincount(check, minlength=checks)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.axes import Axes, coordinates, fit_axes
+from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY, TOPICS
 from detectors.logit_ks import LOGIT_KS
 from detectors.nearest import nearest
 from detectors.rank_detector import RankDetector
@@ -45,6 +46,33 @@ def summaries(requests: Sequence[npt.NDArray[Any]]) -> dict[str, Floats]:
     kept = {name: measured[name] for name in ("mean_nll", "p95_nll", "near_certain")}
     # a record without usable tokens is counted by `missing`; here its length alone says nothing
     return {**kept, "log_length": np.where(measured["missing"] > 0.0, np.nan, length)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Index:
+    """Training texts as the service keeps them: float16 vectors and their principal axes."""
+
+    vectors: npt.NDArray[np.float16]
+    axes: Axes
+
+    @classmethod
+    def of(cls, training: npt.NDArray[np.floating]) -> Index:
+        """Take unit vectors ``(m, d)``."""
+        vectors = np.asarray(training, dtype=np.float16)
+        return cls(vectors=vectors, axes=fit_axes(vectors))
+
+    def signals(self, vectors: npt.NDArray[np.floating]) -> dict[str, Floats]:
+        """Compare requests ``(n, d)`` with the index as the service does, in what it stores.
+
+        A request whose vector is not finite is NaN in all 13 signals.
+        """
+        queries = np.asarray(vectors, dtype=np.float16).reshape(-1, self.vectors.shape[1])
+        usable = np.isfinite(queries).all(axis=1)
+        found = np.full((len(queries), 1 + len(TOPICS)), np.nan)
+        similar = nearest(self.vectors, queries[usable].astype(np.float32)).similarity
+        found[usable, 0] = similar.astype(np.float32)
+        found[usable, 1:] = coordinates(self.axes, queries[usable])
+        return dict(zip((SIMILARITY, *TOPICS), found.T, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +162,15 @@ class Driftline:
 
 
 class InputDrift:
-    """The service's ``input_similarity`` detector, which sees requests unlike the training.
+    """The service's ``input_similarity`` detector: requests unlike the training, or another mix.
 
-    Its notice process, as in the service: it never pages.
+    Half of the capital is bet on the similarity to the nearest training text, half on the 12
+    principal coordinates. Its notice process, as in the service: it never pages.
     """
 
     def __init__(self, budget: float = 1.0) -> None:
         self._budget = Budget(notice=budget, page=0.0)
-        self._index: npt.NDArray[np.float16] | None = None
+        self._index: Index | None = None
         self._follower: _Follower | None = None
 
     def fit(
@@ -152,33 +181,23 @@ class InputDrift:
         The baseline's order is all that is known of its time: blocks of 8 neighbours are
         what the design effect looks at.
         """
-        self._index = np.asarray(training, dtype=np.float16)
-        similarity = self._similarity(baseline)
-        at = _without_times(len(similarity), per_check=8)
-        reference = _fit(INPUT_SIMILARITY, at, {"similarity": similarity})
+        self._index = Index.of(training)
+        at = _without_times(len(baseline), per_check=8)
         self._follower = _Follower(
             detector=INPUT_SIMILARITY,
             budget=self._budget,
-            reference=reference,
+            reference=_fit(INPUT_SIMILARITY, at, self._index.signals(baseline)),
             any_time=float(at[0]),
         )
         return self
 
     def check(self, batch: npt.NDArray[np.floating]) -> tuple[bool, float]:
         """Absorb 15 minutes of requests ``(n, d)``: alarm, and log10 of the evidence."""
-        similarity = self._similarity(batch)
-        return _fitted(self._follower).check(
-            {"similarity": similarity}, None, size=len(similarity), process=Process.NOTICE
-        )
-
-    def _similarity(self, vectors: npt.NDArray[np.floating]) -> Floats:
         if self._index is None:
             raise NotFitted
-        queries = np.asarray(vectors, dtype=np.float32).reshape(-1, self._index.shape[1])
-        usable = np.isfinite(queries).all(axis=1)
-        found = np.full(len(queries), np.nan)
-        found[usable] = nearest(self._index, queries[usable]).similarity
-        return found
+        return _fitted(self._follower).check(
+            self._index.signals(batch), None, size=len(batch), process=Process.NOTICE
+        )
 
 
 class NotFitted(Exception):  # noqa: N818 - it says what happened

@@ -135,3 +135,11 @@ def test_requests_from_elsewhere_are_input_drift_and_no_requests_are_not() -> No
     assert not any(contestant.check(unit(rng, 40))[0] for _ in range(20))
     assert any(contestant.check(-unit(rng, 40))[0] for _ in range(4))
     assert not contestant.check(np.full((40, 8), np.nan))[0]
+
+
+def test_a_mix_of_known_requests_that_shifts_is_input_drift() -> None:
+    rng = np.random.default_rng(5)
+    training, baseline, later = unit(rng, 2_000), unit(rng, 600), unit(rng, 2_000)
+    contestant = InputDrift().fit(training, baseline)
+    one_side = later[later[:, 0] > np.median(later[:, 0])]
+    assert any(contestant.check(one_side[first : first + 40])[0] for first in range(0, 400, 40))
