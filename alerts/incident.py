@@ -124,7 +124,7 @@ class IncidentState:
         When the open incident started (or was reopened).
     recovered_at
         When the latest incident recovered; a breach within 7 days reopens it. None after
-        a closing: what comes then is another matter and gets a new number.
+        a closing, also of one that had recovered: what comes then is another matter.
     clears
         Clear observations in a row while open.
     """
@@ -163,7 +163,10 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A person or a change of rules ends the open incident; ignored when none is open."""
+    """A person or a change of rules ends the open incident; one that is over stays over.
+
+    What comes after either is another matter: it gets a new number.
+    """
 
     why: Closing
 
@@ -209,7 +212,7 @@ def step(
             return replace(state, ack=Ack(by=by, until=now + lasts)), ()
         case Closed(why=why):
             if state.phase is Phase.OK:
-                return state, ()
+                return replace(state, recovered_at=None), ()
             return _end(state, now=now, closing=why)
         case _:
             assert_never(event)

@@ -41,6 +41,13 @@ class Severity(StrEnum):
     PAGE = "page"
 
 
+class Mark(StrEnum):
+    """What a person said of an incident."""
+
+    FALSE_PAGE = "false_page"
+    ACCEPTED = "accepted"
+
+
 class Blame(StrEnum):
     """Where a change sits."""
 

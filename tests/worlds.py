@@ -22,6 +22,7 @@ from monitor.domain import (
     VerdictKind,
     Version,
 )
+from monitor.policy import Memory
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest
 from monitor.store import (
@@ -200,10 +201,7 @@ def _verdict(
 
 
 def _judge(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
-    memory: dict[str, object] = {"verdict": {"detectors": list(verdict.detectors)}}
-    if verdict.onset:
-        onset = [verdict.onset.start.isoformat(), verdict.onset.end.isoformat()]
-        memory = {"verdict": {"detectors": list(verdict.detectors), "onset": onset}}
+    memory = Memory(verdict=verdict).to_json()
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
     verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, drift_score=drift)
 

@@ -189,6 +189,12 @@ class AcknowledgeRequest(Body):
     hours: float = Field(24.0, gt=0.0, le=168.0)
 
 
+class MarkRequest(Body):
+    """Why an incident is judged so; it is kept, and told to whoever heard of the incident."""
+
+    reason: Line
+
+
 class ChangeRequest(Body):
     """Something that was changed, or is being changed (``open``)."""
 

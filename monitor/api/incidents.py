@@ -14,14 +14,14 @@ from alerts import incident as machine
 from alerts.types import Kind
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import AcknowledgeRequest, Name
+from monitor.api.bodies import AcknowledgeRequest, MarkRequest, Name
 from monitor.api.deliveries import DeliveryBody, delivery_body
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
-from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Severity
-from monitor.outbox import changes_about
+from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Mark, Severity
+from monitor.outbox import Hearers, NotMarkable, Word, changes_about, mark
 from monitor.store import (
     acknowledgements,
     audit,
@@ -32,6 +32,7 @@ from monitor.store import (
     versions,
 )
 from monitor.store.incidents import IncidentRow
+from monitor.store.keys import Key
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -67,6 +68,10 @@ class IncidentBody(Answer):
     closed_at: datetime | None
     acknowledged_by: str | None
     acknowledged_until: datetime | None
+    marked: Mark | None = Field(description="What a person said of it; null: not judged.")
+    marked_by: str | None
+    marked_at: datetime | None
+    marked_because: str | None
 
 
 class NearChangeBody(Answer):
@@ -147,6 +152,31 @@ def acknowledge(
         return _detail(tx, incident, parts)
 
     return parts.database.run(work)
+
+
+@router.post("/{incident}/false")
+def mark_false(key: Operator, parts: Parts, incident: Number, body: MarkRequest) -> IncidentDetail:
+    """Say that it was false: it ends if it is open, and its evidence begins at nothing.
+
+    Of a fleet incident that holds for all its members. Said twice is said once.
+    """
+    return parts.database.run(
+        lambda tx: _marked(tx, incident, _word(Mark.FALSE_PAGE, key, body, parts), parts)
+    )
+
+
+def _word(said: Mark, key: Key, body: MarkRequest, parts: ApiParts) -> Word:
+    return Word(mark=said, by=key.name, because=body.reason, at=parts.clock())
+
+
+def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> IncidentDetail:
+    row = _row(tx, incident)
+    hearers = Hearers(channels=parts.channels, base_url=parts.base_url)
+    try:
+        mark(tx, row.id, word, hearers=hearers)
+    except NotMarkable as reason:
+        raise Problem(409, str(reason), kind="not-markable") from reason
+    return _detail(tx, incident, parts)
 
 
 def _acknowledge(

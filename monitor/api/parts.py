@@ -84,6 +84,8 @@ class ApiParts:
     """How far from an incident's onset a declared change is still listed beside it."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     """How references come about by themselves."""
+    base_url: str | None = None
+    """Where people reach this service, for links in messages."""
     clock: Callable[[], datetime] = _utc_now
 
 

@@ -1,4 +1,4 @@
-"""What an incident is, who was told, and what was done about it."""
+"""What people are told of: lists, explanations, and what they say of it themselves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,91 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 
+app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
+
 FACTS = ("adapter", "version", "kind", "phase", "severity", "blame", "opened_at", "closed_at")
-OTHERS = ("acknowledged_by", "acknowledged_until")
+OTHERS = ("acknowledged_by", "acknowledged_until", "marked", "marked_by", "marked_because")
+LARGEST_PAGE = 1000
+
+Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; kept, and told to whoever heard of the incident.")
+]
+
+
+@app.command("list")
+def list_incidents(
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", "-a", help="Only those of this adapter.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
+    config: options.Config = None,
+    *,
+    open_only: Annotated[bool, typer.Option("--open", help="Only those that are open.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show incidents, newest first."""
+    asked = {"adapter": adapter, "open": "true" if open_only else None, "limit": limit}
+    with options.service(config) as service:
+        found = service.get("/incidents", **asked)
+    if as_json:
+        screen.as_json(found)
+        return
+    if not found["items"]:
+        screen.say("no incident is open" if open_only else "nobody was told of anything yet")
+        return
+    screen.table(
+        "incidents, newest first",
+        ["incident", "of", "severity", "since", "until", "marked", "summary"],
+        [
+            [
+                str(one["incident"]),
+                _subject(one),
+                one["severity"],
+                one["opened_at"],
+                one["closed_at"] or "open",
+                one["marked"] or "-",
+                one["summary"],
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+@app.command("ack")
+def acknowledge(
+    incident: Incident,
+    hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
+    config: options.Config = None,
+) -> None:
+    """Take an incident in hand: no repeats until then, or until it worsens."""
+    with options.service(config) as service:
+        found = service.post(place("incidents", incident, "ack"), {"hours": hours})
+    screen.say(f"{found['acknowledged_by']} has incident {incident}")
+
+
+@app.command("false")
+def mark_false(
+    incident: Incident,
+    reason: Reason,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Say that an incident was false; an open one ends, and its evidence begins at nothing."""
+    with options.service(config) as service:
+        found = service.post(place("incidents", incident, "false"), {"reason": reason})
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.say(f"incident {incident} of {_subject(found)} is marked as false")
+
+
+def _subject(incident: dict[str, Any]) -> str:
+    """Whom it is about: a version, or all adapters on a base."""
+    if incident["adapter"] is not None:
+        return f"{incident['adapter']}@{incident['version']}"
+    return f"all on {incident['base_model'] or 'one base model'}"
 
 
 def explain(

@@ -178,6 +178,7 @@ def _server(
         retention=config.capture.retention,
         change_margin=config.schedule.live_interval,
         learning=milestones_of(config),
+        base_url=config.server.url,
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:

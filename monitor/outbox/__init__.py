@@ -9,6 +9,7 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
 from monitor.outbox.record import (
     record_closing,
     record_observation,
@@ -20,9 +21,13 @@ __all__ = [
     "ConfiguredChannel",
     "Deliverer",
     "DelivererSettings",
+    "Hearers",
+    "NotMarkable",
     "Outcome",
+    "Word",
     "changes_about",
     "check_fallbacks",
+    "mark",
     "record_closing",
     "record_observation",
     "record_transition",

@@ -9,7 +9,7 @@ the fleet's message is a ticket, which goes to whoever was paged as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import Condition, FleetKey, IncidentState, Observed, Tell
+from alerts.incident import Closed, Closing, Condition, FleetKey, IncidentState, Observed, Tell
 from alerts.message import Alert, Together
 from alerts.message import to_json as alert_to_json
 from alerts.words import summarise_fleet
@@ -26,7 +26,7 @@ from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
 from monitor.store import adapters, fleet_incidents, incidents, outbox, versions
 from monitor.store.fleet_incidents import Member
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents import IncidentRow, IncidentUpdate
 
 KIND = words.Kind.DRIFT
 
@@ -59,7 +59,13 @@ def record_shared(
     incidents are locked: whoever tells of a base holds that first.
     """
     looked = _Looked(
-        tx=tx, version=version, verdict=verdict, inputs=inputs, channels=channels, now=now
+        tx=tx,
+        version=version,
+        verdict=verdict,
+        inputs=inputs,
+        channels=channels,
+        names=[channel.name for channel in channels],
+        now=now,
     )
     breach = condition in {Condition.TICKET, Condition.PAGE}
     if breach and verdict.blame is Blame.BASE:
@@ -67,15 +73,62 @@ def record_shared(
     return Shared() if condition is Condition.UNKNOWN else looked.left()
 
 
+def leave_shared(
+    tx: Connection,
+    version: Version,
+    *,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Collection[str],
+    now: datetime,
+) -> None:
+    """End a version's membership because a person has overruled what was found of it.
+
+    ``channels`` are the names that messages of the incident's end may go to: with its last
+    member it recovers.
+    """
+    _Looked(tx=tx, version=version, verdict=verdict, inputs=inputs, names=channels, now=now).left()
+
+
+def close_shared(
+    tx: Connection,
+    incident: IncidentRow,
+    member: Version,
+    *,
+    why: Closing,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Collection[str],
+    now: datetime,
+) -> None:
+    """End an open fleet incident by a person's word, for all its members.
+
+    ``verdict`` is what stood, with the reason that people shall read; ``member`` is any of
+    the members. Call it with the base held (:func:`monitor.store.fleet_incidents.lock`).
+    """
+    base = incident.base_model or ""
+    last = fleet_incidents.newest(tx, base, kind=KIND.value)
+    if last is None or last.id != incident.id:
+        return
+    after, tells = machine.step(machine.from_json(last.state), Closed(why=why), now)
+    looked = _Looked(tx=tx, version=member, verdict=verdict, inputs=inputs, names=channels, now=now)
+    for tell in tells:
+        looked.ended(base, after, tell, incident.id)
+    for one in fleet_incidents.members(tx, incident.id):
+        if one.left_at is None:
+            fleet_incidents.leave(tx, one.version_id, at=now)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Looked:
-    """One evaluation of a version whose base is told of."""
+    """One look at a version whose base is told of; ``names`` are all channels' names."""
 
     tx: Connection
     version: Version
     verdict: Verdict
     inputs: AlertInputs
-    channels: Sequence[ConfiguredChannel]
+    channels: Sequence[ConfiguredChannel] = ()
+    names: Collection[str]
     now: datetime
 
     def joined(self, condition: Condition) -> Shared:
@@ -157,7 +210,7 @@ class _Looked:
         self.put(base, after, tell, alert.summary)
         late = outbox.mark_late(self.tx, incident_id)
         heard = outbox.channels_told(self.tx, incident_id)
-        for name in (channel.name for channel in self.channels):
+        for name in self.names:
             if name in heard:
                 self.queue(replace(alert, late=name in late), incident_id, [name])
 
@@ -185,7 +238,7 @@ class _Looked:
                 onset=onset_of(self.verdict),
                 closing=tell.closing,
             ),
-            reason=f"{self.version.label}: {self.verdict.reason}",
+            reason=self.reason(tell),
             at=tell.at,
             started_at=tell.since,
             recovered_at=tell.at if over else None,
@@ -196,6 +249,11 @@ class _Looked:
             changes=self.inputs.changes,
             links=links_to(self.inputs, incident_id, fleet=True),
         )
+
+    def reason(self, tell: Tell) -> str:
+        """The version's reason stands for all; a person's word is of all."""
+        said = self.verdict.reason
+        return said if tell.closing is not None else f"{self.version.label}: {said}"
 
     def together(self, base: str, incident_id: IncidentId) -> Together:
         """Members, and those that are about to be: they have moved with this version."""

@@ -83,6 +83,13 @@ class Memory:
             return self
         return replace(self, reference_id=reference_id, crossings=(), failures={})
 
+    def overruled(self, verdict: Verdict) -> Memory:
+        """Forget every finding, because a person has judged them; ``verdict`` stands now.
+
+        Failures stay: no word makes a detector work that raises.
+        """
+        return replace(self, crossings=(), perplexity=None, identity=None, verdict=verdict)
+
     def crossing(self, detector: str, process: Process) -> Crossing | None:
         """The open crossing of this process, or None."""
         return next((c for c in self.crossings if c.key == (detector, process)), None)

@@ -186,6 +186,14 @@ def paged_already(tx: Connection, among: Collection[VersionId], *, kind: str) ->
     return [IncidentId(found) for found in tx.execute(query).scalars()]
 
 
+def paged_parts(tx: Connection, incident_id: IncidentId) -> list[VersionId]:
+    """List versions whose own open page is part of a fleet incident, members or not."""
+    query = sa.select(incidents.c.version_id).where(
+        incidents.c.part_of == incident_id, incidents.c.closed_at.is_(None)
+    )
+    return [VersionId(found) for found in tx.execute(query).scalars()]
+
+
 def link(tx: Connection, own: Collection[IncidentId], *, to: IncidentId) -> None:
     """Say of versions' own incidents that they are part of a fleet incident."""
     tx.execute(incidents.update().where(incidents.c.id.in_(own)).values(part_of=to))

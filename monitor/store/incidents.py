@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import AdapterId, Blame, IncidentId, Severity, Version, VersionId
+from monitor.domain import AdapterId, Blame, IncidentId, Mark, Severity, Version, VersionId
 from monitor.store.tables import adapters, incidents, versions
 
 
@@ -28,6 +28,8 @@ class IncidentRow:
         Of a fleet incident, which has neither adapter nor version.
     part_of
         The fleet incident that this one was found to belong to.
+    marked
+        What a person said of it (:class:`monitor.domain.Mark`); None: nobody has judged it.
     """
 
     id: IncidentId
@@ -47,6 +49,10 @@ class IncidentRow:
     closed_at: datetime | None
     acknowledged_by: str | None
     acknowledged_until: datetime | None
+    marked: Mark | None
+    marked_by: str | None
+    marked_at: datetime | None
+    marked_because: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,18 @@ def any_open(tx: Connection, version: Version) -> bool:
     return tx.execute(query.limit(1)).first() is not None
 
 
+def open_one(tx: Connection, version: Version, *, kind: str) -> IncidentId | None:
+    """Name a version's open incident of a kind."""
+    query = sa.select(incidents.c.id).where(
+        incidents.c.adapter_id == version.adapter_id,
+        incidents.c.version_id == version.id,
+        incidents.c.kind == kind,
+        incidents.c.closed_at.is_(None),
+    )
+    found = tx.execute(query).scalar_one_or_none()
+    return None if found is None else IncidentId(found)
+
+
 def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
     """Write an incident's new state; a reopened one becomes open again under its number."""
     statement = (
@@ -165,6 +183,18 @@ def put_state_of(
     )
 
 
+def mark(
+    tx: Connection, incident_id: IncidentId, mark: Mark, *, by: str, because: str, at: datetime
+) -> None:
+    """Write down what a person said of an incident, and so of those that are part of it."""
+    its_parts = (incidents.c.part_of == incident_id) & incidents.c.marked.is_(None)
+    tx.execute(
+        incidents.update()
+        .where((incidents.c.id == incident_id) | its_parts)
+        .values(marked=mark.value, marked_by=by, marked_at=at, marked_because=because)
+    )
+
+
 def incident(tx: Connection, incident_id: IncidentId) -> IncidentRow | None:
     """Return one incident."""
     row = tx.execute(_SELECT.where(incidents.c.id == incident_id)).mappings().one_or_none()
@@ -211,4 +241,5 @@ def _incident(row: RowMapping) -> IncidentRow:
     fields: dict[str, Any] = dict(row)
     fields["severity"] = Severity(fields["severity"])
     fields["blame"] = Blame(fields["blame"])
+    fields["marked"] = fields["marked"] and Mark(fields["marked"])
     return IncidentRow(**fields)

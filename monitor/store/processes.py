@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -89,6 +89,19 @@ def put_state(
         .values(version_id=version_id, detector=detector, **values)
         .on_conflict_do_update(index_elements=["version_id", "detector"], set_=values)
     )
+
+
+def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[str]) -> None:
+    """Take the evidence of these detectors back to nothing, and what it was summed from.
+
+    Later windows then cross by what they hold alone, and no onset lies before this.
+    """
+    for table in (process_states, increments):
+        tx.execute(
+            table.delete().where(
+                table.c.version_id == version_id, table.c.detector.in_(list(detectors))
+            )
+        )
 
 
 def put_increment(

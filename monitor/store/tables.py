@@ -605,6 +605,10 @@ incidents: Final = Table(
     Column("state", JSONB, nullable=False),
     # the fleet incident that a version's own was found to belong to
     Column("part_of", BigInteger, ForeignKey("incidents.id")),
+    Column("marked", Text),  # false_page | accepted; null: nobody has judged it
+    Column("marked_by", Text),
+    Column("marked_at", _TIME),
+    Column("marked_because", Text),
     UniqueConstraint("adapter_id", "version_id", "kind", "number"),
     CheckConstraint("(adapter_id IS NULL) = (base_model IS NOT NULL)", name="of_whom"),
     Index(

@@ -140,6 +140,24 @@ def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> N
     )
 
 
+def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
+    """Take a version's tasks from whoever works on them; what they found is not written.
+
+    They are due at once: their windows are to be judged by what stands now.
+    """
+    now = sa.func.clock_timestamp()
+    tx.execute(
+        sa.update(tasks)
+        .where(tasks.c.version_id.in_(list(version_ids)), tasks.c.lease_until.is_not(None))
+        .values(
+            lease_until=None,
+            lease_owner=None,
+            epoch=tasks.c.epoch + 1,
+            next_due_at=sa.func.least(tasks.c.next_due_at, now),
+        )
+    )
+
+
 def release(tx: Connection, *, owner: str) -> None:
     """Free everything this daemon holds, at shutdown: others need not wait for the lease.
 

@@ -140,9 +140,9 @@ def put(
 
 
 def add_transition(
-    tx: Connection, transition: Transition, *, evaluation_id: EvaluationId
+    tx: Connection, transition: Transition, *, evaluation_id: EvaluationId | None
 ) -> TransitionId:
-    """Append a change of verdict."""
+    """Append a change of verdict; one without an evaluation came of a person's word."""
     after = transition.after
     row = tx.execute(
         sa.insert(transitions)

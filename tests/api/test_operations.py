@@ -124,6 +124,44 @@ def test_a_closed_incident_cannot_be_taken_in_hand(fleet: Serving) -> None:
         assert client.post(f"/v1/incidents/{number}/ack").status_code == 409
 
 
+def test_an_incident_is_marked_as_false_once_with_a_reason(fleet: Serving) -> None:
+    with fleet.client(Scope.ADMIN) as client:
+        number = client.get("/v1/incidents", params={"open": True}).json()["items"][-1]["incident"]
+        path = f"/v1/incidents/{number}/false"
+        assert client.post(path).status_code == 422
+        assert client.post(path, json={"reason": ""}).status_code == 422
+        marked = client.post(path, json={"reason": "a load test"})
+        assert marked.status_code == 200, marked.text
+        body = marked.json()
+        assert (body["marked"], body["marked_by"], body["marked_because"], body["phase"]) == (
+            "false_page",
+            "for admin",
+            "a load test",
+            "ok",
+        )
+        assert body["closed_at"] is not None
+        # whoever heard of it hears of its end
+        assert {one["status"] for one in body["deliveries"]} == {"started", "recovered"}
+        assert client.post(path, json={"reason": "again"}).json() == body
+        assert client.get("/v1/adapters/support").json()["verdict"] == "stable"
+        assert client.post("/v1/incidents/999/false", json={"reason": "x"}).status_code == 404
+    with fleet.client(Scope.READ) as client:
+        assert client.post(path, json={"reason": "mine"}).status_code == 403
+
+
+def test_what_still_lasts_cannot_be_judged(fleet: Serving) -> None:
+    with fleet.database.begin() as tx:
+        tx.execute(incidents.update().values(kind="no_data"))
+        number = tx.execute(sa.select(sa.func.min(incidents.c.id))).scalar_one()
+    with fleet.client(Scope.OPERATE) as client:
+        answer = client.post(f"/v1/incidents/{number}/false", json={"reason": "x"})
+    assert (answer.status_code, answer.json()["type"]) == (
+        409,
+        "urn:driftline:problem:not-markable",
+    )
+    assert "ends when they do" in answer.json()["detail"]
+
+
 def test_only_dead_deliveries_are_replayed(fleet: Serving) -> None:
     with fleet.client(Scope.ADMIN) as client:
         queued = client.get("/v1/deliveries", params={"state": "queued"}).json()["items"]

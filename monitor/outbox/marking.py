@@ -1,0 +1,295 @@
+"""What a person says of an incident, and what follows from it in the same transaction.
+
+The word ends the incident and takes back what keeps its verdict raised: crossings and the
+findings of probes are forgotten, the evidence that crossed begins at nothing, and whatever
+is being evaluated meanwhile is not written. So the next evaluation judges what it sees
+itself, and what it may find is another incident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from sqlalchemy import Connection
+
+import alerts.types as words
+from alerts import incident as machine
+from alerts.incident import Closed, Closing
+from monitor.domain import IncidentId, Mark, Transition, Verdict, VerdictKind, Version, VersionId
+from monitor.outbox.fleet import close_shared, leave_shared
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_closing
+from monitor.policy import Memory
+from monitor.store import (
+    adapters,
+    audit,
+    fleet_incidents,
+    incidents,
+    outbox,
+    processes,
+    tasks,
+    verdicts,
+    versions,
+)
+from monitor.store.incidents import IncidentRow
+from monitor.store.verdicts import VerdictRow
+
+_SAID: Final = MappingProxyType(
+    {Mark.FALSE_PAGE: "marked as false", Mark.ACCEPTED: "accepted as the new normal"}
+)
+_ACTS: Final = MappingProxyType(
+    {Mark.FALSE_PAGE: "incident.false", Mark.ACCEPTED: "incident.accept"}
+)
+_ENDS: Final = MappingProxyType(
+    {
+        words.Kind.NO_DATA.value: "it is about records that do not come, and ends when they do",
+        words.Kind.ERROR.value: "it is about evaluations that fail, and ends when one succeeds",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What somebody says, and why."""
+
+    mark: Mark
+    by: str
+    because: str
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        """All of it as a reason: ``marked as false by ann: the load test of Tuesday``."""
+        return f"{_SAID[self.mark]} by {self.by}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearers:
+    """Who is told of the end: of these channels those that heard of the incident.
+
+    ``channels`` None is any; ``base_url`` is where people reach this service.
+    """
+
+    channels: Collection[str] | None = None
+    base_url: str | None = None
+
+
+class NotMarkable(Exception):  # noqa: N818 - what is asked for cannot be said of it
+    """The incident's state does not allow the word; the text says why."""
+
+
+def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearers) -> bool:
+    """Mark an incident, ending it if it is open; False where the same was said before.
+
+    One that is over is marked all the same: it is often judged later, and the receipt of
+    pages counts it. It is then not reopened any more.
+
+    Raises
+    ------
+    NotMarkable
+        The opposite was said before, or it is about missing records or failing evaluations
+        that go on.
+    LookupError
+        There is no such incident.
+    """
+    held = _held(tx, incident_id)
+    row = held.row
+    if row.marked is word.mark:
+        return False
+    _check(row)
+    if row.closed_at is None:
+        _end(tx, held, word, hearers)
+    else:
+        _never_reopened(tx, held, word)
+    incidents.mark(tx, row.id, word.mark, by=word.by, because=word.because, at=word.at)
+    audit.append(
+        tx,
+        actor=word.by,
+        act=_ACTS[word.mark],
+        subject=f"incident {row.id}",
+        details={
+            "reason": word.because,
+            "of": [version.label for version in held.versions],
+            "was_open": row.closed_at is None,
+        },
+    )
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """An incident and its versions, locked: no evaluation of them is written meanwhile."""
+
+    row: IncidentRow
+    versions: Sequence[Version]
+    judged: Mapping[VersionId, VerdictRow | None]
+
+
+def _held(tx: Connection, incident_id: IncidentId) -> _Held:
+    """Lock in the order that evaluations do: verdicts, then the base, then incidents."""
+    row = _row(tx, incident_id)
+    ids = sorted(_concerned(tx, row))
+    judged = {one: verdicts.current(tx, version_id=one, lock=True) for one in ids}
+    if row.base_model is not None:
+        fleet_incidents.lock(tx, row.base_model)
+    return _Held(
+        row=_row(tx, incident_id),
+        versions=[versions.fetch_by_id(tx, one) for one in ids],
+        judged=judged,
+    )
+
+
+def _row(tx: Connection, incident_id: IncidentId) -> IncidentRow:
+    row = incidents.incident(tx, incident_id)
+    if row is None:
+        raise LookupError(f"There is no incident {incident_id}.")
+    return row
+
+
+def _concerned(tx: Connection, row: IncidentRow) -> frozenset[VersionId]:
+    if row.version_id is not None:
+        return frozenset({row.version_id})
+    members = fleet_incidents.members(tx, row.id)
+    known = {m.version_id for m in members if m.left_at is None or row.closed_at is not None}
+    return frozenset(known | set(fleet_incidents.paged_parts(tx, row.id)))
+
+
+def _check(row: IncidentRow) -> None:
+    if row.marked is not None:
+        raise NotMarkable(
+            f"Incident {row.id} was {_SAID[row.marked]} by {row.marked_by}; that stands."
+        )
+    if row.closed_at is None and row.kind in _ENDS:
+        raise NotMarkable(f"Incident {row.id} cannot be judged yet: {_ENDS[row.kind]}.")
+
+
+def _never_reopened(tx: Connection, held: _Held, word: Word) -> None:
+    state = _newest_state(tx, held)
+    if state is None:
+        return
+    after, _ = machine.step(state, Closed(why=Closing(word.mark.value)), word.at)
+    incidents.put_state_of(tx, held.row.id, phase=after.phase.value, state=machine.to_json(after))
+
+
+def _newest_state(tx: Connection, held: _Held) -> machine.IncidentState | None:
+    """The machine's state, if the incident is its key's last one."""
+    row = held.row
+    if row.base_model is not None:
+        newest = fleet_incidents.newest(tx, row.base_model, kind=row.kind)
+        body = newest.state if newest else None
+    else:
+        [version] = held.versions
+        body = incidents.lock_states(tx, version).get(row.kind)
+    state = machine.from_json(body) if body else None
+    return state if state is not None and state.number == row.number else None
+
+
+# --- the end of an open one ---------------------------------------------------------------
+
+
+def _end(tx: Connection, held: _Held, word: Word, hearers: Hearers) -> None:
+    tasks.take_back(tx, version_ids=[version.id for version in held.versions])
+    for version in held.versions:
+        _overrule(tx, version, held.judged[version.id], word)
+    if held.row.base_model is not None:
+        _end_of_fleet(tx, held, word, hearers)
+        return
+    [version] = held.versions
+    _end_of_version(tx, version, held, word, hearers, leaves=True)
+
+
+def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word: Word) -> None:
+    """Take back what was found of a version: its verdict is stable until something new is."""
+    memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
+    verdict = Verdict(kind=VerdictKind.STABLE, reason=word.text, since=word.at)
+    processes.begin_anew(
+        tx, version_id=version.id, detectors={c.detector for c in memory.crossings}
+    )
+    if judged is None:
+        return
+    verdicts.put(
+        tx,
+        version_id=version.id,
+        verdict=verdict,
+        memory=memory.overruled(verdict).to_json(),
+        drift_score=None,
+    )
+    before = judged.verdict.kind
+    if before is not VerdictKind.STABLE:
+        made = Transition(version=version, before=before, after=verdict, at=word.at)
+        verdicts.add_transition(tx, made, evaluation_id=None)
+
+
+def _end_of_version(
+    tx: Connection,
+    version: Version,
+    held: _Held,
+    word: Word,
+    hearers: Hearers,
+    *,
+    leaves: bool,
+) -> IncidentId | None:
+    inputs = _inputs(tx, version, hearers)
+    if leaves:
+        membership = fleet_incidents.membership(tx, version.id)
+        leave_shared(
+            tx,
+            version,
+            verdict=Verdict(kind=VerdictKind.STABLE, reason=word.text, since=word.at),
+            inputs=inputs,
+            channels=_names(tx, membership, hearers),
+            now=word.at,
+        )
+    open_one = incidents.open_one(tx, version, kind=words.Kind.DRIFT.value)
+    return record_closing(
+        tx,
+        version,
+        kind=words.Kind.DRIFT,
+        why=Closing(word.mark.value),
+        verdict=_stood(version, held, word),
+        inputs=inputs,
+        channels=_names(tx, open_one, hearers),
+        now=word.at,
+    )
+
+
+def _end_of_fleet(tx: Connection, held: _Held, word: Word, hearers: Hearers) -> None:
+    """End it, and the pages of members that had gone out before it was known."""
+    for version in held.versions:
+        own = _end_of_version(tx, version, held, word, hearers, leaves=False)
+        if own is not None:
+            fleet_incidents.link(tx, [own], to=held.row.id)
+    first = held.versions[0]
+    close_shared(
+        tx,
+        held.row,
+        first,
+        why=Closing(word.mark.value),
+        verdict=_stood(first, held, word),
+        inputs=_inputs(tx, first, hearers),
+        channels=_names(tx, held.row.id, hearers),
+        now=word.at,
+    )
+
+
+def _stood(version: Version, held: _Held, word: Word) -> Verdict:
+    """The verdict that is taken back, with the person's reason in place of its own."""
+    judged = held.judged[version.id]
+    if judged is None:
+        return Verdict(kind=VerdictKind.LEARNING, reason=word.text, since=word.at)
+    return replace(judged.verdict, reason=word.text)
+
+
+def _inputs(tx: Connection, version: Version, hearers: Hearers) -> AlertInputs:
+    return AlertInputs(
+        adapter=adapters.fetch_by_id(tx, version.adapter_id), base_url=hearers.base_url
+    )
+
+
+def _names(tx: Connection, incident_id: IncidentId | None, hearers: Hearers) -> frozenset[str]:
+    heard = frozenset() if incident_id is None else outbox.channels_told(tx, incident_id)
+    return heard if hearers.channels is None else heard & frozenset(hearers.channels)

@@ -1,0 +1,211 @@
+"""A person's word on an incident, through the evaluator, the store and the outbox."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from monitor.domain import EvaluationKind, Mark, VerdictKind, Version
+from monitor.evaluate.message import Messages
+from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
+from monitor.policy import Memory
+from monitor.store import audit, incidents, outbox, verdicts
+from monitor.store.incidents import IncidentRow
+from monitor.store.tasks import StaleLease
+from tests.evaluate.test_fleet_incident import NAMES, Nowhere, Told, fleet
+from tests.probed_fleet import HOUR
+
+__all__ = ["fleet"]
+
+Make = Callable[..., tuple[Told, list[Version]]]
+
+
+def said(what: Mark = Mark.FALSE_PAGE, *, because: str = "a load test") -> Word:
+    return Word(mark=what, by="ann", because=because, at=datetime.now(tz=UTC))
+
+
+class Watched:
+    """A world whose messages go to a real outbox."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        tell = Messages(
+            channels=[ConfiguredChannel(name="all", channel=Nowhere())],
+            preview=lambda *_, **__: None,
+        )
+        self.evaluator = world.evaluator(tell=tell)
+
+    def evaluate(self, kind: EvaluationKind = EvaluationKind.LIVE) -> None:
+        self.world.make_due()
+        claim = self.world.claim(kind)
+        assert claim is not None
+        self.evaluator.evaluate(claim)
+
+    def until(self, kind: VerdictKind, *, shift: float) -> None:
+        for _ in range(8):
+            self.world.send(120, shift=shift)
+            self.evaluate()
+            if self.verdict() is kind:
+                return
+        raise AssertionError(f"never {kind}: {self.verdict()}")
+
+    def verdict(self) -> VerdictKind:
+        return self.judged().verdict.kind
+
+    def judged(self) -> Any:
+        version_id = self.world.version.id
+        return self.world.database.run(lambda tx: verdicts.current(tx, version_id=version_id))
+
+    def incidents(self) -> list[IncidentRow]:
+        return list(self.world.database.run(incidents.incident_list))
+
+    def mark(self, number: int, word: Word) -> bool:
+        """By the id of an incident."""
+        return bool(
+            self.world.database.run(
+                lambda tx: mark(tx, incidents.IncidentId(number), word, hearers=Hearers())
+            )
+        )
+
+    def messages(self) -> list[tuple[str, int]]:
+        rows = self.world.database.run(lambda tx: outbox.deliveries(tx, limit=100))
+        return [(row.alert["status"], row.alert["number"]) for row in rows[::-1]]
+
+
+@pytest.fixture
+def watched(world: Any) -> Watched:
+    return Watched(world)
+
+
+def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    [paged] = watched.incidents()
+    assert watched.mark(paged.id, said())
+    [ended] = watched.incidents()
+    assert (ended.marked, ended.marked_by, ended.marked_because) == (
+        Mark.FALSE_PAGE,
+        "ann",
+        "a load test",
+    )
+    assert ended.closed_at is not None
+    assert "closed as a false page" in ended.summary
+    judged = watched.judged()
+    assert judged.verdict.kind is VerdictKind.STABLE
+    assert judged.verdict.reason == "marked as false by ann: a load test"
+    assert Memory.from_json(judged.memory).crossings == ()
+    assert watched.messages() == [("started", 1), ("recovered", 1)]
+    [act] = [one for one in watched.world.database.run(audit.newest) if one.act.startswith("inc")]
+    assert (act.actor, act.act, act.details["of"]) == ("ann", "incident.false", ["support@v7"])
+
+    # what moved it is over: nothing is told of again, whatever the old evidence was
+    for _ in range(3):
+        watched.world.send(60)
+        watched.evaluate()
+    assert watched.verdict() is VerdictKind.STABLE
+    assert len(watched.messages()) == 2
+    # said twice is said once, and the opposite is refused
+    assert not watched.mark(paged.id, said(because="another reason"))
+    with pytest.raises(NotMarkable, match="was marked as false by ann; that stands"):
+        watched.mark(paged.id, said(Mark.ACCEPTED))
+
+    # a drift that is there is found again, as an incident of its own
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    assert [one.number for one in watched.incidents()] == [2, 1]
+
+
+def test_what_is_being_evaluated_meanwhile_is_not_written(watched: Watched) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    watched.world.make_due()
+    claim = watched.world.claim()
+    assert claim is not None
+    [paged] = watched.incidents()
+    watched.mark(paged.id, said())
+    with pytest.raises(StaleLease):
+        watched.evaluator.evaluate(claim)
+    assert watched.verdict() is VerdictKind.STABLE
+    watched.world.send(60)
+    watched.evaluate()  # it was handed back, not lost
+    assert watched.verdict() is VerdictKind.STABLE
+
+
+def test_one_that_is_over_is_judged_too_and_not_reopened(watched: Watched) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    database = watched.world.database
+    with database.begin() as tx:  # it recovered: what follows within 7 days would reopen it
+        tx.execute(
+            sa.text(
+                "UPDATE incidents SET closed_at = now(), phase = 'ok', state = state ||"
+                " jsonb_build_object('phase', 'ok', 'told', NULL, 'since', NULL,"
+                " 'recovered_at', to_jsonb(now()))"
+            )
+        )
+    [paged] = watched.incidents()
+    assert watched.mark(paged.id, said())
+    assert watched.verdict() is VerdictKind.CRITICAL  # only what was said of it has changed
+    watched.world.send(60, shift=3.0)
+    watched.evaluate()
+    assert watched.messages() == [("started", 1), ("started", 2)]
+
+
+def test_silence_is_no_false_page_while_it_lasts(watched: Watched) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    with watched.world.database.begin() as tx:
+        tx.execute(sa.text("UPDATE incidents SET kind = 'no_data'"))
+    [silent] = watched.incidents()
+    with pytest.raises(NotMarkable, match="records that do not come, and ends when they do"):
+        watched.mark(silent.id, said())
+    with pytest.raises(LookupError, match="no incident 999"):
+        watched.mark(999, said())
+
+
+def test_a_false_fleet_incident_is_false_for_all_its_members(fleet: Make) -> None:
+    made, versions = fleet(base=False)
+    made.toys.engine_shift = 0.3
+    for version in versions:
+        made.probe(version)
+    assert {made.verdict(version).kind for version in versions} == {VerdictKind.CRITICAL}
+    common, own = made.incidents()  # the page of the first member went out before the cause
+    database = made.world.database
+    word = said(because="the engine's nightly test")
+    assert database.run(lambda tx: mark(tx, common.id, word, hearers=Hearers()))
+    assert made.incidents() == []
+    assert made.members() == []
+    assert {made.verdict(version).kind for version in versions} == {VerdictKind.STABLE}
+    for row in made.incidents(open_only=False):
+        assert (row.marked, row.closed_at is not None) == (Mark.FALSE_PAGE, True)
+    assert own.id in {row.id for row in made.incidents(open_only=False)}
+    ended = [told for told in made.messages() if told[2] == "recovered"]
+    assert sorted(ended) == [
+        ("all", "", "recovered", "page"),
+        ("all", "support", "recovered", "page"),
+        ("oncall", "", "recovered", "page"),
+        ("oncall", "support", "recovered", "page"),
+    ]
+
+    # the engine is as it was: what follows finds nothing
+    made.toys.engine_shift = 0.0
+    made.age(6 * HOUR)
+    for version in versions:
+        made.probe(version)
+    assert made.incidents() == []
+
+
+def test_a_member_alone_is_judged_alone_and_leaves(fleet: Make) -> None:
+    made, versions = fleet()
+    made.toys.engine_shift = 0.02
+    for version in versions:
+        made.probe(version)
+    made.toys.shift["adapter-3", ""] = 0.3
+    made.age(6 * HOUR)
+    broken = next(version for version in versions if version.adapter == "adapter-3")
+    for _ in range(2):
+        made.probe(broken)
+    [own] = [one for one in made.incidents() if one.adapter == "adapter-3"]
+    made.world.database.run(lambda tx: mark(tx, own.id, said(), hearers=Hearers()))
+    [common] = made.incidents()
+    assert common.base_model is not None
+    assert made.verdict(broken).kind is VerdictKind.STABLE
+    assert made.verdict(versions[0]).kind is VerdictKind.DRIFTING
+    assert set(made.members()) == {"support", *NAMES} - {"adapter-3"}
