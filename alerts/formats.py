@@ -1,6 +1,6 @@
 """The bodies a webhook can send: Driftline's own, and Alertmanager's version 4.
 
-Both stay under 20 kB, the Standard Webhooks advice, whatever the alert holds: what is least
+They stay under 20 kB, the Standard Webhooks advice, whatever the alert holds: what is least
 needed at three in the morning goes first (examples, then changes, then the weakest scores),
 and single texts are cut.
 """
@@ -65,7 +65,7 @@ def driftline_body(alert: Alert) -> bytes:
     added within v1, none is removed or changes its meaning. ``truncated`` is true when
     something was left out to keep the size.
     """
-    return _fitting(alert, _driftline_json)
+    return fitting(alert, _driftline_json)
 
 
 def alertmanager_body(alert: Alert) -> bytes:
@@ -75,7 +75,7 @@ def alertmanager_body(alert: Alert) -> bytes:
     The fingerprint depends on the incident alone, so that a worsened or recovered message
     updates the alert that the first one opened.
     """
-    return _fitting(alert, _alertmanager_json)
+    return fitting(alert, _alertmanager_json)
 
 
 def _driftline_json(alert: Alert, *, truncated: bool) -> bytes:
@@ -161,8 +161,12 @@ def _end(alert: Alert) -> datetime:
     return alert.recovered_at or alert.at
 
 
-def _fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
-    """Render the largest version of the alert that keeps the size."""
+def fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
+    """Render the largest version of the alert that stays under 20 kB.
+
+    ``render(alert, truncated=…)`` may be called several times, with ever less in the alert.
+    Raises ValueError when the alert's names alone are too large.
+    """
     for smaller in _shrinking(alert):
         body = render(smaller, truncated=smaller != alert)
         if len(body) < LARGEST_BODY:

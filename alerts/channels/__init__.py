@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from alerts.channels.log import Log, LogSettings
+from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.webhook import Webhook, WebhookSettings
 from alerts.delivery import Channel
 from alerts.outgoing import OutgoingClient, OutgoingError
@@ -30,6 +31,7 @@ class ChannelKind:
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
     {
         "log": ChannelKind(settings=LogSettings, open=Log),
+        "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty),
         "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
     }
 )

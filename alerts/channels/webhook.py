@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from alerts.delivery import DeliveryFailed, Receipt, receipt
+from alerts.delivery import Receipt
 from alerts.formats import Body, body_of
 from alerts.message import Alert
-from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+from alerts.outgoing import OutgoingClient
+from alerts.posting import check_timeout, post_json
 from alerts.signature import parse_secrets, signed_headers
 
 
@@ -30,8 +31,7 @@ class WebhookSettings:
 
     def __post_init__(self) -> None:
         parse_secrets(self.secret)
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be positive, not {self.timeout}")
+        check_timeout(self.timeout)
 
 
 class Webhook:
@@ -48,21 +48,16 @@ class Webhook:
         self._secrets = parse_secrets(settings.secret)
         self._client = client
         self._clock = clock
-        self._target = redacted(settings.url)
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt:
         body = body_of(alert, self._settings.body)
         now = self._clock()
-        signature = signed_headers(self._secrets, message_id, timestamp=int(now), body=body)
-        try:
-            reply = self._client.post(
-                self._settings.url,
-                body=body,
-                headers={"content-type": "application/json", **signature},
-                timeout=self._settings.timeout,
-            )
-        except OutgoingError as error:
-            # Blocked as well: a name that led inside for a moment must not lose a page.
-            raise DeliveryFailed(f"{self._target}: {error}") from error
-        return receipt(reply, target=self._target, now=now)
+        return post_json(
+            self._client,
+            self._settings.url,
+            body,
+            headers=signed_headers(self._secrets, message_id, timestamp=int(now), body=body),
+            timeout=self._settings.timeout,
+            now=now,
+        )

@@ -1,11 +1,13 @@
 """The laws of every channel. A new entry of the table joins by its rig and nothing else."""
 
 import base64
+import gzip
 import io
 import json
 import logging
 import threading
 import traceback
+import tracemalloc
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from tests.loopback import (
     LOOPBACK,
     Behaviour,
     Receiver,
+    Seen,
     answer,
     drip_body,
     drip_head,
@@ -32,8 +35,11 @@ from tests.loopback import (
 )
 
 SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
+ROUTING_KEY = "NeverToBeSeen0123456789abcdefghij"[:32]
 PATH_SECRET = "T0-B1-never-to-be-seen"  # noqa: S105 - planted, to be looked for
 SOON = 0.3
+BOMB = 64 * 1024 * 1024
+"""Zeroes that a receiver packs into 64 kB; unpacked or kept they would show."""
 # The client would wait an hour: what ends sooner is ended by the channel's own timeout.
 CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=3600.0))
 
@@ -43,6 +49,7 @@ class Rig:
     """How a kind of channel is set up against a receiver on the loopback interface."""
 
     options: Callable[[str], Mapping[str, object]]
+    message_id: Callable[[Seen], str] = lambda seen: seen.headers["webhook-id"]
     http: bool = True
     secrets: tuple[str, ...] = ()
 
@@ -56,10 +63,21 @@ def webhook(url: str, *, body: str) -> Mapping[str, object]:
     }
 
 
+def pagerduty(url: str) -> Mapping[str, object]:
+    return {"url": f"{url}/{PATH_SECRET}", "routing_key": ROUTING_KEY, "timeout": SOON}
+
+
+def pagerduty_id(seen: Seen) -> str:
+    return str(json.loads(seen.body)["payload"]["custom_details"]["message_id"])
+
+
 HIDDEN = (SECRET, SECRET.removeprefix("whsec_"), PATH_SECRET)
 RIGS = {
     ("webhook", "driftline"): Rig(options=partial(webhook, body="driftline"), secrets=HIDDEN),
     ("webhook", "alertmanager"): Rig(options=partial(webhook, body="alertmanager"), secrets=HIDDEN),
+    ("pagerduty", ""): Rig(
+        options=pagerduty, message_id=pagerduty_id, secrets=(ROUTING_KEY, PATH_SECRET)
+    ),
     ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, http=False),
 }
 EVERY = pytest.mark.parametrize(("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items()])
@@ -68,8 +86,10 @@ OVER_HTTP = pytest.mark.parametrize(
 )
 
 
-def open_rig(kind: str, rig: Rig, url: str = "http://127.0.0.1:9/hook") -> Channel:
-    return open_channel(kind, rig.options(url), client=CLIENT)
+def open_rig(
+    kind: str, rig: Rig, url: str = "http://127.0.0.1:9/hook", **options: object
+) -> Channel:
+    return open_channel(kind, {**rig.options(url), **options}, client=CLIENT)
 
 
 def failure_of(channel: Channel) -> DeliveryFailed:
@@ -126,7 +146,7 @@ def test_a_repeat_is_the_same_message_under_the_same_id(
     bodies = {seen.body for seen in receiver.seen} | set(written())
     assert len(bodies) == 1
     if rig.http:
-        assert [seen.headers["webhook-id"] for seen in receiver.seen] == ["msg_1"] * 2
+        assert [rig.message_id(seen) for seen in receiver.seen] == ["msg_1"] * 2
 
 
 @EVERY
@@ -174,7 +194,7 @@ def test_many_threads_may_deliver_at_once(kind: str, rig: Rig, written: Written)
             thread.start()
         for thread in threads:
             thread.join()
-    ids = [seen.headers["webhook-id"] for seen in receiver.seen]
+    ids = [rig.message_id(seen) for seen in receiver.seen]
     ids += [json.loads(line)["message_id"] for line in written()]
     assert sorted(ids) == [f"msg_{number}" for number in range(8)]
 
@@ -252,6 +272,19 @@ def test_a_broken_receiver_is_tried_again(kind: str, rig: Rig, behaviour: Behavi
     with Receiver([behaviour]) as receiver:
         failure = failure_of(open_rig(kind, rig, receiver.url))
     assert (failure.permanent, failure.status) == (False, None)
+
+
+@OVER_HTTP
+def test_a_bomb_is_neither_read_nor_unpacked(kind: str, rig: Rig) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+    bomb = gzip.compress(b"\0" * BOMB)
+    tracemalloc.start()
+    try:
+        with Receiver([raw(head % len(bomb) + bomb)]) as receiver:
+            open_rig(kind, rig, receiver.url, timeout=10.0).deliver(FULL, "msg_1")
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 @OVER_HTTP

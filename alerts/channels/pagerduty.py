@@ -1,0 +1,192 @@
+"""PagerDuty by its Events API v2: triggers an alert, and resolves it when all is well again.
+
+https://developer.pagerduty.com/docs/events-api-v2/overview/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from alerts.delivery import Receipt
+from alerts.formats import fitting
+from alerts.incident import LONGEST_DEDUP_KEY
+from alerts.message import Alert, to_json
+from alerts.outgoing import OutgoingClient
+from alerts.posting import check_timeout, post_json
+from alerts.types import Severity, Status
+
+LONGEST_SUMMARY: Final = 1024
+ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9]{32}")
+
+
+class Region(StrEnum):
+    """Where the PagerDuty account lives; a key is known in its own region only."""
+
+    US = "us"
+    EU = "eu"
+
+
+ENDPOINTS: Mapping[Region, str] = MappingProxyType(
+    {
+        Region.US: "https://events.pagerduty.com/v2/enqueue",
+        Region.EU: "https://events.eu.pagerduty.com/v2/enqueue",
+    }
+)
+SEVERITIES: Mapping[Severity, str] = MappingProxyType(
+    {Severity.PAGE: "critical", Severity.TICKET: "warning"}
+)
+"""With a service's urgency by severity, ``critical`` wakes people and ``warning`` does not."""
+DETAILS: Final = (
+    *("id", "number", "kind", "status", "adapter", "version", "together", "owner", "tier"),
+    *("labels", "verdict", "blame", "reason", "started_at", "recovered_at", "onset", "requests"),
+    *("unlike", "scores", "action", "late", "test"),
+)
+"""Fields of an alert that go into ``custom_details``; never the examples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagerDutySettings:
+    """Keys of a ``[[channels]]`` entry of kind ``pagerduty``.
+
+    routing_key
+        Integration key of the service: 32 letters and digits.
+    url
+        Instead of the region's own address; for a proxy of yours.
+    timeout
+        Total seconds for one request.
+    """
+
+    routing_key: str = field(repr=False)
+    region: Region = Region.US
+    url: str | None = field(default=None, repr=False)
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if ROUTING_KEY.fullmatch(self.routing_key) is None:
+            raise ValueError("routing_key must be 32 letters and digits: an integration key")
+        check_timeout(self.timeout)
+
+    @property
+    def endpoint(self) -> str:
+        """Where events go."""
+        return ENDPOINTS[self.region] if self.url is None else self.url
+
+
+class PagerDuty:
+    """Opens one alert for each incident and severity.
+
+    A page has a key of its own: PagerDuty stays silent about new triggers of an alert that
+    somebody acknowledged, and whoever acknowledged a ticket has not acknowledged a page.
+    """
+
+    def __init__(
+        self,
+        settings: PagerDutySettings,
+        client: OutgoingClient,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        client.check(settings.endpoint)
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        """Send one event, or two when a ticket has become a page: first the page's trigger."""
+        key = self._settings.routing_key
+        if not alert.firing:
+            return self._send(resolve(alert.id, alert.severity, routing_key=key))
+        taken = self._send(trigger(alert, message_id, routing_key=key))
+        if alert.status is Status.WORSENED:
+            return self._send(resolve(alert.id, Severity.TICKET, routing_key=key))
+        return taken
+
+    def _send(self, event: bytes) -> Receipt:
+        return post_json(
+            self._client,
+            self._settings.endpoint,
+            event,
+            timeout=self._settings.timeout,
+            now=self._clock(),
+        )
+
+
+def trigger(alert: Alert, message_id: str, *, routing_key: str) -> bytes:
+    """Render the event that opens an alert, or adds to it; under 20 kB."""
+    return fitting(alert, partial(_trigger, message_id=message_id, routing_key=routing_key))
+
+
+def resolve(incident: str, severity: Severity, *, routing_key: str) -> bytes:
+    """Render the event that ends an alert; PagerDuty drops it where none is open."""
+    return msgspec.json.encode(
+        {
+            "routing_key": routing_key,
+            "event_action": "resolve",
+            "dedup_key": dedup_key(incident, severity),
+        }
+    )
+
+
+def dedup_key(incident: str, severity: Severity) -> str:
+    """Name the alert of one incident at one severity; at most 255 characters."""
+    key = f"{incident}:{severity}"
+    if len(key) <= LONGEST_DEDUP_KEY:
+        return key
+    return f"driftline:{hashlib.sha256(incident.encode()).hexdigest()}:{severity}"
+
+
+def _trigger(alert: Alert, *, truncated: bool, message_id: str, routing_key: str) -> bytes:
+    event = {
+        "routing_key": routing_key,
+        "event_action": "trigger",
+        "dedup_key": dedup_key(alert.id, alert.severity),
+        "client": "Driftline",
+        "payload": _payload(alert, truncated=truncated, message_id=message_id),
+        "links": _links(alert),
+    }
+    if alert.links.dashboard is not None:
+        event["client_url"] = alert.links.dashboard
+    return msgspec.json.encode(event)
+
+
+def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, object]:
+    facts = to_json(alert)
+    together = alert.together
+    adapter = f"{alert.adapter}@{alert.version}"
+    payload: dict[str, object] = {
+        "summary": alert.summary[:LONGEST_SUMMARY] or alert.kind.value,
+        "source": adapter if together is None else together.base or "unknown base model",
+        "severity": SEVERITIES[alert.severity],
+        "timestamp": facts["at"],
+        "class": alert.kind.value,
+        "custom_details": {
+            **{name: facts[name] for name in DETAILS},
+            "changes": [change.text for change in alert.changes],
+            "message_id": message_id,
+            "truncated": truncated,
+        },
+    }
+    if together is None:
+        payload["component"] = alert.adapter
+    if alert.owner:
+        payload["group"] = alert.owner
+    return payload
+
+
+def _links(alert: Alert) -> list[dict[str, str]]:
+    links = (
+        ("Incident", alert.links.incident),
+        ("Runbook", alert.links.runbook),
+        ("Dashboard", alert.links.dashboard),
+    )
+    return [{"href": href, "text": text} for text, href in links if href is not None]

@@ -1,0 +1,52 @@
+"""How channels over HTTP send: one request, and its answer as the outbox reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alerts.delivery import DeliveryFailed, Receipt, receipt
+from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+
+
+def post_json(
+    client: OutgoingClient,
+    url: str,
+    body: bytes,
+    *,
+    timeout: float,
+    now: float,
+    headers: Mapping[str, str] | None = None,
+) -> Receipt:
+    """Post JSON and wait for the receiver's answer.
+
+    Parameters
+    ----------
+    timeout
+        Total seconds for the request.
+    now
+        Epoch seconds, for a ``Retry-After`` given as a date.
+
+    Raises
+    ------
+    DeliveryFailed
+        There was no answer, or none that takes the message. The reason names scheme, host
+        and port of ``url`` only.
+    """
+    target = redacted(url)
+    try:
+        reply = client.post(
+            url,
+            body=body,
+            headers={"content-type": "application/json", **(headers or {})},
+            timeout=timeout,
+        )
+    except OutgoingError as error:
+        # Blocked as well: a name that led inside for a moment must not lose a page.
+        raise DeliveryFailed(f"{target}: {error}") from error
+    return receipt(reply, target=target, now=now)
+
+
+def check_timeout(seconds: float) -> None:
+    """Refuse a timeout that is not a positive number of seconds, with ValueError."""
+    if not seconds > 0:
+        raise ValueError(f"timeout must be positive, not {seconds}")
