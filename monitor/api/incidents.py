@@ -21,7 +21,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
 from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Mark, Severity
-from monitor.outbox import Hearers, NotMarkable, Word, changes_about, mark
+from monitor.outbox import NotMarkable, Word, changes_about, mark
 from monitor.store import (
     acknowledgements,
     audit,
@@ -171,9 +171,8 @@ def _word(said: Mark, key: Key, body: MarkRequest, parts: ApiParts) -> Word:
 
 def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> IncidentDetail:
     row = _row(tx, incident)
-    hearers = Hearers(channels=parts.channels, base_url=parts.base_url)
     try:
-        mark(tx, row.id, word, hearers=hearers)
+        mark(tx, row.id, word, hearers=parts.hearers)
     except NotMarkable as reason:
         raise Problem(409, str(reason), kind="not-markable") from reason
     return _detail(tx, incident, parts)

@@ -14,6 +14,7 @@ from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId
 from monitor.evaluate.outlook import Outlook
+from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.watch import RouteWatch
@@ -87,6 +88,11 @@ class ApiParts:
     base_url: str | None = None
     """Where people reach this service, for links in messages."""
     clock: Callable[[], datetime] = _utc_now
+
+    @property
+    def hearers(self) -> Hearers:
+        """Who is told of an incident that a person ends."""
+        return Hearers(channels=self.channels, base_url=self.base_url)
 
 
 def parts_of(request: Request) -> ApiParts:

@@ -190,6 +190,7 @@ def _server(
                 secret=secret,
                 outlook=parts.outlook,
                 version=parts.version,
+                hearers=parts.hearers,
                 learning=parts.learning,
             )
         )

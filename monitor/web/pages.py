@@ -17,8 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.domain import IncidentId, Scope, Version
+from monitor.domain import IncidentId, Mark, Scope, Version
+from monitor.outbox import NotMarkable, Word, mark
 from monitor.store import fleet, incidents, keys, versions
+from monitor.store.incidents import IncidentRow
 from monitor.store.keys import Key
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.assets import Assets
@@ -27,7 +29,8 @@ from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-LARGEST_FORM: Final = 4096
+LARGEST_FORM: Final = 8192
+LONGEST_REASON: Final = 500
 LARGEST_NUMBER: Final = 2**63 - 1
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
@@ -50,6 +53,10 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route(
         "/incidents/{incident}", pages.incident, methods=["GET"], dependencies=reader
     )
+    router.add_api_route(
+        "/incidents/{incident}/false", pages.mark_form, methods=["GET"], dependencies=reader
+    )
+    router.add_api_route("/incidents/{incident}/false", pages.mark, methods=["POST"])
     router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
     router.add_api_route(
         "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
@@ -69,7 +76,7 @@ class Pages:
     def session(self, request: Request) -> Session:
         """Let only people with a session in; everyone else is sent to the login page."""
         session = self._sessions.read(request.cookies.get(COOKIE, ""), now=self._parts.clock())
-        if session is None or not self._alive(session):
+        if session is None or self._key(session) is None:
             raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
         return session
 
@@ -108,7 +115,7 @@ class Pages:
 
     def incident(self, incident: Number) -> Response:
         """Lead a message's link to the version, or the fleet, that the incident is about."""
-        found = self._parts.database.run(lambda tx: incidents.incident(tx, IncidentId(incident)))
+        found = self._parts.database.run(lambda tx: _incident(tx, incident))
         if found is None:
             name = f"incident {incident}"
             return self._page("missing.html", status=404, name=name, version=None)
@@ -119,6 +126,37 @@ class Pages:
             f"?version={wording.path_part(found.version)}#incidents-title",
             status_code=HTTPStatus.SEE_OTHER,
         )
+
+    def mark_form(self, incident: Number) -> Response:
+        """Ask why an incident was false."""
+        return self._mark_page(self._parts.database.run(lambda tx: _incident(tx, incident)))
+
+    async def mark(self, request: Request, incident: Number) -> Response:
+        """Mark it, if the session's key may operate, and lead back to where it is shown."""
+        reason = await _field(request, "reason")
+        return await run_in_threadpool(self._mark, request, incident, reason)
+
+    def _mark(self, request: Request, incident: int, reason: str) -> Response:
+        key = self._key(self.session(request))
+        found = self._parts.database.run(lambda tx: _incident(tx, incident))
+        refused = _why_not(request, key, reason)
+        if found is None or key is None or refused is not None:
+            return self._mark_page(found, refused=refused, status=403)
+        word = Word(mark=Mark.FALSE_PAGE, by=key.name, because=reason, at=self._parts.clock())
+        try:
+            self._parts.database.run(
+                lambda tx: mark(tx, found.id, word, hearers=self._parts.hearers)
+            )
+        except NotMarkable as why:
+            return self._mark_page(found, refused=str(why), status=409)
+        return RedirectResponse(f"/incidents/{found.id}", status_code=HTTPStatus.SEE_OTHER)
+
+    def _mark_page(
+        self, found: IncidentRow | None, *, refused: str | None = None, status: int = 200
+    ) -> Response:
+        if found is None:
+            return self._page("missing.html", status=404, name="such an incident", version=None)
+        return self._page("mark.html", status=status, incident=found, refused=refused)
 
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
@@ -147,7 +185,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Take the key and begin a session."""
-        text = await _pasted(request)
+        text = await _field(request, "key")
         address = request.client.host if request.client else "local"
         try:
             key = await run_in_threadpool(self._parts.admit, text, address=address)
@@ -182,10 +220,11 @@ class Pages:
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return answer
 
-    def _alive(self, session: Session) -> bool:
+    def _key(self, session: Session) -> Key | None:
+        """Give the session's key while it works."""
         now = self._parts.clock()
         known: list[Key] = self._parts.database.run(keys.fetch_all)
-        return any(key.id == session.key_id and key.alive(now) for key in known)
+        return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
 
     def _page(
         self,
@@ -205,15 +244,31 @@ def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
     return fleet.in_charge(tx, adapter)
 
 
-async def _pasted(request: Request) -> str:
-    """Read the one field of the login form; no multipart parser is needed for it."""
+def _incident(tx: Connection, incident: int) -> IncidentRow | None:
+    return incidents.incident(tx, IncidentId(incident))
+
+
+def _why_not(request: Request, key: Key | None, reason: str) -> str | None:
+    """Say why a form that changes something is not accepted."""
+    # the cookie is SameSite=Lax already; this also stops pages of a neighbouring subdomain
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return "This form was sent by another site."
+    if key is None or not keys.permits(key, Scope.OPERATE):
+        return "Log in with a key that may operate."
+    if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
+        return f"Say why, in at most {LONGEST_REASON} characters."
+    return None
+
+
+async def _field(request: Request, name: str) -> str:
+    """Read one field of a small form; no multipart parser is needed for it."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_FORM:
             raise HTTPException(413, f"The form takes at most {LARGEST_FORM} bytes.")
     fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
-    return fields.get("key", [""])[0].strip()
+    return fields.get(name, [""])[0].strip()
 
 
 def _environment(assets: Assets, *, version: str) -> jinja2.Environment:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from monitor.evaluate.outlook import Outlook
+from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.keys import Key
@@ -38,6 +39,8 @@ class WebParts:
     secret: bytes
     outlook: Outlook
     version: str
+    hearers: Hearers = field(default_factory=Hearers)
+    """Who is told of an incident that a person ends."""
     session: timedelta = timedelta(hours=12)
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     clock: Callable[[], datetime] = _utc_now

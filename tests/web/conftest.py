@@ -44,9 +44,9 @@ class Looker:
         page.on("dialog", self._asked)
         page.on("request", self._requested)
 
-    def log_in(self) -> None:
+    def log_in(self, scope: Scope = Scope.READ) -> None:
         self.page.goto(f"{self.service.url}/login")
-        self.page.fill("#key", self.service.keys[Scope.READ])
+        self.page.fill("#key", self.service.keys[scope])
         self.page.click("button[type=submit]")
         self.page.wait_for_url(f"{self.service.url}/")
 

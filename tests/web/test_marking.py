@@ -1,0 +1,117 @@
+"""What people say of an incident, on the pages that show it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+from sqlalchemy import Connection
+
+from alerts import incident as machine
+from alerts.types import Severity as Urgency
+from monitor.domain import Blame, IncidentId, Scope, Severity
+from monitor.store import fleet_incidents, incidents, versions
+from monitor.store.incidents import IncidentUpdate
+from tests import worlds
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+MEMBERS = ("billing", "sales/eu")
+REASON = "<b>our</b> load test"
+
+
+@pytest.fixture
+def common(service: Serving) -> IncidentId:
+    """A fleet in which two of the quiet ones belong to an incident of their base."""
+    now = datetime.now(UTC)
+
+    def seed(tx: Connection) -> IncidentId:
+        worlds.seed(tx, now=now, days=0.2)
+        state = machine.IncidentState(
+            phase=machine.Phase.FIRING, number=1, told=Urgency.TICKET, since=now
+        )
+        update = IncidentUpdate(
+            number=1,
+            phase="firing",
+            state=machine.to_json(state),
+            severity=Severity.TICKET,
+            blame=Blame.BASE,
+            summary="2 of 8 adapters on one base model: the model itself changed",
+            opened_at=now - timedelta(minutes=5),
+            closed_at=None,
+        )
+        made = fleet_incidents.put(tx, "", kind="drift", update=update)
+        for name in MEMBERS:
+            version = versions.fetch(tx, adapter=name, name="v1")
+            assert version is not None
+            fleet_incidents.join(tx, made, version.id, at=now)
+        return made
+
+    return service.database.run(seed)
+
+
+def test_a_fleet_incident_names_its_members_and_can_be_judged(
+    service: Serving, common: IncidentId, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    section = looker.page.locator(f"#incident-{common}")
+    told = section.inner_text()
+    assert "2 of 8 adapters on one base model" in told
+    assert "not registered" in told  # no version names its base
+    links = section.locator("dd a:not(.judge)")
+    assert links.all_inner_texts() == [f"{name}@v1" for name in MEMBERS]
+    assert links.last.get_attribute("href") == "/adapters/sales%2Feu"
+
+    section.locator("a.judge").click()
+    assert "its adapters are stable again" in looker.page.inner_text("main")
+    looker.page.fill("#reason", REASON)
+    looker.page.click("main button[type=submit]")
+    looker.page.wait_for_url(f"{service.url}/#incident-{common}")
+    assert looker.page.locator(f"#incident-{common}").count() == 0
+    looker.open(f"/incidents/{common}/false")
+    assert "Marked as false by for admin" in looker.page.inner_text("main")
+    assert REASON in looker.page.inner_text("main")
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_an_incident_is_judged_from_its_adapters_page(
+    service: Serving, common: IncidentId, look: Callable[..., Looker]
+) -> None:
+    del common
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open("/adapters/support")
+    looker.page.click("[data-live=incidents] a.judge")
+    looker.page.fill("#reason", REASON)
+    looker.page.click("main button[type=submit]")
+    looker.page.wait_for_url(f"{service.url}/adapters/support**")
+    shown = looker.page.inner_text("[data-live=incidents]")
+    assert f"marked as false by for admin: {REASON}" in shown
+    assert "stable" in looker.page.inner_text("[data-live=head]")
+
+
+def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
+    service: Serving, common: IncidentId
+) -> None:
+    path = f"/incidents/{common}/false"
+
+    def sent(scope: Scope, reason: str, **headers: str) -> httpx2.Response:
+        with service.client() as client:
+            client.post("/login", data={"key": service.keys[scope]})
+            return client.post(path, data={"reason": reason}, headers=headers)
+
+    with service.client() as stranger:
+        assert stranger.post(path, data={"reason": "x"}).headers["location"] == "/login"
+    refused = sent(Scope.READ, "mine")
+    assert (refused.status_code, "may operate" in refused.text) == (403, True)
+    assert sent(Scope.ADMIN, " ").status_code == 403
+    assert sent(Scope.ADMIN, "x" * 501).status_code == 403
+    elsewhere = sent(Scope.ADMIN, "x", **{"sec-fetch-site": "same-site"})
+    assert (elsewhere.status_code, "another site" in elsewhere.text) == (403, True)
+    row = service.database.run(lambda tx: incidents.incident(tx, common))
+    assert row is not None
+    assert row.marked is None
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.ADMIN]})
+        assert client.post("/incidents/4711/false", data={"reason": "x"}).status_code == 404
