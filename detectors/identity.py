@@ -17,7 +17,7 @@ import numpy as np
 
 from detectors.parity import LOWEST, Parity
 from detectors.perplexity import CHANGED_FLOORS, DocumentScores
-from detectors.types import Floats
+from detectors.types import Flags, Floats
 
 BASE: Final = ""
 """The base model's key among the parities; no served model has an empty name."""
@@ -92,6 +92,10 @@ def identify(
     ``N f² / 18``: below f for every f < .06 at 300 tokens. Measured, float32 against
     bfloat16: f = .007, divergence .0002; adapters against their base: .1 to 1.
 
+    Documents that the base read beside other requests are left out where 5 others are
+    left. Where not, they show how far the adapter is from the base, never how near: an
+    engine that lends its base an adapter's weights makes the two alike.
+
     A damage that keeps the gap (a lost order of ranks, a missing layer: ratios .4 to 1.8)
     is not told here; it changes documents, which :func:`detectors.perplexity.compare`
     sees.
@@ -113,7 +117,8 @@ def identify(
     -------
     Identity
         ``unknown`` with fewer than 5 documents in common with the base, unless a sibling
-        is met, and where the floor is above .05.
+        is met, where the floor is above .05, and where a nearness to the base was read
+        beside other requests.
     """
     to_base = _against("the base", own, base, parity.get(BASE))
     if floor > HIGHEST_FLOOR:
@@ -123,8 +128,10 @@ def identify(
         )
         return _identity(IdentityState.UNKNOWN, to_base, reason)
     if to_base.same(floor):
-        reason = f"not applied: {to_base.said(floor)}"
-        return _identity(IdentityState.NOT_APPLIED, to_base, reason)
+        said = to_base.said(floor)
+        if to_base.lent is not None:
+            return _identity(IdentityState.UNKNOWN, to_base, f"{said}; {to_base.lent}")
+        return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
     for name, theirs in siblings.items():
         sibling = _against(repr(name), own, theirs, parity.get(name))
         if sibling.same(floor):
@@ -135,11 +142,15 @@ def identify(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Against:
-    """One other model: ``(D,)`` moves of the documents against it, nats per token."""
+    """One other model: ``(D,)`` moves of the documents against it, nats per token.
+
+    ``lent`` says why nearness to it proves nothing; None where it does.
+    """
 
     name: str
     moves: Floats
     kl: float | None
+    lent: str | None = None
 
     @property
     def enough(self) -> bool:
@@ -166,15 +177,26 @@ def _against(
     name: str, own: DocumentScores, other: DocumentScores | None, parity: Parity | None
 ) -> _Against:
     kl = None if parity is None or np.isnan(parity.kl) else parity.kl
-    moves = np.empty(0) if other is None else _moves(own, other)
-    return _Against(name=name, moves=moves, kl=kl)
+    if other is None:
+        return _Against(name=name, moves=np.empty(0), kl=kl)
+    moves, beside = _moves(own, other)
+    alone = moves[~beside]
+    if alone.size >= FEWEST_DOCUMENTS or not beside.any():
+        return _Against(name=name, moves=alone, kl=kl)
+    lent = (
+        f"but an engine may lend its base an adapter's weights while it answers others too, and"
+        f" {alone.size} of the texts were read alone, {FEWEST_DOCUMENTS} needed"
+    )
+    return _Against(name=name, moves=moves, kl=kl, lent=lent)
 
 
-def _moves(own: DocumentScores, other: DocumentScores) -> Floats:
+def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
+    """Give the documents' moves, and which of them were read beside other requests."""
     mine, theirs = (np.minimum(run.sum_nll, -LOWEST * run.tokens) for run in (own, other))
     # other token counts are another tokenizer, whose nats per token compare with nothing
     both = ~np.isnan(mine) & ~np.isnan(theirs) & (own.tokens == other.tokens) & (own.tokens > 0)
-    return np.asarray((mine[both] - theirs[both]) / own.tokens[both])
+    beside = np.zeros(both.size, dtype=np.bool_) if other.beside is None else other.beside
+    return np.asarray((mine[both] - theirs[both]) / own.tokens[both]), beside[both]
 
 
 def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Identity:
@@ -188,6 +210,8 @@ def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Iden
             f"wrong weights: {gap:.3g} nats per token from the base, {registered:.3g} at"
             f" registration (line: {FAR:g} times either way, and {GAP_FLOORS * floor:.2g} apart)"
         )
+        if to_base.lent is not None and gap < registered:
+            return _identity(IdentityState.UNKNOWN, to_base, f"{reason}; {to_base.lent}")
         return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
     known = "" if registered is None else f", {registered:.3g} at registration"
     reason = f"applied: {gap:.3g} nats per token from the base{known}"

@@ -13,10 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.types import Floats
+from detectors.types import Flags, Floats
 
 Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 LOWEST = -30.0
 """Nats of a token of probability 0, as in :mod:`detectors.perplexity`: it stays visible
@@ -36,12 +35,16 @@ class TopLogprobs:
         where fewer are known.
     document
         ``(P,)`` index of the text that the token is of.
+    beside
+        Indices of texts that a base model read while its engine had other requests; see
+        :class:`detectors.perplexity.DocumentScores`.
     """
 
     chosen: Floats
     tokens: Ints
     logprobs: Floats
     document: Ints
+    beside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from scipy import special
 
-from detectors.types import Floats, Score
+from detectors.types import Flags, Floats, Score
 
 SMALLEST_FLOOR = 1e-3
 CHANGED_FLOORS = 4.0
@@ -29,12 +29,15 @@ class DocumentScores:
     """One run over the corpus, per document ``(D,)`` in the corpus's order.
 
     ``sum_nll`` in nats over the target tokens, NaN where a document was not scored;
-    ``tokens`` and ``size_bytes`` of the scored text.
+    ``tokens`` and ``size_bytes`` of the scored text. ``beside`` marks documents of a base
+    model that were read while its engine had other requests, which may have lent the base
+    an adapter's weights; None: there are none.
     """
 
     sum_nll: Floats
     tokens: Floats
     size_bytes: Floats
+    beside: Flags | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

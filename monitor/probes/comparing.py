@@ -46,6 +46,7 @@ def joined(parts: Iterable[TopLogprobs]) -> TopLogprobs:
             [np.pad(part.logprobs, _padding(part, k), constant_values=-np.inf) for part in parts]
         ),
         document=np.concatenate([part.document for part in parts]),
+        beside=frozenset().union(*(part.beside for part in parts)),
     )
 
 
@@ -57,6 +58,7 @@ def document_scores(read: TopLogprobs, texts: Sequence[str]) -> DocumentScores:
         sum_nll=np.where(tokens > 0, sums, np.nan),
         tokens=tokens,
         size_bytes=np.array([len(text.encode()) for text in texts], dtype=np.float64),
+        beside=np.array([number in read.beside for number in range(len(texts))], dtype=np.bool_),
     )
 
 
@@ -66,6 +68,7 @@ def _moved(read: TopLogprobs, *, by: int) -> TopLogprobs:
         tokens=read.tokens,
         logprobs=read.logprobs,
         document=read.document + by,
+        beside=frozenset(number + by for number in read.beside),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -98,13 +98,15 @@ class Engine:
 
         vLLM on a CPU computes a base model's tokens with an adapter's weights where both
         share a batch. ``until`` is on the monotonic clock: from then on the text is read
-        beside whatever runs, as it must be where an engine is never idle.
+        beside whatever runs, as it must be where an engine is never idle, and says so.
         """
         while True:
             before = self._wait_for_quiet(until)
             tokens = self.ask(text, top=top)
-            if before.alone_until(self._activity()) or time.monotonic() >= until:
+            if before.alone_until(self._activity()):
                 return tokens
+            if time.monotonic() >= until:
+                return None if tokens is None else replace(tokens, beside=True)
 
     def _wait_for_quiet(self, until: float) -> Activity:
         found = self._activity()

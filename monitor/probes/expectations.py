@@ -35,4 +35,11 @@ def as_top_logprobs(answers: Sequence[PromptTokens | None]) -> TopLogprobs:
             tokens[place, : len(best)] = [token for token, _ in best]
             logprobs[place, : len(best)] = [value for _, value in best]
         row = end
-    return TopLogprobs(chosen=chosen, tokens=tokens, logprobs=logprobs, document=document)
+    beside = (n for n, answer in enumerate(answers) if answer is not None and answer.beside)
+    return TopLogprobs(
+        chosen=chosen,
+        tokens=tokens,
+        logprobs=logprobs,
+        document=document,
+        beside=frozenset(beside),
+    )

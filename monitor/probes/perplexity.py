@@ -39,6 +39,9 @@ class PerplexitySettings:
     patience
         How long a queue is waited out before the run stops. A service stops at once and
         comes again; a command that someone waits for has only this run.
+    quiet
+        How long one reading by a base model may wait for moments without other requests;
+        what is left is read beside them, and says so.
     headers
         Sent with each request, such as ``authorization``.
     """
@@ -47,6 +50,7 @@ class PerplexitySettings:
     timeout: timedelta = timedelta(seconds=60)
     max_waiting: int = 0
     patience: timedelta = timedelta(0)
+    quiet: timedelta = timedelta(seconds=20)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,7 +59,8 @@ class DocumentScore:
     """One document's NLL sum in nats over ``tokens``; NaN where it could not be scored.
 
     ``bytes`` is the document's UTF-8 length, for bits per byte. ``non_finite`` tokens
-    were NaN (left out) or -inf (taken as 30 nats).
+    were NaN (left out) or -inf (taken as 30 nats). ``beside``: a base model had to read it
+    while its engine had other requests.
     """
 
     document: str
@@ -63,6 +68,7 @@ class DocumentScore:
     tokens: int
     bytes: int
     non_finite: int = 0
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,11 +59,14 @@ class PromptTokens:
         In nats, of the tokens that stand in the prompt; NaN where the engine gave none.
     rivals
         The likeliest tokens at each place, best first; empty where they were not asked for.
+    beside
+        Whether other requests were in the engine although there should have been none.
     """
 
     shown: tuple[str, ...]
     logprobs: tuple[float, ...]
     rivals: tuple[tuple[Rival, ...], ...] = ()
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

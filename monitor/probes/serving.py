@@ -34,8 +34,6 @@ PRIVATE_NETWORKS: Final = (
 )
 """Where engines live; nothing else private may be reached through their addresses."""
 _TEXTS_PER_LOOK: Final = 16
-_QUIET: Final = 20.0
-"""Seconds that one run over a base model may wait for moments without other requests."""
 
 _Ask = Callable[[str], PromptTokens | None]
 
@@ -87,7 +85,7 @@ class ServedProbe:
         """
         with self._turn(target, replica) as (chosen, engine):
             about = engine.about()
-            ask = _asking(chosen, engine)
+            ask = self._asking(chosen, engine)
             run = PerplexityRun(
                 documents=(), engine=about.name, dtype=about.dtype, replica=chosen.name
             )
@@ -115,7 +113,7 @@ class ServedProbe:
             The engine could not be asked about all of them.
         """
         with self._turn(target, replica) as (chosen, engine):
-            ask = _asking(chosen, engine, top=TOP)
+            ask = self._asking(chosen, engine, top=TOP)
             answers = []
             for number, text in enumerate(texts):
                 try:
@@ -144,6 +142,13 @@ class ServedProbe:
         """Addresses of the engines that hold the model; raises as :meth:`score` does."""
         return tuple(one.name for one in self.engines.holding(target.model))
 
+    def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
+        """Ask an adapter at any time, a base model alone where that can be had."""
+        if chosen.parent is not None:
+            return partial(engine.ask, top=top)
+        until = time.monotonic() + self.settings.quiet.total_seconds()
+        return partial(engine.ask_alone, top=top, until=until)
+
     @contextmanager
     def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, Engine]]:
         chosen = self.engines.choose(target.model, replica=replica)
@@ -158,13 +163,6 @@ class ServedProbe:
                     turn=turn,
                 ),
             )
-
-
-def _asking(chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
-    """Ask an adapter at any time, a base model alone where that can be had."""
-    if chosen.parent is not None:
-        return partial(engine.ask, top=top)
-    return partial(engine.ask_alone, top=top, until=time.monotonic() + _QUIET)
 
 
 def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
@@ -182,4 +180,5 @@ def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
         tokens=score.tokens,
         bytes=size,
         non_finite=score.non_finite,
+        beside=tokens.beside,
     )

@@ -44,16 +44,22 @@ class ScoredDocument(Protocol):
     def tokens(self) -> int: ...
     @property
     def bytes(self) -> int: ...
+    @property
+    def beside(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
-    """NLL sum in nats over ``tokens``; NaN where the document could not be scored."""
+    """NLL sum in nats over ``tokens``; NaN where the document could not be scored.
+
+    ``beside``: a base model had to read it while its engine had other requests.
+    """
 
     document: str
     sum_nll: float
     tokens: int
     bytes: int
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +339,10 @@ def _documents(connection: Connection, runs: Sequence[int]) -> dict[int, list[St
     for row in connection.execute(query):
         found.setdefault(row.run_id, []).append(
             StoredDocument(
-                document=row.document, sum_nll=row.sum_nll, tokens=row.tokens, bytes=row.bytes
+                document=row.document,
+                sum_nll=row.sum_nll,
+                tokens=row.tokens,
+                bytes=row.bytes,
             )
         )
     return found

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,62 @@ def test_where_the_line_to_the_base_lies(
     own[17] += move
     parity = {} if kl is None else {BASE: divergence(kl)}
     assert told(own, level, parity=parity).state is state
+
+
+def beside(base: np.ndarray, alone: int) -> DocumentScores:
+    """A base that read all but the first ``alone`` documents while others were answered."""
+    return replace(run(base), beside=np.arange(base.size) >= alone)
+
+
+@pytest.mark.parametrize(
+    ("alone", "state"),
+    [
+        pytest.param(60, IdentityState.NOT_APPLIED, id="all read alone"),
+        pytest.param(5, IdentityState.NOT_APPLIED, id="enough read alone"),
+        pytest.param(4, IdentityState.UNKNOWN, id="too few read alone"),
+        pytest.param(0, IdentityState.UNKNOWN, id="none read alone"),
+    ],
+)
+def test_nearness_to_a_base_that_was_read_beside_others_proves_nothing(
+    level: np.ndarray, alone: int, state: IdentityState
+) -> None:
+    found = against(level, beside(level, alone))
+    assert found.state is state
+    said = f"{alone} of the texts were read alone, 5 needed"
+    assert (said in found.reason) is (state is IdentityState.UNKNOWN)
+
+
+def test_documents_read_alone_show_what_others_hide(level: np.ndarray, trained: np.ndarray) -> None:
+    lent = np.where(np.arange(60) < 6, level, trained)
+    assert against(trained, beside(lent, 6)).gap == pytest.approx(
+        np.abs(trained - level)[:6].mean()
+    )
+    assert against(trained, beside(trained, 0)).state is IdentityState.UNKNOWN
+
+
+def test_a_base_that_was_read_beside_others_shows_distance_but_no_loss_of_it(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    assert against(trained, beside(level, 0)).state is IdentityState.APPLIED
+    nearer = level + 0.3 * (trained - level)
+    gap = float(np.abs(trained - level).mean())
+    assert told(nearer, level, registered_gap=gap).state is IdentityState.WRONG_WEIGHTS
+    found = against(nearer, beside(level, 0), registered_gap=gap)
+    assert (found.state, "0 of the texts were read alone" in found.reason) == (
+        IdentityState.UNKNOWN,
+        True,
+    )
+    farther = level + 3.0 * (trained - level)
+    found = against(farther, beside(level, 0), registered_gap=gap)
+    assert found.state is IdentityState.WRONG_WEIGHTS
+
+
+def against(
+    own: np.ndarray, base: DocumentScores, *, registered_gap: float | None = None
+) -> Identity:
+    return identify(
+        run(own), base=base, siblings={}, floor=FLOOR, registered_gap=registered_gap, parity={}
+    )
 
 
 def test_a_noisy_engine_is_given_its_own_floor(level: np.ndarray) -> None:

@@ -212,6 +212,18 @@ def test_a_base_model_is_read_at_moments_without_other_requests() -> None:
     assert len(engine.completions) == len(CORPUS.documents)
 
 
+def test_a_base_model_of_an_engine_that_is_never_idle_is_read_beside_others_and_says_so() -> None:
+    engine = FakeEngine(metrics="vllm:num_requests_running 1.0")
+    with serving(engine) as url:
+        probe = served(url, quiet=timedelta(seconds=0.1))
+        run = probe.score(BASE, CORPUS)
+        read = probe.read(BASE, ["a b", "c d"])
+        beside = probe.score(SUPPORT, CORPUS)
+    assert [document.beside for document in run.documents] == [True] * 5
+    assert read.beside == {0, 1}
+    assert [document.beside for document in beside.documents] == [False] * 5
+
+
 def test_an_adapter_is_read_beside_other_requests() -> None:
     engine = FakeEngine(metrics="vllm:num_requests_running 1.0")
     with serving(engine) as url:

@@ -228,6 +228,7 @@ def scores_of(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:
         sum_nll=np.array([f.sum_nll if f else np.nan for f in found]),
         tokens=np.array([f.tokens if f else 0 for f in found], dtype=np.float64),
         size_bytes=np.array([f.bytes if f else 0 for f in found], dtype=np.float64),
+        beside=np.array([f is not None and f.beside for f in found], dtype=np.bool_),
     )
 
 
