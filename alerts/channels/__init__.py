@@ -12,26 +12,32 @@ import msgspec
 
 from alerts.channels.log import Log, LogSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
+from alerts.channels.slack import PACE as SLACK_PACE
+from alerts.channels.slack import Slack, SlackSettings
 from alerts.channels.webhook import Webhook, WebhookSettings
 from alerts.delivery import Channel
 from alerts.outgoing import OutgoingClient, OutgoingError
+from alerts.pacing import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelKind:
     """How a kind of channel is configured and opened.
 
-    The fields of ``settings`` are the keys of its ``[[channels]]`` entry.
+    The fields of ``settings`` are the keys of its ``[[channels]]`` entry. ``pace`` is what
+    its receiver takes; None: as fast as messages come.
     """
 
     settings: type
     open: Callable[[Any, OutgoingClient], Channel]
+    pace: Pace | None = None
 
 
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
     {
         "log": ChannelKind(settings=LogSettings, open=Log),
         "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty),
+        "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
         "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
     }
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Connection
 
-from alerts.channels import open_channel
+from alerts.channels import CHANNELS, open_channel
 from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
 from monitor.config import Config, Corpora, read_corpora
@@ -40,6 +40,7 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             channel=open_channel(entry.kind, entry.options, client=client),
             matcher=entry.matcher,
             fallback=entry.fallback,
+            pace=CHANNELS[entry.kind].pace,
         )
         for entry in config.channels
     ]

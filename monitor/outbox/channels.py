@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from alerts.delivery import Channel
 from alerts.matching import Matcher
+from alerts.pacing import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +16,15 @@ class ConfiguredChannel:
 
     fallback
         The channel that is told as well when this one does not take a message in time.
+    pace
+        How fast its receiver may be told; None: as fast as messages come.
     """
 
     name: str
     channel: Channel
     matcher: Matcher = field(default_factory=Matcher)
     fallback: str | None = None
+    pace: Pace | None = None
 
 
 def check_fallbacks(channels: Sequence[ConfiguredChannel]) -> None:

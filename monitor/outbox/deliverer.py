@@ -19,6 +19,7 @@ from alerts.delivery import DeliveryFailed
 from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
+from monitor.outbox.claiming import Claims
 from monitor.store import audit, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Claimed
@@ -74,7 +75,7 @@ def _unobserved(channel: str, outcome: Outcome) -> None:
 
 
 class Deliverer:
-    """Delivers at least once, in order within (channel, incident).
+    """Delivers at least once, in order within (channel, incident), at each channel's pace.
 
     One thread claims, each message is sent by a thread of its own, and no transaction is
     open while it is sent. Any number of these may share a database. A message whose sender
@@ -99,6 +100,7 @@ class Deliverer:
         self._database = database
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings or DelivererSettings()
+        self._claims = Claims(database, channels, lease=self._settings.lease)
         self._observe = observe
         self._rng = rng or random.Random()  # noqa: S311 (jitter)
         self._in_flight: dict[UUID, Claimed] = {}
@@ -158,7 +160,7 @@ class Deliverer:
         """Start what is due; whether to look again at once."""
         self._sweep()
         free = self._settings.workers - len(self._in_flight)
-        claimed = self._claim(free) if free > 0 else []
+        claimed = self._claims.take(free) if free > 0 else []
         for one in claimed:
             with self._changed:
                 self._in_flight[one.id] = one
@@ -166,14 +168,6 @@ class Deliverer:
                 target=self._deliver, args=(one,), name=f"delivery-{one.channel}", daemon=True
             ).start()
         return bool(claimed) and len(claimed) == free
-
-    def _claim(self, limit: int) -> list[Claimed]:
-        def work(tx: Connection) -> list[Claimed]:
-            return outbox.claim(
-                tx, channels=list(self._channels), limit=limit, lease=self._settings.lease
-            )
-
-        return self._database.run(work)
 
     def _release(self, claimed: Claimed) -> None:
         self._database.run(lambda tx: outbox.release(tx, claimed))

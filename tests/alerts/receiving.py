@@ -1,7 +1,7 @@
 """What receivers document that they take, to read our bodies with.
 
 PagerDuty: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and the
-OpenAPI document of its Events API v2.
+OpenAPI document of its Events API v2. Slack: https://docs.slack.dev/reference/block-kit/blocks
 """
 
 from typing import Annotated, Any, Literal
@@ -43,3 +43,64 @@ def pagerduty_event(body: bytes) -> PagerDutyEvent:
     event = msgspec.json.decode(body, type=PagerDutyEvent)
     assert event.event_action != "trigger" or event.payload is not None
     return event
+
+
+class SlackPlain(Struct, forbid_unknown_fields=True, kw_only=True, tag="plain_text"):
+    text: Annotated[str, Meta(min_length=1, max_length=3000)]
+    emoji: bool = True
+
+
+class SlackMarked(Struct, forbid_unknown_fields=True, kw_only=True, tag="mrkdwn"):
+    text: Annotated[str, Meta(min_length=1, max_length=3000)]
+    verbatim: bool = False
+
+
+class SlackHeader(Struct, forbid_unknown_fields=True, kw_only=True, tag="header"):
+    text: SlackPlain
+
+
+class SlackSection(Struct, forbid_unknown_fields=True, kw_only=True, tag="section"):
+    text: SlackMarked | None = None
+    fields: Annotated[list[SlackMarked], Meta(min_length=1, max_length=10)] | None = None
+
+
+class SlackContext(Struct, forbid_unknown_fields=True, kw_only=True, tag="context"):
+    elements: Annotated[list[SlackMarked], Meta(min_length=1, max_length=10)]
+
+
+class SlackMessage(Struct, forbid_unknown_fields=True, kw_only=True):
+    text: Annotated[str, Meta(min_length=1, max_length=40_000)]
+    blocks: Annotated[list[SlackHeader | SlackSection | SlackContext], Meta(max_length=50)]
+    unfurl_links: bool = False
+    unfurl_media: bool = False
+
+    @property
+    def texts(self) -> list[str]:
+        """All that Slack parses."""
+        found = [self.text]
+        for block in self.blocks:
+            match block:
+                case SlackHeader(text=text):
+                    found.append(text.text)
+                case SlackSection(text=one, fields=many):
+                    found += [marked.text for marked in [one, *(many or [])] if marked]
+                case SlackContext(elements=many):
+                    found += [marked.text for marked in many]
+        return found
+
+
+def slack_message(body: bytes) -> SlackMessage:
+    """Read one message; lengths are those of JavaScript strings, in UTF-16 units."""
+    message = msgspec.json.decode(body, type=SlackMessage)
+    for block in message.blocks:
+        if isinstance(block, SlackHeader):
+            assert units(block.text.text) <= 150
+        if isinstance(block, SlackSection):
+            assert block.text is not None or block.fields is not None
+            assert all(units(field.text) <= 2000 for field in block.fields or [])
+    assert all(units(text) <= 3000 for text in message.texts)
+    return message
+
+
+def units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2

@@ -71,6 +71,15 @@ def pagerduty_id(seen: Seen) -> str:
     return str(json.loads(seen.body)["payload"]["custom_details"]["message_id"])
 
 
+def slack(url: str) -> Mapping[str, object]:
+    return {"url": f"{url}/{PATH_SECRET}", "timeout": SOON}
+
+
+def slack_id(seen: Seen) -> str:
+    footer = str(json.loads(seen.body)["blocks"][-1]["elements"][0]["text"])
+    return footer.rpartition("(")[2].removesuffix(")")
+
+
 HIDDEN = (SECRET, SECRET.removeprefix("whsec_"), PATH_SECRET)
 RIGS = {
     ("webhook", "driftline"): Rig(options=partial(webhook, body="driftline"), secrets=HIDDEN),
@@ -78,6 +87,7 @@ RIGS = {
     ("pagerduty", ""): Rig(
         options=pagerduty, message_id=pagerduty_id, secrets=(ROUTING_KEY, PATH_SECRET)
     ),
+    ("slack", ""): Rig(options=slack, message_id=slack_id, secrets=(PATH_SECRET,)),
     ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, http=False),
 }
 EVERY = pytest.mark.parametrize(("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items()])

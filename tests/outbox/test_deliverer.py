@@ -11,6 +11,7 @@ from alerts.channels import open_channel
 from alerts.delivery import Channel, DeliveryFailed, Receipt
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from alerts.pacing import Pace
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.domain import IncidentId
@@ -224,6 +225,22 @@ def test_a_message_that_waits_too_long_tells_the_fallback_untried(
         until(lambda: len(spare.taken) == 2)
     assert [alert.number for _, alert in spare.taken] == [1, 2]
     assert len(oncall.tries) == 1
+
+
+def test_a_slow_receiver_is_told_at_its_pace_and_holds_up_nobody(
+    database: Database, incident_id: IncidentId
+) -> None:
+    for number in range(1, 31):
+        queue(database, incident_id, channel="slow", number=number)
+    queue(database, incident_id, channel="quick", number=31)
+    slow, quick = Scripted(), Scripted()
+    paced = ConfiguredChannel(name="slow", channel=slow, pace=Pace(per_second=0.001, burst=3))
+    with delivering(database, paced, configured("quick", quick)):
+        until(lambda: len(slow.taken) == 3 and len(quick.taken) == 1)
+        threading.Event().wait(0.2)
+    assert [alert.number for _, alert in slow.taken] == [1, 2, 3]
+    waiting = [row for row in rows(database) if row.state is DeliveryState.QUEUED]
+    assert [row.attempts for row in waiting] == [0] * 27
 
 
 def test_a_poisoned_message_waits_an_hour_and_the_others_go_on(

@@ -1,0 +1,213 @@
+"""A Slack channel by an incoming webhook: one message of blocks for each alert.
+
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+
+Slack reads ``<…>`` as links and mentions, so every text is escaped and stays on its line;
+what is written as a link has a constant text and an address without control characters.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import accumulate
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from alerts.delivery import Receipt
+from alerts.formats import fitting
+from alerts.message import Alert, Onset
+from alerts.outgoing import OutgoingClient
+from alerts.pacing import Pace
+from alerts.posting import check_timeout, post_json
+from alerts.types import Status
+
+PACE: Final = Pace(per_second=1.0, burst=5)
+"""Slack takes about one message a second for each webhook, and short bursts."""
+LONGEST_NAME: Final = 90
+"""With the words before it, below the 150 characters of a header."""
+LONGEST_TEXT: Final = 800
+LONGEST_FIELD: Final = 200
+LONGEST_LINK: Final = 1_000
+SHOWN_CHANGES: Final = 5
+SAFE_IN_LINK: Final = ":/?#[]@!$&'()*+,;=%-._~"
+
+UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that move, hide or break what is beside them."""
+ESCAPES: Mapping[str, str] = MappingProxyType({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+Block = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackSettings:
+    """Keys of a ``[[channels]]`` entry of kind ``slack``.
+
+    url
+        The incoming webhook's address: whoever knows it may post, so it is a secret.
+    timeout
+        Total seconds for one attempt.
+    """
+
+    url: str = field(repr=False)
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+
+
+class Slack:
+    """Posts one message for each alert; none is edited or answered later."""
+
+    def __init__(
+        self,
+        settings: SlackSettings,
+        client: OutgoingClient,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        client.check(settings.url)
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        return post_json(
+            self._client,
+            self._settings.url,
+            slack_body(alert, message_id),
+            timeout=self._settings.timeout,
+            now=self._clock(),
+        )
+
+
+def slack_body(alert: Alert, message_id: str) -> bytes:
+    """Render the message; under 20 kB, within Slack's limits for blocks."""
+    return fitting(alert, partial(_body, message_id=message_id))
+
+
+def escaped(text: str, *, longest: int) -> str:
+    r"""Write untrusted text so that Slack shows it, on one line, and reads nothing into it.
+
+    ``longest`` holds for the result, in UTF-16 units.
+
+    >>> escaped("<!channel> a\n& b", longest=100)
+    '&lt;!channel&gt; a &amp; b'
+    """
+    shown = "".join(" " if unicodedata.category(one) in UNSEEN else one for one in text)
+    letters = [ESCAPES.get(one, one) for one in " ".join(shown.split())]
+    ends = list(accumulate((len(one.encode("utf-16-le")) // 2 for one in letters), initial=0))
+    if ends[-1] <= longest:
+        return "".join(letters)
+    return "".join(letters[: bisect_right(ends, longest - 1) - 1]) + "…"
+
+
+def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
+    blocks = [
+        {"type": "header", "text": _plain(_title(alert))},
+        _section(escaped(alert.summary, longest=LONGEST_TEXT)),
+        {"type": "section", "fields": [_text(one) for one in _fields(alert)]},
+        *(_section(one) for one in _paragraphs(alert)),
+        {"type": "context", "elements": [_text(_footer(alert, message_id, truncated=truncated))]},
+    ]
+    return msgspec.json.encode(
+        {
+            "text": f"{_title(alert)}: {escaped(alert.summary, longest=LONGEST_TEXT)}",
+            "blocks": blocks,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+    )
+
+
+def _title(alert: Alert) -> str:
+    word = alert.severity.value.capitalize()
+    opening = {
+        Status.STARTED: word,
+        Status.WORSENED: f"{word}, was a ticket",
+        Status.REOPENED: f"{word} again",
+        Status.RECOVERED: "Recovered",
+    }[alert.status]
+    who = f"{alert.adapter}@{alert.version}"
+    if alert.together is not None:
+        who = f"adapters on {alert.together.base or 'one base model'}"
+    test = "Test, nothing happened: " if alert.test else ""
+    return f"{test}{opening}: {escaped(who, longest=LONGEST_NAME)}"
+
+
+def _fields(alert: Alert) -> list[str]:
+    facts = [("Blame", alert.blame.value), ("Tier", alert.tier)]
+    if alert.owner:
+        facts.append(("Owner", alert.owner))
+    if alert.onset is not None:
+        facts.append(("Began", _onset(alert.onset)))
+    facts.append(("Told since", _moment(alert.started_at)))
+    if alert.recovered_at is not None:
+        facts.append(("Recovered", _moment(alert.recovered_at)))
+    if alert.requests:
+        facts.append(("Requests", f"{alert.requests:,}"))
+    if alert.late:
+        facts.append(("Late", "it was over before this could be delivered"))
+    return [f"*{name}*\n{escaped(said, longest=LONGEST_FIELD)}" for name, said in facts]
+
+
+def _paragraphs(alert: Alert) -> list[str]:
+    """Why, what was declared to have changed, what was done."""
+    said = [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
+    said += [
+        f"*Changed* {escaped(change.text, longest=LONGEST_TEXT)}"
+        for change in alert.changes[-SHOWN_CHANGES:]
+    ]
+    if alert.action is not None:
+        done = alert.action.done.value.capitalize()
+        said.append(f"*{done}* {escaped(alert.action.text, longest=LONGEST_TEXT)}")
+    return said
+
+
+def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
+    links = (
+        ("Incident", alert.links.incident),
+        ("Runbook", alert.links.runbook),
+        ("Dashboard", alert.links.dashboard),
+    )
+    parts = [link for text, address in links if (link := _link(text, address))]
+    parts.append(f"{escaped(alert.id, longest=LONGEST_TEXT)} ({message_id})")
+    return " · ".join([*parts, "shortened"] if truncated else parts)
+
+
+def _link(text: str, address: str | None) -> str | None:
+    """Write a link with a constant text; an address that is none is left out."""
+    if address is None or not address.startswith(("https://", "http://")):
+        return None
+    clean = quote(address, safe=SAFE_IN_LINK)
+    return f"<{clean.replace('&', '&amp;')}|{text}>" if len(clean) <= LONGEST_LINK else None
+
+
+def _onset(onset: Onset) -> str:
+    minutes = round(onset.half_width.total_seconds() / 60)
+    return f"{_moment(onset.best)} (± {minutes} min)"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _text(text or "-")}
+
+
+def _text(text: str) -> Block:
+    # verbatim: Slack makes no links or mentions of its own out of the words
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _plain(text: str) -> Block:
+    return {"type": "plain_text", "text": text, "emoji": False}

@@ -1,0 +1,132 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.channels.slack import escaped, slack_body
+from alerts.formats import LARGEST_BODY
+from alerts.message import Alert, Links, Together
+from alerts.types import Severity, Status
+from tests.alert_samples import FULL, a_change, an_alert
+from tests.alerts.receiving import SlackHeader, SlackMessage, slack_message, units
+
+LINK = re.compile(r"<(https?://[^\s<>|]+)\|(Incident|Runbook|Dashboard)>")
+"""The only thing in angle brackets that a message may have."""
+
+
+def told(alert: Alert) -> SlackMessage:
+    return slack_message(slack_body(alert, "msg_1"))
+
+
+def title(alert: Alert) -> str:
+    first = told(alert).blocks[0]
+    assert isinstance(first, SlackHeader)
+    return first.text.text
+
+
+def test_a_message_says_what_people_need_first() -> None:
+    message = told(FULL)
+    assert message.text == f"Page: support@v7: {FULL.summary}"
+    said = "\n".join(message.texts)
+    for words in (
+        "*Blame*\nadapter",
+        "*Owner*\nsearch",
+        "*Began*\n2026-03-04 11:10 UTC (± 20 min)",
+        "*Requests*\n412",
+        "vLLM 0.33",
+        "*Taken* traffic moved to support@v6",
+        "<https://driftline.example/incidents/3|Incident>",
+        "<https://wiki.example/support|Runbook>",
+    ):
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("status", "severity", "words"),
+    [
+        (Status.STARTED, Severity.TICKET, "Ticket: "),
+        (Status.WORSENED, Severity.PAGE, "Page, was a ticket: "),
+        (Status.REOPENED, Severity.PAGE, "Page again: "),
+        (Status.RECOVERED, Severity.PAGE, "Recovered: "),
+    ],
+)
+def test_the_first_word_is_what_happened(status: Status, severity: Severity, words: str) -> None:
+    assert title(an_alert(status=status, severity=severity)) == f"{words}support@v7"
+
+
+def test_a_fleet_incident_is_about_its_base() -> None:
+    fleet = Together(base="llama-3.1-8b", members=("support@v7",), of=10)
+    assert title(an_alert(together=fleet)) == "Page: adapters on llama-3.1-8b"
+
+
+HOSTILE = (
+    "<!channel>",
+    "<!here|here>",
+    "<@U012AB3CD>",
+    "<http://evil.example|https://driftline.example>",
+    "a\n*Recovered*\r\n> quoted",
+    "&lt;!channel&gt;",
+    "\u202ereversed\u2066 \u200bzero\x1b[2J\x00",
+    "\u2028<!subteam^S1>\u2029",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_becomes_a_link_a_mention_or_a_line(text: str) -> None:
+    message = told(everywhere(text))
+    for shown in message.texts:
+        assert re.sub(LINK, "", shown).count("<") == 0
+        assert re.sub(LINK, "", shown).count(">") == 0
+    assert "&amp;lt;" in message.text or "&lt;" not in text
+    # a field is its name and one line; nothing else has a second one
+    assert all(shown.count("\n") <= 1 for shown in message.texts)
+    for shown in message.texts:
+        assert not set(shown) & set("\r\x00\x1b\u2028\u2029\u202e\u2066\u200b")
+
+
+def everywhere(text: str) -> Alert:
+    return an_alert(
+        adapter=text,
+        version=text,
+        owner=text,
+        tier=text,
+        summary=text,
+        reason=text,
+        changes=(a_change(text),) * 30,
+        together=None,
+        id=f"driftline:{text}",
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "https://x.example/|<!channel>",
+        "https://x.example/>\n<!here>",
+        "https://x.example/" + "a" * 2_000,
+    ],
+)
+def test_an_address_cannot_break_out_of_its_link(address: str) -> None:
+    message = told(an_alert(links=Links(runbook=address)))
+    rest = re.sub(LINK, "", "\n".join(message.texts))
+    assert "<" not in rest
+
+
+def test_text_of_users_is_never_sent() -> None:
+    assert FULL.examples[0].encode() not in slack_body(FULL, "m")
+
+
+@given(st.text(max_size=3_000), st.integers(2, 200))
+def test_what_is_cut_keeps_its_length_and_whole_escapes(text: str, longest: int) -> None:
+    shown = escaped(text, longest=longest)
+    assert units(shown) <= longest
+    assert not re.search(r"&(?!amp;|lt;|gt;)", shown)
+
+
+@given(st.sampled_from(["a", "&", "<", "\n", "é", "\u2028", "😀", "&lt;"]), st.integers(1, 3_000))
+def test_whatever_an_alert_says_keeps_to_the_documented_limits(letter: str, long: int) -> None:
+    alert = everywhere(letter * long)
+    assert len(slack_body(alert, "m")) < LARGEST_BODY
+    slack_message(slack_body(alert, "m"))
