@@ -21,6 +21,7 @@ from monitor.api import (
     incidents,
     metrics,
     problems,
+    receipt,
     records,
     references,
     routes,
@@ -46,6 +47,7 @@ ENDPOINTS: Final = (
     actions.router,
     deliveries.router,
     budget.router,
+    receipt.router,
 )
 
 

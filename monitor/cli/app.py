@@ -16,6 +16,7 @@ from monitor.cli import (
     inspect,
     keys,
     parity,
+    receipt,
     reference,
     replay,
     report,
@@ -58,6 +59,7 @@ app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
 app.command("explain")(incidents.explain)
 app.command("budget")(budget.budget)
+app.command("receipt")(receipt.receipt)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.command("inspect")(inspect.inspect)

@@ -8,14 +8,16 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.evaluate.outlook import Outlook
+from monitor.outbox.receipt import read_receipt
 from monitor.policy.budget import pages_of_adapter
 from monitor.store import watching
 
 MOST_LINES: Final = 600
+MOST_PAGES: Final = 20
 
 
 def read_budget(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str, Any]:
-    """Read the lines, the blind first, and what an adapter of each tier gets."""
+    """Read the lines, the blind first, what an adapter of each tier gets, and the receipts."""
     lines = outlook.read(tx, now=now)
     adapters = watching.adapters_by_tier(tx)
     settings = outlook.settings.budget
@@ -28,4 +30,14 @@ def read_budget(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str,
         for tier, count in sorted(adapters.items())
     ]
     more = max(0, len(lines) - MOST_LINES)
-    return {"lines": lines[:MOST_LINES], "more": more, "tiers": tiers, "settings": settings}
+    receipts = [
+        read_receipt(tx, settings, month=month, now=now) for month in (None, f"{now:%Y-%m}")
+    ]
+    return {
+        "lines": lines[:MOST_LINES],
+        "more": more,
+        "tiers": tiers,
+        "settings": settings,
+        "receipts": receipts,
+        "most_pages": MOST_PAGES,
+    }

@@ -94,4 +94,10 @@ def test_the_page_shows_the_blind_first_and_obeys_no_name(
     assert "3,800" in told
     assert " h " in told
     assert HOSTILE in looker.page.locator("table.budget").inner_text()
+    # nothing was sent: the receipt of the last 30 days and of this month says so by tier
+    receipt = looker.page.locator("table.receipt tbody tr").all_inner_texts()
+    assert [row.split("\t")[1:2] + row.split("\t")[3:] for row in receipt] == [
+        ["standard", "0", "0", "0", "0"],
+        ["all", "0", "0", "0", "0"],
+    ] * 2
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
