@@ -20,16 +20,39 @@ from monitor.domain import Route
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, InvalidRoute
 from monitor.store import routes
+from monitor.store.routes import FleetState
 
 router: Final = APIRouter(prefix="/routes", tags=["routing"])
 
 NONE_YET: Final = 0
 
 
-@router.get("")
-def get_routes(_key: Reader, parts: Parts) -> Page[RouteBody]:
-    """List the route of every adapter that has one."""
-    return Page(items=[answers.route(found) for found in parts.database.run(routes.all_routes)])
+@router.get(
+    "",
+    response_model=Page[RouteBody],
+    responses={304: {"description": "Nothing has changed since the ETag in If-None-Match."}},
+)
+async def get_routes(
+    _key: Reader,
+    parts: Parts,
+    *,
+    if_none_match: Annotated[str | None, Header()] = None,
+    wait: Annotated[
+        float, Query(ge=0.0, le=60.0, description="Seconds to wait for a change of any route.")
+    ] = 0.0,
+) -> Response:
+    """List the route of every adapter that has one; with If-None-Match and ``wait``, hold.
+
+    Whoever follows the whole fleet waits here once, not once for each adapter.
+    """
+    found = await run_in_threadpool(parts.database.run, routes.all_routes)
+    state = _state(found)
+    if if_none_match is None or if_none_match.removeprefix("W/") != _fleet_tag(state):
+        return _answer_all(found)
+    if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
+        headers = {"ETag": _fleet_tag(state)} | _PRIVATE
+        return Response(status_code=304, headers=headers)
+    return _answer_all(await run_in_threadpool(parts.database.run, routes.all_routes))
 
 
 @router.get(
@@ -152,10 +175,27 @@ def _generation(header: str) -> int | None:
         return None
 
 
+def _state(found: list[Route]) -> FleetState:
+    return FleetState(len(found), sum(route.generation for route in found))
+
+
+def _fleet_tag(state: FleetState) -> str:
+    return f'"{state.routes}-{state.generations}"'
+
+
+_PRIVATE: Final = {"Cache-Control": "private, no-cache"}
+
+
 def _headers(route: Route) -> dict[str, str]:
-    return {"ETag": table.etag(route), "Cache-Control": "private, no-cache"}
+    return {"ETag": table.etag(route)} | _PRIVATE
 
 
 def _answer(route: Route) -> Response:
     body = answers.route(route).model_dump(mode="json")
     return JSONResponse(body, headers=_headers(route))
+
+
+def _answer_all(found: list[Route]) -> Response:
+    page = Page[RouteBody](items=[answers.route(route) for route in found])
+    headers = {"ETag": _fleet_tag(_state(found))} | _PRIVATE
+    return JSONResponse(page.model_dump(mode="json"), headers=headers)

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from monitor.domain import Route
 from monitor.store import routes
 from monitor.store.database import Database
+from monitor.store.routes import FleetState
 
 _LOG = structlog.get_logger(__name__)
 
@@ -23,10 +24,19 @@ DEFAULT_POLL: Final = timedelta(milliseconds=200)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Waiter:
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _RouteWaiter(_Waiter):
     adapter: str
     generation: int
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Route | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _FleetWaiter(_Waiter):
+    known: FleetState
 
 
 class RouteWatch:
@@ -40,7 +50,7 @@ class RouteWatch:
     def __init__(self, database: Database, *, poll: timedelta = DEFAULT_POLL) -> None:
         self._database = database
         self._poll = poll.total_seconds()
-        self._waiters: set[_Waiter] = set()
+        self._waiters: set[_RouteWaiter | _FleetWaiter] = set()
         self._lock = threading.Lock()
         self._look = threading.Event()
         self._stopping = threading.Event()
@@ -83,17 +93,36 @@ class RouteWatch:
         ``generation`` 0 waits for a first route. A route that differs already is returned
         within one look.
         """
-        if self._released:
-            return None
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(
+        waiter = _RouteWaiter(
             adapter=adapter, generation=generation, loop=loop, answer=loop.create_future()
         )
+        route: Route | None = await self._wait(waiter, timeout)
+        return route
+
+    async def wait_for_fleet(
+        self,
+        known: FleetState,
+        *,
+        timeout: float,  # noqa: ASYNC109 - running out is an answer here, not an error
+    ) -> FleetState | None:
+        """Return the fleet's state once it is not ``known``; None after ``timeout``.
+
+        As :meth:`wait_for_change`, for whoever follows every route: one query for all of them.
+        """
+        loop = asyncio.get_running_loop()
+        waiter = _FleetWaiter(known=known, loop=loop, answer=loop.create_future())
+        state: FleetState | None = await self._wait(waiter, timeout)
+        return state
+
+    async def _wait(self, waiter: _RouteWaiter | _FleetWaiter, seconds: float) -> Any:
+        if self._released:
+            return None
         with self._lock:
             self._waiters.add(waiter)
         self._look.set()
         try:
-            return await asyncio.wait_for(waiter.answer, timeout)
+            return await asyncio.wait_for(waiter.answer, seconds)
         except TimeoutError:
             return None
         finally:
@@ -114,11 +143,15 @@ class RouteWatch:
                 _LOG.warning("route_watch_blind", error=type(error).__name__)
                 self._stopping.wait(self._poll)
 
-    def _snapshot(self) -> list[_Waiter]:
+    def _snapshot(self) -> list[_RouteWaiter | _FleetWaiter]:
         with self._lock:
             return list(self._waiters)
 
-    def _answer(self, waiters: list[_Waiter]) -> None:
+    def _answer(self, waiters: list[_RouteWaiter | _FleetWaiter]) -> None:
+        self._answer_routes([one for one in waiters if isinstance(one, _RouteWaiter)])
+        self._answer_fleet([one for one in waiters if isinstance(one, _FleetWaiter)])
+
+    def _answer_routes(self, waiters: list[_RouteWaiter]) -> None:
         if not waiters:
             return
         known = _known(waiters)
@@ -129,8 +162,16 @@ class RouteWatch:
             if route is not None and route.generation != waiter.generation:
                 _hand_over(waiter, route)
 
+    def _answer_fleet(self, waiters: list[_FleetWaiter]) -> None:
+        if not waiters:
+            return
+        state = self._database.run(routes.fleet_state)
+        for waiter in waiters:
+            if state != waiter.known:
+                _hand_over(waiter, state)
 
-def _known(waiters: Iterable[_Waiter]) -> list[tuple[str, int]]:
+
+def _known(waiters: Iterable[_RouteWaiter]) -> list[tuple[str, int]]:
     """Return the generation that the waiters of each adapter know.
 
     Where they know different ones at least one of them is wrong, so the route must be
@@ -143,12 +184,12 @@ def _known(waiters: Iterable[_Waiter]) -> list[tuple[str, int]]:
     return list(known.items())
 
 
-def _hand_over(waiter: _Waiter, route: Route | None) -> None:
+def _hand_over(waiter: _Waiter, found: Route | FleetState | None) -> None:
     # A loop that has closed meanwhile has nobody left to tell.
     with contextlib.suppress(RuntimeError):
-        waiter.loop.call_soon_threadsafe(_settle, waiter.answer, route)
+        waiter.loop.call_soon_threadsafe(_settle, waiter.answer, found)
 
 
-def _settle(answer: asyncio.Future[Route | None], route: Route | None) -> None:
+def _settle(answer: asyncio.Future[Any], found: Route | FleetState | None) -> None:
     if not answer.done():
-        answer.set_result(route)
+        answer.set_result(found)

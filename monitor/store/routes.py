@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -59,6 +59,20 @@ def all_routes(tx: Connection) -> list[Route]:
     """Return every adapter's route, by adapter."""
     query = _CURRENT.order_by(adapters.c.name)
     return [_row(found).route for found in tx.execute(query).mappings()]
+
+
+class FleetState(NamedTuple):
+    """Tells whether any route has changed: generations only grow, so their sum does too."""
+
+    routes: int
+    generations: int
+
+
+def fleet_state(tx: Connection) -> FleetState:
+    """Return the state of the whole table, without reading a route."""
+    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(routes.c.generation), 0))
+    count, total = tx.execute(query.select_from(routes)).one()
+    return FleetState(int(count), int(total))
 
 
 def changed(tx: Connection, known: Iterable[tuple[str, int]]) -> list[Route]:

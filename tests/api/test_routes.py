@@ -106,3 +106,34 @@ def test_a_wait_without_a_change_ends_as_a_304(routed: Serving) -> None:
             "/v1/routes/support", params={"wait": 0.3}, headers={"if-none-match": '"1"'}
         )
     assert answer.status_code == 304
+
+
+def test_a_change_of_any_route_ends_the_wait_for_the_fleet(routed: Serving) -> None:
+    with routed.client(Scope.ADMIN) as client:
+        first = client.get("/v1/routes")
+        known = {"if-none-match": first.headers["etag"]}
+        assert client.get("/v1/routes", headers=known).status_code == 304
+        answer, took = asyncio.run(_follow_the_fleet(routed, known))
+        assert [(one["adapter"], one["generation"]) for one in answer.json()["items"]] == [
+            ("support", 1),
+            ("travel", 1),
+        ]
+        assert took < 1.0
+        assert client.get("/v1/routes", headers=known, params={"wait": 9}).json() == answer.json()
+        current = {"if-none-match": answer.headers["etag"]}
+        assert client.get("/v1/routes", headers=current, params={"wait": 0.3}).status_code == 304
+
+
+async def _follow_the_fleet(
+    service: Serving, known: dict[str, str]
+) -> tuple[httpx2.Response, float]:
+    headers = {"authorization": f"Bearer {service.keys[Scope.ADMIN]}"}
+    async with httpx2.AsyncClient(
+        base_url=service.url, headers=headers, timeout=60, trust_env=False
+    ) as client:
+        poll = asyncio.create_task(client.get("/v1/routes", params={"wait": 30}, headers=known))
+        await asyncio.sleep(0.5)
+        assert not poll.done()
+        await client.put("/v1/adapters/travel/versions/v1", json={})
+        changed = time.monotonic()
+        return await poll, time.monotonic() - changed
