@@ -44,7 +44,7 @@ def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> U
     return Unlike(count=count, of=compared, below=below, usual=USUAL)
 
 
-def unlike_below(reference: RankReference) -> float:
-    """Similarity that a share `USUAL` of the baseline's requests does not reach."""
+def unlike_below(reference: RankReference, *, share: float = USUAL) -> float:
+    """Similarity that this share of the baseline's requests does not reach."""
     ordered = reference.ordered[reference.signals.index(SIGNAL)]
-    return float(np.quantile(ordered, USUAL))
+    return float(np.quantile(ordered, share))

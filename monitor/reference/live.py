@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,13 +15,15 @@ from sqlalchemy import Connection
 from detectors.axes import coordinates
 from detectors.nearest import nearest
 from monitor.capture.redact import redact
+from monitor.capture.terms import TermHashes
 from monitor.domain import AdapterId, Reference, ReferenceId, VersionId
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.reference.index import Indexes
-from monitor.store import capture_counts, pending, references
+from monitor.store import capture_counts, pending, references, terms
 from monitor.store.database import Database
 from monitor.store.pending import Embedded, Pending
+from monitor.store.terms import Use
 
 _LOG = structlog.get_logger(__name__)
 
@@ -33,10 +35,14 @@ REFUSED: Final = "encoder_refused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """What becomes of a text once it is embedded: it goes, or stays redacted."""
+    """What becomes of a text once it is embedded: it goes, or stays redacted.
+
+    ``terms`` takes the hashes of its terms before; None takes none.
+    """
 
     store_text: bool = False
     redact: Callable[[str], str] = redact
+    terms: TermHashes | None = None
 
 
 def drain_embeddings(
@@ -121,16 +127,20 @@ class _Draining:
         if refused:
             _LOG.error("embedding_refused", count=len(refused), reason=_why(compared, in_force))
 
+        uses = self._uses(rows)
+        hashes = {number: b"".join(use.terms) for number, use in uses.items()}
+        now = self._now()
+
         def write(tx: Connection) -> None:
             pending.settle(
                 tx,
-                compared,
+                [replace(row, terms=hashes.get(row.pending.id)) for row in compared],
                 store_text=self._keeping.store_text,
                 redact=self._keeping.redact,
-                now=self._now(),
+                now=now,
             )
-            now = self._now()
             capture_counts.add(tx, Counter((row.adapter_id, now, REFUSED) for row in refused))
+            terms.note(tx, list(uses.values()), now=now)
 
         self._database.run(write)
 
@@ -144,6 +154,22 @@ class _Draining:
             pending.release(tx, untried)
 
         self._database.run(write)
+
+    def _uses(self, rows: Sequence[Pending]) -> dict[int, Use]:
+        """Terms of the prompts by the number of their row, before the prompts go."""
+        take = self._keeping.terms
+        if take is None:
+            return {}
+        return {
+            row.id: Use(
+                adapter_id=row.adapter_id,
+                at=row.at,
+                record_id=row.record_id,
+                terms=take(row.prompt),
+            )
+            for row in rows
+            if row.prompt is not None
+        }
 
     def _references(self, rows: Sequence[Pending]) -> dict[VersionId | None, Reference | None]:
         found = {row.version_id for row in rows if row.version_id is not None}

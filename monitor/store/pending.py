@@ -51,7 +51,8 @@ class Pending:
 class Embedded:
     """What the probe made of a pending row; what compares it waits for a first reference.
 
-    ``coordinates`` are float4 bytes along the reference's axes, None where it has none.
+    ``coordinates`` are float4 bytes along the reference's axes, None where it has none;
+    ``terms`` the hashes of the prompt's terms, None where they were not taken.
     """
 
     pending: Pending
@@ -60,6 +61,7 @@ class Embedded:
     similarity: float | None = None
     coordinates: bytes | None = None
     reference_id: ReferenceId | None = None
+    terms: bytes | None = None
 
 
 _CLAIM: Final = sa.text(
@@ -196,6 +198,7 @@ def _embedding(row: Embedded) -> dict[str, Any]:
         "similarity": row.similarity,
         "coordinates": row.coordinates,
         "reference_id": row.reference_id,
+        "terms": row.terms,
     }
 
 

@@ -170,6 +170,8 @@ record_embeddings: Final = Table(
     Column("similarity", REAL),
     # float4 along that reference's axes; null where it has none
     Column("coordinates", LargeBinary),
+    # keyed hashes of the prompt's terms, eight bytes each; null where it had no text
+    Column("terms", LargeBinary),
     PrimaryKeyConstraint("adapter_id", "at", "id"),
     postgresql_partition_by="RANGE (at)",
 )
@@ -184,6 +186,18 @@ record_texts: Final = Table(
     Column("output", Text),
     PrimaryKeyConstraint("adapter_id", "at", "id"),
     postgresql_partition_by="RANGE (at)",
+)
+
+terms: Final = Table(
+    "terms",
+    metadata,
+    _adapter(),
+    Column("term", LargeBinary, nullable=False),  # as in record_embeddings.terms
+    # the first five subjects that used it; nobody any more once the word is known
+    Column("subjects", ARRAY(LargeBinary), nullable=False),
+    Column("word", Text),  # null until five subjects used it
+    Column("seen_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("adapter_id", "term"),
 )
 
 pending_texts: Final = Table(

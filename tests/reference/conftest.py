@@ -12,10 +12,13 @@ from monitor.domain import Reference, Version
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.reference.index import Indexes
 from monitor.reference.upload import Upload, begin_upload
-from monitor.store import adapters, partitions, versions
+from monitor.store import adapters, contexts, ingest, partitions, versions
+from monitor.store.contexts import Context
 from monitor.store.database import Database
+from monitor.store.ingest import RecordBatch, TextRow
 
 START = datetime(2026, 11, 10, tzinfo=UTC)
+NOON = START + timedelta(hours=12)
 
 
 class BagOfWords:
@@ -83,6 +86,41 @@ def send(start_upload: Open) -> Send:
         return upload.finish()
 
     return all_lines
+
+
+Live = Callable[..., None]
+
+
+@pytest.fixture
+def live(database: Database, version: Version) -> Live:
+    """Store live records with their texts waiting, one a minute from a time on."""
+
+    def store(
+        texts: list[str], *, start: datetime = NOON, subjects: list[str] | None = None
+    ) -> None:
+        given = Context("push", "", "", "", "source=push")
+        context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
+        count = len(texts)
+        rng = np.random.default_rng(5)
+        numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
+            "version_id": np.full(count, float(version.id)),
+            "context_id": np.full(count, float(context_id)),
+            "sample_prob": np.ones(count),
+            "mean_nll": rng.gamma(2.0, 0.5, count),
+            "n_tokens": np.full(count, 20.0),
+        }
+        batch = RecordBatch(
+            adapter_id=np.full(count, version.adapter_id, dtype=np.int64),
+            at=np.array([ingest.microseconds(start + timedelta(minutes=i)) for i in range(count)]),
+            id=[f"{start.isoformat()}-{i}" for i in range(count)],
+            numbers=numbers,
+            finish_reason=["stop"] * count,
+            subject=[s.encode().ljust(8)[:8] for s in subjects] if subjects else [None] * count,
+            texts=[TextRow(i, text, None, None, None) for i, text in enumerate(texts)],
+        )
+        database.run(lambda tx: ingest.insert(tx, batch))
+
+    return store
 
 
 def ndjson(lines: Sequence[object]) -> bytes:

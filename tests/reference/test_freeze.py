@@ -1,5 +1,4 @@
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -13,46 +12,18 @@ from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import REFUSED, drain_embeddings
-from monitor.store import calibrations, capture_counts, contexts, ingest, pending, references
-from monitor.store.contexts import Context
+from monitor.store import calibrations, capture_counts, pending, references
 from monitor.store.database import Database
-from monitor.store.ingest import RecordBatch, TextRow
-from tests.reference.conftest import START, BagOfWords, Send, baseline, questions, training
-
-NOON = START + timedelta(hours=12)
-Live = Callable[..., None]
-
-
-@pytest.fixture
-def live(database: Database, version: Version) -> Live:
-    """Store live records with their texts waiting, one a minute from a time on."""
-
-    def store(
-        texts: list[str], *, start: datetime = NOON, subjects: list[str] | None = None
-    ) -> None:
-        given = Context("push", "", "", "", "source=push")
-        context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
-        count = len(texts)
-        rng = np.random.default_rng(5)
-        numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
-            "version_id": np.full(count, float(version.id)),
-            "context_id": np.full(count, float(context_id)),
-            "sample_prob": np.ones(count),
-            "mean_nll": rng.gamma(2.0, 0.5, count),
-            "n_tokens": np.full(count, 20.0),
-        }
-        batch = RecordBatch(
-            adapter_id=np.full(count, version.adapter_id, dtype=np.int64),
-            at=np.array([ingest.microseconds(start + timedelta(minutes=i)) for i in range(count)]),
-            id=[f"{start.isoformat()}-{i}" for i in range(count)],
-            numbers=numbers,
-            finish_reason=["stop"] * count,
-            subject=[s.encode().ljust(8)[:8] for s in subjects] if subjects else [None] * count,
-            texts=[TextRow(i, text, None, None, None) for i, text in enumerate(texts)],
-        )
-        database.run(lambda tx: ingest.insert(tx, batch))
-
-    return store
+from tests.reference.conftest import (
+    NOON,
+    START,
+    BagOfWords,
+    Live,
+    Send,
+    baseline,
+    questions,
+    training,
+)
 
 
 def _drain(database: Database, words: BagOfWords, indexes: Indexes, **how: object) -> int:

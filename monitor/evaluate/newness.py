@@ -1,0 +1,289 @@
+"""What is new: groups among the recent requests that are least like the training.
+
+Asked for by people, and by the message about drifting inputs; no evaluation waits for it.
+Cost: at most 2,000 vectors are read and clustered, .5 s of one core where there are so many.
+The neighbours of the groups read the training index once, 20 ms for 10,000 texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from detectors.axes import load_axes
+from detectors.clusters import LEAST_ROWS, MOST_ROWS, Clusters, Nearness, find_clusters, nearness
+from detectors.rank_reference import RankReference
+from detectors.rate_ratio import RateRatio, rate_ratio
+from monitor.domain import Reference, Version
+from monitor.evaluate.typical import unit_of, words_of_groups
+from monitor.evaluate.unlike import unlike_below
+from monitor.store import embeddings, reference_axes, reference_vectors, samples
+from monitor.store.samples import Compared, Sampled
+
+UNLIKE: Final = 0.05
+"""Looked at is what is as unlike training as this share of the baseline's requests was."""
+MOST_GROUPS: Final = 10
+MOST_RECORDS: Final = 5
+MOST_NEIGHBOURS: Final = 3
+MOST_OTHERS: Final = 2_000
+"""Requests like training whose terms a group's are compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A training example: its place in the index, from 1, and its cosine to a centre.
+
+    An index that was uploaded keeps the order of its training lines.
+    """
+
+    row: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Requests that are near each other and far from training.
+
+    count, share
+        Its requests, and their part of all that were compared, in [0, 1]; scaled up where
+        more were unlike training than were looked at.
+    subjects
+        Different subjects among those looked at; a request without one counts for itself.
+    growth
+        Of the share, against the interval of the same length before; None where nothing was
+        compared then.
+    cohesion, similarity
+        Mean cosine of its requests to their centre, and to their nearest training examples.
+    words
+        The most typical first; only such as five subjects used.
+    records, prompts
+        Ids of those nearest to the centre, and their redacted prompts where text is kept.
+    centre
+        Unit vector ``(d,)``.
+    """
+
+    count: int
+    share: float
+    subjects: int
+    growth: RateRatio | None
+    first_seen: datetime
+    last_seen: datetime
+    cohesion: float
+    similarity: float
+    records: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    centre: npt.NDArray[np.float32] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newness:
+    """What is new in ``[since, until)``: at most ten groups, those of most subjects first.
+
+    ``compared`` requests have a similarity to training, ``unlike`` of them below ``below``,
+    and ``looked_at`` of these were clustered.
+    """
+
+    since: datetime
+    until: datetime
+    compared: int
+    unlike: int
+    looked_at: int
+    below: float
+    groups: tuple[Group, ...]
+
+
+def what_is_new(
+    tx: Connection,
+    version: Version,
+    reference: Reference,
+    calibration: RankReference,
+    *,
+    since: datetime,
+    until: datetime,
+) -> Newness:
+    """Find groups among a version's requests that are unlike its training.
+
+    Requests of the interval before are clustered with them, so that nothing is called grown
+    for being what groups were looked for among. Of both together at most 2,000 are looked at,
+    an even sample. A group has at least three requests of the interval itself.
+
+    Parameters
+    ----------
+    calibration
+        Of `input_similarity`; its baseline measured similarities.
+    """
+    below = unlike_below(calibration, share=UNLIKE)
+    now = Compared(version=version, reference_id=reference.id, start=since, end=until)
+    before = replace(now, start=since - (until - since), end=since)
+    both = replace(now, start=before.start)
+    rows = samples.unlike(tx, both, below=below, limit=MOST_ROWS)
+    vectors = _vectors(rows)
+    near = _nearness(tx, reference, vectors.shape[1]) if rows else None
+    clusters = find_clusters(vectors, near=near)
+    looking = _Looking(
+        rows=rows,
+        clusters=clusters,
+        recent=np.array([row.at >= since for row in rows], dtype=bool),
+        now=_counted(tx, now, below),
+        before=_counted(tx, before, below),
+    )
+    return Newness(
+        since=since,
+        until=until,
+        compared=looking.now.compared,
+        unlike=looking.now.unlike,
+        looked_at=int(looking.recent.sum()),
+        below=below,
+        groups=tuple(_groups(tx, looking, now, below)),
+    )
+
+
+def with_neighbours(tx: Connection, reference: Reference, found: Newness) -> Newness:
+    """Say which training examples are nearest to each group; the index is read once."""
+    if not found.groups:
+        return found
+    centres = np.stack([group.centre for group in found.groups])
+    similarity = np.full((len(centres), MOST_NEIGHBOURS), -np.inf, dtype=np.float32)
+    place = np.zeros((len(centres), MOST_NEIGHBOURS), dtype=np.int64)
+    number = begin = 0
+    while (chunk := reference_vectors.read(tx, reference.id, chunk=number)) is not None:
+        examples = np.frombuffer(chunk.vectors, dtype="<f2").reshape(chunk.count, -1)
+        cosine = np.hstack([similarity, centres @ examples.astype(np.float32).T])
+        places = np.hstack(
+            [place, np.tile(np.arange(begin, begin + chunk.count), (len(centres), 1))]
+        )
+        best = np.argsort(-cosine, axis=1, kind="stable")[:, :MOST_NEIGHBOURS]
+        similarity = np.take_along_axis(cosine, best, axis=1)
+        place = np.take_along_axis(places, best, axis=1)
+        number, begin = number + 1, begin + chunk.count
+    return replace(
+        found,
+        groups=tuple(
+            replace(
+                group,
+                neighbours=tuple(
+                    Neighbour(row=int(row) + 1, similarity=float(cosine))
+                    for row, cosine in zip(place[each], similarity[each], strict=True)
+                    if np.isfinite(cosine)
+                ),
+            )
+            for each, group in enumerate(found.groups)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """Requests of an interval: those below the line, and all that were compared."""
+
+    unlike: int
+    compared: int
+
+    def exposure(self, looked_at: int) -> int:
+        """Compared requests that those looked at stand for."""
+        if self.unlike == 0:
+            return self.compared
+        return round(self.compared * looked_at / self.unlike)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Looking:
+    """Requests of both intervals and their clusters; ``recent`` ``(n,)``: of the later one."""
+
+    rows: Sequence[Sampled]
+    clusters: Clusters
+    recent: npt.NDArray[np.bool_]
+    now: _Counted
+    before: _Counted
+
+    def chosen(self) -> list[int]:
+        """Clusters that have enough recent requests, those of most subjects first."""
+        sizes = {each: len(self.members(each)) for each in range(len(self.clusters))}
+        large = [each for each, size in sizes.items() if size >= LEAST_ROWS]
+        return sorted(large, key=lambda each: (-_units(self.members(each)), -sizes[each], each))
+
+    def members(self, cluster: int) -> list[Sampled]:
+        """Recent requests of a cluster, those nearest to its centre first."""
+        places = np.flatnonzero((self.clusters.label == cluster) & self.recent)
+        mine = [self.rows[int(place)] for place in places]
+        near = _vectors(mine).astype(np.float32) @ self.clusters.centres[cluster]
+        return [mine[int(place)] for place in np.lexsort((places, -near))]
+
+    def group(self, cluster: int, mine: Sequence[Sampled]) -> Group:
+        """Describe a cluster by its recent requests, but for their words and prompts."""
+        looked_at = int(self.recent.sum())
+        earlier = int(np.sum((self.clusters.label == cluster) & ~self.recent))
+        of_now = max(1, self.now.exposure(looked_at))
+        of_before = self.before.exposure(len(self.rows) - looked_at)
+        return Group(
+            count=round(len(mine) * self.now.unlike / max(1, looked_at)),
+            share=len(mine) / of_now,
+            subjects=_units(mine),
+            growth=rate_ratio(len(mine), of_now, earlier, of_before) if of_before > 0 else None,
+            first_seen=min(row.at for row in mine),
+            last_seen=max(row.at for row in mine),
+            cohesion=float(self.clusters.cohesion[cluster]),
+            similarity=float(np.mean([row.similarity for row in mine])),
+            records=tuple(row.id for row in mine[:MOST_RECORDS]),
+            centre=self.clusters.centres[cluster],
+        )
+
+
+def _groups(tx: Connection, looking: _Looking, now: Compared, below: float) -> Iterable[Group]:
+    """Describe the first groups, with their words and what is kept of their texts."""
+    chosen = looking.chosen()[:MOST_GROUPS]
+    members = [looking.members(each) for each in chosen]
+    mine = {id(row) for group in members for row in group}
+    strangers = [
+        row
+        for row, recent in zip(looking.rows, looking.recent, strict=True)
+        if recent and id(row) not in mine
+    ]
+    like = samples.like(tx, now, below=below, limit=MOST_OTHERS) if chosen else []
+    adapter_id = now.version.adapter_id
+    words = words_of_groups(tx, adapter_id, members, others=[*strangers, *like])
+    shown = [row for group in members for row in group[:MOST_RECORDS]]
+    kept = samples.prompts(tx, adapter_id, [(row.id, row.at) for row in shown])
+    for each, rows, typical in zip(chosen, members, words, strict=True):
+        prompts = tuple(kept[row.id] for row in rows[:MOST_RECORDS] if row.id in kept)
+        yield replace(looking.group(each, rows), words=typical, prompts=prompts)
+
+
+def _units(rows: Sequence[Sampled]) -> int:
+    return len({unit_of(row) for row in rows})
+
+
+def _vectors(rows: Sequence[Sampled]) -> npt.NDArray[np.float16]:
+    """``(n, d)``; requests compared with one reference have vectors of one length."""
+    vectors = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2")
+    return vectors.reshape(len(rows), -1) if rows else np.empty((0, 1), dtype=np.float16)
+
+
+def _nearness(tx: Connection, reference: Reference, dimension: int) -> Nearness:
+    """The centre of the index is its mean, whose square is the mean cosine of two examples."""
+    body = reference_axes.read(tx, reference.id)
+    if body is None:
+        return Nearness()
+    centre = load_axes(body, dimension=dimension).centre
+    return nearness(float(centre @ centre))
+
+
+def _counted(tx: Connection, of: Compared, below: float) -> _Counted:
+    unlike, compared = embeddings.count_below(
+        tx,
+        version_id=of.version.id,
+        adapter_id=of.version.adapter_id,
+        start=of.start,
+        end=of.end,
+        reference_id=of.reference_id,
+        similarity=below,
+    )
+    return _Counted(unlike=unlike, compared=compared)

@@ -1,0 +1,103 @@
+"""Even samples of a version's compared requests: of those unlike training, and of the others.
+
+A sample is taken by a hash of the record's id: the same one at every look, spread over the
+whole interval, and a larger limit only adds to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, ReferenceId, Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Which requests: those of an interval that were compared with one reference."""
+
+    version: Version
+    reference_id: ReferenceId
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """A request: who sent it, how near it came to training, its terms (eight bytes each).
+
+    ``vector`` is float16, empty where it was not asked for.
+    """
+
+    id: str
+    at: datetime
+    subject: bytes | None
+    similarity: float
+    terms: bytes | None
+    vector: bytes
+
+
+_FROM: Final = (
+    " FROM records r JOIN record_embeddings e"
+    " ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id"
+    " AND e.at >= :start AND e.at < :end"
+    " WHERE r.adapter_id = :adapter AND r.version_id = :version"
+    " AND r.at >= :start AND r.at < :end AND e.reference_id = :reference"
+)
+_COLUMNS: Final = "SELECT r.id, r.at, r.subject, e.similarity::float8 AS similarity, e.terms"
+_EVENLY: Final = " ORDER BY hashtextextended(r.id, 0), r.at LIMIT :limit"
+
+
+def unlike(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
+    """Take requests that came less near to training than ``below``, with their vectors."""
+    query = sa.text(f"{_COLUMNS}, e.embedding AS vector{_FROM} AND e.similarity < :below{_EVENLY}")
+    bound = _bound(of) | {"below": below, "limit": limit}
+    return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
+
+
+def like(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
+    """Take requests that came as near as ``below`` or nearer and have terms, without vectors."""
+    query = sa.text(
+        f"{_COLUMNS}, ''::bytea AS vector{_FROM}"
+        f" AND e.similarity >= :below AND e.terms IS NOT NULL{_EVENLY}"
+    )
+    bound = _bound(of) | {"below": below, "limit": limit}
+    return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
+
+
+def prompts(
+    connection: Connection, adapter_id: AdapterId, requests: list[tuple[str, datetime]]
+) -> dict[str, str]:
+    """Give the redacted prompts of requests, by id: of those whose text is kept."""
+    if not requests:
+        return {}
+    query = sa.text(
+        "SELECT t.id, t.prompt FROM record_texts t"
+        " JOIN unnest(CAST(:ids AS text[]), CAST(:times AS timestamptz[])) AS g(id, at)"
+        " ON t.id = g.id AND t.at = g.at"
+        " WHERE t.adapter_id = :adapter AND t.at >= :first AND t.at <= :last"
+        " AND t.prompt IS NOT NULL"
+    )
+    times = [at for _, at in requests]
+    bound = {
+        "adapter": adapter_id,
+        "ids": [name for name, _ in requests],
+        "times": times,
+        "first": min(times),
+        "last": max(times),
+    }
+    return {row.id: row.prompt for row in connection.execute(query, bound)}
+
+
+def _bound(of: Compared) -> dict[str, object]:
+    return {
+        "version": of.version.id,
+        "adapter": of.version.adapter_id,
+        "reference": of.reference_id,
+        "start": of.start,
+        "end": of.end,
+    }
