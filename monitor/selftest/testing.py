@@ -1,0 +1,295 @@
+"""A self-test from a baseline to its report. Pure: no clock, no I/O, seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from detectors import DETECTORS
+from detectors.errors import DetectorError
+from detectors.rank_detector import RankDetector
+from detectors.season import span_days
+from detectors.types import SECONDS_PER_DAY, Budget, Detector, Floats, Process, State, Window
+from monitor.selftest import intervals, replayed
+from monitor.selftest.injections import Injection, Signals, injections
+from monitor.selftest.replayed import Cut
+from monitor.selftest.streams import Growths, Streams, alarms
+
+DAY: Final = 1.0
+WEEK: Final = 7.0
+MONTH: Final = 30.0
+STREAMS: Final = 100
+"""Of each half: resampled months without a drift, and weeks with each injection."""
+SMALLEST: Final = 600
+"""Records of a baseline whose halves can both be fitted on."""
+
+Told = Callable[[int, int], None]
+
+
+class TooShort(Exception):  # noqa: N818 - it says what is wrong with the baseline
+    """The baseline cannot be divided into two that detectors can be fitted on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """What is tested.
+
+    shares
+        By detector its part of the accepted false alarms in 30 days, as of now.
+    per_day
+        Records a day at present.
+    topics
+        Signals of requests that the training lacks; None: it cannot be known.
+    """
+
+    baseline: Window
+    shares: Mapping[str, Budget]
+    per_day: float
+    check_seconds: float
+    seed: int
+    topics: Signals | None = None
+    streams: int = STREAMS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Half:
+    """One half: detectors fitted on it, and the evaluations of the other half."""
+
+    number: int
+    fitted: Mapping[str, Any]
+    missing: Mapping[str, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    """Alarms of one process over all streams of a scenario: per stream, in evaluations."""
+
+    first: list[Floats] = field(default_factory=list)
+    alarms: int = 0
+    streams: int = 0
+
+
+def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str, Any]:
+    """Test, and report as JSON values; the same question gives the same report.
+
+    Each half of the baseline is fitted on by the product's detectors and the other one is
+    replayed through them, evaluation by evaluation; the growth of the evidence is then
+    resampled in whole stretches. ``told`` hears how many steps are done, and of how many.
+
+    Raises
+    ------
+    TooShort
+        Fewer than 600 records, or no detector can be fitted on both halves.
+    """
+    test = _Test(question, told)
+    return test.report()
+
+
+class _Test:
+    """One self-test under way."""
+
+    def __init__(self, question: Question, told: Told) -> None:
+        self._question = question
+        self._told = told
+        self._cut: Cut = _cut(question)
+        self._halves = [self._half(0), self._half(1)]
+        self._names = [
+            name for name in question.shares if all(name in h.fitted for h in self._halves)
+        ]
+        if not self._names:
+            reasons = "; ".join(f"{n}: {why}" for n, why in self._missing().items())
+            raise TooShort(f"no detector can be fitted on both halves of the baseline: {reasons}")
+        self._rng = np.random.default_rng(question.seed)
+        self._scenarios = [(one, self._changed(one)) for one in injections(question.topics)]
+        self._steps = len(self._names) * 2 + sum(
+            2 * len(self._touched(changed)) for _, changed in self._scenarios
+        )
+        self._done = 0
+
+    def report(self) -> dict[str, Any]:
+        question = self._question
+        quiet = self._quiet()
+        return {
+            "seed": question.seed,
+            "baseline": {
+                "records": len(question.baseline),
+                "days": span_days(question.baseline.at),
+                "stretches": len(self._cut.stretches),
+                "by_day": self._cut.by_day,
+            },
+            "requests_per_day": question.per_day,
+            "check_minutes": question.check_seconds / 60.0,
+            "streams": 2 * question.streams,
+            "detectors": self._names,
+            "not_tested": dict(self._missing()),
+            "false_alarms": quiet,
+            "injections": [self._injected(one, changed) for one, changed in self._scenarios],
+        }
+
+    def _half(self, number: int) -> _Half:
+        rows = self._cut.half(number)
+        window = self._question.baseline
+        half = replayed.take(
+            window, rows, start=float(window.at[rows[0]]), end=float(window.at[rows[-1]]) + 1.0
+        )
+        fitted, missing = {}, {}
+        for name in self._question.shares:
+            try:
+                fitted[name] = self._known_hours(DETECTORS[name].fit(half))
+            except DetectorError as reason:
+                missing[name] = str(reason)
+        return _Half(number=number, fitted=fitted, missing=missing)
+
+    def _known_hours(self, reference: Any) -> Any:
+        """Cut in 16, a half has not seen the other's hours; live traffic would know them."""
+        if self._cut.by_day:
+            return reference
+        every = replace(
+            reference.coverage,
+            hours=np.ones_like(reference.coverage.hours),
+            weekdays=np.ones_like(reference.coverage.weekdays),
+        )
+        return replace(reference, coverage=every)
+
+    def _missing(self) -> dict[str, str]:
+        return {name: why for half in self._halves for name, why in half.missing.items()}
+
+    def _changed(self, one: Injection) -> Window:
+        """The baseline with an injection: only the signals that it moves."""
+        window = self._question.baseline
+        return replace(window, signals=one.change(window, self._rng))
+
+    def _touched(self, changed: Window) -> list[str]:
+        return [n for n in self._names if set(DETECTORS[n].signals) & changed.signals.keys()]
+
+    def _quiet(self) -> dict[str, Any]:
+        counts = self._follow(self._names, self._question.baseline, days=MONTH, once=False)
+        return {
+            process.value: _false_alarms(counts[process], promised=self._promised(process))
+            for process in Process
+        }
+
+    def _injected(self, one: Injection, changed: Window) -> dict[str, Any]:
+        names = self._touched(changed)
+        window = self._question.baseline
+        mixed = replace(window, signals={**window.signals, **changed.signals})
+        counts = self._follow(names, mixed, days=WEEK, once=True)
+        return {
+            "name": one.name,
+            "text": one.text,
+            "detectors": names,
+            **{
+                process.value: self._power(counts[process])
+                if any(self._share(name, process) for name in names)
+                else None
+                for process in Process
+            },
+        }
+
+    def _follow(
+        self, names: list[str], window: Window, *, days: float, once: bool
+    ) -> dict[Process, _Count]:
+        """Replay both halves and follow their streams: alarms of any of the detectors."""
+        checks = round(days * SECONDS_PER_DAY / self._question.check_seconds)
+        counts = {process: _Count() for process in Process}
+        for half in self._halves:
+            streams: Streams | None = None
+            together = dict.fromkeys(Process, np.empty(0))
+            for name in names:
+                for process, growths in self._growths(name, half, window).items():
+                    if streams is None:
+                        streams = Streams.drawn(
+                            growths, streams=self._question.streams, checks=checks, rng=self._rng
+                        )
+                    rung = alarms(
+                        growths,
+                        streams,
+                        share=self._share(name, process),
+                        check_seconds=self._question.check_seconds,
+                        once=once,
+                    )
+                    counts[process].alarms += int(rung.sum())
+                    first = np.where(rung.any(axis=1), rung.argmax(axis=1) + 1.0, np.inf)
+                    seen = together[process]
+                    together[process] = np.minimum(seen, first) if seen.size else first
+                self._told_one_more()
+            for process, first in together.items():
+                if first.size:
+                    counts[process].first.append(first)
+                    counts[process].streams += first.size
+        return counts
+
+    def _growths(self, name: str, half: _Half, window: Window) -> dict[Process, Growths]:
+        """Let the product's own detector score every evaluation of the other half."""
+        reference, budget = half.fitted[name], self._question.shares[name]
+        found: dict[Process, list[Floats]] = {process: [] for process in Process}
+        for check in replayed.replay(window, self._cut, half=1 - half.number):
+            part = replayed.take(
+                window, check.rows, start=check.start, end=check.start + self._cut.check_seconds
+            )
+            for process, grown in _increments(DETECTORS[name], reference, part, budget).items():
+                found[process].append(grown)
+        return {
+            process: _growths(np.stack(grown), reference, per_stretch=self._cut.checks)
+            for process, grown in found.items()
+            if grown
+        }
+
+    def _power(self, count: _Count) -> dict[str, Any]:
+        per_day = SECONDS_PER_DAY / self._question.check_seconds
+        days = np.concatenate(count.first) / per_day
+        middle = float(np.quantile(days, 0.5, method="inverted_cdf"))
+        seen = np.isfinite(middle)
+        return {
+            "within_day": intervals.proportion(int((days <= DAY).sum()), days.size),
+            "within_week": intervals.proportion(int((days <= WEEK).sum()), days.size),
+            "median_hours": 24.0 * middle if seen else None,
+            "median_requests": middle * self._question.per_day if seen else None,
+        }
+
+    def _share(self, name: str, process: Process) -> float:
+        share = self._question.shares[name]
+        return share.notice if process is Process.NOTICE else share.page
+
+    def _promised(self, process: Process) -> float:
+        return sum(self._share(name, process) for name in self._names)
+
+    def _told_one_more(self) -> None:
+        self._done += 1
+        self._told(self._done, self._steps)
+
+
+def _increments(
+    detector: Detector[Any], reference: Any, window: Window, budget: Budget
+) -> Mapping[Process, Floats]:
+    if isinstance(detector, RankDetector):
+        return detector.follow(reference, window, State(), budget).increments
+    return detector.score(reference, window, State(), budget)[0].increments
+
+
+def _growths(grown: Floats, reference: Any, *, per_stretch: int) -> Growths:
+    by = grown.reshape(-1, per_stretch, *grown.shape[1:])
+    return Growths(by=by, units=np.asarray(by.any(axis=(2, 3))), weights=reference.null.weights)
+
+
+def _cut(question: Question) -> Cut:
+    size = len(question.baseline)
+    if size < SMALLEST:
+        raise TooShort(
+            f"the baseline has {size:,} records; a self-test needs {SMALLEST:,}, to fit on one"
+            " half and replay the other"
+        )
+    return replayed.cut(
+        question.baseline, per_day=question.per_day, check_seconds=question.check_seconds
+    )
+
+
+def _false_alarms(count: _Count, *, promised: float) -> dict[str, Any] | None:
+    """Alarms beside the promise; kept unless they are surely (95 %) more than promised."""
+    if not count.streams or promised <= 0.0:
+        return None
+    rate = intervals.rate(count.alarms, count.streams)
+    return {**rate, "promised": promised, "kept": rate["interval"][0] <= promised}
