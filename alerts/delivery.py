@@ -8,11 +8,12 @@ message text::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from alerts.message import Alert
 from alerts.outgoing import Reply
@@ -83,6 +84,20 @@ class Channel(Protocol):
     """
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt: ...
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """A channel whose receiver wants to hear again and again of what is not over.
+
+    ``refresh`` gets what each incident's last message was, with its id, every
+    ``refresh_every`` seconds; it may raise :class:`DeliveryFailed`.
+    """
+
+    @property
+    def refresh_every(self) -> float: ...
+
+    def refresh(self, messages: Sequence[tuple[Alert, str]]) -> None: ...
 
 
 def receipt(reply: Reply, *, target: str, now: float) -> Receipt:

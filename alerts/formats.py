@@ -85,8 +85,8 @@ def _driftline_json(alert: Alert, *, truncated: bool) -> bytes:
 
 
 def _alertmanager_json(alert: Alert, *, truncated: bool) -> bytes:
-    labels = _labels(alert)
-    annotations = _annotations(alert, truncated=truncated)
+    labels = labels_of(alert)
+    annotations = annotations_of(alert, truncated=truncated)
     status = "firing" if alert.firing else "resolved"
     body = {
         "version": "4",
@@ -104,7 +104,7 @@ def _alertmanager_json(alert: Alert, *, truncated: bool) -> bytes:
                 "labels": labels,
                 "annotations": annotations,
                 "startsAt": alert.started_at.isoformat(),
-                "endsAt": NOT_ENDED if alert.firing else _end(alert).isoformat(),
+                "endsAt": NOT_ENDED if alert.firing else end_of(alert).isoformat(),
                 "generatorURL": alert.links.incident or "",
                 "fingerprint": hashlib.sha256(alert.id.encode()).hexdigest()[:16],
             }
@@ -122,7 +122,8 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
 )
 
 
-def _labels(alert: Alert) -> dict[str, str]:
+def labels_of(alert: Alert) -> dict[str, str]:
+    """Say whom and what an alert is about, as Prometheus labels."""
     own = {
         "alertname": ALERT_NAMES[alert.kind],
         **_whom(alert),
@@ -141,7 +142,8 @@ def _whom(alert: Alert) -> dict[str, str]:
     return {"adapter": alert.adapter, "version": alert.version}
 
 
-def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
+def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
+    """Say the rest of it in words, as Prometheus annotations; never the examples."""
     texts = {
         "summary": alert.summary,
         "description": alert.reason,
@@ -157,7 +159,8 @@ def _annotations(alert: Alert, *, truncated: bool) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 
 
-def _end(alert: Alert) -> datetime:
+def end_of(alert: Alert) -> datetime:
+    """When an incident that is over ended."""
     return alert.recovered_at or alert.at
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from alerts.channels.alertmanager import Alertmanager, AlertmanagerSettings
 from alerts.channels.log import Log, LogSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.slack import PACE as SLACK_PACE
@@ -35,6 +36,7 @@ class ChannelKind:
 
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
     {
+        "alertmanager": ChannelKind(settings=AlertmanagerSettings, open=Alertmanager),
         "log": ChannelKind(settings=LogSettings, open=Log),
         "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty),
         "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),

@@ -14,7 +14,7 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox import ConfiguredChannel, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.reference.build import build_next
@@ -90,6 +90,10 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
 def _worker(
     parts: WorkerParts, evaluator: Evaluator, owner: str, kinds: list[EvaluationKind]
 ) -> Callable[[], bool]:
+        *(
+            Loop("refresh", one.turn, pulse=pulse, every=one.every)
+            for one in refreshers(database, parts.channels)
+        ),
     schedule = parts.config.schedule
     return Worker(
         parts.database,

@@ -9,12 +9,13 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.inputs import AlertInputs
-from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
+from monitor.outbox.marking import Hearers, NotMarkable, Word, hold, mark
 from monitor.outbox.record import (
     record_closing,
     record_observation,
     record_transition,
 )
+from monitor.outbox.refreshing import Refresher, refreshers
 
 __all__ = [
     "AlertInputs",
@@ -24,11 +25,14 @@ __all__ = [
     "Hearers",
     "NotMarkable",
     "Outcome",
+    "Refresher",
     "Word",
     "changes_about",
     "check_fallbacks",
+    "hold",
     "mark",
     "record_closing",
     "record_observation",
     "record_transition",
+    "refreshers",
 ]

@@ -68,6 +68,16 @@ class DeliveryRow:
     delivered_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The last thing that a channel's receiver took about an incident."""
+
+    id: UUID
+    alert: Mapping[str, object]
+    is_open: bool
+    """Whether the incident is open now, whatever the message says."""
+
+
 def enqueue(
     tx: Connection,
     *,
@@ -204,6 +214,25 @@ def escalate_overdue(tx: Connection, *, channel: str, fallback: str, after: time
         outbox.c.created_at <= sa.func.now() - after,
     )
     return _copy(tx, overdue, fallback=fallback)
+
+
+STANDING: Final = sa.text(
+    """
+    SELECT DISTINCT ON (o.incident_id) o.id, o.alert, i.closed_at IS NULL AS is_open
+    FROM incidents i
+    JOIN outbox o ON o.incident_id = i.id
+    WHERE (i.closed_at IS NULL OR i.closed_at >= now() - :ended_within)
+      AND o.channel = :channel
+      AND o.state = 'delivered'
+    ORDER BY o.incident_id, o.seq DESC
+    """
+)
+
+
+def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[Standing]:
+    """Return the last delivered message of each incident that is open or ended lately."""
+    bound = {"channel": channel, "ended_within": ended_within}
+    return [Standing(**row) for row in tx.execute(STANDING, bound).mappings()]
 
 
 def oldest_seconds(tx: Connection) -> float:

@@ -2,8 +2,10 @@
 
 PagerDuty: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and the
 OpenAPI document of its Events API v2. Slack: https://docs.slack.dev/reference/block-kit/blocks
+Alertmanager: ``postableAlerts`` of its API v2 in OpenAPI, and what its API checks beyond it.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -104,3 +106,23 @@ def slack_message(body: bytes) -> SlackMessage:
 
 def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
+
+
+Label = Annotated[str, Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
+class PostableAlert(Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+    labels: dict[Label, str]
+    annotations: dict[Label, str] = {}
+    starts_at: Annotated[datetime, Meta(tz=True)]
+    ends_at: Annotated[datetime, Meta(tz=True)] | None = None
+    generator: Url | None = msgspec.field(name="generatorURL", default=None)
+
+
+def postable_alerts(body: bytes) -> list[PostableAlert]:
+    """Read one request; none may end before it starts, none may be without a name."""
+    alerts = msgspec.json.decode(body, type=list[PostableAlert])
+    for alert in alerts:
+        assert alert.labels["alertname"]
+        assert alert.ends_at is None or alert.ends_at >= alert.starts_at
+    return alerts

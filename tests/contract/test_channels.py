@@ -36,6 +36,7 @@ from tests.loopback import (
 
 SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
 ROUTING_KEY = "NeverToBeSeen0123456789abcdefghij"[:32]
+TOKEN = "bearer-never-to-be-seen"  # noqa: S105 - planted, to be looked for
 PATH_SECRET = "T0-B1-never-to-be-seen"  # noqa: S105 - planted, to be looked for
 SOON = 0.3
 BOMB = 64 * 1024 * 1024
@@ -80,6 +81,14 @@ def slack_id(seen: Seen) -> str:
     return footer.rpartition("(")[2].removesuffix(")")
 
 
+def alertmanager(url: str) -> Mapping[str, object]:
+    return {"url": f"{url}/{PATH_SECRET}", "token": TOKEN, "timeout": SOON}
+
+
+def alertmanager_id(seen: Seen) -> str:
+    return str(json.loads(seen.body)[0]["annotations"]["message_id"])
+
+
 HIDDEN = (SECRET, SECRET.removeprefix("whsec_"), PATH_SECRET)
 RIGS = {
     ("webhook", "driftline"): Rig(options=partial(webhook, body="driftline"), secrets=HIDDEN),
@@ -88,6 +97,9 @@ RIGS = {
         options=pagerduty, message_id=pagerduty_id, secrets=(ROUTING_KEY, PATH_SECRET)
     ),
     ("slack", ""): Rig(options=slack, message_id=slack_id, secrets=(PATH_SECRET,)),
+    ("alertmanager", ""): Rig(
+        options=alertmanager, message_id=alertmanager_id, secrets=(TOKEN, PATH_SECRET)
+    ),
     ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, http=False),
 }
 EVERY = pytest.mark.parametrize(("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items()])
@@ -184,7 +196,7 @@ def test_hostile_text_cannot_break_or_forge_a_message(
     with Receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(alert, "msg_1")
     if rig.http:
-        assert isinstance(json.loads(receiver.seen[0].body), dict)
+        assert isinstance(json.loads(receiver.seen[0].body), dict | list)
     else:
         (line,) = written()
         assert json.loads(line)["alert"]["summary"] == hostile

@@ -1,0 +1,141 @@
+"""A Prometheus Alertmanager by its API v2, as Prometheus itself would tell it.
+
+https://prometheus.io/docs/alerting/latest/alerts_api/
+
+Alertmanager groups, silences, repeats and routes by itself. In return it wants to hear of a
+firing alert again and again: what it has not heard of for its ``resolve_timeout`` is over.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from alerts.delivery import Receipt
+from alerts.formats import annotations_of, end_of, fitting, labels_of
+from alerts.message import Alert
+from alerts.outgoing import OutgoingClient
+from alerts.posting import check_timeout, post_json
+
+PATH: Final = "/api/v2/alerts"
+AT_ONCE: Final = 50
+"""Alerts in one request when all are told again."""
+TEST_NAME: Final = "DriftlineTest"
+NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertmanagerSettings:
+    """Keys of a ``[[channels]]`` entry of kind ``alertmanager``.
+
+    url
+        Address of one instance, as in a browser; of a cluster each is a channel of its own.
+    token
+        Bearer token, where a proxy before it asks for one.
+    resolve_timeout
+        Seconds; not more than the Alertmanager's own. A third of it lies between two tellings.
+    timeout
+        Total seconds for one request.
+    """
+
+    url: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    resolve_timeout: float = 300.0
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+        if not self.resolve_timeout > 0:
+            raise ValueError(f"resolve_timeout must be positive, not {self.resolve_timeout}")
+
+    @property
+    def endpoint(self) -> str:
+        """Where alerts go."""
+        return self.url.rstrip("/") + PATH
+
+
+class Alertmanager:
+    """Posts each alert, and all that are not over again before they are taken for over."""
+
+    def __init__(
+        self,
+        settings: AlertmanagerSettings,
+        client: OutgoingClient,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._clock = clock
+        client.check(settings.url)
+
+    @property
+    def refresh_every(self) -> float:
+        """Seconds between two calls of :meth:`refresh`."""
+        return self._settings.resolve_timeout / 3
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        return self._post([postable(alert, message_id)])
+
+    def refresh(self, messages: Sequence[tuple[Alert, str]]) -> None:
+        """Tell again what was told last of each incident, under the same message ids."""
+        for begin in range(0, len(messages), AT_ONCE):
+            self._post([postable(*message) for message in messages[begin : begin + AT_ONCE]])
+
+    def _post(self, alerts: Sequence[bytes]) -> Receipt:
+        token = self._settings.token
+        return post_json(
+            self._client,
+            self._settings.endpoint,
+            b"[%s]" % b",".join(alerts),
+            headers={} if token is None else {"authorization": f"Bearer {token}"},
+            timeout=self._settings.timeout,
+            now=self._clock(),
+        )
+
+
+def postable(alert: Alert, message_id: str) -> bytes:
+    """Render one alert of the request; under 20 kB.
+
+    The labels are its identity. A firing alert has no end, so that it ends by the
+    Alertmanager's ``resolve_timeout`` when nobody tells of it any more.
+    """
+    return fitting(alert, partial(_postable, message_id=message_id))
+
+
+def _postable(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
+    labels = label_names(labels_of(alert))
+    body: dict[str, object] = {
+        "labels": labels | {"alertname": TEST_NAME} if alert.test else labels,
+        "annotations": {
+            **annotations_of(alert, truncated=truncated),
+            "incident": alert.id,
+            "message_id": message_id,
+        },
+        "startsAt": alert.started_at.isoformat(),
+    }
+    if not alert.firing:
+        body["endsAt"] = end_of(alert).isoformat()
+    if alert.links.incident is not None:
+        body["generatorURL"] = alert.links.incident
+    return msgspec.json.encode(body)
+
+
+def label_names(labels: Mapping[str, str]) -> dict[str, str]:
+    """Give labels names that every Alertmanager takes; of two alike the later one stays.
+
+    >>> label_names({"team.name": "nlp", "1st": "a"})
+    {'team_name': 'nlp', '_1st': 'a'}
+    """
+    return {_label_name(name): value for name, value in labels.items()}
+
+
+def _label_name(name: str) -> str:
+    plain = NOT_IN_A_NAME.sub("_", name)
+    return f"_{plain}" if not plain or plain[0].isdecimal() else plain

@@ -1,0 +1,80 @@
+"""Tell receivers that forget: what is not over, again and again.
+
+Delivering once is the outbox's work; this repeats what was delivered, for channels whose
+receiver takes silence for an end (:class:`alerts.delivery.Refreshing`). Nothing is written:
+a turn that fails is made up for by the next one, and two daemons that both refresh do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from alerts.delivery import DeliveryFailed, Refreshing
+from alerts.message import Alert
+from alerts.message import from_json as alert_from_json
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.store import outbox
+from monitor.store.database import Database
+from monitor.store.outbox import Standing
+
+_LOG = structlog.get_logger(__name__)
+
+RESOLVED_FOR: Final = timedelta(minutes=5)
+"""An end is told again for so long, in case the receiver was restarted meanwhile."""
+
+
+class Refresher:
+    """Refreshes one channel; :meth:`turn` is the work of a loop."""
+
+    def __init__(self, database: Database, name: str, channel: Refreshing) -> None:
+        self._database = database
+        self._name = name
+        self._channel = channel
+
+    @property
+    def every(self) -> timedelta:
+        """How long to wait between two turns."""
+        return timedelta(seconds=self._channel.refresh_every)
+
+    def turn(self) -> bool:
+        """Tell everything once; False, as there is nothing more to do at once."""
+        messages = self._messages()
+        if not messages:
+            return False
+        try:
+            self._channel.refresh(messages)
+        except DeliveryFailed as failure:
+            _LOG.warning(
+                "refresh_failed", channel=self._name, alerts=len(messages), reason=failure.reason
+            )
+        return False
+
+    def _messages(self) -> Sequence[tuple[Alert, str]]:
+        told = self._database.run(
+            lambda tx: outbox.standing(tx, channel=self._name, ended_within=RESOLVED_FOR)
+        )
+        found = [(one, self._readable(one)) for one in told]
+        # where these differ, the message that says so is still on its way
+        return [
+            (alert, str(one.id)) for one, alert in found if alert and alert.firing == one.is_open
+        ]
+
+    def _readable(self, one: Standing) -> Alert | None:
+        try:
+            return alert_from_json(one.alert)
+        except ValueError:
+            _LOG.exception("message_unreadable", id=str(one.id), channel=self._name)
+            return None
+
+
+def refreshers(database: Database, channels: Sequence[ConfiguredChannel]) -> list[Refresher]:
+    """Give one for each channel that needs it."""
+    return [
+        Refresher(database, one.name, one.channel)
+        for one in channels
+        if isinstance(one.channel, Refreshing)
+    ]
