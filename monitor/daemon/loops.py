@@ -83,6 +83,10 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
+        *(
+            Loop("refresh", one.turn, pulse=pulse, every=one.every)
+            for one in refreshers(database, parts.channels)
+        ),
     ]
     return loops
 
@@ -90,10 +94,6 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
 def _worker(
     parts: WorkerParts, evaluator: Evaluator, owner: str, kinds: list[EvaluationKind]
 ) -> Callable[[], bool]:
-        *(
-            Loop("refresh", one.turn, pulse=pulse, every=one.every)
-            for one in refreshers(database, parts.channels)
-        ),
     schedule = parts.config.schedule
     return Worker(
         parts.database,
