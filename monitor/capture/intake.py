@@ -44,6 +44,8 @@ class Settings:
     store_text: bool = False
     embed_prompts: bool = True
     """Whether prompts wait for the embedding probe at all."""
+    terms: bool = True
+    """Whether the terms of prompts are kept as hashes, and words that many subjects used."""
     retention: timedelta = DEFAULT_RETENTION["records"]
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY

@@ -15,6 +15,7 @@ from monitor.cli import (
     incidents,
     inspect,
     keys,
+    new,
     parity,
     receipt,
     reference,
@@ -57,6 +58,7 @@ app.command("check-config")(running.check_config)
 app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
+app.command("new")(new.new)
 app.command("explain")(incidents.explain)
 app.command("budget")(budget.budget)
 app.command("receipt")(receipt.receipt)
