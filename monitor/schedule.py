@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -154,6 +154,12 @@ class Loop:
             return False
 
 
+Resident = Callable[[Sequence[str]], Collection[str]]
+"""Names those of some models that an engine has at hand."""
+MOST_DUE: Final = 100
+"""Due versions, the longest due first, among which those that an engine holds are looked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSettings:
     """How long a claim lasts unless renewed; a killed daemon's work moves on after it."""
@@ -163,7 +169,11 @@ class LeaseSettings:
 
 
 class Worker:
-    """Claims due tasks one at a time and evaluates them."""
+    """Claims due tasks one at a time and evaluates them.
+
+    Tasks of models that are ``resident`` have a head start: the others would have to be
+    loaded in their place.
+    """
 
     def __init__(
         self,
@@ -173,8 +183,10 @@ class Worker:
         owner: str,
         kinds: Sequence[EvaluationKind],
         leases: LeaseSettings,
+        resident: Resident | None = None,
     ) -> None:
         self._database = database
+        self._resident = resident
         self._evaluator = evaluator
         self._owner = owner
         self._kinds = tuple(kinds)
@@ -182,15 +194,28 @@ class Worker:
 
     def work(self) -> bool:
         """Take one due task through; False when nothing is due."""
+        at_hand = self._at_hand()
         claimed = self._database.run(
             lambda tx: tasks.claim(
-                tx, owner=self._owner, kinds=self._kinds, lease=self._leases.lease, limit=1
+                tx,
+                owner=self._owner,
+                kinds=self._kinds,
+                lease=self._leases.lease,
+                limit=1,
+                at_hand=at_hand,
             )
         )
         for claim in claimed:
             with renewing(self._database, claim, leases=self._leases):
                 self._evaluate(claim)
         return bool(claimed)
+
+    def _at_hand(self) -> list[VersionId]:
+        """Due versions that an engine holds; nobody is asked where there is no choice."""
+        if self._resident is None:
+            return []
+        due = self._database.run(lambda tx: tasks.due(tx, kinds=self._kinds, most=MOST_DUE))
+        return [due[model] for model in self._resident(tuple(due))] if len(due) > 1 else []
 
     def _evaluate(self, claim: Claim) -> None:
         try:

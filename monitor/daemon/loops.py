@@ -22,7 +22,7 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
-from monitor.schedule import LeaseSettings, Loop, Pulse, Worker
+from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.store import evaluations, partitions, pending, perplexity, tasks
 from monitor.store.database import Database
 
@@ -67,7 +67,9 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         for number in range(config.schedule.workers)
     ]
     if parts.serving.probe is not None:
-        probing = _worker(parts, evaluator, owner, [EvaluationKind.PERPLEXITY])
+        at_hand = parts.serving.engines.resident
+        kinds = [EvaluationKind.PERPLEXITY]
+        probing = _worker(parts, evaluator, owner, kinds, resident=at_hand)
         loops.append(Loop("probe", probing, pulse=pulse, every=tick))
     loops += [
         Loop("embed", embedding.turn, pulse=pulse, every=tick),
@@ -92,7 +94,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
 
 
 def _worker(
-    parts: WorkerParts, evaluator: Evaluator, owner: str, kinds: list[EvaluationKind]
+    parts: WorkerParts,
+    evaluator: Evaluator,
+    owner: str,
+    kinds: list[EvaluationKind],
+    *,
+    resident: Resident | None = None,
 ) -> Callable[[], bool]:
     schedule = parts.config.schedule
     return Worker(
@@ -101,6 +108,7 @@ def _worker(
         owner=owner,
         kinds=kinds,
         leases=LeaseSettings(lease=schedule.lease, renew=schedule.renew),
+        resident=resident,
     ).work
 
 

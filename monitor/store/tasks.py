@@ -35,6 +35,9 @@ class Claim:
     """The database's clock at the claim: the only clock that decides what is due."""
 
 
+HEAD_START: Final = timedelta(minutes=15)
+"""A due probe of an adapter that an engine holds goes before others of this much longer."""
+
 _CLAIM: Final = sa.text(
     """
     UPDATE tasks SET lease_until = now() + :lease, lease_owner = :owner, epoch = epoch + 1
@@ -43,7 +46,10 @@ _CLAIM: Final = sa.text(
         SELECT id FROM tasks
         WHERE next_due_at <= now() AND (lease_until IS NULL OR lease_until < now())
           AND kind = ANY(:kinds)
-        ORDER BY requested_at IS NULL, next_due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+        ORDER BY requested_at IS NULL,
+                 CASE WHEN requested_at IS NULL AND version_id = ANY(:at_hand)
+                      THEN next_due_at - :head_start ELSE next_due_at END
+        LIMIT :limit FOR UPDATE SKIP LOCKED)
     RETURNING tasks.id, tasks.version_id, versions.adapter_id, tasks.kind, tasks.epoch,
               tasks.next_window_start, tasks.requested_at IS NOT NULL AS requested,
               tasks.failures, now() AS now
@@ -58,15 +64,25 @@ def claim(
     kinds: Sequence[EvaluationKind],
     lease: timedelta,
     limit: int,
+    at_hand: Collection[VersionId] = (),
 ) -> list[Claim]:
     """Take up to ``limit`` due tasks; others skip what we hold.
 
     Requested ones first, then the oldest: a suspicion's probe decides about a page within
-    minutes, and must not wait for a fleet's turn that takes hours.
+    minutes, and must not wait for a fleet's turn that takes hours. Of what is merely due,
+    versions ``at_hand`` of an engine count as due for :data:`HEAD_START` longer: none waits
+    longer than that for them.
     """
     rows = tx.execute(
         _CLAIM,
-        {"lease": lease, "owner": owner, "kinds": [k.value for k in kinds], "limit": limit},
+        {
+            "lease": lease,
+            "owner": owner,
+            "kinds": [k.value for k in kinds],
+            "limit": limit,
+            "at_hand": list(at_hand),
+            "head_start": HEAD_START,
+        },
     )
     return [
         Claim(
@@ -82,6 +98,22 @@ def claim(
         )
         for row in rows
     ]
+
+
+def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[str, VersionId]:
+    """Give the models and versions whose tasks wait for somebody, the longest due first."""
+    query = (
+        sa.select(versions.c.model, versions.c.id)
+        .join(tasks, tasks.c.version_id == versions.c.id)
+        .where(
+            tasks.c.next_due_at <= sa.func.now(),
+            tasks.c.lease_until.is_(None) | (tasks.c.lease_until < sa.func.now()),
+            tasks.c.kind.in_([kind.value for kind in kinds]),
+        )
+        .order_by(tasks.c.next_due_at)
+        .limit(most)
+    )
+    return {model: VersionId(version_id) for model, version_id in tx.execute(query)}
 
 
 def guard(tx: Connection, held: Claim) -> None:

@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
-from monitor.evaluate import Ending
+from monitor.evaluate import Ending, Evaluator
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.reading import read
+from monitor.schedule import LeaseSettings, Worker
 from monitor.store import adapters, evaluations, tasks, verdicts, versions
-from monitor.store.tasks import StaleLease
+from monitor.store.tasks import Claim, StaleLease
 from monitor.windows import Cadence, offset_of, plan
 
 Run = Callable[..., Any]
@@ -294,3 +295,42 @@ def test_what_somebody_waits_for_comes_before_what_is_merely_due(world: Any) -> 
     other = world.database.run(overdue_and_requested)
     assert world.claim(EvaluationKind.PERPLEXITY).version_id == world.version.id
     assert world.claim(EvaluationKind.PERPLEXITY).version_id == other.id
+
+
+def test_due_probes_of_adapters_at_hand_go_first_but_have_no_more_than_a_head_start(
+    world: Any,
+) -> None:
+    probes = [EvaluationKind.PERPLEXITY]
+
+    def register(tx: Connection, name: str) -> None:
+        versions.put(tx, adapter=adapters.put(tx, name=name), name="v1", model=name)
+        tasks.ensure(tx, first_due=dict.fromkeys(probes, timedelta()))
+
+    for name, minutes in {"cold": 10, "warm": 1, "older": 17}.items():
+        world.database.run(lambda tx, name=name: register(tx, name))
+        world.rows(
+            f"UPDATE tasks SET next_due_at = now() - interval '{minutes} min' FROM versions"
+            f" WHERE versions.id = version_id AND model = '{name}' RETURNING 1"
+        )
+    world.rows(
+        "DELETE FROM tasks USING versions WHERE versions.id = version_id"
+        f" AND model = '{world.version.model}' RETURNING 1"
+    )
+    worked: list[str] = []
+
+    class Noting:
+        def evaluate(self, claim: Claim) -> None:
+            found = world.database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
+            worked.append(found.model)
+
+    worker = Worker(
+        world.database,
+        cast("Evaluator", Noting()),
+        owner="me",
+        kinds=probes,
+        leases=LeaseSettings(),
+        resident=lambda models: frozenset(models) & {"warm", "elsewhere"},
+    )
+    while worker.work():
+        pass
+    assert worked == ["older", "warm", "cold"]
