@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from monitor.capture.subjects import load_key
+from monitor.capture.terms import TermHashes
 from monitor.config import Config
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving
@@ -23,7 +25,7 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
-from monitor.store import evaluations, partitions, pending, perplexity, tasks
+from monitor.store import evaluations, partitions, pending, perplexity, tasks, terms
 from monitor.store.database import Database
 
 CHORES = timedelta(minutes=1)
@@ -144,6 +146,7 @@ class _Embedding:
     def __init__(self, parts: WorkerParts, indexes: Indexes) -> None:
         self._parts = parts
         self._indexes = indexes
+        self._keeping = _keeping(parts.config)
 
     def turn(self) -> bool:
         return self.drain(None, datetime.now(tz=UTC) + AHEAD) > 0
@@ -155,8 +158,17 @@ class _Embedding:
             indexes=self._indexes,
             adapter_id=adapter_id,
             until=until,
-            keeping=Keeping(store_text=self._parts.config.capture.store_text),
+            keeping=self._keeping,
         )
+
+
+def _keeping(config: Config) -> Keeping:
+    """What stays of a text: nothing, its terms, or all of it redacted."""
+    capture = config.capture
+    if not capture.terms:
+        return Keeping(store_text=capture.store_text)
+    key = load_key(config.service.data_dir / "subject.key")
+    return Keeping(store_text=capture.store_text, terms=TermHashes(key=key))
 
 
 def _registrations(parts: WorkerParts) -> Callable[[], bool]:
@@ -218,6 +230,8 @@ class _Housekeeping:
             return False
         partitions.maintain(self._database, now=now, retention=self._kept)
         self._database.run(lambda tx: pending.drop_expired(tx, now=now))
+        oldest = now - self._kept["record_embeddings"]
+        self._database.run(lambda tx: terms.drop_older(tx, than=oldest))
         while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
             pass
         while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
