@@ -63,8 +63,15 @@ def load_corpus(path: Path | None = None, *, role: CorpusRole = CorpusRole.GENER
     try:
         lines = source.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusInvalid(f"corpus {source}: {type(error).__name__}") from error
+        raise CorpusInvalid(f"corpus {source}: {unreadable(error)}") from error
     return Corpus(name=source.stem, documents=tuple(_documents(source, lines)), role=role)
+
+
+def unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """Say why a file of texts could not be read, without a byte of it."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "it is not text in UTF-8"
 
 
 def _documents(source: Path, lines: Iterable[str]) -> list[Document]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from monitor.probes.corpus import Corpus, CorpusInvalid
+from monitor.probes.corpus import Corpus, CorpusInvalid, unreadable
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def prompts(path: Path, count: int) -> list[Input]:
         with path.open(encoding="utf-8") as lines:
             found = dict(_prompts(path, lines))
     except (OSError, UnicodeDecodeError) as error:
-        raise CorpusInvalid(f"prompts {path}: {type(error).__name__}") from error
+        raise CorpusInvalid(f"prompts {path}: {unreadable(error)}") from error
     if not found:
         raise CorpusInvalid(f"prompts {path}: no prompt in it")
     return [
