@@ -42,6 +42,23 @@ def serve(
             raise CommandFailed(f"cannot listen on {where}; the log says why") from None
 
 
+def gateway(config: options.Config = None) -> None:
+    """Run the gateway: an OpenAI-compatible proxy that goes by the routes."""
+    settings = options.settings(config)
+    from monitor.config import ConfigError
+    from monitor.daemon.gateway import run_gateway
+
+    try:
+        with options.told():
+            run_gateway(settings)
+    except ConfigError as error:
+        raise CommandFailed(str(error)) from None
+    except SystemExit as end:
+        if end.code:
+            where = f"{settings.gateway.host}:{settings.gateway.port}"
+            raise CommandFailed(f"cannot listen on {where}; the log says why") from None
+
+
 def migrate(config: options.Config = None) -> None:
     """Bring the database's schema to this release; safe beside running services."""
     with options.database(config):

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.channels import CHANNELS
@@ -23,6 +24,7 @@ from monitor.config import Config
 from monitor.config.reading import duration
 from monitor.config.sections import AdapterSection, DetectorSection
 from monitor.domain import ArmKind, Blame, Mode, Scope, VerdictKind
+from monitor.gateway.meters import Meters
 from monitor.routing import ROUTERS
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, headings, prose, rows, section, text
 from tests.service import Service
@@ -72,6 +74,7 @@ SECTIONS = {
     "margins": "`[policy]` and `[margins]`",
     "alerting": "`[alerting]`",
     "routing": "`[routing]`",
+    "gateway": "`[gateway]`",
     "outgoing": "`[outgoing]`",
     "defaults": "`[adapters.NAME]` and `[defaults]`",
 }
@@ -190,6 +193,16 @@ def test_every_metric_is_described_and_no_other(service: Service) -> None:
 
 
 # --- words --------------------------------------------------------------------------------
+def test_every_metric_of_the_gateway_is_described_and_no_other() -> None:
+    described = {cells[0].strip("`"): cells for cells in rows(section("gateway.md", "Metrics"))}
+    metrics = [one for one in vars(Meters()).values() if isinstance(one, MetricWrapperBase)]
+    exported = {one._name + "_total" * (one._type == "counter"): one for one in metrics}
+    assert set(described) == set(exported)
+    for name, metric in exported.items():
+        assert described[name][1] == metric._type
+        assert re.findall(r"\w+", described[name][2]) == list(metric._labelnames), name
+
+
 
 
 @pytest.mark.parametrize("words", [VerdictKind, Blame, ArmKind, Mode])

@@ -1,0 +1,57 @@
+"""Run the gateway on what the other sections of the config say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from monitor.config import Config, ConfigError
+from monitor.daemon import logs
+from monitor.gateway.running import serve
+from monitor.gateway.settings import GatewaySettings
+
+_LOG = structlog.get_logger(__name__)
+
+
+def run_gateway(config: Config) -> None:
+    """Run until SIGTERM or SIGINT; needs neither the service nor its database to start.
+
+    Raises
+    ------
+    ConfigError
+        There is no engine to ask.
+    """
+    logs.configure(config.service.log_level)
+    settings = settings_of(config)
+    _LOG.info(
+        "gateway",
+        url=f"http://{settings.host}:{settings.port}",
+        engines=len(settings.upstreams),
+        service=settings.service,
+    )
+    serve(settings, cache=config.service.data_dir / "gateway-routes.json")
+
+
+def settings_of(config: Config) -> GatewaySettings:
+    """Fill in what the section leaves to the others."""
+    section = config.gateway
+    upstreams = section.upstreams or config.serving.engines
+    if not upstreams:
+        raise ConfigError(["gateway.upstreams: name the engines, here or in serving.engines"])
+    return replace(
+        section,
+        upstreams=upstreams,
+        service=section.service or f"http://{config.server.host}:{config.server.port}",
+        key=section.key or _admin_key(config.service.data_dir),
+    )
+
+
+def _admin_key(data_dir: Path) -> str:
+    path = data_dir / "admin.key"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        _LOG.warning("no_key", path=str(path), hint="set gateway.key_env or gateway.key_file")
+        return ""

@@ -1,0 +1,127 @@
+"""The engines behind the gateway: which replica is asked, and how."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from monitor.gateway.settings import GatewaySettings
+
+SET_ASIDE: Final = 5.0
+"""Seconds for which a replica that could not be reached is asked only if no other is left."""
+
+_KEPT_ALIVE: Final = 4.0
+"""Seconds; engines on uvicorn close idle connections after 5."""
+
+_OWN: Final = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
+"""Headers that the client library would add; the client of the gateway says them or nobody."""
+
+
+class Unreachable(Exception):  # noqa: N818 (named as the outcome)
+    """No answer began; ``sent`` tells that the engine may have got the request."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("the engine cannot be reached")
+        self.sent = sent
+
+
+class TooSlow(Exception):  # noqa: N818 (named as the outcome)
+    """No answer began in the time there is."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Engine:
+    """One replica; ``busy`` counts what it is answering for this gateway."""
+
+    url: URL
+    busy: int = 0
+    away_until: float = 0.0
+    last_asked: int = 0
+    last_model: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        """Host and port."""
+        return f"{self.url.host}:{self.url.port}"
+
+
+class Engines:
+    """Replicas that serve the same adapters; the least busy one is asked."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.all: Sequence[Engine] = [Engine(url=URL(url)) for url in settings.upstreams]
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+        self._asked = 0
+
+    async def open(self) -> None:
+        """Make ready to ask; must run in the loop that asks."""
+        limits = self._settings
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
+            timeout=aiohttp.ClientTimeout(
+                total=limits.total_timeout.total_seconds(),
+                sock_connect=limits.connect_timeout.total_seconds(),
+                sock_read=limits.idle_timeout.total_seconds(),
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_OWN,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def pick(self, avoid: Engine | None = None) -> Engine:
+        """Choose the least busy replica; ``avoid`` only if there is no other."""
+        now = time.monotonic()
+        chosen = min(
+            self.all,
+            key=lambda one: (one is avoid, one.away_until > now, one.busy, one.last_asked),
+        )
+        self._asked += 1
+        chosen.last_asked = self._asked
+        return chosen
+
+    async def ask(
+        self,
+        engine: Engine,
+        method: str,
+        target: str,
+        *,
+        headers: list[tuple[str, str]],
+        body: bytes,
+    ) -> aiohttp.ClientResponse:
+        """Send a request and return when the answer's head is there; raises as documented.
+
+        Raises
+        ------
+        Unreachable
+            No connection, or one that ended before the answer began.
+        TooSlow
+            The engine took longer than the timeouts allow.
+        """
+        assert self._session is not None, "open() comes first"  # noqa: S101 (invariant)
+        try:
+            return await self._session.request(
+                method,
+                URL(f"{str(engine.url).rstrip('/')}{target}", encoded=True),
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            engine.away_until = time.monotonic() + SET_ASIDE
+            raise Unreachable(sent=False) from error
+        except TimeoutError as error:
+            raise TooSlow from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(sent=True) from error

@@ -1,0 +1,86 @@
+"""Follows the routes of the service; while it is away, the last ones hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from monitor.gateway.meters import Meters
+from monitor.gateway.routebook import RouteBook, read_routes
+
+_LOG: Final = structlog.get_logger(__name__)
+
+WAIT: Final = 30
+"""Seconds that the service may hold a request that has nothing to tell."""
+
+_PATIENCE: Final = aiohttp.ClientTimeout(total=WAIT + 15, sock_connect=5)
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 5.0
+_OK, _NOT_MODIFIED = 200, 304
+
+
+class _Page(msgspec.Struct):
+    items: msgspec.Raw
+
+
+class NoRoutes(Exception):  # noqa: N818 (named as the outcome)
+    """The service did not tell routes; the text says why, without its words."""
+
+
+class RouteFollower:
+    """Long-polls ``GET /v1/routes`` for ever."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, book: RouteBook, meters: Meters
+    ) -> None:
+        self._session = session
+        self._url = f"{url.rstrip('/')}/v1/routes"
+        self._book = book
+        self._meters = meters
+        self._tag: str | None = None
+        self.heard = False
+        """Whether the service has told its routes since the start."""
+
+    async def run(self) -> None:
+        """Follow until cancelled; a failure is logged once and tried again, ever more slowly."""
+        pause = 0.0
+        while True:
+            try:
+                await self._ask()
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, NoRoutes) as error:
+                if not pause:
+                    why = str(error) if isinstance(error, NoRoutes) else type(error).__name__
+                    _LOG.warning("routes_not_told", error=why, known=len(self._book))
+                pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            else:
+                if pause:
+                    _LOG.info("routes_told_again")
+                pause = 0.0
+
+    async def _ask(self) -> None:
+        known = {} if self._tag is None else {"If-None-Match": self._tag}
+        query = {} if self._tag is None else {"wait": str(WAIT)}
+        async with self._session.get(
+            self._url, params=query, headers=known, timeout=_PATIENCE, allow_redirects=False
+        ) as answer:
+            if answer.status == _OK:
+                body = await answer.read()
+                routes = read_routes(bytes(msgspec.json.decode(body, type=_Page).items))
+                if self._book.update(routes):
+                    _LOG.info("routes_changed", routes=len(self._book))
+                self._tag = answer.headers.get("ETag")
+            elif answer.status != _NOT_MODIFIED:
+                raise NoRoutes(f"status {answer.status}")
+        if self._tag is None:
+            raise NoRoutes("no ETag: the service is older than this gateway")
+        self.heard = True
+        self._meters.routes_seen.set(time.time())
+        for route in self._book.routes:
+            self._meters.generation.labels(route.adapter).set(route.generation)

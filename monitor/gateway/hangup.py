@@ -1,0 +1,81 @@
+"""A client that goes away takes its request to the engine with it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from starlette.types import Receive
+
+
+class ClientGone(Exception):  # noqa: N818 (named as what happened)
+    """The client hung up while its body was read."""
+
+
+class BodyTooLarge(Exception):  # noqa: N818 (named as what happened)
+    """The body has more bytes than are taken."""
+
+
+async def read_body(receive: Receive, *, limit: int) -> bytes:
+    """Read a request's body.
+
+    Raises
+    ------
+    BodyTooLarge, ClientGone
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise BodyTooLarge
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Hangup:
+    """Cancels the task that enters it when the client disconnects; ``gone`` tells so.
+
+    The body must have been read before: what is received here is only the disconnect.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._over = False
+        self.gone = False
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine runs in one)
+        self._task = task
+        self._watch = asyncio.create_task(self._wait())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._over = True
+        self._watch.cancel()
+        if not self.gone or kind is None or not issubclass(kind, asyncio.CancelledError):
+            return False
+        return self._task.uncancel() == 0
+
+    def over(self) -> None:
+        """From now on a disconnect is the end of a complete answer."""
+        self._over = True
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._over:
+            self.gone = True
+            self._task.cancel()

@@ -1,0 +1,98 @@
+"""Which headers go on, and which end here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+SUBJECT: Final = b"x-driftline-subject"
+ADAPTER: Final = b"x-driftline-adapter"
+VERSION: Final = b"x-driftline-version"
+ARM: Final = b"x-driftline-arm"
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Of one connection, not of the message (RFC 9110, 7.6.1)."""
+
+_OURS: Final = b"x-driftline-"
+_MADE_ANEW: Final = frozenset({b"host", b"content-length", b"expect"})
+
+
+def to_engine(
+    headers: RawHeaders, *, engine_key: str = "", encoding: str | None = None
+) -> list[tuple[str, str]]:
+    """What of a client's headers its request to the engine carries.
+
+    Parameters
+    ----------
+    engine_key
+        Takes the place of ``Authorization`` where it is not empty.
+    encoding
+        Takes the place of ``Accept-Encoding``.
+    """
+    replaced = {b"authorization"} if engine_key else set()
+    if encoding is not None:
+        replaced.add(b"accept-encoding")
+    kept = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in end_to_end(headers)
+        if name not in _MADE_ANEW and name not in replaced
+    ]
+    if engine_key:
+        kept.append(("authorization", f"Bearer {engine_key}"))
+    if encoding is not None:
+        kept.append(("accept-encoding", encoding))
+    return kept
+
+
+def to_client(
+    headers: RawHeaders, added: Mapping[bytes, bytes], *, length: int | None = None
+) -> list[tuple[bytes, bytes]]:
+    """What of an engine's headers the client sees, and ``added``.
+
+    ``length`` takes the place of ``Content-Length``; None leaves it.
+    """
+    kept = end_to_end(headers)
+    if length is not None:
+        kept = [(name, value) for name, value in kept if name != b"content-length"]
+        kept.append((b"content-length", b"%d" % length))
+    kept.extend(added.items())
+    return kept
+
+
+def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Leave out what belongs to one connection, and names that are the gateway's own.
+
+    >>> end_to_end([(b"Connection", b"close, X-Mine"), (b"X-Mine", b"1"), (b"Accept", b"*/*")])
+    [(b'accept', b'*/*')]
+    """
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = {
+        token.strip().lower()
+        for name, value in lowered
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in HOP_BY_HOP and name not in named and not name.startswith(_OURS)
+    ]
+
+
+def find(headers: RawHeaders, wanted: bytes) -> bytes | None:
+    """Give the first value of a header, named in lower case."""
+    return next((value for name, value in headers if name.lower() == wanted), None)

@@ -1,0 +1,59 @@
+"""What the gateway answers by itself, in the shape that OpenAI clients know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from starlette.types import Send
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer without an engine."""
+
+    status: int
+    message: str
+    kind: str
+    code: str
+
+    async def send(self, send: Send) -> None:
+        """Answer."""
+        error = {"message": self.message, "type": self.kind, "param": None, "code": self.code}
+        body = msgspec.json.encode({"error": error})
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+UNREACHABLE = Refusal(
+    status=502,
+    message="No engine could be reached.",
+    kind="server_error",
+    code="engine_unreachable",
+)
+TOO_SLOW = Refusal(
+    status=504,
+    message="The engine did not answer in time.",
+    kind="server_error",
+    code="engine_timeout",
+)
+NOT_PASSED_ON = Refusal(
+    status=403,
+    message="The gateway does not pass requests on that administer engines.",
+    kind="permission_error",
+    code="administration",
+)
+
+
+def too_large(limit: int) -> Refusal:
+    """Tell the largest body that is taken, in bytes."""
+    return Refusal(
+        status=413,
+        message=f"The body is over {limit:,} bytes.",
+        kind="invalid_request_error",
+        code="body_too_large",
+    )

@@ -1,0 +1,28 @@
+"""What the gateway can be told: the section ``[gateway]`` of the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Where it listens, whom it asks, and how much it takes upon itself.
+
+    Empty ``upstreams``: ``serving.engines``; empty ``service``: the address of ``[server]``;
+    empty ``key``: the admin key in the data folder. With an ``engine_key`` engines get it in
+    place of the client's ``Authorization``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8441
+    upstreams: tuple[str, ...] = ()
+    engine_key: str = field(default="", repr=False)
+    service: str = ""
+    key: str = field(default="", repr=False)
+    max_body: int = 32 * 1024 * 1024
+    connect_timeout: timedelta = timedelta(seconds=5)
+    idle_timeout: timedelta = timedelta(minutes=5)
+    total_timeout: timedelta = timedelta(minutes=10)
+    drain: timedelta = timedelta(seconds=30)

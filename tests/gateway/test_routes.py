@@ -1,0 +1,120 @@
+"""Routes reach the gateway at once, outlive the service, and end by themselves."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from monitor.domain import Route, Scope
+from monitor.gateway.routebook import RouteBook, read_routes
+from monitor.gateway.running import assemble
+from monitor.gateway.settings import GatewaySettings
+from monitor.store.database import Database
+from tests.gateway.conftest import Stage, listening, route
+from tests.gateway.stub_engine import StubEngine
+from tests.service import until
+from tests.serving import Serving, serving
+
+
+@contextmanager
+def gateway(service: Serving, engine: StubEngine, cache: Path) -> Iterator[Stage]:
+    with listening(engine.app()) as engine_url:
+        key = service.keys[Scope.ADMIN]
+        settings = GatewaySettings(upstreams=(engine_url,), service=service.url, key=key)
+        with listening(assemble(settings, cache=cache)) as url:
+            yield Stage(url=url, engines=[engine])
+
+
+def arm(stage: Stage, user: str = "u") -> str | None:
+    with stage.client() as client:
+        body = {"model": "support", "messages": [], "user": user}
+        return client.post("/v1/chat/completions", json=body).headers.get("x-driftline-arm")
+
+
+def ready(stage: Stage) -> bool:
+    with stage.client() as client:
+        return bool(client.get("/readyz").is_success)
+
+
+def put(client: httpx2.Client, *, valid_for: timedelta | None = None, **weights: float) -> None:
+    versions = {"stable": "v1", "canary": "v2"}
+    body = {
+        "arms": [
+            {"arm": arm, "version": versions[arm], "weight": weight}
+            for arm, weight in weights.items()
+        ],
+        "reason": "a test",
+        "valid_until": valid_for and (datetime.now(UTC) + valid_for).isoformat(),
+    }
+    tag = client.get("/v1/routes/support").headers["etag"]
+    client.put("/v1/routes/support", json=body, headers={"if-match": tag}).raise_for_status()
+
+
+def test_a_flip_is_seen_within_a_second_and_a_canary_ends_without_the_service(
+    database: Database, tmp_path: Path
+) -> None:
+    engine = StubEngine(models={"support@v1", "support@v2"})
+    cache = tmp_path / "routes.json"
+    with (
+        serving(database, tmp_path) as service,
+        service.client(Scope.ADMIN) as client,
+        gateway(service, engine, cache) as stage,
+    ):
+        until(lambda: ready(stage), "ready without any route")
+        assert arm(stage) is None
+        for version in ("v1", "v2"):
+            body = {"model": f"support@{version}"}
+            client.put(f"/v1/adapters/support/versions/{version}", json=body)
+        until(lambda: arm(stage) == "stable", "the first route arrives")
+        delays = []
+        for turn in range(10):
+            wanted = {"stable": float(turn % 2), "canary": float(1 - turn % 2)}
+            put(client, **wanted)
+            changed = time.monotonic()
+            name = max(wanted, key=lambda kind: wanted[kind])
+            until(lambda name=name: arm(stage) == name, "the flip")  # type: ignore[misc]
+            delays.append(time.monotonic() - changed)
+        # wake-ups are not wired in this service: a look every 200 ms and the way here
+        assert max(delays) < 1.0, delays
+        put(client, stable=0.0, canary=1.0, valid_for=timedelta(seconds=4))
+        until(lambda: arm(stage) == "canary", "the canary")
+    # the gateway was stopped first, the service went after it
+    with gateway(service, engine, cache) as stage:
+        assert arm(stage) == "canary"  # kept on disk
+        assert stage.metric("driftline_gateway_routes_timestamp_seconds") == 0
+        until(lambda: arm(stage) == "stable", "it expires with everything else gone", patience=8)
+        assert ready(stage)
+
+
+def test_an_older_generation_changes_nothing() -> None:
+    book = RouteBook()
+    assert book.update(_read([route(canary=1.0, generation=7)]))
+    assert not book.update(_read([route(stable=1.0, generation=6)]))
+    assert book.find("support").arms[0].arm == "canary"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [b"", b"{}", b"\xff\xfe", b'[{"adapter": "support"}]', json.dumps([route()]).encode()],
+    ids=["empty", "another shape", "no text", "half a route", "no arms"],
+)
+def test_a_damaged_file_of_routes_is_left_behind(tmp_path: Path, kept: bytes) -> None:
+    cache = tmp_path / "routes.json"
+    cache.write_bytes(kept)
+    book = RouteBook(cache)
+    book.load()
+    assert len(book) == 0
+    assert book.update(_read([route(stable=1.0)]))
+    again = RouteBook(cache)
+    again.load()
+    assert again.routes == book.routes
+    assert [path.name for path in tmp_path.iterdir()] == ["routes.json"]
+
+
+def _read(routes: list[object]) -> tuple[Route, ...]:
+    return read_routes(json.dumps(routes).encode())
