@@ -18,15 +18,17 @@ from typing import assert_never
 
 import msgspec
 
-from alerts.message import Alert, Links, Together, to_json
+from alerts.message import Alert, Links, NewRequests, Together, to_json
 from alerts.types import Kind
-from alerts.words import unlike_words
+from alerts.words import new_words, unlike_words
 
 SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
 LONGEST_TEXT = 600
 LONGEST_EXAMPLE = 200
 LONGEST_NAME = 128
+LONGEST_WORD = 50
+MOST_WORDS = 8
 LONGEST_LINK = 1_000
 MOST_LABELS = 30
 MOST_EXAMPLES = 20
@@ -149,6 +151,7 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "description": alert.reason,
         "driftline_status": alert.status.value,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
+        "new_requests": alert.new and new_words(alert.new),
         "members": alert.together and ", ".join(alert.together.members),
         "changes": "; ".join(change.text for change in alert.changes),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
@@ -209,6 +212,7 @@ def _cut_texts(alert: Alert) -> Alert:
         action=action and replace(action, text=_cut(action.text, LONGEST_TEXT)),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
+        new=alert.new and _fewer_words(alert.new),
         examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
         changes=tuple(
             replace(
@@ -233,6 +237,10 @@ def _fewer(together: Together, count: int) -> Together:
     """Name fewer members; the summary still says how many there are."""
     members = tuple(_cut(label, LONGEST_NAME) for label in together.members[:count])
     return replace(together, base=_cut(together.base, LONGEST_NAME), members=members)
+
+
+def _fewer_words(new: NewRequests) -> NewRequests:
+    return replace(new, words=tuple(_cut(word, LONGEST_WORD) for word in new.words[:MOST_WORDS]))
 
 
 def _short_link(link: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """What on-call is told: one frozen :class:`Alert`, whatever the channel.
 
 A channel renders it; it never decides anything. It carries numbers, ids and plain words.
-Prompt text is in ``examples`` only, which stays empty unless the adapter's owner opted in.
+Prompt text is in ``examples``, and single words of prompts in ``new``, only: they stay empty
+unless the adapter's owner opted in.
 """
 
 from __future__ import annotations
@@ -106,6 +107,21 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewRequests:
+    """The largest group of recent requests that are near each other and far from training.
+
+    ``count`` of ``of`` requests since the onset, from ``subjects`` different users or
+    sessions. ``words`` are typical of them: empty unless the adapter's owner opted in to
+    prompt text in messages.
+    """
+
+    count: Count
+    of: Count
+    subjects: Count
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
     """Adapters on one base model that moved together: whom a fleet incident is about.
 
@@ -149,7 +165,10 @@ class Alert:
     requests
         Requests behind the verdict.
     unlike
-        How many requests are unlike training; only where the inputs have drifted.
+        How many requests are unlike training; only where the inputs have drifted, and not
+        by their mix of topics alone.
+    new
+        The largest group among them, where there is one.
     changes
         What was declared to have changed about the time of the onset, the first begun first.
     late
@@ -176,6 +195,7 @@ class Alert:
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0
     unlike: Unlike | None = None
+    new: NewRequests | None = None
     together: Together | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()

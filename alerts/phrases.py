@@ -75,7 +75,7 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
         **{
             f"topic_{number}": Phrases(
                 f"topic mix (coordinate {number})",
-                *[f"topic mix of requests moved (coordinate {number})"] * 3,
+                *["the mix of topics changed"] * 3,
             )
             for number in range(1, 13)
         },

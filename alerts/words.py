@@ -11,13 +11,15 @@ from types import MappingProxyType
 from typing import assert_never
 
 from alerts.incident import Closing
-from alerts.message import Onset, ScoreLine, Together, Unlike, finite
+from alerts.message import NewRequests, Onset, ScoreLine, Together, Unlike, finite
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
 from alerts.types import Blame, Kind, Severity, Status
 
 NO_ONSET_SECONDS = 1.0
 SHOWN_MEMBERS = 5
 """So many adapters are named in a summary; the message lists them all."""
+MOST_IN_PARTS = 0.4
+"""A larger share is no longer said as "1 in 2": that would round half of it away."""
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -139,6 +141,28 @@ def unlike_words(unlike: Unlike) -> str:
         f"{unlike.count} of {unlike.of} requests are unlike training"
         f" (similarity below {unlike.below:.2f}; usually {100 * unlike.usual:.0f} %)"
     )
+
+
+def new_words(new: NewRequests) -> str:
+    """Say how many requests are new in the same way, and what is typical of them.
+
+    >>> new = NewRequests(count=23, of=112, subjects=14, words=("refund", "gift card"))
+    >>> new_words(new).partition(" (")[0]
+    'about 1 in 5 recent requests lie near each other and far from training'
+    >>> new_words(new).partition(" (")[2]
+    '23 of 112, from 14 subjects); most typical words: refund, gift card'
+    """
+    share = new.count / max(1, new.of)
+    about = f"{100 * share:.0f} % of" if share > MOST_IN_PARTS else f"1 in {round(1 / share)}"
+    typical = f"; most typical words: {', '.join(new.words)}" if new.words else ""
+    return (
+        f"about {about} recent requests lie near each other and far from training"
+        f" ({new.count} of {new.of}, from {_plural(new.subjects, 'subject')}){typical}"
+    )
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def change_words(

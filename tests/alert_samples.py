@@ -4,7 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerts.message import ActionLine, Alert, Change, Done, Links, Onset, ScoreLine, Unlike
+from alerts.message import (
+    ActionLine,
+    Alert,
+    Change,
+    Done,
+    Links,
+    NewRequests,
+    Onset,
+    ScoreLine,
+    Unlike,
+)
 from alerts.types import Blame, Kind, Severity, Status, Verdict
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -42,6 +52,7 @@ FULL = Alert(
     ),
     requests=412,
     unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
+    new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
     changes=(
         Change(

@@ -29,6 +29,7 @@ from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
 from alerts.types import Status
+from alerts.words import new_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
 """Slack takes about one message a second for each webhook, and short bursts."""
@@ -160,8 +161,10 @@ def _fields(alert: Alert) -> list[str]:
 
 
 def _paragraphs(alert: Alert) -> list[str]:
-    """Why, what was declared to have changed, what was done."""
+    """Why, what is new, what was declared to have changed, what was done."""
     said = [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
+    if alert.new is not None:
+        said.append(f"*New* {escaped(new_words(alert.new), longest=LONGEST_TEXT)}")
     said += [
         f"*Changed* {escaped(change.text, longest=LONGEST_TEXT)}"
         for change in alert.changes[-SHOWN_CHANGES:]

@@ -22,6 +22,7 @@ from monitor.domain import (
     VerdictKind,
     Version,
 )
+from monitor.evaluate.asked import largest_group
 from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
@@ -61,6 +62,7 @@ class Preview(Protocol):
 class Messages:
     """The service's teller: what a message contains beyond the verdict itself.
 
+    ``examples`` prompts are shown, and with them the words typical of new requests; 0: no text.
     ``change_margin`` is how far from the onset a declared change is still listed.
     """
 
@@ -81,6 +83,7 @@ class Messages:
         """Step the version's incidents; the outbox rows ride in this transaction."""
         version = outcome.reading.version
         fresh = transition_id is not None or _waited(tx, version, judgement)
+        unlike = unlike_training(tx, outcome, judgement) if fresh else None
         inputs = outbox.AlertInputs(
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
             transition_id=transition_id,
@@ -91,7 +94,8 @@ class Messages:
             if fresh
             else None,
             changes=self._changes(tx, outcome, judgement),
-            unlike=unlike_training(tx, outcome, judgement) if fresh else None,
+            unlike=unlike,
+            new=largest_group(tx, outcome, judgement, words=self.examples > 0) if unlike else None,
             examples=self._examples(tx, outcome, judgement) if fresh else (),
             broken=_broken(judgement),
             base_url=self.base_url,

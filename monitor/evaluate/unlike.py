@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import betaincinv
 from sqlalchemy import Connection
 
 from alerts.message import Unlike
+from detectors.input_similarity import TOPICS
 from detectors.rank_reference import RankReference
 from monitor.policy import Judgement
 from monitor.store import embeddings
@@ -22,7 +24,11 @@ USUAL: Final = 0.01
 
 
 def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> Unlike | None:
-    """Count the requests since the onset; None unless the inputs have drifted."""
+    """Count the requests since the onset; None unless the inputs have drifted.
+
+    None as well where their mix of topics alone has: known topics are like training, and the
+    usual few that are not would be told as news.
+    """
     calibrated = outcome.reading.calibrated
     if calibrated is None or DETECTOR not in judgement.verdict.detectors:
         return None
@@ -41,7 +47,20 @@ def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> U
         reference_id=calibrated.reference.id,
         similarity=below,
     )
+    if _by_topics(judgement) and not _surely_more(count, compared):
+        return None
     return Unlike(count=count, of=compared, below=below, usual=USUAL)
+
+
+def _by_topics(judgement: Judgement) -> bool:
+    """Whether coordinates of the embedding crossed, and not the similarity."""
+    won = [c.winner.partition(":")[0] for c in judgement.memory.crossings if c.detector == DETECTOR]
+    return bool(won) and not set(won) - set(TOPICS)
+
+
+def _surely_more(count: int, of: int) -> bool:
+    """Whether the lower 95 % limit of the share (Clopper-Pearson) is above the usual one."""
+    return count > 0 and float(betaincinv(count, of - count + 1, 0.025)) > USUAL
 
 
 def unlike_below(reference: RankReference, *, share: float = USUAL) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from alerts.message import ActionLine, Change, Links, Onset, ScoreLine, Unlike
+from alerts.message import ActionLine, Change, Links, NewRequests, Onset, ScoreLine, Unlike
 from monitor.domain import Adapter, IncidentId, TransitionId, Verdict
 from monitor.policy.common_cause import Standing
 
@@ -28,6 +28,7 @@ class AlertInputs:
     scores: tuple[ScoreLine, ...] = ()
     requests: int = 0
     unlike: Unlike | None = None
+    new: NewRequests | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()
     examples: tuple[str, ...] = ()

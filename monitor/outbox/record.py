@@ -315,6 +315,7 @@ def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
         "scores": inputs.scores,
         "requests": inputs.requests,
         "unlike": inputs.unlike,
+        "new": inputs.new,
         "action": inputs.action,
         "examples": inputs.examples,
     }

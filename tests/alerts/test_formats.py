@@ -28,7 +28,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         *("schema", "firing", "truncated", "id", "number", "kind", "adapter", "version"),
         *("status", "severity", "verdict", "blame", "summary", "reason", "at", "started_at"),
         *("recovered_at", "onset", "scores", "requests", "unlike", "action", "changes", "links"),
-        *("owner", "tier", "labels", "examples", "late", "test", "together"),
+        *("owner", "tier", "labels", "examples", "late", "test", "together", "new"),
     }
     assert (body["schema"], body["truncated"]) == ("driftline.alert.v1", False)
     assert body["scores"][0] == {

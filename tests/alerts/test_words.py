@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from alerts.message import Onset, ScoreLine
+from alerts.message import NewRequests, Onset, ScoreLine
 from alerts.phrases import DETECTORS, SIGNALS
 from alerts.types import Blame, Kind, Severity, Status
-from alerts.words import clock_time, duration, plain_words, summarise
+from alerts.words import clock_time, duration, new_words, plain_words, summarise
 from tests.alert_samples import NOON
 
 ONSET = Onset(earliest=NOON - timedelta(minutes=70), latest=NOON - timedelta(minutes=30))
@@ -91,10 +91,38 @@ def test_endless_evidence_is_not_said() -> None:
         ("unheard_of:up", "confidence of answers changed"),
         ("latency_ms:high", "answers slower"),
         ("ttft_ms:top1%", "answers begin later"),
+        ("similarity:bottom5%", "requests unlike the training examples"),
+        ("topic_3:up", "the mix of topics changed"),
+        ("topic_12:bottom5%", "the mix of topics changed"),
     ],
 )
 def test_a_winner_is_put_in_plain_words(winner: str, said: str) -> None:
     assert plain_words("logit_ks", winner) == said
+
+
+def test_a_ticket_about_the_mix_of_topics_says_which_coordinate_moved_and_nothing_of_training() -> (
+    None
+):
+    said = line(lead=ScoreLine(detector="input_similarity", winner="topic_3:up", evidence=0.4))
+    assert said.startswith("support@v7: the mix of topics changed since 11:10 UTC")
+    assert "topic mix (coordinate 3) up" in said
+    assert "training" not in said
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "said"),
+    [
+        (20, 100, "about 1 in 5 recent requests"),
+        (3, 900, "about 1 in 300 recent requests"),
+        (35, 100, "about 1 in 3 recent requests"),
+        (45, 100, "about 45 % of recent requests"),
+        (9, 9, "about 100 % of recent requests"),
+    ],
+)
+def test_a_group_of_new_requests_is_said_as_a_share(count: int, of: int, said: str) -> None:
+    told = new_words(NewRequests(count=count, of=of, subjects=1))
+    assert told.startswith(said)
+    assert told.endswith(f"({count} of {of}, from 1 subject)"), "no words without consent"
 
 
 def test_an_unknown_detector_is_named_rather_than_dropped() -> None:

@@ -1,8 +1,15 @@
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from detectors import DETECTORS
-from detectors.types import Window
+from detectors.types import Process, Window
+from monitor.domain import Interval
+from monitor.evaluate import unlike
 from monitor.evaluate.unlike import unlike_below
+from monitor.policy.memory import Crossing
 
 
 def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_training() -> None:
@@ -13,3 +20,50 @@ def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_train
     below = unlike_below(DETECTORS["input_similarity"].fit(baseline))
     # The line is taken after the daily rhythm is removed: noise of the fit moves it a little.
     assert 0.005 <= np.mean(similarity < below) <= 0.015
+
+
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def _told(monkeypatch: pytest.MonkeyPatch, *winners: str, count: int, of: int) -> bool:
+    """Whether a ticket with these winners counts requests unlike training."""
+    monkeypatch.setattr(unlike.embeddings, "count_below", lambda *_, **__: (count, of))
+    window = Interval(start=NOON, end=NOON)
+    reference = SimpleNamespace(signals=("similarity",), ordered=(np.linspace(0, 1, 500),))
+    version = SimpleNamespace(id=1, adapter_id=1)
+    calibrated = SimpleNamespace(
+        by_detector={"input_similarity": reference}, reference=SimpleNamespace(id=1)
+    )
+    crossings = [
+        Crossing(
+            detector="input_similarity",
+            process=Process.NOTICE,
+            hard=False,
+            model_side=False,
+            at=NOON,
+            evidence=1.0,
+            winner=winner,
+            onset=window,
+            margin=0.1,
+        )
+        for winner in winners
+    ]
+    outcome = SimpleNamespace(
+        reading=SimpleNamespace(calibrated=calibrated, version=version), window=window
+    )
+    judgement = SimpleNamespace(
+        verdict=SimpleNamespace(detectors=("input_similarity",), onset=window),
+        memory=SimpleNamespace(crossings=crossings),
+    )
+    return unlike.unlike_training(None, outcome, judgement) is not None  # type: ignore[arg-type]
+
+
+def test_a_ticket_about_the_mix_of_topics_says_nothing_of_requests_unlike_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, many = {"count": 5, "of": 400}, {"count": 40, "of": 400}
+    assert not _told(monkeypatch, "topic_3:up", **usual)
+    assert not _told(monkeypatch, "topic_3:up", count=0, of=0)
+    assert _told(monkeypatch, "topic_3:up", **many), "the similarity moved as well"
+    assert _told(monkeypatch, "similarity:bottom5%", **usual)
+    assert _told(monkeypatch, "topic_3:up", "similarity:low", **usual)

@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
+from alerts.message import NewRequests
 from monitor.capture.redact import redact
 from monitor.capture.terms import TermHashes
-from monitor.domain import Version
+from monitor.domain import Interval, Version
 from monitor.evaluate import newness
-from monitor.evaluate.asked import NotCompared, new_since, read_newness
+from monitor.evaluate.asked import NotCompared, largest_group, new_since, read_newness
+from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.newness import Newness
 from monitor.probes.embedding import Embedder, EmbeddingClient
 from monitor.reference.build import build_next
@@ -48,6 +52,23 @@ def drain(database: Database, indexes: Indexes) -> Drain:
 
 def _look(database: Database, version: Version, since: datetime = NOON) -> Newness:
     return database.run(lambda tx: read_newness(tx, version, since=since, until=LATER))
+
+
+def _told(database: Database, version: Version, *, since: datetime, words: bool) -> NewRequests:
+    """Give what a ticket says of inputs that drift since then."""
+
+    def read(tx: Connection) -> NewRequests | None:
+        reading = SimpleNamespace(
+            version=version, calibrated=Calibrations().current(tx, version.id)
+        )
+        outcome = SimpleNamespace(reading=reading, window=Interval(start=LATER, end=LATER))
+        onset = Interval(start=since, end=since + timedelta(hours=1))
+        judgement = SimpleNamespace(verdict=SimpleNamespace(onset=onset))
+        return largest_group(tx, outcome, judgement, words=words)  # type: ignore[arg-type]
+
+    found = database.run(read)
+    assert found is not None
+    return found
 
 
 def _asked(count: int, *, start: int = 0) -> list[str]:
@@ -98,6 +119,11 @@ def test_new_requests_come_back_as_a_group_with_its_words(  # noqa: PLR0917 - fi
     assert nearest == sorted(nearest, reverse=True)
     assert all(1 <= one.row <= 200 for one in group.neighbours)
     assert group.prompts == ()
+
+    for opted_in in (True, False):
+        told = _told(database, version, since=NOON, words=opted_in)
+        assert (told.count, told.of, told.subjects) == (20, 80, 10)
+        assert told.words == (group.words if opted_in else ())
 
 
 def test_nothing_is_new_where_nothing_changed(  # noqa: PLR0917 - fixtures
@@ -150,7 +176,7 @@ def test_text_is_shown_redacted_and_only_where_it_is_kept(  # noqa: PLR0917 - fi
     assert database.run(lambda tx: _anywhere(tx, "ann")) == 0
 
 
-def _anywhere(tx: sa.Connection, word: str) -> int:
+def _anywhere(tx: Connection, word: str) -> int:
     """Count the rows that hold a word in clear where a word may stand."""
     query = sa.text(
         "SELECT (SELECT count(*) FROM terms WHERE word LIKE '%' || :word || '%')"
