@@ -11,7 +11,6 @@ from monitor.cli import (
     adapters,
     budget,
     changes,
-    channels,
     discover,
     incidents,
     inspect,
@@ -23,7 +22,6 @@ from monitor.cli import (
     replay,
     report,
     running,
-    selftest,
 )
 
 app = typer.Typer(
@@ -67,12 +65,10 @@ app.command("budget")(budget.budget)
 app.command("receipt")(receipt.receipt)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
-app.command("selftest")(selftest.selftest)
 app.command("inspect")(inspect.inspect)
 app.command("parity")(parity.parity)
 app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")
 app.add_typer(changes.app, name="change")
-app.add_typer(channels.app, name="channels")
 app.add_typer(keys.app, name="keys")

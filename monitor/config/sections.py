@@ -30,8 +30,8 @@ from monitor.config.reading import (
 )
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
-from monitor.policy import PolicySettings
 from monitor.gateway.settings import GatewaySettings
+from monitor.policy import PolicySettings
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
@@ -195,6 +195,7 @@ class Config:
     channels: tuple[ChannelEntry, ...] = ()
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)
     adapters: dict[str, AdapterSection] = field(default_factory=dict)
 
@@ -215,7 +216,6 @@ class Config:
                     if own.notices_per_30_days is not None
                 },
             ),
-    gateway: GatewaySettings = field(default_factory=GatewaySettings)
             margins=self.margins,
             policy=self.policy,
             silence_records=self.alerting.silence_records,
@@ -291,6 +291,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "alerting": AlertingSection,
     "outgoing": OutgoingPolicy,
     "routing": RoutingSettings,
+    "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
 
@@ -329,7 +330,6 @@ def _detectors(value: object) -> dict[str, DetectorSection]:
     ]
     if problems:
         raise ConfigError(problems)
-    "gateway": GatewaySettings,
     return {
         name: build(DetectorSection, own, where=f"detectors.{name}") for name, own in value.items()
     }
@@ -351,6 +351,7 @@ def _contradictions(config: Config) -> list[str]:
         found.append("database.url: expected an address such as postgresql://user@host/name")
     if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"server.port: {config.server.port} is no port")
+    found += _gateway_contradictions(config.gateway)
     found += probe_contradictions(config.probes.perplexity)
     if config.routing.router not in ROUTERS:
         known = ", ".join(ROUTERS)
@@ -370,6 +371,24 @@ def _contradictions(config: Config) -> list[str]:
     found += _budget_contradictions(config)
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found
+
+
+def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
+    found = [
+        f"gateway.{name}: must be longer than 0"
+        for name in ("connect_timeout", "idle_timeout", "total_timeout")
+        if getattr(gateway, name) <= timedelta()
+    ]
+    if not 1 <= gateway.port <= 65_535:  # noqa: PLR2004 (ports end there)
+        found.append(f"gateway.port: {gateway.port} is no port")
+    addresses = {"upstreams": gateway.upstreams, "service": filter(None, [gateway.service])}
+    found += [
+        f"gateway.{name}: expected an address such as http://10.0.3.7:8000, got {url!r}"
+        for name, urls in addresses.items()
+        for url in urls
+        if not url.startswith(("http://", "https://"))
+    ]
     return found
 
 
@@ -396,50 +415,9 @@ def _budget_contradictions(config: Config) -> list[str]:
         )
     return found
 
-    found += _gateway_contradictions(config.gateway)
 
 def _is_postgres(url: str) -> bool:
     try:
         return make_url(url).drivername in POSTGRES
     except (ArgumentError, ValueError):
         return False
-def _feedback_contradictions(config: Config) -> list[str]:
-    section = config.detectors.get(FEEDBACK.name)
-    named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
-    named |= {"defaults.feedback": config.defaults.feedback}
-    if isinstance(section, FeedbackSection):
-        named |= {"detectors.feedback": section.directions}
-    found = []
-    for where, directions in named.items():
-        names = [] if directions is None else [*directions.higher_is_better]
-        names += [] if directions is None else directions.lower_is_better
-        found += [
-            f"{where}: {name!r:.60} stands twice; it can be better in one direction only"
-            for name in sorted({name for name in names if names.count(name) > 1})
-        ]
-        found += [
-            f"{where}: {name!r:.60}: a name has 1 to {_LONGEST} printable characters, none a colon"
-            for name in names
-            if not (name.isprintable() and 0 < len(name) <= _LONGEST and ":" not in name)
-        ]
-    return found
-
-
-def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
-    found = [
-        f"gateway.{name}: must be longer than 0"
-        for name in ("connect_timeout", "idle_timeout", "total_timeout")
-        if getattr(gateway, name) <= timedelta()
-    ]
-    if not 1 <= gateway.port <= 65_535:  # noqa: PLR2004 (ports end there)
-        found.append(f"gateway.port: {gateway.port} is no port")
-    addresses = {"upstreams": gateway.upstreams, "service": filter(None, [gateway.service])}
-    found += [
-        f"gateway.{name}: expected an address such as http://10.0.3.7:8000, got {url!r}"
-        for name, urls in addresses.items()
-        for url in urls
-        if not url.startswith(("http://", "https://"))
-    ]
-    return found
-
-

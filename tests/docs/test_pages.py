@@ -192,7 +192,6 @@ def test_every_metric_is_described_and_no_other(service: Service) -> None:
         assert labels == set(re.findall(r"\w+", described[name][2])), name
 
 
-# --- words --------------------------------------------------------------------------------
 def test_every_metric_of_the_gateway_is_described_and_no_other() -> None:
     described = {cells[0].strip("`"): cells for cells in rows(section("gateway.md", "Metrics"))}
     metrics = [one for one in vars(Meters()).values() if isinstance(one, MetricWrapperBase)]
@@ -203,6 +202,7 @@ def test_every_metric_of_the_gateway_is_described_and_no_other() -> None:
         assert re.findall(r"\w+", described[name][2]) == list(metric._labelnames), name
 
 
+# --- words --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [VerdictKind, Blame, ArmKind, Mode])
