@@ -39,6 +39,15 @@ class Matcher:
         )
 
 
+def to_json(matcher: Matcher) -> dict[str, object]:
+    """Write a matcher as its ``match`` table; reading that gives an equal one."""
+    facts = {"owner": matcher.owner, "tier": matcher.tier, "severity": matcher.severity}
+    table: dict[str, object] = {key: sorted(wanted) for key, wanted in facts.items() if wanted}
+    if matcher.labels:
+        table["labels"] = {name: sorted(wanted) for name, wanted in matcher.labels.items()}
+    return table
+
+
 def parse_matcher(match: Mapping[str, object]) -> Matcher:
     """Read a ``match`` table: each value is a string or a list of strings.
 

@@ -14,6 +14,7 @@ from monitor.api import (
     actions,
     adapters,
     budget,
+    channels,
     changes,
     deliveries,
     evaluations,
@@ -48,6 +49,7 @@ ENDPOINTS: Final = (
     routes.router,
     actions.router,
     deliveries.router,
+    channels.router,
     budget.router,
     receipt.router,
 )

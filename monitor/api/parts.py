@@ -14,7 +14,7 @@ from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId
 from monitor.evaluate.outlook import Outlook
-from monitor.outbox import Hearers
+from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.watch import RouteWatch
@@ -76,6 +76,8 @@ class ApiParts:
     public_metrics: bool = False
     channels: frozenset[str] | None = None
     """Names of the configured channels; only their messages can be late. None: any."""
+    known_channels: tuple[ChannelFacts, ...] = ()
+    """What may be shown of the configured channels."""
     longest_wait: timedelta = timedelta(seconds=60)
     delivery_lag: timedelta = timedelta(minutes=5)
     """How long a message may be due and untouched before ``/readyz`` says so."""

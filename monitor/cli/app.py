@@ -11,6 +11,7 @@ from monitor.cli import (
     adapters,
     budget,
     changes,
+    channels,
     discover,
     incidents,
     inspect,
@@ -71,4 +72,5 @@ app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")
 app.add_typer(changes.app, name="change")
+app.add_typer(channels.app, name="channels")
 app.add_typer(keys.app, name="keys")

@@ -33,7 +33,7 @@ from monitor.daemon.parts import (
     serving_of,
 )
 from monitor.evaluate.outlook import Outlook
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
 from monitor.routing.watch import RouteWatch
 from monitor.schedule import Pulse
@@ -175,6 +175,12 @@ def _server(
         beats=beats,
         public_metrics=config.server.public_metrics,
         channels=frozenset(entry.name for entry in config.channels),
+        known_channels=tuple(
+            ChannelFacts(
+                name=entry.name, kind=entry.kind, matcher=entry.matcher, fallback=entry.fallback
+            )
+            for entry in config.channels
+        ),
         retention=config.capture.retention,
         change_margin=config.schedule.live_interval,
         learning=milestones_of(config),

@@ -6,7 +6,7 @@ loses nothing; a crash while sending may send twice, under the same message id.
 """
 
 from monitor.outbox.changes import changes_about
-from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
+from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
@@ -19,6 +19,7 @@ from monitor.outbox.refreshing import Refresher, refreshers
 
 __all__ = [
     "AlertInputs",
+    "ChannelFacts",
     "ConfiguredChannel",
     "Deliverer",
     "DelivererSettings",

@@ -27,6 +27,16 @@ class ConfiguredChannel:
     pace: Pace | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelFacts:
+    """What may be shown of a configured channel, also where it is not opened."""
+
+    name: str
+    kind: str
+    matcher: Matcher = field(default_factory=Matcher)
+    fallback: str | None = None
+
+
 def check_fallbacks(channels: Sequence[ConfiguredChannel]) -> None:
     """Refuse channels whose fallbacks cannot work.
 

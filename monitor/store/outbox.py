@@ -188,6 +188,20 @@ def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
     return tx.execute(dead).rowcount == 1
 
 
+def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
+    """Give up on a queued message, whoever may be sending it; keeps what its receiver said."""
+    dead = (
+        outbox.update()
+        .where(outbox.c.id == message, outbox.c.state == DeliveryState.QUEUED)
+        .values(
+            state=DeliveryState.DEAD,
+            lease_until=None,
+            last_error=sa.func.coalesce(outbox.c.last_error, error),
+        )
+    )
+    return tx.execute(dead).rowcount == 1
+
+
 def release(tx: Connection, claimed: Claimed) -> bool:
     """Give an unfinished claim back at once; the attempt stays counted."""
     back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
@@ -240,6 +254,17 @@ def oldest_seconds(tx: Connection) -> float:
     age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
     query = sa.select(age).where(outbox.c.state == DeliveryState.QUEUED)
     return float(tx.execute(query).scalar_one() or 0.0)
+
+
+def waiting(tx: Connection) -> dict[str, tuple[int, float]]:
+    """How many messages each channel has not taken yet, and the age of the oldest in seconds."""
+    age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
+    query = (
+        sa.select(outbox.c.channel, sa.func.count(), age)
+        .where(outbox.c.state == DeliveryState.QUEUED)
+        .group_by(outbox.c.channel)
+    )
+    return {name: (count, float(oldest)) for name, count, oldest in tx.execute(query)}
 
 
 def delivery(tx: Connection, message: UUID) -> DeliveryRow | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from alerts.matching import Matcher, parse_matcher
+from alerts.matching import Matcher, parse_matcher, to_json
 from alerts.message import Alert
 from alerts.types import Severity
 from tests.alert_samples import an_alert
@@ -56,3 +56,9 @@ def test_an_adapter_without_owner_satisfies_no_owner() -> None:
 def test_what_cannot_be_read_is_refused(match: dict[str, object], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_matcher(match)
+
+
+def test_a_matcher_is_written_as_it_is_read() -> None:
+    match = {"owner": ["a", "b"], "severity": ["page"], "labels": {"team": ["nlp"]}}
+    assert to_json(parse_matcher(match)) == match
+    assert to_json(Matcher()) == {}

@@ -110,6 +110,23 @@ def test_an_unknown_incident_is_named(run: Run) -> None:
     failed(run("explain", "999999"), "There is no incident 999999.")
 
 
+# --- channels ------------------------------------------------------------------------------
+
+
+def test_a_channel_is_shown_and_tried(run: Run, service: Service) -> None:
+    assert "on-call" in run("channels", "list").out
+    ran = run("channels", "test", "on-call")
+    assert ran.code == 0, ran
+    assert ran.out.count("nothing happened") == 2
+    assert service.inbox is not None
+    said = [message.alert for message in service.inbox.messages if message.alert["test"]]
+    assert [(alert["status"], alert["severity"]) for alert in said] == [
+        ("started", "ticket"),
+        ("recovered", "ticket"),
+    ]
+    failed(run("channels", "test", "nowhere"), "No channel is named 'nowhere'.")
+
+
 # --- references ---------------------------------------------------------------------------
 
 

@@ -1,0 +1,135 @@
+"""``/channels``: who is told by which way, and trying one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from alerts import matching
+from alerts.message import Alert
+from alerts.types import Severity
+from monitor.api.access import Admin, Reader
+from monitor.api.deliveries import DeliveryBody, delivery_body
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, Page
+from monitor.outbox import ChannelFacts, trial
+from monitor.store import audit, outbox
+from monitor.store.outbox import DeliveryRow, DeliveryState
+
+router: Final = APIRouter(prefix="/channels", tags=["incidents"])
+
+POLL_SECONDS: Final = 0.1
+
+Told = Annotated[Severity, Query(description="`ticket` wakes nobody, `page` may.")]
+
+
+class ChannelBody(Answer):
+    """A configured channel. Addresses and secrets stay in the config."""
+
+    channel: str
+    kind: str
+    match: dict[str, object] = Field(description="As in the config; empty: it gets everything.")
+    fallback: str | None
+    waiting: int = Field(description="Messages that it has not taken yet.")
+    oldest_seconds: float = Field(description="Age of the oldest of them; 0: there is none.")
+
+
+class TrialBody(Answer):
+    """What became of a trial. ``answer`` says what the receiver said, or why nobody was asked."""
+
+    channel: str
+    taken: bool
+    answer: str
+    deliveries: Sequence[DeliveryBody] = Field(description="The start, and if taken, the end.")
+
+
+@router.get("")
+def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
+    """List the configured channels."""
+    waiting = parts.database.run(outbox.waiting)
+    return Page(
+        items=[_body(one, *waiting.get(one.name, (0, 0.0))) for one in parts.known_channels]
+    )
+
+
+@router.post("/{channel}/test")
+async def post_test(
+    key: Admin,
+    parts: Parts,
+    channel: Annotated[str, Path(max_length=128, description="Its name in the config.")],
+    *,
+    severity: Told = Severity.TICKET,
+    wait: Annotated[float, Query(gt=0.0, le=30.0, description="Seconds for each message.")] = 30.0,
+) -> TrialBody:
+    """Send a message that says it is a test, and its end, through outbox and worker.
+
+    Each is tried once, within ``wait``. Whether the channel's ``match`` would have accepted
+    it does not matter.
+    """
+    known = _known(parts, channel)
+    alerts = trial.trial_alerts(known.name, by=key.name, severity=severity, at=parts.clock())
+    rows: list[DeliveryRow] = []
+    for alert in alerts:
+        message = await run_in_threadpool(_queue, parts, known.name, alert, key.name)
+        rows.append(await _answered(parts, message, within=wait))
+        if rows[-1].state is not DeliveryState.DELIVERED:
+            break
+    last = rows[-1]
+    return TrialBody(
+        channel=known.name,
+        taken=last.state is DeliveryState.DELIVERED,
+        answer=last.last_error or "taken",
+        deliveries=[delivery_body(row) for row in rows],
+    )
+
+
+def _known(parts: ApiParts, name: str) -> ChannelFacts:
+    for one in parts.known_channels:
+        if one.name == name:
+            return one
+    raise Problem(404, f"No channel is named {name!r}.", kind="unknown-channel")
+
+
+def _queue(parts: ApiParts, channel: str, alert: Alert, actor: str) -> UUID:
+    def work(tx: Connection) -> UUID:
+        audit.append(tx, actor=actor, act="channel.test", subject=channel)
+        return trial.queue(tx, channel, alert)
+
+    return parts.database.run(work)
+
+
+async def _answered(parts: ApiParts, message: UUID, *, within: float) -> DeliveryRow:
+    """Wait for the outcome of the first attempt; async, so that it occupies no thread."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + within
+    while True:
+        look = trial.answered if clock() < deadline else trial.given_up
+        row = await run_in_threadpool(_look, parts, message, look)
+        if row is not None:
+            return row
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _look(
+    parts: ApiParts, message: UUID, look: Callable[[Connection, UUID], DeliveryRow | None]
+) -> DeliveryRow | None:
+    return parts.database.run(lambda tx: look(tx, message))
+
+
+def _body(one: ChannelFacts, waiting: int, oldest: float) -> ChannelBody:
+    return ChannelBody(
+        channel=one.name,
+        kind=one.kind,
+        match=matching.to_json(one.matcher),
+        fallback=one.fallback,
+        waiting=waiting,
+        oldest_seconds=oldest,
+    )

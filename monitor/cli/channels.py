@@ -1,0 +1,73 @@
+"""Who is told by which way, and whether that way works."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from alerts.types import Severity
+from monitor.cli import options, screen
+from monitor.cli.client import place
+from monitor.cli.failures import CommandFailed
+
+app = typer.Typer(help="Who is told, and whether the way to them works.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_channels(config: options.Config = None, *, as_json: options.Json = False) -> None:
+    """Show the configured channels, what each wants, and what it has not taken yet."""
+    with options.service(config) as service:
+        found = service.get("/channels")
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.table(
+        "channels",
+        ["channel", "kind", "gets", "fallback", "waiting"],
+        [
+            [
+                one["channel"],
+                one["kind"],
+                _wants(one["match"]),
+                one["fallback"] or "-",
+                f"{one['waiting']}, the oldest {one['oldest_seconds']:.0f} s"
+                if one["waiting"]
+                else "0",
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+@app.command("test")
+def try_channel(
+    channel: Annotated[str, typer.Argument(help="Its name in the config.")],
+    severity: Annotated[
+        Severity, typer.Option(help="A ticket wakes nobody; a page may.")
+    ] = Severity.TICKET,
+    wait: Annotated[float, typer.Option(min=1, max=30, help="Seconds for each message.")] = 30.0,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Send a message that says it is a test, and its end; exit code 1 if it is not taken."""
+    with options.service(config) as service:
+        tried = service.post(place("channels", channel, "test"), severity=severity.value, wait=wait)
+    if as_json:
+        screen.as_json(tried)
+        if not tried["taken"]:
+            raise typer.Exit(1)
+        return
+    if not tried["taken"]:
+        raise CommandFailed(f"{channel} has not taken the test: {tried['answer']}")
+    for sent in tried["deliveries"]:
+        screen.say(f"{channel} took {sent['delivery']}: {sent['summary']}")
+
+
+def _wants(match: dict[str, Any]) -> str:
+    if not match:
+        return "everything"
+    labels = match.get("labels", {})
+    facts = {key: wanted for key, wanted in match.items() if key != "labels"} | labels
+    return "; ".join(f"{key} {' or '.join(wanted)}" for key, wanted in facts.items())
