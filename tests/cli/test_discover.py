@@ -206,7 +206,7 @@ def test_real_prompts_take_the_place_of_sentences(tmp_path: Path) -> None:
     assert ran.code == 5
     asked = {body["prompt"] for body in fake.completions if "parcel" in body["prompt"]}
     assert len(asked) == 64
-    failed(missing, "nowhere.txt: FileNotFoundError")
+    failed(missing, "nowhere.txt: No such file or directory")
 
 
 def test_an_engine_without_adapters_is_told_what_that_means() -> None:
