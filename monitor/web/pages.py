@@ -25,6 +25,7 @@ from monitor.store.keys import Key
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.assets import Assets
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
+from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
@@ -70,6 +71,7 @@ class Pages:
     def __init__(self, parts: WebParts) -> None:
         self.assets = Assets()
         self._parts = parts
+        self._new = NewSections(parts.database)
         self._sessions = Sessions(parts.secret, lasts=parts.session)
         self._templates = _environment(self.assets, version=parts.version)
 
@@ -111,7 +113,10 @@ class Pages:
             return self._page("missing.html", status=404, name=name, version=version)
         new = seen.version is not None and now - seen.version.registered_at < WINDOWS["1h"]
         shown = window or ("1h" if new else DEFAULT_WINDOW)
-        return self._page("adapter.html", glance=seen, now=now, window=shown, windows=WINDOWS)
+        section = None if seen.version is None else self._new.of(seen.version, now=now)
+        return self._page(
+            "adapter.html", glance=seen, section=section, now=now, window=shown, windows=WINDOWS
+        )
 
     def incident(self, incident: Number) -> Response:
         """Lead a message's link to the version, or the fleet, that the incident is about."""

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import Severity, Verdict, VerdictKind, Version
 from monitor.store import adapters, evaluations, outbox, partitions, verdicts, versions
-from tests import worlds
+from tests import newcomers, worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker
 
@@ -103,6 +103,7 @@ def test_two_hundred_payloads_in_every_field_stay_text(
     for version in made[:: len(ACTIONS)]:  # one page for each frame
         _everything(service, version, now=now)
         looker.open_chart(f"/adapters/{worlds.path_part(version.adapter)}")
+        assert looker.page.locator('[data-live="new"] tbody tr').count() == 1
         _calm(looker)
 
 
@@ -115,6 +116,8 @@ def _everything(service: Serving, version: Version, *, now: datetime) -> None:
         alert = {"status": text, "summary": text}
         outbox.enqueue(tx, channel=text, alert=alert, incident_id=incident.id)
         verdicts.history(tx, adapter_id=version.adapter_id, since=now)
+        # as its id, its kept prompt, and the word that all who sent it are said to have used
+        newcomers.arrive(tx, version, now=now, text=text)
 
 
 def _calm(looker: Looker) -> None:

@@ -1,0 +1,56 @@
+"""What an adapter's page says is new: read at most once a minute, whoever looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain import Version, VersionId
+from monitor.evaluate.asked import NotCompared, new_since, read_newness
+from monitor.evaluate.newness import Newness
+from monitor.store.database import Database
+
+FRESH: Final = timedelta(minutes=1)
+MOST_VERSIONS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSection:
+    """What was found ``at`` a time, or why nothing says what would be new."""
+
+    at: datetime
+    found: Newness | None = None
+    why_not: str | None = None
+
+
+class NewSections:
+    """Reads them one at a time: pages refresh by themselves, and each costs up to .5 s."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: dict[VersionId, NewSection] = {}
+        self._lock = Lock()
+
+    def of(self, version: Version, *, now: datetime) -> NewSection:
+        """Give what is new about a version, at most a minute old."""
+        with self._lock:
+            kept = self._kept.pop(version.id, None)
+            if kept is None or not timedelta() <= now - kept.at < FRESH:
+                kept = self._database.run(lambda tx: _read(tx, version, now=now))
+            while len(self._kept) >= MOST_VERSIONS:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[version.id] = kept
+            return kept
+
+
+def _read(tx: Connection, version: Version, *, now: datetime) -> NewSection:
+    since = new_since(tx, version, now=now)
+    try:
+        found = read_newness(tx, version, since=since, until=now)
+    except NotCompared as error:
+        return NewSection(at=now, why_not=str(error))
+    return NewSection(at=now, found=found)
