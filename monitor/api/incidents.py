@@ -22,6 +22,7 @@ from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
 from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Mark, Severity
 from monitor.outbox import NotMarkable, Word, changes_about, mark
+from monitor.reference.accept import Anew, accept
 from monitor.store import (
     acknowledgements,
     audit,
@@ -104,6 +105,24 @@ class IncidentDetail(IncidentBody):
     deliveries: Sequence[DeliveryBody]
 
 
+class AnewBody(Answer):
+    """What a version is compared with from now on."""
+
+    adapter: str
+    version: str
+    generation: int | None = Field(
+        description="Of the reference that is being built; null: no live signal had moved."
+    )
+    records: int = Field(description="Since the onset; the generation is made of them.")
+    perplexity: bool = Field(description="Whether the next probe registers it anew.")
+
+
+class AcceptedIncident(IncidentDetail):
+    """An accepted incident, and what this request began."""
+
+    anew: Sequence[AnewBody] = Field(description="Empty: it was accepted before.")
+
+
 @router.get("")
 def get_incidents(
     _key: Reader,
@@ -162,6 +181,38 @@ def mark_false(key: Operator, parts: Parts, incident: Number, body: MarkRequest)
     """
     return parts.database.run(
         lambda tx: _marked(tx, incident, _word(Mark.FALSE_PAGE, key, body, parts), parts)
+    )
+
+
+@router.post("/{incident}/accept")
+def accept_incident(
+    key: Operator, parts: Parts, incident: Number, body: MarkRequest
+) -> AcceptedIncident:
+    """Say that what it found is the new normal: it ends, and what it is compared with moves.
+
+    Live signals get a reference of the records since the onset, perplexity is registered anew.
+    """
+    word = _word(Mark.ACCEPTED, key, body, parts)
+
+    def work(tx: Connection) -> AcceptedIncident:
+        row = _row(tx, incident)
+        try:
+            anew = accept(tx, row.id, word, hearers=parts.hearers)
+        except NotMarkable as reason:
+            raise Problem(409, str(reason), kind="not-markable") from reason
+        detail = _detail(tx, incident, parts)
+        return AcceptedIncident(**dict(detail), anew=[_anew(one) for one in anew])
+
+    return parts.database.run(work)
+
+
+def _anew(found: Anew) -> AnewBody:
+    return AnewBody(
+        adapter=found.version.adapter,
+        version=found.version.name,
+        generation=found.reference.generation if found.reference else None,
+        records=found.records,
+        perplexity=found.perplexity,
     )
 
 

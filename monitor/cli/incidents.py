@@ -90,6 +90,32 @@ def mark_false(
     screen.say(f"incident {incident} of {_subject(found)} is marked as false")
 
 
+@app.command("accept")
+def accept(
+    incident: Incident,
+    reason: Reason,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Say that what an incident found is the new normal: it ends, and is compared with anew."""
+    with options.service(config) as service:
+        found = service.post(place("incidents", incident, "accept"), {"reason": reason})
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.say(f"incident {incident} of {_subject(found)} is accepted as the new normal")
+    for one in found["anew"]:
+        name = f"{one['adapter']}@{one['version']}"
+        if one["generation"] is not None:
+            screen.say(
+                f"{name}: generation {one['generation']} of its reference is being built of"
+                f" {one['records']} records since the onset; it is provisional at first"
+            )
+        if one["perplexity"]:
+            screen.say(f"{name}: the next probe registers its perplexity anew")
+
+
 def _subject(incident: dict[str, Any]) -> str:
     """Whom it is about: a version, or all adapters on a base."""
     if incident["adapter"] is not None:

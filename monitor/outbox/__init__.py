@@ -9,7 +9,7 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.inputs import AlertInputs
-from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
+from monitor.outbox.marking import Hearers, NotMarkable, Word, hold, mark
 from monitor.outbox.record import (
     record_closing,
     record_observation,
@@ -30,6 +30,7 @@ __all__ = [
     "Word",
     "changes_about",
     "check_fallbacks",
+    "hold",
     "mark",
     "record_closing",
     "record_observation",

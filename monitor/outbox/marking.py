@@ -96,7 +96,7 @@ def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearer
     LookupError
         There is no such incident.
     """
-    held = _held(tx, incident_id)
+    held = hold(tx, incident_id)
     row = held.row
     if row.marked is word.mark:
         return False
@@ -121,22 +121,29 @@ def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """An incident and its versions, locked: no evaluation of them is written meanwhile."""
+class Held:
+    """An incident and its versions, locked: no evaluation of them is written meanwhile.
+
+    ``judged`` are the verdicts in force; of a fleet incident the versions are its members,
+    and those whose page is part of it.
+    """
 
     row: IncidentRow
     versions: Sequence[Version]
     judged: Mapping[VersionId, VerdictRow | None]
 
 
-def _held(tx: Connection, incident_id: IncidentId) -> _Held:
-    """Lock in the order that evaluations do: verdicts, then the base, then incidents."""
+def hold(tx: Connection, incident_id: IncidentId) -> Held:
+    """Lock in the order that evaluations do: verdicts, then the base, then incidents.
+
+    Raises LookupError where there is no such incident.
+    """
     row = _row(tx, incident_id)
     ids = sorted(_concerned(tx, row))
     judged = {one: verdicts.current(tx, version_id=one, lock=True) for one in ids}
     if row.base_model is not None:
         fleet_incidents.lock(tx, row.base_model)
-    return _Held(
+    return Held(
         row=_row(tx, incident_id),
         versions=[versions.fetch_by_id(tx, one) for one in ids],
         judged=judged,
@@ -167,7 +174,7 @@ def _check(row: IncidentRow) -> None:
         raise NotMarkable(f"Incident {row.id} cannot be judged yet: {_ENDS[row.kind]}.")
 
 
-def _never_reopened(tx: Connection, held: _Held, word: Word) -> None:
+def _never_reopened(tx: Connection, held: Held, word: Word) -> None:
     state = _newest_state(tx, held)
     if state is None:
         return
@@ -175,7 +182,7 @@ def _never_reopened(tx: Connection, held: _Held, word: Word) -> None:
     incidents.put_state_of(tx, held.row.id, phase=after.phase.value, state=machine.to_json(after))
 
 
-def _newest_state(tx: Connection, held: _Held) -> machine.IncidentState | None:
+def _newest_state(tx: Connection, held: Held) -> machine.IncidentState | None:
     """The machine's state, if the incident is its key's last one."""
     row = held.row
     if row.base_model is not None:
@@ -191,7 +198,7 @@ def _newest_state(tx: Connection, held: _Held) -> machine.IncidentState | None:
 # --- the end of an open one ---------------------------------------------------------------
 
 
-def _end(tx: Connection, held: _Held, word: Word, hearers: Hearers) -> None:
+def _end(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
     tasks.take_back(tx, version_ids=[version.id for version in held.versions])
     for version in held.versions:
         _overrule(tx, version, held.judged[version.id], word)
@@ -227,7 +234,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
 def _end_of_version(
     tx: Connection,
     version: Version,
-    held: _Held,
+    held: Held,
     word: Word,
     hearers: Hearers,
     *,
@@ -257,7 +264,7 @@ def _end_of_version(
     )
 
 
-def _end_of_fleet(tx: Connection, held: _Held, word: Word, hearers: Hearers) -> None:
+def _end_of_fleet(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
     """End it, and the pages of members that had gone out before it was known."""
     for version in held.versions:
         own = _end_of_version(tx, version, held, word, hearers, leaves=False)
@@ -276,7 +283,7 @@ def _end_of_fleet(tx: Connection, held: _Held, word: Word, hearers: Hearers) -> 
     )
 
 
-def _stood(version: Version, held: _Held, word: Word) -> Verdict:
+def _stood(version: Version, held: Held, word: Word) -> Verdict:
     """The verdict that is taken back, with the person's reason in place of its own."""
     judged = held.judged[version.id]
     if judged is None:

@@ -104,7 +104,9 @@ class _Building:
         self._indexes.forget(self._claim.reference_id)
         own_index = self._index_before_baseline()
         baseline, strata = self._baseline()
-        if own_index:
+        if own_index and self._claim.request.get("append"):
+            measured = self._against_grown_index(baseline)
+        elif own_index:
             measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
         else:
             measured = self._against_early_half(baseline)
@@ -181,6 +183,22 @@ class _Building:
         return self._measure(
             baseline, usable, drop=self._claim.source is not ReferenceSource.UPLOAD
         )
+
+    def _against_grown_index(self, baseline: Baseline) -> dict[str, Floats]:
+        """Append the baseline's early half to the index that was taken over; hold the rest out.
+
+        So what has become normal is near the index, and no record is compared with itself.
+        Rather nothing is appended than too little held out to be a baseline: the records are
+        normal by what they measure, however far from the index.
+        """
+        usable = fitting.usable(baseline, self._encoder)
+        halves = similarity.split(baseline, usable, least=SMALLEST_BASELINE)
+        if halves.early.size == 0:
+            return self._against_index(baseline, usable)
+        rows = similarity.stack(baseline.vectors, halves.early)
+        training.append_rows(self._database, self._claim, rows)
+        self._notes["appended"] = len(rows)
+        return self._measure(baseline, halves.held_out, drop=True)
 
     def _against_early_half(self, baseline: Baseline) -> dict[str, Floats]:
         """Make the index of the baseline's early half and hold the later one out."""

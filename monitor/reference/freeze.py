@@ -45,21 +45,49 @@ def freeze(
     if window.end <= window.start:
         raise ValueError(f"the window ends {window.end} before it starts {window.start}")
 
-    def open_generation(tx: Connection) -> Reference:
-        taken = training or references.current_index(tx, version.id)
-        claim = references.create(
+    return database.run(
+        lambda tx: open_generation(
             tx,
-            version_id=version.id,
-            source=source,
+            version=version,
+            window=window,
             cause=cause,
             created_by=created_by,
+            training=training,
+            source=source,
             after=after,
-            request={
-                "start": window.start.isoformat(),
-                "end": window.end.isoformat(),
-                "training": taken,
-            },
         )
-        return references.seal(tx, claim)
+    )
 
-    return database.run(open_generation)
+
+def open_generation(
+    tx: Connection,
+    *,
+    version: Version,
+    window: Interval,
+    cause: str,
+    created_by: str,
+    training: ReferenceId | None = None,
+    source: ReferenceSource = ReferenceSource.FREEZE,
+    after: int | None = None,
+    append: bool = False,
+) -> Reference:
+    """Do the same in the caller's transaction.
+
+    ``append``: the early half of the window's records joins the index that is taken over,
+    and the later half carries the similarity baseline.
+    """
+    claim = references.create(
+        tx,
+        version_id=version.id,
+        source=source,
+        cause=cause,
+        created_by=created_by,
+        after=after,
+        request={
+            "start": window.start.isoformat(),
+            "end": window.end.isoformat(),
+            "training": training or references.current_index(tx, version.id),
+            **({"append": True} if append else {}),
+        },
+    )
+    return references.seal(tx, claim)

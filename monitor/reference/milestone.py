@@ -69,17 +69,17 @@ def next_milestone(
     newest = next(iter(references.of_version(tx, version.id)), None)
     if newest is not None and (newest.state is not ReferenceState.READY or newest.approved_by):
         return None
+    details = None if newest is None else references.details(tx, newest.id)
+    since = now - rules.learned.lookback
+    if details is not None and details.source is ReferenceSource.ACCEPT:
+        since = max(since, datetime.fromisoformat(details.request["start"]))
     found = baselines.gathered(
-        tx,
-        version_id=version.id,
-        adapter_id=version.adapter_id,
-        since=now - rules.learned.lookback,
-        now=now,
+        tx, version_id=version.id, adapter_id=version.adapter_id, since=since, now=now
     )
-    if newest is None:
+    if newest is None or details is None:
         return first(found, rules=rules, now=now)
-    auto = references.details(tx, newest.id).source is ReferenceSource.AUTO
-    return coverage(newest, found, rules=rules, now=now, auto=auto and rules.auto)
+    auto = details.source.learned and rules.auto
+    return coverage(newest, found, rules=rules, now=now, auto=auto)
 
 
 def first(found: Gathered, *, rules: MilestoneRules, now: datetime) -> Milestone:

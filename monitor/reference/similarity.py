@@ -30,9 +30,20 @@ class Halves:
     held_out: npt.NDArray[np.int64]
 
 
-def split(baseline: Baseline, usable: npt.NDArray[np.int64]) -> Halves:
-    """Split the embedded rows in time; no subject of the early half is held out."""
+def split(baseline: Baseline, usable: npt.NDArray[np.int64], *, least: int = 0) -> Halves:
+    """Split the embedded rows in time; no subject of the early half is held out.
+
+    The early half gets smaller, down to nothing, until ``least`` rows are held out.
+    """
     middle = usable.size // 2
+    while True:
+        halves = _split_at(middle, baseline, usable)
+        if middle == 0 or halves.held_out.size >= least:
+            return halves
+        middle //= 2
+
+
+def _split_at(middle: int, baseline: Baseline, usable: npt.NDArray[np.int64]) -> Halves:
     early, late = usable[:middle], usable[middle:]
     if baseline.subjects is not None:
         known = baseline.subjects[early]

@@ -73,30 +73,60 @@ def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
     held = database.run(lambda tx: references.get(tx, source))
     if held is None or held.encoder is None:
         raise Unbuildable(f"reference {source} has no training index to take over")
-    database.run(lambda tx: reference_vectors.copy(tx, claim, source=source))
+
+    def take_over(tx: Connection) -> None:
+        reference_vectors.clear(tx, claim)  # an earlier builder may have appended to it
+        reference_vectors.copy(tx, claim, source=source)
+
+    database.run(take_over)
     return held.encoder
+
+
+def append_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
+    """Put the vectors ``(n, d)``, float16, behind those of the index.
+
+    Raises
+    ------
+    Unbuildable
+        They are of another length.
+    """
+
+    def append(tx: Connection) -> None:
+        first = reference_vectors.read(tx, claim.reference_id, chunk=0)
+        if first is not None and first.dimension != rows.shape[1]:
+            raise Unbuildable(
+                f"live embeddings have {rows.shape[1]} numbers,"
+                f" the training index {first.dimension}"
+            )
+        _, behind = reference_vectors.count(tx, claim.reference_id)
+        for chunk in _chunks(rows, first=behind):
+            reference_vectors.add(tx, claim, chunk)
+
+    database.run(append)
 
 
 def from_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
     """Make an index of the vectors ``(n, d)``, float16, in place of any other."""
-    chunks = [
+
+    def replace(tx: Connection) -> None:
+        reference_vectors.clear(tx, claim)
+        for chunk in _chunks(rows, first=0):
+            reference_vectors.add(tx, claim, chunk)
+
+    database.run(replace)
+
+
+def _chunks(rows: npt.NDArray[np.float16], *, first: int) -> list[VectorChunk]:
+    parts = [rows[begin : begin + ROWS_PER_CHUNK] for begin in range(0, len(rows), ROWS_PER_CHUNK)]
+    return [
         VectorChunk(
             chunk=number,
             count=len(part),
             dimension=part.shape[1],
             vectors=np.ascontiguousarray(part, dtype="<f2").tobytes(),
         )
-        for number, part in enumerate(
-            rows[begin : begin + ROWS_PER_CHUNK] for begin in range(0, len(rows), ROWS_PER_CHUNK)
-        )
+        for number, part in enumerate(parts, start=first)
     ]
-
-    def replace(tx: Connection) -> None:
-        reference_vectors.clear(tx, claim)
-        for chunk in chunks:
-            reference_vectors.add(tx, claim, chunk)
-
-    database.run(replace)
 
 
 def _next(database: Database, claim: Claim, *, after: int, limit: int) -> list[Item]:

@@ -118,9 +118,12 @@ _LEARNING = sa.text(
     ' LEFT JOIN LATERAL (SELECT * FROM "references" f WHERE f.version_id = v.id'
     "  ORDER BY f.generation DESC LIMIT 1) f ON true"
     " LEFT JOIN verdicts d ON d.version_id = v.id"
+    # what came before a change that was accepted is not the new normal
     " CROSS JOIN LATERAL (SELECT count(*) AS records, min(at) AS first_at FROM records"
-    "  WHERE adapter_id = v.adapter_id AND version_id = v.id AND at >= :since AND at < :now) r"
-    " WHERE (f.id IS NULL OR (f.source = 'auto' AND f.state = 'ready'"
+    "  WHERE adapter_id = v.adapter_id AND version_id = v.id AND at >= :since AND at < :now"
+    "  AND at >= coalesce(CASE f.source WHEN 'accept'"
+    "   THEN CAST(f.request ->> 'start' AS timestamptz) END, :since)) r"
+    " WHERE (f.id IS NULL OR (f.source IN ('auto', 'accept') AND f.state = 'ready'"
     "  AND f.approved_by IS NULL AND d.kind = 'stable' AND f.ready_at < :again))"
     " AND r.records >= :least"
 )

@@ -214,6 +214,28 @@ def retire_registrations(
     chosen: sa.ColumnElement[bool] = perplexity_runs.c.version_id.in_(concerned)
     if adapters is None:
         chosen = chosen | perplexity_runs.c.version_id.is_(None)
+    return _register_anew(tx, concerned, chosen, because=because, at=at)
+
+
+def register_anew(
+    tx: Connection, version_ids: Collection[VersionId], *, bases: bool, because: str, at: datetime
+) -> int:
+    """Do the same for some versions; ``bases``: and for every base model."""
+    concerned = sa.select(versions.c.id).where(versions.c.id.in_(list(version_ids)))
+    chosen: sa.ColumnElement[bool] = perplexity_runs.c.version_id.in_(concerned)
+    if bases:
+        chosen = chosen | perplexity_runs.c.version_id.is_(None)
+    return _register_anew(tx, concerned, chosen, because=because, at=at)
+
+
+def _register_anew(
+    tx: Connection,
+    concerned: sa.Select[tuple[int]],
+    chosen: sa.ColumnElement[bool],
+    *,
+    because: str,
+    at: datetime,
+) -> int:
     _forget_findings(tx, concerned)
     _probe_anew(tx, concerned)
     retired = _retire(tx, chosen, because=because, at=at)

@@ -42,6 +42,12 @@ class ReferenceSource(StrEnum):
     UPLOAD = "upload"
     FREEZE = "freeze"
     AUTO = "auto"
+    ACCEPT = "accept"
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is replaced by itself once its records cover enough."""
+        return self in {ReferenceSource.AUTO, ReferenceSource.ACCEPT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

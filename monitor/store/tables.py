@@ -265,7 +265,7 @@ references: Final = Table(
     _version(),
     Column("generation", Integer, nullable=False),
     Column("state", Text, nullable=False),
-    Column("source", Text, nullable=False),  # upload | freeze | auto
+    Column("source", Text, nullable=False),  # upload | freeze | auto | accept
     Column("cause", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("approved_by", Text),

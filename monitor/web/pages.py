@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import parse_qs
 
 import jinja2
 import msgspec
@@ -19,19 +18,19 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.domain import IncidentId, Mark, Scope, Version
 from monitor.outbox import NotMarkable, Word, mark
+from monitor.reference.accept import accept
 from monitor.store import fleet, incidents, keys, versions
 from monitor.store.incidents import IncidentRow
 from monitor.store.keys import Key
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.assets import Assets
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
+from monitor.web.forms import read_form, why_not
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-LARGEST_FORM: Final = 8192
-LONGEST_REASON: Final = 500
 LARGEST_NUMBER: Final = 2**63 - 1
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
@@ -55,9 +54,9 @@ def create_pages(parts: WebParts) -> APIRouter:
         "/incidents/{incident}", pages.incident, methods=["GET"], dependencies=reader
     )
     router.add_api_route(
-        "/incidents/{incident}/false", pages.mark_form, methods=["GET"], dependencies=reader
+        "/incidents/{incident}/judge", pages.mark_form, methods=["GET"], dependencies=reader
     )
-    router.add_api_route("/incidents/{incident}/false", pages.mark, methods=["POST"])
+    router.add_api_route("/incidents/{incident}/judge", pages.mark, methods=["POST"])
     router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
     router.add_api_route(
         "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
@@ -133,24 +132,30 @@ class Pages:
         )
 
     def mark_form(self, incident: Number) -> Response:
-        """Ask why an incident was false."""
+        """Ask what an incident was."""
         return self._mark_page(self._parts.database.run(lambda tx: _incident(tx, incident)))
 
     async def mark(self, request: Request, incident: Number) -> Response:
         """Mark it, if the session's key may operate, and lead back to where it is shown."""
-        reason = await _field(request, "reason")
-        return await run_in_threadpool(self._mark, request, incident, reason)
+        fields = await read_form(request)
+        return await run_in_threadpool(self._mark, request, incident, fields)
 
-    def _mark(self, request: Request, incident: int, reason: str) -> Response:
+    def _mark(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
         key = self._key(self.session(request))
         found = self._parts.database.run(lambda tx: _incident(tx, incident))
-        refused = _why_not(request, key, reason)
+        refused = why_not(request, key, fields)
         if found is None or key is None or refused is not None:
             return self._mark_page(found, refused=refused, status=403)
-        word = Word(mark=Mark.FALSE_PAGE, by=key.name, because=reason, at=self._parts.clock())
+        word = Word(
+            mark=Mark(fields["mark"]),
+            by=key.name,
+            because=fields["reason"],
+            at=self._parts.clock(),
+        )
+        act = mark if word.mark is Mark.FALSE_PAGE else accept
         try:
             self._parts.database.run(
-                lambda tx: mark(tx, found.id, word, hearers=self._parts.hearers)
+                lambda tx: act(tx, found.id, word, hearers=self._parts.hearers)
             )
         except NotMarkable as why:
             return self._mark_page(found, refused=str(why), status=409)
@@ -190,7 +195,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Take the key and begin a session."""
-        text = await _field(request, "key")
+        text = (await read_form(request)).get("key", "")
         address = request.client.host if request.client else "local"
         try:
             key = await run_in_threadpool(self._parts.admit, text, address=address)
@@ -251,29 +256,6 @@ def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
 
 def _incident(tx: Connection, incident: int) -> IncidentRow | None:
     return incidents.incident(tx, IncidentId(incident))
-
-
-def _why_not(request: Request, key: Key | None, reason: str) -> str | None:
-    """Say why a form that changes something is not accepted."""
-    # the cookie is SameSite=Lax already; this also stops pages of a neighbouring subdomain
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return "This form was sent by another site."
-    if key is None or not keys.permits(key, Scope.OPERATE):
-        return "Log in with a key that may operate."
-    if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
-        return f"Say why, in at most {LONGEST_REASON} characters."
-    return None
-
-
-async def _field(request: Request, name: str) -> str:
-    """Read one field of a small form; no multipart parser is needed for it."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            raise HTTPException(413, f"The form takes at most {LARGEST_FORM} bytes.")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
-    return fields.get(name, [""])[0].strip()
 
 
 def _environment(assets: Assets, *, version: str) -> jinja2.Environment:

@@ -144,6 +144,24 @@ def test_an_incident_is_marked_as_false_once_with_a_reason(fleet: Serving) -> No
         assert {one["status"] for one in body["deliveries"]} == {"started", "recovered"}
         assert client.post(path, json={"reason": "again"}).json() == body
         assert client.get("/v1/adapters/support").json()["verdict"] == "stable"
+        refused = client.post(f"/v1/incidents/{number}/accept", json={"reason": "no"})
+        assert (refused.status_code, "that stands" in refused.json()["detail"]) == (409, True)
+        other = client.get("/v1/incidents", params={"open": True}).json()["items"][0]["incident"]
+        accepted = client.post(f"/v1/incidents/{other}/accept", json={"reason": "new flights"})
+        assert accepted.status_code == 200, accepted.text
+        assert (accepted.json()["marked"], accepted.json()["anew"]) == (
+            "accepted",
+            # the fleet of this test remembers verdicts without what crossed
+            [
+                {
+                    "adapter": "travel-assistant",
+                    "version": "v3",
+                    "generation": None,
+                    "records": 0,
+                    "perplexity": False,
+                }
+            ],
+        )
         assert client.post("/v1/incidents/999/false", json={"reason": "x"}).status_code == 404
     with fleet.client(Scope.READ) as client:
         assert client.post(path, json={"reason": "mine"}).status_code == 403

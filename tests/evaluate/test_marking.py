@@ -1,16 +1,23 @@
 """A person's word on an incident, through the evaluator, the store and the outbox."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import EvaluationKind, Mark, VerdictKind, Version
+from monitor.domain import EvaluationKind, Mark, Severity, VerdictKind, Version
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
 from monitor.policy import Memory
+from monitor.reference.accept import accept
+from monitor.reference.build import build_next
+from monitor.reference.index import Indexes
 from monitor.store import audit, incidents, outbox, verdicts
 from monitor.store.incidents import IncidentRow
 from monitor.store.tasks import StaleLease
@@ -24,6 +31,17 @@ Make = Callable[..., tuple[Told, list[Version]]]
 
 def said(what: Mark = Mark.FALSE_PAGE, *, because: str = "a load test") -> Word:
     return Word(mark=what, by="ann", because=because, at=datetime.now(tz=UTC))
+
+
+class NoEncoder:
+    """Stands where texts would be embedded; there are none."""
+
+    @property
+    def encoder(self) -> str:
+        raise AssertionError("the encoder's name was asked for")
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        raise AssertionError(f"{len(texts)} texts were to be embedded")
 
 
 class Watched:
@@ -113,6 +131,73 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
     # a drift that is there is found again, as an incident of its own
     watched.until(VerdictKind.CRITICAL, shift=3.0)
     assert [one.number for one in watched.incidents()] == [2, 1]
+
+
+def test_the_new_normal_is_what_later_records_are_compared_with(
+    watched: Watched, tmp_path: Path
+) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    watched.world.send(400, shift=3.0)
+    [paged] = watched.incidents()
+    database = watched.world.database
+    word = said(Mark.ACCEPTED, because="the new prompt")
+    [anew] = database.run(lambda tx: accept(tx, paged.id, word, hearers=Hearers()))
+    assert anew.records >= 400
+    [closed] = watched.incidents()
+    assert (closed.marked, closed.closed_at is not None) == (Mark.ACCEPTED, True)
+    assert "accepted as the new normal" in closed.summary
+    assert watched.verdict() is VerdictKind.STABLE
+    # no record has a vector, so that nothing is asked of an encoder
+    assert build_next(database, NoEncoder(), indexes=Indexes(tmp_path))
+    for _ in range(4):
+        watched.world.send(100, shift=3.0)
+        watched.evaluate()
+        assert watched.verdict() is VerdictKind.STABLE
+    assert watched.messages() == [("started", 1), ("recovered", 1)]
+    watched.until(VerdictKind.DRIFTING, shift=0.0)  # what was normal before is a change now
+    assert "the reference is provisional" in watched.judged().verdict.reason
+
+
+def test_accepted_weights_are_registered_anew(fleet: Make) -> None:
+    made, versions = fleet()
+    made.toys.shift["adapter-3", ""] = 0.3
+    [version] = [one for one in versions if one.adapter == "adapter-3"]
+    for _ in range(2):
+        made.probe(version)
+    assert made.verdict(version).kind is VerdictKind.CRITICAL
+    [paged] = made.incidents()
+    word = said(Mark.ACCEPTED, because="trained further in place")
+    database = made.world.database
+    [anew] = database.run(lambda tx: accept(tx, paged.id, word, hearers=Hearers()))
+    assert (anew.reference, anew.perplexity) == (None, True)
+    for _ in range(3):
+        made.age(6 * HOUR)
+        made.probe(version)
+    assert made.verdict(version).severity is Severity.NONE
+    made.toys.shift["adapter-3", ""] = 0.6  # compared with what was accepted, as much again
+    made.age(6 * HOUR)
+    for _ in range(2):
+        made.probe(version)
+    assert made.verdict(version).kind is VerdictKind.CRITICAL
+    assert made.score(version).value == pytest.approx(math.expm1(0.3), abs=0.02)
+
+
+def test_an_accepted_upgrade_is_registered_anew_for_all_its_members(fleet: Make) -> None:
+    made, versions = fleet()
+    made.toys.engine_shift = 0.02
+    for version in versions:
+        made.probe(version)
+    [common] = made.incidents()
+    word = said(Mark.ACCEPTED, because="the engine's upgrade")
+    database = made.world.database
+    anew = database.run(lambda tx: accept(tx, common.id, word, hearers=Hearers()))
+    assert [one.perplexity for one in anew] == [True] * len(versions)
+    for _ in range(2):
+        made.age(6 * HOUR)
+        for version in versions:
+            made.probe(version)
+    assert made.incidents() == []
+    assert {made.verdict(version).severity for version in versions} == {Severity.NONE}
 
 
 def test_what_is_being_evaluated_meanwhile_is_not_written(watched: Watched) -> None:

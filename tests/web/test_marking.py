@@ -66,10 +66,10 @@ def test_a_fleet_incident_names_its_members_and_can_be_judged(
     section.locator("a.judge").click()
     assert "its adapters are stable again" in looker.page.inner_text("main")
     looker.page.fill("#reason", REASON)
-    looker.page.click("main button[type=submit]")
+    looker.page.click("button[value=false_page]")
     looker.page.wait_for_url(f"{service.url}/#incident-{common}")
     assert looker.page.locator(f"#incident-{common}").count() == 0
-    looker.open(f"/incidents/{common}/false")
+    looker.open(f"/incidents/{common}/judge")
     assert "Marked as false by for admin" in looker.page.inner_text("main")
     assert REASON in looker.page.inner_text("main")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
@@ -84,7 +84,7 @@ def test_an_incident_is_judged_from_its_adapters_page(
     looker.open("/adapters/support")
     looker.page.click("[data-live=incidents] a.judge")
     looker.page.fill("#reason", REASON)
-    looker.page.click("main button[type=submit]")
+    looker.page.click("button[value=false_page]")
     looker.page.wait_for_url(f"{service.url}/adapters/support**")
     shown = looker.page.inner_text("[data-live=incidents]")
     assert f"marked as false by for admin: {REASON}" in shown
@@ -94,12 +94,12 @@ def test_an_incident_is_judged_from_its_adapters_page(
 def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
     service: Serving, common: IncidentId
 ) -> None:
-    path = f"/incidents/{common}/false"
+    path = f"/incidents/{common}/judge"
 
     def sent(scope: Scope, reason: str, **headers: str) -> httpx2.Response:
         with service.client() as client:
             client.post("/login", data={"key": service.keys[scope]})
-            return client.post(path, data={"reason": reason}, headers=headers)
+            return client.post(path, data={"reason": reason, "mark": "false_page"}, headers=headers)
 
     with service.client() as stranger:
         assert stranger.post(path, data={"reason": "x"}).headers["location"] == "/login"
@@ -114,4 +114,4 @@ def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
     assert row.marked is None
     with service.client() as client:
         client.post("/login", data={"key": service.keys[Scope.ADMIN]})
-        assert client.post("/incidents/4711/false", data={"reason": "x"}).status_code == 404
+        assert client.post("/incidents/4711/judge", data={"reason": "x"}).status_code == 404

@@ -1,0 +1,42 @@
+"""Forms of the pages: their fields, and why one that changes something is not accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qs
+
+from fastapi import HTTPException, Request
+
+from monitor.domain import Mark, Scope
+from monitor.store import keys
+from monitor.store.keys import Key
+
+LARGEST_FORM: Final = 8192
+LONGEST_REASON: Final = 500
+
+
+def why_not(request: Request, key: Key | None, fields: Mapping[str, str]) -> str | None:
+    """Say why a form that changes something is not accepted."""
+    # the cookie is SameSite=Lax already; this also stops pages of a neighbouring subdomain
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return "This form was sent by another site."
+    if key is None or not keys.permits(key, Scope.OPERATE):
+        return "Log in with a key that may operate."
+    reason = fields.get("reason", "")
+    if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
+        return f"Say why, in at most {LONGEST_REASON} characters."
+    if fields.get("mark") not in [*Mark]:
+        return "Say what it was: false, or the new normal."
+    return None
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Read the fields of a small form; no multipart parser is needed for it."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_FORM:
+            raise HTTPException(413, f"The form takes at most {LARGEST_FORM} bytes.")
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+    return {name: values[0].strip() for name, values in fields.items()}
