@@ -157,7 +157,7 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
             "usable token statistics changed",
         ),
         "latency": Phrases("latency", "answers slower", "answers faster", "latency changed"),
-        "feedback": Phrases("feedback", "feedback better", "feedback worse", "feedback changed"),
+        "feedback": Phrases("feedback", "feedback worse", "feedback worse", "feedback changed"),
     }
 )
 """By the detector's name, for winners whose signal has no entry of its own."""

@@ -14,6 +14,7 @@ from typing import Any
 from detectors.empty import EMPTY
 from detectors.entropy import ENTROPY
 from detectors.error_rate import ERRORS
+from detectors.feedback import FEEDBACK
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.invalid import INVALID
 from detectors.latency import LATENCY
@@ -41,6 +42,7 @@ DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
             INVALID,
             MISSING,
             LATENCY,
+            FEEDBACK,
         )
     }
 )

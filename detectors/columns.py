@@ -44,6 +44,8 @@ def measured(baseline: Window, signals: tuple[str, ...]) -> Measured:
         zip(signals, (~np.isnan(columns(baseline, signals))).sum(axis=0).tolist(), strict=True)
     )
     present = tuple(signal for signal in signals if counts[signal] >= SMALLEST_REFERENCE)
+    if not signals:
+        raise SignalAbsent(signals=())
     if not present:
         most = max(signals, key=lambda signal: counts[signal])
         if not counts[most]:

@@ -31,7 +31,11 @@ class SignalAbsent(DetectorError):  # noqa: N818 - it is a fact about the adapte
     """None of the detector's signals was ever measured in the baseline."""
 
     def __init__(self, *, signals: tuple[str, ...]) -> None:
-        super().__init__(f"the baseline never measured any of: {', '.join(signals)}")
+        super().__init__(
+            f"the baseline never measured any of: {', '.join(signals)}"
+            if signals
+            else "nothing is named that it could compare"
+        )
         self.signals = signals
 
 

@@ -49,6 +49,9 @@ class RankDetector:
     ----------
     sides
         Signals of which only one direction is drift; all others count both ways.
+    families
+        Beginnings of signals that a baseline may have under any name, and their sides: they
+        are compared beside ``signals``, in order of name.
     sizes
         By signal, the columns of a request's sizes that it grows with: values are compared
         in units of what is usual at these sizes (:mod:`detectors.sizes`).
@@ -69,6 +72,7 @@ class RankDetector:
     name: str
     signals: tuple[str, ...]
     sides: Mapping[str, Side] = field(default_factory=dict)
+    families: Mapping[str, Side] = field(default_factory=dict)
     sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lead: str | None = None
     hard: bool = False
@@ -79,10 +83,16 @@ class RankDetector:
 
     def fit(self, baseline: Window) -> RankReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""
+        named = {
+            signal: side
+            for signal in sorted(baseline.signals)
+            for family, side in self.families.items()
+            if signal.startswith(family)
+        }
         return rank_reference.fit_ranks(
             baseline,
-            signals=self.signals,
-            sides=self.sides,
+            signals=(*self.signals, *named),
+            sides={**self.sides, **named},
             sizes=self.sizes,
             check_seconds=self.check_seconds,
             lead=self.lead,

@@ -24,6 +24,8 @@ hours must not swing at night. With all hours seen the smallest is .4 of the lar
 _SEEN_RECORDS = 5
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 _LARGE = 1e12
+_TIED = 0.05
+"""Chance that two values are equal above which a signal has classes rather than an extent."""
 _WAVES = ((np.cos, 1), (np.sin, 1), (np.cos, 2), (np.sin, 2))
 
 
@@ -64,6 +66,9 @@ def fit_season(at: Floats, values: Floats) -> Season:
     Two daily harmonics from 3 days on, a weekend offset from 14 days on. The cost of
     estimating them is .02 sd or less at 1,000 records and is not corrected for.
 
+    A signal of few values (solved or not, one to five stars) keeps its rhythm: less a curve,
+    values that were equal would be ranked by the hour they came in.
+
     Parameters
     ----------
     at
@@ -103,9 +108,14 @@ def covered(coverage: Coverage, at: Floats) -> npt.NDArray[np.bool_]:
     return coverage.hours[_hour(at)] & coverage.weekdays[_weekday(at)]
 
 
+def _is_of_classes(values: Floats) -> bool:
+    _, counts = np.unique(values, return_counts=True)
+    return float(np.square(counts / values.size).sum()) > _TIED
+
+
 def _least_squares(design: Floats, column: Floats) -> Floats:
     known = ~np.isnan(column)
-    if not known.any():
+    if not known.any() or _is_of_classes(column[known]):
         return np.zeros(design.shape[1])
     finite = np.clip(column[known], -_LARGE, _LARGE)
     clipped = np.clip(finite, *np.quantile(finite, _CLIP))

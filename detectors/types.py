@@ -42,7 +42,9 @@ class Window:
     ``signals`` maps a signal name to a float array ``(n,)`` in the order of ``at``;
     NaN marks "not measured for this record". ``subjects`` gives each record's cluster
     (user or session) as an integer code ``(n,)``, ``-1`` where none was given, or None
-    when no record has one.
+    when no record has one. ``entered`` is given where signals come later than their records:
+    the ends of the windows that they were read in ``(n,)``; ``at`` may then lie before the
+    window.
     """
 
     start: float
@@ -50,6 +52,7 @@ class Window:
     at: Floats
     signals: Mapping[str, Floats]
     subjects: npt.NDArray[np.int64] | None = None
+    entered: Floats | None = None
 
     @property
     def seconds(self) -> float:
@@ -163,7 +166,10 @@ class Detector(Protocol[R]):
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Signals it reads from a window, in the order of its scores."""
+        """Signals it reads from a window, in the order of its scores.
+
+        Empty where it depends on the baseline which they are.
+        """
         ...
 
     @property

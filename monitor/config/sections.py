@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from alerts.outgoing import OutgoingPolicy
 from alerts.retry import RetrySchedule
 from detectors import DETECTORS
+from detectors.feedback import FEEDBACK, Directions
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry, read_channels
 from monitor.config.probes import ProbesSection
@@ -125,6 +126,22 @@ class DetectorSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackSection:
+    """The detector of feedback: which names it compares, by where they are better."""
+
+    enabled: bool = True
+    higher_is_better: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
+
+    @property
+    def directions(self) -> Directions:
+        """The names as the detector wants them."""
+        return Directions(
+            higher_is_better=self.higher_is_better, lower_is_better=self.lower_is_better
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySection:
     """How messages are sent; ``retry_after`` has the waits between attempts."""
 
@@ -163,7 +180,8 @@ class AdapterSection:
     """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
 
     ``corpus`` is a file of texts of the adapter's domain; empty: there is none.
-    ``notices_per_30_days`` None: as ``[alerting]`` says.
+    ``notices_per_30_days`` None: as ``[alerting]`` says. ``feedback`` None: the names that
+    ``[detectors.feedback]`` has.
     """
 
     owner: str | None = None
@@ -173,6 +191,7 @@ class AdapterSection:
     mode: Mode | None = None
     corpus: str = ""
     notices_per_30_days: float | None = None
+    feedback: Directions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +209,7 @@ class Config:
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
     policy: PolicySettings = field(default_factory=PolicySettings)
     margins: Margins = field(default_factory=Margins)
-    detectors: dict[str, DetectorSection] = field(default_factory=dict)
+    detectors: dict[str, DetectorSection | FeedbackSection] = field(default_factory=dict)
     alerting: AlertingSection = field(default_factory=AlertingSection)
     channels: tuple[ChannelEntry, ...] = ()
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
@@ -203,9 +222,7 @@ class Config:
     def evaluation(self) -> EvaluateSettings:
         """The evaluator's settings, gathered from the sections that people think in."""
         return EvaluateSettings(
-            detectors=tuple(
-                name for name in DETECTORS if self.detectors.get(name, DetectorSection()).enabled
-            ),
+            detectors=tuple(name for name in DETECTORS if self._runs(name)),
             budget=BudgetSettings(
                 false_pages_per_30_days=self.alerting.false_pages_per_30_days,
                 notices_per_30_days=self.alerting.notices_per_30_days,
@@ -220,7 +237,27 @@ class Config:
             policy=self.policy,
             silence_records=self.alerting.silence_records,
             shown_examples=self.alerting.shown_examples,
+            feedback=self._feedback,
+            feedback_of={
+                name: own.feedback
+                for name, own in self.adapters.items()
+                if own.feedback is not None
+            },
         )
+
+    @property
+    def _feedback(self) -> Directions:
+        section = self.detectors.get(FEEDBACK.name)
+        own = section.directions if isinstance(section, FeedbackSection) else Directions()
+        return self.defaults.feedback or own
+
+    def _runs(self, detector: str) -> bool:
+        """Whether a detector is on; one of feedback that nobody names has nothing to do."""
+        on = self.detectors.get(detector, DetectorSection()).enabled
+        if detector != FEEDBACK.name:
+            return on
+        named = [self._feedback, *(own.feedback for own in self.adapters.values())]
+        return on and any(one is not None and one.signals for one in named)
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
@@ -331,8 +368,13 @@ def _detectors(value: object) -> dict[str, DetectorSection]:
     if problems:
         raise ConfigError(problems)
     return {
-        name: build(DetectorSection, own, where=f"detectors.{name}") for name, own in value.items()
+        name: build(_DETECTORS.get(name, DetectorSection), own, where=f"detectors.{name}")
+        for name, own in value.items()
     }
+
+
+_DETECTORS: Final[Mapping[str, type[Any]]] = {FEEDBACK.name: FeedbackSection}
+"""Sections of detectors that have more keys than whether they run."""
 
 
 def _contradictions(config: Config) -> list[str]:
@@ -369,8 +411,31 @@ def _contradictions(config: Config) -> list[str]:
         if not 0 <= getattr(config.alerting, key) < math.inf
     ]
     found += _budget_contradictions(config)
+    found += _feedback_contradictions(config)
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found
+
+
+def _feedback_contradictions(config: Config) -> list[str]:
+    section = config.detectors.get(FEEDBACK.name)
+    named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
+    named |= {"defaults.feedback": config.defaults.feedback}
+    if isinstance(section, FeedbackSection):
+        named |= {"detectors.feedback": section.directions}
+    found = []
+    for where, directions in named.items():
+        names = [] if directions is None else [*directions.higher_is_better]
+        names += [] if directions is None else directions.lower_is_better
+        found += [
+            f"{where}: {name!r:.60} stands twice; it can be better in one direction only"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        found += [
+            f"{where}: {name!r:.60}: a name has 1 to {_LONGEST} printable characters, none a colon"
+            for name in names
+            if not (name.isprintable() and 0 < len(name) <= _LONGEST and ":" not in name)
+        ]
     return found
 
 

@@ -25,7 +25,7 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
-from monitor.store import evaluations, partitions, pending, perplexity, tasks, terms
+from monitor.store import evaluations, feedback, partitions, pending, perplexity, tasks, terms
 from monitor.store.database import Database
 
 CHORES = timedelta(minutes=1)
@@ -77,7 +77,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("embed", embedding.turn, pulse=pulse, every=tick),
         Loop(
             "references",
-            lambda: build_next(database, parts.embedder, indexes=indexes),
+            lambda: build_next(
+                database,
+                parts.embedder,
+                indexes=indexes,
+                directions=config.evaluation.directions,
+            ),
             pulse=pulse,
             every=tick,
         ),
@@ -233,6 +238,8 @@ class _Housekeeping:
         oldest = now - self._kept["record_embeddings"]
         self._database.run(lambda tx: terms.drop_older(tx, than=oldest))
         while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
+            pass
+        while self._database.run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
             pass
         while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
             pass

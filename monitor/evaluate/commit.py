@@ -24,7 +24,7 @@ from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
-from monitor.store import evaluations, partitions, processes, tasks, verdicts
+from monitor.store import evaluations, feedback, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.tasks import Claim
 
@@ -94,6 +94,7 @@ def commit(
     _write_skipped(tx, outcome)
     _write_scores(tx, outcome, judgement, evaluation_id)
     _write_processes(tx, outcome)
+    feedback.mark(tx, outcome.reading.unread, version_id=claim.version_id, window_end=window.end)
     verdicts.put(
         tx,
         version_id=claim.version_id,

@@ -155,7 +155,9 @@ class Evaluator:
     def _read(
         self, tx: Connection, claim: Claim, window: Interval
     ) -> tuple[Reading, datetime | None, int]:
-        reading = read(tx, claim, window, calibrations=self._calibrations)
+        reading = read(
+            tx, claim, window, calibrations=self._calibrations, settings=self._tools.settings
+        )
         route = routes.get(tx, reading.version.adapter)
         in_charge = route is not None and any(
             arm.version == reading.version.name and arm.weight > 0 for arm in route.arms

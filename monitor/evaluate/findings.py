@@ -186,13 +186,15 @@ def _effect(question: Question, *, since: datetime) -> Effect | None:
 
 
 def _from(window: Window, start: float) -> Window:
-    kept = window.at >= start
+    # a window's end after the start is that of a window from the start on
+    kept = window.at >= start if window.entered is None else window.entered > start
     return Window(
         start=start,
         end=max(start, window.end),
         at=window.at[kept],
         signals={name: values[kept] for name, values in window.signals.items()},
         subjects=None if window.subjects is None else window.subjects[kept],
+        entered=None if window.entered is None else window.entered[kept],
     )
 
 

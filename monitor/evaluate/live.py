@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from detectors import DETECTORS
+from detectors.feedback import FEEDBACK
 from detectors.types import Detector, State
 from monitor.domain import EvaluationKind
 from monitor.evaluate.findings import Finding, Question, failed, find
@@ -77,10 +78,10 @@ def _ask(
     question = Question(
         detector=detector,
         reference=reading.calibrated.by_detector[detector.name],
-        window=reading.window,
+        window=reading.window_of(detector.name),
         state=reading.states.get(detector.name, State()),
         budget=budget_of(reading, settings, detector.name),
-        recent=lambda: lookback.recent,
+        recent=lambda: lookback.feedback if detector.name == FEEDBACK.name else lookback.recent,
         past=partial(lookback.past, detector.name),
         memory=reading.memory,
     )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from detectors.feedback import FEEDBACK, Directions
 from detectors.types import Budget, State, Window
-from monitor.domain import Interval, Version
+from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Facts, Memory, ReferenceStage
 from monitor.policy.budget import Standing, shares
-from monitor.store import processes, records, verdicts, versions, watching
+from monitor.store import feedback, processes, records, verdicts, versions, watching
 from monitor.store.database import Database
+from monitor.store.feedback import Arrival, Unread
 from monitor.store.processes import Increment
 from monitor.store.records import Traffic
 from monitor.store.tasks import Claim
@@ -40,9 +42,25 @@ class Reading:
     """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
     standing: Standing
     """Where the version stands among those that share the budget."""
+    unread: Unread = field(default_factory=Unread)
+    """Feedback that has come since the last window; the commit marks it as read."""
+    feedback: Window | None = None
+    """It as a window; None where it stands beside the records of the window itself."""
+
+    def window_of(self, detector: str) -> Window:
+        """Give the window that a detector reads."""
+        own = self.feedback if detector == FEEDBACK.name else None
+        return self.window if own is None else own
 
 
-def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibrations) -> Reading:
+def read(
+    tx: Connection,
+    claim: Claim,
+    window: Interval,
+    *,
+    calibrations: Calibrations,
+    settings: EvaluateSettings,
+) -> Reading:
     """Read the window's records and the version's reference, states and memory."""
     version = versions.fetch_by_id(tx, claim.version_id)
     calibrated = calibrations.current(tx, version.id)
@@ -58,6 +76,15 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
         strata=_strata(calibrated),
         reference_id=reference_id,
     )
+    unread = Unread()
+    if claim.kind is EvaluationKind.LIVE:
+        unread = feedback.unread(
+            tx,
+            version_id=version.id,
+            adapter_id=version.adapter_id,
+            window_end=window.end,
+            now=claim.now,
+        )
     return Reading(
         version=version,
         calibrated=calibrated,
@@ -75,6 +102,14 @@ def read(tx: Connection, claim: Claim, window: Interval, *, calibrations: Calibr
             end=claim.now,
         ),
         standing=watching.standing(tx, version, now=claim.now),
+        unread=unread,
+        feedback=_feedback(
+            tx,
+            unread.arrivals,
+            window,
+            directions=settings.directions(version.adapter),
+            strata=_strata(calibrated),
+        ),
     )
 
 
@@ -122,6 +157,11 @@ class Lookback(Protocol):
         """Newest records up to now, over at most the effect window."""
         ...
 
+    @property
+    def feedback(self) -> Window:
+        """Feedback that came within the effect window, about whatever records."""
+        ...
+
     def past(self, detector: str) -> Sequence[Increment]:
         """Increments of this reference's windows of the last 7 days, oldest first."""
         ...
@@ -154,6 +194,31 @@ class StoredLookback:
         )
         return _window(columns, Interval(start=since, end=end))
 
+    @cached_property
+    def feedback(self) -> Window:
+        """Feedback that came within the effect window: what was read before, and now."""
+        reading = self._reading
+        end = datetime.fromtimestamp(reading.window.end, tz=UTC)
+        span = Interval(start=end - self._settings.effect_window, end=end)
+
+        def work(tx: Connection) -> Window:
+            before = feedback.recent(
+                tx,
+                version_id=reading.version.id,
+                since=span.start,
+                most=self._settings.effect_records,
+            )
+            every = [*before, *reading.unread.arrivals]
+            return _feedback(
+                tx,
+                every,
+                span,
+                directions=self._settings.directions(reading.version.adapter),
+                strata=_strata(reading.calibrated),
+            )
+
+        return self._database.run(work)
+
     def past(self, detector: str) -> list[Increment]:
         """Increments of this reference's windows of the last 7 days, oldest first."""
         reading = self._reading
@@ -174,6 +239,27 @@ class StoredLookback:
 
 def _strata(calibrated: Calibrated | None) -> list[str] | None:
     return list(calibrated.reference.strata) if calibrated else None
+
+
+def _feedback(
+    tx: Connection,
+    arrivals: Sequence[Arrival],
+    interval: Interval,
+    *,
+    directions: Directions,
+    strata: list[str] | None,
+) -> Window:
+    """Lay feedback out as the signals of a window."""
+    signals = directions.signals
+    given = feedback.given(tx, arrivals, names=list(signals), strata=strata)
+    return Window(
+        start=interval.start.timestamp(),
+        end=interval.end.timestamp(),
+        at=given.at,
+        signals={signals[name]: values for name, values in given.values.items()},
+        subjects=given.subjects,
+        entered=given.entered,
+    )
 
 
 def _window(columns: Any, interval: Interval) -> Window:

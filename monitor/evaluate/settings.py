@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from detectors import DETECTORS
+from detectors.feedback import Directions
 from monitor.policy import PolicySettings
 from monitor.policy.budget import BudgetSettings
 
@@ -35,6 +37,9 @@ class EvaluateSettings:
         This many records expected and none seen opens a ``no_data`` incident.
     shown_examples
         Least similar prompts shown in a message; 0 unless text is stored.
+    feedback
+        Names of feedback that is compared; ``feedback_of`` has those of adapters with names
+        of their own.
     """
 
     detectors: tuple[str, ...] = tuple(DETECTORS)
@@ -45,3 +50,9 @@ class EvaluateSettings:
     effect_records: int = 4_000
     silence_records: int = 50
     shown_examples: int = 0
+    feedback: Directions = field(default_factory=Directions)
+    feedback_of: Mapping[str, Directions] = field(default_factory=dict)
+
+    def directions(self, adapter: str) -> Directions:
+        """Say which feedback of an adapter is compared, and where it is better."""
+        return self.feedback_of.get(adapter, self.feedback)

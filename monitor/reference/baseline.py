@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.feedback import Directions
 from detectors.types import Floats, Window
 from monitor.capture.assemble import MAX_TEXT, Admitted, Keeping, assemble, stratum_of
 from monitor.capture.checks import Horizon, clean, tokens_of
@@ -33,7 +34,8 @@ class Baseline:
     """Records in order of time; every sequence has one entry per record.
 
     ``subjects`` are integer codes, -1 where none was given. ``vectors`` are float16 bytes
-    of unit length made by ``encoders``; a ``prompt`` still waits to become one.
+    of unit length made by ``encoders``; a ``prompt`` still waits to become one. ``feedback``
+    is what was given for each record, by name.
     """
 
     at: Floats
@@ -43,6 +45,7 @@ class Baseline:
     prompts: Sequence[str | None]
     encoders: Sequence[str | None]
     vectors: Sequence[bytes | None]
+    feedback: Sequence[Mapping[str, float]]
 
     def __len__(self) -> int:
         return int(self.at.size)
@@ -58,15 +61,23 @@ class Baseline:
             prompts=[self.prompts[i] for i in places],
             encoders=[self.encoders[i] for i in places],
             vectors=[self.vectors[i] for i in places],
+            feedback=[self.feedback[i] for i in places],
         )
 
-    def window(self, compared: Mapping[str, Floats]) -> Window:
+    def said(self, directions: Directions) -> dict[str, Floats]:
+        """Signals ``(n,)`` of the feedback that is compared."""
+        return {
+            signal: np.array([given.get(name, np.nan) for given in self.feedback], dtype=float)
+            for name, signal in directions.signals.items()
+        }
+
+    def window(self, compared: Mapping[str, Floats], directions: Directions) -> Window:
         """Give detectors what they are fitted on; ``compared`` is with the training index."""
         return Window(
             start=float(self.at[0]),
             end=float(np.nextafter(self.at[-1], np.inf)),
             at=self.at,
-            signals={**self.signals, **compared},
+            signals={**self.signals, **compared, **self.said(directions)},
             subjects=self.subjects,
         )
 
@@ -82,6 +93,7 @@ def from_live(live: LiveBaseline) -> Baseline:
         prompts=[None] * len(columns),
         encoders=live.encoders,
         vectors=live.vectors,
+        feedback=live.feedback,
     )
 
 
@@ -114,6 +126,7 @@ def from_admitted(admitted: Sequence[Admitted], subjects: Sequence[bytes | None]
         prompts=[clean(r.prompt[:MAX_TEXT]) if r.prompt else None for r in records],
         encoders=[r.encoder if v else None for r, v in zip(records, vectors, strict=True)],
         vectors=vectors,
+        feedback=[record.feedback or {} for record in records],
     )
     return baseline.take(np.argsort(baseline.at, kind="stable"))
 
@@ -131,6 +144,7 @@ def concatenate(parts: Sequence[Baseline]) -> Baseline:
         prompts=[one for part in parts for one in part.prompts],
         encoders=[one for part in parts for one in part.encoders],
         vectors=[one for part in parts for one in part.vectors],
+        feedback=[one for part in parts for one in part.feedback],
     )
     return joined.take(np.argsort(joined.at, kind="stable"))
 

@@ -7,6 +7,7 @@ texts where the first one stood.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import numpy as np
 import structlog
 
 from detectors.axes import Axes, dump_axes, fit_axes
+from detectors.feedback import Directions
 from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.domain import ReferenceId, Version
@@ -39,8 +41,16 @@ _LINES: Final = 512
 _SHARE_BEFORE_FITTING: Final = 0.95
 
 
-def build_next(database: Database, embed: Embedder, *, indexes: Indexes) -> bool:
+def build_next(
+    database: Database,
+    embed: Embedder,
+    *,
+    indexes: Indexes,
+    directions: Callable[[str], Directions] = lambda _: Directions(),
+) -> bool:
     """Build the oldest reference that waits; False when none does.
+
+    ``directions`` says which feedback of an adapter is compared.
 
     A reference fails for good when it cannot be built from what was sent; it waits while
     the embedding probe is down, with the reason shown as its error.
@@ -50,7 +60,7 @@ def build_next(database: Database, embed: Embedder, *, indexes: Indexes) -> bool
         return False
     log = _LOG.bind(reference=claim.reference_id, claims=claim.claims)
     try:
-        _build(database, claim, embed=embed, indexes=indexes)
+        _build(database, claim, embed=embed, indexes=indexes, directions=directions)
         log.info("reference_ready")
     except LeaseLost:
         log.warning("reference_lease_lost")
@@ -67,13 +77,27 @@ def build_next(database: Database, embed: Embedder, *, indexes: Indexes) -> bool
     return True
 
 
-def _build(database: Database, claim: Claim, *, embed: Embedder, indexes: Indexes) -> None:
+def _build(
+    database: Database,
+    claim: Claim,
+    *,
+    embed: Embedder,
+    indexes: Indexes,
+    directions: Callable[[str], Directions],
+) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
     if claim.claims > MAX_CLAIMS:
         raise Unbuildable(f"{MAX_CLAIMS} builders ended without a result")
     version = database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
-    _Building(database, claim, version=version, embed=embed, indexes=indexes).run()
+    _Building(
+        database,
+        claim,
+        version=version,
+        embed=embed,
+        indexes=indexes,
+        directions=directions(version.adapter),
+    ).run()
 
 
 class _Building:
@@ -87,12 +111,14 @@ class _Building:
         version: Version,
         embed: Embedder,
         indexes: Indexes,
+        directions: Directions,
     ) -> None:
         self._database = database
         self._claim = claim
         self._version = version
         self._embed = embed
         self._indexes = indexes
+        self._directions = directions
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
         self._axes: Axes | None = None
@@ -111,7 +137,7 @@ class _Building:
         else:
             measured = self._against_early_half(baseline)
         self._report(self._total)
-        window = baseline.window(measured)
+        window = baseline.window(measured, self._directions)
         self._finish(calibrate(window), strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:

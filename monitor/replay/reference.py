@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from detectors.axes import Axes, fit_axes
+from detectors.feedback import Directions
 from detectors.types import Floats
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
 from monitor.evaluate.calibrated import Calibrated, unpacked
@@ -33,11 +34,13 @@ class Frozen:
     axes: Axes | None
     encoder: str | None
     held_out: bool
+    directions: Directions
     n_other_strata: int
 
     def log_of(self, records: Baseline) -> Log:
         """Compare records with the index, and take those apart that have other settings."""
-        return Log.of(records, self.compared(records), self.calibrated.reference.strata)
+        signals = self.compared(records) | records.said(self.directions)
+        return Log.of(records, signals, self.calibrated.reference.strata)
 
     def compared(self, records: Baseline) -> dict[str, Floats]:
         """Similarity to training and coordinates, ``(n,)`` each, NaN where there is none."""
@@ -57,6 +60,7 @@ def freeze(
     in_training: bool,
     now: datetime,
     version_id: VersionId,
+    directions: Directions,
 ) -> Frozen:
     """Fit every detector on a baseline.
 
@@ -66,6 +70,8 @@ def freeze(
         Its index; None takes the early half of the baseline, as the service does.
     in_training
         Whether the baseline may hold training texts: these are then not measured.
+    directions
+        Which feedback is compared.
     approve
         Treat a reference as approved that its coverage would leave provisional.
 
@@ -77,7 +83,7 @@ def freeze(
     try:
         kept, strata = fitting.comparable(records)
         index, axes, encoder, measured = _against(kept, training, embed, drop=in_training)
-        window = kept.window(measured)
+        window = kept.window(measured, directions)
         made, span = calibrate(window), span_of(window)
     except Unbuildable as error:
         raise ReplayFailed(f"the baseline: {error}") from error
@@ -102,6 +108,7 @@ def freeze(
         axes=axes,
         encoder=encoder,
         held_out=training is None and index is not None,
+        directions=directions,
         n_other_strata=len(records) - len(kept),
     )
 

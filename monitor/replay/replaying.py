@@ -196,6 +196,7 @@ def _story(
         in_training=files.baseline is None,
         now=version.registered_at,
         version_id=version.id,
+        directions=tools.settings.directions(version.adapter),
     )
     replayed = Replayed(
         version=version,

@@ -323,6 +323,11 @@ class _HeldLookback:
             end - settings.effect_window, now=self._now, until=end, limit=settings.effect_records
         )
 
+    @property
+    def feedback(self) -> Window:
+        """Feedback of a log stands beside its records."""
+        return self.recent
+
     def past(self, detector: str) -> Sequence[Increment]:
         """Increments of the windows of the last 7 days, oldest first."""
         kept = self._past.get(detector, [])

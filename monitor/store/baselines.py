@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,20 +24,26 @@ class WindowMoved(StoreError):  # noqa: N818 - it passes
 class LiveBaseline:
     """Records in order of time, each with its stratum and, where it has one, its embedding.
 
-    ``vectors`` are float16 bytes of unit length, made by ``encoders``.
+    ``vectors`` are float16 bytes of unit length, made by ``encoders``. ``feedback`` is what
+    has been given for each so far, by name.
     """
 
     columns: RecordColumns
     strata: Sequence[str]
     encoders: Sequence[str | None]
     vectors: Sequence[bytes | None]
+    feedback: Sequence[Mapping[str, float]]
 
 
 _EXTRAS = sa.text(
-    "SELECT extract(epoch FROM r.at)::float8 AS at, c.stratum, e.encoder, e.embedding"
+    "SELECT extract(epoch FROM r.at)::float8 AS at, c.stratum, e.encoder, e.embedding,"
+    " f.given"
     " FROM records r JOIN contexts c ON c.id = r.context_id"
     " LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
     " AND e.at = r.at AND e.id = r.id AND e.at >= :start AND e.at < :end"
+    " LEFT JOIN (SELECT at, record_id, json_object_agg(name, value) AS given FROM feedback"
+    "  WHERE adapter_id = :adapter AND at >= :start AND at < :end GROUP BY at, record_id) f"
+    " ON f.at = r.at AND f.record_id = r.id"
     " WHERE r.adapter_id = :adapter AND r.version_id = :version"
     " AND r.at >= :start AND r.at < :end ORDER BY r.at, r.id"
 )
@@ -64,6 +70,7 @@ def read(
         strata=[row.stratum for row in rows],
         encoders=[row.encoder for row in rows],
         vectors=[row.embedding for row in rows],
+        feedback=[row.given or {} for row in rows],
     )
 
 

@@ -153,13 +153,19 @@ _INSERT_PENDING: Final = """
 """
 
 _INSERT_FEEDBACK: Final = """
-    INSERT INTO feedback (adapter_id, at, record_id, name, value)
-    SELECT adapter_id, at, record_id, name, value
-    FROM unnest(%s::int4[], %s::timestamptz[], %s::text[], %s::text[], %s::float8[])
-        AS given (adapter_id, at, record_id, name, value)
-    ORDER BY adapter_id, at, record_id COLLATE "C", name
-    ON CONFLICT DO NOTHING
-    RETURNING adapter_id, at, record_id, name
+    WITH fresh AS (
+        INSERT INTO feedback (adapter_id, at, record_id, name, value)
+        SELECT adapter_id, at, record_id, name, value
+        FROM unnest(%s::int4[], %s::timestamptz[], %s::text[], %s::text[], %s::float8[])
+            AS given (adapter_id, at, record_id, name, value)
+        ORDER BY adapter_id, at, record_id COLLATE "C", name
+        ON CONFLICT DO NOTHING
+        RETURNING adapter_id, at, record_id, name, value
+    ), waiting AS (
+        INSERT INTO feedback_arrivals (adapter_id, at, record_id, name, value)
+        SELECT adapter_id, at, record_id, name, value FROM fresh
+    )
+    SELECT adapter_id, at, record_id, name FROM fresh
 """
 
 

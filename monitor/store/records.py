@@ -316,7 +316,7 @@ def _columns(
     signals |= dict(zip(TOPICS, rows["coordinates"].T.astype(np.float64), strict=True))
     return RecordColumns(
         at=rows["at"].astype(np.float64),
-        subjects=_codes(rows["subject"]),
+        subjects=subject_codes(rows["subject"]),
         signals=signals,
         n_other_strata=seen - len(rows),
     )
@@ -342,7 +342,8 @@ def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floa
     }
 
 
-def _codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
+def subject_codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
+    """Number subjects by their hashes; 0 is none, -1 in the answer. None where none has one."""
     known = subjects != 0
     if not known.any():
         return None

@@ -235,6 +235,37 @@ feedback: Final = Table(
     postgresql_partition_by="RANGE (at)",
 )
 
+feedback_arrivals: Final = Table(
+    "feedback_arrivals",
+    metadata,
+    _id(),
+    Column("adapter_id", Integer, nullable=False),
+    Column("at", _TIME, nullable=False),  # of the record
+    Column("record_id", _RECORD_ID, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("received_at", _TIME, nullable=False, server_default=_NOW),
+    # the rest is null until an evaluation of the record's version has read it
+    Column("version_id", Integer),
+    Column("context_id", Integer),
+    Column("subject", LargeBinary),
+    Column("window_end", _TIME),
+    # "what has come for this adapter's records that no window has read?"
+    Index(
+        "ix_feedback_arrivals_unread",
+        "adapter_id",
+        "at",
+        postgresql_where=sa.text("window_end IS NULL"),
+    ),
+    # "what did this version's windows read lately?"
+    Index(
+        "ix_feedback_arrivals_read",
+        "version_id",
+        "window_end",
+        postgresql_where=sa.text("window_end IS NOT NULL"),
+    ),
+)
+
 capture_counts: Final = Table(
     "capture_counts",
     metadata,

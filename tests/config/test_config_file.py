@@ -90,6 +90,15 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
             {"adapters": {"a": {"notices_per_30_days": -1.0}}},
             "adapters.a.notices_per_30_days: must be a number from 0 on",
         ),
+        (
+            {"detectors": {"feedback": {"higher_is_better": ["a"], "lower_is_better": ["a"]}}},
+            "detectors.feedback: 'a' stands twice",
+        ),
+        (
+            {"adapters": {"s": {"feedback": {"lower_is_better": ["a:b"]}}}},
+            "adapters.s.feedback: 'a:b': a name has 1 to 128 printable characters, none a colon",
+        ),
+        ({"detectors": {"empty": {"lower_is_better": []}}}, "detectors.empty.lower_is_better: unk"),
         ({"alerting": {"shown_examples": 5}}, "alerting.shown_examples: needs capture.store_text"),
         ({"database": {"url": "mysql://a:s@h/x"}}, "database.url: expected an address such as"),
         ({"database": {"url": "postgresql://h:port/x"}}, "database.url: expected an address"),
@@ -163,3 +172,15 @@ def test_secrets_are_in_no_repr() -> None:
     )
     assert "QUFB" not in repr(config)
     assert "pl4nted" not in repr(config)
+
+
+def test_feedback_is_compared_where_it_is_named() -> None:
+    named = {"feedback": {"higher_is_better": ["solved"]}}
+    own = {"cheap": {"feedback": {"lower_is_better": ["cost"]}}, "other": {}}
+    silent = parse({"detectors": {}}, source="test", environ={}).evaluation
+    assert "feedback" not in silent.detectors
+    found = parse({"detectors": named, "adapters": own}, source="test", environ={}).evaluation
+    assert "feedback" in found.detectors
+    assert found.directions("cheap").signals == {"cost": "lower_is_better.cost"}
+    assert found.directions("other") == found.directions("unheard of")
+    assert found.directions("other").signals == {"solved": "higher_is_better.solved"}

@@ -39,6 +39,16 @@ def test_thirteen_days_keep_their_weekend() -> None:
     assert fit_season(at, values).coefficients[0, 4] == 0.0
 
 
+@pytest.mark.parametrize("values", [2, 5])
+def test_a_signal_of_few_values_is_not_ranked_by_the_hour(
+    rng: np.random.Generator, values: int
+) -> None:
+    at = steady(14)
+    stars = rng.integers(values, size=(at.size, 1)) + 0.3 * np.sin(2 * np.pi * at / DAY)[:, None]
+    rounded = stars.round()
+    assert np.array_equal(remove_season(fit_season(at, rounded), at, rounded), rounded)
+
+
 def test_outliers_do_not_bend_the_rhythm(rng: np.random.Generator) -> None:
     at = steady(5)
     values = rng.normal(size=(at.size, 1))

@@ -22,7 +22,7 @@ from monitor.capture.wire import Record
 from monitor.cli.app import app
 from monitor.config import Config
 from monitor.config.reading import duration
-from monitor.config.sections import AdapterSection, DetectorSection
+from monitor.config.sections import AdapterSection, DetectorSection, FeedbackSection
 from monitor.domain import ArmKind, Blame, Mode, Scope, VerdictKind
 from monitor.gateway.meters import Meters
 from monitor.routing import ROUTERS
@@ -99,7 +99,8 @@ def keys() -> Iterator[tuple[str, str, Any]]:
         name = max((s for s in SECTIONS if path.startswith(f"{s}.")), key=len, default=None)
         assert name, f"no section of docs/configuration.md is named for {path}"
         yield SECTIONS[name], path.removeprefix(f"{name}."), value
-    yield from ((TABLES["detectors"], *leaf) for leaf in leaves(DetectorSection()))
+    for section_ in (DetectorSection(), FeedbackSection()):
+        yield from ((TABLES["detectors"], *leaf) for leaf in leaves(section_))
 
 
 @pytest.mark.parametrize(("heading", "key", "default"), list(keys()), ids=str)

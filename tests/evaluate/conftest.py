@@ -47,7 +47,12 @@ def baseline(*, days: float = 15.0, count: int = 4_000, seed: int = 1) -> Window
         for _ in range(count)
     ]
     quiet = dict.fromkeys(("empty", "loop", "missing", "rep_4gram"), np.zeros(count))
-    signals = {**token_signals(answers), **quiet, "log_length": np.full(count, np.log1p(30))}
+    # as they are stored: a share that is not rounded alike ties with none of the live ones
+    stored = {
+        name: values.astype(np.float32).astype(np.float64)
+        for name, values in token_signals(answers).items()
+    }
+    signals = {**stored, **quiet, "log_length": np.full(count, np.log1p(30))}
     return Window(start=float(at[0]), end=end, at=at, signals=signals)
 
 

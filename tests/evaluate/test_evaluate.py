@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
-from monitor.evaluate import Ending, Evaluator
+from monitor.evaluate import Ending, EvaluateSettings, Evaluator
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.reading import read
 from monitor.schedule import LeaseSettings, Worker
@@ -201,7 +201,9 @@ def test_traffic_is_counted_up_to_now_however_old_the_window_is(world: Any) -> N
     claim = world.claim()
     hour = timedelta(hours=1)
     window = Interval(start=claim.now - 3 * hour, end=claim.now - 2 * hour)
-    reading = world.database.run(lambda tx: read(tx, claim, window, calibrations=Calibrations()))
+    reading = world.database.run(
+        lambda tx: read(tx, claim, window, calibrations=Calibrations(), settings=EvaluateSettings())
+    )
     assert len(reading.window) == 0
     assert reading.traffic.count == 31
     assert claim.now - reading.traffic.last_at < hour

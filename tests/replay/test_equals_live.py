@@ -201,6 +201,7 @@ def replayed(reference: Path, log: Path, version: Version) -> tuple[Frozen, Run]
         in_training=False,
         now=BEGIN,
         version_id=version.id,
+        directions=SETTINGS.directions(version.adapter),
     )
     records = read_log(log, Reading(), embed=WORDS, watch=watch).records["support@v7"]
     at_stake = Replayed(

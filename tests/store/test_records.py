@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import ReferenceId
-from monitor.store import embeddings, feedback, ingest, partitions, pending, records
+from monitor.store import embeddings, ingest, partitions, pending, records
 from monitor.store.contexts import Context
 from monitor.store.database import Database
-from monitor.store.ingest import FeedbackRow, TextRow
+from monitor.store.ingest import TextRow
 from monitor.store.records import RecordColumns
 
 MINUTE = timedelta(minutes=1)
@@ -174,25 +174,6 @@ def test_a_similarity_counts_only_against_the_reference_asked_for(
         ]
         assert counted == [(0, 1), (1, 1)]
         assert [row.id for row in embeddings.read(tx, **of, **span)] == ["a", "b"]
-
-
-def test_feedback_of_a_window_is_read_by_name(
-    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
-) -> None:
-    at = ingest.microseconds(noon)
-    given = [FeedbackRow(support.adapter.id, at, "a", "csat", 4.0)]
-    database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon, feedback=given)))
-    orphan = [FeedbackRow(support.adapter.id, at, "z", "csat", 1.0)]
-    database.run(lambda tx: ingest.insert(tx, batch(support, [], noon, feedback=orphan)))
-    with database.begin() as tx:
-        found = feedback.read(
-            tx,
-            version_id=support.version.id,
-            adapter_id=support.adapter.id,
-            start=noon,
-            end=noon + MINUTE,
-        )
-    assert {name: values.tolist() for name, (_, values) in found.items()} == {"csat": [4.0]}
 
 
 def _touched(plan: dict[str, Any]) -> float:

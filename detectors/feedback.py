@@ -1,0 +1,52 @@
+"""`feedback`: what people, judges and the business say of answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detectors.rank_detector import RankDetector, largest_worsening
+from detectors.scores import Side
+
+HIGHER = "higher_is_better."
+LOWER = "lower_is_better."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directions:
+    """Names of the feedback that is compared, by where it is better.
+
+    The direction is part of a signal's name: a reference that was frozen under another one
+    does not have the signal, rather than have it the wrong way round.
+
+    >>> Directions(higher_is_better=("solved",), lower_is_better=("edits",)).signals
+    {'solved': 'higher_is_better.solved', 'edits': 'lower_is_better.edits'}
+    """
+
+    higher_is_better: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
+
+    @property
+    def signals(self) -> dict[str, str]:
+        """Signal of each name."""
+        return {name: f"{HIGHER}{name}" for name in self.higher_is_better} | {
+            name: f"{LOWER}{name}" for name in self.lower_is_better
+        }
+
+
+FEEDBACK = RankDetector(
+    name="feedback",
+    signals=(),
+    families={HIGHER: Side.DOWN, LOWER: Side.UP},
+    shown=largest_worsening,
+)
+"""Each named number beside the reference's numbers of that name; only worse is drift.
+
+A name of two values (solved or not) is a rate: Cliff's delta is then the difference of
+rates. Numbers that come late count when they come, each once: a window holds what has come
+since the last one, about whatever records, and their own times decide about rhythm.
+
+It speaks of what answers are worth, not of what they are: it opens tickets and pages, and
+never moves traffic.
+
+Shown: Cliff's delta of the worsening, in [0, 1].
+"""

@@ -1,0 +1,98 @@
+"""Feedback that comes days after its record still enters evidence, once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectors.feedback import Directions
+from monitor.domain import EvaluationKind
+from monitor.evaluate import EvaluateSettings
+from monitor.policy import PolicySettings
+from monitor.store.tasks import StaleLease
+from tests.evaluate.conftest import World
+
+SETTINGS = EvaluateSettings(
+    feedback=Directions(higher_is_better=("solved",)),
+    policy=PolicySettings(insufficient_records=5),
+)
+
+
+def _give(world: World, ids: range, value: float, at: datetime) -> None:
+    lines = [
+        {
+            "adapter": "support",
+            "id": f"r{n}",
+            "at": at.isoformat(),
+            "name": "solved",
+            "value": value,
+        }
+        for n in ids
+    ]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    outcome = world.intake.feedback(body, content_type="application/x-ndjson")
+    assert outcome.accepted == len(lines)
+
+
+@pytest.fixture
+def evaluate(world: World) -> Callable[[], Any]:
+    evaluator = world.evaluator(settings=SETTINGS)
+
+    def run() -> Any:
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+        (row,) = world.rows(
+            "SELECT * FROM scores WHERE detector = 'feedback' ORDER BY at DESC LIMIT 1"
+        )
+        return row
+
+    return run
+
+
+def test_late_feedback_enters_evidence_once_and_opens_a_ticket(
+    world: World, evaluate: Callable[[], Any]
+) -> None:
+    solved = np.random.default_rng(5).random(4_000) < 0.9
+    world.refreeze(**{"higher_is_better.solved": solved.astype(float)})
+    before = datetime.now(tz=UTC) - timedelta(hours=20)
+    world.send(80, at=before)
+    assert evaluate().n_window == 0  # the records' own window is long over
+    _give(world, range(2, 42), 0.0, before)
+    first = evaluate()
+    assert (first.n_window, first.winner.partition(":")[0]) == (40, "higher_is_better.solved")
+    assert first.evidence_notice > 0.0
+    assert first.verdict == "critical"
+    assert first.effect == pytest.approx(0.9, abs=0.02)  # 0 of 40 solved, 90 % before
+    _give(world, range(42, 82), 1.0, before)
+    second = evaluate()
+    assert second.n_window == 40
+    # over the newest day: 40 of 80
+    assert second.effect == pytest.approx(0.4, abs=0.02)
+    assert evaluate().n_window == 0
+    counted = world.rows("SELECT sum(n_units) FROM increments WHERE detector = 'feedback'")
+    assert counted[0][0] == 80
+
+
+def test_an_evaluation_that_was_not_stored_leaves_its_feedback_unread(world: World) -> None:
+    world.refreeze(**{"higher_is_better.solved": 1.0})
+    world.send(1)
+    world.make_due()
+    claim = world.claim(EvaluationKind.LIVE)
+    assert claim is not None
+    _give(world, range(1, 2), 1.0, _time_of(world, "r1"))
+    stale = replace(claim, epoch=claim.epoch - 1)
+    with pytest.raises(StaleLease):
+        world.evaluator(settings=SETTINGS).evaluate(stale)
+    unread = world.rows("SELECT count(*) FROM feedback_arrivals WHERE window_end IS NULL")
+    assert unread[0][0] == 1
+
+
+def _time_of(world: World, record: str) -> datetime:
+    (row,) = world.rows(f"SELECT at FROM records WHERE id = '{record}'")
+    return row.at
