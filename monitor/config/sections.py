@@ -104,6 +104,7 @@ class ScheduleSection:
     live_interval: timedelta = timedelta(minutes=15)
     live_lag: timedelta = timedelta(minutes=2)
     perplexity_interval: timedelta = timedelta(hours=6)
+    selftest_interval: timedelta = timedelta(days=7)
     lease: timedelta = timedelta(seconds=60)
     renew: timedelta = timedelta(seconds=20)
     workers: int = 2
@@ -386,6 +387,8 @@ def _contradictions(config: Config) -> list[str]:
         for name in positive
         if getattr(schedule, name) <= timedelta()
     ]
+    if schedule.selftest_interval < timedelta():
+        found.append('schedule.selftest_interval: must be 0 or longer; "0s": only when asked')
     if schedule.renew * 2 > schedule.lease:
         found.append("schedule.renew: must be at most half of schedule.lease")
     if config.database.url and not _is_postgres(config.database.url):

@@ -25,6 +25,7 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
+from monitor.selftest.job import SelfTests
 from monitor.store import evaluations, feedback, partitions, pending, perplexity, tasks, terms
 from monitor.store.database import Database
 
@@ -35,6 +36,8 @@ EVALUATIONS = timedelta(days=90)
 RUNS = timedelta(days=30)
 """How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
 REGISTRATIONS = timedelta(seconds=1)
+SELFTESTS = timedelta(seconds=5)
+"""How soon a self-test that is asked for begins."""
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are embedded all the same."""
 
@@ -88,6 +91,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         ),
         Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
         Loop("inspections", inspecting(database), pulse=pulse, every=REGISTRATIONS),
+        Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
@@ -174,6 +178,18 @@ def _keeping(config: Config) -> Keeping:
         return Keeping(store_text=capture.store_text)
     key = load_key(config.service.data_dir / "subject.key")
     return Keeping(store_text=capture.store_text, terms=TermHashes(key=key))
+
+
+def _selftests(parts: WorkerParts, indexes: Indexes, pulse: Pulse) -> SelfTests:
+    schedule = parts.config.schedule
+    return SelfTests(
+        database=parts.database,
+        settings=parts.config.evaluation,
+        indexes=indexes,
+        every=schedule.selftest_interval,
+        live_interval=schedule.live_interval,
+        stopped=lambda: pulse.stopped,
+    )
 
 
 def _registrations(parts: WorkerParts) -> Callable[[], bool]:

@@ -27,8 +27,16 @@ from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
 from monitor.reference.errors import Unbuildable
 from monitor.reference.index import Indexes
+from monitor.reference.kept import pack
 from monitor.store import baselines as live
-from monitor.store import calibrations, reference_axes, reference_items, references, versions
+from monitor.store import (
+    calibrations,
+    reference_axes,
+    reference_baselines,
+    reference_items,
+    references,
+    versions,
+)
 from monitor.store.database import Database
 from monitor.store.reference_items import ItemRole
 from monitor.store.references import MAX_CLAIMS, Claim, LeaseLost, Outcome, ReferenceSource
@@ -122,6 +130,7 @@ class _Building:
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
         self._axes: Axes | None = None
+        self._kept = b""
         self._done = 0
         found = database.run(lambda tx: references.get(tx, claim.reference_id))
         self._total = 1 if found is None else max(1, found.n_training + found.n_baseline)
@@ -138,6 +147,7 @@ class _Building:
             measured = self._against_early_half(baseline)
         self._report(self._total)
         window = baseline.window(measured, self._directions)
+        self._kept = pack(window)
         self._finish(calibrate(window), strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:
@@ -276,6 +286,9 @@ class _Building:
 
         def write(tx: Any) -> None:
             references.ready(tx, claim, outcome)
+            reference_baselines.insert(
+                tx, claim.reference_id, version_id=claim.version_id, body=self._kept
+            )
             if self._axes is not None and self._encoder is not None:
                 body = dump_axes(self._axes)
                 reference_axes.insert(tx, claim.reference_id, encoder=self._encoder, body=body)

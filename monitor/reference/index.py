@@ -93,11 +93,11 @@ class Indexes:
         if rows == 0:
             raise IndexMissing(f"reference {reference_id} has no training index")
         wanted = database.run(lambda tx: reference_vectors.checksum(tx, reference_id))
-        mapped = _map(self.path(reference_id), rows=rows, wanted=wanted)
+        mapped = map_file(self.path(reference_id), rows=rows, wanted=wanted)
         if mapped is not None:
             return mapped
         self._write(database, reference_id)
-        mapped = _map(self.path(reference_id), rows=rows, wanted=wanted)
+        mapped = map_file(self.path(reference_id), rows=rows, wanted=wanted)
         if mapped is None:
             raise OSError(f"{self.path(reference_id)} was written and cannot be read back")
         return mapped
@@ -133,7 +133,7 @@ def _copy(database: Database, reference_id: ReferenceId, path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _map(path: Path, *, rows: int, wanted: bytes | None) -> Index | None:
+def map_file(path: Path, *, rows: int, wanted: bytes | None) -> Index | None:
     """Map a file that is whole and the one that is meant, else None."""
     try:
         with path.open("rb") as file:

@@ -357,6 +357,13 @@ reference_axes: Final = Table(
     CheckConstraint("text IN ('prompt')", name="text"),
 )
 
+reference_baselines: Final = Table(
+    "reference_baselines",
+    metadata,
+    Column("reference_id", BigInteger, ForeignKey("references.id"), primary_key=True),
+    Column("body", LargeBinary, nullable=False),  # times, subjects and signals, packed
+)
+
 reference_calibrations: Final = Table(
     "reference_calibrations",
     metadata,
@@ -458,6 +465,20 @@ weight_inspections: Final = Table(
     Column("weights", Text),  # sha256 over the folder's files
     Column("reason", Text),
     Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+)
+
+selftests: Final = Table(
+    "selftests",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    Column("requested_at", _TIME),
+    Column("lease_until", _TIME),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("progress", Double, nullable=False, server_default="0"),
+    Column("finished_at", _TIME),
+    Column("reference_id", BigInteger, ForeignKey("references.id")),  # that the report is of
+    Column("report", JSONB),
+    Column("error", Text),
 )
 
 changes: Final = Table(
