@@ -26,6 +26,7 @@ from monitor.api import (
     receipt,
     records,
     references,
+    refreezing,
     routes,
     scores,
 )
@@ -41,6 +42,7 @@ ENDPOINTS: Final = (
     records.router,
     adapters.router,
     references.router,
+    refreezing.router,
     scores.router,
     new.router,
     evaluations.router,

@@ -156,6 +156,23 @@ class ApproveRequest(Body):
     generation: int = Field(ge=1)
 
 
+class RefreezeRequest(Body):
+    """Whose references are frozen anew, from which records, and why."""
+
+    all: bool = Field(False, description="Every adapter; else those that `match` chooses.")
+    match: Annotated[dict[Words, Label], Field(max_length=64)] = Field(
+        default={}, description="`adapter`, `owner`, `tier`, or a label: all must be so."
+    )
+    days: float = Field(14.0, gt=0.0, le=365.0, description="The last so many days' records.")
+    cause: Line
+
+    @model_validator(mode="after")
+    def _chosen(self) -> RefreezeRequest:
+        if self.all == bool(self.match):
+            raise ValueError("say either all or what to match")
+        return self
+
+
 class ArmTarget(Body):
     """One arm of a wanted route."""
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, ExitCode
 
 app = typer.Typer(
     help="The frozen picture an adapter version is compared with.", no_args_is_help=True
@@ -65,6 +65,56 @@ def freeze(
         service.post(path, {"freeze": {**window, "cause": cause}})
         if wait:
             _follow(service, path)
+
+
+@app.command("refreeze")
+def refreeze(
+    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    match: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE: adapter, owner, tier or a label; repeated, all hold."),
+    ] = None,
+    days: Annotated[float, typer.Option(help="Of the last so many days' records.")] = 14.0,
+    config: options.Config = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every adapter.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Freeze the references of many adapters anew; one that fails loses none of the others."""
+    body = {
+        "all": every,
+        "match": dict(map(_pair, match or [])),
+        "days": days,
+        "cause": cause,
+    }
+    with options.service(config) as service:
+        found = service.post("/references/refreeze", body)
+    if as_json:
+        screen.as_json(found)
+    else:
+        screen.table(
+            f"frozen anew from {found['window']['start']} on",
+            ["adapter", "version", "generation", "records", "left alone because"],
+            [
+                [
+                    one["adapter"],
+                    one["version"] or "-",
+                    str(one["generation"] or "-"),
+                    f"{one['records']:,}",
+                    one["error"] or "",
+                ]
+                for one in found["items"]
+            ],
+        )
+    if any(one["error"] for one in found["items"]):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandFailed(f"--match {text}: write KEY=VALUE")
+    return key, value
 
 
 @app.command("status")
