@@ -130,6 +130,7 @@ def insert_run(
                 "sum_nll": one.sum_nll,
                 "tokens": one.tokens,
                 "bytes": one.bytes,
+                "beside": one.beside,
             }
             for one in documents
         ]
@@ -365,6 +366,7 @@ def _documents(connection: Connection, runs: Sequence[int]) -> dict[int, list[St
                 sum_nll=row.sum_nll,
                 tokens=row.tokens,
                 bytes=row.bytes,
+                beside=row.beside,
             )
         )
     return found

@@ -432,6 +432,7 @@ perplexity_documents: Final = Table(
     Column("sum_nll", Double, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("bytes", Integer, nullable=False),
+    Column("beside", Boolean, nullable=False, server_default=sa.false()),
     PrimaryKeyConstraint("run_id", "document"),
 )
 

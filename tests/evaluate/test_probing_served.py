@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from monitor.domain import Blame, VerdictKind
 from monitor.evaluate import Ending
-from tests.probed_fleet import Fleet
+from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.probes.served import CORPUS, served
 
@@ -65,6 +66,22 @@ def test_an_engine_that_answers_with_the_base_is_told(two: Two) -> None:
     two.fleet.later()
     assert two.told.blame is Blame.SERVING
     assert "not applied" in two.told.reason
+
+
+def test_a_base_that_an_engine_may_have_lent_an_adapter_puts_no_blame_on_serving(
+    world: Any,
+) -> None:
+    engine = Levels(metrics="vllm:num_requests_running 1.0", levels={BASE: 0.5, OWN: 0.5})
+    with serving(engine) as url:
+        fleet = Fleet(world, served(url, quiet=timedelta()))
+        fleet.probe()  # the base's run was stored before it is compared with
+        identity = fleet.score().details["identity"]
+        assert identity["state"] == "unknown"
+        assert "0 of the texts were read alone, 5 needed" in identity["reason"]
+        assert fleet.verdict().detectors == ()
+        engine.metrics = "vllm:num_requests_running 0.0"
+        fleet.later(by=12 * HOUR)
+        assert "not applied: it answers as the base does" in fleet.verdict().reason
 
 
 def test_one_engine_of_two_is_blamed_alone(two: Two) -> None:
