@@ -29,6 +29,7 @@ from monitor.api import (
     refreezing,
     routes,
     scores,
+    selftests,
 )
 from monitor.api.access import Gate, Reader
 from monitor.api.buffers import Buffers
@@ -46,6 +47,7 @@ ENDPOINTS: Final = (
     scores.router,
     new.router,
     evaluations.router,
+    selftests.router,
     incidents.router,
     changes.router,
     routes.router,

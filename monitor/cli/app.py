@@ -23,6 +23,7 @@ from monitor.cli import (
     replay,
     report,
     running,
+    selftest,
 )
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ app.command("budget")(budget.budget)
 app.command("receipt")(receipt.receipt)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
+app.command("selftest")(selftest.selftest)
 app.command("inspect")(inspect.inspect)
 app.command("parity")(parity.parity)
 app.command("demo")(running.demo)

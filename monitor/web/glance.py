@@ -22,6 +22,7 @@ from monitor.store import (
     outbox,
     references,
     routes,
+    selftests,
     versions,
 )
 from monitor.store.changes import Change
@@ -33,6 +34,7 @@ from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
 from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.routes import RouteRow
+from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
 
 RECENT_INCIDENTS = 10
@@ -79,6 +81,7 @@ class AdapterGlance:
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
     weights: InspectionRow | None
+    selftest: SelfTestRow | None
     reference: Reference | None
     building: Reference | None
     milestone: Milestone | None
@@ -163,6 +166,7 @@ def _glance(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident
         ),
         weights=inspections.fetch(tx, shown.id) if shown else None,
+        selftest=selftests.fetch(tx, shown.id) if shown else None,
         reference=references.current(tx, shown.id) if shown else None,
         building=past[0] if past and past[0].state != "ready" else None,
         milestone=None,

@@ -1,0 +1,115 @@
+"""Whether an adapter's monitoring sees what it should, on its own baseline."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.budget import hours
+from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed, ExitCode
+
+POLL_SECONDS: Final = 1.0
+UNDER_WAY: Final = frozenset({"waiting", "running"})
+
+
+def selftest(
+    adapter: options.Adapter,
+    version: Annotated[
+        str | None, typer.Option(help="The version in charge when left out.")
+    ] = None,
+    config: options.Config = None,
+    *,
+    last: Annotated[bool, typer.Option("--last", help="Show the last one, run none.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Inject drifts into a replay of an adapter's baseline: power, delays and false alarms.
+
+    A worker of the service does it, at low priority. Exit code 0: the budget was kept; 3: there
+    were more false alarms than were promised; 1: there is no report, with the reason.
+    """
+    with options.service(config) as service:
+        path = place("adapters", adapter, "selftest")
+        found = service.get(path, version=version)
+        if not last:
+            found = _run(service, path, found, version=version)
+    if as_json:
+        screen.as_json(found)
+    report = found["report"]
+    if found["state"] == "failed" or report is None:
+        raise CommandFailed(found["error"] or f"{adapter} was not tested yet")
+    if not as_json:
+        _print(found, report)
+    raise typer.Exit(ExitCode.OK if _kept(report) else ExitCode.DRIFTING)
+
+
+def _run(
+    service: Service, path: str, before: dict[str, Any], *, version: str | None
+) -> dict[str, Any]:
+    """Ask, and follow it until it ends."""
+    found: dict[str, Any] = service.post(path, version=version)
+    with screen.progress() as progress:
+        task = progress.add_task(f"self-test of {found['adapter']}@{found['version']}", total=1.0)
+        while found["state"] in UNDER_WAY or found["finished_at"] == before["finished_at"]:
+            progress.update(task, completed=found["progress"] if found["state"] == "running" else 0)
+            time.sleep(POLL_SECONDS)
+            found = service.get(path, version=version)
+    return found
+
+
+def _kept(report: dict[str, Any]) -> bool:
+    return all(one is None or one["kept"] for one in report["false_alarms"].values())
+
+
+def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
+    screen.table(
+        f"{found['adapter']}@{found['version']}: drifts injected into its own baseline",
+        [
+            "drift",
+            "ticket in a day",
+            "in a week",
+            "median",
+            "page in a day",
+            "in a week",
+            "median",
+            "by",
+        ],
+        [
+            [one["text"], *_told(one["notice"]), *_told(one["page"]), ", ".join(one["detectors"])]
+            for one in report["injections"]
+        ],
+    )
+    for process, quiet in report["false_alarms"].items():
+        if quiet is not None:
+            screen.say(
+                f"{process}: {quiet['per_30_days']:.2g} false alarms in 30 days"
+                f" ({quiet['interval'][0]:.2g} to {quiet['interval'][1]:.2g}),"
+                f" promised {quiet['promised']:.2g}: {'kept' if quiet['kept'] else 'NOT KEPT'}",
+                style="" if quiet["kept"] else "bold red",
+            )
+    baseline = report["baseline"]
+    cut = "days" if baseline["by_day"] else f"{baseline['stretches']} parts"
+    screen.say(
+        f"{baseline['records']:,} records of {baseline['days']:.1f} days, generation"
+        f" {found['generation']}; every other one of its {cut} fitted on, the rest replayed at"
+        f" {report['requests_per_day']:,.0f} requests a day"
+    )
+    for name, reason in report["not_tested"].items():
+        screen.say(f"{name} was not tested: {reason}")
+
+
+def _told(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return ["-", "-", "-"]
+    middle = "not in a week"
+    if told["median_hours"] is not None:
+        middle = f"{hours(told['median_hours'])} / {told['median_requests']:,.0f}"
+    return [_share(told["within_day"]), _share(told["within_week"]), middle]
+
+
+def _share(power: dict[str, Any]) -> str:
+    low, high = power["interval"]
+    return f"{power['share']:.0%} ({low:.0%} to {high:.0%})"
