@@ -36,11 +36,12 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# most of the tests' time is waiting for processes that they started
 test: check browser
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3
 
 fast: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3
 
 slow: $(READY)
 	$(BIN)/pytest -m slow

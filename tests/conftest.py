@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ import structlog
 from hypothesis import settings
 from psycopg import sql
 from sqlalchemy.engine import make_url
+from xdist.scheduler import LoadScopeScheduling
 
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.store import schema
@@ -18,6 +20,24 @@ from monitor.store.database import Database
 # no test is timed: a machine that is busy elsewhere must not fail one
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# what commands print shall not depend on the width of whoever's terminal runs the tests
+os.environ.pop("COLUMNS", None)
+
+TOGETHER = ("tests/cli/", "tests/docs/", "tests/probes/local/", "tests/web/")
+"""Folders whose tests share a service, an engine or a browser."""
+
+
+class Shared(LoadScopeScheduling):
+    """Let one worker run all of a file, or of a folder that shares what is dear to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = next((one for one in TOGETHER if nodeid.startswith(one)), None)
+        return folder or nodeid.split("::", 1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shared:
+    return Shared(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -196,6 +196,7 @@ def test_what_a_terminal_would_obey_is_written_out(text: str) -> None:
         ("mysql://somebody:s3cret@127.0.0.1/x", "database.url: expected an address such as"),
         ("postgresql://s3cret@host:port/x", "database.url: expected an address such as"),
     ],
+    ids=["nobody listens", "another dialect", "no port"],
 )
 @pytest.mark.parametrize("words", [["keys", "list"], ["serve"]], ids=" ".join)
 def test_a_database_that_cannot_be_used_is_told(

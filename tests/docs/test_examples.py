@@ -87,10 +87,13 @@ def test_a_key_for_prometheus_is_made(service: Service, tmp_path: Path) -> None:
     assert answer.status_code == 200
 
 
-def test_the_embedded_database_can_be_dumped(service: Service, tmp_path: Path) -> None:
+def test_the_embedded_database_can_be_dumped(
+    service: Service, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     if not (service.data_dir / "postgres" / "run").exists():
         pytest.skip("its socket lies elsewhere here, as the page says")
-    assert int(run("operations.md", service, tmp_path).strip()) > 100
+    short = tmp_path_factory.mktemp("d")  # a socket's path ends after 107 bytes
+    assert int(run("operations.md", service, short).strip()) > 100
 
 
 def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def keys() -> Iterator[tuple[str, str, Any]]:
         yield from ((TABLES["detectors"], *leaf) for leaf in leaves(section_))
 
 
-@pytest.mark.parametrize(("heading", "key", "default"), list(keys()), ids=str)
+@pytest.mark.parametrize(
+    ("heading", "key", "default"), [pytest.param(*row, id=f"{row[0]} {row[1]}") for row in keys()]
+)
 def test_every_key_is_described_with_its_default(heading: str, key: str, default: Any) -> None:
     described = {
         cells[0].strip("`"): cells[1] for cells in rows(section("configuration.md", heading))

@@ -26,7 +26,8 @@ from monitor.store.references import ReferenceSource
 from monitor.store.tasks import Claim
 from monitor.windows import Cadence
 
-TICK = timedelta(seconds=1)
+TICK = timedelta(minutes=5)
+"""Longer than a busy machine takes between two windows that tests ask for."""
 KINDS = [EvaluationKind.HARD, EvaluationKind.LIVE]
 STRATUM_SOURCE = "api"
 

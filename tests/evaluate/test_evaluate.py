@@ -152,7 +152,7 @@ def test_a_detector_that_raises_spoils_only_itself(world: Any, evaluate: Run) ->
 
 def test_downtime_skips_all_but_the_newest_window(world: Any) -> None:
     world.rows(
-        "UPDATE tasks SET next_window_start = now() - interval '10 s', next_due_at = now()"
+        "UPDATE tasks SET next_window_start = now() - interval '50 min', next_due_at = now()"
         " WHERE kind = 'live' RETURNING 1"
     )
     claim = world.claim()
