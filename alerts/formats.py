@@ -156,6 +156,7 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "changes": "; ".join(change.text for change in alert.changes),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
         "runbook_url": alert.links.runbook,
+        "detector_runbook_url": alert.links.detector_runbook,
         "dashboard_url": alert.links.dashboard,
         "truncated": "true" if truncated else None,
     }
@@ -229,6 +230,7 @@ def _cut_texts(alert: Alert) -> Alert:
             incident=_short_link(alert.links.incident),
             dashboard=_short_link(alert.links.dashboard),
             runbook=_short_link(alert.links.runbook),
+            detector_runbook=_short_link(alert.links.detector_runbook),
         ),
     )
 

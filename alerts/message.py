@@ -145,6 +145,9 @@ class Links:
     incident: str | None = None
     dashboard: str | None = None
     runbook: str | None = None
+    """What to do: the adapter's own, else ours for the kind of incident and its blame."""
+    detector_runbook: str | None = None
+    """What the detector with the strongest evidence may mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,7 @@ def _links(alert: Alert) -> list[dict[str, str]]:
     links = (
         ("Incident", alert.links.incident),
         ("Runbook", alert.links.runbook),
+        ("About the detector", alert.links.detector_runbook),
         ("Dashboard", alert.links.dashboard),
     )
     return [{"href": href, "text": text} for text, href in links if href is not None]

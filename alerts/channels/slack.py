@@ -179,6 +179,7 @@ def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
     links = (
         ("Incident", alert.links.incident),
         ("Runbook", alert.links.runbook),
+        ("About the detector", alert.links.detector_runbook),
         ("Dashboard", alert.links.dashboard),
     )
     parts = [link for text, address in links if (link := _link(text, address))]

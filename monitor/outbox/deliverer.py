@@ -20,6 +20,7 @@ from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
+from monitor.outbox.runbooks import with_runbooks
 from monitor.store import audit, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Claimed
@@ -60,6 +61,8 @@ class DelivererSettings:
         A channel's fallback is told after so many failures or so much time.
     retries
         When to try again.
+    base_url
+        Where people reach this service, for links to its runbooks; None: no such links.
     """
 
     workers: int = 4
@@ -68,6 +71,7 @@ class DelivererSettings:
     escalate_after_failures: int = 3
     escalate_after: timedelta = timedelta(minutes=2)
     retries: RetrySchedule = field(default_factory=RetrySchedule)
+    base_url: str | None = None
 
 
 def _unobserved(channel: str, outcome: Outcome) -> None:
@@ -186,7 +190,8 @@ class Deliverer:
     def _attempt(self, claimed: Claimed) -> None:
         channel = self._channels[claimed.channel]
         try:
-            channel.channel.deliver(alert_from_json(claimed.alert), str(claimed.id))
+            alert = with_runbooks(alert_from_json(claimed.alert), self._settings.base_url)
+            channel.channel.deliver(alert, str(claimed.id))
         except DeliveryFailed as failure:
             self._failed(claimed, failure)
         except Exception as error:  # noqa: BLE001 - a bug in a channel, or an unreadable row

@@ -17,6 +17,7 @@ from alerts.delivery import DeliveryFailed, Refreshing
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.runbooks import with_runbooks
 from monitor.store import outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Standing
@@ -30,10 +31,13 @@ RESOLVED_FOR: Final = timedelta(minutes=5)
 class Refresher:
     """Refreshes one channel; :meth:`turn` is the work of a loop."""
 
-    def __init__(self, database: Database, name: str, channel: Refreshing) -> None:
+    def __init__(
+        self, database: Database, name: str, channel: Refreshing, *, base_url: str | None = None
+    ) -> None:
         self._database = database
         self._name = name
         self._channel = channel
+        self._base_url = base_url
 
     @property
     def every(self) -> timedelta:
@@ -65,16 +69,18 @@ class Refresher:
 
     def _readable(self, one: Standing) -> Alert | None:
         try:
-            return alert_from_json(one.alert)
+            return with_runbooks(alert_from_json(one.alert), self._base_url)
         except ValueError:
             _LOG.exception("message_unreadable", id=str(one.id), channel=self._name)
             return None
 
 
-def refreshers(database: Database, channels: Sequence[ConfiguredChannel]) -> list[Refresher]:
-    """Give one for each channel that needs it."""
+def refreshers(
+    database: Database, channels: Sequence[ConfiguredChannel], *, base_url: str | None
+) -> list[Refresher]:
+    """Give one for each channel that needs it; ``base_url`` is for links to runbooks."""
     return [
-        Refresher(database, one.name, one.channel)
+        Refresher(database, one.name, one.channel, base_url=base_url)
         for one in channels
         if isinstance(one.channel, Refreshing)
     ]

@@ -28,6 +28,7 @@ from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.forms import read_form, why_not
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
+from monitor.web.runbooks import read_runbooks
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -48,6 +49,8 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route("/login", pages.login, methods=["POST"])
     router.add_api_route("/logout", pages.logout, methods=["POST"])
     router.add_api_route("/docs", pages.docs, methods=["GET"])
+    router.add_api_route("/runbooks", pages.runbooks, methods=["GET"])
+    router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
     router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
     router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
     router.add_api_route(
@@ -70,6 +73,7 @@ class Pages:
     def __init__(self, parts: WebParts) -> None:
         self.assets = Assets()
         self._parts = parts
+        self._runbooks = read_runbooks()
         self._new = NewSections(parts.database)
         self._sessions = Sessions(parts.secret, lasts=parts.session)
         self._templates = _environment(self.assets, version=parts.version)
@@ -188,6 +192,17 @@ class Pages:
     def docs(self, request: Request) -> Response:
         """List the endpoints, as ``/openapi.json`` describes them."""
         return self._page("docs.html", groups=documentation.groups(request.app.openapi()))
+
+    def runbooks(self) -> Response:
+        """List the runbooks; open to whoever holds a message, as they hold nothing secret."""
+        return self._page("runbooks.html", runbooks=self._runbooks.values())
+
+    def runbook(self, name: str) -> Response:
+        """Show one of them."""
+        found = self._runbooks.get(name)
+        if found is None:
+            return self._page("missing.html", status=404, name=f"runbook {name}", version=None)
+        return self._page("runbook.html", runbook=found)
 
     def login_form(self) -> Response:
         """Ask for a key."""

@@ -11,7 +11,7 @@ from alerts.types import Severity, Status
 from tests.alert_samples import FULL, a_change, an_alert
 from tests.alerts.receiving import SlackHeader, SlackMessage, slack_message, units
 
-LINK = re.compile(r"<(https?://[^\s<>|]+)\|(Incident|Runbook|Dashboard)>")
+LINK = re.compile(r"<(https?://[^\s<>|]+)\|(Incident|Runbook|About the detector|Dashboard)>")
 """The only thing in angle brackets that a message may have."""
 
 

@@ -173,6 +173,7 @@ def test_a_message_carries_the_facts_and_the_links(database: Database, version: 
         "incident": f"https://drift.example/incidents/{row.incident_id}",
         "dashboard": "https://drift.example/adapters/support",
         "runbook": None,
+        "detector_runbook": None,
     }
 
 

@@ -1,5 +1,6 @@
 """Where the links of a message lead."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -61,3 +62,16 @@ def test_a_stranger_is_asked_for_a_key_first(service: Serving, incident: int) ->
     with service.client() as client:
         answer = client.get(f"/incidents/{incident}")
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+
+
+def test_a_runbook_is_a_page_for_whoever_holds_the_message(service: Serving) -> None:
+    with service.client() as stranger:
+        page = stranger.get("/runbooks/blame-adapter")
+        assert page.status_code == 200
+        assert "<h2>Look first</h2>" in page.text
+        assert "<td>the file is: restore it" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        listed = stranger.get("/runbooks").text
+        for found in set(re.findall(r'href="(/runbooks/[^"]+)"', listed + page.text)):
+            assert stranger.get(found).status_code == 200, found
+        assert stranger.get("/runbooks/no-such").status_code == 404

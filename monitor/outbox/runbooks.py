@@ -1,0 +1,32 @@
+"""Which runbook a message leads to: what to do by kind and blame, what a detector may mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alerts.message import Alert
+from alerts.types import Kind
+from monitor.outbox.inputs import leading
+
+
+def with_runbooks(alert: Alert, base_url: str | None) -> Alert:
+    """Add links to this service's runbooks; an adapter's own goes first.
+
+    Unchanged for a test, and where ``base_url``, under which people reach this service, is
+    not known. Done as a message is sent: what is sent again later leads where pages are then.
+    """
+    if base_url is None or alert.test:
+        return alert
+    base = f"{base_url.rstrip('/')}/runbooks"
+    lead = leading(alert.scores)
+    links = replace(
+        alert.links,
+        runbook=alert.links.runbook or f"{base}/{runbook_of(alert)}",
+        detector_runbook=None if lead is None else f"{base}/detector-{lead.detector}",
+    )
+    return replace(alert, links=links)
+
+
+def runbook_of(alert: Alert) -> str:
+    """Name the page about what to do."""
+    return f"blame-{alert.blame}" if alert.kind is Kind.DRIFT else f"kind-{alert.kind}"

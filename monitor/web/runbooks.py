@@ -1,0 +1,44 @@
+"""The runbooks of ``docs/runbooks`` as pages: what to do when a message has come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+INSTALLED: Final = Path(__file__).parent / "runbooks"
+"""Where a wheel has them; a checkout has them in its docs."""
+IN_A_CHECKOUT: Final = Path(__file__).parents[2] / "docs" / "runbooks"
+TO_ANOTHER: Final = re.compile(r"\(([a-z_-]+)\.md\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runbook:
+    """One page, ready to be shown. ``html`` is ours: nothing in it came from outside."""
+
+    name: str
+    title: str
+    html: Markup
+
+
+def read_runbooks() -> Mapping[str, Runbook]:
+    """Read and render all of them, by name (``blame-adapter``, ``detector-entropy``)."""
+    folder = INSTALLED if INSTALLED.is_dir() else IN_A_CHECKOUT
+    return {one.name: one for one in _rendered(folder)}
+
+
+def _rendered(folder: Path) -> Iterator[Runbook]:
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    for page in sorted(folder.glob("*.md")):
+        heading, _, body = page.read_text(encoding="utf-8").partition("\n")
+        text = TO_ANOTHER.sub(r"(/runbooks/\1)", body)
+        yield Runbook(
+            name=page.stem,
+            title=heading.lstrip("# ").replace("`", ""),
+            html=Markup(markdown.render(text)),  # noqa: S704 - the package's own pages
+        )
