@@ -98,6 +98,7 @@ def replay(
 
     settings = options.settings(config)
     _writable(html)
+    _readable(training)
     request = Request(
         log=log,
         baseline=baseline,
@@ -150,6 +151,11 @@ def _form(given: str) -> Form | None:
 def _writable(html: Path | None) -> None:
     if html is not None and not html.absolute().parent.is_dir():
         raise CommandFailed(f"{html.absolute().parent}: there is no such folder")
+
+
+def _readable(training: Path | None) -> None:
+    if training is not None and not training.is_file():
+        raise CommandFailed(f"{training}: there is no such file of training texts")
 
 
 @contextmanager

@@ -99,9 +99,16 @@ def read_object(line: bytes, *, such_as: str) -> dict[str, Any]:
 def _as_python_writes_it(line: bytes) -> object:
     """NaN and Infinity are no JSON, but logprobs of a broken model are written so."""
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"not JSON: {type(error).__name__}") from error
+        return json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        # its message quotes nothing
+        raise Refused(f"not JSON: {error.msg} (character {error.pos + 1})") from error
+    except UnicodeDecodeError as error:
+        raise Refused("not JSON: it is not text in UTF-8") from error
+    except RecursionError as error:
+        raise Refused("not JSON: it is nested too deeply") from error
+    except ValueError as error:
+        raise Refused("not JSON: it has a number of too many digits") from error
 
 
 def _training(fields: dict[str, Any]) -> TrainingLine:

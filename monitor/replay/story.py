@@ -30,15 +30,15 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "entropy": ("top log-probabilities", "ask the engine for top_logprobs (5 are enough)"),
     "similarity": ("prompts", "log the prompts, or send embeddings"),
     "rep_4gram": ("answers", "log the answers' text"),
-    "empty": ("whether answers are empty", "log the answers' text or token counts"),
-    "error": ("whether requests failed", "log the status of every request, failed ones too"),
-    "refusal": ("whether answers refuse", "log the answers' text"),
+    "empty": ("text or token counts of answers", "log the answers' text or token counts"),
+    "error": ("status of requests", "log the status of every request, failed ones too"),
+    "refusal": ("text of answers", "log the answers' text"),
     "invalid": (
-        "whether answers keep a form",
+        "answers in a form that was asked for",
         "log the requests (response_format, tools), or `valid` with each record",
     ),
-    "truncated": ("how answers ended", "log finish_reason"),
-    "latency_ms": ("how long answers took", "log the time and the tokens of each answer"),
+    "truncated": ("reason why answers ended", "log finish_reason"),
+    "latency_ms": ("duration of answers", "log the time and the tokens of each answer"),
 }
 """By the signal that stands for it: what the log must carry, and what to do about it."""
 

@@ -142,9 +142,9 @@ RECORD = {"role": "baseline", "id": "1", "at": START.isoformat()}
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        (b"{", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b"\xff\xfe", "not JSON"),
+        (b'{"role": "base', "not JSON: Unterminated string starting at (character 10)"),
+        (b"[" * 100_000, "not JSON: it is nested too deeply"),
+        (b"\xff\xfe", "not JSON: it is not text in UTF-8"),
         (b"[1]", "expected an object"),
         (b"{}", "role: required"),
         (ndjson([{"role": 3}]), "role: must be"),

@@ -90,6 +90,7 @@ def test_names_from_the_log_do_not_reach_the_terminal_as_they_are(
         pytest.param(["--baseline-first", "soon"], "is no duration", id="no number"),
         pytest.param(["--format", "csv"], "no form 'csv'; known: auto", id="no form"),
         pytest.param(["--html", "no/such/out.html"], "there is no such folder", id="no folder"),
+        pytest.param(["--training", "no.txt"], "no.txt: there is no such file", id="no texts"),
     ],
 )
 def test_what_is_wrong_is_one_message(

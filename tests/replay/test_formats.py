@@ -323,6 +323,13 @@ def test_a_line_of_no_known_form_is_refused(line: dict[str, Any]) -> None:
         read(line)
 
 
+@pytest.mark.parametrize("form", sorted({*Form} - {Form.DRIFTLINE}))
+def test_a_record_is_of_no_other_form(form: Form) -> None:
+    record = {"id": "1", "adapter": "support", "at": AT.isoformat(), "prompt": "hello"}
+    with pytest.raises(Unreadable, match=r"no completion|no request with|no payload|of a batch"):
+        read(record, form)
+
+
 def test_every_form_has_its_reader() -> None:
     assert set(FORMS) == set(Form)
 

@@ -94,7 +94,11 @@ def test_what_the_log_lacks_is_named_with_what_would_help(write: Write) -> None:
     lines, base = ([one | bare for one in part] for part in (log(), baseline()))
     story = one(replayed(write, lines, base))
     lacking = {source.name: source for source in story.sources if source.measured == 0}
-    unsaid = {"how answers ended", "how long answers took"}
+    unsaid = {
+        "reason why answers ended",
+        "duration of answers",
+        "answers in a form that was asked for",
+    }
     assert {*lacking} == {"log-probabilities", "top log-probabilities", "prompts"} | unsaid
     assert "ask the engine for logprobs" in lacking["log-probabilities"].advice
     assert lacking["log-probabilities"].partial == ("logit_ks",), "lengths are left to it"

@@ -94,6 +94,8 @@ def _driftline(line: Mapping[str, Any]) -> Mapped:
 
 def _openai(line: Mapping[str, Any]) -> Mapped:
     """``{"request": …, "response": …}``, as proxies and middlewares log them."""
+    if "request" not in line and "response" not in line:
+        raise Unreadable("no request with its response")
     answer, status = _unwrapped(line.get("response"))
     request = mapping(line.get("request"))
     began = moment(first(line, "at", "timestamp", "time", "created_at", "start_time"))
@@ -130,6 +132,8 @@ def _batch(line: Mapping[str, Any]) -> Mapped:
 def _litellm(line: Mapping[str, Any]) -> Mapped:
     """LiteLLM's standard logging payload, also inside the arguments of its callback."""
     payload = mapping(line["standard_logging_object"]) if _wrapped(line) else line
+    if "startTime" not in payload and "response" not in payload:
+        raise Unreadable("no payload of LiteLLM: it has neither startTime nor response")
     start, end = moment(payload.get("startTime")), moment(payload.get("endTime"))
     spoke = moment(payload.get("completionStartTime"))
     settings = mapping(payload.get("model_parameters"))
@@ -150,6 +154,8 @@ def _litellm(line: Mapping[str, Any]) -> Mapped:
 
 def _vllm(line: Mapping[str, Any]) -> Mapped:
     """An answer by itself: what the engine sent, one a line."""
+    if not isinstance(line.get("choices"), list):
+        raise Unreadable("no completion: it has no choices")
     adapter, version = split_model(line.get("model"))
     return Mapped(
         fields=present(id=_name(line.get("id")), **_ended(line)),
