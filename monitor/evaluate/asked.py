@@ -60,7 +60,7 @@ def largest_group(
     """Give the largest group since the onset of drifting inputs; its words only if asked for.
 
     This is the one place where an evaluation looks for groups: in the transaction that opens
-    a ticket, once, some .1 s for the requests of a day.
+    a ticket, once, .4 s for the requests of a day.
     """
     calibrated, onset = outcome.reading.calibrated, judgement.verdict.onset
     until = outcome.window.end

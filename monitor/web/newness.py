@@ -28,7 +28,7 @@ class NewSection:
 
 
 class NewSections:
-    """Reads them one at a time: pages refresh by themselves, and each costs up to .5 s."""
+    """Reads them one at a time: pages refresh by themselves, and each costs some .5 s."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
