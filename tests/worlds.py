@@ -175,6 +175,7 @@ def _reference(tx: Connection, version: Version, *, now: datetime) -> None:
             cause="first two weeks of live traffic", created_by="ann", approved_by="coverage",
             n_training=10_003, n_baseline=12_480, span_days=14.2, progress=1.0,
             encoder="all-MiniLM-L6-v2@53aa51172d142c89/bfloat16", ready_at=now,
+            request={"seen": {"hours": [True] * 24, "weekdays": [True] * 5 + [False] * 2}},
         )
     )  # fmt: skip
 

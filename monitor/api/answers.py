@@ -12,11 +12,13 @@ from monitor.api.shapes import (
     ReferenceBody,
     RouteBody,
     ScoreBody,
+    SeenBody,
     VersionBody,
     WeightsSummary,
     WindowBody,
 )
 from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.reference.coverage import Seen
 from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
@@ -123,6 +125,11 @@ def reference(found: Reference, *, of: Version) -> ReferenceBody:
         created_at=found.created_at,
         ready_at=found.ready_at,
     )
+
+
+def seen(found: Seen) -> SeenBody:
+    """Which hours and weekdays a reference has seen."""
+    return SeenBody(hours=found.hours, weekdays=found.weekdays, text=found.text)
 
 
 def milestone(found: Milestone) -> MilestoneBody:

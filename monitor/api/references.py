@@ -17,8 +17,9 @@ from monitor.api.bodies import ApproveRequest, FreezeRequest, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, MilestoneBody, ReferenceBody
+from monitor.api.shapes import Answer, MilestoneBody, ReferenceBody, SeenBody
 from monitor.domain import Interval, Reference, ReferenceId, Version
+from monitor.reference.coverage import read_seen
 from monitor.reference.freeze import freeze
 from monitor.reference.milestone import next_milestone
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
@@ -37,6 +38,9 @@ class ReferencesBody(Answer):
     adapter: str
     version: str
     current: ReferenceBody | None
+    seen: SeenBody | None = Field(
+        description="Hours and weekdays that the current one has seen; null: not known."
+    )
     learning: MilestoneBody | None = Field(
         description="What comes next until it is approved; null: it is, or one is being built."
     )
@@ -52,11 +56,13 @@ def get_reference(
     def read(tx: Connection) -> ReferencesBody:
         of = lookup.version(tx, adapter, version)
         current = references.current(tx, of.id)
+        seen = current and read_seen(tx, current.id)
         waits = next_milestone(tx, of, rules=parts.learning, now=parts.clock())
         return ReferencesBody(
             adapter=adapter,
             version=version,
             current=answers.reference(current, of=of) if current else None,
+            seen=seen and answers.seen(seen),
             learning=waits and answers.milestone(waits),
             items=[answers.reference(r, of=of) for r in references.of_version(tx, of.id)],
         )

@@ -101,6 +101,14 @@ class MilestoneBody(Answer):
     text: str = Field(description="All of it in plain words.")
 
 
+class SeenBody(Answer):
+    """Hours and weekdays, UTC, that a reference has seen; evidence from others never pages."""
+
+    hours: Sequence[bool] = Field(description="24, from midnight on.")
+    weekdays: Sequence[bool] = Field(description="7, from Monday on.")
+    text: str = Field(description="All of it in plain words.")
+
+
 class ReferenceSummary(Answer):
     """How far the reference of a version is."""
 

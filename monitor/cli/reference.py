@@ -141,6 +141,8 @@ def status(
             for item in found["items"]
         ],
     )
+    if found["seen"]:
+        screen.say(f"hours and weekdays: {found['seen']['text']}")
     if found["learning"]:
         screen.say(found["learning"]["text"])
 

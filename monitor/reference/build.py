@@ -25,7 +25,9 @@ from monitor.reference import baseline as baselines
 from monitor.reference import fitting, similarity, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
+from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
+from monitor.reference.fitting import KnownAnswers
 from monitor.reference.index import Indexes
 from monitor.reference.kept import pack
 from monitor.store import baselines as live
@@ -145,9 +147,11 @@ class _Building:
             measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
         else:
             measured = self._against_early_half(baseline)
+        self._known_answers, said = fitting.early_answers(baseline)
         self._report(self._total)
-        window = baseline.window(measured, self._directions)
+        window = baseline.window(measured | said, self._directions)
         self._kept = pack(window)
+        self._notes[NOTE] = seen_in(window.at)
         self._finish(calibrate(window), strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:

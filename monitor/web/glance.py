@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Reference, Route, Version
+from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, MilestoneRules, next_milestone
 from monitor.store import (
     changes,
@@ -84,6 +85,8 @@ class AdapterGlance:
     selftest: SelfTestRow | None
     reference: Reference | None
     building: Reference | None
+    seen: Seen | None
+    """Hours and weekdays of the reference in force; None: not known."""
     milestone: Milestone | None
     """What the reference waits for until it is approved."""
     route_history: Sequence[RouteRow]
@@ -141,7 +144,11 @@ def read_adapter(
     glance = _glance(tx, row, known=known, shown=shown, since=since, now=now)
     if shown is None:
         return glance
-    return replace(glance, milestone=next_milestone(tx, shown, rules=learning, now=now))
+    return replace(
+        glance,
+        seen=glance.reference and read_seen(tx, glance.reference.id),
+        milestone=next_milestone(tx, shown, rules=learning, now=now),
+    )
 
 
 def _glance(
@@ -169,6 +176,7 @@ def _glance(
         selftest=selftests.fetch(tx, shown.id) if shown else None,
         reference=references.current(tx, shown.id) if shown else None,
         building=past[0] if past and past[0].state != "ready" else None,
+        seen=None,
         milestone=None,
         route_history=routes.history(tx, row.adapter.name, limit=RECENT_ROUTES),
         transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),

@@ -1,0 +1,81 @@
+"""Which hours of the day and weekdays a reference has seen, and which cannot page yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from detectors.season import fit_coverage
+from detectors.types import Floats
+from monitor.domain import ReferenceId
+from monitor.store import references
+
+WEEKDAYS: Final = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+)
+NOTE: Final = "seen"
+"""Key of the note that a builder leaves with a reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Hours of the day (24) and weekdays (7, Monday first), UTC, with 5 baseline records or more.
+
+    Evidence of soft signals from any other hour or weekday opens tickets and never pages. A
+    detector whose signal some records lack may have seen less.
+    """
+
+    hours: Sequence[bool]
+    weekdays: Sequence[bool]
+
+    @property
+    def text(self) -> str:
+        """All of it in plain words.
+
+        >>> office = [8 <= hour < 18 for hour in range(24)]
+        >>> Seen(hours=office, weekdays=[True] * 5 + [False] * 2).text
+        'cannot page yet: 18:00 to 08:00 UTC, Saturday, Sunday'
+        >>> Seen(hours=[True] * 24, weekdays=[True] * 7).text
+        'every hour and weekday is seen'
+        """
+        days = [day for day, seen in zip(WEEKDAYS, self.weekdays, strict=True) if not seen]
+        unseen = [*_ranges(self.hours), *days]
+        return (
+            f"cannot page yet: {', '.join(unseen)}" if unseen else "every hour and weekday is seen"
+        )
+
+
+def seen_in(at: Floats) -> dict[str, list[bool]]:
+    """Give the note of a baseline's times ``(n,)``, epoch seconds, as JSON."""
+    found = fit_coverage(at)
+    return {"hours": found.hours.tolist(), "weekdays": found.weekdays.tolist()}
+
+
+def read_seen(tx: Connection, reference_id: ReferenceId) -> Seen | None:
+    """Read what a ready reference has seen; None: a release built it that did not note it."""
+    note: Mapping[str, Any] | None = references.details(tx, reference_id).request.get(NOTE)
+    return note and Seen(hours=tuple(note["hours"]), weekdays=tuple(note["weekdays"]))
+
+
+def _ranges(hours: Sequence[bool]) -> list[str]:
+    """Name runs of unseen hours; one that goes over midnight is one."""
+    if not any(hours):
+        return ["every hour"]
+    starts = [hour for hour in range(24) if not hours[hour] and hours[hour - 1]]
+    return [f"{start:02}:00 to {_end(hours, start):02}:00 UTC" for start in starts]
+
+
+def _end(hours: Sequence[bool], start: int) -> int:
+    end = start
+    while not hours[end % 24]:
+        end += 1
+    return end % 24
