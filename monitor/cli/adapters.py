@@ -28,6 +28,7 @@ def status(
             _print_fleet(fleet, as_json=as_json)
             if not as_json:
                 changes.say_under_way(_under_the_models(service))
+                _say_fleet_incidents(service)
             words = [item["verdict"] for item in fleet["items"]]
         else:
             found = service.get(place("adapters", adapter))
@@ -40,6 +41,13 @@ def _under_the_models(service: Service) -> list[dict[str, Any]]:
     """The open changes of engine or base."""
     found = service.get("/changes", open="true", limit=LARGEST_PAGE)["items"]
     return [one for one in found if one["kind"] in {"engine", "base"}]
+
+
+def _say_fleet_incidents(service: Service) -> None:
+    """Say which bases have moved as a whole: their adapters tell of it once."""
+    for one in service.pages("/incidents", open="true", limit=LARGEST_PAGE):
+        if one["base_model"] is not None:
+            screen.say(f"fleet incident {one['incident']} ({one['severity']}): {one['summary']}")
 
 
 def evaluate(

@@ -138,6 +138,8 @@ def explain(
         return
     screen.say(found["summary"], style="bold")
     facts = [(key, found[key]) for key in (*FACTS, *OTHERS) if found[key] is not None]
+    if found["base_model"] is not None:
+        facts.insert(0, ("base_model", found["base_model"] or "not registered"))
     if found["onset"] is not None:
         facts.append(("began between", f"{found['onset']['start']} and {found['onset']['end']}"))
     screen.table(
@@ -145,25 +147,41 @@ def explain(
         ["what", "value"],
         [[key.replace("_", " "), str(value)] for key, value in facts],
     )
+    _print_members(found["members"])
     _print_changes(found["changes"])
     _print_told(found["deliveries"])
     _print_done(done)
 
 
 def _actions(service: Service, incident: dict[str, Any]) -> list[dict[str, Any]]:
-    """The version's actions decided while the incident was open, newest first."""
-    opened, closed = _moment(incident["opened_at"]), _moment(incident["closed_at"])
+    """What was decided about its versions while it was open, newest first."""
+    opened = datetime.fromisoformat(incident["opened_at"])
+    closed = incident["closed_at"] and datetime.fromisoformat(incident["closed_at"])
+    about = [incident] if incident["adapter"] is not None else incident["members"]
+    versions = {(one["adapter"], one["version"]) for one in about}
+    # a fleet incident has no adapter: its members' actions are picked from those of all
     return [
         action
-        for action in service.get("/actions", adapter=incident["adapter"])["items"]
-        if action["version"] == incident["version"]
-        and (opened is None or opened <= datetime.fromisoformat(action["created_at"]))
+        for action in service.get("/actions", adapter=incident["adapter"], limit=LARGEST_PAGE)[
+            "items"
+        ]
+        if (action["adapter"], action["version"]) in versions
+        and opened <= datetime.fromisoformat(action["created_at"])
         and (closed is None or datetime.fromisoformat(action["created_at"]) <= closed)
     ]
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _print_members(members: list[dict[str, Any]]) -> None:
+    if not members:
+        return
+    screen.table(
+        "members, the first joined first",
+        ["version", "since", "until"],
+        [
+            [f"{one['adapter']}@{one['version']}", one["joined_at"], one["left_at"] or "now"]
+            for one in members
+        ],
+    )
 
 
 def _print_changes(changes: list[dict[str, Any]]) -> None:

@@ -170,6 +170,10 @@ def identity(state: IdentityState) -> IdentityMemory:
         pytest.param(
             Memory(perplexity=probed(base_moved=None)), None, Blame.UNKNOWN, id="base not asked"
         ),
+        pytest.param(Memory(crossings=LATENCY), None, Blame.SERVING, id="latency alone"),
+        pytest.param(
+            Memory(crossings=(*LATENCY, *ANSWERS)), None, Blame.UNKNOWN, id="latency and answers"
+        ),
         pytest.param(
             Memory(crossings=INPUTS, perplexity=STILL), None, Blame.INPUT, id="inputs alone moved"
         ),

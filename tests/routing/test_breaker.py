@@ -14,6 +14,7 @@ from monitor.domain import (
     Blame,
     Mode,
     Route,
+    Severity,
     VerdictKind,
     Version,
 )
@@ -26,10 +27,11 @@ from monitor.routing.gates import Gate
 from monitor.routing.killswitch import FILE, KillSwitch
 from monitor.routing.routers import RouterFailed
 from monitor.routing.settings import RoutingSettings
-from monitor.store import actions, audit, flags, routes, versions
+from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
+from monitor.store.incidents import IncidentUpdate
 from tests.fleet import NOW, judge, register, verdict
 
 MINUTE = timedelta(minutes=1)
@@ -228,6 +230,33 @@ def test_a_person_who_holds_the_route_is_not_overruled(world: World) -> None:
     blocked(world, world.break_down(v7), Gate.HOLD)
     after = NOW + timedelta(hours=1)
     assert world.break_down(v7, now=after).kind is DecisionKind.EXECUTE
+
+
+def test_an_open_fleet_incident_of_its_base_stops_what_is_automatic_only(world: World) -> None:
+    v7 = world.adapter()
+    update = IncidentUpdate(
+        number=1,
+        phase="firing",
+        state={},
+        severity=Severity.TICKET,
+        blame=Blame.BASE,
+        summary="2 of 8 adapters",
+        opened_at=NOW,
+        closed_at=None,
+    )
+    with world.database.begin() as tx:
+        elsewhere = fleet_incidents.put(tx, "another-base", kind="drift", update=update)
+        own = fleet_incidents.put(tx, "", kind="drift", update=update)
+    decision = world.break_down(v7)
+    blocked(world, decision, Gate.FLEET_INCIDENT)
+    assert decision.reason == f"fleet incident {own} is open: its base or engine changed"
+    assert elsewhere != own
+    # a person may still move the adapter that stands apart
+    world.mode = Mode.APPROVE
+    assert world.break_down(v7, now=NOW + timedelta(minutes=1)).kind is DecisionKind.ASK
+    waiting = world.actions()[0]
+    world.breaker.approve(waiting.id, actor="ann", now=NOW + timedelta(minutes=2))
+    assert world.weights() == {"v7": 0.0, "v6": 1.0}
 
 
 @pytest.mark.parametrize("kind", [CRITICAL, DRIFTING])

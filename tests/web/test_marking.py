@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -10,9 +11,11 @@ from sqlalchemy import Connection
 from alerts import incident as machine
 from alerts.types import Severity as Urgency
 from monitor.domain import Blame, IncidentId, Scope, Severity
-from monitor.store import fleet_incidents, incidents, versions
+from monitor.store import actions, fleet_incidents, incidents, versions
+from monitor.store.actions import ActionKind, ActionState
 from monitor.store.incidents import IncidentUpdate
 from tests import worlds
+from tests.cli.command import driftline
 from tests.serving import Serving
 from tests.web.conftest import Looker
 
@@ -89,6 +92,40 @@ def test_an_incident_is_judged_from_its_adapters_page(
     shown = looker.page.inner_text("[data-live=incidents]")
     assert f"marked as false by for admin: {REASON}" in shown
     assert "stable" in looker.page.inner_text("[data-live=head]")
+
+
+def test_the_command_line_tells_of_a_fleet_incident_and_takes_a_word(
+    service: Serving, common: IncidentId, tmp_path: Path
+) -> None:
+    told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.keys[Scope.ADMIN]}
+
+    def run(*words: str) -> str:
+        return driftline(*words, environ=told, cwd=tmp_path).out
+
+    assert f"fleet incident {common} (ticket): 2 of 8 adapters" in run("status")
+    with service.database.begin() as tx:
+        version = versions.fetch(tx, adapter="billing", name="v1")
+        assert version is not None
+        actions.add(
+            tx, version, kind=ActionKind.FALLBACK, state=ActionState.BLOCKED,
+            reason="fleet incident", evidence={}, expected_generation=1, target=None,
+            actor="driftline", now=datetime.now(UTC),
+        )  # fmt: skip
+    explained = run("explain", str(common))
+    for words in ("base model", "not registered", "billing@v1", "sales/eu@v1", "blocked"):
+        assert words in explained, words
+    assert "all on one base model" in run("incident", "list", "--open")
+    # the service logs into the same stream here, since it is in the same process
+    taken = run("incident", "ack", str(common), "--hours", "2")
+    assert taken.endswith(f"for admin has incident {common}\n")
+    marked = run("incident", "false", str(common), "--reason", REASON)
+    assert marked.endswith(f"incident {common} of all on one base model is marked as false\n")
+    assert "false_page" in run("incident", "list")
+    refused = driftline(
+        "incident", "accept", str(common), "--reason", "no", environ=told, cwd=tmp_path
+    )
+    assert (refused.code, "that stands" in refused.err) == (1, True)
+    assert "promised false" in run("receipt", "--month", f"{datetime.now(UTC):%Y-%m}")
 
 
 def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
