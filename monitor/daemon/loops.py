@@ -98,7 +98,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
-            for one in refreshers(database, parts.channels)
+            for one in refreshers(database, parts.channels, base_url=config.server.url)
         ),
     ]
     return loops

@@ -113,6 +113,7 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
             escalate_after_failures=section.escalate_after_failures,
             escalate_after=section.escalate_after,
             retries=section.retries,
+            base_url=config.server.url,
         ),
     )
 
