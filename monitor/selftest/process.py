@@ -67,6 +67,8 @@ def run_apart(asked: Asked, *, go_on: GoOn) -> dict[str, Any]:
             stdout=answer,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **ONE_THREAD},
+            # what ends the service ends this by way of go_on: it is then no failure
+            start_new_session=True,
         )
         try:
             last = _follow(child, answer, go_on)

@@ -10,6 +10,7 @@ import numpy as np
 
 from detectors import DETECTORS
 from detectors.errors import DetectorError
+from detectors.null import FRACTIONS
 from detectors.rank_detector import RankDetector
 from detectors.season import span_days
 from detectors.types import SECONDS_PER_DAY, Budget, Detector, Floats, Process, State, Window
@@ -265,6 +266,12 @@ class _Test:
 def _increments(
     detector: Detector[Any], reference: Any, window: Window, budget: Budget
 ) -> Mapping[Process, Floats]:
+    """What one evaluation adds; nothing where it has no record, at low traffic the most of them."""
+    if not len(window):
+        k = len(reference.null.names)
+        none = np.zeros((FRACTIONS.size, k))
+        processes = [Process.NOTICE, *([Process.PAGE] if budget.page > 0.0 else [])]
+        return dict.fromkeys(processes, none)
     if isinstance(detector, RankDetector):
         return detector.follow(reference, window, State(), budget).increments
     return detector.score(reference, window, State(), budget)[0].increments

@@ -2,13 +2,25 @@
 
 import json
 
+import pytest
+
 from monitor.cli.selftest import _kept
 from tests.cli.command import failed
 from tests.cli.conftest import QUIET, Run
+from tests.service import Service
 
 
+def test_it_waits_for_the_worker_and_says_why_there_is_no_report(
+    run: Run, service: Service
+) -> None:
+    service.register("bare", "v1")
+    failed(run("selftest", "bare", "--last"), "bare was not tested yet")
+    failed(run("selftest", "bare"), "it has no reference yet: there is nothing to replay")
+    failed(run("selftest", "nobody"), "No adapter is called 'nobody'.")
+
+
+@pytest.mark.slow
 def test_a_self_test_is_run_shown_and_kept(run: Run) -> None:
-    failed(run("selftest", QUIET, "--last"), "quiet was not tested yet")
     ran = run("selftest", QUIET)
     assert ran.code == 0
     assert "mean NLL +1 sd in every answer" in ran.out
@@ -19,7 +31,6 @@ def test_a_self_test_is_run_shown_and_kept(run: Run) -> None:
     assert report["baseline"]["records"] == 1_000
     largest = next(one for one in report["injections"] if one["name"] == "shift_1")
     assert largest["notice"]["within_week"]["share"] > 0.9
-    failed(run("selftest", "nobody"), "No adapter is called 'nobody'.")
 
 
 def test_more_alarms_than_promised_are_another_exit_code() -> None:
