@@ -57,6 +57,9 @@ def message(received: Message) -> RenderableType:
     lines = [Text(str(body["summary"]), "bold"), Text(str(body["reason"]))]
     if unlike := body.get("unlike"):
         lines.append(Text(f"{unlike['count']} of {unlike['of']} requests are unlike training"))
+    if new := body.get("new"):
+        alike = f"{new['count']} of {new['of']} are near each other"
+        lines.append(Text(f"{alike}: {', '.join(new['words'])}" if new["words"] else alike))
     if body.get("action"):
         lines.append(Text(f"action {body['action']['done']}: {body['action']['text']}", "cyan"))
     lines += [Text(f"  · {example}", "italic") for example in body.get("examples") or ()]

@@ -266,10 +266,16 @@ def shown(renderable: Any) -> str:
 def test_texts_of_messages_are_shown_as_they_are() -> None:
     text = shown(
         pictures.message(
-            message(examples=["[bold]x[/bold]"], unlike={"count": 3, "of": 9}, action=None)
+            message(
+                examples=["[bold]x[/bold]"],
+                unlike={"count": 3, "of": 9},
+                new={"count": 2, "of": 9, "words": ["[i]refund[/i]", "gift"]},
+                action=None,
+            )
         )
     )
-    for part_ in ("[red]worse[/red]", "[1.2]", "[bold]x[/bold]", "3 of 9 requests"):
+    told = "2 of 9 are near each other: [i]refund[/i], gift"
+    for part_ in ("[red]worse[/red]", "[1.2]", "[bold]x[/bold]", "3 of 9 requests", told):
         assert part_ in text
 
 
