@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(seconds=30)
 """How long a command waits out an engine's queue, each time it looks."""
-QUIET = timedelta(seconds=2)
-"""How long each 8 texts of a base model wait for an idle engine: 24 in `discover`, so 48 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +65,7 @@ def engine(url: str, config: Config) -> Engine:
         general=load_corpus(),
         engines=Engines((root,), http, headers=headers, restraint=Restraint(share=1.0)),
         http=http,
-        settings=replace(_settings(config), headers=headers, patience=PATIENCE, quiet=QUIET),
+        settings=replace(_settings(config), headers=headers, patience=PATIENCE),
     )
     return Engine(url=root, http=http, headers=headers, probe=probe)
 
