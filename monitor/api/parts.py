@@ -37,6 +37,10 @@ class Intake(Protocol):
         """The same for feedback that comes after its record."""
         ...
 
+    def shares(self, sampled_out: Mapping[str, int]) -> Mapping[str, float]:
+        """Count what a sampler did not send; give the share it shall send, by adapter."""
+        ...
+
 
 class Approver(Protocol):
     """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`."""

@@ -5,13 +5,15 @@ The body goes to the intake as it came; pydantic never sees a record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from monitor.api.access import Ingester
+from monitor.api.bodies import Body
 from monitor.api.buffers import RawBody
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
@@ -68,6 +70,27 @@ def post_records(_key: Ingester, parts: Parts, body: RawBody, request: Request) 
 def post_feedback(_key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take feedback in for records sent earlier."""
     return _taken_in(parts.intake.feedback, body, request)
+
+
+class SamplingRequest(Body):
+    """Requests that a sampler answered and did not send, since it last said so."""
+
+    sampled_out: dict[Annotated[str, Field(max_length=128)], Annotated[int, Field(ge=0, le=10**9)]]
+
+
+class SamplingBody(Answer):
+    """The share of each adapter's requests to send, chosen by a hash of their ids."""
+
+    shares: Mapping[str, float]
+
+
+@router.post("/sampling")
+def post_sampling(_key: Ingester, parts: Parts, body: SamplingRequest) -> SamplingBody:
+    """Tell how many requests were not sent, and learn which share to send from now on.
+
+    What is not sent counts as traffic, as if it had come and been sampled out here.
+    """
+    return SamplingBody(shares=parts.intake.shares(body.sampled_out))
 
 
 def _taken_in(take: Callable[..., Outcome], body: bytes, request: Request) -> Response:

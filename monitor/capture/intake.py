@@ -148,6 +148,30 @@ class Intake:
             lambda: self._take_feedback(*self._read(body, content_encoding), content_type)
         )
 
+    def shares(self, sampled_out: Mapping[str, int]) -> dict[str, float]:
+        """Give the share of each adapter's records that is kept, to a sampler before this one.
+
+        Parameters
+        ----------
+        sampled_out
+            How many requests it has not sent since it last asked, by adapter; 0 for none. They
+            count as traffic, which the share follows. Unknown adapters are left out.
+
+        Raises a ``CaptureError`` where the counts could not be stored.
+        """
+        now = self._clock()
+        counts: Counter[CountKey] = Counter()
+        known: dict[str, AdapterId] = {}
+        for adapter, count in sampled_out.items():
+            try:
+                known[adapter] = self._resolve(adapter, None, None).adapter_id
+            except Refused:
+                continue
+            if count:
+                counts[known[adapter], now, "sampled_out"] = count
+        self._submit(_only_feedback(()), counts, 0)
+        return {adapter: self._rates.of(adapter_id) for adapter, adapter_id in known.items()}
+
     def _taking(self, take: Callable[[], Outcome]) -> Outcome:
         try:
             self._queue.admit()

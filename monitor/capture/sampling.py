@@ -31,8 +31,9 @@ _SHORTEST: Final = timedelta(minutes=5)
 def keep(adapter: str, record_id: str, probability: float, *, stage: str = "ingest") -> bool:
     """Whether a record with this id is kept at this probability; the same everywhere.
 
-    A sampler before this one (a gateway) must use another ``stage``: were the two hashes
-    the same, whatever passed the first would pass the second too.
+    The gateway decides with the same hash and the share that :class:`Rates` gives it, so what
+    it sends is what would be kept here. A sampler with a rate of its own must use another
+    ``stage``, or whatever passed the first would pass the second too.
     """
     if probability >= 1.0:
         return True

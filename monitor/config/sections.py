@@ -18,6 +18,7 @@ from alerts.retry import RetrySchedule
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK, Directions
 from monitor.capture import intake
+from monitor.capture.wire import MAX_TOP
 from monitor.config.channels import ChannelEntry, read_channels
 from monitor.config.probes import ProbesSection
 from monitor.config.probes import contradictions as probe_contradictions
@@ -450,6 +451,8 @@ def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
     ]
     if not 1 <= gateway.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"gateway.port: {gateway.port} is no port")
+    if not 0 <= gateway.top_logprobs <= MAX_TOP:
+        found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
     addresses = {"upstreams": gateway.upstreams, "service": filter(None, [gateway.service])}
     found += [
         f"gateway.{name}: expected an address such as http://10.0.3.7:8000, got {url!r}"

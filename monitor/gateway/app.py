@@ -14,7 +14,8 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from monitor.gateway import refusals
-from monitor.gateway.exchange import Exchange, GatewayParts
+from monitor.gateway.exchange import answer
+from monitor.gateway.inquiry import GatewayParts
 
 ADMINISTRATION: Final = frozenset(
     {
@@ -45,7 +46,7 @@ class Proxy:
         if segments & ADMINISTRATION or ".." in segments:
             await refusals.NOT_PASSED_ON.send(send)
             return
-        await Exchange(self._parts, scope, receive, send).run()
+        await answer(self._parts, scope, receive, send)
 
 
 def create_app(
@@ -74,6 +75,7 @@ def create_app(
         return JSONResponse({"status": "unready", "reasons": [why]}, status_code=503)
 
     async def metrics(_: Request) -> Response:
+        parts.meters.show(parts.loading)
         return Response(parts.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @asynccontextmanager

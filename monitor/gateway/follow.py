@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import aiohttp
@@ -34,15 +35,22 @@ class NoRoutes(Exception):  # noqa: N818 (named as the outcome)
 
 
 class RouteFollower:
-    """Long-polls ``GET /v1/routes`` for ever."""
+    """Long-polls ``GET /v1/routes`` for ever; ``told`` hears the adapters each time."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, *, book: RouteBook, meters: Meters
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        book: RouteBook,
+        meters: Meters,
+        told: Callable[[Sequence[str]], None],
     ) -> None:
         self._session = session
         self._url = f"{url.rstrip('/')}/v1/routes"
         self._book = book
         self._meters = meters
+        self._told = told
         self._tag: str | None = None
         self.heard = False
         """Whether the service has told its routes since the start."""
@@ -84,3 +92,4 @@ class RouteFollower:
         self._meters.routes_seen.set(time.time())
         for route in self._book.routes:
             self._meters.generation.labels(route.adapter).set(route.generation)
+        self._told([route.adapter for route in self._book.routes])

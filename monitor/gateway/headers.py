@@ -58,19 +58,9 @@ def to_engine(
     return kept
 
 
-def to_client(
-    headers: RawHeaders, added: Mapping[bytes, bytes], *, length: int | None = None
-) -> list[tuple[bytes, bytes]]:
-    """What of an engine's headers the client sees, and ``added``.
-
-    ``length`` takes the place of ``Content-Length``; None leaves it.
-    """
-    kept = end_to_end(headers)
-    if length is not None:
-        kept = [(name, value) for name, value in kept if name != b"content-length"]
-        kept.append((b"content-length", b"%d" % length))
-    kept.extend(added.items())
-    return kept
+def to_client(headers: RawHeaders, added: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """What of an engine's headers the client sees, and ``added``."""
+    return [*end_to_end(headers), *added.items()]
 
 
 def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

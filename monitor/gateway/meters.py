@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from monitor.gateway.loading import Loading
+
 _OVERHEAD: Final = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _FIRST_BYTE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -73,6 +75,39 @@ class Meters:
             "When the service last confirmed the routes; 0: not since the start",
             registry=self.registry,
         )
+
+        self.records = Counter(
+            "driftline_gateway_records",
+            "Sampled requests, by what became of the record",
+            ("adapter", "outcome"),
+            registry=self.registry,
+        )
+        self.queue = Gauge(
+            "driftline_gateway_queue_records",
+            "Records that wait to be sent to the service",
+            registry=self.registry,
+        )
+        self.switch = Gauge(
+            "driftline_gateway_switch_seconds",
+            "What the first byte of a stream takes longer after another version's request",
+            ("adapter", "version"),
+            registry=self.registry,
+        )
+        self.keep_loaded = Gauge(
+            "driftline_gateway_keep_loaded",
+            "1 for versions that engines should keep loaded, else 0",
+            ("adapter", "version"),
+            registry=self.registry,
+        )
+
+    def show(self, loading: Loading) -> None:
+        """Bring what is worked out from first bytes up to date."""
+        kept = set(loading.to_keep())
+        for one in loading.seen:
+            self.keep_loaded.labels(*one).set(one in kept)
+            cost = loading.switch_seconds(one)
+            if cost is not None:
+                self.switch.labels(*one).set(cost)
 
     def exposition(self) -> bytes:
         """Write everything in Prometheus's text format."""

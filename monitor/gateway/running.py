@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -14,11 +13,18 @@ from starlette.applications import Starlette
 
 from monitor.gateway.app import create_app
 from monitor.gateway.engines import Engines
-from monitor.gateway.exchange import GatewayParts
 from monitor.gateway.follow import RouteFollower
+from monitor.gateway.inquiry import GatewayParts
+from monitor.gateway.loading import Loading
 from monitor.gateway.meters import Meters
+from monitor.gateway.outbound import Outbound
 from monitor.gateway.routebook import RouteBook
+from monitor.gateway.sampling import Sampler
 from monitor.gateway.settings import GatewaySettings
+from monitor.gateway.shares import ShareKeeper, Shares
+
+FLUSH: Final = 5.0
+"""Seconds at the end for records that still wait."""
 
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
@@ -28,8 +34,16 @@ def assemble(settings: GatewaySettings, *, cache: Path | None) -> Starlette:
     meters = Meters()
     book = RouteBook(cache)
     book.load()
-    parts = GatewayParts(settings=settings, book=book, engines=Engines(settings), meters=meters)
-    beside = _Beside(parts)
+    shares = Shares()
+    beside = _Beside(settings, book=book, meters=meters, shares=shares)
+    parts = GatewayParts(
+        settings=settings,
+        book=book,
+        engines=Engines(settings),
+        meters=meters,
+        sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
+        loading=Loading(settings.resident_adapters),
+    )
     return create_app(parts, ready=beside.why_not_ready, work=beside.start)
 
 
@@ -50,35 +64,57 @@ def serve(settings: GatewaySettings, *, cache: Path | None) -> None:
 
 
 class _Beside:
-    """What runs beside the requests: following the routes."""
+    """What runs beside the requests: routes, shares and records, over connections of their own."""
 
-    def __init__(self, parts: GatewayParts) -> None:
-        self._parts = parts
+    def __init__(
+        self, settings: GatewaySettings, *, book: RouteBook, meters: Meters, shares: Shares
+    ) -> None:
+        self._settings = settings
+        self._book = book
+        self._meters = meters
+        self._shares = shares
         self._follower: RouteFollower | None = None
+        self._outbound: Outbound | None = None
 
     def why_not_ready(self) -> str | None:
         """None once there are routes, or the service has said that there are none."""
         heard = self._follower is not None and self._follower.heard
-        return None if heard or len(self._parts.book) else _NO_ROUTES
+        return None if heard or len(self._book) else _NO_ROUTES
+
+    def offer(self, adapter: str, line: bytes) -> None:
+        """Queue a record."""
+        assert self._outbound is not None, "start() comes first"  # noqa: S101 (invariant)
+        self._outbound.offer(adapter, line)
 
     async def start(self) -> Callable[[], Awaitable[None]]:
         """Start; what is returned ends it."""
-        settings = self._parts.settings
-        service = aiohttp.ClientSession(
+        settings, meters = self._settings, self._meters
+        session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {settings.key}"} if settings.key else {},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
-        self._follower = RouteFollower(
-            service, settings.service, book=self._parts.book, meters=self._parts.meters
+        outbound = Outbound(session, settings.service, settings=settings, meters=meters)
+        keeper = ShareKeeper(session, settings.service, shares=self._shares)
+        follower = RouteFollower(
+            session, settings.service, book=self._book, meters=meters, told=keeper.serve
         )
-        tasks = [asyncio.create_task(self._follower.run(), name="routes")]
+        keeper.serve([route.adapter for route in self._book.routes])
+        self._follower, self._outbound = follower, outbound
+        running = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("routes", follower.run()),
+                ("shares", keeper.run()),
+                ("records", outbound.run()),
+            )
+        ]
 
         async def end() -> None:
-            for task in tasks:
+            for task in running:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            await service.close()
+            await asyncio.gather(*running, return_exceptions=True)
+            await outbound.finish(FLUSH)
+            await session.close()
 
         return end

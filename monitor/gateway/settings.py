@@ -26,3 +26,10 @@ class GatewaySettings:
     idle_timeout: timedelta = timedelta(minutes=5)
     total_timeout: timedelta = timedelta(minutes=10)
     drain: timedelta = timedelta(seconds=30)
+    send_text: bool = True
+    """Whether prompts and answers go with the records; without, what is measured on them is not."""
+    top_logprobs: int = 5
+    queue_records: int = 10_000
+    queue_bytes: int = 64 * 1024 * 1024
+    resident_adapters: int = 8
+    """How many adapters an engine keeps loaded (vLLM's ``--max-loras``)."""

@@ -1,0 +1,248 @@
+"""The engine's side of a request: asked once, and once more where no answer can be had."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import structlog
+from starlette.types import Scope
+
+from monitor.domain import Arm, Route
+from monitor.gateway import headers
+from monitor.gateway.asked import Asked
+from monitor.gateway.choice import rescuer
+from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable
+from monitor.gateway.loading import Loading
+from monitor.gateway.meters import NO_ADAPTER, Meters
+from monitor.gateway.records import Measured
+from monitor.gateway.routebook import RouteBook
+from monitor.gateway.sampling import COMPLETIONS, Sample, Sampler
+from monitor.gateway.settings import GatewaySettings
+
+_LOG: Final = structlog.get_logger(__name__)
+
+NO_ANSWER, TIMED_OUT, BROKEN = 0, 408, 502
+"""Statuses in records where the engine gave none; all count as failures."""
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_BAD_REQUEST: Final = 400
+_NOT_FOUND: Final = 404
+_SERVER_ERRORS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayParts:
+    """What every request works with."""
+
+    settings: GatewaySettings
+    book: RouteBook
+    engines: Engines
+    meters: Meters
+    sampler: Sampler
+    loading: Loading
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One time that an engine is asked; ``arm`` None where the name has no route.
+
+    Times are seconds of ``perf_counter``. ``switched``: the replica answered for another
+    version before.
+    """
+
+    engine: Engine
+    arm: Arm | None
+    sample: Sample | None = None
+    response: aiohttp.ClientResponse | None = None
+    switched: bool = False
+    sent_at: float = 0.0
+    answered_at: float = 0.0
+    passed_at: float = 0.0
+    first_byte_at: float | None = None
+    ended_at: float | None = None
+
+    def close(self) -> None:
+        """Let the connection go: for other requests, if the answer was read to its end."""
+        response, self.response = self.response, None
+        if response is None:
+            return
+        self.engine.busy -= 1
+        if response.content.at_eof():
+            response.release()
+        else:
+            response.close()
+
+
+class Inquiry:
+    """Asks engines for one request; ``last`` is the attempt under way, for its record."""
+
+    def __init__(
+        self, parts: GatewayParts, scope: Scope, asked: Asked, route: Route | None
+    ) -> None:
+        self._parts = parts
+        self._scope = scope
+        self._asked = asked
+        self._route = route
+        self.last: Attempt | None = None
+
+    @property
+    def adapter(self) -> str:
+        """As labels have it."""
+        return NO_ADAPTER if self._route is None else self._route.adapter
+
+    def labels(self, attempt: Attempt) -> tuple[str, str, str]:
+        """Adapter, version and arm."""
+        arm = attempt.arm
+        return (NO_ADAPTER, "", "") if arm is None else (self.adapter, arm.version, arm.arm.value)
+
+    def subject(self) -> str | None:
+        """Who asks: the header, else the body's ``user``."""
+        given = headers.find(self._scope["headers"], headers.SUBJECT)
+        return given.decode("latin-1") if given else self._asked.text("user")
+
+    async def first_that_answers(self, arm: Arm | None) -> Attempt:
+        """Ask the chosen arm and, where it cannot answer, once more: in its place, elsewhere.
+
+        The attempt that is returned has a response, and is the caller's to close.
+
+        Raises
+        ------
+        Unreachable, TooSlow
+        """
+        first = Attempt(engine=self._parts.engines.pick(), arm=arm)
+        try:
+            response = await self._ask(first)
+        except Unreachable as error:
+            if error.sent and not self._repeatable:
+                raise
+            self._retried(first, "unreachable")
+            self.record(first, NO_ANSWER)
+            second = self._second(first)
+            await self._ask(second)
+            return second
+        if arm is None or not _is_failure(response.status):
+            return first
+        second = self._second(first)
+        if (second.engine, second.arm) == (first.engine, first.arm):
+            return first
+        return await self._in_place_of(first, response.status, second)
+
+    async def _in_place_of(self, first: Attempt, status: int, second: Attempt) -> Attempt:
+        """Ask ``second``; the answer of ``first`` stays at hand until there is another."""
+        self._retried(first, str(status))
+        first.ended_at = time.perf_counter()
+        try:
+            await self._ask(second)
+        except (Unreachable, TooSlow):
+            self.record(second, NO_ANSWER)
+            return first  # what it said says more
+        except BaseException:
+            first.close()
+            raise
+        first.close()
+        self.record(first, status)
+        return second
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether asking twice does no more than asking once, whatever became of the first."""
+        safe = self._scope["method"] in _SAFE
+        return safe or self._route is not None or self._scope["path"] in COMPLETIONS
+
+    def _second(self, first: Attempt) -> Attempt:
+        engine = self._parts.engines.pick(avoid=first.engine)
+        if self._route is None or first.arm is None:
+            return Attempt(engine=engine, arm=None)
+        return Attempt(engine=engine, arm=rescuer(self._route, first.arm))
+
+    def _retried(self, attempt: Attempt, reason: str) -> None:
+        labels = self.labels(attempt)
+        self._parts.meters.retries.labels(*labels, reason).inc()
+        _LOG.warning(
+            "asked_again",
+            adapter=self.adapter,
+            version=labels[1],
+            engine=attempt.engine.name,
+            reason=reason,
+        )
+
+    async def _ask(self, attempt: Attempt) -> aiohttp.ClientResponse:
+        self.last = attempt
+        arm, engine = attempt.arm, attempt.engine
+        if arm is not None:
+            attempt.sample = self._parts.sampler.begin(
+                self._scope["path"], self._asked, adapter=self.adapter, arm=arm
+            )
+        model = "" if arm is None else arm.model
+        engine.last_model, attempt.switched = model, engine.last_model != model
+        engine.busy += 1
+        try:
+            response = await self._request(attempt)
+            if attempt.sample and attempt.sample.injected and response.status == _BAD_REQUEST:
+                response = await self._request_as_asked(attempt, attempt.sample, response)
+        except BaseException:
+            engine.busy -= 1
+            raise
+        attempt.response = response
+        return response
+
+    async def _request_as_asked(
+        self, attempt: Attempt, sample: Sample, refused: aiohttp.ClientResponse
+    ) -> aiohttp.ClientResponse:
+        """Ask without our wish: it may be what the engine refused."""
+        refused.close()
+        sample.injected = {}
+        response = await self._request(attempt)
+        if response.status != _BAD_REQUEST:
+            self._parts.sampler.refused(sample.arm.model)
+        return response
+
+    async def _request(self, attempt: Attempt) -> aiohttp.ClientResponse:
+        arm, sample = attempt.arm, attempt.sample
+        body = self._asked.body
+        if arm is not None:
+            wish = {} if sample is None else sample.injected
+            body = self._asked.replaced(model=arm.model, **wish)
+        attempt.sent_at = time.perf_counter()
+        response = await self._parts.engines.ask(
+            attempt.engine,
+            self._scope["method"],
+            _target(self._scope),
+            headers=headers.to_engine(
+                self._scope["headers"],
+                engine_key=self._parts.settings.engine_key,
+                encoding="identity" if sample else None,
+            ),
+            body=body,
+        )
+        attempt.answered_at = time.perf_counter()
+        return response
+
+    def record(self, attempt: Attempt | None, status: int) -> None:
+        """Hand the record over, if this attempt is to become one."""
+        if attempt is None or attempt.sample is None:
+            return
+        first = attempt.first_byte_at
+        streamed = bool(self._asked.value("stream"))
+        ended = attempt.ended_at or time.perf_counter()
+        measured = Measured(
+            status=status,
+            latency_ms=1e3 * (ended - attempt.sent_at),
+            ttft_ms=1e3 * (first - attempt.sent_at) if first and streamed else None,
+            replica=attempt.engine.name,
+        )
+        self._parts.sampler.finish(attempt.sample, measured, subject=self.subject())
+
+
+def _is_failure(status: int) -> bool:
+    return status == _NOT_FOUND or status >= _SERVER_ERRORS
+
+
+def _target(scope: Scope) -> str:
+    """Path and query as the client wrote them."""
+    path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")

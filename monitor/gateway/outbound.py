@@ -1,0 +1,157 @@
+"""Records on their way to the service: a bounded queue that no answer waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, deque
+from typing import Final, NamedTuple
+
+import aiohttp
+import msgspec
+import structlog
+
+from monitor.gateway.meters import Meters
+from monitor.gateway.settings import GatewaySettings
+
+_LOG: Final = structlog.get_logger(__name__)
+
+MOST_RECORDS: Final = 500
+MOST_BYTES: Final = 4 * 1024 * 1024
+LINGER: Final = 0.5
+"""Seconds that a record waits for company."""
+
+_PATIENCE: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ACCEPTED: Final = 202
+_REFUSED: Final = frozenset({400, 413, 415, 422})
+"""Statuses that sending the same again would not change."""
+
+
+class Waiting(NamedTuple):
+    """A record as a line of NDJSON."""
+
+    adapter: str
+    line: bytes
+
+
+class _Rejected(msgspec.Struct):
+    index: int
+
+
+class _Outcome(msgspec.Struct):
+    rejected: list[_Rejected] = []
+
+
+class Outbound:
+    """Takes records at once or drops them, and counts what became of each."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        settings: GatewaySettings,
+        meters: Meters,
+    ) -> None:
+        self._session = session
+        self._url = f"{url.rstrip('/')}/v1/records"
+        self._settings = settings
+        self._meters = meters
+        self._waiting: deque[Waiting] = deque()
+        self._bytes = 0
+        self._came = asyncio.Event()
+
+    def offer(self, adapter: str, line: bytes) -> None:
+        """Queue a record; dropped and counted where there is no room."""
+        full = (
+            len(self._waiting) >= self._settings.queue_records
+            or self._bytes + len(line) > self._settings.queue_bytes
+        )
+        if full:
+            self._meters.records.labels(adapter, "dropped").inc()
+            return
+        self._waiting.append(Waiting(adapter, line))
+        self._bytes += len(line)
+        self._meters.queue.set(len(self._waiting))
+        self._came.set()
+
+    async def run(self) -> None:
+        """Send what waits until cancelled; while the service is away, ever more seldom."""
+        pause = 0.0
+        while True:
+            await self._came.wait()
+            await asyncio.sleep(LINGER)
+            self._came.clear()
+            while self._waiting:
+                failed = await self._send()
+                if failed is None:
+                    pause = 0.0
+                    continue
+                if not pause:
+                    _LOG.warning("records_wait", error=failed, records=len(self._waiting))
+                pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    async def finish(self, seconds: float) -> None:
+        """Send what waits, for the last time and no longer than so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._waiting and await self._send() is None:
+                    pass
+        except TimeoutError:
+            pass
+        if self._waiting:
+            _LOG.warning("records_lost", records=len(self._waiting))
+
+    async def _send(self) -> str | None:
+        """Send one batch; what went wrong, where it has to be sent again."""
+        batch = self._batch()
+        try:
+            async with self._session.post(
+                self._url,
+                data=b"\n".join(one.line for one in batch),
+                headers={"Content-Type": "application/x-ndjson"},
+                timeout=_PATIENCE,
+                allow_redirects=False,
+            ) as answer:
+                body = await answer.read()
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return type(error).__name__
+        if status == _ACCEPTED:
+            self._settle(batch, rejected=_rejected(body))
+        elif status in _REFUSED:
+            self._settle(batch, rejected=set(range(len(batch))))
+        else:
+            return f"status {status}"
+        return None
+
+    def _batch(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size = 0
+        for one in self._waiting:
+            size += len(one.line) + 1
+            if batch and (len(batch) >= MOST_RECORDS or size > MOST_BYTES):
+                break
+            batch.append(one)
+        return batch
+
+    def _settle(self, batch: list[Waiting], *, rejected: set[int]) -> None:
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for index, one in enumerate(batch):
+            self._waiting.popleft()
+            self._bytes -= len(one.line)
+            outcomes[one.adapter, "refused" if index in rejected else "sent"] += 1
+        for (adapter, outcome), count in outcomes.items():
+            self._meters.records.labels(adapter, outcome).inc(count)
+        self._meters.queue.set(len(self._waiting))
+        if rejected:
+            _LOG.warning("records_refused", records=len(rejected))
+
+
+def _rejected(body: bytes) -> set[int]:
+    try:
+        return {one.index for one in msgspec.json.decode(body, type=_Outcome).rejected}
+    except ValueError:
+        return set()

@@ -1,0 +1,133 @@
+"""The sampled share: log-probabilities asked for, kept for the record, not shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+
+from monitor.capture.formats.shapes import mapping
+from monitor.domain import Arm
+from monitor.gateway import records
+from monitor.gateway.asked import Asked
+from monitor.gateway.headers import RawHeaders, find
+from monitor.gateway.meters import Meters
+from monitor.gateway.records import Measured
+from monitor.gateway.settings import GatewaySettings
+from monitor.gateway.shares import Shares
+from monitor.gateway.taps import StreamTap, Tap, WholeTap
+
+_LOG: Final = structlog.get_logger(__name__)
+
+CHAT: Final = "/v1/chat/completions"
+PLAIN: Final = "/v1/completions"
+COMPLETIONS: Final = frozenset({CHAT, PLAIN})
+NOT_ASKED_FOR: Final = 600.0
+"""Seconds for which an engine that refused log-probabilities is not asked for them."""
+
+_OK: Final = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Sample:
+    """A request that becomes a record; ``injected``: log-probabilities are our wish."""
+
+    id: str
+    at: datetime
+    adapter: str
+    arm: Arm
+    asked: Asked
+    injected: Mapping[str, object]
+    tap: Tap | None = None
+
+
+class Sampler:
+    """Decides, reads along, and hands the record over; nothing waits for it."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        shares: Shares,
+        offer: Callable[[str, bytes], None],
+        meters: Meters,
+    ) -> None:
+        self._settings = settings
+        self._shares = shares
+        self._offer = offer
+        self._meters = meters
+        self._refusing: dict[str, float] = {}
+
+    def begin(self, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample | None:
+        """Decide about one attempt; None: it becomes no record."""
+        if path not in COMPLETIONS:
+            return None
+        record_id = uuid4().hex
+        if not self._shares.decide(adapter, arm, record_id):
+            return None
+        refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
+        injected = {} if refusing else self._wish(path, asked)
+        return Sample(
+            id=record_id,
+            at=datetime.now(UTC),
+            adapter=adapter,
+            arm=arm,
+            asked=asked,
+            injected=injected,
+        )
+
+    def _wish(self, path: str, asked: Asked) -> Mapping[str, object]:
+        """What to add to a body that does not ask by itself."""
+        k = self._settings.top_logprobs
+        if path == CHAT:
+            own = asked.value("logprobs") or asked.value("top_logprobs") is not None
+            return {} if own else {"logprobs": True, "top_logprobs": k}
+        # with echo the prompt's tokens would come too, computed for nobody
+        own = asked.value("logprobs") is not None or asked.value("echo")
+        return {} if own else {"logprobs": k}
+
+    def refused(self, model: str) -> None:
+        """Remember that the engine answers this model only without log-probabilities."""
+        self._refusing[model] = time.monotonic() + NOT_ASKED_FOR
+        _LOG.warning("logprobs_refused", model=model, seconds=NOT_ASKED_FOR)
+
+    def tap(self, sample: Sample, status: int, headers: RawHeaders) -> Tap | None:
+        """Read the answer along; None where it tells nothing, or cannot be read."""
+        if status != _OK or find(headers, b"content-encoding") not in {None, b"identity"}:
+            return None
+        kind = find(headers, b"content-type") or b""
+        made = StreamTap if kind.startswith(b"text/event-stream") else WholeTap
+        sample.tap = made(strip=bool(sample.injected))
+        return sample.tap
+
+    def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
+        """Write the record and queue it."""
+        try:
+            request = mapping(
+                {name: sample.asked.value(name) for name in sample.asked.fields or ()}
+            )
+            written = records.line(
+                record_id=sample.id,
+                adapter=sample.adapter,
+                arm=sample.arm,
+                at=sample.at,
+                request=request,
+                answer=_answer(sample),
+                measured=measured,
+                subject=subject,
+                with_text=self._settings.send_text,
+            )
+        except (ValueError, TypeError, OverflowError) as error:
+            self._meters.records.labels(sample.adapter, "unreadable").inc()
+            _LOG.warning("answer_unreadable", adapter=sample.adapter, error=type(error).__name__)
+            return
+        self._offer(sample.adapter, written)
+
+
+def _answer(sample: Sample) -> Mapping[str, Any]:
+    return {} if sample.tap is None else sample.tap.answer()

@@ -1,0 +1,42 @@
+"""What the gateway asks of Driftline, as told by a test."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+@dataclass
+class StubService:
+    """Gives ``shares`` and takes records with ``status``."""
+
+    shares: dict[str, float] = field(default_factory=dict)
+    status: int = 202
+    records: list[dict[str, Any]] = field(default_factory=list)
+    sampled_out: Counter[str] = field(default_factory=Counter)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/sampling", self._sampling, methods=["POST"]),
+                Route("/v1/records", self._take, methods=["POST"]),
+            ]
+        )
+
+    async def _sampling(self, request: Request) -> Response:
+        self.sampled_out.update((await request.json())["sampled_out"])
+        return JSONResponse({"shares": self.shares})
+
+    async def _take(self, request: Request) -> Response:
+        assert request.headers["content-type"] == "application/x-ndjson"
+        lines = [json.loads(line) for line in (await request.body()).splitlines()]
+        if self.status != 202:
+            return JSONResponse({}, status_code=self.status)
+        self.records += lines
+        rejected = [{"index": n, "error": "x"} for n, one in enumerate(lines) if "bad" in one]
+        return JSONResponse({"accepted": len(lines), "rejected": rejected}, status_code=202)

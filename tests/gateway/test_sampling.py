@@ -1,0 +1,289 @@
+"""The sampled share: records with log-probabilities, answers without what nobody asked for."""
+
+import base64
+import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+
+from monitor.capture.packing import unpack_f16
+from monitor.capture.sampling import keep
+from monitor.capture.wire import Record
+from monitor.domain import Scope
+from monitor.gateway import shares as sharing
+from monitor.gateway.running import assemble
+from monitor.gateway.settings import GatewaySettings
+from monitor.store.database import Database
+from tests.gateway.conftest import Stage, Start, listening, route
+from tests.gateway.stub_engine import WORDS, StubEngine
+from tests.gateway.stub_service import StubService
+from tests.loopback import Receiver, raw
+from tests.service import until
+from tests.serving import serving
+
+CHAT = "/v1/chat/completions"
+PLAIN = "/v1/completions"
+SAID = "".join(WORDS)
+
+
+@pytest.fixture
+def service() -> StubService:
+    return StubService(shares={"support": 1.0})
+
+
+@pytest.fixture
+def stage(start: Start, service: StubService) -> Iterator[Stage]:
+    with sampled(start, service) as made:
+        yield made
+
+
+@contextmanager
+def sampled(start: Start, service: StubService, **settings: Any) -> Iterator[Stage]:
+    """A gateway that knows its share."""
+    with listening(service.app()) as url:
+        stage = start([route(stable=1.0)], service=url, **settings)
+        until(lambda: learned(stage), "the share is learned")
+        if service.status == 202:
+            records(service)
+            service.records.clear()
+        yield stage
+
+
+def learned(stage: Stage) -> bool:
+    """Ask until a request is sampled; whether it was shows at the engine."""
+    ask(stage, {"max_tokens": 1})
+    body = stage.engine.asked[-1].body
+    stage.engine.asked.clear()
+    return bool(body.get("logprobs"))
+
+
+def ask(stage: Stage, more: dict[str, Any] | None = None, path: str = CHAT, **kw: Any) -> bytes:
+    body: dict[str, Any] = {"model": "support", "temperature": 0.7} | (more or {})
+    if path == CHAT:
+        body["messages"] = [{"role": "user", "content": "When?"}]
+    else:
+        body["prompt"] = "When?"
+    with stage.client() as client:
+        reply = client.post(path, json=body, **kw)
+    assert reply.status_code == 200, reply.text
+    return bytes(reply.content)
+
+
+def records(service: StubService, count: int = 1) -> list[dict[str, Any]]:
+    until(lambda: len(service.records) >= count, "the records come")
+    return service.records
+
+
+def unsampled(start: Start, more: dict[str, Any], path: str) -> bytes:
+    """What the same request is answered without a sampler."""
+    plain = start([route(stable=1.0)])
+    return ask(plain, more, path)
+
+
+@pytest.mark.parametrize("path", [CHAT, PLAIN])
+def test_an_answer_shows_nothing_of_being_sampled(
+    start: Start, stage: Stage, service: StubService, path: str
+) -> None:
+    seen = ask(stage, {"user": "u1", "max_tokens": 5}, path)
+    assert json.loads(seen) == json.loads(unsampled(start, {"user": "u1", "max_tokens": 5}, path))
+    (one,) = records(service)
+    assert stage.engine.asked[0].body["logprobs"] in {True, 5}
+    assert stage.engine.asked[0].headers["accept-encoding"] == "identity"
+    assert (one["prompt"], one["output"], one["subject"]) == ("When?", "".join(WORDS[:5]), "u1")
+    told = [one[name] for name in ("adapter", "version", "arm", "source", "status")]
+    assert told == ["support", "v1", "stable", "gateway", 200]
+    assert (one["temperature"], one["max_tokens"], one["output_tokens"]) == (0.7, 5, 5)
+    assert one["latency_ms"] > 0
+    assert "ttft_ms" not in one
+    assert datetime.fromisoformat(one["at"]).tzinfo
+    logprobs = tokens_of(one)
+    assert logprobs == pytest.approx([-0.1 * len(word) for word in WORDS[:5]], abs=1e-3)
+    assert set(one) <= set(Record.__struct_fields__)
+
+
+def tokens_of(record: dict[str, Any]) -> list[float]:
+    sizes = {
+        name: unpack_f16(base64.b64decode(record[f"token_{name}_f16"])).tolist()
+        for name in ("logprobs", "entropy", "margin")
+    }
+    assert len({len(values) for values in sizes.values()}) == 1
+    assert sizes["margin"] == pytest.approx([1.0] * len(sizes["margin"]), abs=1e-2)
+    return sizes["logprobs"]
+
+
+def test_a_stream_shows_nothing_of_being_sampled(
+    start: Start, stage: Stage, service: StubService
+) -> None:
+    seen, plain = ask(stage, {"stream": True}), unsampled(start, {"stream": True}, CHAT)
+    assert seen.count(b"\n\n") == plain.count(b"\n\n") == len(WORDS) + 2
+    for one, other in zip(seen.split(b"\n\n"), plain.split(b"\n\n"), strict=True):
+        if one.startswith(b"data: {"):
+            assert json.loads(one[6:]) == json.loads(other[6:])
+        else:
+            assert one == other
+    (record,) = records(service)
+    assert record["output"] == SAID
+    assert record["ttft_ms"] <= record["latency_ms"]
+    assert len(tokens_of(record)) == len(WORDS)
+
+
+def test_a_rewritten_stream_still_comes_as_it_is_made(stage: Stage) -> None:
+    stage.engine.pause = 0.15
+    begun = time.monotonic()
+    body = {"model": "support", "messages": [], "stream": True}
+    with stage.client() as client, client.stream("POST", CHAT, json=body) as reply:
+        times = [time.monotonic() - begun for _ in reply.iter_raw()]
+    assert times[0] < 0.6 < times[-1]
+    assert len(times) >= len(WORDS)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logprobs": True, "top_logprobs": 2},
+        {"logprobs": True, "top_logprobs": 2, "stream": True},
+    ],
+)
+def test_who_asks_for_log_probabilities_gets_them_untouched(
+    start: Start, stage: Stage, service: StubService, more: dict[str, Any]
+) -> None:
+    assert ask(stage, more) == unsampled(start, more, CHAT)
+    (record,) = records(service)
+    assert len(tokens_of(record)) == len(WORDS)
+
+
+def test_an_engine_without_log_probabilities_is_left_alone(
+    stage: Stage, service: StubService
+) -> None:
+    stage.engine.refuses_logprobs = True
+    for _ in range(3):
+        ask(stage)
+    # refused once, then asked as the client did
+    assert ["logprobs" in one.body for one in stage.engine.asked] == [True, False, False, False]
+    assert not any("token_logprobs_f16" in record for record in records(service, 3))
+
+
+def test_a_failed_attempt_is_a_record_of_the_version_that_failed(
+    start: Start, service: StubService
+) -> None:
+    with sampled(start, service) as stage:
+        stage.engine.failures = {"support@v1": deque([500])}
+        with stage.client() as client:
+            body = {"model": "support", "messages": []}
+            assert client.post(CHAT, json=body).status_code == 500
+        (record,) = records(service)
+    assert (record["version"], record["status"]) == ("v1", 500)
+    assert "output" not in record
+
+
+def test_an_answer_that_breaks_off_is_a_failure_in_its_record(
+    start: Start, service: StubService
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\n"
+    with (
+        Receiver([raw(head + b'data: {"choices":[]}\n\n')]) as engine,
+        listening(service.app()) as url,
+    ):
+        address = f"http://127.0.0.1:{engine.port}"
+        stage = start([route(stable=1.0)], service=url, upstreams=(address,))
+        body = {"model": "support", "messages": [], "stream": True}
+
+        def broken() -> bool:
+            with stage.client() as client, pytest.raises(httpx2.RemoteProtocolError):
+                client.post(CHAT, json=body)
+            return bool(service.records)
+
+        until(broken, "one of them is sampled")
+    assert {record["status"] for record in service.records} == {502}
+
+
+def test_texts_stay_where_they_are_told_to(start: Start, service: StubService) -> None:
+    with sampled(start, service, send_text=False) as stage:
+        ask(stage)
+        (record,) = records(service)
+    assert not {"prompt", "output"} & set(record)
+    assert record["token_logprobs_f16"]
+
+
+def test_the_share_is_that_of_the_service_and_what_is_not_sent_is_told(
+    start: Start, service: StubService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "FRESH_FOR", 0.2)
+    service.shares = {"support": 0.3}
+    with sampled(start, service) as stage:
+        service.sampled_out.clear()
+        for _ in range(100):
+            ask(stage, {"max_tokens": 1})
+        kept = until(
+            lambda: (
+                len(service.records) + service.sampled_out["support"] >= 100
+                and len(service.records)
+            ),
+            "all are told of",
+        )
+    # binomial(100, .3) has a standard deviation of 4.6; four of them
+    assert 12 <= kept <= 48
+    assert all(keep("support", record["id"], 0.3) for record in service.records)
+
+
+def test_a_full_queue_drops_and_counts_and_answers_at_once(
+    start: Start, service: StubService
+) -> None:
+    service.status = 503
+    with sampled(start, service, queue_records=20) as stage:
+        for _ in range(40):
+            ask(stage, {"max_tokens": 1})
+        assert stage.metric("driftline_gateway_records_total", outcome="dropped") >= 20
+        assert stage.metric("driftline_gateway_queue_records") == 20
+        service.status = 202
+        assert len(records(service, 20)) == 20
+        sent = until(
+            lambda: stage.metric("driftline_gateway_records_total", outcome="sent"), "counted"
+        )
+        assert sent == 20
+
+
+def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> None:
+    engine = StubEngine(models={"support@v1"})
+    with (
+        serving(database, tmp_path) as service,
+        service.client(Scope.ADMIN) as client,
+        listening(engine.app()) as engine_url,
+    ):
+        client.put("/v1/adapters/support/versions/v1", json={"model": "support@v1"})
+        settings = GatewaySettings(
+            upstreams=(engine_url,), service=service.url, key=service.keys[Scope.ADMIN]
+        )
+        with listening(assemble(settings, cache=None)) as url:
+            stage = Stage(url=url, engines=[engine])
+            until(lambda: _routed(stage), "the route is known")
+            until(lambda: learned(stage), "the share is learned")
+            for n in range(5):
+                ask(stage, {"user": f"u{n}"})
+        told = client.post("/v1/sampling", json={"sampled_out": {"support": 7, "nobody": 3}})
+        assert told.json() == {"shares": {"support": 1.0}}
+        with database.begin() as tx:
+            found = tx.execute(
+                sa.text("SELECT n_tokens, mean_nll, status FROM records WHERE subject IS NOT NULL")
+            ).all()
+            passed_over = tx.execute(
+                sa.text("SELECT sum(count) FROM capture_counts WHERE outcome = 'sampled_out'")
+            ).scalar_one()
+    assert passed_over >= 7  # and requests from before the share was known
+    assert len(found) == 5
+    assert (found[0].n_tokens, found[0].status) == (8, 200)
+    assert found[0].mean_nll == pytest.approx(0.1 * len(SAID) / len(WORDS), abs=1e-3)
+
+
+def _routed(stage: Stage) -> bool:
+    with stage.client() as client:
+        reply = client.post(CHAT, json={"model": "support", "messages": []})
+    return "x-driftline-arm" in reply.headers
