@@ -27,7 +27,6 @@ from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
 from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
-from monitor.reference.fitting import KnownAnswers
 from monitor.reference.index import Indexes
 from monitor.reference.kept import pack
 from monitor.store import baselines as live
