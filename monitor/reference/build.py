@@ -146,9 +146,8 @@ class _Building:
             measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
         else:
             measured = self._against_early_half(baseline)
-        self._known_answers, said = fitting.early_answers(baseline)
         self._report(self._total)
-        window = baseline.window(measured | said, self._directions)
+        window = baseline.window(measured, self._directions)
         self._kept = pack(window)
         self._notes[NOTE] = seen_in(window.at)
         self._finish(calibrate(window), strata=strata, span=span_of(window))
