@@ -93,8 +93,9 @@ def identify(
     bfloat16: f = .007, divergence .0002; adapters against their base: .1 to 1.
 
     Documents that the base read beside other requests are left out where 5 others are
-    left. Where not, they show how far the adapter is from the base, never how near: an
-    engine that lends its base an adapter's weights makes the two alike.
+    left. Where not, nearness to the base is not believed: an engine that lends its base an
+    adapter's weights makes the two alike. Distance is, though another adapter's weights
+    would make it; else an engine that is never idle could tell nothing.
 
     A damage that keeps the gap (a lost order of ranks, a missing layer: ratios .4 to 1.8)
     is not told here; it changes documents, which :func:`detectors.perplexity.compare`
