@@ -21,6 +21,7 @@ from detectors.latency import LATENCY
 from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
 from detectors.non_finite import NON_FINITE
+from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
 from detectors.truncated import TRUNCATED
@@ -33,6 +34,7 @@ DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
             LOGIT_KS,
             ENTROPY,
             INPUT_SIMILARITY,
+            OUTPUT_SIMILARITY,
             REPETITION,
             EMPTY,
             ERRORS,

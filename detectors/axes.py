@@ -85,6 +85,15 @@ def coordinates(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
     return placed
 
 
+def distance(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
+    """Length ``(n,)`` of what the axes do not tell of vectors ``(n, d)``, float32 precision."""
+    away = np.asarray(vectors, dtype=np.float64) - axes.centre.astype(np.float64)
+    along = away @ axes.directions.astype(np.float64).T
+    left = away - along @ axes.directions.astype(np.float64)
+    lengths: Floats = np.sqrt(np.square(left).sum(axis=1))
+    return lengths.astype(np.float32).astype(np.float64)
+
+
 def dump_axes(axes: Axes) -> bytes:
     """Write the centre and then each direction, float32, row-major."""
     return np.vstack([axes.centre, axes.directions]).astype("<f4").tobytes()

@@ -199,13 +199,14 @@ def _text_rows(admitted: Sequence[Admitted], keeping: Keeping) -> list[TextRow]:
     rows = []
     for place, (record, _, _, _, embedding) in enumerate(admitted):
         prompt = record.prompt if keeping.prompts else None
-        if not prompt and embedding is None:
+        output = record.output if keeping.outputs else None
+        if not prompt and not output and embedding is None:
             continue
         rows.append(
             TextRow(
                 place,
                 clean(prompt[:MAX_TEXT]) if prompt else None,
-                clean(record.output[:MAX_TEXT]) if keeping.outputs and record.output else None,
+                clean(output[:MAX_TEXT]) if output else None,
                 record.encoder if embedding is not None else None,
                 embedding,
             )

@@ -54,7 +54,7 @@ class Settings:
     @property
     def kept(self) -> Mapping[str, timedelta]:
         """Retention per partitioned table, as :func:`partitions.maintain` wants it."""
-        aggregates = ("records", "record_embeddings", "feedback")
+        aggregates = ("records", "record_embeddings", "answer_embeddings", "feedback")
         return {
             **DEFAULT_RETENTION,
             **dict.fromkeys(aggregates, self.retention),
@@ -86,7 +86,10 @@ class Outcome:
 
 
 class Intake:
-    """The way in. ``records`` and ``feedback`` may be called from many threads."""
+    """The way in. ``records`` and ``feedback`` may be called from many threads.
+
+    With ``answers`` the texts of answers wait for the embedding probe too.
+    """
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class Intake:
         settings: Settings | None = None,
         resolve: Resolve | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        answers: bool = False,
     ) -> None:
         self._settings = settings or Settings()
         self._resolve = resolve or Directory(database).resolve
@@ -104,7 +108,7 @@ class Intake:
         self._keeping = Keeping(
             subject_key=subject_key,
             prompts=self._settings.embed_prompts or self._settings.store_text,
-            outputs=self._settings.store_text,
+            outputs=answers or self._settings.store_text,
             tokens_for=self._settings.tokens_retention,
         )
         self._writer = BatchWriter(database, clock=clock, retention=self._settings.kept)

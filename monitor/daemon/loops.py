@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from monitor.capture.subjects import load_key
@@ -85,6 +85,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 parts.embedder,
                 indexes=indexes,
                 directions=config.evaluation.directions,
+                answers=config.evaluation.embeds_answers,
             ),
             pulse=pulse,
             every=tick,
@@ -174,10 +175,11 @@ class _Embedding:
 def _keeping(config: Config) -> Keeping:
     """What stays of a text: nothing, its terms, or all of it redacted."""
     capture = config.capture
+    keeping = Keeping(store_text=capture.store_text, answers=config.evaluation.embeds_answers)
     if not capture.terms:
-        return Keeping(store_text=capture.store_text)
+        return keeping
     key = load_key(config.service.data_dir / "subject.key")
-    return Keeping(store_text=capture.store_text, terms=TermHashes(key=key))
+    return replace(keeping, terms=TermHashes(key=key))
 
 
 def _selftests(parts: WorkerParts, indexes: Indexes, pulse: Pulse) -> SelfTests:

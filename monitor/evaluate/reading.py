@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from detectors.feedback import FEEDBACK, Directions
+from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Budget, State, Window
 from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
@@ -75,6 +76,7 @@ def read(
         end=window.end,
         strata=_strata(calibrated),
         reference_id=reference_id,
+        answers=_reads_answers(calibrated),
     )
     unread = Unread()
     if claim.kind is EvaluationKind.LIVE:
@@ -190,6 +192,7 @@ class StoredLookback:
                 limit=self._settings.effect_records,
                 strata=_strata(reading.calibrated),
                 reference_id=reading.calibrated.reference.id if reading.calibrated else None,
+                answers=_reads_answers(reading.calibrated),
             )
         )
         return _window(columns, Interval(start=since, end=end))
@@ -235,6 +238,10 @@ class StoredLookback:
                 since=since,
             )
         )
+
+
+def _reads_answers(calibrated: Calibrated | None) -> bool:
+    return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
 
 
 def _strata(calibrated: Calibrated | None) -> list[str] | None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from detectors import DETECTORS
 from detectors.feedback import Directions
+from detectors.output_similarity import OUTPUT_SIMILARITY
 from monitor.policy import PolicySettings
 from monitor.policy.budget import BudgetSettings
 
@@ -52,6 +53,11 @@ class EvaluateSettings:
     shown_examples: int = 0
     feedback: Directions = field(default_factory=Directions)
     feedback_of: Mapping[str, Directions] = field(default_factory=dict)
+
+    @property
+    def embeds_answers(self) -> bool:
+        """Whether a detector reads the embeddings of answers."""
+        return OUTPUT_SIMILARITY.name in self.detectors
 
     def directions(self, adapter: str) -> Directions:
         """Say which feedback of an adapter is compared, and where it is better."""

@@ -22,6 +22,8 @@ from monitor.store.baselines import LiveBaseline
 from monitor.store.records import COMPARED, MEASURED, SIGNALS, derived
 from monitor.store.reference_items import Item
 
+ANSWER: Final = 4_096
+"""Characters of an answer that are embedded: encoders read less of it."""
 SMALLEST_STRATUM: Final = 0.01
 """Settings that fewer of the baseline's records have are set aside, not compared with."""
 ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
@@ -35,7 +37,8 @@ class Baseline:
 
     ``subjects`` are integer codes, -1 where none was given. ``vectors`` are float16 bytes
     of unit length made by ``encoders``; a ``prompt`` still waits to become one. ``feedback``
-    is what was given for each record, by name.
+    is what was given for each record, by name. ``answers`` are vectors of the answers' texts
+    by ``answered_by``; an ``outputs`` still waits to become one.
     """
 
     at: Floats
@@ -46,6 +49,9 @@ class Baseline:
     encoders: Sequence[str | None]
     vectors: Sequence[bytes | None]
     feedback: Sequence[Mapping[str, float]]
+    outputs: Sequence[str | None]
+    answered_by: Sequence[str | None]
+    answers: Sequence[bytes | None]
 
     def __len__(self) -> int:
         return int(self.at.size)
@@ -62,6 +68,9 @@ class Baseline:
             encoders=[self.encoders[i] for i in places],
             vectors=[self.vectors[i] for i in places],
             feedback=[self.feedback[i] for i in places],
+            outputs=[self.outputs[i] for i in places],
+            answered_by=[self.answered_by[i] for i in places],
+            answers=[self.answers[i] for i in places],
         )
 
     def said(self, directions: Directions) -> dict[str, Floats]:
@@ -94,6 +103,9 @@ def from_live(live: LiveBaseline) -> Baseline:
         encoders=live.encoders,
         vectors=live.vectors,
         feedback=live.feedback,
+        outputs=[None] * len(columns),
+        answered_by=live.answered_by,
+        answers=live.answers,
     )
 
 
@@ -127,6 +139,9 @@ def from_admitted(admitted: Sequence[Admitted], subjects: Sequence[bytes | None]
         encoders=[r.encoder if v else None for r, v in zip(records, vectors, strict=True)],
         vectors=vectors,
         feedback=[record.feedback or {} for record in records],
+        outputs=[clean(r.output[:ANSWER]) if r.output else None for r in records],
+        answered_by=[None] * len(records),
+        answers=[None] * len(records),
     )
     return baseline.take(np.argsort(baseline.at, kind="stable"))
 
@@ -145,6 +160,9 @@ def concatenate(parts: Sequence[Baseline]) -> Baseline:
         encoders=[one for part in parts for one in part.encoders],
         vectors=[one for part in parts for one in part.vectors],
         feedback=[one for part in parts for one in part.feedback],
+        outputs=[one for part in parts for one in part.outputs],
+        answered_by=[one for part in parts for one in part.answered_by],
+        answers=[one for part in parts for one in part.answers],
     )
     return joined.take(np.argsort(joined.at, kind="stable"))
 
@@ -169,9 +187,20 @@ def embedded(
     return replace(baseline, vectors=filled, prompts=prompts, encoders=encoders)
 
 
-def common_encoder(baseline: Baseline) -> str | None:
+def answered(
+    baseline: Baseline, rows: Sequence[int], vectors: Sequence[bytes], *, encoder: str
+) -> Baseline:
+    """Put the vectors of some answers in their place; the texts of all are then gone."""
+    filled, encoders = list(baseline.answers), list(baseline.answered_by)
+    for row, vector in zip(rows, vectors, strict=True):
+        filled[row], encoders[row] = vector, encoder
+    outputs = [None] * len(baseline)
+    return replace(baseline, answers=filled, outputs=outputs, answered_by=encoders)
+
+
+def common_encoder(encoders: Sequence[str | None]) -> str | None:
     """Name the encoder of most vectors; None where there are none."""
-    counts = Counter(encoder for encoder in baseline.encoders if encoder)
+    counts = Counter(encoder for encoder in encoders if encoder)
     return counts.most_common(1)[0][0] if counts else None
 
 

@@ -20,13 +20,14 @@ from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder, Searcher
-from monitor.probes.errors import ProbeError, place_of
+from monitor.probes.errors import ModelMissing, ProbeError, place_of
 from monitor.reference import baseline as baselines
 from monitor.reference import fitting, similarity, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
 from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
+from monitor.reference.fitting import KnownAnswers
 from monitor.reference.index import Indexes
 from monitor.reference.kept import pack
 from monitor.store import baselines as live
@@ -56,10 +57,12 @@ def build_next(
     *,
     indexes: Indexes,
     directions: Callable[[str], Directions] = lambda _: Directions(),
+    answers: bool = False,
 ) -> bool:
     """Build the oldest reference that waits; False when none does.
 
-    ``directions`` says which feedback of an adapter is compared.
+    ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
+    of answers are embedded.
 
     A reference fails for good when it cannot be built from what was sent; it waits while
     the embedding probe is down, with the reason shown as its error.
@@ -69,7 +72,9 @@ def build_next(
         return False
     log = _LOG.bind(reference=claim.reference_id, claims=claim.claims)
     try:
-        _build(database, claim, embed=embed, indexes=indexes, directions=directions)
+        _build(
+            database, claim, embed=embed, indexes=indexes, directions=directions, answers=answers
+        )
         log.info("reference_ready")
     except LeaseLost:
         log.warning("reference_lease_lost")
@@ -93,6 +98,7 @@ def _build(
     embed: Embedder,
     indexes: Indexes,
     directions: Callable[[str], Directions],
+    answers: bool,
 ) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
@@ -106,6 +112,7 @@ def _build(
         embed=embed,
         indexes=indexes,
         directions=directions(version.adapter),
+        answers=answers,
     ).run()
 
 
@@ -121,6 +128,7 @@ class _Building:
         embed: Embedder,
         indexes: Indexes,
         directions: Directions,
+        answers: bool,
     ) -> None:
         self._database = database
         self._claim = claim
@@ -128,6 +136,8 @@ class _Building:
         self._embed = embed
         self._indexes = indexes
         self._directions = directions
+        self._answers = answers
+        self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
         self._axes: Axes | None = None
@@ -146,8 +156,9 @@ class _Building:
             measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
         else:
             measured = self._against_early_half(baseline)
+        self._known_answers, said = fitting.early_answers(baseline)
         self._report(self._total)
-        window = baseline.window(measured, self._directions)
+        window = baseline.window(measured | said, self._directions)
         self._kept = pack(window)
         self._notes[NOTE] = seen_in(window.at)
         self._finish(calibrate(window), strata=strata, span=span_of(window))
@@ -186,7 +197,7 @@ class _Building:
             )
         ):
             part = baselines.from_items(items, version=self._version)
-            parts.append(self._embedded(part))
+            parts.append(self._answered(self._embedded(part)))
             after, done = items[-1].seq, done + len(items)
             self._report(done)
         if not parts:
@@ -212,6 +223,16 @@ class _Building:
         if not fitting.without_vectors(part) or self._encoder not in (None, self._embed.encoder):
             return part
         return fitting.with_vectors(part, self._embed)
+
+    def _answered(self, part: Baseline) -> Baseline:
+        """Embed answers; a service without a model does without them."""
+        if not self._answers:
+            return part
+        try:
+            return fitting.with_answers(part, self._embed)
+        except ModelMissing as error:
+            self._notes["no_answers"] = str(error)
+            return part
 
     def _against_index(self, baseline: Baseline, usable: np.ndarray) -> dict[str, Floats]:
         """Compare the baseline with an index that others made."""
@@ -294,6 +315,10 @@ class _Building:
             if self._axes is not None and self._encoder is not None:
                 body = dump_axes(self._axes)
                 reference_axes.insert(tx, claim.reference_id, encoder=self._encoder, body=body)
+            if self._known_answers is not None:
+                body = dump_axes(self._known_answers.axes)
+                encoder = self._known_answers.encoder
+                reference_axes.insert_answers(tx, claim.reference_id, encoder=encoder, body=body)
             calibrations.insert(
                 tx, claim.reference_id, calibrations=made.calibrations, bins=made.bins
             )

@@ -6,18 +6,26 @@ records and indexes lie.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.axes import Axes, coordinates
+from detectors.axes import Axes, coordinates, fit_axes
 from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.nearest import nearest
+from detectors.output_similarity import ANSWERS, place_answers
 from detectors.types import Floats
 from monitor.probes.embedding import Embedder
 from monitor.reference import similarity
-from monitor.reference.baseline import Baseline, common_encoder, common_strata, embedded
+from monitor.reference.baseline import (
+    Baseline,
+    answered,
+    common_encoder,
+    common_strata,
+    embedded,
+)
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.errors import Unbuildable
 from monitor.reference.similarity import Halves, Search
@@ -61,7 +69,7 @@ def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
 
 def usable(baseline: Baseline, encoder: str | None) -> Rows:
     """Rows whose vectors this encoder made."""
-    return np.flatnonzero([one == encoder and one is not None for one in baseline.encoders])
+    return _made_by(baseline.encoders, encoder)
 
 
 def early_half(baseline: Baseline) -> tuple[str | None, Halves]:
@@ -69,7 +77,7 @@ def early_half(baseline: Baseline) -> tuple[str | None, Halves]:
 
     The encoder is None where no record has a vector.
     """
-    encoder = common_encoder(baseline)
+    encoder = common_encoder(baseline.encoders)
     return encoder, similarity.split(baseline, usable(baseline, encoder))
 
 
@@ -121,6 +129,55 @@ def measure(
         placed[rows] = coordinates(axes, vectors)
         signals |= dict(zip(TOPICS, placed.T, strict=True))
     return signals, same
+
+
+def with_answers(part: Baseline, embed: Embedder) -> Baseline:
+    """Embed the answers whose texts are there."""
+    rows = [i for i, said in enumerate(part.outputs) if said and part.answers[i] is None]
+    if not rows:
+        return part
+    made = embed.embed([part.outputs[i] or "" for i in rows]).astype("<f2")
+    return answered(part, rows, [vector.tobytes() for vector in made], encoder=embed.encoder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownAnswers:
+    """Axes of a baseline's early answers, and the encoder that made them."""
+
+    axes: Axes
+    encoder: str
+
+
+def early_answers(baseline: Baseline) -> tuple[KnownAnswers | None, dict[str, Floats]]:
+    """Fit axes on the early half of the answers and place the later half along them.
+
+    None, and no signal, where there are too few to hold any out.
+    """
+    encoder = common_encoder(baseline.answered_by)
+    halves = similarity.split(baseline, _made_by(baseline.answered_by, encoder))
+    if encoder is None or halves.early.size == 0 or halves.held_out.size == 0:
+        return None, {}
+    known = KnownAnswers(
+        axes=fit_axes(similarity.stack(baseline.answers, halves.early)), encoder=encoder
+    )
+    return known, _placed(baseline, halves.held_out, known)
+
+
+def placed_answers(baseline: Baseline, known: KnownAnswers | None) -> dict[str, Floats]:
+    """Place all answers of the same encoder; nothing is measured where none is known."""
+    rows = _made_by(baseline.answered_by, None if known is None else known.encoder)
+    return {} if known is None else _placed(baseline, rows, known)
+
+
+def _placed(baseline: Baseline, rows: Rows, known: KnownAnswers) -> dict[str, Floats]:
+    signals = np.full((len(baseline), len(ANSWERS)), np.nan)
+    if rows.size:
+        signals[rows] = place_answers(known.axes, similarity.stack(baseline.answers, rows))
+    return dict(zip(ANSWERS, signals.T, strict=True))
+
+
+def _made_by(encoders: Sequence[str | None], encoder: str | None) -> Rows:
+    return np.flatnonzero([one == encoder and one is not None for one in encoders])
 
 
 def unmeasured(baseline: Baseline) -> dict[str, Floats]:

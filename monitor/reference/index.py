@@ -44,6 +44,7 @@ class Indexes:
         self._lock = Lock()
         self._open: OrderedDict[ReferenceId, Index] = OrderedDict()
         self._axes: OrderedDict[ReferenceId, Axes | None] = OrderedDict()
+        self._answers: OrderedDict[ReferenceId, tuple[str, bytes] | None] = OrderedDict()
 
     def path(self, reference_id: ReferenceId) -> Path:
         """Where a reference's index lies once it was opened."""
@@ -75,6 +76,19 @@ class Indexes:
             while len(self._axes) > _OPEN:
                 self._axes.popitem(last=False)
         return axes
+
+    def answers(self, database: Database, reference_id: ReferenceId) -> tuple[str, bytes] | None:
+        """Read encoder and axes of a ready reference's answers; None: built without."""
+        with self._lock:
+            if reference_id in self._answers:
+                self._answers.move_to_end(reference_id)
+                return self._answers[reference_id]
+        found = database.run(lambda tx: reference_axes.read_answers(tx, reference_id))
+        with self._lock:
+            self._answers[reference_id] = found
+            while len(self._answers) > _OPEN:
+                self._answers.popitem(last=False)
+        return found
 
     def checksum(self, reference_id: ReferenceId) -> str:
         """SHA-256 of the vectors of an index that was opened."""

@@ -12,17 +12,19 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
-from detectors.axes import coordinates
+from detectors.axes import coordinates, load_axes
 from detectors.nearest import nearest
+from detectors.output_similarity import place_answers
 from monitor.capture.redact import redact
 from monitor.capture.terms import TermHashes
 from monitor.domain import AdapterId, Reference, ReferenceId, VersionId
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError, ProbeFailed
+from monitor.reference.baseline import ANSWER
 from monitor.reference.index import Indexes
 from monitor.store import capture_counts, pending, references, terms
 from monitor.store.database import Database
-from monitor.store.pending import Embedded, Pending
+from monitor.store.pending import Embedded, EmbeddedAnswer, Pending
 from monitor.store.terms import Use
 
 _LOG = structlog.get_logger(__name__)
@@ -37,12 +39,14 @@ REFUSED: Final = "encoder_refused"
 class Keeping:
     """What becomes of a text once it is embedded: it goes, or stays redacted.
 
-    ``terms`` takes the hashes of its terms before; None takes none.
+    ``terms`` takes the hashes of its terms before; None takes none. ``answers`` says whether
+    answers are embedded as well.
     """
 
     store_text: bool = False
     redact: Callable[[str], str] = redact
     terms: TermHashes | None = None
+    answers: bool = False
 
 
 def drain_embeddings(
@@ -118,11 +122,14 @@ class _Draining:
     def settle(self, rows: Sequence[Pending]) -> None:
         """Embed a batch without an open transaction, then write it in one."""
         in_force = self._references(rows)
-        compared = self._compared(self._embedded(rows, in_force), in_force)
+        embedded = self._placed(self._embedded(rows, in_force), in_force)
+        compared = self._compared(embedded, in_force)
         refused = [
             row.pending
             for row in compared
-            if row.reference_id is None and _has_index(in_force.get(row.pending.version_id))
+            if row.reference_id is None
+            and row.embedding
+            and _has_index(in_force.get(row.pending.version_id))
         ]
         if refused:
             _LOG.error("embedding_refused", count=len(refused), reason=_why(compared, in_force))
@@ -180,20 +187,45 @@ class _Draining:
     def _embedded(
         self, rows: Sequence[Pending], in_force: Mapping[VersionId | None, Reference | None]
     ) -> list[Embedded]:
-        """Use an embedding that came along where it fits, else embed the prompt."""
+        """Use an embedding that came along where it fits, else embed the prompt; and answers."""
         own = {row.id for row in rows if _own_fits(row, in_force.get(row.version_id))}
-        texts = [row for row in rows if row.id not in own]
-        made = self._embed.embed([row.prompt or "" for row in texts]) if texts else np.empty(0)
-        encoder = self._embed.encoder if texts else ""
-        fresh = {
-            row.id: vector.astype("<f2").tobytes() for row, vector in zip(texts, made, strict=True)
+        texts = {row.id: row.prompt for row in rows if row.prompt and row.id not in own}
+        said = {row.id: row.output[:ANSWER] for row in rows if row.output and self._keeping.answers}
+        wanted = [*texts.values(), *said.values()]
+        made = self._embed.embed(wanted).astype("<f2") if wanted else np.empty(0)
+        encoder = self._embed.encoder if wanted else ""
+        bodies = [vector.tobytes() for vector in made]
+        fresh = dict(zip(texts, bodies[: len(texts)], strict=True))
+        answers = {
+            number: EmbeddedAnswer(encoder=encoder, embedding=body)
+            for number, body in zip(said, bodies[len(texts) :], strict=True)
         }
         return [
-            Embedded(pending=row, encoder=encoder, embedding=fresh[row.id])
-            if row.id in fresh
-            else Embedded(pending=row, encoder=row.encoder or "", embedding=row.embedding or b"")
+            Embedded(
+                pending=row,
+                encoder=encoder if row.id in fresh else row.encoder or "",
+                embedding=fresh.get(row.id, row.embedding),
+                answer=answers.get(row.id),
+            )
             for row in rows
         ]
+
+    def _placed(
+        self, rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]
+    ) -> list[Embedded]:
+        """Place answers along the axes of their version's reference, where it has such."""
+        by_reference: dict[ReferenceId, list[int]] = {}
+        for place, row in enumerate(rows):
+            reference = in_force.get(row.pending.version_id)
+            if reference is not None and row.answer is not None:
+                by_reference.setdefault(reference.id, []).append(place)
+        placed = list(rows)
+        for reference_id, places in by_reference.items():
+            found = self._indexes.answers(self._database, reference_id)
+            answers = [rows[place].answer for place in places]
+            for place, answer in zip(places, _along(found, answers, reference_id), strict=True):
+                placed[place] = replace(rows[place], answer=answer)
+        return placed
 
     def _compared(
         self, rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]
@@ -202,7 +234,7 @@ class _Draining:
         apart: list[Embedded] = []
         for row in rows:
             reference = in_force.get(row.pending.version_id)
-            if reference is None or not _has_index(reference) or reference.encoder != row.encoder:
+            if reference is None or not row.embedding or not _fits(reference, row.encoder):
                 apart.append(row)
             else:
                 by_reference.setdefault(reference.id, []).append(row)
@@ -213,26 +245,24 @@ class _Draining:
     def _against(self, reference_id: ReferenceId, rows: Sequence[Embedded]) -> list[Embedded]:
         index = self._indexes.open(self._database, reference_id)
         size = 2 * index.shape[1]
-        fits = [row for row in rows if len(row.embedding) == size]
+        fits = [row for row in rows if len(row.embedding or b"") == size]
         if not fits:
             return list(rows)
-        queries = np.frombuffer(b"".join(row.embedding for row in fits), dtype="<f2")
+        queries = np.frombuffer(b"".join(row.embedding or b"" for row in fits), dtype="<f2")
         vectors = queries.reshape(len(fits), -1)
         found = nearest(index, vectors.astype(np.float32))
         axes = self._indexes.axes(self._database, reference_id)
         placed = None if axes is None else coordinates(axes, vectors).astype("<f4")
         done = [
-            Embedded(
-                pending=row.pending,
-                encoder=row.encoder,
-                embedding=row.embedding,
+            replace(
+                row,
                 similarity=float(similarity),
                 coordinates=None if placed is None else placed[i].tobytes(),
                 reference_id=reference_id,
             )
             for i, (row, similarity) in enumerate(zip(fits, found.similarity, strict=True))
         ]
-        return done + [row for row in rows if len(row.embedding) != size]
+        return done + [row for row in rows if len(row.embedding or b"") != size]
 
 
 def _own_fits(row: Pending, reference: Reference | None) -> bool:
@@ -244,6 +274,27 @@ def _own_fits(row: Pending, reference: Reference | None) -> bool:
     return row.encoder == reference.encoder
 
 
+def _along(
+    found: tuple[str, bytes] | None, answers: Sequence[EmbeddedAnswer | None], to: ReferenceId
+) -> list[EmbeddedAnswer | None]:
+    """Signals of answers along stored axes; as they were where another encoder made those."""
+    known = [answer for answer in answers if answer is not None]
+    if found is None or not known or found[0] != known[0].encoder:
+        return list(answers)
+    dimension = len(known[0].embedding) // 2
+    vectors = np.frombuffer(b"".join(one.embedding for one in known), dtype="<f2")
+    axes = load_axes(found[1], dimension=dimension)
+    signals = place_answers(axes, vectors.reshape(len(known), -1)).astype("<f4")
+    return [
+        replace(answer, placed=row.tobytes(), reference_id=to)
+        for answer, row in zip(known, signals, strict=True)
+    ]
+
+
+def _fits(reference: Reference, encoder: str) -> bool:
+    return _has_index(reference) and reference.encoder == encoder
+
+
 def _has_index(reference: Reference | None) -> bool:
     return reference is not None and reference.n_training > 0
 
@@ -251,6 +302,7 @@ def _has_index(reference: Reference | None) -> bool:
 def _why(rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]) -> str:
     for row in rows:
         reference = in_force.get(row.pending.version_id)
-        if reference is not None and _has_index(reference) and row.reference_id is None:
+        refused = reference is not None and row.reference_id is None and bool(row.embedding)
+        if refused and reference is not None and _has_index(reference):
             return f"made by {row.encoder!r}, the reference by {reference.encoder!r}"
     return ""

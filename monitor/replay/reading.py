@@ -240,7 +240,7 @@ class _Reader:
             return
         part = from_admitted(pending.admitted, pending.subjects)
         if self._embed is not None:
-            part = fitting.with_vectors(part, self._embed)
+            part = fitting.with_answers(fitting.with_vectors(part, self._embed), self._embed)
         pending.parts.append(part)
         pending.admitted, pending.subjects = [], []
 

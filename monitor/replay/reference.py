@@ -15,6 +15,7 @@ from monitor.reference import fitting, similarity
 from monitor.reference.baseline import Baseline
 from monitor.reference.calibrate import calibrate, span_of
 from monitor.reference.errors import Unbuildable
+from monitor.reference.fitting import KnownAnswers
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.log import Log
 from monitor.replay.training import Index, Training
@@ -35,11 +36,13 @@ class Frozen:
     encoder: str | None
     held_out: bool
     directions: Directions
+    answers: KnownAnswers | None
     n_other_strata: int
 
     def log_of(self, records: Baseline) -> Log:
         """Compare records with the index, and take those apart that have other settings."""
         signals = self.compared(records) | records.said(self.directions)
+        signals |= fitting.placed_answers(records, self.answers)
         return Log.of(records, signals, self.calibrated.reference.strata)
 
     def compared(self, records: Baseline) -> dict[str, Floats]:
@@ -83,7 +86,8 @@ def freeze(
     try:
         kept, strata = fitting.comparable(records)
         index, axes, encoder, measured = _against(kept, training, embed, drop=in_training)
-        window = kept.window(measured, directions)
+        answers, said = fitting.early_answers(kept)
+        window = kept.window(measured | said, directions)
         made, span = calibrate(window), span_of(window)
     except Unbuildable as error:
         raise ReplayFailed(f"the baseline: {error}") from error
@@ -109,6 +113,7 @@ def freeze(
         encoder=encoder,
         held_out=training is None and index is not None,
         directions=directions,
+        answers=answers,
         n_other_strata=len(records) - len(kept),
     )
 

@@ -25,7 +25,8 @@ class LiveBaseline:
     """Records in order of time, each with its stratum and, where it has one, its embedding.
 
     ``vectors`` are float16 bytes of unit length, made by ``encoders``. ``feedback`` is what
-    has been given for each so far, by name.
+    has been given for each so far, by name. ``answers`` are vectors likewise, made by
+    ``answered_by``.
     """
 
     columns: RecordColumns
@@ -33,17 +34,21 @@ class LiveBaseline:
     encoders: Sequence[str | None]
     vectors: Sequence[bytes | None]
     feedback: Sequence[Mapping[str, float]]
+    answers: Sequence[bytes | None]
+    answered_by: Sequence[str | None]
 
 
 _EXTRAS = sa.text(
     "SELECT extract(epoch FROM r.at)::float8 AS at, c.stratum, e.encoder, e.embedding,"
-    " f.given"
+    " f.given, o.encoder AS answered_by, o.embedding AS answer"
     " FROM records r JOIN contexts c ON c.id = r.context_id"
     " LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
     " AND e.at = r.at AND e.id = r.id AND e.at >= :start AND e.at < :end"
     " LEFT JOIN (SELECT at, record_id, json_object_agg(name, value) AS given FROM feedback"
     "  WHERE adapter_id = :adapter AND at >= :start AND at < :end GROUP BY at, record_id) f"
     " ON f.at = r.at AND f.record_id = r.id"
+    " LEFT JOIN answer_embeddings o ON o.adapter_id = r.adapter_id"
+    " AND o.at = r.at AND o.id = r.id AND o.at >= :start AND o.at < :end"
     " WHERE r.adapter_id = :adapter AND r.version_id = :version"
     " AND r.at >= :start AND r.at < :end ORDER BY r.at, r.id"
 )
@@ -71,6 +76,8 @@ def read(
         encoders=[row.encoder for row in rows],
         vectors=[row.embedding for row in rows],
         feedback=[row.given or {} for row in rows],
+        answers=[row.answer for row in rows],
+        answered_by=[row.answered_by for row in rows],
     )
 
 

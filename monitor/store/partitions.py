@@ -24,6 +24,7 @@ DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
         "records": timedelta(days=90),
         "record_tokens": timedelta(days=14),
         "record_embeddings": timedelta(days=90),
+        "answer_embeddings": timedelta(days=90),
         "record_texts": timedelta(days=7),
         "feedback": timedelta(days=90),
         "scores": timedelta(days=400),
@@ -36,6 +37,7 @@ RECORD_TABLES: Final = (
     "records",
     "record_tokens",
     "record_embeddings",
+    "answer_embeddings",
     "record_texts",
     "feedback",
 )

@@ -21,7 +21,12 @@ from monitor.domain import AdapterId, ReferenceId, VersionId
 from monitor.store import capture_counts
 from monitor.store.capture_counts import CountKey
 from monitor.store.partitions import DEFAULT_RETENTION
-from monitor.store.tables import pending_texts, record_embeddings, record_texts
+from monitor.store.tables import (
+    answer_embeddings,
+    pending_texts,
+    record_embeddings,
+    record_texts,
+)
 
 MAX_FAILURES: Final = 5
 """A text that failed so often is dropped and counted: it must not block the others."""
@@ -48,8 +53,23 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedAnswer:
+    """What the probe made of an answer.
+
+    ``placed`` are float4 bytes of its signals along the axes of ``reference_id``.
+    """
+
+    encoder: str
+    embedding: bytes
+    placed: bytes | None = None
+    reference_id: ReferenceId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
     """What the probe made of a pending row; what compares it waits for a first reference.
+
+    ``embedding`` is None where the row had neither a prompt nor an embedding, but an answer.
 
     ``coordinates`` are float4 bytes along the reference's axes, None where it has none;
     ``terms`` the hashes of the prompt's terms, None where they were not taken.
@@ -57,11 +77,12 @@ class Embedded:
 
     pending: Pending
     encoder: str
-    embedding: bytes
+    embedding: bytes | None
     similarity: float | None = None
     coordinates: bytes | None = None
     reference_id: ReferenceId | None = None
     terms: bytes | None = None
+    answer: EmbeddedAnswer | None = None
 
 
 _CLAIM: Final = sa.text(
@@ -115,8 +136,12 @@ def settle(
     )
     if not settled:
         return 0
-    embeddings = [_key(row.pending) | _embedding(row) for row in settled]
-    connection.execute(insert(record_embeddings).on_conflict_do_nothing(), embeddings)
+    embeddings = [_key(row.pending) | _embedding(row) for row in settled if row.embedding]
+    if embeddings:
+        connection.execute(insert(record_embeddings).on_conflict_do_nothing(), embeddings)
+    answers = [_key(row.pending) | _answer(row.answer) for row in settled if row.answer]
+    if answers:
+        connection.execute(insert(answer_embeddings).on_conflict_do_nothing(), answers)
     texts = [
         _key(row.pending) | _text(row.pending, redact)
         for row in settled
@@ -199,6 +224,15 @@ def _embedding(row: Embedded) -> dict[str, Any]:
         "coordinates": row.coordinates,
         "reference_id": row.reference_id,
         "terms": row.terms,
+    }
+
+
+def _answer(answer: EmbeddedAnswer) -> dict[str, Any]:
+    return {
+        "encoder": answer.encoder,
+        "embedding": answer.embedding,
+        "placed": answer.placed,
+        "reference_id": answer.reference_id,
     }
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from detectors.axes import COUNT
 from detectors.input_similarity import SIMILARITY, TOPICS
+from detectors.output_similarity import ANSWERS
 from monitor.domain import AdapterId, ReferenceId, VersionId
 from monitor.store import contexts
 
@@ -37,8 +38,8 @@ _FLAGS: Final = ("loop", "empty", "truncated", "refusal", "invalid", "missing")
 MEASURED: Final = (*_STORED, "n_tokens", "prompt_tokens", "non_finite", *_FLAGS)
 """What a window holds as it is stored; flags are 0 or 1."""
 
-COMPARED: Final = (SIMILARITY, *TOPICS)
-"""What comes of comparing a prompt's embedding with a reference."""
+COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
+"""What comes of comparing the embeddings of prompt and answer with a reference."""
 
 SIGNALS: Final = (*MEASURED, "log_length", "error", *COMPARED)
 """What a window holds per record; :func:`derived` says what is computed on reading. NaN is
@@ -86,12 +87,14 @@ def read_window(
     strata: Sequence[str] | None = None,
     received_before: datetime | None = None,
     reference_id: ReferenceId | None = None,
+    answers: bool = False,
 ) -> RecordColumns:
     """Read the half-open window ``[start, end)`` of a version.
 
     ``strata`` keeps records of these settings only. ``received_before`` leaves out what
     arrived later, so that the same window read twice is the same. What was computed against
-    a reference counts only if that is ``reference_id``, where one is given. Cost: one index range
+    a reference counts only if that is ``reference_id``, where one is given; what was of their
+    answers is read with ``answers`` only. Cost: one index range
     of this adapter, whatever other adapters do; about 5 ms for 1,000 records, of which this
     process spends one.
     """
@@ -99,6 +102,7 @@ def read_window(
         version_id,
         adapter_id,
         reference_id,
+        answers=answers,
         span=_span(start, end),
         received_before=received_before,
         order=sql.SQL("r.at, r.id"),
@@ -116,6 +120,7 @@ def newest_since(
     limit: int,
     strata: Sequence[str] | None = None,
     reference_id: ReferenceId | None = None,
+    answers: bool = False,
 ) -> RecordColumns:
     """Read the newest ``limit`` records since a time, late ones too, in order of time.
 
@@ -125,6 +130,7 @@ def newest_since(
         version_id,
         adapter_id,
         reference_id,
+        answers=answers,
         span=_span(since, None),
         received_before=None,
         order=sql.SQL("r.at DESC, r.id DESC LIMIT {}").format(limit),
@@ -225,6 +231,7 @@ def _query(
     adapter_id: AdapterId,
     reference_id: ReferenceId | None,
     *,
+    answers: bool,
     span: Callable[[str], sql.Composed],
     received_before: datetime | None,
     order: sql.Composable,
@@ -237,15 +244,20 @@ def _query(
     joined, kept = span("e"), span("r")
     if reference_id is not None:
         joined += sql.SQL(" AND e.reference_id = {}").format(reference_id)
+    placed, said = _UNKNOWN_ANSWER_SQL, sql.Composed([])
+    if answers:
+        placed = _PLACED_SQL
+        said = _ANSWERS_SQL.format(reference=reference_id, span=span("o"))
     if received_before is not None:
         kept += sql.SQL(" AND r.received_at < {}").format(received_before)
     return sql.SQL(
         "SELECT extract(epoch FROM r.at)::float8, r.context_id,"
         " coalesce(r.subject, '\\x0000000000000000'), {signals},"
         " coalesce(e.similarity, 'NaN'::float4),"
-        " CASE WHEN octet_length(e.coordinates) = {width} THEN e.coordinates ELSE {unknown} END"
+        " CASE WHEN octet_length(e.coordinates) = {width} THEN e.coordinates ELSE {unknown} END,"
+        " {placed}"
         " FROM records r LEFT JOIN record_embeddings e ON e.adapter_id = r.adapter_id"
-        " AND e.at = r.at AND e.id = r.id AND {joined}"
+        " AND e.at = r.at AND e.id = r.id AND {joined}{said}"
         " WHERE r.adapter_id = {adapter} AND r.version_id = {version} AND {kept}"
         " ORDER BY {order}"
     ).format(
@@ -253,6 +265,8 @@ def _query(
         width=len(_UNKNOWN),
         unknown=_UNKNOWN,
         joined=joined,
+        placed=placed,
+        said=said,
         adapter=adapter_id,
         version=version_id,
         kept=kept,
@@ -273,6 +287,17 @@ _SIGNAL_SQL: Final = sql.SQL(
 _COORDINATES: Final = np.dtype(("<f4", (COUNT,)))
 _UNKNOWN: Final = np.full(COUNT, np.nan, dtype="<f4").tobytes()
 
+_PLACES: Final = np.dtype(("<f4", (len(ANSWERS),)))
+_UNPLACED: Final = np.full(len(ANSWERS), np.nan, dtype="<f4").tobytes()
+_UNKNOWN_ANSWER_SQL: Final = sql.SQL("{}::bytea").format(_UNPLACED)
+_PLACED_SQL: Final = sql.SQL(
+    "CASE WHEN octet_length(o.placed) = {width} THEN o.placed ELSE {unknown} END"
+).format(width=len(_UNPLACED), unknown=_UNPLACED)
+_ANSWERS_SQL: Final = sql.SQL(
+    " LEFT JOIN answer_embeddings o ON o.adapter_id = r.adapter_id AND o.at = r.at AND o.id = r.id"
+    " AND o.reference_id = {reference} AND {span}"
+)
+
 _ROW: Final = np.dtype(
     [
         ("fields", ">i2"),
@@ -284,6 +309,7 @@ _ROW: Final = np.dtype(
                 ("subject", ">u8"),
                 *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, SIMILARITY)),
                 ("coordinates", _COORDINATES),
+                ("answers", _PLACES),
             ]
             for suffix, kind in (("_length", ">i4"), ("", value))
         ),
@@ -314,6 +340,7 @@ def _columns(
     signals |= derived(signals, status=rows["status"].astype(np.float64))
     signals[SIMILARITY] = rows[SIMILARITY].astype(np.float64)
     signals |= dict(zip(TOPICS, rows["coordinates"].T.astype(np.float64), strict=True))
+    signals |= dict(zip(ANSWERS, rows["answers"].T.astype(np.float64), strict=True))
     return RecordColumns(
         at=rows["at"].astype(np.float64),
         subjects=subject_codes(rows["subject"]),

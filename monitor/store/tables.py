@@ -176,6 +176,21 @@ record_embeddings: Final = Table(
     postgresql_partition_by="RANGE (at)",
 )
 
+answer_embeddings: Final = Table(
+    "answer_embeddings",
+    metadata,
+    Column("adapter_id", Integer, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("id", _RECORD_ID, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("embedding", LargeBinary, nullable=False),
+    # the reference along whose axes it was placed, and float4 signals; null before one exists
+    Column("reference_id", BigInteger),
+    Column("placed", LargeBinary),
+    PrimaryKeyConstraint("adapter_id", "at", "id"),
+    postgresql_partition_by="RANGE (at)",
+)
+
 record_texts: Final = Table(
     "record_texts",
     metadata,
@@ -350,11 +365,11 @@ reference_axes: Final = Table(
     "reference_axes",
     metadata,
     Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
-    Column("text", Text, nullable=False),  # prompt: which index they were fitted on
+    Column("text", Text, nullable=False),  # prompt | output: which texts they were fitted on
     Column("encoder", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),  # float32: the centre, then each axis
     PrimaryKeyConstraint("reference_id", "text"),
-    CheckConstraint("text IN ('prompt')", name="text"),
+    CheckConstraint("text IN ('prompt', 'output')", name="text"),
 )
 
 reference_baselines: Final = Table(
@@ -828,6 +843,7 @@ PARTITIONED: Final = (
     "records",
     "record_tokens",
     "record_embeddings",
+    "answer_embeddings",
     "record_texts",
     "feedback",
     "scores",

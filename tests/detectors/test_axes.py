@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from detectors.axes import COUNT, FITTED_ROWS, coordinates, dump_axes, fit_axes, load_axes
+from detectors.axes import (
+    COUNT,
+    FITTED_ROWS,
+    coordinates,
+    distance,
+    dump_axes,
+    fit_axes,
+    load_axes,
+)
+from detectors.output_similarity import ANSWERS, place_answers
 
 
 def topics(rng: np.random.Generator, n: int, *, of: int = 5, dimension: int = 24) -> np.ndarray:
@@ -54,6 +63,24 @@ def test_a_text_has_the_same_coordinates_alone_and_in_any_batch(rng: np.random.G
     alone = np.vstack([coordinates(axes, live[i : i + 1]) for i in range(len(live))])
     assert (alone == together).all()
     assert (together == together.astype(np.float32)).all()
+
+
+def test_distance_and_coordinates_make_up_the_whole_vector(rng: np.random.Generator) -> None:
+    axes, live = fit_axes(topics(rng, 300, of=20)), topics(rng, 50, of=20)
+    left, along = distance(axes, live), coordinates(axes, live)
+    whole = np.square(live.astype(np.float64) - axes.centre).sum(axis=1)
+    # Pythagoras: the axes are orthonormal
+    assert np.square(left) + np.square(along).sum(axis=1) == pytest.approx(whole, abs=1e-5)
+    alone = np.concatenate([distance(axes, live[i : i + 1]) for i in range(len(live))])
+    assert (alone == left).all()
+
+
+def test_an_answer_of_an_unheard_of_topic_is_far_from_all_axes(rng: np.random.Generator) -> None:
+    axes = fit_axes(topics(rng, 300))
+    known, strange = topics(rng, 100), -topics(rng, 100)[:, ::-1]
+    placed = [place_answers(axes, vectors) for vectors in (known, strange)]
+    assert [one.shape for one in placed] == [(100, len(ANSWERS))] * 2
+    assert placed[1][:, 0].min() > placed[0][:, 0].max()
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,11 @@ def live(database: Database, version: Version) -> Live:
     """Store live records with their texts waiting, one a minute from a time on."""
 
     def store(
-        texts: list[str], *, start: datetime = NOON, subjects: list[str] | None = None
+        texts: list[str],
+        *,
+        start: datetime = NOON,
+        subjects: list[str] | None = None,
+        answers: bool = False,
     ) -> None:
         given = Context("push", "", "", "", "source=push")
         context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
@@ -116,7 +120,10 @@ def live(database: Database, version: Version) -> Live:
             numbers=numbers,
             finish_reason=["stop"] * count,
             subject=[s.encode().ljust(8)[:8] for s in subjects] if subjects else [None] * count,
-            texts=[TextRow(i, text, None, None, None) for i, text in enumerate(texts)],
+            texts=[
+                TextRow(i, None, text, None, None) if answers else TextRow(i, text, *[None] * 3)
+                for i, text in enumerate(texts)
+            ],
         )
         database.run(lambda tx: ingest.insert(tx, batch))
 

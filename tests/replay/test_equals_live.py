@@ -17,7 +17,7 @@ from monitor.evaluate import EvaluateSettings, Evaluator, Margins, Tools
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
-from monitor.reference.live import drain_embeddings
+from monitor.reference.live import Keeping, drain_embeddings
 from monitor.reference.upload import begin_upload
 from monitor.replay.reading import Reading, read_log
 from monitor.replay.reference import Frozen, freeze
@@ -31,6 +31,7 @@ from monitor.windows import Cadence, offset_of, plan
 from tests.replay.conftest import BagOfWords, Talk, Write
 
 WORDS = BagOfWords()
+ANSWERS = Keeping(answers=True)
 CADENCES = {
     EvaluationKind.HARD: Cadence(interval=timedelta(minutes=10), lag=timedelta(seconds=30)),
     EvaluationKind.LIVE: Cadence(interval=timedelta(minutes=15), lag=timedelta(minutes=2)),
@@ -104,7 +105,7 @@ class Service:
         self.version = database.run(self._register)
         settings = Settings(target_per_day=10_000_000, bounds=Bounds(linger=0.0))
         self.intake = Intake(
-            database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER
+            database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER, answers=True
         )
         self.evaluator = Evaluator(
             Tools(
@@ -122,7 +123,7 @@ class Service:
         upload = begin_upload(self.database, version=self.version, cause="test", created_by="me")
         upload.feed(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         made = upload.finish()
-        assert build_next(self.database, WORDS, indexes=self.indexes)
+        assert build_next(self.database, WORDS, indexes=self.indexes, answers=True)
         found = self.database.run(lambda tx: references.get(tx, made.id))
         assert found is not None
         assert found.error is None
@@ -170,12 +171,17 @@ class Service:
             body = "\n".join(json.dumps(one) for one in part).encode()
             outcome = self.intake.records(body, content_type="application/x-ndjson")
             assert (outcome.accepted, list(outcome.rejected)) == (len(part), [])
-        while drain_embeddings(self.database, WORDS, indexes=self.indexes):
+        while drain_embeddings(self.database, WORDS, indexes=self.indexes, keeping=ANSWERS):
             pass  # as the service's own loop does as soon as texts come in
 
     def _drain(self, adapter_id: AdapterId, until: datetime) -> int:
         return drain_embeddings(
-            self.database, WORDS, indexes=self.indexes, adapter_id=adapter_id, until=until
+            self.database,
+            WORDS,
+            indexes=self.indexes,
+            adapter_id=adapter_id,
+            until=until,
+            keeping=ANSWERS,
         )
 
     def _evaluate(self, kind: EvaluationKind, *, now: datetime, start: datetime | None) -> None:
@@ -231,6 +237,7 @@ def test_the_same_records_give_the_same_scores_and_verdicts_as_the_service(
     assert (fitted.strata, fitted.approved_by) == (tuple(built.strata), built.approved_by)
     stored = database.run(lambda tx: calibrations.read(tx, built.id))
     assert set(frozen.calibrated.by_detector) == {n for n, c in stored.items() if c.body}
+    assert "output_similarity" in frozen.calibrated.by_detector
 
     scores = {
         (row.detector, row.at): row for row in service.rows("SELECT * FROM scores ORDER BY at")

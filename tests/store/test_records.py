@@ -203,7 +203,8 @@ def test_reading_one_window_touches_only_its_rows(
         query = records._query(
             of.version.id,
             of.adapter.id,
-            None,
+            ReferenceId(1),
+            answers=True,
             span=records._span(noon - 15 * MINUTE, noon),
             received_before=None,
             order=records.sql.SQL("r.at, r.id"),
@@ -212,7 +213,9 @@ def test_reading_one_window_touches_only_its_rows(
         text = "EXPLAIN (ANALYZE, FORMAT JSON) " + query.as_string(driver)
         plan = tx.exec_driver_sql(text.replace("%", "%%")).scalar_one()
     plan = plan if isinstance(plan, list) else json.loads(plan)
-    assert _touched(plan[0]["Plan"]) <= 15 * 2  # the records once, and at most one probe each
+    assert (
+        _touched(plan[0]["Plan"]) <= 15 * 3
+    )  # the records once, and at most one probe each of prompt and answer
 
 
 def test_partitions_of_other_days_are_not_opened(
@@ -221,7 +224,8 @@ def test_partitions_of_other_days_are_not_opened(
     query = records._query(
         support.version.id,
         support.adapter.id,
-        None,
+        ReferenceId(1),
+        answers=True,
         span=records._span(noon, noon + MINUTE),
         received_before=None,
         order=records.sql.SQL("r.at"),
@@ -230,7 +234,8 @@ def test_partitions_of_other_days_are_not_opened(
         driver = tx.connection.dbapi_connection
         plan = "\n".join(tx.exec_driver_sql("EXPLAIN " + query.as_string(driver)).scalars())
     opened = [name for name in _existing(database) if name in plan]
-    assert opened == [f"record_embeddings_{noon:%Y%m%d}", f"records_{noon:%Y%m%d}"]
+    tables = ("answer_embeddings", "record_embeddings", "records")
+    assert opened == [f"{table}_{noon:%Y%m%d}" for table in tables]
 
 
 def _existing(database: Database) -> list[str]:

@@ -1,0 +1,41 @@
+"""`output_similarity`: answers that talk of other things than those of the reference."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.axes import COUNT, Axes, coordinates, distance
+from detectors.rank_detector import RankDetector, largest_worsening
+from detectors.scores import Side
+from detectors.types import Floats
+
+DISTANCE: Final = "answer_distance"
+"""How far an answer lies from all the axes: new things are in none of their directions."""
+ANSWERS: Final = (DISTANCE, *(f"answer_{number}" for number in range(1, COUNT + 1)))
+"""Signals of an answer: its distance, and coordinates along the axes of known answers."""
+
+
+def place_answers(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
+    """Signals ``(n, 13)`` of answers' vectors ``(n, d)``, in the order of ``ANSWERS``."""
+    return np.column_stack([distance(axes, vectors), coordinates(axes, vectors)])
+
+
+OUTPUT_SIMILARITY = RankDetector(
+    name="output_similarity",
+    signals=ANSWERS,
+    sides={DISTANCE: Side.UP} | dict.fromkeys(ANSWERS[1:], Side.EITHER),
+    lead=DISTANCE,
+    shown=largest_worsening,
+)
+"""Embeddings of answers along the principal axes of the baseline's early answers, against
+those of its later ones.
+
+Of the distance from the axes only a rise is drift: half of the capital is bet on it. The
+coordinates count both ways, and see a shift of the mix among known kinds of answers. There
+is no index of answers: what it would add to the axes costs a search per record.
+
+Shown: Cliff's delta, in [0, 1], of the rise, or of the coordinate that surely moved more.
+"""
