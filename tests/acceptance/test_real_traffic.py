@@ -140,6 +140,12 @@ def stay_quiet_then_notice(
     assert [message.said for message in inbox.deliveries] == [("bank", "started", "ticket")]
     assert ticket[0].alert["blame"] == "input"
     assert service.get("/v1/adapters/bank")["blame"] == "input"
+    assert ticket[0].alert["unlike"]["count"] > 0
+    assert (ticket[0].alert["new"] or {}).get("words", []) == [], "nobody opted in to text"
+    found = service.get("/v1/adapters/bank/new")
+    # a fifth is new, and a twentieth of what is not is as unlike training
+    assert needed * MIXED / 2 <= found["unlike"] < found["compared"] <= bot.sent
+    assert found["looked_at"] == found["unlike"]
 
 
 def mixture(usual: Sequence[str]) -> Iterator[str]:
