@@ -181,12 +181,17 @@ class InputDrift:
         The baseline's order is all that is known of its time: blocks of 8 neighbours are
         what the design effect looks at.
         """
-        self._index = Index.of(training)
-        at = _without_times(len(baseline), per_check=8)
+        index = Index.of(training)
+        return self.fit_measured(index, index.signals(baseline))
+
+    def fit_measured(self, index: Index, baseline: dict[str, Floats]) -> InputDrift:
+        """Take an index and what it said of the baseline."""
+        self._index = index
+        at = _without_times(len(baseline[SIMILARITY]), per_check=8)
         self._follower = _Follower(
             detector=INPUT_SIMILARITY,
             budget=self._budget,
-            reference=_fit(INPUT_SIMILARITY, at, self._index.signals(baseline)),
+            reference=_fit(INPUT_SIMILARITY, at, baseline),
             any_time=float(at[0]),
         )
         return self
@@ -195,9 +200,12 @@ class InputDrift:
         """Absorb 15 minutes of requests ``(n, d)``: alarm, and log10 of the evidence."""
         if self._index is None:
             raise NotFitted
-        return _fitted(self._follower).check(
-            self._index.signals(batch), None, size=len(batch), process=Process.NOTICE
-        )
+        return self.check_measured(self._index.signals(batch))
+
+    def check_measured(self, batch: dict[str, Floats]) -> tuple[bool, float]:
+        """Absorb 15 minutes of requests by what the index said of them."""
+        size = len(batch[SIMILARITY])
+        return _fitted(self._follower).check(batch, None, size=size, process=Process.NOTICE)
 
 
 class NotFitted(Exception):  # noqa: N818 - it says what happened
