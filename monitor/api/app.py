@@ -14,6 +14,7 @@ from monitor.api import (
     actions,
     adapters,
     budget,
+    canary_plan,
     changes,
     channels,
     deliveries,
@@ -56,6 +57,7 @@ ENDPOINTS: Final = (
     channels.router,
     budget.router,
     receipt.router,
+    canary_plan.router,
 )
 
 

@@ -10,6 +10,7 @@ import typer
 from monitor.cli import (
     adapters,
     budget,
+    canary,
     changes,
     channels,
     discover,
@@ -73,6 +74,7 @@ app.command("parity")(parity.parity)
 app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")
+app.add_typer(canary.app, name="canary")
 app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(keys.app, name="keys")

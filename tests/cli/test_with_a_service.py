@@ -91,6 +91,17 @@ def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
     failed(run("budget", "nobody"), "No adapter is called 'nobody'.")
 
 
+def test_a_canary_is_planned(run: Run) -> None:
+    ran = run("canary", "plan", QUIET, "--requests-per-day", "20000")
+    assert (ran.code, ran.err) == (0, "")
+    assert "20,000 requests a day (as you say)" in ran.out
+    assert "* 5% for 39 h: the smallest share in 3 days" in ran.out
+    never = run("canary", "plan", QUIET, "--requests-per-day", "300")
+    assert "no share of this traffic brings a verdict in 3 days" in never.out
+    refused = run("canary", "plan", QUIET, "--drop", "4", "--requests-per-day", "300")
+    failed(refused, "drop must be above 0.05")
+
+
 # --- incidents ----------------------------------------------------------------------------
 
 

@@ -1,0 +1,128 @@
+"""``/adapters/{a}/canary-plan``: what a canary must be to be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
+
+from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
+from monitor.api import lookup
+from monitor.api.access import Reader
+from monitor.api.parts import Parts
+from monitor.api.paths import AdapterName
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer
+from monitor.store import capture_counts
+
+router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
+
+_DAY: Final = timedelta(days=1)
+_REQUESTS: Final = ("accepted", "sampled_out")
+
+
+class ChoiceBody(Answer):
+    """One share of traffic, and what a verdict takes there."""
+
+    weight: float
+    requests_to_see: int = Field(description="Of the canary, until the drop is seen (90 %).")
+    days_to_see: float
+    requests_to_promote: int = Field(
+        description="Of the canary, until no fall beyond the margin is proven (90 %)."
+    )
+    days_to_promote: float
+    days: float = Field(description="Until there is a verdict, whichever it is.")
+    verdict_at: datetime = Field(description="If the canary began now.")
+    detectable_in_a_day: float = Field(
+        description="Smallest fall that one day would show (90 %); above 1: none."
+    )
+
+
+class PlanBody(Answer):
+    """What a canary of an adapter must be; `chosen` is its weight, null: none is in time."""
+
+    adapter: str
+    requests_per_day: float
+    measured: bool = Field(description="Whether they were counted, in the last 24 hours.")
+    rate: float
+    drop: float
+    margin: float
+    critical: bool
+    guardrails: int
+    within_days: float
+    chosen: float | None
+    choices: Sequence[ChoiceBody]
+
+
+class PlanQuery(BaseModel):
+    """What the canary is to find out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drop: float = Field(0.1, description="Fall of the success rate that must be seen.")
+    rate: float = Field(0.85, description="Share of requests that succeed now.")
+    margin: float = Field(0.05, description="Fall up to which a canary may be promoted.")
+    critical: bool = Field(False, description="Any proven fall rolls back.")
+    guardrails: int = Field(4, description="Metrics that are watched.")
+    within_days: float = Field(3.0, gt=0.0, le=3650.0)
+    requests_per_day: float | None = Field(
+        None, description="Of the adapter; absent: those of the last 24 hours."
+    )
+
+    def wanted(self, *, counted: int) -> Wanted:
+        """Read it beside the requests that were counted; ValueError where it makes no sense."""
+        given = self.requests_per_day
+        return Wanted(
+            rate=self.rate,
+            drop=self.drop,
+            margin=self.margin,
+            critical=self.critical,
+            guardrails=self.guardrails,
+            requests_per_day=float(counted) if given is None else given,
+        )
+
+
+@router.get("/{adapter}/canary-plan")
+def get_canary_plan(
+    _key: Reader, parts: Parts, adapter: AdapterName, query: Annotated[PlanQuery, Query()]
+) -> PlanBody:
+    """Choose the smallest weight that brings a verdict in time at this adapter's traffic."""
+    now = parts.clock()
+    counted = parts.database.run(lambda tx: _requests(tx, adapter, since=now - _DAY))
+    try:
+        wanted = query.wanted(counted=counted)
+    except ValueError as error:
+        raise Problem(422, str(error), kind="invalid-request") from error
+    found = choices(wanted)
+    chosen = choose(found, within_days=query.within_days)
+    return PlanBody(
+        **query.model_dump(exclude={"requests_per_day"}),
+        adapter=adapter,
+        requests_per_day=wanted.requests_per_day,
+        measured=query.requests_per_day is None,
+        chosen=None if chosen is None else chosen.weight,
+        choices=[_choice(one, wanted, now) for one in found],
+    )
+
+
+def _requests(tx: Connection, adapter: str, *, since: datetime) -> int:
+    known = lookup.adapter(tx, adapter)
+    counts = capture_counts.totals(tx, adapter_id=known.id, since=since)
+    return sum(counts.get(outcome, 0) for outcome in _REQUESTS)
+
+
+def _choice(choice: Choice, wanted: Wanted, now: datetime) -> ChoiceBody:
+    return ChoiceBody(
+        weight=choice.weight,
+        requests_to_see=choice.requests_to_see,
+        days_to_see=choice.days_to_see,
+        requests_to_promote=choice.requests_to_promote,
+        days_to_promote=choice.days_to_promote,
+        days=choice.days,
+        verdict_at=now + timedelta(days=choice.days),
+        detectable_in_a_day=detectable_drop(wanted, weight=choice.weight, days=1.0),
+    )

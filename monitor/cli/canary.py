@@ -1,0 +1,90 @@
+"""What a canary must be: its share of traffic, and the date of its verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.client import place
+
+app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
+
+
+@app.command("plan")
+def plan(
+    adapter: options.Adapter,
+    config: options.Config = None,
+    drop: Annotated[
+        float, typer.Option(help="Fall of the success rate that must be seen, in points.")
+    ] = 10.0,
+    rate: Annotated[float, typer.Option(help="Requests of a hundred that succeed now.")] = 85.0,
+    margin: Annotated[
+        float, typer.Option(help="Fall in points up to which a canary may be promoted.")
+    ] = 5.0,
+    guardrails: Annotated[int, typer.Option(help="Metrics that are watched.")] = 4,
+    within: Annotated[float, typer.Option(help="Days until a verdict, at most.")] = 3.0,
+    requests_per_day: Annotated[
+        float | None,
+        typer.Option(help="Of the adapter; those of the last 24 hours when left out."),
+    ] = None,
+    *,
+    critical: Annotated[
+        bool, typer.Option("--critical", help="Any proven fall rolls back, however small.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Choose weight and duration of a canary for the drop that must be seen."""
+    with options.service(config) as service:
+        found = service.get(
+            place("adapters", adapter, "canary-plan"),
+            drop=drop / 100,
+            rate=rate / 100,
+            margin=margin / 100,
+            guardrails=guardrails,
+            within_days=within,
+            requests_per_day=requests_per_day,
+            critical=critical,
+        )
+    if as_json:
+        screen.as_json(found)
+        return
+    source = "counted in the last 24 hours" if found["measured"] else "as you say"
+    screen.say(
+        f"{adapter}: {found['requests_per_day']:,.0f} requests a day ({source}),"
+        f" {rate:g} % succeed; a fall of {drop:g} points shall be seen in 9 of 10 canaries"
+    )
+    screen.table(
+        "by the canary's share of traffic",
+        ["weight", "drop seen", "promoted", "verdict", "at", "one day would show"],
+        [_row(one, found) for one in found["choices"]],
+    )
+    screen.say(_advice(found))
+
+
+def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    chosen = " *" if one["weight"] == found["chosen"] else ""
+    return [
+        f"{one['weight']:.0%}{chosen}",
+        f"{one['requests_to_see']:,} requests, {_days(one['days_to_see'])}",
+        f"{one['requests_to_promote']:,} requests, {_days(one['days_to_promote'])}",
+        _days(one["days"]),
+        one["verdict_at"][:16].replace("T", " "),
+        f"{one['detectable_in_a_day'] * 100:.1f} points" if one["detectable_in_a_day"] < 1 else "-",
+    ]
+
+
+def _days(days: float) -> str:
+    return f"{days * 24:.0f} h" if days < 2.0 else f"{days:,.1f} days"  # noqa: PLR2004
+
+
+def _advice(found: dict[str, Any]) -> str:
+    within = f"{found['within_days']:g} days"
+    for one in found["choices"]:
+        if one["weight"] == found["chosen"]:
+            return f"* {one['weight']:.0%} for {_days(one['days'])}: the smallest share in {within}"
+    return (
+        f"no share of this traffic brings a verdict in {within}: accept a larger drop, or wait"
+        f" longer (--within)"
+    )
