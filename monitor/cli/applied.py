@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from detectors.identity import BASE, Identity, IdentityState, identify
+import numpy as np
+
+from detectors.identity import BASE, FEWEST_DOCUMENTS, Identity, IdentityState, identify
 from detectors.parity import Parity, TopLogprobs, compare
 from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
 from detectors.perplexity import compare as compare_runs
@@ -76,9 +78,20 @@ def check(
     known by then is told. A model that has gone meanwhile is passed over.
     """
     readings = _read(probe, asked_for(adapters), texts, tick=tick)
-    floor = max((noise_floor(pair) for pair in readings.repeats), default=noise_floor([]))
+    floor = max((_floor(*pair) for pair in readings.repeats), default=noise_floor([]))
     found = tuple(_checked(card, adapters, readings.models, floor=floor) for card in adapters)
     return Check(adapters=found, floor=floor, stopped=readings.stopped)
+
+
+def _floor(one: DocumentScores, other: DocumentScores) -> float:
+    """Largest move between two readings, of the texts that were read alone if enough were."""
+    mixed = [run.beside for run in (one, other) if run.beside is not None]
+    beside = np.logical_or.reduce(mixed) if mixed else np.zeros(one.tokens.size, dtype=np.bool_)
+    if np.count_nonzero(~beside) < FEWEST_DOCUMENTS:
+        return noise_floor([one, other])
+    return noise_floor(
+        [replace(run, sum_nll=np.where(beside, np.nan, run.sum_nll)) for run in (one, other)]
+    )
 
 
 def _read(probe: Reads, models: Sequence[str], texts: Sequence[str], *, tick: Tick) -> _Readings:
