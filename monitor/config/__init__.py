@@ -5,6 +5,6 @@ Only the daemon and the command line read this package; parts get their own data
 
 from monitor.config.corpora import Corpora, read_corpora
 from monitor.config.reading import ConfigError
-from monitor.config.sections import Config, load
+from monitor.config.sections import Config, HeartbeatSection, load
 
-__all__ = ["Config", "ConfigError", "Corpora", "load", "read_corpora"]
+__all__ = ["Config", "ConfigError", "Corpora", "HeartbeatSection", "load", "read_corpora"]

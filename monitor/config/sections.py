@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from alerts.outgoing import OutgoingPolicy
+from alerts.outgoing import OutgoingClient, OutgoingError, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK, Directions
@@ -163,6 +163,18 @@ class DeliverySection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSection:
+    """The dead man's switch: ``url`` is fetched ``every`` so often while all is well.
+
+    ``oldest`` is how long a message may wait, and how long no evaluation may finish.
+    """
+
+    url: str = field(default="", repr=False)
+    every: timedelta = timedelta(minutes=1)
+    oldest: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertingSection:
     """The budget, and what messages carry.
 
@@ -175,6 +187,7 @@ class AlertingSection:
     silence_records: int = 50
     shown_examples: int = 0
     delivery: DeliverySection = field(default_factory=DeliverySection)
+    heartbeat: HeartbeatSection = field(default_factory=HeartbeatSection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +392,22 @@ _DETECTORS: Final[Mapping[str, type[Any]]] = {FEEDBACK.name: FeedbackSection}
 """Sections of detectors that have more keys than whether they run."""
 
 
+def _heartbeat_contradictions(config: Config) -> list[str]:
+    heartbeat = config.alerting.heartbeat
+    if not heartbeat.url:
+        return []
+    found = [
+        f"alerting.heartbeat.{name}: must be longer than 0"
+        for name in ("every", "oldest")
+        if getattr(heartbeat, name) <= timedelta()
+    ]
+    try:
+        OutgoingClient(config.outgoing).check(heartbeat.url)
+    except OutgoingError as error:
+        found.append(f"alerting.heartbeat.url: {error}")
+    return found
+
+
 def _contradictions(config: Config) -> list[str]:
     """What no single section can see."""
     schedule = config.schedule
@@ -399,6 +428,7 @@ def _contradictions(config: Config) -> list[str]:
         found.append(f"server.port: {config.server.port} is no port")
     found += _gateway_contradictions(config.gateway)
     found += probe_contradictions(config.probes.perplexity)
+    found += _heartbeat_contradictions(config)
     if config.routing.router not in ROUTERS:
         known = ", ".join(ROUTERS)
         found.append(f"routing.router: no router {config.routing.router!r}; known: {known}")

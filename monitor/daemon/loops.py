@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from alerts.outgoing import OutgoingClient
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config import Config
+from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving
 from monitor.domain import AdapterId, EvaluationKind, Version
@@ -101,8 +103,22 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
             for one in refreshers(database, parts.channels, base_url=config.server.url)
         ),
+        *_heartbeat(parts, pulse),
     ]
     return loops
+
+
+def _heartbeat(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
+    settings = parts.config.alerting.heartbeat
+    if not settings.url:
+        return []
+    heartbeat = Heartbeat(
+        parts.database,
+        OutgoingClient(parts.config.outgoing),
+        settings,
+        ticked=lambda: pulse.last_beat,
+    )
+    return [Loop("heartbeat", heartbeat.turn, pulse=pulse, every=settings.every)]
 
 
 def _worker(

@@ -1,8 +1,9 @@
-"""Whether anybody is sending the messages that are due."""
+"""Whether anybody does the work that is due."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -35,6 +36,25 @@ def untouched_seconds(tx: Connection, *, channels: Collection[str] | None = None
     that are down do.
     """
     return float(tx.execute(_UNTOUCHED, {"channels": _list(channels)}).scalar_one())
+
+
+_GO_ON: Final = sa.text(
+    """
+    SELECT NOT EXISTS (SELECT FROM tasks WHERE kind = 'hard')
+        OR EXISTS (
+            SELECT FROM tasks
+            WHERE kind = 'hard' AND failures = 0 AND next_due_at > now() - :within
+        )
+    """
+)
+
+
+def evaluations_go_on(tx: Connection, *, within: timedelta) -> bool:
+    """Whether at least one version's minute checks keep their times, if any has such checks.
+
+    A check that finishes puts its next one ahead; when none finishes, all fall behind.
+    """
+    return bool(tx.execute(_GO_ON, {"within": within}).scalar_one())
 
 
 def _list(channels: Collection[str] | None) -> list[str] | None:

@@ -1,0 +1,81 @@
+"""The dead man's switch: a ping to somebody else, for as long as all is well here.
+
+Whoever is pinged tells people when pings stay out. So a ping means that everything that
+leads to a page works: the clock ticks, evaluations finish, messages leave.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+from monitor.config import HeartbeatSection
+from monitor.store import backlog, outbox
+from monitor.store.database import Database
+
+_LOG = structlog.get_logger(__name__)
+
+SILENT_CLOCK: Final = timedelta(seconds=30)
+"""A clock that has not ticked for so long has stopped."""
+
+
+class Heartbeat:
+    """Pings, or says in the log why it does not; :meth:`turn` is the work of a loop.
+
+    Parameters
+    ----------
+    ticked
+        When the scheduler last ticked, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        client: OutgoingClient,
+        settings: HeartbeatSection,
+        *,
+        ticked: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._settings = settings
+        self._ticked = ticked
+
+    def turn(self) -> bool:
+        """Ping once if nothing is wrong; False, as there is nothing more to do at once."""
+        if reasons := self.reasons():
+            _LOG.warning("heartbeat_withheld", reasons=reasons)
+            return False
+        target = redacted(self._settings.url)
+        try:
+            reply = self._client.get(self._settings.url)
+        except OutgoingError as error:
+            _LOG.warning("heartbeat_failed", target=target, reason=str(error))
+            return False
+        if reply.status >= HTTPStatus.MULTIPLE_CHOICES:
+            _LOG.warning("heartbeat_failed", target=target, reason=f"answered {reply.status}")
+        return False
+
+    def reasons(self) -> list[str]:
+        """Why there is nothing good to tell; empty when there is."""
+        silence = time.monotonic() - self._ticked()
+        clock = [f"the scheduler has not ticked for {silence:.0f} s"]
+        return [
+            *(clock if silence > SILENT_CLOCK.total_seconds() else []),
+            *self._database.run(lambda tx: list(self._stored(tx))),
+        ]
+
+    def _stored(self, tx: Connection) -> Iterator[str]:
+        oldest = self._settings.oldest
+        if not backlog.evaluations_go_on(tx, within=oldest):
+            yield f"no evaluation has finished for {oldest}"
+        waited = outbox.oldest_seconds(tx)
+        if waited > oldest.total_seconds():
+            yield f"a message has not been delivered for {waited:.0f} s"
