@@ -43,7 +43,7 @@ class ShareBody(Answer):
     adapter: str
     version: str
     tier: str
-    detector: str
+    detector: str = Field(description="`all detectors`: the version has no reference.")
     pages_per_30_days: float
     notices_per_30_days: float
     requests_per_day: float = Field(description="Those of the last day that it can use.")

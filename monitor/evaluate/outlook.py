@@ -30,13 +30,15 @@ from monitor.windows import Cadence
 DAY: Final = timedelta(hours=24)
 BLIND_AFTER: Final = timedelta(days=7)
 """A detector that shows none of the drifts within this is told as blind."""
+EVERY_DETECTOR: Final = "all detectors"
+"""Stands for the detectors of a version that has no reference."""
 MOST_REFERENCES: Final = 512
 """References whose growth is kept; some 60 KB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One detector of one version.
+    """One detector of one version, or all of them where it has no reference.
 
     share
         Of the accepted false pages and notices in 30 days.
@@ -135,19 +137,18 @@ class Outlook:
         now: datetime,
         adapter: str | None,
     ) -> Iterable[Line]:
-        """Versions in charge that have no reference: every detector of theirs is blind."""
+        """Versions in charge that have no reference: one line each, blind as a whole."""
         for row in fleet.fleet(tx, now=now):
             version = row.version
             if version is None or version.id in standings or adapter not in {None, version.adapter}:
                 continue
-            for name in self.settings.detectors:
-                yield Line(
-                    adapter=version.adapter,
-                    version=version.name,
-                    tier=row.adapter.tier,
-                    detector=name,
-                    blind="no reference yet",
-                )
+            yield Line(
+                adapter=version.adapter,
+                version=version.name,
+                tier=row.adapter.tier,
+                detector=EVERY_DETECTOR,
+                blind="no reference yet",
+            )
 
     def _of_version(
         self, tx: Connection, version: Version, standing: Standing, *, per_day: float

@@ -12,12 +12,17 @@ from monitor.outbox.receipt import read_receipt
 from monitor.policy.budget import pages_of_adapter
 from monitor.store import watching
 
-MOST_LINES: Final = 600
+LINES_A_PAGE: Final = 300
 MOST_PAGES: Final = 20
 
 
-def read_budget(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str, Any]:
-    """Read the lines, the blind first, what an adapter of each tier gets, and the receipts."""
+def read_budget(
+    tx: Connection, outlook: Outlook, *, now: datetime, page: int = 1
+) -> dict[str, Any]:
+    """Read the lines, the blind first, what an adapter of each tier gets, and the receipts.
+
+    ``page`` from 1 on; one behind the last is the last.
+    """
     lines = outlook.read(tx, now=now)
     adapters = watching.adapters_by_tier(tx)
     settings = outlook.settings.budget
@@ -29,13 +34,18 @@ def read_budget(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str,
         }
         for tier, count in sorted(adapters.items())
     ]
-    more = max(0, len(lines) - MOST_LINES)
+    last = max(1, -(-len(lines) // LINES_A_PAGE))
+    page = min(page, last)
+    first = (page - 1) * LINES_A_PAGE
     receipts = [
         read_receipt(tx, settings, month=month, now=now) for month in (None, f"{now:%Y-%m}")
     ]
     return {
-        "lines": lines[:MOST_LINES],
-        "more": more,
+        "lines": lines[first : first + LINES_A_PAGE],
+        "first": first,
+        "of": len(lines),
+        "page": page,
+        "last": last,
         "tiers": tiers,
         "settings": settings,
         "receipts": receipts,

@@ -36,6 +36,7 @@ LARGEST_NUMBER: Final = 2**63 - 1
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
 Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
@@ -92,11 +93,11 @@ class Pages:
         base_url = str(request.base_url).rstrip("/")
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
 
-    def budget(self) -> Response:
+    def budget(self, page: PageNumber = 1) -> Response:
         """Show who has what of the budget, the blind detectors first."""
         now = self._parts.clock()
         seen = self._parts.database.run(
-            lambda tx: budget.read_budget(tx, self._parts.outlook, now=now)
+            lambda tx: budget.read_budget(tx, self._parts.outlook, now=now, page=page)
         )
         return self._page("budget.html", **seen)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from monitor.domain import EvaluationKind, Interval, Scope, Version
 from monitor.store import adapters, evaluations, versions
 from monitor.store.evaluations import NewEvaluation
+from monitor.web import budget
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving
 
@@ -64,7 +65,8 @@ def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
     assert sum(item["pages_per_30_days"] for item in items) == pytest.approx(1.0)
     assert sum(item["notices_per_30_days"] for item in items) == pytest.approx(1.0)
     assert {item["adapter"] for item in items} == {"support", HOSTILE}
-    assert {item["blind"] for item in items if item["adapter"] == HOSTILE} == {"no reference yet"}
+    [unlearned] = [item for item in items if item["adapter"] == HOSTILE]
+    assert (unlearned["detector"], unlearned["blind"]) == ("all detectors", "no reference yet")
     assert {item["adapter"] for item in alone["items"]} == {"support"}
     [sees] = [i for i in items if (i["adapter"], i["detector"]) == ("support", "logit_ks")]
     assert sees["blind"] is None
@@ -84,12 +86,12 @@ def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
 def test_the_page_shows_the_blind_first_and_obeys_no_name(
     fleet: Serving, look: Callable[..., Any]
 ) -> None:
-    del fleet
     looker = look()
     looker.log_in()
     looker.page.click("nav a[href='/budget']")
     rows = looker.page.locator("table.budget tbody tr")
     assert "blind" in rows.first.inner_text()
+    assert rows.filter(has_text="no reference yet").count() == 1
     told = looker.page.locator("tr", has_text="logit_ks").filter(has_text="support").inner_text()
     assert "3,800" in told
     assert " h " in told
@@ -100,4 +102,34 @@ def test_the_page_shows_the_blind_first_and_obeys_no_name(
         ["standard", "0", "0", "0", "0"],
         ["all", "0", "0", "0", "0"],
     ] * 2
+    assert looker.page.locator("#more").count() == 0
+    # a budget of one more adapter shows without a click, as on the other pages
+    fleet.database.run(_another)
+    rows.filter(has_text="billing").wait_for(timeout=15_000)
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_a_long_budget_is_read_page_by_page(
+    fleet: Serving, look: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del fleet
+    monkeypatch.setattr(budget, "LINES_A_PAGE", 5)
+    looker = look()
+    looker.log_in()
+    looker.page.goto(f"{looker.service.url}/budget")
+    rows = looker.page.locator("table.budget tbody tr")
+    first = rows.all_inner_texts()
+    looker.page.click("#next")
+    assert "lines 6 to 10 of" in looker.page.inner_text("#more")
+    assert rows.count() == 5
+    assert not set(first) & set(rows.all_inner_texts())
+    looker.page.goto(f"{looker.service.url}/budget?page=1000")
+    assert looker.page.locator("#next").count() == 0
+    looker.page.click("#previous")
+    assert rows.count() == 5
+    assert looker.complaints == []
+
+
+def _another(tx: Connection) -> None:
+    adapter = adapters.put(tx, name="billing")
+    versions.put(tx, adapter=adapter, name="v1", model="billing@v1")
