@@ -216,7 +216,7 @@ def approve_reference(
             actor=key.name,
             act="reference.approve",
             subject=of.label,
-            details={"generation": found.generation},
+            details={"generation": found.generation, "cause": "a person's word"},
         )
         return answers.reference(_find(tx, of, body.generation), of=of)
 

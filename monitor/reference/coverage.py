@@ -63,7 +63,9 @@ def seen_in(at: Floats) -> dict[str, list[bool]]:
 def read_seen(tx: Connection, reference_id: ReferenceId) -> Seen | None:
     """Read what a ready reference has seen; None: a release built it that did not note it."""
     note: Mapping[str, Any] | None = references.details(tx, reference_id).request.get(NOTE)
-    return note and Seen(hours=tuple(note["hours"]), weekdays=tuple(note["weekdays"]))
+    if note is None:
+        return None
+    return Seen(hours=tuple(note["hours"]), weekdays=tuple(note["weekdays"]))
 
 
 def _ranges(hours: Sequence[bool]) -> list[str]:

@@ -209,7 +209,10 @@ def note_encoder(connection: Connection, claim: Claim, *, encoder: str) -> None:
 
 
 def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
-    """Put a built reference in force and delete the texts it was built from."""
+    """Put a built reference in force and delete the texts it was built from.
+
+    An approval by what it covers is audited, as a person's is.
+    """
     _write(
         connection,
         claim,
@@ -228,6 +231,18 @@ def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
         request=dict(claim.request) | dict(outcome.notes),
     )
     _delete_items(connection, claim)
+    if outcome.approved_by is not None:
+        audit.append(
+            connection,
+            actor="driftline",
+            act="reference.approve",
+            subject=registry.fetch_by_id(connection, claim.version_id).label,
+            details={
+                "generation": details(connection, claim.reference_id).reference.generation,
+                "cause": f"{outcome.approved_by}: {outcome.n_baseline:,} records"
+                f" of {outcome.span_days:.1f} days",
+            },
+        )
 
 
 def failed(connection: Connection, claim: Claim, *, error: str) -> None:

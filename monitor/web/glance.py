@@ -146,7 +146,7 @@ def read_adapter(
         return glance
     return replace(
         glance,
-        seen=glance.reference and read_seen(tx, glance.reference.id),
+        seen=read_seen(tx, glance.reference.id) if glance.reference else None,
         milestone=next_milestone(tx, shown, rules=learning, now=now),
     )
 

@@ -38,13 +38,15 @@ def answer(rng: np.random.Generator, shift: float = 0.0) -> np.ndarray:
     return -rng.exponential(mean, 30)
 
 
-def baseline(*, days: float = 15.0, count: int = 4_000, seed: int = 1) -> Window:
+def baseline(
+    *, days: float = 15.0, count: int = 4_000, seed: int = 1, shift: float = 0.0
+) -> Window:
     """A quiet fortnight: independent requests, no rhythm."""
     rng = np.random.default_rng(seed)
     end = datetime.now(tz=UTC).timestamp()
     at = np.sort(rng.uniform(end - days * 86_400, end, count))
     answers = [
-        Tokens(logprob=answer(rng).astype(np.float32), entropy=None, margin=None)
+        Tokens(logprob=answer(rng, shift).astype(np.float32), entropy=None, margin=None)
         for _ in range(count)
     ]
     quiet = dict.fromkeys(("empty", "loop", "missing", "rep_4gram"), np.zeros(count))
@@ -166,7 +168,14 @@ def _nothing_waits(adapter_id: AdapterId, until: datetime) -> int:
     return 0
 
 
-def ready_reference(database: Database, version: Version, window: Window) -> ReferenceId:
+def ready_reference(
+    database: Database,
+    version: Version,
+    window: Window,
+    *,
+    span_days: float = 15.0,
+    approved_by: str | None = "coverage",
+) -> ReferenceId:
     """Freeze a baseline the way the builder does, without its embedding model."""
 
     def work(tx: Connection) -> ReferenceId:
@@ -190,8 +199,8 @@ def ready_reference(database: Database, version: Version, window: Window) -> Ref
             tx,
             claim,
             references.Outcome(
-                n_training=0, n_baseline=len(window), span_days=15.0, encoder=None,
-                strata=strata, hourly_rate=len(window) / 360, approved_by="coverage",
+                n_training=0, n_baseline=len(window), span_days=span_days, encoder=None,
+                strata=strata, hourly_rate=len(window) / 360, approved_by=approved_by,
             ),
         )  # fmt: skip
         return made.reference_id
