@@ -85,6 +85,15 @@ def test_what_was_not_measured_is_said(report: dict[str, Any]) -> None:
     assert all(one["name"] != "new_topics" for one in report["injections"])
 
 
+def test_what_nobody_could_see_is_not_injected() -> None:
+    window = baseline(700, days=0.5)
+    only = {"loop": window.signals["loop"]}
+    loops = Window(start=window.start, end=window.end, at=window.at, signals=only)
+    found = run(question(loops, per_day=900.0, streams=2))
+    assert [one["name"] for one in found["injections"]] == ["loops_0.02", "loops_0.05"]
+    assert set(found["not_tested"]) == {"logit_ks", "latency"}
+
+
 def test_the_same_question_gives_the_same_report_in_json() -> None:
     window = baseline(700, days=0.5)
     told: list[tuple[int, int]] = []
