@@ -13,6 +13,7 @@ from monitor.cli import (
     canary,
     changes,
     channels,
+    deliveries,
     discover,
     incidents,
     inspect,
@@ -77,4 +78,5 @@ app.add_typer(incidents.app, name="incident")
 app.add_typer(canary.app, name="canary")
 app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(keys.app, name="keys")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.command import driftline, failed
 from tests.cli.conftest import BROKEN, DRIFTS, HOSTILE, QUIET, Run
-from tests.service import Service, baseline, ndjson
+from tests.service import Service, baseline, ndjson, until
 
 # --- how adapters are ---------------------------------------------------------------------
 
@@ -136,6 +136,21 @@ def test_a_channel_is_shown_and_tried(run: Run, service: Service) -> None:
         ("recovered", "ticket"),
     ]
     failed(run("channels", "test", "nowhere"), "No channel is named 'nowhere'.")
+
+
+def test_a_dead_letter_is_shown_and_sent_again(run: Run, service: Service) -> None:
+    assert service.inbox is not None
+    service.inbox.down()
+    try:
+        failed(run("channels", "test", "on-call"), "has not taken the test")
+    finally:
+        service.inbox.up()
+    [dead] = json.loads(run("deliveries", "list", "--state", "dead", "--json").out)["items"]
+    assert dead["delivery"] in run("deliveries", "list", "--state", "dead").out
+    assert run("deliveries", "replay", "--all").code == 0
+    until(lambda: service.get("/v1/deliveries", state="dead")["items"] == [], "sent again")
+    failed(run("deliveries", "replay"), "by their ids")
+    failed(run("deliveries", "replay", dead["delivery"]), "only dead ones are replayed")
 
 
 # --- references ---------------------------------------------------------------------------
