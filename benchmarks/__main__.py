@@ -47,6 +47,7 @@ BENCHMARKS = (
     Benchmark(module="ingest"),
     Benchmark(module="scores_latest"),
     Benchmark(module="startup"),
+    Benchmark(module="gateway"),
     Benchmark(module="inspect"),
 )
 NAMES = tuple(one.module for one in BENCHMARKS)

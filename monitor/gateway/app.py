@@ -10,8 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.gateway import refusals
 from monitor.gateway.exchange import answer
@@ -54,7 +54,7 @@ def create_app(
     *,
     ready: Callable[[], str | None],
     work: Callable[[], Awaitable[Callable[[], Awaitable[None]]]],
-) -> Starlette:
+) -> ASGIApp:
     """Build the application.
 
     Parameters
@@ -83,15 +83,17 @@ def create_app(
         await parts.engines.open()
         end = await work()
         yield
+        await parts.sampler.settle()
         await end()
         await parts.engines.close()
 
-    return Starlette(
-        routes=[
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
-            Mount("/", app=Proxy(parts)),
-        ],
-        lifespan=lifespan,
-    )
+    pages = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+    own = Starlette(routes=[Route(path, page) for path, page in pages.items()], lifespan=lifespan)
+    proxy = Proxy(parts)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # not a mount: middleware and routing would be a third of what the gateway adds
+        passed_on = scope["type"] != "lifespan" and scope["path"] not in pages
+        await (proxy if passed_on else own)(scope, receive, send)
+
+    return app

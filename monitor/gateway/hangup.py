@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from starlette.types import Receive
+
+GRACE: Final = 0.02
+"""Seconds after which a disconnect is looked for."""
 
 
 class ClientGone(Exception):  # noqa: N818 (named as what happened)
@@ -42,19 +45,21 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
 class Hangup:
     """Cancels the task that enters it when the client disconnects; ``gone`` tells so.
 
-    The body must have been read before: what is received here is only the disconnect.
+    The body must have been read before: what is received here is only the disconnect. It is
+    waited for by a task of its own, which answers that come within ``GRACE`` are spared.
     """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._over = False
+        self._watch: asyncio.Task[None] | None = None
         self.gone = False
 
     async def __aenter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine runs in one)
         self._task = task
-        self._watch = asyncio.create_task(self._wait())
+        self._begin = asyncio.get_running_loop().call_later(GRACE, self._start)
         return self
 
     async def __aexit__(
@@ -64,7 +69,9 @@ class Hangup:
         traceback: TracebackType | None,
     ) -> bool:
         self._over = True
-        self._watch.cancel()
+        self._begin.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if not self.gone or kind is None or not issubclass(kind, asyncio.CancelledError):
             return False
         return self._task.uncancel() == 0
@@ -72,6 +79,9 @@ class Hangup:
     def over(self) -> None:
         """From now on a disconnect is the end of a complete answer."""
         self._over = True
+
+    def _start(self) -> None:
+        self._watch = asyncio.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

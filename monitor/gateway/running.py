@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from monitor.gateway.app import create_app
 from monitor.gateway.engines import Engines
@@ -23,13 +24,16 @@ from monitor.gateway.sampling import Sampler
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
 
+SWITCH: Final = 0.0005
+"""Seconds after which the thread that writes records lets streams go on; Python's own are 5 ms."""
+
 FLUSH: Final = 5.0
 """Seconds at the end for records that still wait."""
 
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
 
-def assemble(settings: GatewaySettings, *, cache: Path | None) -> Starlette:
+def assemble(settings: GatewaySettings, *, cache: Path | None) -> ASGIApp:
     """Put the application together; ``cache`` is where routes are kept over restarts."""
     meters = Meters()
     book = RouteBook(cache)
@@ -49,6 +53,7 @@ def assemble(settings: GatewaySettings, *, cache: Path | None) -> Starlette:
 
 def serve(settings: GatewaySettings, *, cache: Path | None) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is under way within ``drain``."""
+    sys.setswitchinterval(SWITCH)
     uvicorn.Server(
         uvicorn.Config(
             assemble(settings, cache=cache),

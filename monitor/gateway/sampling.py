@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 import structlog
 
-from monitor.capture.formats.shapes import mapping
 from monitor.domain import Arm
 from monitor.gateway import records
 from monitor.gateway.asked import Asked
@@ -62,12 +62,13 @@ class Sampler:
         self._offer = offer
         self._meters = meters
         self._refusing: dict[str, float] = {}
+        self._writing: set[asyncio.Future[bytes]] = set()
 
     def begin(self, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample | None:
         """Decide about one attempt; None: it becomes no record."""
         if path not in COMPLETIONS:
             return None
-        record_id = uuid4().hex
+        record_id = secrets.token_hex(16)
         if not self._shares.decide(adapter, arm, record_id):
             return None
         refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
@@ -106,28 +107,37 @@ class Sampler:
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
-        """Write the record and queue it."""
-        try:
-            request = mapping(
-                {name: sample.asked.value(name) for name in sample.asked.fields or ()}
-            )
-            written = records.line(
-                record_id=sample.id,
-                adapter=sample.adapter,
-                arm=sample.arm,
-                at=sample.at,
-                request=request,
-                answer=_answer(sample),
-                measured=measured,
-                subject=subject,
-                with_text=self._settings.send_text,
-            )
-        except (ValueError, TypeError, OverflowError) as error:
-            self._meters.records.labels(sample.adapter, "unreadable").inc()
-            _LOG.warning("answer_unreadable", adapter=sample.adapter, error=type(error).__name__)
+        """Write the record beside the loop, and queue it."""
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(None, self._written, sample, measured, subject)
+        self._writing.add(writing)
+        writing.add_done_callback(lambda done: self._hand_over(sample.adapter, done))
+
+    async def settle(self) -> None:
+        """Return when every record is queued."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
+    def _written(self, sample: Sample, measured: Measured, subject: str | None) -> bytes:
+        request = {name: sample.asked.value(name) for name in sample.asked.fields or ()}
+        return records.line(
+            record_id=sample.id,
+            adapter=sample.adapter,
+            arm=sample.arm,
+            at=sample.at,
+            request=request,
+            answer={} if sample.tap is None else sample.tap.answer(),
+            measured=measured,
+            subject=subject,
+            with_text=self._settings.send_text,
+        )
+
+    def _hand_over(self, adapter: str, done: asyncio.Future[bytes]) -> None:
+        self._writing.discard(done)
+        if done.cancelled():
             return
-        self._offer(sample.adapter, written)
-
-
-def _answer(sample: Sample) -> Mapping[str, Any]:
-    return {} if sample.tap is None else sample.tap.answer()
+        error = done.exception()
+        if error is None:
+            self._offer(adapter, done.result())
+            return
+        self._meters.records.labels(adapter, "unreadable").inc()
+        _LOG.warning("answer_unreadable", adapter=adapter, error=type(error).__name__)

@@ -1,21 +1,30 @@
-"""Reads an answer while it passes, and takes log-probabilities out that nobody asked for."""
+"""Reads an answer while it passes, and takes log-probabilities out that nobody asked for.
+
+In the way of the answer stands only what is needed to cut them out of its bytes, which all
+others stay as they came; what they say is read when the answer is over.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Raw
 
-from monitor.capture.formats.shapes import mapping, sequence
+from monitor.capture.formats.shapes import mapping
+from monitor.gateway.said import joined
 
 MOST: Final = 32 * 1024 * 1024
-"""Bytes of an answer, or of one event, that are held; what is larger passes as it came."""
+"""Bytes of an answer that are held; what is larger passes as it came, and is no record's."""
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LOGPROBS: Final = b'"logprobs"'
+_PLAIN: Final = b"data: {"
+"""How an event of one line begins, as engines write them."""
 
 
 class Tap(Protocol):
@@ -41,7 +50,6 @@ class WholeTap:
         self._strip = strip
         self._parts: list[bytes] = []
         self._size = 0
-        self._told: Mapping[str, Any] | None = None
 
     def feed(self, piece: bytes) -> bytes:
         """See :class:`Tap`."""
@@ -56,42 +64,30 @@ class WholeTap:
 
     def close(self) -> bytes:
         """See :class:`Tap`."""
-        if not self._strip or self._size > MOST:
-            return b""
-        body = b"".join(self._parts)
-        told = self.answer() if _LOGPROBS in body else {}
-        return msgspec.json.encode(_without(told)) if told else body
+        return cleaned(b"".join(self._parts)) if self._strip else b""
 
     def answer(self) -> Mapping[str, Any]:
         """See :class:`Tap`."""
-        if self._told is None:
-            self._told = mapping(_decoded(b"".join(self._parts)))
-        return self._told
+        return mapping(_decoded(b"".join(self._parts)))
 
 
 class StreamTap:
-    """Server-sent events, each rewritten by itself; none waits for the next."""
+    """Server-sent events, each cleaned by itself; none waits for the next."""
 
     def __init__(self, *, strip: bool) -> None:
         self._strip = strip
         self._held = b""
-        self._lost = False
-        self._said = _Said()
+        self._data: list[bytes] = []
+        self._size = 0
 
     def feed(self, piece: bytes) -> bytes:
         """See :class:`Tap`."""
-        if self._lost:
-            return piece
-        self._held += piece
-        out, begin = [], 0
-        for end in _EVENT_END.finditer(self._held):
-            out.append(self._event(self._held[begin : end.end()]))
-            begin = end.end()
-        self._held = self._held[begin:]
-        if len(self._held) > MOST:
-            self._lost = True
-            out.append(self._held)
-            self._held = b""
+        self._size += len(piece)
+        if self._size > MOST:
+            held, self._held, self._data = self._held, b"", []
+            return held + piece if self._strip else piece
+        *events, self._held = _split(self._held + piece)
+        out = [self._event(event) for event in events]
         return b"".join(out) if self._strip else piece
 
     def close(self) -> bytes:
@@ -101,117 +97,80 @@ class StreamTap:
 
     def answer(self) -> Mapping[str, Any]:
         """See :class:`Tap`."""
-        return self._said.answer()
+        return joined(mapping(_decoded(data)) for data in self._data)
 
     def _event(self, event: bytes) -> bytes:
-        lines = event.splitlines()
-        data = b"\n".join(
-            line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")
-        )
-        chunk = mapping(_decoded(data)) if data.startswith(b"{") else {}
-        if not chunk:
+        plain = event.startswith(_PLAIN) and event.find(b"\n") == len(event) - 2
+        data = event[len(_PLAIN) - 1 : -2] if plain else b"\n".join(_payloads(event))
+        if not data.startswith(b"{"):
             return event
-        self._said.take(chunk)
+        self._data.append(data)
         if not self._strip or _LOGPROBS not in data:
             return event
-        others = [line + b"\n" for line in lines if line and not line.startswith(b"data:")]
-        return b"".join(others) + b"data: " + msgspec.json.encode(_without(chunk)) + b"\n\n"
+        clean = cleaned(data)
+        if plain:
+            return b"data: " + clean + b"\n\n"
+        others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+        return b"\n".join([*others, b"data: " + clean]) + b"\n\n"
 
 
-class _Said:
-    """Puts the first choice of a stream together."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, list[str]] = {}
-        self._calls: dict[int, dict[str, str]] = {}
-        self._tokens: list[Any] = []
-        self._columns: dict[str, list[Any]] = {}
-        self._ending: Any = None
-        self._usage: Any = None
-        self._begun = False
-        self._several = False
-
-    def take(self, chunk: Mapping[str, Any]) -> None:
-        """Take one chunk."""
-        self._usage = chunk.get("usage") or self._usage
-        for choice in map(mapping, sequence(chunk.get("choices"))):
-            if choice.get("index", 0) != 0:
-                self._several = True
-                continue
-            self._begun = True
-            self._ending = choice.get("finish_reason") or self._ending
-            delta = mapping(choice.get("delta"))
-            for name, text in (
-                ("text", choice.get("text")),
-                ("content", delta.get("content")),
-                ("refusal", delta.get("refusal")),
-            ):
-                if isinstance(text, str):
-                    self._texts.setdefault(name, []).append(text)
-            self._take_calls(delta)
-            self._take_logprobs(mapping(choice.get("logprobs")))
-
-    def answer(self) -> dict[str, Any]:
-        """Give the whole."""
-        if not self._begun:
-            return {}
-        texts = {name: "".join(parts) for name, parts in self._texts.items()}
-        choice: dict[str, Any] = {"index": 0, "finish_reason": self._ending}
-        if "text" in texts:
-            choice["text"] = texts["text"]
-        else:
-            calls = [{"function": call} for call in self._calls.values()]
-            said = texts.get("content") or (None if calls else "")
-            choice["message"] = {
-                "content": said,
-                "refusal": texts.get("refusal") or None,
-                "tool_calls": calls,
-            }
-        if self._tokens:
-            choice["logprobs"] = {"content": self._tokens}
-        elif self._columns:
-            choice["logprobs"] = self._columns
-        rest = [{"index": 1}] if self._several else []
-        return {"choices": [choice, *rest], "usage": self._usage}
-
-    def _take_calls(self, delta: Mapping[str, Any]) -> None:
-        for part in map(mapping, sequence(delta.get("tool_calls"))):
-            place = part.get("index", 0)
-            if not isinstance(place, int):
-                continue
-            call = self._calls.setdefault(place, {"name": "", "arguments": ""})
-            function = mapping(part.get("function"))
-            for name in call:
-                if isinstance(function.get(name), str):
-                    call[name] += function[name]
-
-    def _take_logprobs(self, found: Mapping[str, Any]) -> None:
-        # names and bytes of tokens weigh most and are not needed
-        for token in map(mapping, sequence(found.get("content"))):
-            best = [
-                {"logprob": mapping(one).get("logprob")}
-                for one in sequence(token.get("top_logprobs"))
-            ]
-            self._tokens.append({"logprob": token.get("logprob"), "top_logprobs": best})
-        for name in ("token_logprobs", "top_logprobs"):
-            if isinstance(found.get(name), list):
-                self._columns.setdefault(name, []).extend(found[name])
+class _Choice(msgspec.Struct, gc=False):
+    logprobs: Raw = Raw(b"null")
 
 
-def _without(told: Mapping[str, Any]) -> dict[str, Any]:
-    choices = [
-        choice | {"logprobs": None} if isinstance(choice, dict) and "logprobs" in choice else choice
-        for choice in sequence(told.get("choices"))
-    ]
-    return {**told, "choices": choices} if choices else dict(told)
+class _Choices(msgspec.Struct, gc=False):
+    choices: list[_Choice] = []
+
+
+_CHOICES: Final = msgspec.json.Decoder(_Choices)
+
+
+def cleaned(document: bytes) -> bytes:
+    """Put ``null`` in place of each choice's ``logprobs``; all other bytes stay.
+
+    >>> cleaned(b'{"choices": [{"text": "a", "logprobs": {"tokens": ["a"]}}], "x" : 1e400}')
+    b'{"choices": [{"text": "a", "logprobs": null}], "x" : 1e400}'
+    """
+    try:
+        found = [bytes(choice.logprobs) for choice in _CHOICES.decode(document).choices]
+    except (ValueError, RecursionError):
+        return _rewritten(document)
+    for logprobs in found:
+        # inside a string its quotes would be escaped, so these bytes can only be the value
+        if logprobs.startswith(b"{") and b'"' in logprobs:
+            document = document.replace(logprobs, b"null", 1)
+    return document
+
+
+def _rewritten(document: bytes) -> bytes:
+    """Do the same to what is not quite JSON: some engines write NaN."""
+    told = mapping(_decoded(document))
+    choices = told.get("choices")
+    if not isinstance(choices, list):
+        return document
+    kept = [one | {"logprobs": None} if isinstance(one, dict) else one for one in choices]
+    return json.dumps({**told, "choices": kept}).encode()
+
+
+def _split(text: bytes) -> list[bytes]:
+    """Split after each event's end; the last item is what has not ended yet."""
+    if b"\r" not in text:
+        *events, rest = text.split(b"\n\n")
+        return [*(event + b"\n\n" for event in events), rest]
+    ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
+    return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
+
+
+def _payloads(event: bytes) -> Iterable[bytes]:
+    for line in event.splitlines():
+        if line.startswith(b"data:"):
+            yield line[5:].removeprefix(b" ")
 
 
 def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(body)  # also reads NaN and infinities, which some engines write
-    except (ValueError, RecursionError):
-        return None
+    for decode in (msgspec.json.decode, json.loads):  # the latter also reads NaN and infinities
+        try:
+            return decode(body)
+        except (ValueError, RecursionError):
+            continue
+    return None

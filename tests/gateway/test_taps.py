@@ -1,0 +1,91 @@
+"""What is cut out of answers, whatever pieces they come in."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.gateway.taps import StreamTap, WholeTap, cleaned
+
+TOKEN = {"token": 'a"\n{', "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1.0}]}
+
+
+def chunk(text: str, *, logprobs: Any, index: int = 0) -> dict[str, Any]:
+    choice = {"index": index, "delta": {"content": text}, "logprobs": logprobs}
+    return {"id": "x", "choices": [choice | {"finish_reason": None}]}
+
+
+def stream(ends: str, *chunks: dict[str, Any]) -> bytes:
+    lines = [f"data: {json.dumps(one)}{ends}" for one in chunks]
+    return "".join([f": hello{ends}", *lines, f"data: [DONE]{ends}"]).encode()
+
+
+texts = st.lists(st.text(max_size=8), min_size=1, max_size=5)
+
+
+@given(texts, st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]), st.integers(1, 40))
+def test_a_stream_in_any_pieces_is_cleaned_alike(said: list[str], ends: str, size: int) -> None:
+    asked = [chunk(text, logprobs={"content": [TOKEN]}) for text in said]
+    plain = [chunk(text, logprobs=None) for text in said]
+    body = stream(ends, *asked)
+    cleaner, reader = StreamTap(strip=True), StreamTap(strip=False)
+    pieces = [body[place : place + size] for place in range(0, len(body), size)]
+    seen = b"".join(map(cleaner.feed, pieces)) + cleaner.close()
+    untouched = b"".join(map(reader.feed, pieces)) + reader.close()
+    assert untouched == body
+    expected = stream(ends, *plain)
+    if ends == "\n\n":
+        assert seen == expected
+    else:
+        assert _documents(seen) == _documents(expected)
+    for tap in (cleaner, reader):
+        answer = tap.answer()["choices"][0]
+        assert answer["message"]["content"] == "".join(said)
+        assert answer["logprobs"]["content"] == [TOKEN] * len(said)
+
+
+def _documents(body: bytes) -> list[Any]:
+    lines = body.decode().replace("\r", "\n").split("\n")
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+
+
+@given(st.text(), st.text())
+def test_text_that_looks_like_log_probabilities_is_text(first: str, second: str) -> None:
+    said = json.dumps({"logprobs": {"content": [TOKEN]}}) + first
+    other = chunk(second, logprobs={"content": [TOKEN]}, index=1)
+    document = chunk(said, logprobs={"content": [TOKEN]})
+    document["choices"] += other["choices"]
+    kept = json.loads(cleaned(json.dumps(document).encode()))
+    assert [one["logprobs"] for one in kept["choices"]] == [None, None]
+    assert [one["delta"]["content"] for one in kept["choices"]] == [said, second]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not json", b'{"error": {"logprobs": {"a": 1}}}', b"[1]", b'{"choices": 3}', b"\xff"],
+)
+def test_what_is_no_answer_passes_as_it_came(body: bytes) -> None:
+    tap = WholeTap(strip=True)
+    assert tap.feed(body) + tap.close() == body
+    assert not tap.answer().get("choices") or body == b'{"choices": 3}'
+
+
+def test_numbers_that_json_does_not_have_are_cut_out_too() -> None:
+    body = b'{"choices": [{"text": "a", "logprobs": {"token_logprobs": [NaN]}}], "n": -Infinity}'
+    assert json.loads(cleaned(body))["choices"] == [{"text": "a", "logprobs": None}]
+
+
+def test_calls_of_tools_are_put_together() -> None:
+    parts = [
+        {"index": 0, "function": {"name": "look", "arguments": ""}},
+        {"index": 0, "function": {"arguments": '{"a":'}},
+        {"index": 0, "function": {"arguments": " 1}"}},
+    ]
+    chunks = [{"choices": [{"index": 0, "delta": {"tool_calls": [part]}}]} for part in parts]
+    tap = StreamTap(strip=False)
+    tap.feed(stream("\n\n", *chunks))
+    message = tap.answer()["choices"][0]["message"]
+    assert message["tool_calls"] == [{"function": {"name": "look", "arguments": '{"a": 1}'}}]
+    assert message["content"] is None
