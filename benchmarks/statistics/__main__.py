@@ -21,6 +21,7 @@ MODULES = {
     "delays": "delays",
     "input-drift": "input_drift",
     "peers": "race",
+    "classic": "classic",
     "cost": "cost",
 }
 

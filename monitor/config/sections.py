@@ -33,7 +33,7 @@ from monitor.config.reading import (
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.gateway.settings import GatewaySettings
-from monitor.policy import PolicySettings
+from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
@@ -196,7 +196,7 @@ class AdapterSection:
 
     ``corpus`` is a file of texts of the adapter's domain; empty: there is none.
     ``notices_per_30_days`` None: as ``[alerting]`` says. ``feedback`` None: the names that
-    ``[detectors.feedback]`` has.
+    ``[detectors.feedback]`` has. ``preset`` says which rules find that it drifts.
     """
 
     owner: str | None = None
@@ -207,6 +207,7 @@ class AdapterSection:
     corpus: str = ""
     notices_per_30_days: float | None = None
     feedback: Directions | None = None
+    preset: Preset = Preset.BUDGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +253,8 @@ class Config:
             policy=self.policy,
             silence_records=self.alerting.silence_records,
             shown_examples=self.alerting.shown_examples,
+            preset=self.defaults.preset,
+            preset_of={name: own.preset for name, own in self.adapters.items()},
             feedback=self._feedback,
             feedback_of={
                 name: own.feedback

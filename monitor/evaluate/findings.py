@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +11,13 @@ import numpy as np
 
 from detectors import evidence
 from detectors import types as maths
+from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
 from detectors.rank_detector import RankDetector
 from detectors.types import Budget, Detector, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, DetectorFact, Effect, Memory
+from monitor.policy.classic import THRESHOLDS
 from monitor.store.processes import Increment
 
 INPUT_SIDE = frozenset({"input_similarity", "latency", "feedback"})
@@ -81,6 +83,7 @@ def gather(
         evidence_notice=score.evidence_notice,
         evidence_page=score.evidence_page,
         winner=score.winner,
+        textbook=_textbook(question, score),
     )
     if _matters(fact, question.memory):
         fact = _looked_into(question, score, fact, settings)
@@ -118,6 +121,18 @@ def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings
             error=f"{type(error).__name__}: {error}"[:500],
         ),
     )
+
+
+def _textbook(question: Question, score: Score) -> float | None:
+    """What the preset `classic` looks at in this window; None where it holds nothing of it."""
+    if question.detector.name == INPUT_SIMILARITY.name:
+        similarity = question.window.signals.get(SIMILARITY, np.empty(0))
+        known = similarity[~np.isnan(similarity)]
+        return float(known.mean()) if known.size else None
+    signals = score.details.get("signals")
+    if question.detector.name not in THRESHOLDS or not isinstance(signals, Mapping):
+        return None
+    return min((one["ks_p_value"] for one in signals.values() if one["n"]), default=None)
 
 
 def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:

@@ -136,6 +136,7 @@ def facts_of(
         traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,
+        classic=settings.is_classic(reading.version.adapter),
         **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
     )
 

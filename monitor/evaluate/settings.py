@@ -9,7 +9,7 @@ from datetime import timedelta
 from detectors import DETECTORS
 from detectors.feedback import Directions
 from detectors.output_similarity import OUTPUT_SIMILARITY
-from monitor.policy import PolicySettings
+from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings
 
 
@@ -38,6 +38,9 @@ class EvaluateSettings:
         This many records expected and none seen opens a ``no_data`` incident.
     shown_examples
         Least similar prompts shown in a message; 0 unless text is stored.
+    preset
+        Which rules say that an adapter drifts; ``preset_of`` has those of adapters with
+        another one.
     feedback
         Names of feedback that is compared; ``feedback_of`` has those of adapters with names
         of their own.
@@ -51,8 +54,14 @@ class EvaluateSettings:
     effect_records: int = 4_000
     silence_records: int = 50
     shown_examples: int = 0
+    preset: Preset = Preset.BUDGET
+    preset_of: Mapping[str, Preset] = field(default_factory=dict)
     feedback: Directions = field(default_factory=Directions)
     feedback_of: Mapping[str, Directions] = field(default_factory=dict)
+
+    def is_classic(self, adapter: str) -> bool:
+        """Whether the thresholds of textbooks open tickets of an adapter."""
+        return self.preset_of.get(adapter, self.preset) is Preset.CLASSIC
 
     @property
     def embeds_answers(self) -> bool:

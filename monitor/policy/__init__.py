@@ -16,7 +16,7 @@ from monitor.policy.facts import (
 from monitor.policy.judge import ActionEvidence, Judgement, judge
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
-from monitor.policy.settings import PolicySettings
+from monitor.policy.settings import PolicySettings, Preset
 from monitor.policy.words import detector_reason
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "PerplexityFact",
     "PerplexityMemory",
     "PolicySettings",
+    "Preset",
     "ReferenceStage",
     "detector_reason",
     "judge",

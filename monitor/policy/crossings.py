@@ -8,6 +8,7 @@ from datetime import datetime
 from detectors.identity import IdentityState
 from detectors.types import Process
 from monitor.domain import Interval
+from monitor.policy.classic import Streaks
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
@@ -32,10 +33,21 @@ def remember(memory: Memory, facts: Facts) -> Memory:
         perplexity=_probed(memory.perplexity, facts),
         identity=_identified(memory.identity, facts.identity),
     )
+    memory = replace(memory, classic=_classic(memory.classic, facts))
     for fact in facts.detectors:
         memory = _crossed(memory, fact, facts.at)
         memory = _recovered(memory, fact)
     return _recovered_by_probes(memory, facts)
+
+
+def _classic(last: Streaks, facts: Facts) -> Streaks:
+    """Follow the textbook's thresholds where the adapter wants them, else forget them."""
+    if not facts.classic:
+        return Streaks()
+    values = {fact.detector: fact.textbook for fact in facts.detectors}
+    if facts.perplexity is not None:
+        values["perplexity"] = facts.perplexity.week
+    return last.then({name: value for name, value in values.items() if value is not None})
 
 
 def _failures(memory: Memory, facts: Facts) -> dict[str, int]:

@@ -38,6 +38,7 @@ class DetectorFact:
     increments over the recovery window are below -1 nat for every betting fraction.
     ``onset`` is given when evidence crossed now. ``effect`` is taken since the onset
     (it decides actions), ``recent`` over the recovery window (it decides recovery).
+    ``textbook`` is what the preset `classic` looks at; None where this window has none.
     """
 
     detector: str
@@ -50,6 +51,7 @@ class DetectorFact:
     onset: Interval | None = None
     effect: Effect | None = None
     recent: Effect | None = None
+    textbook: float | None = None
     fell_notice: bool = False
     fell_page: bool = False
     error: str | None = None
@@ -70,6 +72,8 @@ class PerplexityFact:
         Whether another replica that holds the model did not move.
     corpus
         Id of the corpus that the finding, or without one the ratio, was made on.
+    week
+        Mean ratio minus one of the last 7 days; None while they are not whole.
     """
 
     at: datetime
@@ -83,6 +87,7 @@ class PerplexityFact:
     company_ratio: float | None = None
     one_replica: bool = False
     corpus: str | None = None
+    week: float | None = None
     reason: str = ""
 
     @property
@@ -119,5 +124,7 @@ class Facts:
     probe_available: bool = False
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
+    classic: bool = False
+    """Whether the adapter has the preset `classic`."""
     fleet: FleetFact | None = None
     """The others on its base; None where nobody looked."""

@@ -134,9 +134,10 @@ def _verdict(
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
         reason += standing_words(stands)
-    elif memory.crossings or probed:
+    elif memory.crossings or probed or memory.classic.opened:
         kind, severity = VerdictKind.DRIFTING, Severity.TICKET
-        reason = join([*map(crossing_words, memory.crossings), *probe_words(memory)])
+        found = [*map(crossing_words, memory.crossings), *probe_words(memory)]
+        reason = join([*found, *memory.classic.words])
         reason += why_not_page(memory, facts) + standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
@@ -155,7 +156,7 @@ def _verdict(
 def _was_open(memory: Memory) -> bool:
     """Whether something was found, or had been when its registration was retired."""
     told = memory.verdict is not None and memory.verdict.severity is not Severity.NONE
-    return bool(memory.crossings) or memory.probes_found or told
+    return bool(memory.crossings or memory.classic.opened) or memory.probes_found or told
 
 
 def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
@@ -180,7 +181,11 @@ def _how(before: Memory, memory: Memory, facts: Facts) -> str:
     if before.crossings:
         return "small effect and falling evidence"
     if not before.probes_found:
-        return "its registration was retired; compared with a new one from now on"
+        return (
+            "no classic threshold is passed any more"
+            if before.classic.opened
+            else "its registration was retired; compared with a new one from now on"
+        )
     if before.misidentified and memory.identity is not None:
         return memory.identity.reason
     streak = probe.unchanged_streak if probe is not None else 0
@@ -215,6 +220,7 @@ def _detectors(memory: Memory, *, probed: bool) -> tuple[str, ...]:
     names = dict.fromkeys(c.detector for c in memory.crossings)
     if probed:
         names["perplexity"] = None
+    names |= dict.fromkeys(memory.classic.opened)
     return tuple(names)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from detectors.types import Process
 from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
+from monitor.policy.classic import Streaks
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 
@@ -57,6 +58,8 @@ class Memory:
     verdict: Verdict | None = None
     reference_id: ReferenceId | None = None
     """The reference that crossings and failures were found against."""
+    classic: Streaks = field(default_factory=Streaks)
+    """Of an adapter with the preset `classic`."""
 
     @property
     def misidentified(self) -> bool:
@@ -81,14 +84,23 @@ class Memory:
             return replace(self, reference_id=reference_id)
         if reference_id < self.reference_id:  # read before the newer one came into force
             return self
-        return replace(self, reference_id=reference_id, crossings=(), failures={})
+        return replace(
+            self, reference_id=reference_id, crossings=(), failures={}, classic=Streaks()
+        )
 
     def overruled(self, verdict: Verdict) -> Memory:
         """Forget every finding, because a person has judged them; ``verdict`` stands now.
 
         Failures stay: no word makes a detector work that raises.
         """
-        return replace(self, crossings=(), perplexity=None, identity=None, verdict=verdict)
+        return replace(
+            self,
+            crossings=(),
+            perplexity=None,
+            identity=None,
+            verdict=verdict,
+            classic=Streaks(),
+        )
 
     def crossing(self, detector: str, process: Process) -> Crossing | None:
         """The open crossing of this process, or None."""
@@ -108,6 +120,7 @@ class Memory:
             "failures": dict(self.failures),
             "verdict": _verdict_to_json(self.verdict),
             "reference_id": self.reference_id,
+            "classic": self.classic.to_json(),
         }
 
     @classmethod
@@ -121,6 +134,7 @@ class Memory:
             failures=dict(body["failures"]),
             verdict=_verdict_from_json(body["verdict"]),
             reference_id=body.get("reference_id"),
+            classic=Streaks.from_json(body.get("classic")),
         )
 
 

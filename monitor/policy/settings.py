@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
+
+
+class Preset(StrEnum):
+    """Which rules say that an adapter drifts."""
+
+    BUDGET = "budget"
+    """Evidence within the budget alone."""
+    CLASSIC = "classic"
+    """The thresholds of textbooks open tickets as well: :mod:`monitor.policy.classic`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,6 +174,17 @@ def test_secrets_are_in_no_repr() -> None:
     assert "pl4nted" not in repr(config)
 
 
+def test_a_preset_is_of_an_adapter_or_of_all() -> None:
+    table = {"defaults": {"preset": "classic"}, "adapters": {"support": {"preset": "budget"}}}
+    found = parse(table, source="test", environ={}).evaluation
+    assert (found.is_classic("support"), found.is_classic("any other")) == (False, True)
+    assert not Config().evaluation.is_classic("support")
+    assert (
+        "adapters.support.preset: invalid"
+        in refusal({"adapters": {"support": {"preset": "clasic"}}})[0]
+    )
+
+
 def test_feedback_is_compared_where_it_is_named() -> None:
     named = {"feedback": {"higher_is_better": ["solved"]}}
     own = {"cheap": {"feedback": {"lower_is_better": ["cost"]}}, "other": {}}

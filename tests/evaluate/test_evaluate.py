@@ -13,6 +13,7 @@ from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
 from monitor.evaluate import Ending, EvaluateSettings, Evaluator
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.reading import read
+from monitor.policy import Preset
 from monitor.schedule import LeaseSettings, Worker
 from monitor.store import adapters, evaluations, tasks, verdicts, versions
 from monitor.store.tasks import Claim, StaleLease
@@ -336,3 +337,13 @@ def test_due_probes_of_adapters_at_hand_go_first_but_have_no_more_than_a_head_st
     while worker.work():
         pass
     assert worked == ["older", "warm", "cold"]
+
+
+def test_the_preset_classic_follows_the_windows_p_values(world: Any) -> None:
+    for preset, counted in ((Preset.BUDGET, {}), (Preset.CLASSIC, {"logit_ks": 1})):
+        world.send(60, shift=2.0)
+        world.make_due()
+        settings = EvaluateSettings(preset_of={"support": preset})
+        assert world.evaluator(settings=settings).evaluate(world.claim()) is Ending.DONE
+        classic = world.rows("SELECT memory FROM verdicts")[0].memory["classic"]
+        assert {name: streak["past"] for name, streak in classic.items()} == counted

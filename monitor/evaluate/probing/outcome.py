@@ -62,6 +62,7 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         company_ratio=company.ratio if company else None,
         one_replica=company is not None and company.one_replica,
         corpus=told.corpus.id,
+        week=lead.trend.mean if lead.trend is not None and lead.trend.whole else None,
         reason="; ".join([*words, *([company.words] if company else [])]),
     )
 

@@ -1,0 +1,113 @@
+"""The preset `classic`: the textbook's thresholds beside the evidence, for who wants them. Pure.
+
+A detector that is past its threshold in three evaluations in a row opens a ticket, and closes
+it when it has been within in three. Nothing here pages, moves traffic or asks for a probe, and
+nothing keeps to a budget: a p-value that is looked at every 15 minutes is below .01 about
+seven times a week although nothing has happened. ``docs/statistics.md`` has the measured cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+FOR: Final = 3
+"""Evaluations in a row that open, and that close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """What is looked at, and where it is past: below the limit, or above it."""
+
+    what: str
+    limit: float
+    above: bool = False
+
+    def past(self, value: float) -> bool:
+        """Tell whether a value is past the limit."""
+        return value > self.limit if self.above else value < self.limit
+
+
+THRESHOLDS: Final[Mapping[str, Threshold]] = MappingProxyType(
+    {
+        "logit_ks": Threshold(what="smallest KS p-value", limit=0.01),
+        "entropy": Threshold(what="smallest KS p-value", limit=0.01),
+        "input_similarity": Threshold(what="mean similarity", limit=0.7),
+        "perplexity": Threshold(what="perplexity's mean of 7 days", limit=0.05, above=True),
+    }
+)
+"""By detector; the others have none in any textbook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streak:
+    """A detector's evaluations in a row on one side of its threshold, and its last value."""
+
+    value: float
+    past: int = 0
+    within: int = 0
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streaks:
+    """The streaks of one version, by detector."""
+
+    by_detector: Mapping[str, Streak] = field(default_factory=dict)
+
+    def then(self, values: Mapping[str, float]) -> Streaks:
+        """Absorb one evaluation's values; a detector without one keeps its streak.
+
+        >>> streaks = Streaks()
+        >>> for p_value in (0.004, 0.2, 0.004, 0.003, 0.009):
+        ...     streaks = streaks.then({"logit_ks": p_value})
+        >>> streaks.opened
+        ('logit_ks',)
+        """
+        known = {
+            name: _next(self.by_detector.get(name), value, THRESHOLDS[name])
+            for name, value in values.items()
+            if name in THRESHOLDS
+        }
+        return Streaks(by_detector={**self.by_detector, **known})
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Detectors whose ticket is open."""
+        return tuple(name for name, streak in self.by_detector.items() if streak.open)
+
+    @property
+    def words(self) -> list[str]:
+        """Say of each why, with its numbers."""
+        return [_words(name, self.by_detector[name]) for name in self.opened]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; :meth:`from_json` gives an equal object back."""
+        return {name: asdict(streak) for name, streak in self.by_detector.items()}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any] | None) -> Streaks:
+        """Read what :meth:`to_json` wrote; None is none."""
+        return cls(by_detector={name: Streak(**streak) for name, streak in (body or {}).items()})
+
+
+def _next(last: Streak | None, value: float, threshold: Threshold) -> Streak:
+    last = last or Streak(value=value)
+    if threshold.past(value):
+        past = last.past + 1
+        return replace(last, value=value, past=past, within=0, open=last.open or past >= FOR)
+    within = last.within + 1
+    return replace(last, value=value, past=0, within=within, open=last.open and within < FOR)
+
+
+def _words(detector: str, streak: Streak) -> str:
+    threshold = THRESHOLDS[detector]
+    sign = ">" if threshold.above else "<"
+    now = f"{streak.value:.3g}"
+    if streak.past:
+        said = f"{now} {sign} {threshold.limit:g} in {streak.past} evaluations in a row"
+    else:
+        said = f"{now}, within {threshold.limit:g} in {streak.within} of {FOR} evaluations"
+    return f"{detector} by the classic rule: {threshold.what} {said}"
