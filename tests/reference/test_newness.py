@@ -235,12 +235,12 @@ def test_intents_nobody_trained_for_come_back_as_groups_with_their_words(  # noq
     known = [name for name in sorted({line["label"] for line in asked}) if name not in UNSEEN][::5]
     half = [line for number, line in enumerate(asked) if number % 2]
     rest = [line for number, line in enumerate(asked) if not number % 2]
-    index = [text for text, _ in _some(trained, known, 25)]
+    index = [text for text, _ in _some(trained, known, 20)]
     held_out = [text for text, _ in _some(half, known, 20)]
     send([*training(index), *baseline(held_out)])
     build_next(database, minilm, indexes=indexes)
-    first = [*_some(rest, known, 7), *_some(asked, list(UNSEEN), 40)]
-    second = [*_some(rest, known, 7), *_some(spoken, list(SPOKEN), 30)]
+    first = [*_some(rest, known, 5), *_some(asked, list(UNSEEN), 30)]
+    second = [*_some(rest, known, 5), *_some(spoken, list(SPOKEN), 30)]
     tomorrow = NOON + timedelta(days=1)
     for start, sent in ((NOON, first), (tomorrow, second)):
         everyone = [f"s{number % 90}" for number in range(len(sent))]
