@@ -28,8 +28,8 @@ from detectors.rank_reference import place, units_of
 from detectors.types import Floats, Process, Window
 
 SEED = 4_003
-RUNS = 200
-MONTHS = 120
+RUNS = 100
+MONTHS = 60
 MONTH_CHECKS = 2_880
 PER_CHECK = 40
 UNSEEN_INTENTS = 10
