@@ -55,7 +55,8 @@ def service(config: Path | None) -> Service:
 @contextmanager
 def database(config: Path | None) -> Iterator[Database]:
     """Open the config's database for a command: stdout is the command's, logs go to stderr."""
-    from monitor.daemon import logs, opened_database
+    from monitor.daemon import logs
+    from monitor.daemon.database import opened_database
 
     found = settings(config)
     logs.configure("warning")
@@ -68,7 +69,7 @@ def told() -> Iterator[None]:
     """Turn what an operator can do something about into one message, without a traceback."""
     import sqlalchemy as sa
 
-    from monitor.daemon import UnsupportedServer
+    from monitor.daemon.database import UnsupportedServer
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
 

@@ -30,7 +30,7 @@ def serve(
 ) -> None:
     """Run the service: API, dashboard, schedule and delivery."""
     settings = options.settings(config)
-    from monitor.daemon import run
+    from monitor.daemon.running import run
 
     try:
         with options.told():

@@ -1,6 +1,4 @@
-"""The composition root: the only place that knows every part."""
+"""The composition root: the only place that knows every part.
 
-from monitor.daemon.database import UnsupportedServer, opened_database
-from monitor.daemon.running import run
-
-__all__ = ["UnsupportedServer", "opened_database", "run"]
+Nothing is imported here: a gateway needs neither the database nor the detectors.
+"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -31,7 +30,8 @@ def run_gateway(config: Config) -> None:
         engines=len(settings.upstreams),
         service=settings.service,
     )
-    serve(settings, cache=config.service.data_dir / "gateway-routes.json")
+    folder = config.service.data_dir
+    serve(settings, cache=folder / "gateway-routes.json", key_file=folder / "admin.key")
 
 
 def settings_of(config: Config) -> GatewaySettings:
@@ -44,14 +44,4 @@ def settings_of(config: Config) -> GatewaySettings:
         section,
         upstreams=upstreams,
         service=section.service or f"http://{config.server.host}:{config.server.port}",
-        key=section.key or _admin_key(config.service.data_dir),
     )
-
-
-def _admin_key(data_dir: Path) -> str:
-    path = data_dir / "admin.key"
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        _LOG.warning("no_key", path=str(path), hint="set gateway.key_env or gateway.key_file")
-        return ""

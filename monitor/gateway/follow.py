@@ -14,6 +14,7 @@ import structlog
 
 from monitor.gateway.meters import Meters
 from monitor.gateway.routebook import RouteBook, read_routes
+from monitor.gateway.service import Service
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -39,15 +40,13 @@ class RouteFollower:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        url: str,
+        service: Service,
         *,
         book: RouteBook,
         meters: Meters,
         told: Callable[[Sequence[str]], None],
     ) -> None:
-        self._session = session
-        self._url = f"{url.rstrip('/')}/v1/routes"
+        self._service = service
         self._book = book
         self._meters = meters
         self._told = told
@@ -56,27 +55,28 @@ class RouteFollower:
         """Whether the service has told its routes since the start."""
 
     async def run(self) -> None:
-        """Follow until cancelled; a failure is logged once and tried again, ever more slowly."""
-        pause = 0.0
+        """Follow until cancelled; each failure is logged once and tried again, ever more slowly."""
+        pause, told = 0.0, ""
         while True:
             try:
                 await self._ask()
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, NoRoutes) as error:
-                if not pause:
-                    why = str(error) if isinstance(error, NoRoutes) else type(error).__name__
+                why = str(error) if isinstance(error, NoRoutes) else type(error).__name__
+                if why != told:
                     _LOG.warning("routes_not_told", error=why, known=len(self._book))
+                told = why
                 pause = min(max(_FIRST_PAUSE, 2 * pause), _LONGEST_PAUSE)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             else:
                 if pause:
                     _LOG.info("routes_told_again")
-                pause = 0.0
+                pause, told = 0.0, ""
 
     async def _ask(self) -> None:
         known = {} if self._tag is None else {"If-None-Match": self._tag}
         query = {} if self._tag is None else {"wait": str(WAIT)}
-        async with self._session.get(
-            self._url, params=query, headers=known, timeout=_PATIENCE, allow_redirects=False
+        async with self._service.request(
+            "GET", "/v1/routes", params=query, headers=known, timeout=_PATIENCE
         ) as answer:
             if answer.status == _OK:
                 body = await answer.read()

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from monitor.gateway.meters import Meters
+from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -48,14 +49,12 @@ class Outbound:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        url: str,
+        service: Service,
         *,
         settings: GatewaySettings,
         meters: Meters,
     ) -> None:
-        self._session = session
-        self._url = f"{url.rstrip('/')}/v1/records"
+        self._service = service
         self._settings = settings
         self._meters = meters
         self._waiting: deque[Waiting] = deque()
@@ -108,12 +107,12 @@ class Outbound:
         """Send one batch; what went wrong, where it has to be sent again."""
         batch = self._batch()
         try:
-            async with self._session.post(
-                self._url,
+            async with self._service.request(
+                "POST",
+                "/v1/records",
                 data=b"\n".join(one.line for one in batch),
                 headers={"Content-Type": "application/x-ndjson"},
                 timeout=_PATIENCE,
-                allow_redirects=False,
             ) as answer:
                 body = await answer.read()
                 status = answer.status

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -21,6 +20,7 @@ from monitor.gateway.meters import Meters
 from monitor.gateway.outbound import Outbound
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import Sampler
+from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
 
@@ -33,13 +33,23 @@ FLUSH: Final = 5.0
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
 
-def assemble(settings: GatewaySettings, *, cache: Path | None) -> ASGIApp:
-    """Put the application together; ``cache`` is where routes are kept over restarts."""
+def assemble(
+    settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None
+) -> ASGIApp:
+    """Put the application together.
+
+    Parameters
+    ----------
+    cache
+        Where routes are kept over restarts.
+    key_file
+        Holds the service's key, where the settings have none.
+    """
     meters = Meters()
     book = RouteBook(cache)
     book.load()
     shares = Shares()
-    beside = _Beside(settings, book=book, meters=meters, shares=shares)
+    beside = _Beside(settings, book=book, meters=meters, shares=shares, key_file=key_file)
     parts = GatewayParts(
         settings=settings,
         book=book,
@@ -51,12 +61,12 @@ def assemble(settings: GatewaySettings, *, cache: Path | None) -> ASGIApp:
     return create_app(parts, ready=beside.why_not_ready, work=beside.start)
 
 
-def serve(settings: GatewaySettings, *, cache: Path | None) -> None:
+def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None) -> None:
     """Answer until SIGTERM or SIGINT, then finish what is under way within ``drain``."""
     sys.setswitchinterval(SWITCH)
     uvicorn.Server(
         uvicorn.Config(
-            assemble(settings, cache=cache),
+            assemble(settings, cache=cache, key_file=key_file),
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -72,12 +82,19 @@ class _Beside:
     """What runs beside the requests: routes, shares and records, over connections of their own."""
 
     def __init__(
-        self, settings: GatewaySettings, *, book: RouteBook, meters: Meters, shares: Shares
+        self,
+        settings: GatewaySettings,
+        *,
+        book: RouteBook,
+        meters: Meters,
+        shares: Shares,
+        key_file: Path | None,
     ) -> None:
         self._settings = settings
         self._book = book
         self._meters = meters
         self._shares = shares
+        self._key_file = key_file
         self._follower: RouteFollower | None = None
         self._outbound: Outbound | None = None
 
@@ -94,16 +111,10 @@ class _Beside:
     async def start(self) -> Callable[[], Awaitable[None]]:
         """Start; what is returned ends it."""
         settings, meters = self._settings, self._meters
-        session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {settings.key}"} if settings.key else {},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
-        outbound = Outbound(session, settings.service, settings=settings, meters=meters)
-        keeper = ShareKeeper(session, settings.service, shares=self._shares)
-        follower = RouteFollower(
-            session, settings.service, book=self._book, meters=meters, told=keeper.serve
-        )
+        service = Service(settings, key_file=self._key_file)
+        outbound = Outbound(service, settings=settings, meters=meters)
+        keeper = ShareKeeper(service, shares=self._shares)
+        follower = RouteFollower(service, book=self._book, meters=meters, told=keeper.serve)
         keeper.serve([route.adapter for route in self._book.routes])
         self._follower, self._outbound = follower, outbound
         running = [
@@ -120,6 +131,6 @@ class _Beside:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await outbound.finish(FLUSH)
-            await session.close()
+            await service.close()
 
         return end

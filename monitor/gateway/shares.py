@@ -13,6 +13,7 @@ import structlog
 
 from monitor.capture.sampling import ALWAYS_KEPT, keep
 from monitor.domain import Arm
+from monitor.gateway.service import Service
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -71,9 +72,8 @@ class Shares:
 class ShareKeeper:
     """Exchanges counts for shares with the service, each minute and when adapters are new."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, shares: Shares) -> None:
-        self._session = session
-        self._url = f"{url.rstrip('/')}/v1/sampling"
+    def __init__(self, service: Service, *, shares: Shares) -> None:
+        self._service = service
         self._shares = shares
         self._adapters: Sequence[str] = ()
         self._new = asyncio.Event()
@@ -105,11 +105,8 @@ class ShareKeeper:
     async def _exchange(self) -> str | None:
         counted = self._shares.take(self._adapters)
         try:
-            async with self._session.post(
-                self._url,
-                json={"sampled_out": counted},
-                timeout=_PATIENCE,
-                allow_redirects=False,
+            async with self._service.request(
+                "POST", "/v1/sampling", json={"sampled_out": counted}, timeout=_PATIENCE
             ) as answer:
                 body = await answer.read()
                 if answer.status == _OK:
