@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.cli.command import driftline, failed
@@ -115,6 +116,14 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     told = json.loads(run("explain", str(found["incident"]), "--json").out)
     assert told["incident"] == found["incident"]
     assert {action["state"] for action in told["actions"]} == {"blocked"}
+
+
+def test_its_message_leads_to_runbooks_that_the_service_shows(service: Service) -> None:
+    assert service.inbox is not None
+    told = [message.alert for message in service.inbox.messages if message.alert["firing"]]
+    links = next(alert["links"] for alert in told if alert["adapter"] == BROKEN)
+    for name in ("runbook", "detector_runbook"):
+        assert "Look first" in httpx2.get(links[name], trust_env=False).text
 
 
 def test_an_unknown_incident_is_named(run: Run) -> None:
