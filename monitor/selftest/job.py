@@ -37,6 +37,8 @@ CHECK: Final = timedelta(minutes=15)
 """Delays are told in steps of this, or of the live interval if that is longer."""
 UNKNOWN_PER_DAY: Final = 4_000.0
 """Records a day where neither the last day nor the baseline says: what capture aims at."""
+MOST_PER_DAY: Final = 20_000.0
+"""Records a day that are replayed at most, 208 an evaluation: more costs more and tells little."""
 _DAY: Final = timedelta(days=1)
 _SEED: Final = 8
 
@@ -132,7 +134,7 @@ class SelfTests:
     ) -> float:
         rates = evaluations.daily_records(tx, [version.id], since=held.now - _DAY)
         usual = 24.0 * references.details(tx, reference.id).hourly_rate
-        return rates.get(version.id, 0.0) or usual or UNKNOWN_PER_DAY
+        return min(MOST_PER_DAY, rates.get(version.id, 0.0) or usual or UNKNOWN_PER_DAY)
 
     def _with_index(self, asked: Asked, reference_id: ReferenceId) -> Asked:
         """Add where the training index lies, which new topics are taken from."""
