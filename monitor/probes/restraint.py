@@ -195,9 +195,12 @@ class Keeper:
             self._pause.obey(because, length, at=at)
 
     def _went_well(self) -> None:
+        at = self._clocks.monotonic()
         with self._lock:
             self._pause.end()
-            self._everyone.end()
+            # a turn that was under way when another engine broke says nothing of what broke it
+            if at >= self._everyone.until:
+                self._everyone.end()
 
 
 class Turn:

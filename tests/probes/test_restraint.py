@@ -116,6 +116,18 @@ def test_an_engine_that_knows_no_such_model_is_not_paused() -> None:
         assert probe.engines.restraint.of(url).refusal() is None
 
 
+def test_a_run_that_was_under_way_when_another_engine_failed_opens_nothing() -> None:
+    time = Time()
+    restraint = Restraint(clocks=time.clocks)
+    with restraint.of("well").turn() as well:
+        with restraint.of("sick").turn() as sick:
+            sick.failed("HTTP 500")
+        well.answered()
+    assert str(restraint.of("well").refusal()).startswith("another engine failed a probe")
+    time.at = 5.1 * MINUTE
+    assert restraint.of("well").refusal() is None
+
+
 # --- the share of an engine's time ----------------------------------------------------------
 
 
