@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 import structlog
 
 from monitor.domain import Version, WeightsState
+from monitor.probes.asking import local_folder
 from monitor.probes.weights.errors import Refusal, WeightsRefused
 from monitor.probes.weights.process import inspect_apart
 from monitor.store import inspections
@@ -53,23 +52,6 @@ def _inspect(version: Version) -> dict[str, Any]:
         return _kept(version, inspect_apart(folder))
     except WeightsRefused as error:
         return _refused(error)
-
-
-def local_folder(uri: str) -> Path | None:
-    """Give the folder that a path or a ``file:`` address means on this machine.
-
-    >>> local_folder("file:///models/support%20v7"), local_folder("s3://bucket/support-v7")
-    (PosixPath('/models/support v7'), None)
-    """
-    if uri.startswith("/"):
-        return Path(uri)
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return None
-    path = unquote(parts.path)
-    local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
-    return Path(path) if local and path.startswith("/") and "\0" not in path else None
 
 
 def _kept(version: Version, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
 from detectors.parity import TopLogprobs
 from monitor.probes.corpus import Corpus
@@ -21,6 +22,23 @@ class Target:
 
     model: str
     folder: Path | None = None
+
+
+def local_folder(uri: str) -> Path | None:
+    """Give the folder that a path or a ``file:`` address means on this machine.
+
+    >>> local_folder("file:///models/support%20v7"), local_folder("s3://bucket/support-v7")
+    (PosixPath('/models/support v7'), None)
+    """
+    if uri.startswith("/"):
+        return Path(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return None
+    path = unquote(parts.path)
+    local = parts.scheme == "file" and parts.netloc in {"", "localhost"}
+    return Path(path) if local and path.startswith("/") and "\0" not in path else None
 
 
 class Made(Protocol):

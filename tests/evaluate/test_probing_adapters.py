@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from examples.texts import Domain, corpus
 from examples.weights import BASE, DemoAdapter
 from monitor.domain import Blame, VerdictKind, Version
+from monitor.probes.asking import local_folder
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.embedding import Dtype
 from monitor.probes.local import LocalProbe, LocalSettings
@@ -51,15 +52,17 @@ def fleet(world: Any, local: LocalProbe) -> Fleet:
 @pytest.fixture
 def support(fleet: Fleet, tmp_path: Path) -> Version:
     """A version in a folder of its own, registered and probed."""
-    folder = tmp_path / "support-v1"
+    folder = tmp_path / "support v1"
     shutil.copytree(DemoAdapter.SUPPORT_V1.path, folder)
-    version = fleet.register("demo-support", uri=str(folder))
+    version = fleet.register("demo-support", uri=folder.as_uri())
     fleet.probe(version)
     return version
 
 
 def replaced(version: Version, tensors: dict[str, torch.Tensor]) -> None:
-    save_file(tensors, Path(version.uri or "") / WEIGHTS)
+    folder = local_folder(version.uri or "")
+    assert folder is not None
+    save_file(tensors, folder / WEIGHTS)
 
 
 def test_a_real_adapter_is_applied_and_unchanged(fleet: Fleet, support: Version) -> None:

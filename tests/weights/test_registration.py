@@ -10,8 +10,9 @@ import pytest
 
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.weights import DemoAdapter
-from monitor.daemon.inspections import NOT_READABLE, inspecting, local_folder
+from monitor.daemon.inspections import NOT_READABLE, inspecting
 from monitor.domain import Scope, Version, WeightsState
+from monitor.probes.asking import local_folder
 from monitor.probes.weights import WeightsRefused
 from monitor.probes.weights.errors import Refusal
 from monitor.probes.weights.process import inspect_apart
@@ -72,7 +73,9 @@ def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         ).encode()
         file.write(len(header).to_bytes(8, "little") + header)
         os.truncate(file.fileno(), 8 + len(header) + 2**40)
-    with pytest.raises(WeightsRefused, match="no answer within its limits") as caught:
+    with pytest.raises(
+        WeightsRefused, match=r"no answer within its limits \(2 s\): it ended with signal"
+    ) as caught:
         inspect_apart(folder, seconds=2)
     assert caught.value.refusal is Refusal.UNSUPPORTED
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
-from urllib.parse import urlsplit
 
 import numpy as np
 import structlog
@@ -17,7 +16,7 @@ from sqlalchemy import Connection
 from detectors.parity import TopLogprobs
 from detectors.perplexity import DocumentScores
 from monitor.domain import Version, VersionId
-from monitor.probes.asking import ModelProbe, Target
+from monitor.probes.asking import ModelProbe, Target, local_folder
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
@@ -248,8 +247,5 @@ def alike(one: PerplexityRun | StoredRun, other: PerplexityRun | StoredRun) -> b
 
 def _folder(uri: str | None) -> Path | None:
     """Give the folder that a version was registered with, where it can be read from here."""
-    if not uri:
-        return None
-    parts = urlsplit(uri)
-    path = Path(parts.path if parts.scheme == "file" else uri)
-    return path if path.is_absolute() and path.is_dir() else None
+    path = local_folder(uri or "")
+    return path if path is not None and path.is_dir() else None

@@ -15,6 +15,7 @@ from monitor.probes.weights.errors import Refusal, WeightsRefused
 
 TIME_LIMIT: Final = 120
 """Seconds of CPU, and of the clock; a 7B model's adapter takes a few."""
+SECRETS: Final = "DRIFTLINE_"
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
@@ -29,24 +30,38 @@ def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, An
         As :func:`monitor.probes.weights.inspect_folder`; also where the process did not end
         well within its limits, as ``unsupported``: nothing is known of the files then.
     """
+    # who reads files that nobody vouches for holds no secret, and runs nothing from here
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
     try:
         done = subprocess.run(  # noqa: S603 (our own module)
-            [sys.executable, "-m", "monitor.probes.weights", str(folder), str(seconds)],
+            [sys.executable, "-P", "-m", "monitor.probes.weights", str(folder), str(seconds)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **ONE_THREAD},
+            env=inherited | ONE_THREAD,
             timeout=seconds + 10,
             check=True,
         )
         said = msgspec.json.decode(done.stdout, type=_Said)
     except (subprocess.SubprocessError, msgspec.DecodeError) as error:
-        kind = type(error).__name__
-        reason = f"the inspection gave no answer within its limits ({seconds} s): {kind}"
+        reason = f"the inspection gave no answer within its limits ({seconds} s): {_why(error)}"
         raise WeightsRefused(reason, refusal=Refusal.UNSUPPORTED) from None
     if said.report is None:
         raise WeightsRefused(said.reason, refusal=said.refusal)
     return said.report
+
+
+def _why(error: subprocess.SubprocessError | msgspec.DecodeError) -> str:
+    """Say how the process ended."""
+    match error:
+        case subprocess.TimeoutExpired():
+            return "it went on after them"
+        case subprocess.CalledProcessError(returncode=code):
+            return (
+                f"it ended with signal {-code}" if code < 0 else f"it ended with exit code {code}"
+            )
+        case _:
+            return "its answer was not understood"
 
 
 class _Said(msgspec.Struct):
