@@ -37,8 +37,8 @@ class Compared:
     each: Mapping[int, Parity]
 
     def count(self, part: str) -> int:
-        """Inputs of a part."""
-        return sum(given.real is (part == REAL) for given in self.inputs)
+        """Inputs of a part that were compared: not too long, and of two tokens at least."""
+        return sum(self.inputs[index].real is (part == REAL) for index in self.each)
 
     def beyond(self, limits: Limits) -> list[str]:
         """Say which part is beyond which limit; nothing where the two are the same."""
@@ -70,8 +70,14 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
     parts = {}
     for part, real in ((REAL, True), (FIXED, False)):
         wanted = [index for index, given in enumerate(inputs) if given.real is real]
-        if wanted:
-            parts[part] = pooled(each[index] for index in wanted if index in each)
+        if not wanted:
+            continue
+        parts[part] = pooled(each[index] for index in wanted if index in each)
+        if parts[part].positions == 0:
+            raise CommandFailed(
+                f"none of the {len(wanted)} {part} could be compared: each is too long for a"
+                " model, or has a single token"
+            )
     return Compared(labels=(a.label, b.label), inputs=inputs, parts=parts, each=each)
 
 
@@ -143,6 +149,8 @@ def show(found: Compared, said: Sequence[str], *, show_text: bool) -> None:
             ["index", "input", "KL", "same top token", *(["text"] if show_text else [])],
             [_row(found, index, one, show_text=show_text) for index, one in worst],
         )
+    if left_out := len(found.inputs) - len(found.each):
+        screen.say(f"{left_out} inputs were left out: too long for a model, or a single token")
     screen.say("cosine decides nothing: .99 passes pairs with 78 % top-1 agreement")
     if REAL not in found.parts:
         screen.say("no real prompts were used: name a file of them with --prompts")
@@ -173,7 +181,11 @@ def as_json(found: Compared, *, show_text: bool) -> dict[str, Any]:
         | ({"text": found.inputs[index].text} if show_text else {})
         for index, one in found.worst()
     ]
-    counts = {"inputs": len(found.inputs), "real": found.count(REAL)}
+    counts = {
+        "inputs": len(found.each),
+        "left_out": len(found.inputs) - len(found.each),
+        "real": found.count(REAL),
+    }
     parts = {part: _numbers(one) for part, one in found.parts.items()}
     return {"a": a, "b": b} | counts | {"parts": parts, "worst": worst}
 

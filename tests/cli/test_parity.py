@@ -83,6 +83,17 @@ def test_documents_that_one_engine_cannot_read_are_told() -> None:
     failed(ran, "tokens in the one and 0 in the other", code=5)
 
 
+def test_inputs_that_neither_reads_are_counted_and_none_at_all_is_no_difference() -> None:
+    with faked(FakeEngine(longest=60)) as url:
+        ran = driftline("parity", "base", "support@v7", "--engine", url, "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, found["inputs"] + found["left_out"]) == (0, 100)
+    assert 0 < found["left_out"] < 100
+    with faked(FakeEngine(longest=1)) as url:
+        ran = driftline("parity", "base", "base", "--engine", url)
+    failed(ran, "none of the 100 fixed texts could be compared", code=1)
+
+
 def test_an_engine_that_fails_ends_it() -> None:
     fake = FakeEngine(fail_at=3)
     with faked(fake) as url:
