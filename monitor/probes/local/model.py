@@ -158,4 +158,8 @@ def _require_finite(folder: Path, network: torch.nn.Module) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+    """What the libraries say, in one line; a key that they miss is all that some say."""
+    said = str(error).strip().partition("\n")[0][:300]
+    return (
+        f"nothing is known of {said}" if isinstance(error, KeyError) else said or "no reason given"
+    )
