@@ -24,8 +24,8 @@ class LocalSettings:
     base
         Folder or hub name (``name@revision`` pins it) of the base model.
     dtype
-        ``auto`` takes bfloat16 where the device has it. Runs of different arithmetic are
-        not compared with each other.
+        ``auto`` takes bfloat16 where the device has it. Another one than at registration
+        is told as a change, naming both.
     batch_tokens
         Padded tokens per batch.
     loaded_adapters
