@@ -43,12 +43,13 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """What is kept beside the aggregates."""
+    """What is kept beside the aggregates, and what counts as a refusal."""
 
     subject_key: bytes
     prompts: bool
     outputs: bool
     tokens_for: timedelta
+    refuses: refusal.Refuses = refusal.refuses
 
 
 def context_of(record: Record, resolved: Resolved) -> Context:
@@ -106,7 +107,7 @@ def assemble(
         adapter_id=np.array([one.resolved.adapter_id for one in admitted], dtype=np.int64),
         at=np.array([microseconds(record.at) for record in records], dtype=np.int64),
         id=[record.id for record in records],
-        numbers=_numbers(admitted, records, context_ids),
+        numbers=_numbers(admitted, records, context_ids, refuses=keeping.refuses),
         finish_reason=[record.finish_reason for record in records],
         subject=[
             None if r.subject is None else subjects.digest(keeping.subject_key, r.subject)
@@ -119,7 +120,11 @@ def assemble(
 
 
 def _numbers(
-    admitted: Sequence[Admitted], records: Sequence[Record], context_ids: Sequence[int]
+    admitted: Sequence[Admitted],
+    records: Sequence[Record],
+    context_ids: Sequence[int],
+    *,
+    refuses: refusal.Refuses,
 ) -> dict[str, Floats]:
     columns = {name: np.full(len(admitted), np.nan) for name in NUMBERS}
     columns |= {name: _optional(records, name) for name in _COPIED}
@@ -132,7 +137,7 @@ def _numbers(
         dtype=float,
     )
     columns["empty"] = np.array([_empty(record) for record in records], dtype=float)
-    columns["refusal"] = np.array([_refusal(record) for record in records], dtype=float)
+    columns["refusal"] = np.array([_refusal(record, refuses) for record in records], dtype=float)
     columns["invalid"] = np.array(
         [None if r.valid is None else not r.valid for r in records], dtype=float
     )
@@ -175,14 +180,14 @@ def _empty(record: Record) -> bool | None:
     return None if record.output_tokens is None else False
 
 
-def _refusal(record: Record) -> bool | None:
+def _refusal(record: Record, refuses: refusal.Refuses) -> bool | None:
     """An answer that says no, or ended so; None where its text did not come.
 
     Without text only refusals could be told, never their absence: their rate would be 1.
     """
     if record.output is None:
         return None
-    return record.finish_reason in refusal.ENDINGS or refusal.refuses(record.output)
+    return record.finish_reason in refusal.ENDINGS or refuses(record.output)
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:

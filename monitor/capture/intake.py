@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from monitor.capture.directory import Directory, Resolve, Resolved
 from monitor.capture.errors import CaptureError
 from monitor.capture.parse import Rejected
 from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.refusal import refusing
 from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
@@ -46,6 +48,8 @@ class Settings:
     """Whether prompts wait for the embedding probe at all."""
     terms: bool = True
     """Whether the terms of prompts are kept as hashes, and words that many subjects used."""
+    refusal_patterns: tuple[Path, ...] = ()
+    """Files of patterns beside the built-in lists of refusals."""
     retention: timedelta = DEFAULT_RETENTION["records"]
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY
@@ -110,6 +114,7 @@ class Intake:
             prompts=self._settings.embed_prompts or self._settings.store_text,
             outputs=answers or self._settings.store_text,
             tokens_for=self._settings.tokens_retention,
+            refuses=refusing(self._settings.refusal_patterns),
         )
         self._writer = BatchWriter(database, clock=clock, retention=self._settings.kept)
         self._queue = WriteQueue(self._writer.write, self._settings.bounds)

@@ -5,14 +5,15 @@ regard to case anywhere in the first :data:`BEGINNING` characters, where a word 
 space stands for any white space and ``'`` for any apostrophe.
 
 The lists of the languages are files beside this module, one pattern a line; a line that begins
-with ``#`` is a comment.
+with ``#`` is a comment. Files of the same form may be added to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import re2
@@ -43,6 +44,61 @@ def refuses(answer: str) -> bool:
     return _pattern().search(_beginning(answer)) is not None
 
 
+class PatternUnfit(ValueError):  # noqa: N818 - it is a fact about one line
+    """A file of patterns cannot be used; the text says which one, in which line, and why."""
+
+
+Refuses = Callable[[str], bool]
+"""Tells whether an answer begins with a refusal."""
+
+
+def refusing(extra: Sequence[Path]) -> Refuses:
+    """Give :func:`refuses` with the patterns of some files beside the built-in ones.
+
+    Raises
+    ------
+    PatternUnfit
+        A file cannot be read, or a line of it is no pattern, or one that an empty answer
+        would match, and so every answer.
+    """
+    if not extra:
+        return refuses
+    added = [line for path in extra for line in _added(path)]
+    try:
+        pattern = _compiled([*_built_in(), *added])
+    except re2.error as error:
+        named = ", ".join(map(str, extra))
+        raise PatternUnfit(f"{named}: too large together: {_said(error)}") from None
+    return lambda answer: pattern.search(_beginning(answer)) is not None
+
+
+def _added(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise PatternUnfit(f"{path}: {reason}") from None
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
+    kept = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    for number, line in kept:
+        _check(line, where=f"{path}, line {number}")
+    return [line for _, line in kept]
+
+
+def _check(line: str, *, where: str) -> None:
+    try:
+        alone = re2.compile(_translated(line), options=_options())
+    except re2.error as error:
+        raise PatternUnfit(f"{where}: no pattern: {_said(error)}") from None
+    if alone.search("") is not None:
+        raise PatternUnfit(f"{where}: it matches an empty answer, and so every answer")
+
+
+def _said(error: Exception) -> str:
+    said = error.args[0] if error.args else ""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+
+
 def languages() -> list[str]:
     """Codes of the languages that have a list."""
     return sorted(file.name.removesuffix(".txt") for file in _lists())
@@ -50,8 +106,16 @@ def languages() -> list[str]:
 
 @cache
 def _pattern() -> Any:
+    return _compiled(_built_in())
+
+
+def _built_in() -> list[str]:
     lines = [line for file in _lists() for line in file.read_text("utf-8").splitlines()]
-    patterns = [_translated(line) for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _compiled(lines: Iterable[str]) -> Any:
+    patterns = map(_translated, lines)
     return re2.compile(f"{_WORD_BEGINS}(?:{'|'.join(patterns)})", options=_options())
 
 

@@ -93,6 +93,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print the story as JSON.")] = False,
 ) -> None:
     """Run a log through the detectors, without a server. Exit codes as for status."""
+    from monitor.capture.refusal import refusing
     from monitor.replay.reading import Reading
     from monitor.replay.replaying import Request
 
@@ -111,6 +112,7 @@ def replay(
             per_day=rate,
             strict=strict,
             excerpts=show_examples > 0,
+            refuses=refusing(settings.capture.refusal_patterns),
         ),
         approve=approved,
         examples=show_examples,

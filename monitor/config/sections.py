@@ -18,6 +18,7 @@ from alerts.retry import RetrySchedule
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK, Directions
 from monitor.capture import intake
+from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.capture.wire import MAX_TOP
 from monitor.config.channels import ChannelEntry, read_channels
 from monitor.config.probes import ProbesSection
@@ -431,6 +432,7 @@ def _contradictions(config: Config) -> list[str]:
         found.append(f"server.port: {config.server.port} is no port")
     found += _gateway_contradictions(config.gateway)
     found += probe_contradictions(config.probes.perplexity)
+    found += _pattern_problems(config.capture)
     found += _heartbeat_contradictions(config)
     if config.routing.router not in ROUTERS:
         known = ", ".join(ROUTERS)
@@ -493,6 +495,16 @@ def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
         for url in urls
         if not url.startswith(("http://", "https://"))
     ]
+    return found
+
+
+def _pattern_problems(capture: intake.Settings) -> list[str]:
+    found = []
+    for path in capture.refusal_patterns:
+        try:
+            refusing([path])
+        except PatternUnfit as error:
+            found.append(f"capture.refusal_patterns: {error}")
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from alerts.outgoing import OutgoingClient
+from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config import Config
@@ -65,6 +66,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     """Build every loop of a worker; the caller starts and joins them."""
     config, database = parts.config, parts.database
     indexes = Indexes(config.service.data_dir / "indexes")
+    refuses = refusing(config.capture.refusal_patterns)
     embedding = _Embedding(parts, indexes)
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
@@ -88,6 +90,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 indexes=indexes,
                 directions=config.evaluation.directions,
                 answers=config.evaluation.embeds_answers,
+                refuses=refuses,
             ),
             pulse=pulse,
             every=tick,

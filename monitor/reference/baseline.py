@@ -16,6 +16,7 @@ from detectors.types import Floats, Window
 from monitor.capture.assemble import MAX_TEXT, Admitted, Keeping, assemble, stratum_of
 from monitor.capture.checks import Horizon, clean, tokens_of
 from monitor.capture.directory import Resolved
+from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
 from monitor.store.baselines import LiveBaseline
@@ -109,7 +110,7 @@ def from_live(live: LiveBaseline) -> Baseline:
     )
 
 
-def from_items(items: Sequence[Item], *, version: Version) -> Baseline:
+def from_items(items: Sequence[Item], *, version: Version, refuses: Refuses = refuses) -> Baseline:
     """Measure the signals of staged lines, exactly as for live records."""
     lines = [_line(item, version) for item in items]
     admitted = [
@@ -122,12 +123,18 @@ def from_items(items: Sequence[Item], *, version: Version) -> Baseline:
         )
         for line in lines
     ]
-    return from_admitted(admitted, [item.subject for item in items])
+    return from_admitted(admitted, [item.subject for item in items], refuses=refuses)
 
 
-def from_admitted(admitted: Sequence[Admitted], subjects: Sequence[bytes | None]) -> Baseline:
+def from_admitted(
+    admitted: Sequence[Admitted],
+    subjects: Sequence[bytes | None],
+    *,
+    refuses: Refuses = refuses,
+) -> Baseline:
     """Measure the signals of checked records; ``subjects`` are their keyed hashes."""
-    batch = assemble(admitted, [0] * len(admitted), keeping=_NOTHING, now=ANY_TIME.now)
+    keeping = replace(_NOTHING, refuses=refuses)
+    batch = assemble(admitted, [0] * len(admitted), keeping=keeping, now=ANY_TIME.now)
     records = [one.record for one in admitted]
     vectors = [one.embedding for one in admitted]
     baseline = Baseline(

@@ -18,6 +18,7 @@ from detectors.axes import Axes, dump_axes, fit_axes
 from detectors.feedback import Directions
 from detectors.nearest import nearest
 from detectors.types import Floats
+from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder, Searcher
 from monitor.probes.errors import ModelMissing, ProbeError, place_of
@@ -58,11 +59,12 @@ def build_next(
     indexes: Indexes,
     directions: Callable[[str], Directions] = lambda _: Directions(),
     answers: bool = False,
+    refuses: Refuses = refuses,
 ) -> bool:
     """Build the oldest reference that waits; False when none does.
 
     ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
-    of answers are embedded.
+    of answers are embedded; ``refuses`` tells refusals.
 
     A reference fails for good when it cannot be built from what was sent; it waits while
     the embedding probe is down, with the reason shown as its error.
@@ -73,7 +75,13 @@ def build_next(
     log = _LOG.bind(reference=claim.reference_id, claims=claim.claims)
     try:
         _build(
-            database, claim, embed=embed, indexes=indexes, directions=directions, answers=answers
+            database,
+            claim,
+            embed=embed,
+            indexes=indexes,
+            directions=directions,
+            answers=answers,
+            refuses=refuses,
         )
         log.info("reference_ready")
     except LeaseLost:
@@ -99,6 +107,7 @@ def _build(
     indexes: Indexes,
     directions: Callable[[str], Directions],
     answers: bool,
+    refuses: Refuses,
 ) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
@@ -113,6 +122,7 @@ def _build(
         indexes=indexes,
         directions=directions(version.adapter),
         answers=answers,
+        refuses=refuses,
     ).run()
 
 
@@ -129,6 +139,7 @@ class _Building:
         indexes: Indexes,
         directions: Directions,
         answers: bool,
+        refuses: Refuses,
     ) -> None:
         self._database = database
         self._claim = claim
@@ -137,6 +148,7 @@ class _Building:
         self._indexes = indexes
         self._directions = directions
         self._answers = answers
+        self._refuses = refuses
         self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
@@ -196,7 +208,7 @@ class _Building:
                 tx, self._claim, role=ItemRole.BASELINE, after=after, limit=_LINES
             )
         ):
-            part = baselines.from_items(items, version=self._version)
+            part = baselines.from_items(items, version=self._version, refuses=self._refuses)
             parts.append(self._answered(self._embedded(part)))
             after, done = items[-1].seq, done + len(items)
             self._report(done)

@@ -19,6 +19,7 @@ from monitor.capture.checks import Refused, check_record, tokens_of, unit_vector
 from monitor.capture.directory import Resolved
 from monitor.capture.formats import Form, Mapped, Unreadable, read
 from monitor.capture.parse import explain
+from monitor.capture.refusal import Refuses, refuses
 from monitor.capture.wire import Record
 from monitor.domain import AdapterId, VersionId
 from monitor.probes.embedding import Embedder
@@ -68,6 +69,8 @@ class Reading:
         Stop at the first bad line.
     excerpts
         Keep the first 200 characters of each prompt, to be shown.
+    refuses
+        What counts as a refusal.
     """
 
     form: Form | None = None
@@ -77,6 +80,7 @@ class Reading:
     begin: datetime = _EPOCH
     strict: bool = False
     excerpts: bool = False
+    refuses: Refuses = refuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,7 +242,7 @@ class _Reader:
     def _measure(self, pending: _Pending) -> None:
         if not pending.admitted:
             return
-        part = from_admitted(pending.admitted, pending.subjects)
+        part = from_admitted(pending.admitted, pending.subjects, refuses=self._given.refuses)
         if self._embed is not None:
             part = fitting.with_answers(fitting.with_vectors(part, self._embed), self._embed)
         pending.parts.append(part)

@@ -5,17 +5,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from monitor.capture.assemble import Admitted
+from monitor.capture.directory import Resolved
 from monitor.capture.errors import Malformed, Overloaded, TooLarge, Unavailable, Unsupported
 from monitor.capture.intake import Intake, Outcome
 from monitor.capture.packing import pack_f16
 from monitor.capture.queue import Bounds
-from monitor.domain import Adapter
+from monitor.capture.refusal import refusing
+from monitor.capture.wire import Record
+from monitor.domain import Adapter, AdapterId, VersionId
+from monitor.reference.baseline import from_admitted
 from monitor.store import adapters, capture_counts, versions
 from monitor.store.database import Database
 
@@ -156,6 +163,21 @@ def test_a_refusal_is_told_by_its_words_or_by_its_end(
         ("help", False),
         ("unsaid", None),
     ]
+
+
+@pytest.mark.usefixtures("support")
+def test_patterns_of_the_house_count_in_live_records_and_in_baselines(
+    open_intake: Callable[..., Intake], send: Send, record: Make, database: Database, tmp_path: Path
+) -> None:
+    own = tmp_path / "house.txt"
+    own.write_text("ask your branch\n")
+    answer = record(output="Please ask your branch.")
+    assert send(answer, by=open_intake(refusal_patterns=(own,))).accepted == 1
+    assert [row["refusal"] for row in _rows(database, "SELECT refusal FROM records")] == [True]
+    nowhere = Resolved(AdapterId(0), VersionId(0), None)
+    admitted = [Admitted(msgspec.convert(answer, Record), nowhere, 1.0, None, None)]
+    for refuses, told in ((refusing([own]), 1.0), (refusing([]), 0.0)):
+        assert from_admitted(admitted, [None], refuses=refuses).signals["refusal"] == [told]
 
 
 @pytest.mark.usefixtures("support")

@@ -1,9 +1,14 @@
 """Answers that refuse, and answers that only sound like it."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from monitor.capture.refusal import BEGINNING, languages, refuses
+from monitor.capture.refusal import BEGINNING, PatternUnfit, languages, refuses, refusing
+from monitor.config import ConfigError
+from monitor.config.sections import parse
 
 REFUSALS = {
     "en": [
@@ -167,3 +172,37 @@ def test_hostile_text_takes_linear_time_and_breaks_nothing() -> None:
         points = rng.integers(0, 0x10FFFF, size=400)
         refuses("".join(map(chr, points.tolist())))  # lone surrogates and NUL among them
     assert not refuses("i am " * 1_000_000)
+
+
+def test_files_of_patterns_stand_beside_the_built_in_lists(tmp_path: Path) -> None:
+    own = tmp_path / "house.txt"
+    own.write_text("# of this house\n\nask (your|the) branch\n", encoding="utf-8")
+    refuses_ = refusing([own])
+    assert refuses_("Please ASK\u00a0your branch about that.")
+    assert refuses_("I can't help with that.")
+    assert not refuses_("Your branch asks for nothing.")
+    assert not refuses("Please ask your branch about that.")
+    assert refusing([]) is refuses
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"fine\n(open\n", "line 2: no pattern: missing )"),
+        (b"\n# \n(?=ahead)", "line 3: no pattern: invalid"),
+        (b"no ?\nx*", "line 2: it matches an empty answer, and so every answer"),
+        (b"\xff", "it is not text in UTF-8"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_line_that_is_no_pattern_is_named(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "house.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PatternUnfit, match=re.escape(said)) as caught:
+        refusing([path])
+    assert str(path) in str(caught.value)
+    with pytest.raises(ConfigError, match=r"capture\.refusal_patterns: "):
+        parse({"capture": {"refusal_patterns": [str(path)]}}, source="test", environ={})
