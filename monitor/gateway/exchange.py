@@ -156,11 +156,16 @@ class Exchange:
     def _told(self, attempt: Attempt) -> Mapping[bytes, bytes]:
         if attempt.arm is None:
             return {}
-        return {
+        told = {
             headers.ADAPTER: self._inquiry.adapter.encode(),
             headers.VERSION: attempt.arm.version.encode(),
             headers.ARM: attempt.arm.arm.value.encode(),
         }
+        if attempt.sample is not None:
+            # what feedback about this answer has to name
+            told[headers.RECORD] = attempt.sample.id.encode()
+            told[headers.AT] = attempt.sample.at.isoformat().encode()
+        return told
 
 
 def _is_stream(response: aiohttp.ClientResponse) -> bool:

@@ -11,6 +11,8 @@ SUBJECT: Final = b"x-driftline-subject"
 ADAPTER: Final = b"x-driftline-adapter"
 VERSION: Final = b"x-driftline-version"
 ARM: Final = b"x-driftline-arm"
+RECORD: Final = b"x-driftline-record"
+AT: Final = b"x-driftline-at"
 
 HOP_BY_HOP: Final = frozenset(
     {

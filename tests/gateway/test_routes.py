@@ -24,9 +24,10 @@ from tests.serving import Serving, serving
 @contextmanager
 def gateway(service: Serving, engine: StubEngine, cache: Path) -> Iterator[Stage]:
     with listening(engine.app()) as engine_url:
-        key = service.keys[Scope.ADMIN]
-        settings = GatewaySettings(upstreams=(engine_url,), service=service.url, key=key)
-        with listening(assemble(settings, cache=cache)) as url:
+        settings = GatewaySettings(upstreams=(engine_url,), service=service.url)
+        key = cache.with_name("admin.key")
+        with listening(assemble(settings, cache=cache, key_file=key)) as url:
+            key.write_text(service.keys[Scope.ADMIN])  # as a service that starts later does
             yield Stage(url=url, engines=[engine])
 
 

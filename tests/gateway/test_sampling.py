@@ -268,6 +268,10 @@ def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> N
             until(lambda: learned(stage), "the share is learned")
             for n in range(5):
                 ask(stage, {"user": f"u{n}"})
+            named = _headers(stage)
+        feedback = {"adapter": "support", "name": "helped", "value": 1.0} | named
+        taken = client.post("/v1/feedback", json={"feedback": [feedback]})
+        assert taken.json()["accepted"] == 1
         told = client.post("/v1/sampling", json={"sampled_out": {"support": 7, "nobody": 3}})
         assert told.json() == {"shares": {"support": 1.0}}
         with database.begin() as tx:
@@ -277,10 +281,26 @@ def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> N
             passed_over = tx.execute(
                 sa.text("SELECT sum(count) FROM capture_counts WHERE outcome = 'sampled_out'")
             ).scalar_one()
+            query = (
+                "SELECT count(*) FROM records r JOIN feedback f"
+                " ON (f.adapter_id, f.at, f.record_id) = (r.adapter_id, r.at, r.id)"
+            )
+            joined = tx.execute(sa.text(query)).scalar_one()
+    assert joined == 1
     assert passed_over >= 7  # and requests from before the share was known
     assert len(found) == 5
     assert (found[0].n_tokens, found[0].status) == (8, 200)
     assert found[0].mean_nll == pytest.approx(0.1 * len(SAID) / len(WORDS), abs=1e-3)
+
+
+def _headers(stage: Stage) -> dict[str, str]:
+    """What an answer says of its record."""
+    with stage.client() as client:
+        reply = client.post(CHAT, json={"model": "support", "messages": []})
+    return {name: reply.headers[f"x-driftline-{word}"] for name, word in NAMED.items()}
+
+
+NAMED = {"id": "record", "at": "at"}
 
 
 def _routed(stage: Stage) -> bool:
