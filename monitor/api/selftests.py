@@ -30,7 +30,7 @@ class FalseAlarmsBody(Answer):
     """Alarms of one process over resampled months in which nothing was injected."""
 
     alarms: int
-    months: int
+    months: float
     per_30_days: float
     interval: Bounds = Field(description="Exact 95 % interval of `per_30_days` (Poisson).")
     promised: float = Field(description="The version's share of the budget.")
@@ -47,8 +47,8 @@ class PowerBody(Answer):
 class ToldBody(Answer):
     """How soon one process tells of an injected drift; null: not within a week."""
 
-    within_day: PowerBody
-    within_week: PowerBody
+    within_day: PowerBody | None = Field(description="null: the baseline is too short to say.")
+    within_week: PowerBody | None
     median_hours: float | None
     median_requests: float | None
 

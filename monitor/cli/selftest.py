@@ -104,12 +104,14 @@ def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
 def _told(told: dict[str, Any] | None) -> list[str]:
     if told is None:
         return ["-", "-", "-"]
-    middle = "not in a week"
+    middle = "not seen"
     if told["median_hours"] is not None:
         middle = f"{hours(told['median_hours'])} / {told['median_requests']:,.0f}"
     return [_share(told["within_day"]), _share(told["within_week"]), middle]
 
 
-def _share(power: dict[str, Any]) -> str:
+def _share(power: dict[str, Any] | None) -> str:
+    if power is None:
+        return "not known"
     low, high = power["interval"]
     return f"{power['share']:.0%} ({low:.0%} to {high:.0%})"

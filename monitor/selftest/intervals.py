@@ -21,7 +21,7 @@ def proportion(hits: int, of: int) -> dict[str, Any]:
     return {"share": hits / of, "interval": [low, high]}
 
 
-def rate(alarms: int, months: int) -> dict[str, Any]:
+def rate(alarms: int, months: float) -> dict[str, Any]:
     """Alarms in 30 days with their exact Poisson interval.
 
     >>> found = rate(3, 100)

@@ -24,6 +24,9 @@ WEEK: Final = 7.0
 MONTH: Final = 30.0
 STREAMS: Final = 100
 """Of each half: resampled months without a drift, and weeks with each injection."""
+REUSED: Final = 4.0
+"""How often a stream may come by the same record: two halves differ for good, by chance, and a
+longer stream would find that out."""
 SMALLEST: Final = 600
 """Records of a baseline whose halves can both be fitted on."""
 
@@ -95,7 +98,9 @@ class _Test:
     def __init__(self, question: Question, told: Told) -> None:
         self._question = question
         self._told = told
-        self._cut: Cut = _cut(question)
+        self._per_day = _replayed_per_day(question)
+        self._cut: Cut = _cut(question, per_day=self._per_day)
+        self._longest = REUSED * len(question.baseline) / 2.0 / self._per_day
         self._halves = [self._half(0), self._half(1)]
         self._names = [
             name for name in question.shares if all(name in h.fitted for h in self._halves)
@@ -123,7 +128,7 @@ class _Test:
                 "stretches": len(self._cut.stretches),
                 "by_day": self._cut.by_day,
             },
-            "requests_per_day": question.per_day,
+            "requests_per_day": self._per_day,
             "check_minutes": question.check_seconds / 60.0,
             "streams": 2 * question.streams,
             "detectors": self._names,
@@ -169,9 +174,12 @@ class _Test:
         return [n for n in self._names if set(DETECTORS[n].signals) & changed.signals.keys()]
 
     def _quiet(self) -> dict[str, Any]:
-        counts = self._follow(self._names, self._question.baseline, days=MONTH, once=False)
+        days = min(MONTH, self._longest)
+        counts = self._follow(self._names, self._question.baseline, days=days, once=False)
         return {
-            process.value: _false_alarms(counts[process], promised=self._promised(process))
+            process.value: _false_alarms(
+                counts[process], months=days / MONTH, promised=self._promised(process)
+            )
             for process in Process
         }
 
@@ -179,7 +187,7 @@ class _Test:
         names = self._touched(changed)
         window = self._question.baseline
         mixed = replace(window, signals={**window.signals, **changed.signals})
-        counts = self._follow(names, mixed, days=WEEK, once=True)
+        counts = self._follow(names, mixed, days=min(WEEK, self._longest), once=True)
         return {
             "name": one.name,
             "text": one.text,
@@ -196,7 +204,7 @@ class _Test:
         self, names: list[str], window: Window, *, days: float, once: bool
     ) -> dict[Process, _Count]:
         """Replay both halves and follow their streams: alarms of any of the detectors."""
-        checks = round(days * SECONDS_PER_DAY / self._question.check_seconds)
+        checks = max(1, round(days * SECONDS_PER_DAY / self._question.check_seconds))
         counts = {process: _Count() for process in Process}
         for half in self._halves:
             streams: Streams | None = None
@@ -247,11 +255,17 @@ class _Test:
         middle = float(np.quantile(days, 0.5, method="inverted_cdf"))
         seen = np.isfinite(middle)
         return {
-            "within_day": intervals.proportion(int((days <= DAY).sum()), days.size),
-            "within_week": intervals.proportion(int((days <= WEEK).sum()), days.size),
+            "within_day": self._within(days, DAY),
+            "within_week": self._within(days, WEEK),
             "median_hours": 24.0 * middle if seen else None,
-            "median_requests": middle * self._question.per_day if seen else None,
+            "median_requests": middle * self._per_day if seen else None,
         }
+
+    def _within(self, days: Floats, limit: float) -> dict[str, Any] | None:
+        """Share of streams told in time; None where the baseline is too short to be so long."""
+        if limit > self._longest:
+            return None
+        return intervals.proportion(int((days <= limit).sum()), days.size)
 
     def _share(self, name: str, process: Process) -> float:
         share = self._question.shares[name]
@@ -284,21 +298,26 @@ def _growths(grown: Floats, reference: Any, *, per_stretch: int) -> Growths:
     return Growths(by=by, units=np.asarray(by.any(axis=(2, 3))), weights=reference.null.weights)
 
 
-def _cut(question: Question) -> Cut:
+def _replayed_per_day(question: Question) -> float:
+    """Today's traffic, but no more than the baseline had: the same records again are no news."""
+    days = span_days(question.baseline.at)
+    own = len(question.baseline) / days if days else question.per_day
+    return min(question.per_day, own)
+
+
+def _cut(question: Question, *, per_day: float) -> Cut:
     size = len(question.baseline)
     if size < SMALLEST:
         raise TooShort(
             f"the baseline has {size:,} records; a self-test needs {SMALLEST:,}, to fit on one"
             " half and replay the other"
         )
-    return replayed.cut(
-        question.baseline, per_day=question.per_day, check_seconds=question.check_seconds
-    )
+    return replayed.cut(question.baseline, per_day=per_day, check_seconds=question.check_seconds)
 
 
-def _false_alarms(count: _Count, *, promised: float) -> dict[str, Any] | None:
+def _false_alarms(count: _Count, *, months: float, promised: float) -> dict[str, Any] | None:
     """Alarms beside the promise; kept unless they are surely (95 %) more than promised."""
     if not count.streams or promised <= 0.0:
         return None
-    rate = intervals.rate(count.alarms, count.streams)
+    rate = intervals.rate(count.alarms, count.streams * months)
     return {**rate, "promised": promised, "kept": rate["interval"][0] <= promised}

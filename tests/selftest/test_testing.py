@@ -68,7 +68,7 @@ def test_a_larger_shift_is_seen_sooner_and_nothing_is_quiet(report: dict[str, An
         quiet = report["false_alarms"][process]
         assert quiet["kept"]
         assert quiet["promised"] == promised  # latency was never measured
-        assert quiet["months"] == 40
+        assert quiet["months"] == pytest.approx(40 * 28 / 30)
         # 99 % point of a Poisson law at the promise, 40 months
         assert quiet["alarms"] <= 56
 
@@ -77,6 +77,12 @@ def test_a_loop_is_told_by_the_detectors_that_can_see_it(report: dict[str, Any])
     found = injected(report, "loops_0.05")
     assert found["detectors"] == ["logit_ks", "repetition"]
     assert found["page"]["within_week"]["interval"][0] > 0.8
+
+
+def test_more_traffic_than_the_baseline_had_is_not_made_of_the_same_records() -> None:
+    found = run(question(baseline(1_000, days=15.0), per_day=20_000.0, streams=50))
+    assert found["requests_per_day"] == pytest.approx(1_000 / 15, rel=0.01)
+    assert found["false_alarms"]["notice"]["kept"]
 
 
 def test_what_was_not_measured_is_said(report: dict[str, Any]) -> None:
@@ -100,6 +106,9 @@ def test_the_same_question_gives_the_same_report_in_json() -> None:
     first = run(question(window, per_day=900.0), told=lambda done, of: told.append((done, of)))
     assert json.loads(json.dumps(first)) == run(question(window, per_day=900.0))
     assert not first["baseline"]["by_day"]
+    told_of = injected(first, "shift_1")["notice"]
+    assert told_of["within_week"] is None, "1,400 records are not a week of 900 a day"
+    assert told_of["within_day"]["share"] > 0.5
     assert told[-1][0] == told[-1][1]
 
 
