@@ -151,4 +151,9 @@ def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
     assert row.marked is None
     with service.client() as client:
         client.post("/login", data={"key": service.keys[Scope.ADMIN]})
+        assert client.post(path, data={"reason": "x", "mark": "both"}).status_code == 403
+        accepted = client.post(path, data={"reason": "an upgrade", "mark": "accepted"})
+        assert (accepted.status_code, accepted.headers["location"]) == (303, f"/incidents/{common}")
+        again = client.post(path, data={"reason": "no", "mark": "false_page"})
+        assert (again.status_code, "Accepted as the new normal" in again.text) == (409, True)
         assert client.post("/incidents/4711/judge", data={"reason": "x"}).status_code == 404
