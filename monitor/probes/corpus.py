@@ -96,6 +96,8 @@ def _document(line: str, *, taken: Collection[str]) -> Document:
         raw = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg}") from error
+    except RecursionError:
+        raise ValueError("not JSON that can be read: nested too deeply") from None
     if not isinstance(raw, dict):
         raise ValueError("not an object")  # noqa: TRY004 - one kind of error for a bad line
     name, text = raw.get("id"), raw.get("text")

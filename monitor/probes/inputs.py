@@ -111,6 +111,8 @@ def _prompt(line: str) -> str:
         raw = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("not JSON that can be read: nested too deeply") from None
     text = raw.get("prompt", raw.get("text"))
     if not isinstance(text, str) or not text.strip():
         raise ValueError('neither "prompt" nor "text" is a text')

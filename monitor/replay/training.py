@@ -23,6 +23,7 @@ from monitor.replay.watch import Watch
 MOST_TEXTS: Final = 200_000
 """Texts of an index: 384 numbers each are 150 MB."""
 _BATCH: Final = 512
+_SUCH_AS: Final = '{"role": "training", "text": ...}'
 
 Index = npt.NDArray[np.float16]
 
@@ -80,18 +81,27 @@ def _texts(path: Path, watch: Watch, *, only_role: bool) -> Iterator[TrainingLin
 
 
 def _line(line: bytes | None, *, only_role: bool) -> TrainingLine | None:
+    if only_role:
+        return _of_role(line)
     if line is None:
         raise Refused("the line is too long")
     if not line.lstrip().startswith(b"{"):
-        return None if only_role else _of_text(line.decode("utf-8", "replace").strip())
-    fields = read_object(line, such_as='{"role": "training", "text": ...}')
+        return _of_text(line.decode("utf-8", "replace").strip())
+    fields = read_object(line, such_as=_SUCH_AS)
     role = fields.get("role")
     if role == "training":
         read = read_line(line, adapter="", version="", horizon=ANY_TIME)
         return read if isinstance(read, TrainingLine) else None
-    if only_role or role == "baseline":
+    return None if role == "baseline" else _of_text(_text_of(fields))
+
+
+def _of_role(line: bytes | None) -> TrainingLine | None:
+    """Read a training line among others; those that cannot be read are the log's to count."""
+    try:
+        role = read_object(line or b"", such_as=_SUCH_AS).get("role")
+    except Refused:
         return None
-    return _of_text(_text_of(fields))
+    return _line(line, only_role=False) if role == "training" else None
 
 
 def _text_of(fields: dict[str, Any]) -> str:

@@ -65,7 +65,15 @@ def test_prompts_are_read_from_json_and_from_plain_lines(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ['{"prompt": null}', '{"prompt": "  "}', "{}", "{", '{"prompt": ["a"]}']
+    "line",
+    [
+        '{"prompt": null}',
+        '{"prompt": "  "}',
+        "{}",
+        "{",
+        '{"prompt": ["a"]}',
+        pytest.param('{"prompt": ' + "[" * 100_000, id="nested"),
+    ],
 )
 def test_a_line_that_is_no_prompt_is_named_and_not_quoted(tmp_path: Path, line: str) -> None:
     file = tmp_path / "log.jsonl"

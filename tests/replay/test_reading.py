@@ -152,6 +152,17 @@ def test_plain_lines_are_training_texts(tmp_path: Path) -> None:
     assert read_training(path, WORDS, key=b"k", watch=Unwatched(), only_role=True) is None
 
 
+def test_training_texts_of_a_baseline_do_not_mind_its_bad_lines(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.jsonl"
+    path.write_text('{"role": "training", "text": "a b"}\n{"at": \n' + "{" * 100_000 + "\n")
+    found = read_training(path, WORDS, key=b"k", watch=Unwatched(), only_role=True)
+    assert found is not None
+    assert len(found.index) == 1
+    path.write_text('{"role": "training", "text": 3}\n')
+    with pytest.raises(ReplayFailed, match=r"baseline\.jsonl, line 1: training\.text"):
+        read_training(path, WORDS, key=b"k", watch=Unwatched(), only_role=True)
+
+
 def test_a_training_line_without_a_text_is_named(write: Write) -> None:
     path = write("t.jsonl", [{"prompt": "a"}, {"label": 3}])
     with pytest.raises(ReplayFailed, match=r"t\.jsonl, line 2: no text, prompt or messages"):
