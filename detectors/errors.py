@@ -12,6 +12,8 @@ answered with a score.
 
 from __future__ import annotations
 
+_SHORT = 3
+
 
 class DetectorError(Exception):
     """Root of everything this package raises on purpose."""
@@ -32,11 +34,22 @@ class SignalAbsent(DetectorError):  # noqa: N818 - it is a fact about the adapte
 
     def __init__(self, *, signals: tuple[str, ...]) -> None:
         super().__init__(
-            f"the baseline never measured any of: {', '.join(signals)}"
+            f"the baseline never measured any of: {', '.join(_runs(signals))}"
             if signals
             else "nothing is named that it could compare"
         )
         self.signals = signals
+
+
+def _runs(signals: tuple[str, ...]) -> list[str]:
+    """Name a numbered family by its ends: ``topic_1 … topic_12``."""
+    families: dict[str, list[str]] = {}
+    for signal in signals:
+        families.setdefault(signal.rstrip("0123456789"), []).append(signal)
+    return [
+        " … ".join((names[0], names[-1])) if len(names) > _SHORT else ", ".join(names)
+        for names in families.values()
+    ]
 
 
 class ReferenceUnreadable(DetectorError):  # noqa: N818 - reads better where it is caught

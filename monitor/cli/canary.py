@@ -70,7 +70,7 @@ def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
         f"{one['requests_to_see']:,} requests, {_days(one['days_to_see'])}",
         f"{one['requests_to_promote']:,} requests, {_days(one['days_to_promote'])}",
         _days(one["days"]),
-        one["verdict_at"][:16].replace("T", " "),
+        screen.moment(one["verdict_at"]),
         f"{one['detectable_in_a_day'] * 100:.1f} points" if one["detectable_in_a_day"] < 1 else "-",
     ]
 

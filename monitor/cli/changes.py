@@ -156,8 +156,8 @@ def list_changes(
                 one["kind"],
                 one["title"],
                 ", ".join(one["adapters"] or ["all"]),
-                one["begun_at"],
-                one["ended_at"] or "under way",
+                screen.moment(one["begun_at"]),
+                screen.moment(one["ended_at"], otherwise="under way"),
                 one["author"],
             ]
             for one in found["items"]

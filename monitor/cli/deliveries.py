@@ -43,7 +43,7 @@ def list_deliveries(
                 one["channel"],
                 one["state"],
                 str(one["attempts"]),
-                one["created_at"],
+                screen.moment(one["created_at"]),
                 one["summary"] or "-",
                 one["last_error"] or "-",
             ]

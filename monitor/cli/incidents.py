@@ -51,8 +51,8 @@ def list_incidents(
                 str(one["incident"]),
                 _subject(one),
                 one["severity"],
-                one["opened_at"],
-                one["closed_at"] or "open",
+                screen.moment(one["opened_at"]),
+                screen.moment(one["closed_at"], otherwise="open"),
                 one["marked"] or "-",
                 one["summary"],
             ]
@@ -178,7 +178,11 @@ def _print_members(members: list[dict[str, Any]]) -> None:
         "members, the first joined first",
         ["version", "since", "until"],
         [
-            [f"{one['adapter']}@{one['version']}", one["joined_at"], one["left_at"] or "now"]
+            [
+                f"{one['adapter']}@{one['version']}",
+                screen.moment(one["joined_at"]),
+                screen.moment(one["left_at"], otherwise="now"),
+            ]
             for one in members
         ],
     )
@@ -203,7 +207,7 @@ def _print_told(deliveries: list[dict[str, Any]]) -> None:
                 sent["severity"] or "-",
                 sent["state"],
                 str(sent["attempts"]),
-                sent["delivered_at"] or "-",
+                screen.moment(sent["delivered_at"]),
                 sent["last_error"] or "-",
             ]
             for sent in deliveries
@@ -223,7 +227,7 @@ def _print_done(actions: list[dict[str, Any]]) -> None:
                 str(action["action"]),
                 action["kind"],
                 action["state"],
-                action["created_at"],
+                screen.moment(action["created_at"]),
                 action["reason"],
             ]
             for action in actions

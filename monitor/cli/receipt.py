@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from monitor.cli import options, screen
+
+_LEAST: Final = 0.01
 
 
 def receipt(
@@ -39,7 +41,7 @@ def receipt(
                 [
                     str(page["incident"]),
                     f"{page['adapter']}@{page['version']}" if page["adapter"] else "a base model",
-                    page["at"],
+                    screen.moment(page["at"]),
                     page["marked"] or ("not judged" if page["delivered"] else "not delivered"),
                     page["summary"],
                 ]
@@ -52,4 +54,6 @@ def receipt(
 
 def _row(name: str, account: dict[str, Any]) -> list[str]:
     counts = [account[key] for key in ("sent", "marked_false", "accepted", "not_judged")]
-    return [name, f"{account['promised']:.3g}", *map(str, counts)]
+    promised = account["promised"]
+    said = f"{promised:.2f}" if promised >= _LEAST or not promised else f"< {_LEAST}"
+    return [name, said, *map(str, counts)]

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import typer
 from rich.console import Console
@@ -100,6 +101,17 @@ def number(value: float | None, *, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.{digits}f}"
+
+
+def moment(at: str | None, *, otherwise: str = "-") -> str:
+    """Write a time of the service's as people read it, in UTC to the second.
+
+    >>> moment("2026-11-25T16:22:26.776179Z"), moment(None, otherwise="open")
+    ('2026-11-25 16:22:26', 'open')
+    """
+    if at is None:
+        return otherwise
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
