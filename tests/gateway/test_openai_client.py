@@ -69,4 +69,4 @@ def test_a_stream_that_is_closed_ends_at_the_engine(client: openai.OpenAI, stage
         stream=True,
     ) as stream:
         next(iter(stream))
-    assert stage.engine.hung_up.wait(5)
+    assert stage.engine.hung_up.wait(30)

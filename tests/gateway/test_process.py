@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import httpx2
+import pytest
 
+from monitor.config import Config, ConfigError
+from monitor.daemon.gateway import settings_of
 from tests.gateway.conftest import listening, route
 from tests.gateway.stub_engine import StubEngine
 from tests.loopback import unused_port
@@ -63,14 +66,6 @@ def _ready(url: str) -> bool:
         return False
 
 
-def test_a_gateway_without_engines_says_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text("")
-    done = subprocess.run(
-        [sys.executable, "-m", "monitor", "gateway", "-c", str(tmp_path / "config.toml")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "gateway.upstreams: name the engines" in done.stderr
+def test_a_gateway_without_engines_says_what_is_missing() -> None:
+    with pytest.raises(ConfigError, match="name the engines"):
+        settings_of(Config())

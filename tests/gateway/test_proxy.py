@@ -11,6 +11,7 @@ import pytest
 
 from tests.gateway.conftest import Stage, Start, route
 from tests.loopback import Receiver, answer, for_ever, reset
+from tests.service import until
 
 CHAT = "/v1/chat/completions"
 
@@ -180,7 +181,7 @@ def test_a_stream_comes_as_it_is_made(start: Start) -> None:
     with stage.client() as client, client.stream("POST", CHAT, json=chat(stream=True)) as reply:
         times = [time.monotonic() - begun for _ in reply.iter_raw()]
     assert len(times) >= 8
-    assert times[0] < 0.6 < times[-1]
+    assert times[-1] - times[0] > 0.8
 
 
 def test_a_client_that_hangs_up_ends_the_engines_work(start: Start) -> None:
@@ -188,8 +189,9 @@ def test_a_client_that_hangs_up_ends_the_engines_work(start: Start) -> None:
     stage.engine.pause = 0.2
     with stage.client() as client, client.stream("POST", CHAT, json=chat(stream=True)) as reply:
         next(reply.iter_raw())
-    assert stage.engine.hung_up.wait(5)
-    assert stage.metric("driftline_gateway_broken_total", by="client") == 1
+    assert stage.engine.hung_up.wait(30)
+    counted = until(lambda: stage.metric("driftline_gateway_broken_total", by="client"), "counted")
+    assert counted == 1
 
 
 def test_an_answer_that_breaks_off_is_seen_to_break_off(start: Start) -> None:

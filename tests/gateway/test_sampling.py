@@ -141,7 +141,7 @@ def test_a_rewritten_stream_still_comes_as_it_is_made(stage: Stage) -> None:
     body = {"model": "support", "messages": [], "stream": True}
     with stage.client() as client, client.stream("POST", CHAT, json=body) as reply:
         times = [time.monotonic() - begun for _ in reply.iter_raw()]
-    assert times[0] < 0.6 < times[-1]
+    assert times[-1] - times[0] > 0.8
     assert len(times) >= len(WORDS)
 
 
