@@ -112,6 +112,7 @@ def replay(
             per_day=rate,
             strict=strict,
             excerpts=show_examples > 0,
+            answers=settings.evaluation.embeds_answers,
             refuses=refusing(settings.capture.refusal_patterns),
         ),
         approve=approved,

@@ -265,6 +265,11 @@ class Config:
         )
 
     @property
+    def embeds_answers(self) -> bool:
+        """Whether answers wait to be embedded; nobody who keeps prompts back expects it."""
+        return self.capture.embed_prompts and self.evaluation.embeds_answers
+
+    @property
     def _feedback(self) -> Directions:
         section = self.detectors.get(FEEDBACK.name)
         own = section.directions if isinstance(section, FeedbackSection) else Directions()

@@ -89,7 +89,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 parts.embedder,
                 indexes=indexes,
                 directions=config.evaluation.directions,
-                answers=config.evaluation.embeds_answers,
+                answers=config.embeds_answers,
                 refuses=refuses,
             ),
             pulse=pulse,
@@ -194,7 +194,7 @@ class _Embedding:
 def _keeping(config: Config) -> Keeping:
     """What stays of a text: nothing, its terms, or all of it redacted."""
     capture = config.capture
-    keeping = Keeping(store_text=capture.store_text, answers=config.evaluation.embeds_answers)
+    keeping = Keeping(store_text=capture.store_text, answers=config.embeds_answers)
     if not capture.terms:
         return keeping
     key = load_key(config.service.data_dir / "subject.key")

@@ -162,7 +162,7 @@ def _server(
         database,
         subject_key=load_key(config.service.data_dir / "subject.key"),
         settings=config.capture,
-        answers=config.evaluation.embeds_answers,
+        answers=config.embeds_answers,
     )
     intake.start()
     stack.callback(intake.close, timeout=FLUSH.total_seconds())

@@ -239,12 +239,12 @@ class _Building:
     def _answered(self, part: Baseline) -> Baseline:
         """Embed answers; a service without a model does without them."""
         if not self._answers:
-            return part
+            return fitting.without_texts(part)
         try:
             return fitting.with_answers(part, self._embed)
         except ModelMissing as error:
             self._notes["no_answers"] = str(error)
-            return part
+            return fitting.without_texts(part)
 
     def _against_index(self, baseline: Baseline, usable: np.ndarray) -> dict[str, Floats]:
         """Compare the baseline with an index that others made."""

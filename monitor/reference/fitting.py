@@ -140,6 +140,11 @@ def with_answers(part: Baseline, embed: Embedder) -> Baseline:
     return answered(part, rows, [vector.tobytes() for vector in made], encoder=embed.encoder)
 
 
+def without_texts(part: Baseline) -> Baseline:
+    """Let go of answers that nobody will embed."""
+    return answered(part, [], [], encoder="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KnownAnswers:
     """Axes of a baseline's early answers, and the encoder that made them."""
@@ -151,16 +156,16 @@ class KnownAnswers:
 def early_answers(baseline: Baseline) -> tuple[KnownAnswers | None, dict[str, Floats]]:
     """Fit axes on the early half of the answers and place the later half along them.
 
-    None, and no signal, where there are too few to hold any out.
+    By time alone: subjects who come back do so in live traffic too, and a dozen directions
+    remember nobody. None, and no signal, where there are too few to hold any out.
     """
     encoder = common_encoder(baseline.answered_by)
-    halves = similarity.split(baseline, _made_by(baseline.answered_by, encoder))
-    if encoder is None or halves.early.size == 0 or halves.held_out.size == 0:
+    rows = _made_by(baseline.answered_by, encoder)
+    early, later = rows[: rows.size // 2], rows[rows.size // 2 :]
+    if encoder is None or early.size == 0:
         return None, {}
-    known = KnownAnswers(
-        axes=fit_axes(similarity.stack(baseline.answers, halves.early)), encoder=encoder
-    )
-    return known, _placed(baseline, halves.held_out, known)
+    known = KnownAnswers(axes=fit_axes(similarity.stack(baseline.answers, early)), encoder=encoder)
+    return known, _placed(baseline, later, known)
 
 
 def placed_answers(baseline: Baseline, known: KnownAnswers | None) -> dict[str, Floats]:

@@ -69,6 +69,8 @@ class Reading:
         Stop at the first bad line.
     excerpts
         Keep the first 200 characters of each prompt, to be shown.
+    answers
+        Embed answers too, for ``output_similarity``.
     refuses
         What counts as a refusal.
     """
@@ -80,6 +82,7 @@ class Reading:
     begin: datetime = _EPOCH
     strict: bool = False
     excerpts: bool = False
+    answers: bool = True
     refuses: Refuses = refuses
 
 
@@ -244,7 +247,10 @@ class _Reader:
             return
         part = from_admitted(pending.admitted, pending.subjects, refuses=self._given.refuses)
         if self._embed is not None:
-            part = fitting.with_answers(fitting.with_vectors(part, self._embed), self._embed)
+            part = fitting.with_vectors(part, self._embed)
+        if self._embed is not None and self._given.answers:
+            part = fitting.with_answers(part, self._embed)
+        part = fitting.without_texts(part)
         pending.parts.append(part)
         pending.admitted, pending.subjects = [], []
 

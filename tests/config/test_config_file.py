@@ -174,6 +174,15 @@ def test_secrets_are_in_no_repr() -> None:
     assert "pl4nted" not in repr(config)
 
 
+def test_who_keeps_prompts_back_keeps_answers_back() -> None:
+    def embeds(**table: Any) -> bool:
+        return parse(table, source="test", environ={}).embeds_answers
+
+    assert embeds()
+    assert not embeds(capture={"embed_prompts": False})
+    assert not embeds(detectors={"output_similarity": {"enabled": False}})
+
+
 def test_a_preset_is_of_an_adapter_or_of_all() -> None:
     table = {"defaults": {"preset": "classic"}, "adapters": {"support": {"preset": "budget"}}}
     found = parse(table, source="test", environ={}).evaluation
