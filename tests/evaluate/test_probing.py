@@ -172,7 +172,7 @@ def test_an_engine_that_moved_everything_is_blamed_on_the_base(fleet: Make) -> N
     told = made.verdict()
     assert (told.kind, told.blame) == (VerdictKind.DRIFTING, Blame.BASE)
     assert "the base model moved too (+2.0%)" in told.reason
-    assert "engine toy 1 at registration, toy 2 now" in told.reason
+    assert "engine toy 1 float32 at registration, toy 2 float32 now" in told.reason
 
 
 def test_a_base_that_moved_in_this_cycle_is_not_asked_again(fleet: Make) -> None:
@@ -392,6 +392,21 @@ def test_a_change_that_begins_while_a_probe_runs_discards_what_it_found(fleet: M
     made.toys._run = begun_meanwhile  # type: ignore[method-assign]
     assert made.later() is Ending.POSTPONED
     assert made.verdict().kind is before
+
+
+def test_a_registration_is_of_one_engine(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    sales = made.register("sales")
+    made.toys.allowed = 1
+    assert made.probe(sales) is Ending.POSTPONED
+    made.toys.allowed, made.toys.engine, made.toys.engine_shift = None, "toy 2", 0.02
+    assert made.probe(sales) is Ending.POSTPONED
+    assert made.probe(sales) is Ending.DONE
+    held = made.world.rows(
+        "SELECT engine FROM perplexity_runs WHERE model = 'sales' AND retired_at IS NULL"
+    )
+    assert [row.engine for row in held] == ["toy 2"] * 3
+    assert made.score(sales).details["corpora"][0]["floor"] == pytest.approx(1e-3)
 
 
 def retire(made: Fleet, adapters_: list[str] | None = None) -> int:

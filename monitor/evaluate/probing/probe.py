@@ -8,15 +8,16 @@ from detectors.identity import Identity, IdentityState
 from monitor.domain import Version
 from monitor.evaluate.probing.answer import Answer, confirm, look, registered_answer
 from monitor.evaluate.probing.applied import check_identity, latest_identity, register_base
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped
+from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
 from monitor.policy import PerplexityFact
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
+from monitor.probes.perplexity import PerplexityRun
 from monitor.store import perplexity
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole
+from monitor.store.perplexity import RunRole, StoredRun
 from monitor.store.tasks import Claim
 
 REGISTRATION_REPEATS = 3
@@ -62,26 +63,52 @@ def probe(
 def _register(asked: Asked, missing: Sequence[Corpus], occasion: Occasion) -> ProbeOutcome:
     """Add what the registration lacks; nothing of perplexity comes of it."""
     for corpus in missing:
-        for _ in range(REGISTRATION_REPEATS - len(asked.registration(asked.own, corpus))):
-            asked.run(asked.own, corpus, RunRole.REGISTRATION)
+        _repeat(asked, corpus, occasion)
         register_base(asked, corpus)
     answers = [registered_answer(asked, corpus) for corpus in asked.corpora]
     identity = check_identity(asked, answers, occasion, role=RunRole.REGISTRATION)
     if identity.state is IdentityState.NOT_APPLIED:
-        _take_back(asked, missing, identity, occasion)
+        # no adapter is held to what its base model said
+        _take_back(asked, missing, because=identity.reason, occasion=occasion)
     return _outcome(answers, None, identity, occasion)
 
 
+def _repeat(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
+    """Run until there are enough repeats.
+
+    Raises
+    ------
+    RunStopped
+        The engine or the weights were replaced meanwhile. What lies between two engines is
+        no noise: a floor made of it would hide every smaller change for good.
+    """
+    known = asked.registration(asked.own, corpus)
+    for _ in range(REGISTRATION_REPEATS - len(known)):
+        run = asked.run(asked.own, corpus, RunRole.REGISTRATION)
+        if any(_replaced(before, run) for before in known):
+            because = "the engine was replaced while the version was registered"
+            _take_back(asked, [corpus], because=because, occasion=occasion)
+            raise RunStopped(because)
+        known = asked.registration(asked.own, corpus)
+
+
+def _replaced(before: StoredRun, run: PerplexityRun) -> bool:
+    """Whether one place answered as another engine, or from other weights, than before."""
+    if before.replica != run.replica:
+        return False
+    return not alike(before, run) or before.weights != run.weights
+
+
 def _take_back(
-    asked: Asked, missing: Sequence[Corpus], identity: Identity, occasion: Occasion
+    asked: Asked, corpora: Sequence[Corpus], *, because: str, occasion: Occasion
 ) -> None:
-    """Hold no adapter to what its base model said: the next probe registers it again."""
+    """Retire what was just registered: the next probe registers it again."""
     asked.write(
         lambda tx: perplexity.retire_version(
             tx,
             asked.version.id,
-            corpora=[corpus.id for corpus in missing],
-            because=identity.reason,
+            corpora=[corpus.id for corpus in corpora],
+            because=because,
             at=occasion.at,
         )
     )
