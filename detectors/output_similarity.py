@@ -28,6 +28,7 @@ OUTPUT_SIMILARITY = RankDetector(
     signals=ANSWERS,
     sides={DISTANCE: Side.UP} | dict.fromkeys(ANSWERS[1:], Side.EITHER),
     lead=DISTANCE,
+    pages=False,
     shown=largest_worsening,
 )
 """Embeddings of answers along the principal axes of the baseline's early answers, against
@@ -36,6 +37,9 @@ those of its later ones.
 Of the distance from the axes only a rise is drift: half of the capital is bet on it. The
 coordinates count both ways, and see a shift of the mix among known kinds of answers. There
 is no index of answers: what it would add to the axes costs a search per record.
+
+It opens tickets and never pages: new questions have new answers, and the model may be as
+good as ever.
 
 Shown: Cliff's delta, in [0, 1], of the rise, or of the coordinate that surely moved more.
 """

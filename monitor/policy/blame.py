@@ -63,6 +63,8 @@ def _by_signals(memory: Memory) -> Blame:
     if moved == {"latency"}:
         return Blame.SERVING
     inputs, answers = moved & INPUT_DETECTORS, moved - INPUT_DETECTORS - {"latency", "feedback"}
+    if inputs:
+        answers -= {"output_similarity"}  # new questions have new answers
     probe = memory.perplexity
     if inputs and not answers:
         return Blame.INPUT

@@ -382,3 +382,9 @@ def test_one_clean_probe_does_not_turn_the_base_into_the_adapter() -> None:
     assert doubted.verdict.kind is VerdictKind.CRITICAL
     assert doubted.verdict.blame is Blame.BASE
     assert not doubted.action.allowed
+
+
+def test_new_questions_have_new_answers() -> None:
+    both = facts(noticed("input_similarity"), noticed("output_similarity"))
+    assert run(both).verdict.blame is Blame.INPUT
+    assert run(facts(noticed("output_similarity"))).verdict.blame is Blame.UNKNOWN
