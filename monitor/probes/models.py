@@ -109,8 +109,14 @@ def _from_hub(model: str) -> Path:
             )
         except LocalEntryNotFoundError:
             continue
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise ModelMissing(model, f"{type(error).__name__} from the hub") from error
+        except HfHubHTTPError as error:
+            reason = f"the hub answered HTTP {error.response.status_code}"
+            raise ModelMissing(model, reason) from error
+        except OSError as error:
+            reason = f"not taken from the hub: {error.strerror or 'it is out of reach'}"
+            raise ModelMissing(model, reason) from error
+        except ValueError as error:
+            raise ModelMissing(model, "no name that a hub could have") from error
     raise ModelMissing(model, "it is neither a folder here nor in the local cache nor on the hub")
 
 
