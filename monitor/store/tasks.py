@@ -175,17 +175,20 @@ def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> N
 def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
     """Take a version's tasks from whoever works on them; what they found is not written.
 
-    They are due at once: their windows are to be judged by what stands now.
+    These are due at once: their windows are to be judged by what stands now. The others are
+    locked as well, so that nobody claims one and reads what this transaction is about to
+    change.
     """
-    now = sa.func.clock_timestamp()
+    held = tasks.c.lease_until.is_not(None)
+    due_at = sa.func.least(tasks.c.next_due_at, sa.func.clock_timestamp())
     tx.execute(
         sa.update(tasks)
-        .where(tasks.c.version_id.in_(list(version_ids)), tasks.c.lease_until.is_not(None))
+        .where(tasks.c.version_id.in_(list(version_ids)))
         .values(
             lease_until=None,
             lease_owner=None,
             epoch=tasks.c.epoch + 1,
-            next_due_at=sa.func.least(tasks.c.next_due_at, now),
+            next_due_at=sa.case((held, due_at), else_=tasks.c.next_due_at),
         )
     )
 

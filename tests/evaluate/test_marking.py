@@ -215,6 +215,17 @@ def test_what_is_being_evaluated_meanwhile_is_not_written(watched: Watched) -> N
     assert watched.verdict() is VerdictKind.STABLE
 
 
+def test_nothing_is_claimed_while_a_word_is_being_written(watched: Watched) -> None:
+    watched.until(VerdictKind.CRITICAL, shift=3.0)
+    watched.world.make_due()
+    [paged] = watched.incidents()
+    with watched.world.database.begin() as tx:
+        mark(tx, paged.id, said(), hearers=Hearers())
+        # it would read the evidence that is being taken back, and write it anew
+        assert watched.world.claim() is None
+    assert watched.world.claim() is not None
+
+
 def test_one_that_is_over_is_judged_too_and_not_reopened(watched: Watched) -> None:
     watched.until(VerdictKind.CRITICAL, shift=3.0)
     database = watched.world.database
