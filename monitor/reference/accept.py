@@ -51,8 +51,9 @@ def accept(
     Raises
     ------
     NotMarkable
-        It is over, or no drift; other weights than the version's answer; or a version has
-        fewer than 300 records since the onset to make a reference of.
+        It is over, or no drift; other weights than the version's answer; thresholds of the
+        preset classic are all that was passed; or a version has fewer than 300 records since
+        the onset to make a reference of.
     LookupError
         There is no such incident.
     """
@@ -93,6 +94,12 @@ def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
             f" {memory.identity.reason}. Repair it, or register what answers as a version."
         )
     probed = memory.perplexity is not None and memory.perplexity.moved
+    alone = held.row.base_model is None
+    if alone and memory.classic.opened and not (memory.crossings or probed):
+        raise NotMarkable(
+            f"{version.label} is past thresholds of the preset classic alone, which say nothing of"
+            " when the change began: freeze a reference of what is normal, or mark it as false."
+        )
     if not memory.crossings:
         return _Plan(version=version, window=None, records=0, perplexity=probed)
     start = min(crossing.onset.start for crossing in memory.crossings)

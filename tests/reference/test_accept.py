@@ -24,6 +24,7 @@ from monitor.domain import (
 )
 from monitor.outbox import Hearers, NotMarkable, Word, mark
 from monitor.policy import Crossing, IdentityMemory, Memory
+from monitor.policy.classic import Streak, Streaks
 from monitor.reference.accept import Anew, accept
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -200,6 +201,19 @@ def test_other_weights_are_no_new_normal(
     incident = opened(database, version, memory)
     with pytest.raises(NotMarkable, match="which is no new normal: answers as the base does"):
         said(database, incident)
+
+
+def test_a_classic_threshold_alone_says_not_what_the_new_normal_is(
+    database: Database, version: Version
+) -> None:
+    # nothing would be compared anew, and its ticket would be back after three evaluations
+    streaks = Streaks(by_detector={"logit_ks": Streak(value=0.001, past=3, open=True)})
+    incident = opened(database, version, Memory(classic=streaks))
+    with pytest.raises(NotMarkable, match="freeze a reference of what is normal"):
+        said(database, incident)
+    row = database.run(lambda tx: incidents.incident(tx, incident))
+    assert row is not None
+    assert (row.marked, row.closed_at) == (None, None)
 
 
 def test_what_is_over_or_was_false_is_not_accepted(
