@@ -17,6 +17,7 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.shapes import Page, RouteBody
 from monitor.domain import Route
+from monitor.reference.promotion import freeze_promoted
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, InvalidRoute
 from monitor.store import routes
@@ -143,7 +144,8 @@ def _put(
     parts: ApiParts,
 ) -> Route:
     lookup.adapter(tx, adapter)
-    return table.put(
+    before, now = routes.get(tx, adapter), parts.clock()
+    route = table.put(
         tx,
         adapter,
         arms=[
@@ -152,11 +154,13 @@ def _put(
         expected_generation=expected,
         reason=wanted.reason,
         actor=actor,
-        now=parts.clock(),
+        now=now,
         valid_until=wanted.valid_until,
         on_expiry=wanted.on_expiry,
         hold_until=wanted.hold_until,
     )
+    freeze_promoted(tx, before, route, by=actor, now=now)
+    return route
 
 
 def _invalid(invalid: InvalidRoute) -> Problem:

@@ -92,6 +92,13 @@ def _freeze(tx: Connection, adapter: Adapter, *, window: Interval, cause: str, b
     version = fleet.in_charge(tx, adapter.name)
     if version is None:
         return Refrozen(adapter=adapter.name, version=None, error="no version is registered")
+    return freeze_version(tx, version, window=window, cause=cause, by=by)
+
+
+def freeze_version(
+    tx: Connection, version: Version, *, window: Interval, cause: str, by: str
+) -> Refrozen:
+    """Freeze one version's records of a window, unless there is a reason to leave it alone."""
     found = baselines.gathered(
         tx,
         version_id=version.id,
@@ -100,16 +107,15 @@ def _freeze(tx: Connection, adapter: Adapter, *, window: Interval, cause: str, b
         now=window.end,
     )
     error = _why_not(tx, version, records=found.records)
-    if error is not None:
-        return Refrozen(
-            adapter=adapter.name, version=version.name, records=found.records, error=error
-        )
-    made = open_generation(tx, version=version, window=window, cause=cause, created_by=by)
+    made = None
+    if error is None:
+        made = open_generation(tx, version=version, window=window, cause=cause, created_by=by)
     return Refrozen(
-        adapter=adapter.name,
+        adapter=version.adapter,
         version=version.name,
-        generation=made.generation,
+        generation=made.generation if made else None,
         records=found.records,
+        error=error,
     )
 
 

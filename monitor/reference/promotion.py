@@ -1,0 +1,75 @@
+"""A canary that takes charge gets its own approved traffic as its baseline.
+
+What it answered while on trial is what it was promoted for; its first reference is a picture
+of that, and not of what its predecessor did.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain import ArmKind, Interval, Route
+from monitor.reference.refreeze import Refrozen, freeze_version
+from monitor.store import audit, routes, versions
+
+ACT: Final = "reference.promotion"
+_PAGE: Final = 100
+
+
+def promoted(before: Route | None, after: Route) -> str | None:
+    """Name the version that was a canary and is the stable one now, if there is one."""
+    stable = _version(after, ArmKind.STABLE)
+    if before is None or stable == _version(before, ArmKind.STABLE):
+        return None
+    return stable if stable == _version(before, ArmKind.CANARY) else None
+
+
+def freeze_promoted(
+    tx: Connection, before: Route | None, after: Route, *, by: str, now: datetime
+) -> Refrozen | None:
+    """Freeze the records of a promoted version's time on trial; None where none was promoted.
+
+    Call it in the transaction that swaps the route. A version with an open finding, one whose
+    reference is being built, or one with fewer than 300 records is left as it is, and learns by
+    itself; the audit has either, with the reason.
+    """
+    name = promoted(before, after)
+    version = None if name is None else versions.fetch(tx, adapter=after.adapter, name=name)
+    if version is None:
+        return None
+    window = Interval(start=_on_trial_since(tx, after, version.name), end=now)
+    made = freeze_version(
+        tx, version, window=window, cause=f"promoted in route generation {after.generation}", by=by
+    )
+    audit.append(
+        tx,
+        actor=by,
+        act=ACT,
+        subject=version.label,
+        details={
+            "route_generation": after.generation,
+            "start": window.start.isoformat(),
+            "records": made.records,
+            "generation": made.generation,
+            "left_alone": made.error,
+        },
+    )
+    return made
+
+
+def _on_trial_since(tx: Connection, after: Route, version: str) -> datetime:
+    """When the version became a canary, without a break since."""
+    since, generation = after.since, after.generation
+    while rows := routes.history(tx, after.adapter, before_generation=generation, limit=_PAGE):
+        for row in rows:
+            if _version(row.route, ArmKind.CANARY) != version:
+                return since
+            since, generation = row.route.since, row.route.generation
+    return since
+
+
+def _version(route: Route, kind: ArmKind) -> str | None:
+    return next((arm.version for arm in route.arms if arm.arm is kind), None)
