@@ -29,16 +29,18 @@ PROMOTED = [arm("stable", "v1", 1.0)]
 def route(database: Database, folder: Path, *steps: tuple[datetime, list[dict[str, Any]]]) -> None:
     """Put routes one after the other, each at its time."""
     now = [steps[0][0]]
-    with serving(database, folder, clock=lambda: now[0]) as service:
-        with service.client(Scope.OPERATE) as client:
-            for generation, (at, arms) in enumerate(steps):
-                now[0] = at
-                answer = client.put(
-                    "/v1/routes/support",
-                    json={"arms": arms, "reason": "a release"},
-                    headers={"If-Match": f'"{generation}"'},
-                )
-                assert answer.status_code == 200, answer.text
+    with (
+        serving(database, folder, clock=lambda: now[0]) as service,
+        service.client(Scope.OPERATE) as client,
+    ):
+        for generation, (at, arms) in enumerate(steps):
+            now[0] = at
+            answer = client.put(
+                "/v1/routes/support",
+                json={"arms": arms, "reason": "a release"},
+                headers={"If-Match": f'"{generation}"'},
+            )
+            assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture
