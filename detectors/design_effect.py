@@ -41,7 +41,8 @@ def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats
     Blocks of 1, 4 and 16 checks are used where they leave at least 60 blocks; if none
     does, blocks of one check; blocks of one day are added from 7 days on. The largest
     limit counts. Exactly 1 only where at least 60 blocks show no inflation
-    (``ratio < 1 + 2 s.e.``): a short reference always pays for what it cannot rule out.
+    (``ratio < 1 + 2 s.e.``): a short reference always pays for what it cannot rule out. A
+    score that was measured in part of the time only has the blocks of that part.
 
     Where blocks do show inflation the limit is the exact ``ratio (b-1) / chi2_.05(b-1)`` for
     b blocks, 2.2 times the ratio for 14 days. Where they do not, but are fewer than 60, it is
@@ -64,12 +65,13 @@ def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats
     order = np.argsort(at, kind="stable")
     elapsed, ordered = at[order] - at[order[0]], scores[order]
     lengths = [check_seconds * checks for checks in BLOCK_CHECKS]
-    ratios = [_inflation(elapsed, ordered, length) for length in lengths]
-    enough = [pair for pair in ratios if pair[1] >= ENOUGH_BLOCKS]
-    limits = [_limit(*pair) for pair in (enough or ratios[:1])]
+    found = [_inflation(elapsed, ordered, length) for length in lengths]
+    enough = np.stack([blocks >= ENOUGH_BLOCKS for _, blocks in found])
+    enough[0] |= ~enough.any(axis=0)
+    limits = np.where(enough, np.stack([_limit(*pair) for pair in found]), 1.0)
     if spans(at, DAY_BLOCKS_FROM_DAYS):
-        limits.append(_limit(*_inflation(elapsed, ordered, SECONDS_PER_DAY)))
-    largest: Floats = np.maximum(1.0, np.max(limits, axis=0))
+        limits = np.vstack([limits, _limit(*_inflation(elapsed, ordered, SECONDS_PER_DAY))])
+    largest: Floats = np.maximum(1.0, limits.max(axis=0))
     return largest
 
 
@@ -100,36 +102,46 @@ def with_shifts(
     return raised
 
 
-def _inflation(elapsed: Floats, scores: Floats, length: float) -> tuple[Floats, int]:
-    """Return mean square between blocks over the variance, and the number of blocks.
+Blocks = npt.NDArray[np.int64]
 
-    A block of one unit says nothing about clustering and is left out.
+
+def _inflation(elapsed: Floats, scores: Floats, length: float) -> tuple[Floats, Blocks]:
+    """Return mean square between blocks over the variance, and the number of blocks, by score.
+
+    A block with one unit of a score says nothing about its clustering and is left out.
     """
     block = (elapsed // length).astype(np.int64)
     starts = np.flatnonzero(np.diff(block, prepend=-1))
     sizes = np.diff(np.append(starts, block.size))
     keep = np.repeat(sizes > 1, sizes)
-    if np.count_nonzero(sizes > 1) < 2:  # noqa: PLR2004 - no variance between fewer
-        return np.ones(scores.shape[1]), 2
+    if not keep.any():
+        return np.ones(scores.shape[1]), np.full(scores.shape[1], 2)
     return _between(scores[keep], sizes[sizes > 1])
 
 
-def _between(scores: Floats, sizes: npt.NDArray[np.int64]) -> tuple[Floats, int]:
+def _between(scores: Floats, sizes: npt.NDArray[np.int64]) -> tuple[Floats, Blocks]:
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     known = ~np.isnan(scores)
+    counts = np.add.reduceat(known.astype(float), starts)
+    used = counts > 1.0
+    # a score that was measured in some of the blocks only has no more blocks than these
+    known &= np.repeat(used, sizes, axis=0)
     total = np.maximum(known.sum(axis=0), 2)
     mean = np.where(known, scores, 0.0).sum(axis=0) / total
     centred = np.where(known, scores - mean, 0.0)
     variance = np.square(centred).sum(axis=0) / (total - 1)
-    sums, counts = np.add.reduceat(centred, starts), np.add.reduceat(known.astype(float), starts)
-    between = (np.square(sums) / np.maximum(counts, 1.0)).sum(axis=0) / (sizes.size - 1)
-    ratio = np.divide(between, variance, out=np.ones_like(mean), where=variance > 0)
-    return ratio, int(sizes.size)
+    sums = np.add.reduceat(centred, starts)
+    blocks = used.sum(axis=0)
+    between = (np.square(sums) / np.maximum(counts, 1.0)).sum(axis=0) / np.maximum(blocks - 1, 1)
+    # no variance between fewer than two
+    told = (variance > 0) & (blocks > 1)
+    ratio = np.divide(between, variance, out=np.ones_like(mean), where=told)
+    return ratio, np.maximum(blocks, 2)
 
 
-def _limit(ratio: Floats, blocks: int) -> Floats:
+def _limit(ratio: Floats, blocks: Blocks) -> Floats:
     freedom = blocks - 1
     error = np.sqrt(2.0 / freedom)
     shown = ratio >= 1.0 + 2.0 * error
-    quiet = 1.0 if blocks >= ENOUGH_BLOCKS else ratio * (1.0 + _Z95 * error)
+    quiet = np.where(blocks >= ENOUGH_BLOCKS, 1.0, ratio * (1.0 + _Z95 * error))
     return np.where(shown, ratio * freedom / special.chdtri(freedom, 0.95), quiet)

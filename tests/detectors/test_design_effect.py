@@ -65,6 +65,19 @@ def test_days_that_are_seen_to_differ_pay_the_exact_limit(rng: np.random.Generat
     assert low < 20
 
 
+def test_a_score_has_only_the_days_it_was_measured_in(rng: np.random.Generator) -> None:
+    # a signal that began to come on the 10th of 14 days, beside one that always came: truth 83;
+    # counted as 14 days, its five would show a third of what they do. P(ratio 4 / .71 < 83)
+    # = P(chi2(4) < .71) = .05: of 200 references 24 or more lie below with probability 1e-4
+    at = times(1000 * 14, days=14)
+    low = 0
+    for _ in range(200):
+        z = np.repeat(rng.normal(size=(14, 2)) * 0.3, 1000, axis=0) + rng.normal(size=(at.size, 2))
+        z[:9_000, 1] = np.nan
+        low += design_effect(at, z, check_seconds=900.0)[1] < 83.5
+    assert low < 24
+
+
 def test_shifts_imply_what_the_other_scores_may_do() -> None:
     names = ("a:down", "a:spread", "a:top5%", "a:top1%", "b:top1%", "c:rate")
     deff = np.array([101.0, 1.2, 1.0, 40.0, 1.0, 1.0])
