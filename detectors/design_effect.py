@@ -35,7 +35,9 @@ _IMPLIED: Mapping[str, Callable[[float, float], float]] = MappingProxyType(
 _Z95 = 1.6448536269514722
 
 
-def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats:
+def design_effect(
+    at: Floats, scores: Floats, *, check_seconds: float, by_day: bool = False
+) -> Floats:
     """Upper 95 % limit of the design effect of each score, >= 1.
 
     Blocks of 1, 4 and 16 checks are used where they leave at least 60 blocks; if none
@@ -61,6 +63,9 @@ def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats
         ``(m, K)``, NaN where a unit has no such score.
     check_seconds
         Length of one check.
+    by_day
+        Days are blocks although these units span fewer than 7: what was measured on some
+        days of a long baseline is judged on any day.
     """
     order = np.argsort(at, kind="stable")
     elapsed, ordered = at[order] - at[order[0]], scores[order]
@@ -69,7 +74,7 @@ def design_effect(at: Floats, scores: Floats, *, check_seconds: float) -> Floats
     enough = np.stack([blocks >= ENOUGH_BLOCKS for _, blocks in found])
     enough[0] |= ~enough.any(axis=0)
     limits = np.where(enough, np.stack([_limit(*pair) for pair in found]), 1.0)
-    if spans(at, DAY_BLOCKS_FROM_DAYS):
+    if by_day or spans(at, DAY_BLOCKS_FROM_DAYS):
         limits = np.vstack([limits, _limit(*_inflation(elapsed, ordered, SECONDS_PER_DAY))])
     largest: Floats = np.maximum(1.0, limits.max(axis=0))
     return largest

@@ -66,12 +66,16 @@ def fit_null(
     indicator: npt.NDArray[np.bool_],
     check_seconds: float,
     weights: Floats | None = None,
+    by_day: bool = False,
 ) -> Null:
-    """Sum up the reference's units ``(m, K)``; without weights all scores weigh the same."""
+    """Sum up the reference's units ``(m, K)``; without weights all scores weigh the same.
+
+    ``by_day`` as in :func:`detectors.design_effect.design_effect`.
+    """
     parts = equal_weights(len(names)) if weights is None else weights
     counts = (~np.isnan(units.scores)).sum(axis=0)
     deff = with_shifts(
-        design_effect(units.at, units.scores, check_seconds=check_seconds),
+        design_effect(units.at, units.scores, check_seconds=check_seconds, by_day=by_day),
         names,
         units_per_day=counts / max(span_days(units.at), 1.0),
     )

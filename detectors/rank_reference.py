@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from detectors import bins, packing
 from detectors.columns import columns, measured
+from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.null import Null, fit_null
 from detectors.ranks import mid_ranks
 from detectors.scores import (
@@ -24,7 +25,14 @@ from detectors.scores import (
     scores_named,
     subject_checks,
 )
-from detectors.season import Coverage, Season, fit_coverage, fit_season, remove_season
+from detectors.season import (
+    Coverage,
+    Season,
+    fit_coverage,
+    fit_season,
+    remove_season,
+    spans,
+)
 from detectors.sizes import Lines, dump_lines, fit_lines, load_lines, relative
 from detectors.types import Floats, Window
 
@@ -109,6 +117,7 @@ def fit_ranks(
             indicator=np.concatenate([are_indicators(side) for side in chosen]),
             check_seconds=check_seconds,
             weights=_weights(found.present, chosen, lead),
+            by_day=spans(baseline.at, DAY_BLOCKS_FROM_DAYS),
         ),
         cuts=cuts,
         counts=_count(cuts, values),

@@ -13,10 +13,11 @@ from scipy import special
 
 from detectors import packing
 from detectors.columns import columns, measured
+from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.evidence import Step, advance
 from detectors.null import Null, fit_null
 from detectors.scores import Units, as_units, subject_checks
-from detectors.season import Coverage, covered, fit_coverage
+from detectors.season import Coverage, covered, fit_coverage, spans
 from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
@@ -71,6 +72,7 @@ class RateDetector:
                 names=tuple(f"{signal}:rate" for signal in found.present),
                 indicator=np.ones(len(found.present), dtype=np.bool_),
                 check_seconds=self.check_seconds,
+                by_day=spans(baseline.at, DAY_BLOCKS_FROM_DAYS),
             ),
         )
 

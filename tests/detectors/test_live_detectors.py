@@ -7,10 +7,12 @@ import pytest
 
 from detectors import DETECTORS
 from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.feedback import FEEDBACK
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
 from detectors.rate_detector import RateDetector
+from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
 from detectors.types import Budget, Floats, Process, State, Window
 
@@ -205,3 +207,28 @@ def test_less_traffic_can_see_less(rng: np.random.Generator) -> None:
 
 def test_the_table_is_keyed_by_name() -> None:
     assert {name: d.name for name, d in DETECTORS.items()} == {n: n for n in DETECTORS}
+
+
+def test_what_began_late_in_a_fortnight_pays_for_the_days_it_has_not_seen(
+    rng: np.random.Generator,
+) -> None:
+    # Approved by coverage, the reference pages; this name came on its last four days only. Days
+    # that differ by .3 sd: truth 1 + 199 .08 = 17. Blocks of hours show 4 of it; four days show
+    # it unless chi2(3) < .45, which is 7 % of 60 references: 14 or more with probability 1e-4
+    low = 0
+    for _ in range(60):
+        days = np.repeat(0.3 * rng.normal(size=14), 200)
+        given = days + rng.normal(size=days.size)
+        given[: 10 * 200] = np.nan
+        reference = FEEDBACK.fit(fortnight({"higher_is_better.stars": given}))
+        assert reference.null.names[0] == "higher_is_better.stars:down"
+        low += reference.null.deff[0] < 15.0
+    assert low < 14
+
+
+def test_a_rate_that_began_late_pays_for_days_too(rng: np.random.Generator) -> None:
+    # days of 30 % and 70 % in turn: truth 1 + 199 x .04 / .25 = 33, estimated by four days
+    often = np.repeat(np.tile([0.3, 0.7], 7), 200)
+    refused = (rng.random(often.size) < often).astype(float)
+    refused[: 10 * 200] = np.nan
+    assert REFUSAL.fit(fortnight({"refusal": refused})).null.deff[0] > 30.0

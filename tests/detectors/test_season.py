@@ -33,6 +33,18 @@ def test_a_weekend_is_removed_from_fourteen_days_on(rng: np.random.Generator) ->
     assert left[weekend].mean() == pytest.approx(left[~weekend].mean(), abs=0.02)
 
 
+def test_a_signal_of_the_last_days_keeps_its_weekend(rng: np.random.Generator) -> None:
+    at = steady(14)
+    weekend = ((at // DAY + 3) % 7 >= 5).astype(float)
+    half = np.where(np.arange(at.size) < at.size // 2, np.nan, weekend)
+    late = np.where(at < at[-1] - 2 * DAY, np.nan, np.sin(2 * np.pi * at / DAY))
+    values = np.column_stack([weekend + 0.1 * rng.normal(size=at.size), half, late])
+    found = fit_season(at, values + 0.001 * rng.normal(size=values.shape)).coefficients
+    assert found[0, 4] == pytest.approx(1.0, abs=0.02)
+    assert found[1, 4] == 0.0  # one weekend says nothing of the next
+    assert not found[2].any()
+
+
 def test_thirteen_days_keep_their_weekend() -> None:
     at = steady(13)
     values = ((at // DAY + 3) % 7 >= 5).astype(float)[:, None]
