@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
 from monitor.store import audit, routes, versions
+from monitor.store.references import ReferenceSource
 
 ACT: Final = "reference.promotion"
 _PAGE: Final = 100
@@ -42,7 +43,12 @@ def freeze_promoted(
         return None
     window = Interval(start=_on_trial_since(tx, after, version.name), end=now)
     made = freeze_version(
-        tx, version, window=window, cause=f"promoted in route generation {after.generation}", by=by
+        tx,
+        version,
+        window=window,
+        cause=f"promoted in route generation {after.generation}",
+        by=by,
+        source=ReferenceSource.AUTO,  # a trial is short: it is replaced once live records cover
     )
     audit.append(
         tx,

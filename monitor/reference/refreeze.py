@@ -15,6 +15,7 @@ from monitor.reference.freeze import open_generation
 from monitor.store import adapters, audit, baselines, fleet, references, verdicts
 from monitor.store.database import Database
 from monitor.store.errors import StoreError
+from monitor.store.references import ReferenceSource
 
 _LOG = structlog.get_logger(__name__)
 
@@ -96,7 +97,13 @@ def _freeze(tx: Connection, adapter: Adapter, *, window: Interval, cause: str, b
 
 
 def freeze_version(
-    tx: Connection, version: Version, *, window: Interval, cause: str, by: str
+    tx: Connection,
+    version: Version,
+    *,
+    window: Interval,
+    cause: str,
+    by: str,
+    source: ReferenceSource = ReferenceSource.FREEZE,
 ) -> Refrozen:
     """Freeze one version's records of a window, unless there is a reason to leave it alone."""
     found = baselines.gathered(
@@ -109,7 +116,9 @@ def freeze_version(
     error = _why_not(tx, version, records=found.records)
     made = None
     if error is None:
-        made = open_generation(tx, version=version, window=window, cause=cause, created_by=by)
+        made = open_generation(
+            tx, version=version, window=window, cause=cause, created_by=by, source=source
+        )
     return Refrozen(
         adapter=version.adapter,
         version=version.name,

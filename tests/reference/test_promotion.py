@@ -69,6 +69,9 @@ def test_a_promoted_canary_freezes_its_own_traffic(
         ReferenceState.BUILDING,
         "promoted in route generation 4",
     )
+    # without a person's approval it would never page, were it not replaced by itself
+    details = database.run(lambda tx: references.details(tx, made.id))
+    assert details.source.learned
     act = next(a for a in database.run(audit.newest) if a.act == "reference.promotion")
     assert act.subject == canary.label
     assert act.details["start"] == ON_TRIAL.isoformat()
