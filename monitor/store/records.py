@@ -352,17 +352,19 @@ def _columns(
 def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floats]:
     """Signals that are not stored but computed from what is; all arrays are ``(n,)``.
 
-    ``log_length`` is ``log(1 + n_tokens)``. ``error`` is 1 for a status that tells of the
-    serving side (see :data:`FAILURES`), 0 for any other, and 0 without a status where the
-    record has tokens: it was answered. ``latency_ms`` and ``ttft_ms`` are those of answers:
-    how fast a request failed, or took for nothing, says nothing of how long answers take.
+    ``log_length`` is ``log(1 + n_tokens)``, but of no record that is ``missing``: it is counted
+    there, and left out of what is said of log-probabilities. ``error`` is 1 for a status that
+    tells of the serving side (see :data:`FAILURES`), 0 for any other, and 0 without a status
+    where the record has tokens: it was answered. ``latency_ms`` and ``ttft_ms`` are those of
+    answers: how fast a request failed, or took for nothing, says nothing of how long answers
+    take.
     """
     n_tokens = measured["n_tokens"]
     answered = n_tokens > 0
     failed = (status >= SERVER_ERRORS) | np.isin(status, FAILURES)
     unsaid = np.where(answered, 0.0, np.nan)
     return {
-        "log_length": np.log1p(n_tokens),
+        "log_length": np.where(measured["missing"] > 0, np.nan, np.log1p(n_tokens)),
         "error": np.where(np.isnan(status), unsaid, failed),
         "latency_ms": np.where(answered, measured["latency_ms"], np.nan),
         "ttft_ms": np.where(answered, measured["ttft_ms"], np.nan),
