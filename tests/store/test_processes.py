@@ -1,0 +1,75 @@
+"""Evidence comes back from Postgres to the last bit, or a replay would not equal the service."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from detectors.types import Process, State
+from monitor.domain import ReferenceId
+from monitor.store import processes
+from monitor.store.database import Database
+
+FIRST, SECOND = ReferenceId(1), ReferenceId(2)
+
+evidence = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 5), st.integers(1, 28)),
+    elements=st.floats(allow_nan=False, max_value=1e6),
+)
+states = st.builds(
+    State,
+    log_m=st.dictionaries(st.sampled_from(Process), evidence),
+    watermark=st.none() | st.floats(0.0, 4e9),
+    units=st.integers(0, 2**53),
+)
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each overwrites the last one
+)
+@given(states)
+def test_a_state_survives_the_store_exactly(database: Database, support: Any, state: State) -> None:
+    version_id = support.version.id
+
+    def work(tx: Any) -> Any:
+        processes.put_state(
+            tx, version_id=version_id, reference_id=FIRST, detector="logit_ks", state=state
+        )
+        return processes.states(tx, version_id=version_id, reference_id=FIRST)
+
+    back = database.run(work)["logit_ks"]
+    assert (back.watermark, back.units) == (state.watermark, state.units)
+    assert back.log_m.keys() == state.log_m.keys()
+    for process, values in state.log_m.items():
+        assert back.log_m[process].tobytes() == values.tobytes()
+
+
+def test_evidence_against_another_reference_begins_at_nothing(
+    database: Database, support: Any
+) -> None:
+    version_id = support.version.id
+    state = State(log_m={Process.PAGE: np.zeros((5, 28))}, watermark=900.0, units=40)
+
+    def read(tx: Any, reference_id: ReferenceId) -> set[str]:
+        return set(processes.states(tx, version_id=version_id, reference_id=reference_id))
+
+    with database.begin() as tx:
+        for detector in ("logit_ks", "latency"):
+            processes.put_state(
+                tx, version_id=version_id, reference_id=FIRST, detector=detector, state=state
+            )
+        assert read(tx, SECOND) == set()
+        processes.begin_anew(tx, version_id=version_id, detectors={"logit_ks"})
+        assert read(tx, FIRST) == {"latency"}
+
+
+def test_a_state_of_another_format_is_refused_by_name() -> None:
+    body = processes.pack({"meta": np.array([9.0, np.nan, 0.0])})
+    with pytest.raises(ValueError, match="process state has format 9, this release reads 1"):
+        processes.load_state(body)
