@@ -68,7 +68,10 @@ class Fleet:
         """Let everything stored be older."""
         seconds = by.total_seconds()
         for table in ("perplexity_runs", "identity_checks"):
-            self.world.rows(f"UPDATE {table} SET at = at - interval '{seconds} s' RETURNING 1")
+            for column in ("at", "retired_at"):
+                self.world.rows(
+                    f"UPDATE {table} SET {column} = {column} - interval '{seconds} s' RETURNING 1"
+                )
         self.world.rows(
             f"UPDATE evaluations SET finished_at = finished_at - interval '{seconds} s' RETURNING 1"
         )

@@ -163,6 +163,28 @@ def registration_runs(connection: Connection, subject: Subject) -> list[StoredRu
     return _runs(connection, query.order_by(perplexity_runs.c.at, perplexity_runs.c.id))
 
 
+def first_run(
+    connection: Connection, subject: Subject, *, roles: Collection[RunRole], since: datetime
+) -> StoredRun | None:
+    """Read the first run from a time on that was not stopped and not retired."""
+    query = _of(subject).where(
+        perplexity_runs.c.role.in_([role.value for role in roles]), perplexity_runs.c.at >= since
+    )
+    oldest_first = query.order_by(perplexity_runs.c.at, perplexity_runs.c.id)
+    return next(iter(_runs(connection, oldest_first.limit(1))), None)
+
+
+def last_retired(connection: Connection, subject: Subject) -> datetime | None:
+    """Tell when a registration of a version was last retired; None: never."""
+    query = sa.select(sa.func.max(perplexity_runs.c.retired_at)).where(
+        perplexity_runs.c.version_id == subject.version_id,
+        perplexity_runs.c.model == subject.model,
+        perplexity_runs.c.corpus == subject.corpus,
+    )
+    found: datetime | None = connection.execute(query).scalar_one()
+    return found
+
+
 def versions_of(
     connection: Connection, models: Collection[str], *, corpus: str
 ) -> dict[str, VersionId]:

@@ -1,6 +1,6 @@
 """What the perplexity evaluation tells of models that move, through the whole evaluator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,8 +11,9 @@ import pytest
 from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending
 from monitor.probes.perplexity import PerplexitySource
-from monitor.store import changes, perplexity, tasks
+from monitor.store import changes, perplexity, probing, tasks
 from monitor.store.changes import Declaration
+from monitor.store.probing import ProbeRow
 from tests.probed_fleet import Fleet
 from tests.toy_models import DOMAIN, GENERAL, ReplicatedToys, Toys
 
@@ -446,6 +447,78 @@ def test_a_declared_change_of_one_adapter_leaves_the_others(fleet: Make) -> None
     assert [row.model for row in left] == ["base", OWN]
 
 
+def changed_for_sales_alone(made: Fleet) -> Any:
+    """An engine change that was declared for one adapter, though it moved all of them."""
+    sales = made.register("sales")
+    made.probe(sales)
+    made.toys.engine_shift = 0.08
+    made.age(HOUR)
+    retire(made, ["sales"])
+    made.probe(sales)
+    return sales
+
+
+def test_a_base_is_not_blamed_for_a_change_before_a_version_was_registered_anew(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    sales = changed_for_sales_alone(made)
+    made.later(sales)
+    assert made.verdict(sales).detectors == ()
+    made.toys.shift["sales", ""] = 0.1
+    made.later(sales)
+    told = made.verdict(sales)
+    assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+    assert "base model unchanged" in told.reason
+    # for the adapter that was not named, its base has moved
+    made.probe()
+    assert made.verdict().blame is Blame.BASE
+    made.toys.shift.clear()
+    made.toys.engine_shift = 0.5
+    made.later(sales)
+    assert made.verdict(sales).blame is Blame.BASE
+
+
+def test_siblings_that_were_not_named_in_a_change_are_no_company(fleet: Make) -> None:
+    given = toys("a", "sales")
+    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    made = fleet(given)
+    made.probe(made.register("a"))
+    sales = changed_for_sales_alone(made)
+    made.toys.shift["sales", ""] = 0.1
+    made.later(sales)
+    assert "siblings" not in made.verdict(sales).reason  # nobody knows them as they were
+    assert made.verdict(sales).blame is not Blame.BASE
+
+
+def test_siblings_are_compared_with_what_they_said_since_a_change(fleet: Make) -> None:
+    given = toys("a", "sales")
+    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    made = fleet(given)
+    a = made.register("a")
+    made.probe(a)
+    sales = changed_for_sales_alone(made)
+    made.probe()
+    made.probe(a)
+    made.toys.shift["sales", ""] = 0.1
+    made.later(sales)
+    assert "0 of 2 siblings moved" in made.verdict(sales).reason
+
+
+def test_a_version_that_is_registered_late_has_its_base_asked_beside_it(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.toys.engine_shift = 0.08  # and nobody declared it
+    made.age(10 * HOUR)
+    sales = made.register("sales")
+    made.asked()
+    made.probe(sales)
+    assert made.asked().count(("base", "general", 40)) == 1
+    made.toys.shift["sales", ""] = 0.1
+    made.later(sales)
+    assert made.verdict(sales).blame is Blame.ADAPTER
+    assert "base model unchanged" in made.verdict(sales).reason
+
+
 def test_a_probe_under_way_when_registrations_are_retired_writes_nothing(fleet: Make) -> None:
     made = fleet(toys())
     made.world.make_due()
@@ -507,10 +580,22 @@ def test_a_run_that_stopped_is_tried_again_and_says_nothing(fleet: Make) -> None
     made = fleet(toys())
     before = made.verdict()
     made.toys.stops[OWN] = "the engine queues 3 requests"
+    (answered,) = probes(made)
+    assert (answered.version, answered.stopped) == ("v7", None)
     assert made.later() is Ending.POSTPONED
+    (stopped,) = probes(made)
+    assert "the engine queues 3 requests" in stopped.stopped
+    assert stopped.answered_at == answered.answered_at - 6 * HOUR  # the Fleet ages what is stored
     made.toys.stops.clear()
     assert made.probe() is Ending.DONE
     assert made.verdict().kind is before.kind
+    (again,) = probes(made)
+    assert again.stopped is None
+    assert again.answered_at > answered.answered_at > stopped.answered_at
+
+
+def probes(made: Fleet) -> Sequence[ProbeRow]:
+    return made.world.database.run(probing.probe_rows)
 
 
 def test_a_probe_that_is_let_go_on_for_one_run_at_a_time_comes_to_its_end(fleet: Make) -> None:

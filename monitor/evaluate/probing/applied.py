@@ -23,6 +23,7 @@ from monitor.evaluate.probing.asked import (
     scores_of,
     unchanged,
 )
+from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.store import identity, perplexity, versions
 from monitor.store.identity import CheckedOn, StoredIdentity
@@ -34,8 +35,6 @@ PROMPTS = 64
 LONGEST_PROMPT = 200
 """Characters of a text over which the divergence is read."""
 MOST_SIBLINGS = 50
-_WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
-"""Roles whose runs are over all documents."""
 
 
 def latest_identity(asked: Asked) -> StoredIdentity | None:
@@ -79,10 +78,14 @@ def check_identity(
     return found
 
 
-def register_base(asked: Asked, corpus: Corpus) -> None:
-    """Register the base model, once for all its versions, while nothing has moved."""
+def register_base(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
+    """Register the base model, once for all its versions, while nothing has moved.
+
+    Beside a version that is registered a probe cycle later, or anew after a change, it is
+    registered once more: for the others the earlier one stays.
+    """
     base = or_none(lambda: asked.base)
-    if base is not None and not asked.registration(base, corpus):
+    if base is not None and not comparable(asked, base, corpus, occasion):
         or_none(lambda: asked.run(base, corpus, RunRole.REGISTRATION))
 
 
@@ -110,7 +113,7 @@ def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores
     found = {}
     for model, version_id in islice(sorted(known.items()), MOST_SIBLINGS):
         sibling = Model(target=by_model[model], version_id=version_id)
-        last = asked.recent(sibling, answer.corpus, roles=_WHOLE)
+        last = asked.recent(sibling, answer.corpus, roles=WHOLE)
         if (
             last
             and alike(last[0], answer.run)

@@ -22,6 +22,7 @@ from monitor.evaluate.probing.asked import (
     or_none,
     scores_of,
 )
+from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
@@ -140,7 +141,7 @@ class _Round:
         return None if _moved(change) or change.documents == 0 else other
 
     def base(self) -> _Base:
-        """Compare the base model with its registration.
+        """Compare the base model with what it said when the version was registered.
 
         vLLM on a CPU computes a base model's tokens with an adapter's weights where both
         share a batch. Documents that moved to just what an adapter says of them are such.
@@ -215,12 +216,12 @@ class _Round:
     def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
     ) -> tuple[Sequence[StoredRun], PerplexityRun | StoredRun] | None:
-        """Give a model's registration and its newest run, made now unless it tells enough.
+        """Give what a model is compared with and its newest run, made now unless it tells enough.
 
         A run of this cycle that has moved already is proof enough; one that has not may be
         older than the change, so the model is then asked anew.
         """
-        registered = self.asked.registration(model, self.answer.corpus)
+        registered = comparable(self.asked, model, self.answer.corpus, self.occasion)
         if not registered:
             return None
         last = self.last_of(model)

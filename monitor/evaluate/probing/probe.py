@@ -64,7 +64,7 @@ def _register(asked: Asked, missing: Sequence[Corpus], occasion: Occasion) -> Pr
     """Add what the registration lacks; nothing of perplexity comes of it."""
     for corpus in missing:
         _repeat(asked, corpus, occasion)
-        register_base(asked, corpus)
+        register_base(asked, corpus, occasion)
     answers = [registered_answer(asked, corpus) for corpus in asked.corpora]
     identity = check_identity(asked, answers, occasion, role=RunRole.REGISTRATION)
     if identity.state is IdentityState.NOT_APPLIED:
@@ -122,7 +122,7 @@ def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
     company = ask_company(asked, answers, occasion) if moved else None
     if not moved:
         for answer in answers:
-            register_base(asked, answer.corpus)
+            register_base(asked, answer.corpus, occasion)
     fact = fact_of(answers, company)
     identity = _identity(asked, answers, occasion, moved=moved)
     return _outcome(answers, fact, identity, occasion)

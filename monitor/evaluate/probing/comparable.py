@@ -1,0 +1,50 @@
+"""What another model said when a version was registered: what its move is measured from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from monitor.evaluate.probing.asked import Asked, Model, Occasion
+from monitor.probes.corpus import Corpus
+from monitor.store import perplexity
+from monitor.store.perplexity import RunRole, StoredRun
+
+WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
+"""Roles whose runs are over all documents."""
+
+
+def comparable(
+    asked: Asked, model: Model, corpus: Corpus, occasion: Occasion
+) -> Sequence[StoredRun]:
+    """Give the runs of a base model or a sibling that stand beside the version's registration.
+
+    A version that was registered anew, after a declared change that others were not named
+    in, holds numbers of the new engine. An older registration of its base or of a sibling
+    holds the old engine's: compared with it they would always seem to have moved, and each
+    later damage of the version would be theirs. So a base is registered again beside such a
+    version, and a sibling is compared with its first whole run since. For a version that
+    was not named nothing changes: its base has moved.
+
+    Empty where the model was not asked at that time, or what it said is not kept any more.
+    """
+    registered = asked.registration(model, corpus)
+    own = asked.registration(asked.own, corpus)
+    if not registered or not own:
+        return registered
+    since = _since(asked, corpus, own[0].at - occasion.interval)
+    if model.version_id is None:
+        return [run for run in registered if run.at >= since][:1]
+    if registered[0].at >= since:
+        return registered
+    first = asked.database.run(
+        lambda tx: perplexity.first_run(tx, model.over(corpus), roles=WHOLE, since=since)
+    )
+    # one of much later may have moved already
+    return [] if first is None or first.at > own[-1].at + occasion.interval else [first]
+
+
+def _since(asked: Asked, corpus: Corpus, cycle: datetime) -> datetime:
+    """Tell from when on runs belong to the registration: its probe cycle, after any change."""
+    retired = asked.database.run(lambda tx: perplexity.last_retired(tx, asked.own.over(corpus)))
+    return cycle if retired is None else max(cycle, retired)
