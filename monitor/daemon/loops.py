@@ -8,6 +8,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
 
 from alerts.outgoing import OutgoingClient
 from monitor.capture.refusal import refusing
@@ -22,6 +25,7 @@ from monitor.evaluate import Evaluator, Messages, Tools
 from monitor.outbox import ConfiguredChannel, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
+from monitor.probes.errors import ProbeError
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
@@ -31,6 +35,8 @@ from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import evaluations, feedback, partitions, pending, perplexity, tasks, terms
 from monitor.store.database import Database
+
+_LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
 HOUSEKEEPING = timedelta(hours=1)
@@ -176,9 +182,20 @@ class _Embedding:
         self._parts = parts
         self._indexes = indexes
         self._keeping = _keeping(parts.config)
+        self._trouble: str | None = None
 
     def turn(self) -> bool:
-        return self.drain(None, datetime.now(tz=UTC) + AHEAD) > 0
+        """Embed what waits; a model that is missing is said once, not at every turn."""
+        try:
+            embedded = self.drain(None, datetime.now(tz=UTC) + AHEAD)
+        except ProbeError as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                _LOG.warning("texts_wait", reason=self._trouble)
+            return False
+        if embedded:
+            self._trouble = None
+        return embedded > 0
 
     def drain(self, adapter_id: AdapterId | None, until: datetime) -> int:
         return drain_embeddings(

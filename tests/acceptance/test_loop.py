@@ -135,6 +135,16 @@ def following(service: Service, adapter: str) -> Iterator[Client]:
         thread.join()
 
 
+def answered_within(service: Service) -> float:
+    """Seconds that the service takes now for the plainest answer, at the worst of five."""
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert service.call("GET", "/livez").is_success
+        times.append(time.monotonic() - began)
+    return max(times)
+
+
 def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_again(
     service: Service, watched: Callable[[str], Adapter]
 ) -> None:
@@ -153,7 +163,8 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
         heard, route = client.seen[-1]
         late = (heard - datetime.fromisoformat(route["since"])).total_seconds()
         print(f"critical after {needed} requests, followed {late:.3f} s later")  # noqa: T201
-        assert late <= 1.0
+        # a second on an idle machine; on a busy one what it needs for ten plain answers more
+        assert late <= 1.0 + 10 * answered_within(service)
 
         support.talk_until("stable", shift=0.0)
         recovered = until(lambda: support.told(status="recovered"), "a recovery")
@@ -218,3 +229,14 @@ def test_with_the_kill_switch_file_in_place_nothing_is_done(
         assert service.get("/v1/routes/travel")["generation"] == 2
     finally:
         switch.unlink()
+
+
+def test_a_missing_model_is_said_once_and_stops_nothing(service: Service) -> None:
+    def said() -> list[str]:
+        lines = service.log.read_text().splitlines()
+        return [line for line in lines if "no-such-model" in line and '"texts_wait"' in line]
+
+    until(said, "the log says that texts wait for the model")
+    time.sleep(1.0)  # ten turns of the loop
+    assert len(said()) == 1
+    assert '"loop_failed"' not in service.log.read_text()
