@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts import incident as machine
@@ -15,6 +16,7 @@ from monitor.domain import (
     ArmKind,
     Blame,
     EvaluationId,
+    EvaluationKind,
     Interval,
     Severity,
     Transition,
@@ -32,6 +34,7 @@ from monitor.store import (
     incidents,
     outbox,
     partitions,
+    tasks,
     verdicts,
     versions,
 )
@@ -351,3 +354,9 @@ def _score(
         evaluation_id=EvaluationId(1),
         details={"ks_p": 0.2},
     )
+
+
+def stop_probes(tx: Connection, *, reason: str) -> None:
+    """Let the newest probe of every version have had no answer."""
+    tasks.ensure(tx, first_due={EvaluationKind.PERPLEXITY: timedelta(hours=6)})
+    tx.execute(sa.text("UPDATE tasks SET stopped = :reason"), {"reason": reason})

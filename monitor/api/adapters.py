@@ -25,7 +25,16 @@ from monitor.api.shapes import (
 from monitor.domain import Blame, Severity, Version
 from monitor.reference.milestone import next_milestone
 from monitor.routing import table
-from monitor.store import adapters, audit, changes, evaluations, fleet, inspections, versions
+from monitor.store import (
+    adapters,
+    audit,
+    changes,
+    evaluations,
+    fleet,
+    inspections,
+    probing,
+    versions,
+)
 from monitor.store.errors import Conflict
 from monitor.store.fleet import FleetRow
 
@@ -146,10 +155,12 @@ def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
     under_way = changes.open_change(tx, name, at=parts.clock())
     latest = evaluations.latest_scores_of(tx, adapter_id=adapter.id)
     inspected = inspections.of_adapter(tx, adapter.id)
+    probed = probing.probe_rows(tx, version_id=row.version.id) if row.version else ()
     shown = dict(summary(row))
     return AdapterDetail(
         **shown | {"reference": _with_milestone(tx, row, shown["reference"], parts)},
         change_under_way=under_way and answers.change(under_way),
+        probe=answers.probe(probed[0]) if probed else None,
         versions=[
             answers.version(found, inspected.get(found.id))
             for found in versions.of_adapter(tx, adapter.id)

@@ -9,6 +9,7 @@ from monitor.api.shapes import (
     ChangeBody,
     EvaluationBody,
     MilestoneBody,
+    ProbeBody,
     ReferenceBody,
     RouteBody,
     ScoreBody,
@@ -23,6 +24,7 @@ from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
 from monitor.store.inspections import InspectionRow
+from monitor.store.probing import ProbeRow
 
 
 def number(value: float) -> float | None:
@@ -97,6 +99,11 @@ def weights(row: InspectionRow) -> WeightsSummary:
     return WeightsSummary(
         state=row.state, reason=row.reason, at=row.at, sha256=row.weights, summary=row.summary
     )
+
+
+def probe(row: ProbeRow) -> ProbeBody:
+    """How a probe fares."""
+    return ProbeBody(answered_at=row.answered_at, stopped=row.stopped)
 
 
 def change(found: Change) -> ChangeBody:

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,11 +28,13 @@ from monitor.store import (
     evaluations,
     inspections,
     outbox,
+    probing,
     routes,
     verdicts,
 )
 from monitor.store.database import Database
 from monitor.store.evaluations import ScoreRow
+from monitor.store.probing import ProbeRow
 from monitor.store.verdicts import VerdictRow
 
 KEPT: Final = 5.0
@@ -54,6 +56,7 @@ class Reading:
     records: Counts
     outbox_oldest: float
     weights: list[tuple[str, str, WeightsState]]
+    probes: Sequence[ProbeRow]
 
 
 class StoredMetrics:
@@ -85,6 +88,7 @@ class StoredMetrics:
             generation.add_metric((route.adapter,), route.generation)
         yield generation
         yield _weights_family(reading.weights)
+        yield _probe_family(reading.probes, reading.routes)
         yield GaugeMetricFamily(
             "driftline_outbox_oldest_seconds",
             "Age of the oldest undelivered message",
@@ -110,6 +114,7 @@ class StoredMetrics:
             records=self._totals.read(tx),
             outbox_oldest=outbox.oldest_seconds(tx),
             weights=inspections.states(tx),
+            probes=probing.probe_rows(tx),
         )
 
 
@@ -195,6 +200,23 @@ def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:
     for adapter, version, found in states:
         for state in WeightsState:
             family.add_metric((adapter, version, state.value), float(state is found))
+    return family
+
+
+def _probe_family(rows: Sequence[ProbeRow], table: Sequence[Route]) -> Metric:
+    """Tell of versions with traffic: an engine may have unloaded the others for good."""
+    family = GaugeMetricFamily(
+        "driftline_last_probe_timestamp_seconds",
+        "When a perplexity probe last had an answer; the registration where none ever had",
+        labels=("adapter", "version"),
+    )
+    with_traffic = {
+        (route.adapter, arm.version) for route in table for arm in route.arms if arm.weight > 0
+    }
+    for row in rows:
+        if (row.adapter, row.version) in with_traffic:
+            at = row.answered_at or row.registered_at
+            family.add_metric((row.adapter, row.version), at.timestamp())
     return family
 
 

@@ -217,11 +217,25 @@ class ChangeBody(Answer):
     created_at: datetime
 
 
+class ProbeBody(Answer):
+    """How the perplexity probe of a version fares."""
+
+    answered_at: datetime | None = Field(
+        description="When one last ended with an answer; null: none ever did."
+    )
+    stopped: str | None = Field(
+        description="Why the newest try had no answer; null: it had one, or none was made."
+    )
+
+
 class AdapterDetail(AdapterSummary):
     """An adapter with the latest score of each detector."""
 
     change_under_way: ChangeBody | None = Field(
         description="The engine or base change that probing waits for."
+    )
+    probe: ProbeBody | None = Field(
+        description="Of the version in charge; null: its perplexity is not probed."
     )
     versions: Sequence[VersionBody]
     scores: Sequence[ScoreBody]

@@ -114,7 +114,15 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
     screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
     if found["reference"]["learning"]:
         screen.say(found["reference"]["learning"]["text"])
+    _say_probe(found["probe"])
     _say_weights(found)
+
+
+def _say_probe(probe: dict[str, Any] | None) -> None:
+    """Say since when perplexity is not known, where the newest probe had no answer."""
+    if probe and probe["stopped"]:
+        since = f"since {probe['answered_at']}" if probe["answered_at"] else "so far"
+        screen.say(f"perplexity: no answer {since}: {probe['stopped']}")
 
 
 def _say_weights(found: dict[str, Any]) -> None:

@@ -257,7 +257,9 @@ class Evaluator:
             "probe_stopped", version_id=claim.version_id, reason=reason, retry_in=str(wait)
         )
         self._tools.database.run(
-            lambda tx: tasks.postpone(tx, claim, until=claim.now + wait, failed=False)
+            lambda tx: tasks.postpone(
+                tx, claim, until=claim.now + wait, failed=False, stopped=reason
+            )
         )
 
     def _commit(self, outcome: Outcome) -> Ending:

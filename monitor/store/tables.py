@@ -529,6 +529,7 @@ tasks: Final = Table(
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("failures", SmallInteger, nullable=False, server_default="0"),
     Column("quarantined_at", _TIME),
+    Column("stopped", Text),  # why the newest try of a probe had no answer
     UniqueConstraint("version_id", "kind"),
     # "what is due?" -- claimed with FOR UPDATE SKIP LOCKED each tick
     Index(None, "next_due_at"),

@@ -154,12 +154,18 @@ def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datet
             lease_owner=None,
             failures=0,
             quarantined_at=None,
+            stopped=None,
         )
     )
 
 
-def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> None:
-    """Hand the task back undone, counting a failure if it was one."""
+def postpone(
+    tx: Connection, held: Claim, *, until: datetime, failed: bool, stopped: str | None = None
+) -> None:
+    """Hand the task back undone, counting a failure if it was one.
+
+    ``stopped`` says why a probe had no answer; it is kept until one has.
+    """
     tx.execute(
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
@@ -168,6 +174,7 @@ def postpone(tx: Connection, held: Claim, *, until: datetime, failed: bool) -> N
             lease_until=None,
             lease_owner=None,
             failures=tasks.c.failures + (1 if failed else 0),
+            stopped=tasks.c.stopped if stopped is None else stopped,
         )
     )
 

@@ -21,6 +21,7 @@ from monitor.store import (
     incidents,
     inspections,
     outbox,
+    probing,
     references,
     routes,
     selftests,
@@ -34,6 +35,7 @@ from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
 from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.probing import ProbeRow
 from monitor.store.routes import RouteRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
@@ -82,6 +84,7 @@ class AdapterGlance:
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
     weights: InspectionRow | None
+    probe: ProbeRow | None
     selftest: SelfTestRow | None
     reference: Reference | None
     building: Reference | None
@@ -173,6 +176,7 @@ def _glance(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident
         ),
         weights=inspections.fetch(tx, shown.id) if shown else None,
+        probe=next(iter(probing.probe_rows(tx, version_id=shown.id)), None) if shown else None,
         selftest=selftests.fetch(tx, shown.id) if shown else None,
         reference=references.current(tx, shown.id) if shown else None,
         building=past[0] if past and past[0].state != "ready" else None,

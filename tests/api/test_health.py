@@ -78,7 +78,9 @@ def test_a_lost_database_makes_it_unready_within_its_limit(service: Serving) -> 
 
 def test_metrics_tell_what_is_stored(service: Serving) -> None:
     with service.database.begin() as tx:
-        worlds.seed(tx, now=datetime.now(UTC), days=0.1)
+        now = datetime.now(UTC)
+        worlds.seed(tx, now=now, days=0.1)
+        worlds.stop_probes(tx, reason="the engine answered HTTP 500")
     with service.client(Scope.READ) as client:
         text = client.get("/metrics").text
     values = {
@@ -95,6 +97,10 @@ def test_metrics_tell_what_is_stored(service: Serving) -> None:
         "-inf"
     )
     assert values["driftline_outbox_oldest_seconds",] > 0
+    # v7 has no traffic: nobody is to be told that its probes have no answer
+    probed = "driftline_last_probe_timestamp_seconds"
+    assert values[probed, "support", "v6"] <= time.time()
+    assert (probed, "support", "v7") not in values
     assert {
         "driftline_score",
         "driftline_last_evaluation_timestamp_seconds",

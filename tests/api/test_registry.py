@@ -26,7 +26,7 @@ def test_a_version_registers_its_adapter_and_starts_its_route(service: Serving) 
     assert [arm["version"] for arm in found["route"]["arms"]] == ["v1"]
     assert (found["verdict"], found["severity"]) == ("learning", "none")
     assert found["reference"]["state"] is None
-    assert found["scores"] == []
+    assert (found["scores"], found["probe"]) == ([], None)
 
 
 def test_a_registered_version_is_immutable(service: Serving) -> None:
@@ -109,8 +109,12 @@ def test_the_fleet_comes_worst_first(service: Serving) -> None:
 def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) -> None:
     with service.database.begin() as tx:
         worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+        worlds.stop_probes(tx, reason="the engine answered HTTP 500")
     with service.client(Scope.READ) as client:
-        scores = client.get("/v1/adapters/support").json()["scores"]
+        found = client.get("/v1/adapters/support").json()
+    scores = found["scores"]
+    assert found["probe"]["stopped"] == "the engine answered HTTP 500"
+    assert found["probe"]["answered_at"] is not None
     assert [score["detector"] for score in scores] == sorted(worlds.DETECTORS)
     similarity = next(score for score in scores if score["detector"] == "input_similarity")
     # it has no page process: its evidence is minus infinity, which JSON calls null

@@ -12,7 +12,8 @@ ADAPTER = "known"
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("docs")) as started:
+    away = {"serving.engines": '["http://127.0.0.1:9"]'}
+    with running(tmp_path_factory.mktemp("docs"), changes=away) as started:
         started.register(ADAPTER, "v1")
         started.upload(ADAPTER, "v1", baseline(400))
         started.send(Talk(ADAPTER).records(60))
@@ -23,4 +24,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         started.evaluate(ADAPTER)
         weights = "/v1/adapters/weighed/versions/v1/weights"
         until(lambda: started.call("GET", weights).is_success, "its files are looked at")
+        until(
+            lambda: (started.get(f"/v1/adapters/{ADAPTER}")["probe"] or {}).get("stopped"),
+            "its perplexity is asked for, of an engine that is away",
+        )
         yield started

@@ -576,6 +576,28 @@ def test_a_replaced_corpus_keeps_a_degraded_finding_open_and_says_so(fleet: Make
     assert made.verdict().kind is VerdictKind.STABLE
 
 
+def test_documents_that_are_lost_are_told_once_a_second_run_has_lost_them_too(fleet: Make) -> None:
+    made = fleet(toys("a", "b"))
+    for name in ("a", "b"):
+        made.probe(made.register(name))
+    made.toys.lost_documents[OWN] = 39
+    made.asked()
+    made.later()
+    assert made.asked().count((OWN, "general", 40)) == 2
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.DRIFTING, Blame.ADAPTER)
+    assert "39 documents that were registered cannot be scored now" in told.reason
+    assert "base model unchanged; 0 of 2 siblings moved" in told.reason
+    made.toys.lost_documents["base"] = 40
+    made.later()
+    assert made.verdict().blame is Blame.BASE
+    assert "it scores none of the documents now" in made.verdict().reason
+    made.toys.lost_documents[OWN] = 40
+    assert made.later() is Ending.POSTPONED
+    tasks_ = made.world.rows("SELECT stopped FROM tasks WHERE stopped IS NOT NULL")
+    assert "none of 40 registered documents can be scored now" in tasks_[0].stopped
+
+
 def test_a_run_that_stopped_is_tried_again_and_says_nothing(fleet: Make) -> None:
     made = fleet(toys())
     before = made.verdict()

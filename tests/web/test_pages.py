@@ -44,6 +44,8 @@ def test_the_fleet_is_listed_worst_first(look: Callable[..., Looker]) -> None:
 @pytest.mark.usefixtures("fleet")
 def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
     looker = look()
+    with looker.service.database.begin() as tx:
+        worlds.stop_probes(tx, reason="the engine answered HTTP 500")
     looker.log_in()
     looker.page.click("text=support")
     looker.page.wait_for_selector("#chart[data-drawn]")
@@ -57,6 +59,8 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
         "HTTP 503",
         "oncall-pagerduty",
         "Began between",
+        "to a probe since",
+        "the engine answered HTTP 500",
     ):
         assert words in text, words
 
