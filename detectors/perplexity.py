@@ -45,8 +45,9 @@ class PerplexityChange:
     """What one run says against the reference runs.
 
     changed
-        Some document moved by more than 4 noise floors, or its token count did. Confirm
-        with a second run before saying so.
+        Some document moved by more than 4 noise floors, or its token count did, or it was
+        scored by every reference run and cannot be now (a context that was cut, NaN).
+        Confirm with a second run before saying so.
     degraded
         The corpus is harder by 5 %: the interval's lower end says so, or the estimate
         does for the second time with a lower end above 0.
@@ -127,27 +128,28 @@ def compare(
     moved = (now[both] - then[both]) / tokens
     largest = float(np.abs(moved).max(initial=0.0))
     retokenised = int((current.tokens[both] != tokens).sum())
+    unscored = int((~np.isnan(then) & np.isnan(now)).sum())
     effect, interval, n_effective = _ratio(moved, tokens)
     lower = interval[0] >= MARGIN
     twice = previous is not None and previous.above_margin
     twice = twice and effect >= MARGIN and interval[0] > 0.0
     bytes_ = reference[0].size_bytes[both]
     return PerplexityChange(
-        changed=largest > CHANGED_FLOORS * floor or retokenised > 0,
+        changed=largest > CHANGED_FLOORS * floor or retokenised > 0 or unscored > 0,
         degraded=lower or twice,
         effect=effect,
         interval=interval,
         largest_move=largest,
         noise_floor=floor,
         documents=int(both.sum()),
-        unscored=int((~np.isnan(then) & np.isnan(now)).sum()),
+        unscored=unscored,
         n_effective=n_effective,
         perplexity=_perplexity(now[both], current.tokens[both]),
         bits_per_byte=_bits_per_byte(now[both], bytes_),
         reference_perplexity=_perplexity(then[both], tokens),
         reference_bits_per_byte=_bits_per_byte(then[both], bytes_),
         reasons=(
-            _changed_reason(largest, floor, retokenised),
+            _changed_reason(largest, floor, retokenised, unscored),
             _degraded_reason(effect, interval, twice=twice),
         ),
     )
@@ -219,10 +221,14 @@ def _bits_per_byte(sum_nll: Floats, size_bytes: Floats) -> float:
     return float(sum_nll.sum() / np.log(2.0) / size_bytes.sum()) if size_bytes.size else np.nan
 
 
-def _changed_reason(largest: float, floor: float, retokenised: int) -> str:
+def _changed_reason(largest: float, floor: float, retokenised: int, unscored: int) -> str:
     sign = ">" if largest > CHANGED_FLOORS * floor else "<="
-    said = f"largest move {largest:.4f} {sign} {CHANGED_FLOORS * floor:.4f} nats per token"
-    return f"{said}; {retokenised} documents have another token count" if retokenised else said
+    said = [f"largest move {largest:.4f} {sign} {CHANGED_FLOORS * floor:.4f} nats per token"]
+    if retokenised:
+        said.append(f"{retokenised} documents have another token count")
+    if unscored:
+        said.append(f"{unscored} documents that were registered cannot be scored now")
+    return "; ".join(said)
 
 
 def _degraded_reason(effect: float, interval: tuple[float, float], *, twice: bool) -> str:

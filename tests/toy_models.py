@@ -38,7 +38,8 @@ class Toys:
 
     ``shift`` moves what a name says of a corpus ("" for every corpus), in nats per token;
     ``engine_shift`` moves everything; ``parents`` gives each adapter's base; ``allowed`` is
-    how many more runs the engine has time for (None: any number).
+    how many more runs the engine has time for (None: any number); ``lost_documents`` is how
+    many of the last documents a name cannot score.
     """
 
     weights: dict[str, str]
@@ -52,6 +53,7 @@ class Toys:
     hashes: bool = False
     allowed: int | None = None
     stops: dict[str, str] = field(default_factory=dict)
+    lost_documents: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
@@ -99,14 +101,15 @@ class Toys:
         self.asked.append((target.model, corpus.name, len(corpus.documents)))
         moved = self.engine_shift + self._shift(target.model, corpus.name, replica)
         weights = self._weights(target, replica)
+        scored = len(corpus.documents) - self.lost_documents.get(target.model, 0)
         documents = tuple(
             DocumentScore(
                 document=document.id,
-                sum_nll=TOKENS * (_level(weights, document.id) + moved),
-                tokens=TOKENS,
+                sum_nll=TOKENS * (_level(weights, document.id) + moved) if i < scored else np.nan,
+                tokens=TOKENS if i < scored else 0,
                 bytes=len(document.text),
             )
-            for document in corpus.documents
+            for i, document in enumerate(corpus.documents)
         )
         stopped = self.stops.get(target.model)
         return PerplexityRun(

@@ -97,14 +97,25 @@ def test_interval_covers_the_truth(rng: np.random.Generator, documents: int) -> 
     assert 450 <= inside <= 495
 
 
-def test_documents_not_scored_are_counted_and_left_out(
+def test_documents_that_cannot_be_scored_any_more_are_a_change_and_no_degradation(
     level: np.ndarray, tokens: np.ndarray
 ) -> None:
     partial = level.copy()
     partial[:40] = np.nan
     found = compare([run(level, tokens)], run(partial, tokens))
     assert (found.documents, found.unscored) == (60, 40)
-    assert not found.changed
+    assert found.changed
+    assert not found.degraded
+    assert "40 documents that were registered cannot be scored now" in found.reasons[0]
+    assert as_score(found).evidence_notice == 0.0
+
+
+def test_documents_that_were_never_scored_are_no_change(
+    level: np.ndarray, tokens: np.ndarray
+) -> None:
+    partial = level.copy()
+    partial[:40] = np.nan
+    assert not compare([run(level, tokens), run(partial, tokens)], run(partial, tokens)).changed
 
 
 def test_impossible_tokens_count_thirty_nats(level: np.ndarray, tokens: np.ndarray) -> None:

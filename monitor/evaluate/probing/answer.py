@@ -99,9 +99,7 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
         or asked.run(asked.own, corpus, occasion.role)
     )
     reference = [scores_of(one, corpus) for one in registered]
-    change = compare(reference, scores_of(run, corpus), previous=week.previous)
-    if change.documents == 0:
-        raise RunStopped("no document that was registered could be scored")
+    change = _compared(reference, scores_of(run, corpus), previous=week.previous)
     heading = week.heading(change, at=occasion.at)
     return Answer(
         at=resumed.at if resumed else occasion.at,
@@ -116,12 +114,18 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
 
 
 def confirm(asked: Asked, first: Answer) -> Answer:
-    """Run again, at once and on the same replica: only what both say is told."""
+    """Run again, at once and on the same replica: only what both say is told.
+
+    Raises
+    ------
+    RunStopped
+        As :func:`look`.
+    """
     again = _confirmation(asked, first) or asked.run(
         asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica
     )
     second = _with_trend(
-        compare(first.reference, scores_of(again, first.corpus), previous=first.previous),
+        _compared(first.reference, scores_of(again, first.corpus), previous=first.previous),
         first.trend,
     )
     change = replace(
@@ -130,6 +134,18 @@ def confirm(asked: Asked, first: Answer) -> Answer:
         degraded=first.change.degraded and second.degraded,
     )
     return replace(first, run=again, change=change)
+
+
+def _compared(
+    reference: Sequence[DocumentScores],
+    scores: DocumentScores,
+    *,
+    previous: PerplexityChange | None,
+) -> PerplexityChange:
+    change = compare(reference, scores, previous=previous)
+    if change.documents == 0:
+        raise RunStopped(f"none of {change.unscored} registered documents can be scored now")
+    return change
 
 
 def _resumed(asked: Asked, corpus: Corpus, occasion: Occasion) -> StoredRun | None:

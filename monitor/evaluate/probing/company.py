@@ -110,14 +110,15 @@ class _Round:
             return Company(base_moved=None, one_replica=True, words=words)
         base = self.base()
         if base.change is not None and _moved(base.change):
-            said = f"the base model moved too ({base.change.effect:+.1%})"
-            return Company(base_moved=True, ratio=base.change.effect, words=said)
+            ratio = base.change.effect if base.change.documents else None
+            by = f"{ratio:+.1%}" if ratio is not None else "it scores none of the documents now"
+            said = f"the base model moved too ({by})"
+            return Company(base_moved=True, ratio=ratio, words=said)
         siblings = self.siblings()
         if siblings.many:
             named = ", ".join(siblings.moved)
-            return Company(
-                base_moved=True, ratio=median(siblings.ratios), words=f"{siblings} too ({named})"
-            )
+            ratio = median(siblings.ratios) if siblings.ratios else None
+            return Company(base_moved=True, ratio=ratio, words=f"{siblings} too ({named})")
         cleared = base.change is not None or siblings.asked >= FEWEST_MOVED
         said = base.words
         return Company(
@@ -137,7 +138,7 @@ class _Round:
         run = or_none(lambda: self.run(self.asked.own, replica=other, part=True))
         if run is None:
             return None
-        change = compare(self.answer.reference, scores_of(run, self.answer.corpus))
+        change = self.compared(self.answer.registered, run)
         return None if _moved(change) or change.documents == 0 else other
 
     def base(self) -> _Base:
@@ -164,7 +165,7 @@ class _Round:
         known = self.registrations()
         alike = [_apart(now, scores_of(one, corpus)) <= line for one in known]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
-        return bool(explained.sum() * 2 >= moved.sum())
+        return bool(moved.any() and explained.sum() * 2 >= moved.sum())
 
     def registrations(self) -> list[StoredRun]:
         """The newest registered run of the version and of each of its siblings."""
@@ -190,7 +191,7 @@ class _Round:
             found = _Siblings(
                 asked=found.asked + 1,
                 moved=(*found.moved, *named),
-                ratios=(*found.ratios, *[change.effect for _ in named]),
+                ratios=(*found.ratios, *[change.effect for _ in named if change.documents]),
             )
             if found.many:
                 break
@@ -258,9 +259,13 @@ class _Round:
     def compared(
         self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun
     ) -> PerplexityChange:
+        # what was not asked is not lost
+        told = {one.document for one in run.documents}
+        whole = self.answer.corpus
+        corpus = replace(whole, documents=tuple(d for d in whole.documents if d.id in told))
         return compare(
-            [scores_of(one, self.answer.corpus) for one in registered],
-            scores_of(run, self.answer.corpus),
+            [scores_of(one, corpus) for one in registered],
+            scores_of(run, corpus),
             least_floor=self.answer.change.noise_floor,
         )
 
