@@ -262,4 +262,6 @@ def _exit_code(outcome: Outcome) -> int:
     words = {story.worst.value for story in outcome.stories}
     if "critical" in words:
         return ExitCode.CRITICAL
-    return ExitCode.DRIFTING if "drifting" in words else ExitCode.OK
+    if "drifting" in words:
+        return ExitCode.DRIFTING
+    return ExitCode.FAILED if outcome.failed else ExitCode.OK

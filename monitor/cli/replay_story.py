@@ -26,6 +26,8 @@ NO_PROBE = (
 def tell(outcome: Outcome) -> None:
     """Print everything, the versions one after the other, a summary first where there are many."""
     _lines(outcome.lines)
+    if outcome.baseline is not None:
+        _lines(outcome.baseline)
     if len(outcome.stories) > 1:
         _summary(outcome.stories)
     for story in outcome.stories:

@@ -9,24 +9,28 @@ from typing import Any
 from monitor.domain import Interval
 from monitor.replay.replaying import Outcome
 from monitor.replay.running import Change, Crossed
-from monitor.replay.story import BudgetLine, DetectorStory, Point, Story
+from monitor.replay.story import BudgetLine, DetectorStory, Lines, Point, Story
 
 Body = dict[str, Any]
 
 
 def body_of(outcome: Outcome, *, points: bool = False) -> Body:
     """Write an outcome with plain JSON types; ``points`` adds every detector's series."""
-    lines = outcome.lines
     return {
-        "file": {
-            "path": lines.path,
-            "lines": lines.lines,
-            "bad": lines.n_bad,
-            "first_bad": [{"line": one.line, "reason": one.reason} for one in lines.bad],
-            "passed_over": dict(lines.passed_over),
-        },
+        "file": _lines(outcome.lines),
+        "baseline": None if outcome.baseline is None else _lines(outcome.baseline),
         "versions": [_story(one, points=points) for one in outcome.stories],
         "failed": dict(outcome.failed),
+    }
+
+
+def _lines(lines: Lines) -> Body:
+    return {
+        "path": lines.path,
+        "lines": lines.lines,
+        "bad": lines.n_bad,
+        "first_bad": [{"line": one.line, "reason": one.reason} for one in lines.bad],
+        "passed_over": dict(lines.passed_over),
     }
 
 

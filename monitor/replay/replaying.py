@@ -75,9 +75,13 @@ class Tools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Stories by label, and the versions that could not be replayed with the reason."""
+    """Stories by label, and the versions that could not be replayed with the reason.
+
+    ``baseline`` is None where the log's first records are it.
+    """
 
     lines: Lines
+    baseline: Lines | None
     stories: Sequence[Story]
     failed: Mapping[str, str]
 
@@ -102,7 +106,12 @@ def replay(request: Request, tools: Tools, *, watch: Watch) -> Outcome:
             failed[label] = str(error)
     if not stories:
         raise ReplayFailed("; ".join(f"{label}: {why}" for label, why in failed.items()))
-    return Outcome(lines=_lines(files.log), stories=stories, failed=failed)
+    return Outcome(
+        lines=_lines(files.log),
+        baseline=None if files.baseline is None else _lines(files.baseline),
+        stories=stories,
+        failed=failed,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

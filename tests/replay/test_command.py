@@ -105,3 +105,25 @@ def test_what_is_wrong_is_one_message(
 
 def test_a_file_that_is_not_there_is_one_message(tmp_path: Path) -> None:
     failed(run("nothing.jsonl", "--baseline-first", 300, cwd=tmp_path), "No such file")
+
+
+def test_a_version_that_cannot_be_replayed_fails_a_calm_replay_and_no_drifting_one(
+    write: Write, tmp_path: Path
+) -> None:
+    known = Talk(seed=1, adapter="support", version="v7")
+    lines: list[Any] = known.records(1_020, begin=BEGIN, over=15 * DAY)
+    lines += Talk(seed=5, adapter="support", version="v6").records(3, begin=BEGIN, over=DAY)
+    bad = {"adapter": "support", "id": "x", "at": "yesterday"}
+    base = write("baseline.jsonl", [*lines, bad])
+    calm = known.records(120, begin=BEGIN + 15 * DAY, over=DAY)
+    worse = known.records(300, begin=BEGIN + 16 * DAY, over=DAY, shift=2.0)
+    new = Talk(seed=4, adapter="support", version="v9").records(5, begin=BEGIN + 15 * DAY, over=DAY)
+    words = ["--baseline", base, "--no-embeddings", "--by-model"]
+    ran = run(write("calm.jsonl", calm + new), *words, cwd=tmp_path)
+    assert ran.code == 1, ran
+    assert "support@v9: not replayed: " in ran.out
+    assert "baseline.jsonl: 1,024 lines, 1 bad" in ran.out
+    assert "line 1024: at: " in ran.out
+    both = run(write("worse.jsonl", calm + worse + new), *words, "--json", cwd=tmp_path)
+    assert both.code == 4, both
+    assert json.loads(both.out)["baseline"]["bad"] == 1
