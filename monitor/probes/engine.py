@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -27,7 +28,8 @@ _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MANY, _FEW = 20, 5
 """Rivals that vLLM tells unless its ``--max-logprobs`` is lower, and that OpenAI's API has."""
-_LOOK_AGAIN = 0.05
+_FIRST_LOOK, _LAST_LOOK = 0.05, 0.5
+"""Seconds between looks at an engine's metrics: doubling, since a long request stays long."""
 
 
 class Stop(Exception):  # noqa: N818 - the end of a turn is not a fault of ours
@@ -79,12 +81,12 @@ class Engine:
     def require_idle(self) -> None:
         """Stop where requests wait in the engine for longer than the settings' patience."""
         patience = self._settings.patience.total_seconds()
-        until = time.monotonic() + patience
+        until, looks = time.monotonic() + patience, _looks()
         while (waiting := self._waiting()) > self._settings.max_waiting:
             if time.monotonic() >= until:
                 so_long = f", for {patience:g} s now" if patience else ""
                 raise Stop(f"the engine queues {waiting:.0f} requests{so_long}")
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(next(looks))
 
     def _waiting(self) -> float:
         try:
@@ -109,9 +111,9 @@ class Engine:
                 return None if tokens is None else replace(tokens, beside=True)
 
     def _wait_for_quiet(self, until: float) -> Activity:
-        found = self._activity()
+        found, looks = self._activity(), _looks()
         while found.running and time.monotonic() < until:
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(next(looks))
             found = self._activity()
         return found
 
@@ -217,6 +219,14 @@ class Engine:
         return self._http.get(
             self._replica.url + path, headers=self._settings.headers, timeout=timeout
         )
+
+
+def _looks() -> Iterator[float]:
+    """Give the waits before looks, one after the other."""
+    wait = _FIRST_LOOK
+    while True:
+        yield wait
+        wait = min(2 * wait, _LAST_LOOK)
 
 
 def _ways(source: PerplexitySource, kind: EngineKind) -> tuple[PerplexitySource, ...]:

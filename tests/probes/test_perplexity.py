@@ -193,6 +193,14 @@ def test_patience_waits_a_queue_out_but_not_for_ever() -> None:
         served_all.join()
 
 
+def test_a_busy_engine_is_looked_at_less_and_less_often() -> None:
+    engine = FakeEngine(metrics="vllm:num_requests_running 1.0", waiting=3.0)
+    with serving(engine) as url:
+        assert served(url, patience=timedelta(seconds=1)).score(SUPPORT, CORPUS).stopped
+    # at 0, .05, .15, .35, .75 and 1.25 s
+    assert engine.gets.count("/metrics") <= 6
+
+
 def test_a_queue_is_looked_for_every_sixteen_documents() -> None:
     engine = FakeEngine()
     long = replace(CORPUS, documents=tuple(Document(id=f"d{i}", text="one two") for i in range(40)))
