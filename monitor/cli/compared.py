@@ -32,6 +32,7 @@ class Compared:
     """
 
     labels: tuple[str, str]
+    taken: tuple[str, str]
     inputs: Sequence[Input]
     parts: Mapping[str, Parity]
     each: Mapping[int, Parity]
@@ -78,7 +79,13 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
                 f"none of the {len(wanted)} {part} could be compared: each is too long for a"
                 " model, or has a single token"
             )
-    return Compared(labels=(a.label, b.label), inputs=inputs, parts=parts, each=each)
+    return Compared(
+        labels=(a.label, b.label),
+        taken=(a.taken, b.taken),
+        inputs=inputs,
+        parts=parts,
+        each=each,
+    )
 
 
 def _exactly(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Mapping[int, Parity]:
@@ -131,6 +138,8 @@ def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:
 def show(found: Compared, said: Sequence[str], *, show_text: bool) -> None:
     """Print the numbers, the worst inputs and the answer."""
     parts, (a, b) = found.parts.values(), found.labels
+    for label, taken in zip(found.labels, found.taken, strict=True):
+        screen.say(f"{label}: {taken}")
     screen.table(
         f"{a} against {b}",
         ["", *found.parts],
@@ -187,7 +196,8 @@ def as_json(found: Compared, *, show_text: bool) -> dict[str, Any]:
         "real": found.count(REAL),
     }
     parts = {part: _numbers(one) for part, one in found.parts.items()}
-    return {"a": a, "b": b} | counts | {"parts": parts, "worst": worst}
+    taken = dict(zip(("a_is", "b_is"), found.taken, strict=True))
+    return {"a": a, "b": b} | taken | counts | {"parts": parts, "worst": worst}
 
 
 def _numbers(one: Parity) -> dict[str, Any]:

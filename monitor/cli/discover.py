@@ -39,6 +39,7 @@ def discover(
     check_only: Annotated[
         bool, typer.Option("--check-only", help="Register nothing; needs no service and no key.")
     ] = False,
+    send_key: options.SendKey = False,
     as_json: options.Json = False,
 ) -> None:
     """Register an engine's adapters and tell whether each is applied.
@@ -47,7 +48,7 @@ def discover(
     """
     screen.without_logs()
     settings = options.settings(config)
-    engine = engines.engine(url, settings)
+    engine = engines.engine(url, settings, send_key=send_key)
     found = [registering.named(card) for card in _adapters(url, engine.models())]
     if list_only:
         discovered.show_plan(found, as_json=as_json)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from monitor.cli import screen
 from monitor.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ class Engine:
             raise CommandFailed(f"{self.url}: {error}") from None
 
 
-def engine(url: str, config: Config) -> Engine:
-    """Open an engine with the config's key, timeout and way of asking.
+def engine(url: str, config: Config, *, send_key: bool) -> Engine:
+    """Open an engine with the config's timeout and way of asking.
+
+    The config's key goes to hosts of its own engines, and to others where ``send_key`` says so:
+    an address that was mistyped, or read in a message, is not to learn it.
 
     Who runs a command waits for its end: it may take all of the engine's idle time, still
     one request at a time, and waits for :data:`PATIENCE` while others queue.
@@ -58,7 +62,10 @@ def engine(url: str, config: Config) -> Engine:
     from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 
     root, key = address(url), config.serving.api_key
-    headers = {"authorization": f"Bearer {key}"} if key else {}
+    trusted = send_key or _place(root) in {_place(known) for known in config.serving.engines}
+    if key and not trusted:
+        screen.note(f"{root}: none of serving.engines, asked without key; --send-key sends it")
+    headers = {"authorization": f"Bearer {key}"} if key and trusted else {}
     allow = (*config.outgoing.allow, *PRIVATE_NETWORKS)
     http = OutgoingClient(replace(config.outgoing, allow=allow, response_limit=LARGEST_ANSWER))
     probe = ServedProbe(
@@ -68,6 +75,12 @@ def engine(url: str, config: Config) -> Engine:
         settings=replace(_settings(config), headers=headers, patience=PATIENCE),
     )
     return Engine(url=root, http=http, headers=headers, probe=probe)
+
+
+def _place(url: str) -> tuple[str, str | None]:
+    """Give what is trusted with a key: a host, and the way there."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname
 
 
 def _settings(config: Config) -> PerplexitySettings:

@@ -28,6 +28,13 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the service's JSON.")]
+SendKey = Annotated[
+    bool,
+    typer.Option(
+        "--send-key",
+        help="Send serving.api_key to an engine on a host that serving.engines does not name.",
+    ),
+]
 Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients ask for it.")]
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
 

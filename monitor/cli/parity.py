@@ -63,6 +63,7 @@ def parity(
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Show the worst inputs themselves: they are data.")
     ] = False,
+    send_key: options.SendKey = False,
     as_json: options.Json = False,
 ) -> None:
     """Compare two models token by token.
@@ -75,7 +76,10 @@ def parity(
     settings = options.settings(config)
     limits = Limits(max_kl=max_kl, min_top1=min_top1, max_delta=max_delta)
     texts, urls = _inputs(prompts, inputs), (engine, engine_b or engine)
-    with sides.opened((a, b), urls=urls, base=base, config=settings) as (one, other):
+    with sides.opened((a, b), urls=urls, base=base, config=settings, send_key=send_key) as (
+        one,
+        other,
+    ):
         found = compared.compared(one, other, texts)
     said = found.beyond(limits)
     if as_json:

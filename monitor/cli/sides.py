@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two models, and what asks it; ``local`` where it is on this machine."""
+    """One of the two models, and what asks it; ``local`` where it is on this machine.
+
+    ``taken`` says in words what its name was taken for.
+    """
 
     label: str
+    taken: str
     target: Target
     probe: Reads
     local: LocalProbe | None = None
@@ -32,39 +37,62 @@ class Side:
 
 @contextmanager
 def opened(
-    words: tuple[str, str], *, urls: tuple[str | None, str | None], base: str | None, config: Config
+    words: tuple[str, str],
+    *,
+    urls: tuple[str | None, str | None],
+    base: str | None,
+    config: Config,
+    send_key: bool,
 ) -> Iterator[tuple[Side, Side]]:
     """Open both sides; the worker of those on this machine ends with the body.
 
     Parameters
     ----------
     urls
-        Of the engines that serve them, where they are served.
+        Of the engines that serve them, where they are served. Beside one, a folder has a
+        path's separator in its name: what a served model is called may lie here as well.
     base
         Folder or hub name of the adapters' base; None: what an adapter was trained on.
     """
-    a, b = words
-    folders = [Path(word) for word in words if Path(word).is_dir()]
+    asked = tuple(zip(words, urls, strict=True))
+    folders = [Path(word) for word, url in asked if _is_folder(word, url)]
     local = _probe(folders, base, config) if folders else None
     try:
-        yield _side(a, urls[0], config, local=local), _side(b, urls[1], config, local=local)
+        a, b = (
+            _here(word, local)
+            if local is not None and _is_folder(word, url)
+            else _served(word, url, config, send_key=send_key)
+            for word, url in asked
+        )
+        yield a, b
     finally:
         if local is not None:
             local.close()
 
 
-def _side(word: str, url: str | None, config: Config, *, local: LocalProbe | None) -> Side:
+def _is_folder(word: str, url: str | None) -> bool:
+    return Path(word).is_dir() and (url is None or os.sep in word)
+
+
+def _here(word: str, local: LocalProbe) -> Side:
     from monitor.probes.asking import Target
 
     folder = Path(word)
-    if local is not None and folder.is_dir():
-        target = Target(model=word, folder=folder)
-        if _same(folder, local.base.model):
-            target = local.base
-        return Side(label=word, target=target, probe=local, local=local)
+    target = Target(model=word, folder=folder)
+    if _same(folder, local.base.model):
+        target = local.base
+    taken = f"the folder {folder.resolve()}"
+    return Side(label=word, taken=taken, target=target, probe=local, local=local)
+
+
+def _served(word: str, url: str | None, config: Config, *, send_key: bool) -> Side:
+    from monitor.probes.asking import Target
+
     if url is None:
         raise typer.BadParameter(f"{word!r} is no folder; name the engine that serves it: --engine")
-    return Side(label=word, target=Target(model=word), probe=engines.engine(url, config).probe)
+    engine = engines.engine(url, config, send_key=send_key)
+    taken = f"served by {engine.url}"
+    return Side(label=word, taken=taken, target=Target(model=word), probe=engine.probe)
 
 
 def _probe(folders: Sequence[Path], base: str | None, config: Config) -> LocalProbe:

@@ -244,3 +244,29 @@ def test_a_hostile_name_is_written_out() -> None:
         ran = check(url)
     assert "\x1b" not in ran.out + ran.err
     assert "\\x1b]0;owned\\x07[bold]@v1" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("listed", "words", "sent"),
+    [
+        pytest.param("http://10.9.8.7:8000", [], None, id="another host"),
+        pytest.param("https://127.0.0.1", [], None, id="the same host, but in clear"),
+        pytest.param("http://127.0.0.1:1/v1", [], "Bearer s3cret", id="a host of the config"),
+        pytest.param("http://10.9.8.7:8000", ["--send-key"], "Bearer s3cret", id="asked for"),
+    ],
+)
+def test_the_engines_key_goes_to_hosts_of_the_config_unless_asked_for(
+    listed: str, words: list[str], sent: str | None
+) -> None:
+    environ = {
+        "DRIFTLINE_SERVING__ENGINES": json.dumps([listed]),
+        "DRIFTLINE_SERVING__API_KEY": "s3cret",
+    }
+    for command in (["discover", "--check-only"], ["parity", "base", "support@v7", "--engine"]):
+        fake = FakeEngine()
+        with faked(fake) as url:
+            ran = driftline(*command, url, *words, environ=environ)
+        assert fake.completions, ran
+        assert fake.keys == {sent}
+        assert ("--send-key sends it" in ran.err) is (sent is None)
+        assert "s3cret" not in ran.out + ran.err

@@ -140,3 +140,18 @@ def test_a_wrong_file_of_prompts_is_told_by_line_and_never_quoted(
         ran = driftline("parity", "a", "b", "--engine", url, "--prompts", str(file))
     failed(ran, said)
     assert "secret" not in ran.err
+
+
+def test_a_name_is_the_served_model_beside_an_engine_and_the_output_says_so(tmp_path: Path) -> None:
+    (tmp_path / "support@v7").mkdir()
+    with faked(FakeEngine()) as url:
+        words = ["parity", "base", "support@v7", "--engine", url]
+        ran = driftline(*words, cwd=tmp_path)
+        assert ran.code == 0, ran
+        assert f"support@v7: served by {url}" in ran.out
+        found = json.loads(driftline(*words, "--json", cwd=tmp_path).out)
+        assert found["b_is"] == f"served by {url}"
+        # with a separator it is the folder, which holds no weights
+        folder = driftline(*words[:2], "./support@v7", *words[3:], cwd=tmp_path)
+    assert folder.code == 1
+    assert "support@v7: it holds neither adapter_config.json nor config.json" in folder.err

@@ -50,6 +50,7 @@ class FakeEngine:
     scores: Callable[[str], str] = lambda text: text
     completions: list[dict[str, Any]] = field(default_factory=list)
     gets: list[str] = field(default_factory=list)
+    keys: set[str | None] = field(default_factory=set)
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -152,10 +153,12 @@ def serving(engine: FakeEngine) -> Iterator[str]:
             pass
 
         def do_GET(self) -> None:
+            engine.keys.add(self.headers["authorization"])
             self._answer(*engine.get(self.path))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            engine.keys.add(self.headers["authorization"])
             with engine.lock:
                 engine.at_once += 1
                 engine.most_at_once = max(engine.most_at_once, engine.at_once)
