@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
-from monitor.store import audit, routes, versions
+from monitor.store import audit, references, routes, versions
 from monitor.store.references import ReferenceSource
 
 ACT: Final = "reference.promotion"
@@ -33,23 +33,31 @@ def freeze_promoted(
 ) -> Refrozen | None:
     """Freeze the records of a promoted version's time on trial; None where none was promoted.
 
-    Call it in the transaction that swaps the route. A version with an open finding, one whose
-    reference is being built, or one with fewer than 300 records is left as it is, and learns by
-    itself; the audit has either, with the reason.
+    Call it in the transaction that swaps the route. A version with an approved reference keeps
+    it. One with an open finding, one whose reference is being built, or one with fewer than 300
+    records is left as it is, and learns by itself. The audit has either, with the reason.
     """
     name = promoted(before, after)
     version = None if name is None else versions.fetch(tx, adapter=after.adapter, name=name)
     if version is None:
         return None
     window = Interval(start=_on_trial_since(tx, after, version.name), end=now)
-    made = freeze_version(
-        tx,
-        version,
-        window=window,
-        cause=f"promoted in route generation {after.generation}",
-        by=by,
-        source=ReferenceSource.AUTO,  # a trial is short: it is replaced once live records cover
-    )
+    standing = references.current(tx, version.id)
+    if standing is not None and standing.approved_by is not None:
+        made = Refrozen(
+            adapter=version.adapter,
+            version=version.name,
+            error=f"generation {standing.generation} is approved and stays in force",
+        )
+    else:
+        made = freeze_version(
+            tx,
+            version,
+            window=window,
+            cause=f"promoted in route generation {after.generation}",
+            by=by,
+            source=ReferenceSource.AUTO,  # a trial is short: replaced once live records cover
+        )
     audit.append(
         tx,
         actor=by,

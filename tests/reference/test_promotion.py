@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.domain import ReferenceState, Scope, VerdictKind, Version
 from monitor.store import adapters, audit, references, versions
 from monitor.store.database import Database
+from monitor.store.references import ReferenceSource
 from tests.fleet import judge, verdict
 from tests.reference.conftest import NOON, Live, questions
 from tests.serving import serving
@@ -94,6 +96,21 @@ def test_only_a_promotion_freezes_and_drift_does_not_become_the_norm(
     assert len(found) == acts
     if acts:
         assert found[0].details["left_alone"].startswith("it is drifting")
+
+
+def test_an_approved_reference_stays_in_force(
+    database: Database, canary: Version, tmp_path: Path
+) -> None:
+    with database.begin() as tx:
+        references.create(
+            tx, version_id=canary.id, source=ReferenceSource.UPLOAD,
+            cause="test", created_by="ann", request={},
+        )  # fmt: skip
+        tx.execute(sa.text("UPDATE \"references\" SET state = 'ready', approved_by = 'ann'"))
+    route(database, tmp_path, (ON_TRIAL, TRIAL), (NOON + timedelta(days=1), PROMOTED))
+    assert len(database.run(lambda tx: references.of_version(tx, canary.id))) == 1
+    act = next(a for a in database.run(audit.newest) if a.act == "reference.promotion")
+    assert act.details["left_alone"] == "generation 1 is approved and stays in force"
 
 
 def test_a_version_that_was_never_on_trial_is_not_promoted(
