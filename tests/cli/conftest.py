@@ -18,7 +18,7 @@ from examples.weights import DemoAdapter
 from tests.cli.command import ROOT, Ran, driftline, process
 from tests.inbox import Inbox
 from tests.loopback import unused_port
-from tests.service import Service, Talk, baseline, running, until
+from tests.service import CALM, Service, Talk, baseline, running, until
 
 Run = Callable[..., Ran]
 
@@ -29,7 +29,10 @@ HOSTILE = "acme/[bold]evil[/bold]\x1b]0;owned\x07"
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Inbox() as inbox, running(tmp_path_factory.mktemp("cli"), inbox=inbox) as started:
+    with (
+        Inbox() as inbox,
+        running(tmp_path_factory.mktemp("cli"), inbox=inbox, changes=CALM) as started,
+    ):
         for adapter in (QUIET, DRIFTS, BROKEN):
             # each on a base of its own: two that break are no common cause here
             started.register(adapter, "v1", base_model=f"base of {adapter}")

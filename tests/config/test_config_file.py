@@ -18,7 +18,9 @@ UNDOCUMENTED = {
     "ports",  # both narrow what outgoing requests may do; for deployments with an API
     "schemes",  # that takes addresses, which this release does not have
     "ca_file",
-    "api_key",  # secrets come by _env or _file; the example shows api_key_env
+    "api_key",  # secrets come by _env or _file; the example shows those
+    "engine_key",
+    "key",
 }
 
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from examples.weights import DemoAdapter
-from tests.service import NDJSON, Service, Talk, baseline, ndjson, running, until
+from tests.service import CALM, NDJSON, Service, Talk, baseline, ndjson, running, until
 
 ADAPTER = "known"
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    away = {"serving.engines": '["http://127.0.0.1:9"]'}
+    away = {**CALM, "serving.engines": '["http://127.0.0.1:9"]'}
     with running(tmp_path_factory.mktemp("docs"), changes=away) as started:
         started.register(ADAPTER, "v1")
         started.upload(ADAPTER, "v1", baseline(400))

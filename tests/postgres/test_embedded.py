@@ -102,8 +102,10 @@ def test_a_restart_keeps_the_rows_and_the_address(data_dir: Path) -> None:
         assert rows(server.conninfo) == [1]
 
 
-def test_the_modes_of_a_closed_home_stay_and_ours_are_closed(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_the_modes_of_a_closed_home_stay_and_ours_are_closed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    home = tmp_path_factory.mktemp("h") / "home"  # a socket's path ends after 107 bytes
     home.mkdir(mode=0o700)
     with EmbeddedPostgres(home / "data", settings=SMALL):
         root = home / "data" / "postgres"
