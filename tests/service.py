@@ -68,7 +68,7 @@ allow = ["127.0.0.0/8"]
 """.replace("RETRIES", ", ".join(['"300ms"'] * 60))
 
 CALM = {"schedule.hard_interval": "10s", "schedule.live_interval": "10s"}
-"""For services that many tests ask things of and none waits for: they leave the machine to others."""
+"""For services that many tests ask and none waits for: they leave the machine to others."""
 
 CHANNEL = """
 [[channels]]
