@@ -3,7 +3,7 @@
 A detector that is past its threshold in three evaluations in a row opens a ticket, and closes
 it when it has been within in three. Nothing here pages, moves traffic or asks for a probe, and
 nothing keeps to a budget: a p-value that is looked at every 15 minutes is below .01 about
-seven times a week although nothing has happened. ``docs/statistics.md`` has the measured cost.
+seven times a week although nothing has happened. ``docs/verdicts.md`` has the measured cost.
 """
 
 from __future__ import annotations

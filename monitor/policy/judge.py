@@ -60,7 +60,7 @@ class Judgement:
 
 
 def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
-    """Apply the rules of ``docs/statistics.md`` ("Verdicts") once.
+    """Apply the rules of ``docs/verdicts.md`` once.
 
     The same memory and facts always give the same judgement.
     """
