@@ -108,7 +108,7 @@ def bounds(found: Difference, *, alpha: float, planned: float) -> Bounds:
     ``planned`` information. Asymptotic: it assumes means of some 20 subjects or more.
 
     At its defaults, success of 85 %, a look every 5 minutes for 24 hours: a trial that is no
-    worse has a lower end above 0 in at most 2.7 % of 2,000 runs (100 to 5,000 requests);
+    worse has a lower end above 0 in at most 3 % of 2,000 runs (100 to 5,000 requests);
     20 points worse at 100 requests a day is seen in 95 % of them, after 9.8 hours at the
     median, and 5 points at 1,000 a day in 92 %.
     Source: Robbins (1970), *Statistical methods related to the law of the iterated
