@@ -135,16 +135,6 @@ def following(service: Service, adapter: str) -> Iterator[Client]:
         thread.join()
 
 
-def answered_within(service: Service) -> float:
-    """Seconds that the service takes now for the plainest answer, at the worst of five."""
-    times = []
-    for _ in range(5):
-        began = time.monotonic()
-        assert service.call("GET", "/livez").is_success
-        times.append(time.monotonic() - began)
-    return max(times)
-
-
 def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_again(
     service: Service, watched: Callable[[str], Adapter]
 ) -> None:
@@ -163,8 +153,7 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
         heard, route = client.seen[-1]
         late = (heard - datetime.fromisoformat(route["since"])).total_seconds()
         print(f"critical after {needed} requests, followed {late:.3f} s later")  # noqa: T201
-        # a second on an idle machine; on a busy one what it needs for ten plain answers more
-        assert late <= 1.0 + 10 * answered_within(service)
+        assert late <= 1.0
 
         support.talk_until("stable", shift=0.0)
         recovered = until(lambda: support.told(status="recovered"), "a recovery")
