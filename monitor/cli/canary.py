@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import options, screen
+from monitor.cli.budget import hours
 from monitor.cli.client import place
 
 app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
@@ -67,23 +68,20 @@ def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
     chosen = " *" if one["weight"] == found["chosen"] else ""
     return [
         f"{one['weight']:.0%}{chosen}",
-        f"{one['requests_to_see']:,} requests, {_days(one['days_to_see'])}",
-        f"{one['requests_to_promote']:,} requests, {_days(one['days_to_promote'])}",
-        _days(one["days"]),
+        f"{one['requests_to_see']:,} requests, {hours(24 * one['days_to_see'])}",
+        f"{one['requests_to_promote']:,} requests, {hours(24 * one['days_to_promote'])}",
+        hours(24 * one["days"]),
         screen.moment(one["verdict_at"]),
         f"{one['detectable_in_a_day'] * 100:.1f} points" if one["detectable_in_a_day"] < 1 else "-",
     ]
-
-
-def _days(days: float) -> str:
-    return f"{days * 24:.0f} h" if days < 2.0 else f"{days:,.1f} days"  # noqa: PLR2004
 
 
 def _advice(found: dict[str, Any]) -> str:
     within = f"{found['within_days']:g} days"
     for one in found["choices"]:
         if one["weight"] == found["chosen"]:
-            return f"* {one['weight']:.0%} for {_days(one['days'])}: the smallest share in {within}"
+            lasts = hours(24 * one["days"])
+            return f"* {one['weight']:.0%} for {lasts}: the smallest share in {within}"
     return (
         f"no share of this traffic brings a verdict in {within}: accept a larger drop, or wait"
         f" longer (--within)"

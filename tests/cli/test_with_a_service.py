@@ -96,7 +96,7 @@ def test_a_canary_is_planned(run: Run) -> None:
     ran = run("canary", "plan", QUIET, "--requests-per-day", "20000")
     assert (ran.code, ran.err) == (0, "")
     assert "20,000 requests a day (as you say)" in ran.out
-    assert "* 5% for 39 h: the smallest share in 3 days" in ran.out
+    assert "* 5% for 39.0 h: the smallest share in 3 days" in ran.out
     never = run("canary", "plan", QUIET, "--requests-per-day", "300")
     assert "no share of this traffic brings a verdict in 3 days" in never.out
     refused = run("canary", "plan", QUIET, "--drop", "4", "--requests-per-day", "300")
