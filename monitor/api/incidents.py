@@ -10,7 +10,6 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
-from alerts import incident as machine
 from alerts.types import Kind
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Operator, Reader
@@ -21,17 +20,10 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
 from monitor.domain import Blame, ChangeKind, IncidentId, Interval, Mark, Severity
-from monitor.outbox import NotMarkable, Word, changes_about, mark
+from monitor.outbox import NotMarkable, NotOpen, Word, changes_about, mark
+from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import Anew, accept
-from monitor.store import (
-    acknowledgements,
-    audit,
-    fleet_incidents,
-    incidents,
-    outbox,
-    verdicts,
-    versions,
-)
+from monitor.store import fleet_incidents, incidents, outbox, verdicts
 from monitor.store.incidents import IncidentRow
 from monitor.store.keys import Key
 
@@ -167,7 +159,10 @@ def acknowledge(
 
     def work(tx: Connection) -> IncidentDetail:
         row = _row(tx, incident)
-        _acknowledge(tx, row, by=key.name, lasts=lasts, now=parts.clock())
+        try:
+            take_in_hand(tx, row.id, by=key.name, lasts=lasts, now=parts.clock())
+        except NotOpen as reason:
+            raise Problem(409, str(reason), kind="incident-not-open") from reason
         return _detail(tx, incident, parts)
 
     return parts.database.run(work)
@@ -227,30 +222,6 @@ def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> Incid
     except NotMarkable as reason:
         raise Problem(409, str(reason), kind="not-markable") from reason
     return _detail(tx, incident, parts)
-
-
-def _acknowledge(
-    tx: Connection, row: IncidentRow, *, by: str, lasts: timedelta, now: datetime
-) -> None:
-    state = _held_state(tx, row)
-    event = machine.Acknowledged(by=by, lasts=lasts)
-    after, _ = machine.step(state, event, now)
-    if row.closed_at is not None or after.ack is None:
-        raise Problem(409, f"Incident {row.id} is not open.", kind="incident-not-open")
-    incidents.put_state_of(tx, row.id, phase=after.phase.value, state=machine.to_json(after))
-    acknowledgements.put(tx, row.id, by=by, until=now + lasts)
-    audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
-
-
-def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:
-    """Read the newest state of the incident's key, and hold it."""
-    if row.version_id is not None:
-        version = versions.fetch_by_id(tx, row.version_id)
-        return machine.from_json(incidents.lock_states(tx, version)[row.kind])
-    base = row.base_model or ""
-    fleet_incidents.lock(tx, base)
-    newest = fleet_incidents.newest(tx, base, kind=row.kind)
-    return machine.from_json(newest.state) if newest else machine.IncidentState()
 
 
 def _row(tx: Connection, incident: int) -> IncidentRow:

@@ -5,6 +5,7 @@ inside the evaluation's transaction, the :class:`Deliverer` sends. A crash betwe
 loses nothing; a crash while sending may send twice, under the same message id.
 """
 
+from monitor.outbox.acknowledging import NotOpen, acknowledge
 from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
@@ -25,9 +26,11 @@ __all__ = [
     "DelivererSettings",
     "Hearers",
     "NotMarkable",
+    "NotOpen",
     "Outcome",
     "Refresher",
     "Word",
+    "acknowledge",
     "changes_about",
     "check_fallbacks",
     "hold",

@@ -1,0 +1,51 @@
+"""Somebody takes an incident in hand: no repeats until then, or until it worsens."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from alerts import incident as machine
+from monitor.domain import IncidentId
+from monitor.store import acknowledgements, audit, fleet_incidents, incidents, versions
+from monitor.store.incidents import IncidentRow
+
+
+class NotOpen(Exception):  # noqa: N818 - what is asked for cannot be done to it
+    """The incident is over, so nobody can take it in hand."""
+
+
+def acknowledge(
+    tx: Connection, incident_id: IncidentId, *, by: str, lasts: timedelta, now: datetime
+) -> None:
+    """Write down who has an incident in hand and until when that holds.
+
+    Raises
+    ------
+    LookupError
+        There is no such incident.
+    NotOpen
+        It is over.
+    """
+    row = incidents.incident(tx, incident_id)
+    if row is None:
+        raise LookupError(f"There is no incident {incident_id}.")
+    state = _held_state(tx, row)
+    after, _ = machine.step(state, machine.Acknowledged(by=by, lasts=lasts), now)
+    if row.closed_at is not None or after.ack is None:
+        raise NotOpen(f"Incident {row.id} is not open.")
+    incidents.put_state_of(tx, row.id, phase=after.phase.value, state=machine.to_json(after))
+    acknowledgements.put(tx, row.id, by=by, until=now + lasts)
+    audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
+
+
+def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:
+    """Read the newest state of the incident's key, and hold it."""
+    if row.version_id is not None:
+        version = versions.fetch_by_id(tx, row.version_id)
+        return machine.from_json(incidents.lock_states(tx, version)[row.kind])
+    base = row.base_model or ""
+    fleet_incidents.lock(tx, base)
+    newest = fleet_incidents.newest(tx, base, kind=row.kind)
+    return machine.from_json(newest.state) if newest else machine.IncidentState()
