@@ -16,18 +16,31 @@ LARGEST_FORM: Final = 8192
 LONGEST_REASON: Final = 500
 
 
-def why_not(request: Request, key: Key | None, fields: Mapping[str, str]) -> str | None:
-    """Say why a form that changes something is not accepted."""
+def may_not(request: Request, key: Key | None) -> str | None:
+    """Say why whoever sent a form that changes something may not."""
     # the cookie is SameSite=Lax already; this also stops pages of a neighbouring subdomain
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return "This form was sent by another site."
     if key is None or not keys.permits(key, Scope.OPERATE):
         return "Log in with a key that may operate."
+    return None
+
+
+def why_not(request: Request, key: Key | None, fields: Mapping[str, str]) -> str | None:
+    """Say why what somebody says of an incident is not accepted."""
+    refused = may_not(request, key) or no_reason(fields)
+    if refused is not None:
+        return refused
+    if fields.get("mark") not in [*Mark]:
+        return "Say what it was: false, or the new normal."
+    return None
+
+
+def no_reason(fields: Mapping[str, str]) -> str | None:
+    """Say what is wrong with the reason that a form gives."""
     reason = fields.get("reason", "")
     if not reason or len(reason) > LONGEST_REASON or "\x00" in reason:
         return f"Say why, in at most {LONGEST_REASON} characters."
-    if fields.get("mark") not in [*Mark]:
-        return "Say what it was: false, or the new normal."
     return None
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import jinja2
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as PathPart
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -21,17 +18,15 @@ from monitor.outbox import NotMarkable, Word, mark
 from monitor.reference.accept import accept
 from monitor.store import fleet, incidents, keys, versions
 from monitor.store.incidents import IncidentRow
-from monitor.store.keys import Key
 from monitor.web import budget, charts, documentation, glance, wording
-from monitor.web.assets import Assets
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.forms import read_form, why_not
+from monitor.web.frame import Frame
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
-from monitor.web.sessions import COOKIE, Session, Sessions
+from monitor.web.sessions import COOKIE
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
 LARGEST_NUMBER: Final = 2**63 - 1
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
@@ -42,10 +37,11 @@ VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 def create_pages(parts: WebParts) -> APIRouter:
     """Build the router of all pages, to be mounted at the root."""
-    pages = Pages(parts)
+    frame = Frame(parts)
+    pages = Pages(frame)
     router = APIRouter()
-    router.include_router(pages.assets.router())
-    reader = [Depends(pages.session)]
+    router.include_router(frame.assets.router())
+    reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])
     router.add_api_route("/logout", pages.logout, methods=["POST"])
@@ -71,20 +67,12 @@ def create_pages(parts: WebParts) -> APIRouter:
 class Pages:
     """The handlers; plain ``def`` ones run in the thread pool."""
 
-    def __init__(self, parts: WebParts) -> None:
-        self.assets = Assets()
-        self._parts = parts
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+        self._page = frame.page
         self._runbooks = read_runbooks()
-        self._new = NewSections(parts.database)
-        self._sessions = Sessions(parts.secret, lasts=parts.session)
-        self._templates = _environment(self.assets, version=parts.version)
-
-    def session(self, request: Request) -> Session:
-        """Let only people with a session in; everyone else is sent to the login page."""
-        session = self._sessions.read(request.cookies.get(COOKIE, ""), now=self._parts.clock())
-        if session is None or self._key(session) is None:
-            raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
-        return session
+        self._new = NewSections(frame.parts.database)
 
     def fleet(self, request: Request) -> Response:
         """Show every adapter, worst first."""
@@ -146,7 +134,7 @@ class Pages:
         return await run_in_threadpool(self._mark, request, incident, fields)
 
     def _mark(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
-        key = self._key(self.session(request))
+        key = self._frame.key(self._frame.session(request))
         found = self._parts.database.run(lambda tx: _incident(tx, incident))
         refused = why_not(request, key, fields)
         if found is None or key is None or refused is not None:
@@ -229,7 +217,7 @@ class Pages:
         answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
         answer.set_cookie(
             COOKIE,
-            self._sessions.begin(key.id, now=self._parts.clock()),
+            self._frame.sessions.begin(key.id, now=self._parts.clock()),
             max_age=int(self._parts.session.total_seconds()),
             httponly=True,
             samesite="lax",
@@ -239,29 +227,12 @@ class Pages:
 
     def logout(self, request: Request) -> Response:
         """End the session."""
-        session = self._sessions.read(request.cookies.get(COOKIE, ""), now=self._parts.clock())
+        session = self._frame.signed_in(request)
         if session is not None:
-            self._sessions.end(session)
+            self._frame.sessions.end(session)
         answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return answer
-
-    def _key(self, session: Session) -> Key | None:
-        """Give the session's key while it works."""
-        now = self._parts.clock()
-        known: list[Key] = self._parts.database.run(keys.fetch_all)
-        return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
-
-    def _page(
-        self,
-        template: str,
-        *,
-        status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        **values: Any,
-    ) -> Response:
-        html = self._templates.get_template(template).render(**values)
-        return HTMLResponse(html, status_code=status, headers=headers)
 
 
 def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
@@ -272,26 +243,3 @@ def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
 
 def _incident(tx: Connection, incident: int) -> IncidentRow | None:
     return incidents.incident(tx, IncidentId(incident))
-
-
-def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=wording.reveal,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(asset=assets.url, service_version=version)
-    environment.filters.update(
-        clock=wording.clock,
-        finite=math.isfinite,
-        number=wording.number,
-        part=wording.path_part,
-        percent=wording.percent,
-        signed=wording.signed,
-        span=wording.span,
-        stamp=wording.stamp,
-    )
-    return environment

@@ -1,0 +1,84 @@
+"""What every page needs: who looks at it, whether they may act, and the templates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from fastapi import HTTPException, Request
+from fastapi.responses import HTMLResponse, Response
+
+from monitor.store import keys
+from monitor.store.keys import Key
+from monitor.web import wording
+from monitor.web.assets import Assets
+from monitor.web.parts import WebParts
+from monitor.web.sessions import COOKIE, Session, Sessions
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+class Frame:
+    """Reads sessions and renders templates, for all groups of pages."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self.parts = parts
+        self.assets = Assets()
+        self.sessions = Sessions(parts.secret, lasts=parts.session)
+        self._templates = _environment(self.assets, version=parts.version)
+
+    def session(self, request: Request) -> Session:
+        """Let only people with a session in; everyone else is sent to the login page."""
+        session = self.signed_in(request)
+        if session is None or self.key(session) is None:
+            raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
+        return session
+
+    def signed_in(self, request: Request) -> Session | None:
+        """Give the session of the request's cookie, whether its key still works or not."""
+        return self.sessions.read(request.cookies.get(COOKIE, ""), now=self.parts.clock())
+
+    def key(self, session: Session) -> Key | None:
+        """Give the session's key while it works."""
+        now = self.parts.clock()
+        known: list[Key] = self.parts.database.run(keys.fetch_all)
+        return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
+
+    def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Response:
+        """Render a template."""
+        html = self._templates.get_template(template).render(**values)
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=wording.reveal,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(asset=assets.url, service_version=version)
+    environment.filters.update(
+        clock=wording.clock,
+        finite=math.isfinite,
+        number=wording.number,
+        part=wording.path_part,
+        percent=wording.percent,
+        signed=wording.signed,
+        span=wording.span,
+        stamp=wording.stamp,
+    )
+    return environment
