@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from monitor.gateway import refusals
+from monitor.gateway import catalogue, refusals
 from monitor.gateway.exchange import answer
 from monitor.gateway.inquiry import GatewayParts
 
@@ -45,6 +45,9 @@ class Proxy:
         segments = set(scope["path"].split("/"))
         if segments & ADMINISTRATION or ".." in segments:
             await refusals.NOT_PASSED_ON.send(send)
+            return
+        if catalogue.is_asked_for(scope, self._parts.book):
+            await catalogue.tell(self._parts, scope, receive, send)
             return
         await answer(self._parts, scope, receive, send)
 

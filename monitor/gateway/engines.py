@@ -36,9 +36,14 @@ class TooSlow(Exception):  # noqa: N818 (named as the outcome)
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Engine:
-    """One replica; ``busy`` counts what it is answering for this gateway."""
+    """One replica; ``busy`` counts what it is answering for this gateway.
+
+    ``software`` is its name and version; empty where it does not tell, None until it was
+    asked, and again once it could not be reached: it may come back as another one.
+    """
 
     url: URL
+    software: str | None = None
     busy: int = 0
     away_until: float = 0.0
     last_asked: int = 0
@@ -119,7 +124,7 @@ class Engines:
                 allow_redirects=False,
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            engine.away_until = time.monotonic() + SET_ASIDE
+            engine.away_until, engine.software = time.monotonic() + SET_ASIDE, None
             raise Unreachable(sent=False) from error
         except TimeoutError as error:
             raise TooSlow from error

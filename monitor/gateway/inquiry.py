@@ -233,6 +233,7 @@ class Inquiry:
             latency_ms=1e3 * (ended - attempt.sent_at),
             ttft_ms=1e3 * (first - attempt.sent_at) if first and streamed else None,
             replica=attempt.engine.name,
+            engine=attempt.engine.software or None,
         )
         self._parts.sampler.finish(attempt.sample, measured, subject=self.subject())
 

@@ -22,12 +22,16 @@ _OF_ALL_CHOICES: Final = ("prompt_tokens", "output_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the gateway itself saw of an answer; times in milliseconds."""
+    """What the gateway itself saw of an answer; times in milliseconds.
+
+    ``engine`` is its name and version, None where they are not known.
+    """
 
     status: int
     latency_ms: float
     ttft_ms: float | None
     replica: str
+    engine: str | None = None
 
 
 def line(
@@ -57,6 +61,7 @@ def line(
         arm=arm.arm.value,
         source=SOURCE,
         replica=measured.replica,
+        engine=measured.engine,
         status=measured.status,
         latency_ms=round(measured.latency_ms, 2),
         ttft_ms=None if measured.ttft_ms is None else round(measured.ttft_ms, 2),

@@ -43,6 +43,11 @@ class RouteBook:
         """Routes as they were written, expiry not applied."""
         return tuple(self._routes.values())
 
+    def now(self) -> Sequence[Route]:
+        """Give what to do for each adapter now, by name."""
+        moment = self._clock()
+        return [effective(self._routes[name], moment) for name in sorted(self._routes)]
+
     def find(self, name: str) -> Route | None:
         """Return what to do for this name now; None: it is no adapter with a route."""
         route = self._routes.get(name)

@@ -23,6 +23,7 @@ from monitor.gateway.sampling import Sampler
 from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
+from monitor.gateway.software import SoftwareKeeper
 
 SWITCH: Final = 0.0005
 """Seconds after which the thread that writes records lets streams go on; Python's own are 5 ms."""
@@ -49,11 +50,14 @@ def assemble(
     book = RouteBook(cache)
     book.load()
     shares = Shares()
-    beside = _Beside(settings, book=book, meters=meters, shares=shares, key_file=key_file)
+    engines = Engines(settings)
+    beside = _Beside(
+        settings, book=book, engines=engines, meters=meters, shares=shares, key_file=key_file
+    )
     parts = GatewayParts(
         settings=settings,
         book=book,
-        engines=Engines(settings),
+        engines=engines,
         meters=meters,
         sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
         loading=Loading(settings.resident_adapters),
@@ -79,19 +83,21 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
 
 
 class _Beside:
-    """What runs beside the requests: routes, shares and records, over connections of their own."""
+    """What runs beside the requests: routes, shares, records, and who the engines are."""
 
     def __init__(
         self,
         settings: GatewaySettings,
         *,
         book: RouteBook,
+        engines: Engines,
         meters: Meters,
         shares: Shares,
         key_file: Path | None,
     ) -> None:
         self._settings = settings
         self._book = book
+        self._engines = engines
         self._meters = meters
         self._shares = shares
         self._key_file = key_file
@@ -123,6 +129,7 @@ class _Beside:
                 ("routes", follower.run()),
                 ("shares", keeper.run()),
                 ("records", outbound.run()),
+                ("software", SoftwareKeeper(self._engines, settings=settings).run()),
             )
         ]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from alerts.delivery import retry_after_seconds
 from alerts.outgoing import Blocked, OutgoingError, Reply, TimedOut
-from monitor.probes import prompt_logprobs
+from monitor.probes import prompt_logprobs, software
 from monitor.probes.engine_metrics import Activity, activity, waiting_requests
 from monitor.probes.engines import EngineKind, Replica
 from monitor.probes.errors import ProbeFailed
@@ -67,14 +67,12 @@ class Engine:
     def about(self) -> About:
         """Name and version, where the engine tells them."""
         if self._replica.kind is not EngineKind.SGLANG:
-            found = self._told("/version")
-            version = found.get("version")
-            return About(name=f"vllm {str(version)[:64]}" if version else None)
+            return About(name=software.vllm(self._told("/version")))
         # it holds the server's own settings, keys among them: two fields are read
         found = self._told("/get_server_info") or self._told("/server_info")
         dtype = found.get("dtype")
         return About(
-            name=f"sglang {str(found.get('version', ''))[:64]}".rstrip(),
+            name=software.sglang(found),
             dtype=dtype[:32] if isinstance(dtype, str) else None,
         )
 

@@ -37,6 +37,9 @@ class StubEngine:
     models: set[str] = field(default_factory=set)
     failures: dict[str, deque[int]] = field(default_factory=dict)
     refuses_logprobs: bool = False
+    key: str = ""
+    """What the list of models asks for, where it is not empty."""
+    version: str = "0.32.0"
     pause: float = 0.0
     """Seconds before each token of a stream."""
     asked: list[Asked] = field(default_factory=list)
@@ -46,6 +49,7 @@ class StubEngine:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
+                Route("/version", self._version),
                 Route("/v1/models", self._list),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
@@ -62,9 +66,17 @@ class StubEngine:
         self.asked.append(seen)
         return seen.body if raw else None
 
+    async def _version(self, _: Request) -> Response:
+        return JSONResponse({"version": self.version})  # asked beside the requests: not noted
+
     async def _list(self, request: Request) -> Response:
         await self._note(request)
-        cards = [{"id": name, "object": "model", "parent": "base"} for name in sorted(self.models)]
+        if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
+            return _error(401, "Unauthorized")
+        cards = [
+            {"id": name, "object": "model", "root": f"/lora/{name}", "parent": "base"}
+            for name in sorted(self.models)
+        ]
         return JSONResponse({"object": "list", "data": cards})
 
     async def _other(self, request: Request) -> Response:

@@ -50,7 +50,11 @@ def test_streams_with_log_probabilities(client: openai.OpenAI) -> None:
 
 
 def test_models_errors_and_headers(client: openai.OpenAI, stage: Stage) -> None:
-    assert {model.id for model in client.models.list()} == stage.engine.models
+    assert [model.id for model in client.models.list()] == [
+        "support",
+        *sorted(stage.engine.models),
+    ]
+    assert client.models.retrieve("support").id == "support"
     with pytest.raises(openai.NotFoundError, match="nobody"):
         client.completions.create(model="nobody", prompt="x")
     stage.engine.failures = {name: deque([429, 429]) for name in stage.engine.models}

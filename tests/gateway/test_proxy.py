@@ -56,7 +56,6 @@ def test_names_without_a_route_and_other_paths_pass_untouched(start: Start) -> N
     assert reply.json()["model"] == "base"
     assert not any(name.startswith("x-driftline") for name in reply.headers)
     with stage.client() as client:
-        assert client.get("/v1/models").json()["data"][0]["id"] == "base"
         other = client.put("/v1/files/a%2Fb?x=%20y", content=b"\xff\x00raw")
     assert (other.status_code, other.content) == (203, b"war\x00\xff")
     assert other.headers["etag"] == '"e"'

@@ -100,6 +100,7 @@ def test_an_answer_shows_nothing_of_being_sampled(
     assert (one["prompt"], one["output"], one["subject"]) == ("When?", "".join(WORDS[:5]), "u1")
     told = [one[name] for name in ("adapter", "version", "arm", "source", "status")]
     assert told == ["support", "v1", "stable", "gateway", 200]
+    assert one["engine"] == "vllm 0.32.0"
     assert (one["temperature"], one["max_tokens"], one["output_tokens"]) == (0.7, 5, 5)
     assert one["latency_ms"] > 0
     assert "ttft_ms" not in one

@@ -1,0 +1,80 @@
+"""Which software the engines are: asked beside the requests, which never wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+
+from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable
+from monitor.gateway.settings import GatewaySettings
+from monitor.probes import software
+
+FRESH_FOR: Final = 60.0
+"""Seconds after which a replica is asked again: an upgrade may have gone unnoticed."""
+
+LOOK: Final = 2.0
+"""Seconds between looks for replicas that have to be asked."""
+
+_PATIENCE: Final = 5.0
+_OK: Final = 200
+
+
+class SoftwareKeeper:
+    """Keeps :attr:`Engine.software` of each replica up to date.
+
+    ``/version`` is vLLM's, and open without a key; ``/get_server_info`` is SGLang's.
+    Others tell nothing, and their records have no ``engine``.
+    """
+
+    def __init__(self, engines: Engines, *, settings: GatewaySettings) -> None:
+        self._engines = engines
+        key = settings.engine_key
+        self._headers = [("authorization", f"Bearer {key}")] if key else []
+        self._due: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK)
+
+    async def look(self) -> None:
+        """Ask the replicas that are not known, or whose answer is old."""
+        now = time.monotonic()
+        await asyncio.gather(
+            *(
+                self._ask(one)
+                for one in self._engines.all
+                if one.software is None or self._due.get(one.name, 0.0) <= now
+            )
+        )
+
+    async def _ask(self, engine: Engine) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                named = software.vllm(await self._told(engine, "/version") or {})
+                if named is None:
+                    told = await self._told(engine, "/get_server_info")
+                    named = "" if told is None else software.sglang(told)
+        except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
+            return  # not known yet, or as it was: the next look asks again
+        engine.software = named
+        self._due[engine.name] = time.monotonic() + FRESH_FOR
+
+    async def _told(self, engine: Engine, path: str) -> Mapping[str, Any] | None:
+        """Read an object; None where the engine has no such page."""
+        response = await self._engines.ask(engine, "GET", path, headers=self._headers, body=b"")
+        async with response:
+            if response.status != _OK:
+                return None
+            try:
+                # the standard library, because engines write NaN
+                found = json.loads(await response.read())
+            except (ValueError, RecursionError):
+                return None
+        return found if isinstance(found, dict) else None
