@@ -47,3 +47,9 @@ def newest(connection: Connection, *, limit: int = 100, before: int | None = Non
     if before is not None:
         query = query.where(audit.c.id < before)
     return [Entry(**row) for row in connection.execute(query).mappings()]
+
+
+def about(connection: Connection, subject: str, *, limit: int = 100) -> list[Entry]:
+    """Entries about one subject (``incident 7``), newest first."""
+    query = sa.select(audit).where(audit.c.subject == subject).order_by(audit.c.id.desc())
+    return [Entry(**row) for row in connection.execute(query.limit(limit)).mappings()]

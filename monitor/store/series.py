@@ -62,3 +62,52 @@ def score_series(
         )
         for detector, found in rows.items()
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """One detector's effects with their 95 % intervals, oldest first; columns of equal length.
+
+    A point is the last window that ended within one step; those without a finite effect
+    are left out.
+    """
+
+    detector: str
+    at: Sequence[datetime]
+    effect: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+_EFFECTS: Final = sa.text(
+    """
+    SELECT DISTINCT ON (detector, date_bin(:step, at, :since))
+           detector, at, effect, effect_low, effect_high
+    FROM scores
+    WHERE version_id = :version_id AND at > :since AND at <= :until
+      AND abs(effect) < 'Infinity' AND abs(effect_low) < 'Infinity'
+      AND abs(effect_high) < 'Infinity'
+    ORDER BY detector, date_bin(:step, at, :since), at DESC
+    """
+)
+
+
+def effect_series(
+    tx: Connection, *, version_id: VersionId, since: datetime, until: datetime, points: int = 150
+) -> list[Effects]:
+    """Give each detector's effects in ``(since, until]``, at most about ``points`` of each."""
+    step = max((until - since) / points, timedelta(milliseconds=1))
+    bound = {"version_id": version_id, "since": since, "until": until, "step": step}
+    rows: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+    for row in tx.execute(_EFFECTS, bound):
+        rows.setdefault(row.detector, []).append(row)
+    return [
+        Effects(
+            detector=detector,
+            at=[row.at for row in found],
+            effect=[row.effect for row in found],
+            low=[row.effect_low for row in found],
+            high=[row.effect_high for row in found],
+        )
+        for detector, found in rows.items()
+    ]

@@ -791,7 +791,7 @@ actions: Final = Table(
     _id(),
     _adapter(),
     _version(),
-    Column("kind", Text, nullable=False),  # fallback | return
+    Column("kind", Text, nullable=False),  # fallback | trial | end_trial | return
     # recommended | awaiting_approval | executing | applied | verified | blocked | expired
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -838,6 +838,8 @@ audit: Final = Table(
     Column("subject", Text, nullable=False),
     Column("details", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     # a trigger made by the migration refuses UPDATE and DELETE
+    # what was done about one incident
+    Index("ix_audit_subject", "subject"),
 )
 
 PARTITIONED: Final = (
