@@ -130,11 +130,15 @@ class DetectorSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackSection:
-    """The detector of feedback: which names it compares, by where they are better."""
+    """The detector of feedback: which names it compares, by where they are better.
+
+    What is said of a live record is taken to be complete ``settles_after`` it was made.
+    """
 
     enabled: bool = True
     higher_is_better: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
+    settles_after: timedelta = timedelta(days=3)
 
     @property
     def directions(self) -> Directions:
@@ -268,6 +272,13 @@ class Config:
     def embeds_answers(self) -> bool:
         """Whether answers wait to be embedded; nobody who keeps prompts back expects it."""
         return self.capture.embed_prompts and self.evaluation.embeds_answers
+
+    @property
+    def feedback_settles_after(self) -> timedelta:
+        """Age from which what is said of a live record may stand in a baseline."""
+        section = self.detectors.get(FEEDBACK.name)
+        own = section if isinstance(section, FeedbackSection) else FeedbackSection()
+        return own.settles_after
 
     @property
     def _feedback(self) -> Directions:
@@ -465,9 +476,11 @@ def _feedback_contradictions(config: Config) -> list[str]:
     section = config.detectors.get(FEEDBACK.name)
     named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
     named |= {"defaults.feedback": config.defaults.feedback}
+    found = []
     if isinstance(section, FeedbackSection):
         named |= {"detectors.feedback": section.directions}
-    found = []
+        if section.settles_after < timedelta():
+            found.append("detectors.feedback.settles_after: must not be negative")
     for where, directions in named.items():
         names = [] if directions is None else [*directions.higher_is_better]
         names += [] if directions is None else directions.lower_is_better

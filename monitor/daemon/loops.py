@@ -97,6 +97,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 directions=config.evaluation.directions,
                 answers=config.embeds_answers,
                 refuses=refuses,
+                settles_after=config.feedback_settles_after,
             ),
             pulse=pulse,
             every=tick,

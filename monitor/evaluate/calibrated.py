@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
@@ -20,12 +21,15 @@ class Calibrated:
     """A ready reference with one loaded calibration per detector that its baseline carries.
 
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
+    Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
+    any record it is.
     """
 
     reference: Reference
     hourly_rate: float
     by_detector: Mapping[str, Any]
     absent: Mapping[str, str]
+    feedback_from: datetime | None = None
 
 
 class Calibrations:
@@ -55,18 +59,14 @@ class Calibrations:
 
 def _approved(known: Calibrated, reference: Reference) -> Calibrated:
     """Only the approval of a reference can change after it is ready."""
-    return Calibrated(
-        reference=reference,
-        hourly_rate=known.hourly_rate,
-        by_detector=known.by_detector,
-        absent=known.absent,
-    )
+    return replace(known, reference=reference)
 
 
 def _load(tx: Connection, reference: Reference) -> Calibrated:
     stored = calibrations.read(tx, reference.id)
     details = references.details(tx, reference.id)
-    return unpacked(reference, stored, hourly_rate=details.hourly_rate)
+    loaded = unpacked(reference, stored, hourly_rate=details.hourly_rate)
+    return replace(loaded, feedback_from=details.feedback_from)
 
 
 def unpacked(

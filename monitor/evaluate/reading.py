@@ -110,7 +110,7 @@ def read(
             unread.arrivals,
             window,
             directions=settings.directions(version.adapter),
-            strata=_strata(calibrated),
+            calibrated=calibrated,
         ),
     )
 
@@ -218,7 +218,7 @@ class StoredLookback:
                 every,
                 span,
                 directions=self._settings.directions(reading.version.adapter),
-                strata=_strata(reading.calibrated),
+                calibrated=reading.calibrated,
             )
 
         return self._database.run(work)
@@ -255,11 +255,17 @@ def _feedback(
     interval: Interval,
     *,
     directions: Directions,
-    strata: list[str] | None,
+    calibrated: Calibrated | None,
 ) -> Window:
-    """Lay feedback out as the signals of a window."""
+    """Lay feedback out as the signals of a window, less what is said of the reference's records."""
     signals = directions.signals
-    given = feedback.given(tx, arrivals, names=list(signals), strata=strata)
+    given = feedback.given(
+        tx,
+        arrivals,
+        names=list(signals),
+        strata=_strata(calibrated),
+        since=calibrated.feedback_from if calibrated else None,
+    )
     return Window(
         start=interval.start.timestamp(),
         end=interval.end.timestamp(),

@@ -174,6 +174,16 @@ def concatenate(parts: Sequence[Baseline]) -> Baseline:
     return joined.take(np.argsort(joined.at, kind="stable"))
 
 
+def settled(baseline: Baseline, *, before: datetime) -> Baseline:
+    """Leave out what was said of records made at or after a time: more is still to come.
+
+    Of these only the quick part is there, and who complains takes longer than who is glad.
+    """
+    known = (baseline.at < before.timestamp()).tolist()
+    said = zip(baseline.feedback, known, strict=True)
+    return replace(baseline, feedback=[given if is_known else {} for given, is_known in said])
+
+
 def common_strata(baseline: Baseline) -> tuple[Baseline, tuple[str, ...]]:
     """Keep the records of common settings; name these settings, the most frequent first."""
     counts = Counter(baseline.strata)

@@ -42,7 +42,14 @@ from monitor.store import (
 )
 from monitor.store.database import Database
 from monitor.store.reference_items import ItemRole
-from monitor.store.references import MAX_CLAIMS, Claim, LeaseLost, Outcome, ReferenceSource
+from monitor.store.references import (
+    FEEDBACK_FROM,
+    MAX_CLAIMS,
+    Claim,
+    LeaseLost,
+    Outcome,
+    ReferenceSource,
+)
 
 _LOG = structlog.get_logger(__name__)
 
@@ -60,11 +67,13 @@ def build_next(
     directions: Callable[[str], Directions] = lambda _: Directions(),
     answers: bool = False,
     refuses: Refuses = refuses,
+    settles_after: timedelta = timedelta(0),
 ) -> bool:
     """Build the oldest reference that waits; False when none does.
 
     ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
-    of answers are embedded; ``refuses`` tells refusals.
+    of answers are embedded; ``refuses`` tells refusals. Feedback of live records younger than
+    ``settles_after`` is left out.
 
     A reference fails for good when it cannot be built from what was sent; it waits while
     the embedding probe is down, with the reason shown as its error.
@@ -82,6 +91,7 @@ def build_next(
             directions=directions,
             answers=answers,
             refuses=refuses,
+            settles_after=settles_after,
         )
         log.info("reference_ready")
     except LeaseLost:
@@ -108,6 +118,7 @@ def _build(
     directions: Callable[[str], Directions],
     answers: bool,
     refuses: Refuses,
+    settles_after: timedelta,
 ) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
@@ -123,6 +134,7 @@ def _build(
         directions=directions(version.adapter),
         answers=answers,
         refuses=refuses,
+        settles_after=settles_after,
     ).run()
 
 
@@ -140,6 +152,7 @@ class _Building:
         directions: Directions,
         answers: bool,
         refuses: Refuses,
+        settles_after: timedelta,
     ) -> None:
         self._database = database
         self._claim = claim
@@ -149,14 +162,16 @@ class _Building:
         self._directions = directions
         self._answers = answers
         self._refuses = refuses
+        self._settles_after = settles_after
         self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
         self._axes: Axes | None = None
         self._kept = b""
         self._done = 0
-        found = database.run(lambda tx: references.get(tx, claim.reference_id))
-        self._total = 1 if found is None else max(1, found.n_training + found.n_baseline)
+        made = database.run(lambda tx: references.details(tx, claim.reference_id)).reference
+        self._begun_at = made.created_at
+        self._total = max(1, made.n_training + made.n_baseline)
 
     def run(self) -> None:
         self._indexes.forget(self._claim.reference_id)
@@ -227,7 +242,9 @@ class _Building:
                 end=end,
             )
         )
-        return baselines.from_live(read)
+        settled = min(end, self._begun_at - self._settles_after)
+        self._notes[FEEDBACK_FROM] = settled.isoformat()
+        return baselines.settled(baselines.from_live(read), before=settled)
 
     def _embedded(self, part: Baseline) -> Baseline:
         """Embed prompts, unless their vectors could not be compared with the index."""

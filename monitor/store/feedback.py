@@ -161,14 +161,21 @@ def given(
     *,
     names: Sequence[str],
     strata: Sequence[str] | None,
+    since: datetime | None = None,
 ) -> Given:
-    """Lay numbers of these names out by record; those of other settings are left out."""
+    """Lay numbers of these names out by record.
+
+    Those of other settings are left out, and those on records made before ``since``.
+    """
     wanted = set(names)
     known: set[int] | None = None
     if strata is not None and arrivals:
         known = set(contexts.of_strata(connection, strata))
+    first = since.timestamp() if since else -np.inf
     kept = [
-        one for one in arrivals if one.name in wanted and (known is None or one.context_id in known)
+        one
+        for one in arrivals
+        if one.name in wanted and one.at >= first and (known is None or one.context_id in known)
     ]
     kept.sort(key=lambda one: (one.at, one.record_id, one.entered))
     keys = list(dict.fromkeys((one.at, one.record_id, one.entered, one.subject) for one in kept))

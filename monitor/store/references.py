@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -28,6 +28,9 @@ from monitor.store.tables import reference_items, reference_vectors, references,
 LEASE: Final = timedelta(minutes=2)
 MAX_CLAIMS: Final = 5
 """Builders that may end without a word while building one reference."""
+
+FEEDBACK_FROM: Final = "feedback_from"
+"""Key of a note: records before this time are the reference's own, with all said of them."""
 
 _R: Final = references.c
 
@@ -86,6 +89,12 @@ class ReferenceDetails:
     created_by: str
     hourly_rate: float
     request: Mapping[str, Any]
+
+    @property
+    def feedback_from(self) -> datetime | None:
+        """Since when feedback on records is evidence; None: on all of them."""
+        noted = self.request.get(FEEDBACK_FROM)
+        return None if noted is None else datetime.fromisoformat(noted)
 
 
 def create(

@@ -1,12 +1,13 @@
 """A version with a reference and live records, in a real database."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -57,6 +58,17 @@ def baseline(
     }
     signals = {**stored, **quiet, "log_length": np.full(count, np.log1p(30))}
     return Window(start=float(at[0]), end=end, at=at, signals=signals)
+
+
+class NoEncoder:
+    """Stands where texts would be embedded; there are none."""
+
+    @property
+    def encoder(self) -> str:
+        raise AssertionError("the encoder's name was asked for")
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        raise AssertionError(f"{len(texts)} texts were to be embedded")
 
 
 @dataclass

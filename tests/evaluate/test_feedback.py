@@ -4,17 +4,21 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from detectors.feedback import Directions
-from monitor.domain import EvaluationKind
+from monitor.domain import EvaluationKind, Interval
 from monitor.evaluate import EvaluateSettings
 from monitor.policy import PolicySettings
+from monitor.reference.build import build_next
+from monitor.reference.freeze import freeze
+from monitor.reference.index import Indexes
 from monitor.store.tasks import StaleLease
-from tests.evaluate.conftest import World
+from tests.evaluate.conftest import NoEncoder, World
 
 SETTINGS = EvaluateSettings(
     feedback=Directions(higher_is_better=("solved",)),
@@ -77,6 +81,41 @@ def test_late_feedback_enters_evidence_once_and_opens_a_ticket(
     assert evaluate().n_window == 0
     counted = world.rows("SELECT sum(n_units) FROM increments WHERE detector = 'feedback'")
     assert counted[0][0] == 80
+
+
+def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
+    world: World, evaluate: Callable[[], Any], tmp_path: Path
+) -> None:
+    now = datetime.now(tz=UTC)
+    old, young = now - timedelta(hours=20), now - timedelta(hours=1)
+    world.send(440, at=old)
+    world.send(100, at=young)
+    _give(world, range(2, 362), 1.0, old)
+    _give(world, range(362, 402), 0.0, old)
+    _give(world, range(442, 502), 1.0, young)  # who is glad says so at once
+    world.make_due()
+    claim = world.claim(EvaluationKind.LIVE)
+    assert claim is not None
+    world.evaluator(settings=SETTINGS).evaluate(claim)
+    window = Interval(start=old - timedelta(hours=1), end=now)
+    freeze(world.database, version=world.version, window=window, cause="a day", created_by="me")
+    assert build_next(
+        world.database,
+        NoEncoder(),
+        indexes=Indexes(tmp_path),
+        directions=SETTINGS.directions,
+        settles_after=timedelta(hours=6),
+    )
+    # the young are not in the baseline, and what was read before is not read again
+    score = evaluate()
+    assert (score.n_reference, score.n_window) == (400, 0)
+    _give(world, range(402, 442), 0.0, old)
+    _give(world, range(502, 542), 0.0, young)
+    score = evaluate()
+    assert score.n_window == 40
+    assert score.effect == pytest.approx(0.3, abs=0.01)  # 60 of 100 solved, 90 % before
+    unread = world.rows("SELECT count(*) FROM feedback_arrivals WHERE window_end IS NULL")
+    assert unread[0][0] == 0
 
 
 def test_an_evaluation_that_was_not_stored_leaves_its_feedback_unread(world: World) -> None:

@@ -1,13 +1,11 @@
 """A person's word on an incident, through the evaluator, the store and the outbox."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 
@@ -21,6 +19,7 @@ from monitor.reference.index import Indexes
 from monitor.store import audit, incidents, outbox, verdicts
 from monitor.store.incidents import IncidentRow
 from monitor.store.tasks import StaleLease
+from tests.evaluate.conftest import NoEncoder
 from tests.evaluate.test_fleet_incident import NAMES, Nowhere, Told, fleet
 from tests.probed_fleet import HOUR
 
@@ -31,17 +30,6 @@ Make = Callable[..., tuple[Told, list[Version]]]
 
 def said(what: Mark = Mark.FALSE_PAGE, *, because: str = "a load test") -> Word:
     return Word(mark=what, by="ann", because=because, at=datetime.now(tz=UTC))
-
-
-class NoEncoder:
-    """Stands where texts would be embedded; there are none."""
-
-    @property
-    def encoder(self) -> str:
-        raise AssertionError("the encoder's name was asked for")
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        raise AssertionError(f"{len(texts)} texts were to be embedded")
 
 
 class Watched:
