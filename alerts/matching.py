@@ -11,37 +11,65 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Protocol
 
-from alerts.message import Alert
-from alerts.types import Severity
+from alerts.types import Blame, Kind, Severity
 
-KEYS = ("owner", "tier", "severity", "labels")
+WORDS: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
+    {"severity": Severity, "kind": Kind, "blame": Blame}
+)
+"""Facts that are one of a closed set of words."""
+NAMES: Final = ("adapter", "owner", "tier")
+"""Facts that people name themselves."""
+KEYS: Final = (*NAMES, *WORDS, "labels")
 
 Values = frozenset[str]
+
+
+class Facts(Protocol):
+    """What is matched: an :class:`alerts.message.Alert`, or an incident as it stands."""
+
+    @property
+    def adapter(self) -> str: ...
+    @property
+    def owner(self) -> str | None: ...
+    @property
+    def tier(self) -> str: ...
+    @property
+    def severity(self) -> Severity: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def blame(self) -> Blame: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
     """Accepted values for each fact; None accepts all, every label named must match."""
 
+    adapter: Values | None = None
     owner: Values | None = None
     tier: Values | None = None
     severity: Values | None = None
+    kind: Values | None = None
+    blame: Values | None = None
     labels: Mapping[str, Values] = field(default_factory=dict)
 
-    def accepts(self, alert: Alert) -> bool:
+    def accepts(self, facts: Facts) -> bool:
         """Whether every condition holds; a missing owner or label satisfies none."""
-        facts = ((self.owner, alert.owner), (self.tier, alert.tier))
-        return (
-            all(wanted is None or fact in wanted for wanted, fact in facts)
-            and (self.severity is None or alert.severity.value in self.severity)
-            and all(alert.labels.get(name) in wanted for name, wanted in self.labels.items())
+        named = ((getattr(self, key), getattr(facts, key)) for key in (*NAMES, *WORDS))
+        return all(wanted is None or fact in wanted for wanted, fact in named) and all(
+            facts.labels.get(name) in wanted for name, wanted in self.labels.items()
         )
 
 
 def to_json(matcher: Matcher) -> dict[str, object]:
     """Write a matcher as its ``match`` table; reading that gives an equal one."""
-    facts = {"owner": matcher.owner, "tier": matcher.tier, "severity": matcher.severity}
+    facts = {key: getattr(matcher, key) for key in (*NAMES, *WORDS)}
     table: dict[str, object] = {key: sorted(wanted) for key, wanted in facts.items() if wanted}
     if matcher.labels:
         table["labels"] = {name: sorted(wanted) for name, wanted in matcher.labels.items()}
@@ -54,7 +82,7 @@ def parse_matcher(match: Mapping[str, object]) -> Matcher:
     Raises
     ------
     ValueError
-        An unknown key (the nearest known one is named), an unknown severity, or a value
+        An unknown key (the nearest known one is named), an unknown word, or a value
         that is neither a string nor a list of strings.
     """
     for key in match:
@@ -64,9 +92,8 @@ def parse_matcher(match: Mapping[str, object]) -> Matcher:
     if not isinstance(labels, Mapping):
         raise ValueError("match.labels must be a table of label = value")  # noqa: TRY004 - a wrong config
     return Matcher(
-        owner=_values(match, "owner"),
-        tier=_values(match, "tier"),
-        severity=_severities(_values(match, "severity")),
+        **{name: _values(match, name) for name in NAMES},
+        **{name: _known(_values(match, name), name) for name in WORDS},
         labels={str(name): _listed(value, f"labels.{name}") for name, value in labels.items()},
     )
 
@@ -88,8 +115,9 @@ def _listed(value: object, key: str) -> Values:
     raise ValueError(f"match.{key} must be a string or a non-empty list of strings")
 
 
-def _severities(values: Values | None) -> Values | None:
-    unknown = sorted((values or frozenset()) - {severity.value for severity in Severity})
+def _known(values: Values | None, key: str) -> Values | None:
+    words = [word.value for word in WORDS[key]]
+    unknown = sorted((values or frozenset()) - set(words))
     if unknown:
-        raise ValueError(f"match.severity knows ticket and page, not {unknown[0]!r}")
+        raise ValueError(f"match.{key} knows {', '.join(words)}, not {unknown[0]!r}")
     return values

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from alerts.types import Blame, Count, Kind, Moment, Severity, Status, Verdict
+from alerts.types import Blame, Count, Kind, Moment, Reason, Severity, Status, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +174,8 @@ class Alert:
         The largest group among them, where there is one.
     changes
         What was declared to have changed about the time of the onset, the first begun first.
+    notification_reason
+        Why it is sent now (:mod:`alerts.telling`).
     late
         True when the incident was already over before this could be delivered.
     test
@@ -207,6 +209,7 @@ class Alert:
     tier: str = "standard"
     labels: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    notification_reason: Reason = Reason.FIRST
     late: bool = False
     test: bool = False
 

@@ -46,6 +46,19 @@ class Status(StrEnum):
     WORSENED = "worsened"
     RECOVERED = "recovered"
     REOPENED = "reopened"
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody has it in hand; told only to receivers that keep incidents of their own."""
+
+
+class Reason(StrEnum):
+    """Why a message is sent now; Alertmanager's words, and our own for what it has not."""
+
+    FIRST = "first_notification"
+    NEW_ALERTS = "new_alerts_in_group"
+    NEW_RESOLVED = "new_resolved_alerts"
+    ALL_RESOLVED = "all_alerts_resolved"
+    REPEAT = "repeat_interval_elapsed"
+    ACKNOWLEDGED = "acknowledged"
 
 
 class Verdict(StrEnum):

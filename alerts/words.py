@@ -222,7 +222,7 @@ _CLOSINGS = MappingProxyType(
 
 def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
     match status:
-        case Status.STARTED:
+        case Status.STARTED | Status.ACKNOWLEDGED:
             return ""
         case Status.WORSENED:
             return f"now a {severity}: "

@@ -28,7 +28,7 @@ from alerts.message import Alert, Onset
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
-from alerts.types import Status
+from alerts.types import Reason, Status
 from alerts.words import new_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
@@ -136,7 +136,10 @@ def _title(alert: Alert) -> str:
         Status.WORSENED: f"{word}, was a ticket",
         Status.REOPENED: f"{word} again",
         Status.RECOVERED: "Recovered",
+        Status.ACKNOWLEDGED: f"{word}, in hand",
     }[alert.status]
+    if alert.notification_reason is Reason.REPEAT:
+        opening = f"{word}, still open"
     who = f"{alert.adapter}@{alert.version}"
     if alert.together is not None:
         who = f"adapters on {alert.together.base or 'one base model'}"

@@ -24,6 +24,11 @@ def alert(**facts: object) -> Alert:
         ({"labels": {"team": ["ops", "nlp"], "env": "prod"}}, True),
         ({"labels": {"team": "nlp", "env": "test"}}, False),
         ({"labels": {"missing": "nlp"}}, False),
+        ({"adapter": "support", "kind": "drift"}, True),
+        ({"adapter": ["billing"]}, False),
+        ({"kind": ["no_data", "error"]}, False),
+        ({"blame": ["adapter", "unknown"]}, True),
+        ({"blame": "input"}, False),
         ({"owner": "Search"}, False),
         ({"owner": "sear"}, False),
     ],
@@ -42,7 +47,9 @@ def test_an_adapter_without_owner_satisfies_no_owner() -> None:
     ("match", "problem"),
     [
         ({"ownr": "x"}, "did you mean 'owner'"),
-        ({"adapter": "x"}, "no 'adapter'"),
+        ({"version": "v7"}, "no 'version'"),
+        ({"kind": "drifting"}, "knows drift, no_data, error, not 'drifting'"),
+        ({"blame": ["adapter", "weather"]}, "not 'weather'"),
         ({"severity": "critical"}, "not 'critical'"),
         ({"severity": []}, "non-empty list"),
         ({"owner": 7}, "string or a non-empty list"),
@@ -59,6 +66,13 @@ def test_what_cannot_be_read_is_refused(match: dict[str, object], problem: str) 
 
 
 def test_a_matcher_is_written_as_it_is_read() -> None:
-    match = {"owner": ["a", "b"], "severity": ["page"], "labels": {"team": ["nlp"]}}
+    match = {
+        "adapter": ["support"],
+        "owner": ["a", "b"],
+        "severity": ["page"],
+        "kind": ["drift", "error"],
+        "blame": ["input"],
+        "labels": {"team": ["nlp"]},
+    }
     assert to_json(parse_matcher(match)) == match
     assert to_json(Matcher()) == {}

@@ -1,0 +1,234 @@
+"""Which of the messages that wait are sent now, and which together: a pure function.
+
+The incident machine (:mod:`alerts.incident`) says what happened; this says what of it a
+channel is told, and when. A message first waits, for what belongs together to come
+together, and for as long as its incident is silenced or inhibited. What has come to nothing
+meanwhile (fired and gone, gone and back) is never told, so that an end is told only where
+the beginning was.
+
+The rules are Alertmanager's (its ``needsUpdate``), with one difference: a page that joins a
+group waits as long as the first message of a group does, never for the next interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from alerts.message import Alert
+from alerts.types import Kind, Reason, Severity, Status
+
+MOST_TOGETHER: Final = 50
+"""So many incidents are listed in one message; more are counted in it."""
+FACTS: Final = ("owner", "blame", "adapter", "kind", "severity", "tier")
+"""What messages can be grouped by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a channel is told.
+
+    wait
+        How long the first message of a group waits for others; what is over by then is not
+        told. A page never waits longer.
+    interval
+        Least time between two messages of a group.
+    together
+        Whether a group is one message; else each incident is a group of its own.
+    by
+        Facts that make a group (of :data:`FACTS`).
+    repeat
+        After how long an open incident is told again; without an entry never.
+    """
+
+    wait: timedelta = timedelta()
+    interval: timedelta = timedelta()
+    together: bool = False
+    by: tuple[str, ...] = ("owner", "blame")
+    repeat: Mapping[Severity, timedelta] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def at_once(self) -> bool:
+        """Whether nothing ever waits for others."""
+        return not self.wait and not self.interval
+
+
+AT_ONCE: Final = Manner()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The last message of an incident that a channel was given, and when."""
+
+    alert: Alert
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """What one channel has heard of one incident, and what waits to be told.
+
+    held
+        Messages that wait, in their order.
+    since
+        Since when; the earliest of them. Meaningless where none waits.
+    muted
+        The incident is silenced or inhibited.
+    quiet
+        The incident is over, or somebody has it in hand: it is not repeated.
+    """
+
+    incident: int
+    group: str
+    told: Told | None = None
+    held: tuple[Alert, ...] = ()
+    since: datetime
+    muted: bool = False
+    quiet: bool = False
+
+    @property
+    def open_there(self) -> bool:
+        """Whether the channel's people believe that it is open."""
+        return self.told is not None and self.told.alert.firing
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether what waits has come to nothing."""
+        return bool(self.held) and news(self) is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """One message: of each incident its news, the most urgent first, and why it is sent."""
+
+    reason: Reason
+    news: tuple[tuple[Matter, Alert], ...]
+
+
+def news(matter: Matter) -> Alert | None:
+    """Say what the channel has not heard yet, in one alert; None: nothing."""
+    if not matter.held:
+        return None
+    last = matter.held[-1]
+    if not last.firing:
+        return last if matter.open_there else None
+    gone_and_back = matter.told is not None and any(not one.firing for one in matter.held)
+    if gone_and_back and matter.open_there and last.severity.rank <= _known(matter).rank:
+        return None
+    return last
+
+
+def decide(matters: Sequence[Matter], manner: Manner, now: datetime) -> list[Telling]:
+    """Say what one channel is told now; of each group at most one message.
+
+    A group is muted incident by incident. What waits and is not in a result goes on waiting,
+    unless it is :attr:`Matter.cancelled`.
+    """
+    tellings = (_tell(group, manner, now) for group in _groups(matters, manner))
+    return [telling for telling in tellings if telling is not None]
+
+
+def group_of(alert: Alert, manner: Manner) -> str:
+    """Name the group that an alert belongs to, by the facts that the manner groups by."""
+    if not manner.together:
+        return alert.id
+    return " ".join(f"{fact}={getattr(alert, fact) or ''!s}" for fact in manner.by)
+
+
+def inhibited(alert: Alert, open_there: Sequence[Alert]) -> bool:
+    """Whether another open incident says why, so that this one need not be told now.
+
+    Records that do not come, of the same version, hold back news of drift that is no more
+    urgent than they are: a ticket never hides a page.
+    """
+    if alert.kind is not Kind.DRIFT or alert.together is not None:
+        return False
+    return any(
+        (other.kind, other.adapter, other.version) == (Kind.NO_DATA, alert.adapter, alert.version)
+        and other.severity.rank >= alert.severity.rank
+        for other in open_there
+    )
+
+
+def _groups(matters: Sequence[Matter], manner: Manner) -> list[list[Matter]]:
+    groups: dict[str, list[Matter]] = {}
+    for matter in matters:
+        name = matter.group if manner.together else str(matter.incident)
+        groups.setdefault(name, []).append(matter)
+    return list(groups.values())
+
+
+def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | None:
+    fresh = [(one, said) for one in group if not one.muted and (said := news(one)) is not None]
+    if not fresh:
+        return _repeat(group, manner, now)
+    if now < _due(group, fresh, manner):
+        return None
+    return Telling(reason=_reason(group, fresh), news=_urgent_first(fresh))
+
+
+def _due(
+    group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]], manner: Manner
+) -> datetime:
+    """When the group is told: after the wait, and of tickets not before the interval is over."""
+    waited = min(one.since for one, _ in fresh) + manner.wait
+    known = [one.told.at for one in group if one.told is not None]
+    if not any(one.open_there for one in group):
+        return waited
+    pages = [one.since + manner.wait for one, said in fresh if _pages(said)]
+    return min([*pages, max(waited, max(known) + manner.interval)])
+
+
+def _reason(group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]]) -> Reason:
+    known = {one.incident for one in group if one.open_there}
+    if any(said.firing for _, said in fresh):
+        return Reason.NEW_ALERTS if known else Reason.FIRST
+    over = {one.incident for one, _ in fresh}
+    return Reason.NEW_RESOLVED if known - over else Reason.ALL_RESOLVED
+
+
+def _repeat(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | None:
+    """Tell again what is open, unacknowledged, and was told long ago.
+
+    What would be due within the interval is told along.
+    """
+    again: list[tuple[Matter, Alert]] = []
+    due = False
+    for one in group:
+        after = manner.repeat.get(_known(one)) if one.open_there else None
+        if after is None or one.told is None or one.muted or one.quiet or one.held:
+            continue
+        due |= one.told.at + after <= now
+        if one.told.at + after <= now + manner.interval:
+            again.append((one, replace(one.told.alert, at=now)))
+    return Telling(reason=Reason.REPEAT, news=_urgent_first(again)) if due else None
+
+
+def _urgent_first(news: Sequence[tuple[Matter, Alert]]) -> tuple[tuple[Matter, Alert], ...]:
+    def urgency(one: tuple[Matter, Alert]) -> tuple[bool, int, int]:
+        matter, alert = one
+        return not alert.firing, -alert.severity.rank, matter.incident
+
+    return tuple(sorted(news, key=urgency))
+
+
+def _pages(alert: Alert) -> bool:
+    return alert.firing and alert.severity is Severity.PAGE
+
+
+def _known(matter: Matter) -> Severity:
+    return Severity.TICKET if matter.told is None else matter.told.alert.severity
+
+
+def acknowledged(told: Alert, *, by: str, at: datetime) -> Alert:
+    """Say of an incident, to a receiver that keeps its own, that somebody has it in hand."""
+    return replace(
+        told,
+        status=Status.ACKNOWLEDGED,
+        reason=f"{by} has it in hand",
+        at=at,
+        notification_reason=Reason.ACKNOWLEDGED,
+    )

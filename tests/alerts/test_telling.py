@@ -1,0 +1,213 @@
+"""Who is told what now: the six reasons, the waits, and what is never told."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import MappingProxyType
+
+import pytest
+
+from alerts.incident import Condition
+from alerts.matching import parse_matcher
+from alerts.silences import Silence
+from alerts.telling import AT_ONCE, Manner, group_of
+from alerts.types import Kind, Reason, Severity, Status
+from tests.alert_samples import an_alert
+from tests.telling_world import BEGIN, World
+
+TICKET, PAGE, CLEAR = Condition.TICKET, Condition.PAGE, Condition.CLEAR
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+TOGETHER = Manner(
+    wait=30 * SECOND,
+    interval=5 * MINUTE,
+    together=True,
+    repeat=MappingProxyType({Severity.PAGE: 4 * HOUR, Severity.TICKET: 24 * HOUR}),
+)
+
+Event = Callable[[World], None]
+
+
+def seen(condition: Condition, *adapters: str) -> Event:
+    def event(world: World) -> None:
+        for adapter in adapters:
+            world.observe(adapter, condition)
+
+    return event
+
+
+def play(manner: Manner, *script: tuple[float, Event], until: timedelta = 6 * MINUTE) -> World:
+    """Let events happen at their seconds; look every second, a minute apart when long."""
+    world = World(manners={"desk": manner})
+    events = list(script)
+    step = SECOND if until <= HOUR else 10 * SECOND
+    while world.now <= BEGIN + until:
+        while events and world.now >= BEGIN + timedelta(seconds=events[0][0]):
+            events.pop(0)[1](world)
+        world.tick()
+        world.now += step
+    return world
+
+
+def story(world: World) -> list[tuple[float, Reason, set[str]]]:
+    return [
+        ((one.at - BEGIN).total_seconds(), one.reason, {alert.adapter for alert in one.alerts})
+        for one in world.sent
+    ]
+
+
+FIRST, NEW, REPEAT = Reason.FIRST, Reason.NEW_ALERTS, Reason.REPEAT
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ([(0, seen(TICKET, "a"))], [(30, FIRST, {"a"})]),
+        ([(0, seen(TICKET, "a")), (20, seen(TICKET, "b"))], [(30, FIRST, {"a", "b"})]),
+        (
+            [(0, seen(TICKET, "a")), (40, seen(TICKET, "b")), (50, seen(TICKET, "c"))],
+            [(30, FIRST, {"a"}), (330, NEW, {"b", "c"})],
+        ),
+        (
+            [(0, seen(TICKET, "a", "b")), (60, seen(CLEAR, "a"))],
+            [(30, FIRST, {"a", "b"}), (330, Reason.NEW_RESOLVED, {"a"})],
+        ),
+        (
+            [(0, seen(TICKET, "a", "b")), (60, seen(CLEAR, "a", "b"))],
+            [(30, FIRST, {"a", "b"}), (330, Reason.ALL_RESOLVED, {"a", "b"})],
+        ),
+        ([(0, seen(TICKET, "a")), (29, seen(CLEAR, "a"))], []),
+        (
+            [(0, seen(TICKET, "a")), (60, seen(CLEAR, "a")), (120, seen(TICKET, "a"))],
+            [(30, FIRST, {"a"})],
+        ),
+        ([(0, seen(TICKET, "a")), (60, seen(TICKET, "a"))], [(30, FIRST, {"a"})]),
+    ],
+    ids=[
+        "first",
+        "what comes within the wait comes along",
+        "new in the group, after the interval",
+        "one of two is over",
+        "all are over",
+        "fired and gone",
+        "gone and back",
+        "nothing new",
+    ],
+)
+def test_why_a_group_is_told(
+    script: list[tuple[float, Event]], told: list[tuple[float, Reason, set[str]]]
+) -> None:
+    assert story(play(TOGETHER, *script)) == told
+
+
+def test_a_page_joins_its_group_without_waiting_for_the_interval() -> None:
+    world = play(TOGETHER, (0, seen(TICKET, "a", "b")), (60, seen(PAGE, "b")))
+    assert story(world) == [(30, FIRST, {"a", "b"}), (90, NEW, {"b"})]
+    assert world.sent[-1].alerts[0].status is Status.WORSENED
+
+
+def test_the_most_urgent_is_named_first_and_ends_last() -> None:
+    def mixed(world: World) -> None:
+        world.observe("a", CLEAR)
+        world.observe("c", PAGE)
+        world.observe("b", TICKET)
+
+    world = play(TOGETHER, (0, seen(TICKET, "a")), (40, mixed))
+    assert [alert.adapter for alert in world.sent[-1].alerts] == ["c", "b", "a"]
+
+
+def test_groups_are_told_apart_and_without_grouping_so_is_each_incident() -> None:
+    owners = {"a": "search", "b": "billing"}
+    for manner, messages in ((TOGETHER, 2), (Manner(wait=30 * SECOND), 3)):
+        world = World(manners={"desk": manner}, owners=owners)
+        for adapter in ("a", "b", "c"):
+            world.observe(adapter, TICKET)
+        world.now += 30 * SECOND
+        world.tick()
+        assert len(world.sent) == messages
+
+
+def test_an_open_page_is_told_again_after_four_hours_and_a_ticket_after_a_day() -> None:
+    def in_hand(world: World) -> None:
+        world.acknowledge("a", lasts=6 * HOUR)
+
+    hours = 26
+    pages = play(TOGETHER, (0, seen(PAGE, "a")), (5 * 3600, in_hand), until=hours * HOUR)
+    # 4 h after the first; in hand from 5 h to 11 h; then again
+    assert [round(at / 3600) for at, *_ in story(pages)] == [0, 4, 11, 15, 19, 23]
+    assert {reason for _, reason, _ in story(pages)[1:]} == {REPEAT}
+    # a repeat is the same page: the receipt counts by these
+    assert {(one.alerts[0].status, one.alerts[0].started_at) for one in pages.sent} == {
+        (Status.STARTED, BEGIN)
+    }
+    tickets = play(TOGETHER, (0, seen(TICKET, "a")), until=hours * HOUR)
+    assert [(round(at / 3600), reason) for at, reason, _ in story(tickets)] == [
+        (0, FIRST),
+        (24, REPEAT),
+    ]
+
+
+def test_a_page_is_news_to_whoever_had_the_ticket_in_hand() -> None:
+    def in_hand(world: World) -> None:
+        world.acknowledge("a", lasts=24 * HOUR)
+
+    world = play(
+        TOGETHER, (0, seen(TICKET, "a")), (60, in_hand), (120, seen(PAGE, "a")), until=9 * HOUR
+    )
+    assert [round(at / 60) for at, *_ in story(world)] == [0, 2, 242, 482]
+
+
+def test_what_is_still_open_when_its_silence_ends_is_told_then_and_nothing_else() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    world.silences = [
+        Silence(
+            id=1,
+            matcher=parse_matcher({"adapter": ["open", "gone", "told"]}),
+            starts_at=BEGIN + MINUTE,
+            ends_at=BEGIN + HOUR,
+            author="ann",
+            comment="the load test",
+        )
+    ]
+    world.observe("told", PAGE)
+    world.tick()
+    world.now += 2 * MINUTE
+    for adapter in ("open", "gone"):
+        world.observe(adapter, TICKET)
+    world.observe("told", CLEAR)
+    world.observe("open", PAGE)
+    world.observe("gone", CLEAR)
+    world.tick()
+    assert [one.alerts[0].adapter for one in world.sent] == ["told"]
+    world.now = BEGIN + HOUR
+    world.tick()
+    later = [(one.alerts[0].adapter, one.alerts[0].status) for one in world.sent[1:]]
+    assert sorted(later) == [("open", Status.WORSENED), ("told", Status.RECOVERED)]
+
+
+def test_missing_records_hold_back_what_is_no_more_urgent() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    world.observe("a", TICKET, Kind.NO_DATA)
+    world.observe("a", TICKET)
+    world.observe("b", TICKET)
+    world.tick()
+    told = [(one.alerts[0].adapter, one.alerts[0].kind) for one in world.sent]
+    assert told == [("a", Kind.NO_DATA), ("b", Kind.DRIFT)]
+    world.observe("a", PAGE)  # a ticket about records never hides a page
+    world.tick()
+    assert world.sent[-1].alerts[0].severity is Severity.PAGE
+    world.observe("c", TICKET, Kind.NO_DATA)
+    world.observe("c", TICKET)
+    world.tick()
+    world.observe("c", CLEAR, Kind.NO_DATA)
+    world.tick()
+    assert [one.alerts[0].kind for one in world.sent if one.alerts[0].adapter == "c"] == [
+        Kind.NO_DATA,
+        Kind.NO_DATA,
+        Kind.DRIFT,
+    ]
+
+
+def test_a_group_is_named_by_the_facts_it_is_made_of() -> None:
+    alert = an_alert(owner="search", tier="gold")
+    assert group_of(alert, TOGETHER) == "owner=search blame=adapter"
+    assert group_of(an_alert(owner=None), TOGETHER) == "owner= blame=adapter"
+    assert group_of(alert, AT_ONCE) == alert.id

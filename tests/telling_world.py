@@ -1,0 +1,183 @@
+"""On-call in memory: the real machine, the real rules of telling, and lists for tables.
+
+What the store does with rows this does with lists, so that weeks of many adapters pass in
+seconds and a stateful test can try every order of events.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from alerts import telling
+from alerts.incident import (
+    Acknowledged,
+    Closed,
+    Closing,
+    Condition,
+    IncidentKey,
+    IncidentState,
+    Observed,
+    Phase,
+    Tell,
+    step,
+)
+from alerts.message import Alert
+from alerts.silences import Silence, silencing
+from alerts.telling import Manner, Matter, Told
+from alerts.types import Kind, Reason, Severity, Status
+from tests.alert_samples import an_alert
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+Key = tuple[str, Kind]
+"""An adapter and what its incidents are about."""
+
+
+@dataclass(kw_only=True)
+class Known:
+    """What one channel was told of one incident, and what waits."""
+
+    group: str = ""
+    told: Told | None = None
+    held: list[tuple[datetime, Alert]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """One message of a channel."""
+
+    at: datetime
+    channel: str
+    reason: Reason
+    alerts: tuple[Alert, ...]
+
+
+@dataclass
+class World:
+    """Adapters, who is told of them in which manner, and everything that was sent."""
+
+    manners: Mapping[str, Manner]
+    owners: Mapping[str, str] = field(default_factory=dict)
+    now: datetime = BEGIN
+    states: dict[Key, IncidentState] = field(default_factory=lambda: defaultdict(IncidentState))
+    silences: list[Silence] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    tells: list[tuple[Key, Tell]] = field(default_factory=list)
+    opened: dict[str, Alert] = field(default_factory=dict)
+    """The newest alert of each open incident, by its id."""
+    known: dict[str, dict[str, Known]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Known))
+    )
+
+    # --- what happens -----------------------------------------------------------------
+
+    def observe(self, adapter: str, condition: Condition, kind: Kind = Kind.DRIFT) -> None:
+        self._step((adapter, kind), Observed(condition=condition))
+
+    def acknowledge(self, adapter: str, *, lasts: timedelta) -> None:
+        self._step((adapter, Kind.DRIFT), Acknowledged(by="ann", lasts=lasts))
+
+    def close(self, adapter: str, why: Closing) -> None:
+        self._step((adapter, Kind.DRIFT), Closed(why=why))
+
+    def _step(self, key: Key, event: Observed | Acknowledged | Closed) -> None:
+        self.states[key], tells = step(self.states[key], event, self.now)
+        for tell in tells:
+            self.tells.append((key, tell))
+            alert = self._alert(key, tell)
+            self.opened.pop(alert.id, None)
+            if alert.firing:
+                self.opened[alert.id] = alert
+            for channel in self.manners:
+                self._hold(channel, alert)
+
+    def _alert(self, key: Key, tell: Tell) -> Alert:
+        adapter, kind = key
+        name = IncidentKey(adapter=adapter, version="v7", kind=kind).dedup_key(tell.number)
+        return an_alert(
+            id=name,
+            number=tell.number,
+            kind=kind,
+            adapter=adapter,
+            owner=self.owners.get(adapter, "search"),
+            status=tell.status,
+            severity=tell.severity,
+            at=tell.at,
+            started_at=tell.since,
+            recovered_at=None if tell.status is not Status.RECOVERED else tell.at,
+        )
+
+    def _hold(self, channel: str, alert: Alert) -> None:
+        known = self.known[channel][alert.id]
+        if alert.firing or known.told is not None or known.held:
+            known.held.append((self.now, alert))
+
+    # --- who is told ------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Look at everything that waits, as a worker does every second."""
+        for channel, manner in self.manners.items():
+            matters = {
+                name: self._matter(name, known, manner)
+                for name, known in self.known[channel].items()
+                if known.told is not None or known.held
+            }
+            for one in telling.decide(list(matters.values()), manner, self.now):
+                self._send(channel, one.reason, [(str(m.incident), a) for m, a in one.news])
+            for name, known in self.known[channel].items():
+                if name in matters and telling.news(matters[name]) is None:
+                    known.held.clear()
+
+    def _matter(self, name: str, known: Known, manner: Manner) -> Matter:
+        alert = known.held[-1][1] if known.held else known.told.alert  # type: ignore[union-attr]
+        known.group = known.group or telling.group_of(alert, manner)
+        return Matter(
+            incident=name,  # type: ignore[arg-type] # the tests name incidents, the store counts
+            group=known.group,
+            told=known.told,
+            held=tuple(one for _, one in known.held),
+            since=known.held[0][0] if known.held else self.now,
+            muted=self.muted(alert),
+            quiet=name not in self.opened or self.state_of(name).ack is not None,
+        )
+
+    def muted(self, alert: Alert) -> bool:
+        return silencing(self.silences, alert, now=self.now) is not None or telling.inhibited(
+            alert, list(self.opened.values())
+        )
+
+    def state_of(self, name: str) -> IncidentState:
+        alert = self.opened[name]
+        state = self.states[alert.adapter, alert.kind]
+        expired = state.ack is not None and self.now >= state.ack.until
+        return replace(state, ack=None) if expired else state
+
+    def _send(self, channel: str, reason: Reason, said: Iterable[tuple[str, Alert]]) -> None:
+        said = list(said)
+        for name, alert in said:
+            known = self.known[channel][name]
+            known.told, known.held = Told(alert=alert, at=self.now), []
+        self.sent.append(
+            Sent(at=self.now, channel=channel, reason=reason, alerts=tuple(a for _, a in said))
+        )
+
+    # --- what came of it --------------------------------------------------------------
+
+    def heard(self, channel: str, name: str) -> list[tuple[Reason, Alert]]:
+        """Everything a channel was told of one incident."""
+        return [
+            (one.reason, alert)
+            for one in self.sent
+            if one.channel == channel
+            for alert in one.alerts
+            if alert.id == name
+        ]
+
+    def firing(self) -> dict[str, Severity]:
+        """Open incidents by id, and how urgent they are."""
+        return {
+            IncidentKey(adapter=key[0], version="v7", kind=key[1]).dedup_key(state.number): told
+            for key, state in self.states.items()
+            if state.phase is not Phase.OK and (told := state.told) is not None
+        }
