@@ -1,0 +1,94 @@
+"""What a canary is held to: each signal with its direction and its margin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from detectors.feedback import Directions
+
+FEEDBACK: Final = "feedback."
+"""Begins the names of guardrails on feedback: ``feedback.solved``."""
+
+
+class GuardKind(StrEnum):
+    """How both arms are compared.
+
+    A rate's difference is in shares; ranks give Cliff's delta, which neither outliers nor
+    units move. ``hard`` are failures too rare for either.
+    """
+
+    RATE = "rate"
+    RANK = "rank"
+    HARD = "hard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """One guardrail. ``critical``: any proven worsening rolls back, however small.
+
+    ``kind`` None: told by the values, at the first look that can (numbers of feedback).
+    """
+
+    name: str
+    kind: GuardKind | None
+    higher_is_better: bool = False
+    critical: bool = False
+
+
+SIGNALS: Final[Mapping[str, GuardKind]] = MappingProxyType(
+    {
+        "mean_nll": GuardKind.RANK,
+        "p95_nll": GuardKind.RANK,
+        "entropy": GuardKind.RANK,
+        "latency_ms": GuardKind.RANK,
+        "ttft_ms": GuardKind.RANK,
+        "loop": GuardKind.RATE,
+        "refusal": GuardKind.RATE,
+        "truncated": GuardKind.RATE,
+        "invalid": GuardKind.RATE,
+        "missing": GuardKind.RATE,
+    }
+)
+"""Signals of records that may be guardrails; more is worse in each."""
+HARD: Final = ("error", "empty", "non_finite")
+"""Always watched."""
+DEFAULT: Final = ("mean_nll", "entropy", "latency_ms", "loop", "refusal", "truncated")
+
+
+def guards_of(
+    signals: Sequence[str], directions: Directions, critical: Sequence[str]
+) -> tuple[Guard, ...]:
+    """List a canary's guardrails, the hard ones last.
+
+    >>> named = guards_of(["mean_nll"], Directions(higher_is_better=("solved",)), ["solved"])
+    >>> [(guard.name, guard.critical) for guard in named][:2]
+    [('feedback.solved', True), ('mean_nll', False)]
+
+    Raises
+    ------
+    ValueError
+        A signal that cannot be a guardrail.
+    """
+    strange = [name for name in signals if name not in SIGNALS]
+    if strange:
+        known = ", ".join(SIGNALS)
+        raise ValueError(f"no guardrail: {', '.join(strange)}; there are {known}")
+    given = [(name, True) for name in directions.higher_is_better]
+    given += [(name, False) for name in directions.lower_is_better]
+    return (
+        *(
+            Guard(
+                name=f"{FEEDBACK}{name}",
+                kind=None,
+                higher_is_better=higher,
+                critical=name in critical,
+            )
+            for name, higher in given
+        ),
+        *(Guard(name=name, kind=SIGNALS[name], critical=name in critical) for name in signals),
+        *(Guard(name=name, kind=GuardKind.HARD) for name in HARD),
+    )

@@ -1,0 +1,361 @@
+"""How both arms compare so far: every guardrail with its interval beside its margin. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.trial import (
+    FEWEST_UNITS,
+    Difference,
+    Failures,
+    bounds,
+    difference,
+    failure_evidence,
+    paired,
+)
+from detectors.types import Floats
+from monitor.routing.canary.guards import Guard, GuardKind
+from monitor.routing.canary.states import Found, Outcome
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Column:
+    """One signal of one arm: values ``(n,)``, NaN where not measured, and subjects.
+
+    Subjects are codes ``(n,)``, -1 where none was given; None where no record has one.
+    """
+
+    values: Floats
+    subjects: Codes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sides:
+    """Records of both arms since the step began: signal of each guardrail by its name.
+
+    ``pairs``: both columns of a signal are in the order of the prompts, each answered twice.
+    """
+
+    trial: Mapping[str, Column]
+    control: Mapping[str, Column]
+    trial_requests: int
+    control_requests: int
+    pairs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What is remembered of a guardrail: earlier steps' sum, and what was fixed at first.
+
+    ``planned`` is the information about which its bounds are tightest; with ``kind`` it is
+    chosen at the first look that can, and kept: a choice made anew at each look would be
+    made by the data that it judges.
+    """
+
+    value: float = 0.0
+    information: float = 0.0
+    planned: float | None = None
+    kind: GuardKind | None = None
+
+
+class GuardOutcome(StrEnum):
+    """What one guardrail says."""
+
+    FAILED = "failed"
+    PASSED = "passed"
+    UNSURE = "unsure"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFound:
+    """One guardrail at one look, as it is stored and drawn.
+
+    value, lo, hi
+        How much worse the canary is, with its interval that holds at every look; None while
+        too few subjects have been seen. Of a hard guard, ``value`` is the evidence (log10)
+        and ``margin`` its alarm line.
+    bar
+        ``lo`` above it rolls back: 0 of a critical one, else the margin.
+    carried
+        With which the next look goes on, once the step has ended.
+    """
+
+    name: str
+    kind: GuardKind | None
+    outcome: GuardOutcome
+    margin: float
+    bar: float
+    value: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+    trial: int = 0
+    control: int = 0
+    carried: Carried = field(default_factory=Carried)
+
+    @property
+    def words(self) -> str:
+        """``mean_nll +0.31 [+0.22, +0.40] > 0.20``."""
+        if self.value is None:
+            return f"{self.name} not known yet ({self.trial} and {self.control})"
+        if self.kind is GuardKind.HARD:
+            return f"{self.name}: {self.trial} against {self.control}, evidence {self.value:.1f}"
+        said = f"{self.name} {self.value:+.3f} [{self.lo:+.3f}, {self.hi:+.3f}]"
+        match self.outcome:
+            case GuardOutcome.FAILED:
+                return f"{said} > {self.bar:g}"
+            case GuardOutcome.PASSED:
+                return f"{said} < {self.margin:g}"
+            case GuardOutcome.UNSURE | GuardOutcome.ABSENT:
+                return f"{said} about {self.margin:g}"
+            case _:
+                assert_never(self.outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What all guardrails share.
+
+    alpha
+        Of each guardrail.
+    margin_rate, margin_rank
+        See :class:`monitor.routing.canary.settings.CanarySettings`.
+    ahead
+        How many times the present information the step is planned to bring, at least 1.
+    """
+
+    alpha: float
+    margin_rate: float
+    margin_rank: float
+    ahead: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One look in full."""
+
+    guards: tuple[GuardFound, ...]
+    trial_requests: int
+    control_requests: int
+
+    @property
+    def found(self) -> Found:
+        """What the machine needs of it."""
+        by = {
+            outcome: [guard for guard in self.guards if guard.outcome is outcome]
+            for outcome in GuardOutcome
+        }
+        outcome, said = Outcome.UNSURE, by[GuardOutcome.UNSURE]
+        soft_passed = [g for g in by[GuardOutcome.PASSED] if g.kind is not GuardKind.HARD]
+        if by[GuardOutcome.FAILED]:
+            outcome, said = Outcome.FAILED, by[GuardOutcome.FAILED]
+        elif not said and soft_passed:
+            outcome, said = Outcome.PASSED, soft_passed
+        words = "; ".join(guard.words for guard in said) or "nothing could be compared"
+        return Found(
+            outcome=outcome,
+            trial_requests=self.trial_requests,
+            control_requests=self.control_requests,
+            reason=words,
+        )
+
+
+def measure(
+    sides: Sides,
+    guards: Sequence[Guard],
+    *,
+    carried: Mapping[str, Carried],
+    failures: Mapping[str, Sequence[Failures]],
+    rules: Rules,
+) -> Measurement:
+    """Compare both arms by every guardrail.
+
+    ``failures`` has, for each hard guard, every look of this canary so far. Information of
+    earlier steps is added up: within a step both arms answered at once, so each step's
+    difference is fair, and their sum is one process that every look may be made of.
+
+    Cost: O(n log n) for each guardrail.
+    """
+    found = tuple(
+        _hard(guard, failures.get(guard.name, ()), rules)
+        if guard.kind is GuardKind.HARD
+        else _soft(guard, sides, carried.get(guard.name, Carried()), rules)
+        for guard in guards
+    )
+    return Measurement(
+        guards=found,
+        trial_requests=sides.trial_requests,
+        control_requests=sides.control_requests,
+    )
+
+
+def _hard(guard: Guard, looks: Sequence[Failures], rules: Rules) -> GuardFound:
+    line = -math.log10(rules.alpha)
+    evidence = failure_evidence(looks)
+    outcome = GuardOutcome.FAILED if evidence >= line else GuardOutcome.PASSED
+    return GuardFound(
+        name=guard.name,
+        kind=GuardKind.HARD,
+        outcome=outcome,
+        margin=line,
+        bar=line,
+        value=evidence,
+        trial=sum(look.trial_failures for look in looks),
+        control=sum(look.control_failures for look in looks),
+    )
+
+
+def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFound:
+    trial, control = sides.trial.get(guard.name), sides.control.get(guard.name)
+    n_trial, n_control = _count(trial), _count(control)
+    kind = before.kind or guard.kind or _kind_of(trial, control)
+    margin = rules.margin_rate if kind is GuardKind.RATE else rules.margin_rank
+    blank = GuardFound(
+        name=guard.name,
+        kind=kind,
+        outcome=GuardOutcome.UNSURE,
+        margin=margin,
+        bar=0.0 if guard.critical else margin,
+        trial=n_trial,
+        control=n_control,
+        carried=before,
+    )
+    if trial is None or control is None or (n_trial == 0 and n_control == 0):
+        return _absent(blank) if before.information == 0.0 else _judged(blank, before, rules)
+    here = _difference(guard, kind, trial, control, pairs=sides.pairs)
+    if here is None:
+        return blank if before.information == 0.0 else _judged(blank, before, rules)
+    planned = before.planned or here.information * max(1.0, rules.ahead)
+    total = before.information + here.information
+    value = (before.value * before.information + here.value * here.information) / total
+    sum_of_all = Carried(value=value, information=total, planned=planned, kind=kind)
+    return _judged(blank, sum_of_all, rules)
+
+
+def _judged(blank: GuardFound, total: Carried, rules: Rules) -> GuardFound:
+    found = Difference(value=total.value, variance=1.0 / total.information, units=FEWEST_UNITS)
+    where = bounds(found, alpha=rules.alpha, planned=total.planned or total.information)
+    outcome = GuardOutcome.UNSURE
+    if where.lo > blank.bar:
+        outcome = GuardOutcome.FAILED
+    elif where.hi < blank.margin:
+        outcome = GuardOutcome.PASSED
+    return GuardFound(
+        name=blank.name,
+        kind=blank.kind,
+        outcome=outcome,
+        margin=blank.margin,
+        bar=blank.bar,
+        value=where.value,
+        lo=where.lo,
+        hi=where.hi,
+        trial=blank.trial,
+        control=blank.control,
+        carried=total,
+    )
+
+
+def _absent(blank: GuardFound) -> GuardFound:
+    return GuardFound(
+        name=blank.name,
+        kind=blank.kind,
+        outcome=GuardOutcome.ABSENT,
+        margin=blank.margin,
+        bar=blank.bar,
+        carried=blank.carried,
+    )
+
+
+def _difference(
+    guard: Guard, kind: GuardKind, trial: Column, control: Column, *, pairs: bool
+) -> Difference | None:
+    higher = guard.higher_is_better
+    rates = kind is GuardKind.RATE
+    if pairs:
+        one, other = (trial.values, control.values) if rates else _signs(trial, control)
+        return paired(one, other, higher_is_better=higher, rates=True)
+    if rates:
+        return difference(
+            trial.values,
+            control.values,
+            higher_is_better=higher,
+            trial_subjects=_units(trial),
+            control_subjects=_units(control),
+            rates=True,
+        )
+    return _cliffs_delta(trial, control, higher_is_better=higher)
+
+
+def _cliffs_delta(trial: Column, control: Column, *, higher_is_better: bool) -> Difference | None:
+    """P(trial worse) - P(control worse), by the placements of each arm in the other.
+
+    Source: DeLong, DeLong and Clarke-Pearson (1988), clustered by subject as Obuchowski (1997).
+    """
+    sign = -1.0 if higher_is_better else 1.0
+    one, other = _known(trial), _known(control)
+    if one.values.size == 0 or other.values.size == 0:
+        return None
+    x, y = sign * one.values, sign * other.values
+    found = difference(
+        _placements(x, y),
+        _placements(y, x),
+        higher_is_better=False,
+        trial_subjects=_units(one),
+        control_subjects=_units(other),
+    )
+    if found is None:
+        return None
+    # both placements have the same mean, so their difference moves twice as far as either;
+    # and one pair more that differs either way, so that no overlap proves not everything
+    least = 0.5 / (x.size + 2.0) ** 2 + 0.5 / (y.size + 2.0) ** 2
+    return Difference(
+        value=found.value, variance=4.0 * max(found.variance, least), units=found.units
+    )
+
+
+def _placements(values: Floats, among: Floats) -> Floats:
+    """Share of ``among`` below each value, ties by half, in [0, 1]."""
+    ordered = np.sort(among)
+    below = np.searchsorted(ordered, values, side="left")
+    until = np.searchsorted(ordered, values, side="right")
+    return np.asarray((below + until) / (2.0 * ordered.size), dtype=np.float64)
+
+
+def _signs(trial: Column, control: Column) -> tuple[Floats, Floats]:
+    """Which answer of each pair is larger: as a trial of -1, 0 and 1 beside 0."""
+    larger = np.sign(trial.values - control.values)
+    return larger, np.where(np.isnan(larger), np.nan, 0.0)
+
+
+def _known(column: Column) -> Column:
+    kept = np.isfinite(column.values)
+    subjects = None if column.subjects is None else column.subjects[kept]
+    return Column(values=column.values[kept], subjects=subjects)
+
+
+def _units(column: Column) -> Codes | None:
+    """Subjects, each request without one being a subject of its own."""
+    if column.subjects is None:
+        return None
+    alone = -1 - np.arange(column.subjects.size)
+    return np.where(column.subjects < 0, alone, column.subjects)
+
+
+def _count(column: Column | None) -> int:
+    return 0 if column is None else int(np.isfinite(column.values).sum())
+
+
+def _kind_of(trial: Column | None, control: Column | None) -> GuardKind:
+    """Feedback of zeros and ones is a rate; of any other numbers, ranks."""
+    given = [c.values[np.isfinite(c.values)] for c in (trial, control) if c is not None]
+    two_valued = all(bool(np.isin(values, (0.0, 1.0)).all()) for values in given)
+    return GuardKind.RATE if two_valued else GuardKind.RANK

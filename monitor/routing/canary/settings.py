@@ -1,0 +1,106 @@
+"""The numbers of canaries; each field is a key of ``[canary]`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from monitor.routing.canary.guards import DEFAULT
+from monitor.routing.canary.states import OnBlind, Plan, Step
+
+_STEPS = (
+    Step(weight=0.05, lasts=timedelta(hours=24)),
+    Step(weight=0.25, lasts=timedelta(hours=6)),
+    Step(weight=0.5, lasts=timedelta(hours=6)),
+)
+_SHADOW = Step(weight=0.0, lasts=timedelta(hours=24))
+FEWEST: int = 200
+"""Requests of the canary without which nothing is promoted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettings:
+    """How canaries are run where a person says nothing else.
+
+    interval, lag
+        Between two looks, and how far behind now a look stays, for records under way.
+    steps
+        Before everything; each with its least time and requests.
+    shadow
+        The one step of a canary that is to be a shadow only.
+    extensions, blind_looks, blind_max, on_blind
+        See :class:`monitor.routing.canary.states.Plan`.
+    alpha
+        Accepted false rollbacks of a canary, divided over its guardrails.
+    margin_rate, margin_rank
+        What may be lost: difference of rates; Cliff's delta.
+    signals, critical
+        Guardrails beside the named feedback; those of which any proven worsening rolls back.
+    prechecks_wait
+        How long what is not known yet is waited for before a canary begins.
+    perplexity_margin
+        Perplexity of the canary over that of the stable version, less 1, at most.
+    rollbacks, rollbacks_window
+        Automatic rollbacks of all adapters in a window; beyond them a person is asked.
+    lease
+        After this somebody else takes over a look.
+    """
+
+    interval: timedelta = timedelta(minutes=5)
+    lag: timedelta = timedelta(seconds=30)
+    steps: tuple[Step, ...] = _STEPS
+    shadow: Step = _SHADOW
+    extensions: int = 3
+    blind_looks: int = 4
+    blind_max: timedelta = timedelta(minutes=60)
+    on_blind: OnBlind = OnBlind.ROLLBACK
+    alpha: float = 0.05
+    margin_rate: float = 0.05
+    margin_rank: float = 0.2
+    signals: tuple[str, ...] = DEFAULT
+    critical: tuple[str, ...] = ()
+    prechecks_wait: timedelta = timedelta(hours=1)
+    perplexity_margin: float = 0.05
+    rollbacks: int = 3
+    rollbacks_window: timedelta = timedelta(hours=1)
+    lease: timedelta = timedelta(seconds=60)
+
+    def plan(self, *, steps: tuple[Step, ...] = (), shadow: bool = False) -> Plan:
+        """Fix the rules of one canary; ``steps`` replace those of the config.
+
+        Raises
+        ------
+        ValueError
+            Steps that no canary can take; the message has every problem.
+        """
+        taken = (self.shadow,) if shadow else steps or self.steps
+        problems = step_problems(taken)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return Plan(
+            steps=taken,
+            extensions=self.extensions,
+            blind_looks=self.blind_looks,
+            blind_max=self.blind_max,
+            on_blind=self.on_blind,
+        )
+
+
+def step_problems(steps: tuple[Step, ...]) -> list[str]:
+    """Say what is wrong with steps; empty where nothing is."""
+    if not steps:
+        return ["a canary needs a step"]
+    problems = []
+    for number, step in enumerate(steps, start=1):
+        if not 0.0 <= step.weight < 1.0:
+            problems.append(f"step {number}: a weight is in [0, 1), not {step.weight:g}")
+        if step.lasts <= timedelta():
+            problems.append(f"step {number}: a step lasts longer than nothing")
+        if step.requests < FEWEST:
+            problems.append(
+                f"step {number}: at least {FEWEST} requests of either arm, not {step.requests}"
+            )
+    weights = [step.weight for step in steps]
+    if weights != sorted(set(weights)):
+        problems.append("each step has a larger weight than the one before")
+    return problems
