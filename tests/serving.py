@@ -68,6 +68,9 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     admit=admit,
                     secret=SECRET,
                     outlook=parts.outlook,
+                    approver=parts.approver,
+                    kill_switch=parts.kill_switch,
+                    mode=Mode.APPROVE,
                     version="1.2.3",
                 )
             ),

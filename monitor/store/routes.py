@@ -57,8 +57,13 @@ def row(tx: Connection, adapter: str, *, lock: bool = False) -> RouteRow | None:
 
 def all_routes(tx: Connection) -> list[Route]:
     """Return every adapter's route, by adapter."""
+    return [found.route for found in rows(tx)]
+
+
+def rows(tx: Connection) -> list[RouteRow]:
+    """Return the same with who wrote each and until when it is held."""
     query = _CURRENT.order_by(adapters.c.name)
-    return [_row(found).route for found in tx.execute(query).mappings()]
+    return [_row(found) for found in tx.execute(query).mappings()]
 
 
 class FleetState(NamedTuple):

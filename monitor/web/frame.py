@@ -12,6 +12,7 @@ import jinja2
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
+from monitor.domain import Scope
 from monitor.store import keys
 from monitor.store.keys import Key
 from monitor.web import wording
@@ -48,6 +49,11 @@ class Frame:
         known: list[Key] = self.parts.database.run(keys.fetch_all)
         return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
 
+    def may_operate(self, request: Request) -> bool:
+        """Whether buttons that change something are for whoever looks."""
+        key = self.key(self.session(request))
+        return key is not None and keys.permits(key, Scope.OPERATE)
+
     def page(
         self,
         template: str,
@@ -77,6 +83,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         number=wording.number,
         part=wording.path_part,
         percent=wording.percent,
+        share=wording.share,
         signed=wording.signed,
         span=wording.span,
         stamp=wording.stamp,

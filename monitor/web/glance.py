@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, MilestoneRules, next_milestone
+from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
     changes,
     evaluations,
-    flags,
     fleet,
     fleet_incidents,
     incidents,
@@ -29,7 +29,6 @@ from monitor.store import (
 )
 from monitor.store.changes import Change
 from monitor.store.evaluations import ScoreRow
-from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
 from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
@@ -49,7 +48,7 @@ RECENT_ROUTES = 8
 class Notices:
     """What concerns the whole service and stands above every page."""
 
-    kill_switch: Flag | None
+    kill_switch: Reading
     undelivered_for: timedelta
     dead: int
 
@@ -110,7 +109,7 @@ class AdapterGlance:
         return self.judged.verdict.onset if self.judged else None
 
 
-def read_fleet(tx: Connection, *, now: datetime) -> FleetGlance:
+def read_fleet(tx: Connection, kill_switch: KillSwitch, *, now: datetime) -> FleetGlance:
     """Read the first page."""
     rows = fleet.fleet(tx, now=now)
     opened = incidents.incident_list(tx, open_only=True, limit=1000)
@@ -123,13 +122,14 @@ def read_fleet(tx: Connection, *, now: datetime) -> FleetGlance:
             for row in opened
             if row.base_model is not None
         ],
-        notices=_notices(tx),
+        notices=_notices(tx, kill_switch),
     )
 
 
 def read_adapter(
     tx: Connection,
     name: str,
+    kill_switch: KillSwitch,
     *,
     version: str | None,
     since: datetime,
@@ -144,7 +144,7 @@ def read_adapter(
     shown = next((v for v in known if v.name == version), None) if version else row.version
     if version and shown is None:
         return None
-    glance = _glance(tx, row, known=known, shown=shown, since=since, now=now)
+    glance = _glance(tx, row, kill_switch, known=known, shown=shown, since=since, now=now)
     if shown is None:
         return glance
     return replace(
@@ -157,6 +157,7 @@ def read_adapter(
 def _glance(
     tx: Connection,
     row: FleetRow,
+    kill_switch: KillSwitch,
     *,
     known: Sequence[Version],
     shown: Version | None,
@@ -188,7 +189,7 @@ def _glance(
         under_way=changes.open_change(tx, row.adapter.name, at=now),
         incidents=told,
         deliveries=_deliveries(tx, told),
-        notices=_notices(tx),
+        notices=_notices(tx, kill_switch),
     )
 
 
@@ -205,9 +206,9 @@ def _deliveries(tx: Connection, told: Sequence[IncidentRow]) -> list[DeliveryRow
     return sorted(found, key=lambda delivery: delivery.seq, reverse=True)[:RECENT_DELIVERIES]
 
 
-def _notices(tx: Connection) -> Notices:
+def _notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
     return Notices(
-        kill_switch=flags.kill_switch(tx),
+        kill_switch=kill_switch.read(tx),
         undelivered_for=timedelta(seconds=outbox.oldest_seconds(tx)),
         dead=len(outbox.deliveries(tx, state=DeliveryState.DEAD, limit=100)),
     )

@@ -26,6 +26,7 @@ from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
 from monitor.web.sessions import COOKIE
+from monitor.web.traffic_pages import traffic_pages
 
 LARGEST_NUMBER: Final = 2**63 - 1
 
@@ -41,6 +42,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
+    router.include_router(traffic_pages(frame))
     reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])
@@ -77,7 +79,9 @@ class Pages:
     def fleet(self, request: Request) -> Response:
         """Show every adapter, worst first."""
         now = self._parts.clock()
-        seen = self._parts.database.run(lambda tx: glance.read_fleet(tx, now=now))
+        seen = self._parts.database.run(
+            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, now=now)
+        )
         base_url = str(request.base_url).rstrip("/")
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
 
@@ -98,7 +102,13 @@ class Pages:
         since = now - WINDOWS[window or DEFAULT_WINDOW]
         seen = self._parts.database.run(
             lambda tx: glance.read_adapter(
-                tx, name, version=version, since=since, now=now, learning=self._parts.learning
+                tx,
+                name,
+                self._parts.kill_switch,
+                version=version,
+                since=since,
+                now=now,
+                learning=self._parts.learning,
             )
         )
         if seen is None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from monitor.domain import ActionId, Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
+from monitor.routing.killswitch import KillSwitch
+from monitor.store.actions import ActionRow
 from monitor.store.database import Database
 from monitor.store.keys import Key
 
@@ -19,6 +22,14 @@ class Admit(Protocol):
 
     def __call__(self, text: str, *, address: str) -> Key:
         """Raise an ``HTTPException`` of 401 or 429 where there is none to find."""
+        ...
+
+
+class Approver(Protocol):
+    """Carries an action out; :class:`monitor.routing.fallback.Breaker` is the one there is."""
+
+    def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
+        """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
         ...
 
 
@@ -38,7 +49,11 @@ class WebParts:
     admit: Admit
     secret: bytes
     outlook: Outlook
+    approver: Approver
+    kill_switch: KillSwitch
     version: str
+    mode: Mode = Mode.OBSERVE
+    """Of adapters that have none of their own."""
     hearers: Hearers = field(default_factory=Hearers)
     """Who is told of an incident that a person ends."""
     session: timedelta = timedelta(hours=12)

@@ -126,6 +126,15 @@ def percent(share: float) -> str:
     return f"{share:.0%}"
 
 
+def share(weight: float) -> str:
+    """Write an arm's share of the traffic; less than one percent is not rounded to nothing.
+
+    >>> share(0.05), share(0.005), share(0.0)
+    ('5 %', '0.5 %', '0 %')
+    """
+    return f"{100 * weight:.3g} %"
+
+
 def name_of(part: str) -> str:
     """Read a name out of a path whose slashes were kept encoded.
 

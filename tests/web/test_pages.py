@@ -114,7 +114,7 @@ def test_pages_fit_their_width_and_break_no_rule(
 ) -> None:
     looker = look(width=width, scheme=scheme)
     looker.log_in()
-    for path in ("/", "/docs", "/adapters/not-yet-served", "/adapters/nobody"):
+    for path in ("/", "/docs", "/adapters/not-yet-served", "/adapters/nobody", "/routes"):
         looker.open(path)
         _fits(looker, path)
     looker.open_chart("/adapters/support")

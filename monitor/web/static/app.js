@@ -5,10 +5,16 @@
 const EVERY_MS = 10_000;
 const pulse = document.getElementById("pulse");
 
+// Whoever is about to send a form keeps it as it is.
+function inUse(region) {
+  const fields = region.querySelectorAll("input:focus, select:focus, textarea:focus, details.confirm[open]");
+  return fields.length > 0 || [...region.querySelectorAll("input, textarea")].some((one) => one.value !== one.defaultValue);
+}
+
 function replaceChanged(fresh) {
   for (const region of document.querySelectorAll("[data-live]")) {
     const next = fresh.querySelector(`[data-live="${region.dataset.live}"]`);
-    if (!next || next.isEqualNode(region)) continue;
+    if (!next || next.isEqualNode(region) || inUse(region)) continue;
     const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
     region.className = next.className;
     region.replaceChildren(...document.importNode(next, true).childNodes);

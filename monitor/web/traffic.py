@@ -1,0 +1,184 @@
+"""What the pages of routes show: who answers now, who did before, and who moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
+from monitor.routing.arms import effective
+from monitor.routing.killswitch import KillSwitch, Reading
+from monitor.store import actions, flags, fleet, routes
+from monitor.store.actions import OPEN, ActionRow, ActionState
+from monitor.store.flags import Flag
+from monitor.store.routes import RouteRow
+
+GENERATIONS_A_PAGE: Final = 50
+MOST_ACTIONS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """The kill switch: whether it is on, and what of that a button can change.
+
+    reading
+        What the daemons go by: environment, file and flag together.
+    flag
+        The one of the database; None until somebody sets it.
+    """
+
+    reading: Reading
+    flag: Flag | None
+
+    @property
+    def flag_on(self) -> bool:
+        return self.flag is not None and self.flag.on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteLine:
+    """One adapter's route; ``row`` None: it has none yet.
+
+    route
+        As routers apply it now: expiry included.
+    """
+
+    adapter: Adapter
+    verdict: VerdictKind
+    mode: Mode
+    row: RouteRow | None
+    route: Route | None
+    held: bool
+    expired: bool
+
+    @property
+    def moved(self) -> bool:
+        """Whether it is anything but all traffic to the stable version."""
+        if self.row is None or self.route is None:
+            return False
+        plain = [arm.arm for arm in self.route.arms] == [ArmKind.STABLE]
+        return not plain or self.held or self.expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesGlance:
+    """All routes, those that somebody has moved first."""
+
+    lines: Sequence[RouteLine]
+    waiting: Sequence[ActionRow]
+    actions: Sequence[ActionRow]
+    switch: Switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One generation of a route; ``until`` None: it is in force."""
+
+    row: RouteRow
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteGlance:
+    """One adapter's route with everything that became of it."""
+
+    line: RouteLine
+    history: Sequence[Generation]
+    older: int | None
+    """Before which generation the next page begins; None: there is no more."""
+    waiting: Sequence[ActionRow]
+    actions: Sequence[ActionRow]
+    switch: Switch
+
+
+def read_switch(tx: Connection, kill_switch: KillSwitch) -> Switch:
+    """Read the kill switch from all of its places."""
+    return Switch(reading=kill_switch.read(tx), flag=flags.kill_switch(tx))
+
+
+def read_routes(
+    tx: Connection, kill_switch: KillSwitch, *, mode: Mode, now: datetime
+) -> RoutesGlance:
+    """Read the page of all routes."""
+    table = {row.route.adapter: row for row in routes.rows(tx)}
+    lines = [
+        _line(row.adapter, table.get(row.adapter.name), verdict=row.verdict, mode=mode, now=now)
+        for row in fleet.fleet(tx, now=now)
+    ]
+    return RoutesGlance(
+        lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
+        waiting=_waiting(tx, None),
+        actions=_decided(actions.action_list(tx, limit=MOST_ACTIONS)),
+        switch=read_switch(tx, kill_switch),
+    )
+
+
+def read_route(
+    tx: Connection,
+    name: str,
+    kill_switch: KillSwitch,
+    *,
+    mode: Mode,
+    now: datetime,
+    before: int | None = None,
+) -> RouteGlance | None:
+    """Read one adapter's page; None where there is no such adapter.
+
+    ``before`` is the generation at which the page before ended.
+    """
+    seen = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
+    if seen is None:
+        return None
+    history = _generations(tx, name, before=before)
+    shown = history[:GENERATIONS_A_PAGE]
+    return RouteGlance(
+        line=_line(seen.adapter, routes.row(tx, name), verdict=seen.verdict, mode=mode, now=now),
+        history=shown,
+        older=shown[-1].row.route.generation if len(history) > len(shown) else None,
+        waiting=_waiting(tx, seen.adapter),
+        actions=_decided(actions.action_list(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
+        switch=read_switch(tx, kill_switch),
+    )
+
+
+def _line(
+    adapter: Adapter, row: RouteRow | None, *, verdict: VerdictKind, mode: Mode, now: datetime
+) -> RouteLine:
+    applied = effective(row.route, now) if row else None
+    return RouteLine(
+        adapter=adapter,
+        verdict=verdict,
+        mode=adapter.mode or mode,
+        row=row,
+        route=applied,
+        held=row is not None and row.hold_until is not None and row.hold_until > now,
+        expired=row is not None and applied is not row.route,
+    )
+
+
+def _generations(tx: Connection, name: str, *, before: int | None) -> list[Generation]:
+    """Read one generation more than a page has, each with the moment the next one began."""
+    first = None if before is None else before + 1  # the one before the page ends its first
+    found = routes.history(tx, name, before_generation=first, limit=GENERATIONS_A_PAGE + 2)
+    ends = [None, *(row.route.since for row in found)]
+    paired = [Generation(row=row, until=end) for row, end in zip(found, ends, strict=False)]
+    return paired if before is None else paired[1:]
+
+
+def _waiting(tx: Connection, adapter: Adapter | None) -> list[ActionRow]:
+    adapter_id = adapter.id if adapter else None
+    return [
+        action
+        for state in (ActionState.AWAITING_APPROVAL, ActionState.RECOMMENDED)
+        for action in actions.action_list(
+            tx, adapter_id=adapter_id, state=state, limit=MOST_ACTIONS
+        )
+    ]
+
+
+def _decided(found: Sequence[ActionRow]) -> list[ActionRow]:
+    return [action for action in found if action.state not in OPEN]

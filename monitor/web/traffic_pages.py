@@ -1,0 +1,132 @@
+"""The pages of routes, and what a person may do there: approve, and stop everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Path as PathPart
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from monitor.domain import ActionId
+from monitor.routing.fallback import ActionNotOpen
+from monitor.store import actions, flags
+from monitor.store.errors import NotFound
+from monitor.web import traffic, wording
+from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.frame import Frame
+
+LARGEST_NUMBER: Final = 2**63 - 1
+
+Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
+Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
+
+
+def traffic_pages(frame: Frame) -> APIRouter:
+    """Build the router of these pages."""
+    pages = TrafficPages(frame)
+    router = APIRouter()
+    reader = [Depends(frame.session)]
+    router.add_api_route("/routes", pages.routes, methods=["GET"], dependencies=reader)
+    router.add_api_route("/routes/{adapter}", pages.route, methods=["GET"], dependencies=reader)
+    router.add_api_route("/actions/{action}/approve", pages.approve, methods=["POST"])
+    router.add_api_route("/kill-switch", pages.kill_switch, methods=["POST"])
+    return router
+
+
+class TrafficPages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+
+    def routes(self, request: Request) -> Response:
+        """Show every adapter's route, the moved ones first."""
+        return self._routes(request)
+
+    def route(self, request: Request, adapter: str, before: Generation = None) -> Response:
+        """Show one adapter's route, its history and its actions."""
+        return self._route(request, wording.name_of(adapter), before=before)
+
+    async def approve(self, request: Request, action: Number) -> Response:
+        """Carry out an action that waits for a person, and show what became of it."""
+        await read_form(request)
+        return await run_in_threadpool(self._approve, request, ActionId(action))
+
+    async def kill_switch(self, request: Request) -> Response:
+        """Stop every automatic action, or let them go on."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._kill_switch, request, fields)
+
+    def _approve(self, request: Request, action: ActionId) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._routes(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+        try:
+            self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
+        except NotFound:
+            return self._frame.page(
+                "missing.html", status=404, name=f"action {action}", version=None
+            )
+        except ActionNotOpen as why:
+            refused = f"Nothing was done: {why}."
+            return self._routes(request, refused=refused, status=HTTPStatus.CONFLICT)
+        found = self._parts.database.run(lambda tx: actions.fetch(tx, action))
+        return RedirectResponse(
+            f"/routes/{wording.path_part(found.adapter)}#action-{action}",
+            status_code=HTTPStatus.SEE_OTHER,
+        )
+
+    def _kill_switch(self, request: Request, fields: Mapping[str, str]) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key) or no_reason(fields)
+        if refused is None and fields.get("set") not in {"on", "off"}:
+            refused = "Say whether it shall be on or off."
+        if key is None or refused is not None:
+            return self._routes(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+        self._parts.database.run(
+            lambda tx: flags.set_kill_switch(
+                tx, on=fields["set"] == "on", reason=fields["reason"], actor=key.name
+            )
+        )
+        return RedirectResponse("/routes#kill-switch", status_code=HTTPStatus.SEE_OTHER)
+
+    def _routes(
+        self, request: Request, *, refused: str | None = None, status: int = HTTPStatus.OK
+    ) -> Response:
+        now = self._parts.clock()
+        seen = self._parts.database.run(
+            lambda tx: traffic.read_routes(
+                tx, self._parts.kill_switch, mode=self._parts.mode, now=now
+            )
+        )
+        return self._frame.page(
+            "routes.html",
+            status=status,
+            glance=seen,
+            now=now,
+            refused=refused,
+            may_act=self._frame.may_operate(request),
+        )
+
+    def _route(self, request: Request, name: str, *, before: int | None) -> Response:
+        now = self._parts.clock()
+        seen = self._parts.database.run(
+            lambda tx: traffic.read_route(
+                tx, name, self._parts.kill_switch, mode=self._parts.mode, now=now, before=before
+            )
+        )
+        if seen is None:
+            return self._frame.page("missing.html", status=404, name=name, version=None)
+        return self._frame.page(
+            "route.html",
+            glance=seen,
+            now=now,
+            before=before,
+            may_act=self._frame.may_operate(request),
+        )

@@ -1,0 +1,95 @@
+"""Traffic that was moved, would have been, and waits for somebody."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
+from monitor.routing.arms import ArmRequest
+from monitor.store import actions, versions
+from monitor.store.actions import ActionKind, ActionState
+from tests import worlds
+
+WAITS = "acme/refunds"
+"""Critical, in the mode ``approve``: its fallback waits for a person."""
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def seed(tx: Connection, *, now: datetime) -> ActionId:
+    """Fill a database with a fleet that was moved about; give the action that waits."""
+    worlds.seed(tx, now=now, days=0.2)
+    _tell(tx, "support", "v7", ActionState.VERIFIED, "read back at generation 2", now=now)
+    blocked = "2 fallbacks of travel-assistant within 24 h ≥ adapter_budget 2"
+    _tell(
+        tx, "travel-assistant", "v3", ActionState.BLOCKED, blocked, gate="adapter_budget", now=now
+    )
+    _canary(tx, now=now)
+    hostile = worlds._registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
+    _tell(tx, hostile.adapter, hostile.name, ActionState.EXPIRED, HOSTILE, gate=HOSTILE, now=now)
+    _tell(tx, "billing", "v1", ActionState.RECOMMENDED, "effect ≥ .24 on 612 records", now=now)
+    return _waiting(tx, now=now)
+
+
+def _canary(tx: Connection, *, now: datetime) -> None:
+    found = versions.fetch(tx, adapter="catalogue", name="v1")
+    assert found is not None
+    worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
+    worlds.table.put(
+        tx,
+        "catalogue",
+        arms=[
+            ArmRequest(arm=ArmKind.STABLE, version="v1", weight=0.9),
+            ArmRequest(arm=ArmKind.CANARY, version="v2", weight=0.1),
+            ArmRequest(arm=ArmKind.SHADOW, version="v2", weight=0.0),
+        ],
+        expected_generation=1,
+        reason="canary of v2, step 1 of 3",
+        actor="ann",
+        now=now,
+        valid_until=now + timedelta(minutes=30),
+        hold_until=now + timedelta(hours=8),
+    )
+
+
+def _waiting(tx: Connection, *, now: datetime) -> ActionId:
+    worlds._registered(tx, WAITS, "v1", owner="care-team", now=now)
+    version = worlds._registered(tx, WAITS, "v2", owner="care-team", now=now)
+    reason = "page evidence 2.10 ≥ 0 (logit_ks); effect +0.38 [0.29, 0.47] on 380 records"
+    verdict = worlds._verdict(VerdictKind.CRITICAL, now, reason=reason, blame=Blame.ADAPTER)
+    worlds._judge(tx, version, verdict, drift=88.0)
+    return _tell(
+        tx, WAITS, "v2", ActionState.AWAITING_APPROVAL,
+        f"logit_ks: effect ≥ .29 on 380 records; to {WAITS}@v1", target="v1", now=now,
+    )  # fmt: skip
+
+
+def _tell(
+    tx: Connection,
+    adapter: str,
+    name: str,
+    state: ActionState,
+    reason: str,
+    *,
+    now: datetime,
+    gate: str | None = None,
+    target: str | None = None,
+) -> ActionId:
+    version = versions.fetch(tx, adapter=adapter, name=name)
+    assert version is not None
+    to = versions.fetch(tx, adapter=adapter, name=target) if target else None
+    return actions.add(
+        tx,
+        version,
+        kind=ActionKind.FALLBACK,
+        state=state,
+        reason=reason,
+        evidence={"at": now.isoformat(), "gate": gate, "reason": "effect ≥ .29", "n": 380},
+        expected_generation=1,
+        target=_target(to) if to else None,
+        actor="driftline",
+        now=now,
+    ).id
+
+
+def _target(version: Version) -> dict[str, object]:
+    return {"version_id": version.id, "version": version.name, "model": version.model}
