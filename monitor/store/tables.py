@@ -710,6 +710,8 @@ incidents: Final = Table(
         unique=True,
         postgresql_where=sa.text("closed_at IS NULL"),
     ),
+    # "which ended lately?"
+    Index(None, "closed_at"),
 )
 
 fleet_members: Final = Table(
@@ -733,6 +735,8 @@ outbox: Final = Table(
     Column("incident_id", BigInteger, ForeignKey("incidents.id")),
     Column("transition_id", BigInteger, ForeignKey("transitions.id")),
     Column("alert", JSONB, nullable=False),
+    Column("group_key", Text),  # what its channel groups it with
+    Column("batch", UUID(as_uuid=True)),  # rows that are sent as one message, under this id
     Column("state", Text, nullable=False, server_default="queued"),
     Column("next_at", _TIME, nullable=False, server_default=_NOW),
     Column("lease_until", _TIME),
@@ -753,6 +757,36 @@ outbox: Final = Table(
     ),
     # "what was sent about this incident?"
     Index(None, "incident_id"),
+    # "what else is sent in this message?"
+    Index("ix_outbox_batch", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
+)
+
+# messages that wait to be told: for what belongs together, or for a silence to end
+held: Final = Table(
+    "held",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False, unique=True),
+    Column("channel", Text, nullable=False),
+    Column("incident_id", BigInteger, ForeignKey("incidents.id"), nullable=False),
+    Column("transition_id", BigInteger, ForeignKey("transitions.id")),
+    Column("alert", JSONB, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=_NOW),
+    Index(None, "incident_id"),
+)
+
+silences: Final = Table(
+    "silences",
+    metadata,
+    _id(),
+    Column("match", JSONB, nullable=False),  # as alerts.matching writes it
+    Column("starts_at", _TIME, nullable=False),
+    Column("ends_at", _TIME, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    # "which hold now, or will?"
+    Index(None, "ends_at"),
 )
 
 # --- routing ------------------------------------------------------------------------------
@@ -802,6 +836,68 @@ actions: Final = Table(
     Column("created_at", _TIME, nullable=False, server_default=_NOW),
     Column("decided_at", _TIME),
     Index(None, "adapter_id", "created_at"),
+)
+
+canaries: Final = Table(
+    "canaries",
+    metadata,
+    _id(),
+    _adapter(),
+    _version(),
+    # the version in charge when it was made: what it is compared with
+    Column("control_id", Integer, ForeignKey("versions.id"), nullable=False),
+    # of monitor.routing.canary.states
+    Column("plan", JSONB, nullable=False),
+    Column("state", JSONB, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("latched", Boolean, nullable=False, server_default=sa.false()),
+    # guardrails, what is left unchecked, and what earlier steps measured
+    Column("guards", JSONB, nullable=False),
+    Column("unchecked", ARRAY(Text), nullable=False, server_default=sa.text("'{}'::text[]")),
+    Column("carried", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    Column("mode", Text),  # null: the adapter's
+    Column("generation", BigInteger),  # of the route that it wrote last
+    Column("measured_until", _TIME),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    Column("ended_at", _TIME),
+    Column("next_look_at", _TIME, nullable=False),
+    Column("lease_until", _TIME),
+    Column("lease_owner", Text),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    # "is there a canary of this adapter now?" -- one at a time
+    Index(
+        "ix_canaries_active",
+        "adapter_id",
+        unique=True,
+        postgresql_where=sa.text("ended_at IS NULL"),
+    ),
+    # "which versions of this adapter may not come back by themselves?"
+    Index("ix_canaries_latched", "adapter_id", postgresql_where=sa.text("latched")),
+)
+
+canary_looks: Final = Table(
+    "canary_looks",
+    metadata,
+    _id(),
+    Column("canary_id", BigInteger, ForeignKey("canaries.id"), nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("event", Text, nullable=False),  # checked | looked | read_back | ordered
+    Column("phase", Text, nullable=False),  # after it
+    Column("pause", Text),
+    Column("step", Integer, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    # null where nothing was measured
+    Column("outcome", Text),
+    Column("trial_requests", Integer),
+    Column("control_requests", Integer),
+    Column("guards", JSONB),
+    # of this look alone: requests and failures of both arms by hard guardrail
+    Column("failures", JSONB),
+    Index(None, "canary_id", "id"),
 )
 
 flags: Final = Table(
