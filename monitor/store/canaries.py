@@ -1,0 +1,329 @@
+"""Canaries, what each look at them found, and the versions that only a person lets try again.
+
+States, plans and guardrails are bodies here: their words are those of
+:mod:`monitor.routing.canary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NewType
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from monitor.domain import AdapterId, Mode, Version, VersionId
+from monitor.store.errors import Conflict, NotFound
+from monitor.store.tables import adapters, canaries, canary_looks, versions
+
+CanaryId = NewType("CanaryId", int)
+
+
+class OneAtATime(Conflict):
+    """The adapter has a canary already; ``active`` is its id."""
+
+    def __init__(self, adapter: str, active: CanaryId) -> None:
+        super().__init__(f"canary {active} of {adapter} is still under way")
+        self.active = active
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRow:
+    """A canary as it is stored; ``epoch`` fences whoever looks at it."""
+
+    id: CanaryId
+    adapter_id: AdapterId
+    adapter: str
+    version_id: VersionId
+    version: str
+    control_id: VersionId
+    control: str
+    plan: Mapping[str, Any]
+    state: Mapping[str, Any]
+    phase: str
+    latched: bool
+    guards: Sequence[Mapping[str, Any]]
+    unchecked: Sequence[str]
+    carried: Mapping[str, Any]
+    mode: Mode | None
+    generation: int | None
+    measured_until: datetime | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    next_look_at: datetime
+    epoch: int
+
+    @property
+    def label(self) -> str:
+        """``support@v8``."""
+        return f"{self.adapter}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One thing that happened to a canary; what was measured is None where nothing was."""
+
+    at: datetime
+    event: str
+    phase: str
+    pause: str | None
+    step: int
+    weight: float
+    reason: str
+    actor: str
+    outcome: str | None = None
+    trial_requests: int | None = None
+    control_requests: int | None = None
+    guards: Sequence[Mapping[str, Any]] | None = None
+    failures: Mapping[str, Sequence[int]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a step of the machine changes of a row; ``ended`` closes it."""
+
+    state: Mapping[str, Any]
+    phase: str
+    latched: bool
+    ended: bool
+    carried: Mapping[str, Any]
+    generation: int | None
+    measured_until: datetime | None
+    next_look_at: datetime
+
+
+def add(
+    tx: Connection,
+    version: Version,
+    *,
+    control: Version,
+    plan: Mapping[str, object],
+    state: Mapping[str, object],
+    guards: Sequence[Mapping[str, object]],
+    unchecked: Sequence[str],
+    mode: Mode | None,
+    by: str,
+    now: datetime,
+) -> CanaryRow:
+    """Make a canary.
+
+    Raises
+    ------
+    OneAtATime
+        The adapter has another one that has not ended.
+    """
+    hold(tx, version.adapter_id)
+    standing = active(tx, version.adapter_id)
+    if standing is not None:
+        raise OneAtATime(version.adapter, standing.id)
+    statement = (
+        canaries.insert()
+        .values(
+            adapter_id=version.adapter_id,
+            version_id=version.id,
+            control_id=control.id,
+            plan=dict(plan),
+            state=dict(state),
+            phase=state["phase"],
+            guards=[dict(guard) for guard in guards],
+            unchecked=list(unchecked),
+            mode=mode,
+            created_by=by,
+            created_at=now,
+            updated_at=now,
+            next_look_at=now,
+        )
+        .returning(canaries.c.id)
+    )
+    return fetch(tx, CanaryId(tx.execute(statement).scalar_one()))
+
+
+def hold(tx: Connection, adapter_id: AdapterId) -> None:
+    """Let one transaction at a time begin or bring back canaries of an adapter."""
+    guard = sa.select(adapters.c.id).where(adapters.c.id == adapter_id)
+    tx.execute(guard.with_for_update(key_share=True)).one()
+
+
+def fetch(tx: Connection, canary_id: CanaryId, *, lock: bool = False) -> CanaryRow:
+    """Return a canary that must exist; raises ``NotFound``."""
+    query = _select().where(canaries.c.id == canary_id)
+    if lock:
+        query = query.with_for_update(of=canaries)
+    row = tx.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no canary {canary_id}")
+    return _row(row)
+
+
+def active(tx: Connection, adapter_id: AdapterId) -> CanaryRow | None:
+    """Return the adapter's canary that has not ended, if there is one."""
+    query = _select().where(canaries.c.adapter_id == adapter_id, canaries.c.ended_at.is_(None))
+    row = tx.execute(query).mappings().one_or_none()
+    return _row(row) if row else None
+
+
+def canary_list(
+    tx: Connection,
+    *,
+    adapter_id: AdapterId | None = None,
+    active_only: bool = False,
+    before_id: int | None = None,
+    limit: int = 100,
+) -> list[CanaryRow]:
+    """Canaries, newest first; ``before_id`` is where the previous page ended."""
+    query = _select().order_by(canaries.c.id.desc()).limit(limit)
+    if adapter_id is not None:
+        query = query.where(canaries.c.adapter_id == adapter_id)
+    if active_only:
+        query = query.where(canaries.c.ended_at.is_(None))
+    if before_id is not None:
+        query = query.where(canaries.c.id < before_id)
+    return [_row(row) for row in tx.execute(query).mappings()]
+
+
+def latched(tx: Connection, adapter_id: AdapterId) -> dict[str, CanaryId]:
+    """Versions that were rolled back and that nobody has let try again, by their canary."""
+    query = (
+        sa.select(versions.c.name, canaries.c.id)
+        .join(versions, versions.c.id == canaries.c.version_id)
+        .where(canaries.c.adapter_id == adapter_id, canaries.c.latched)
+        .order_by(canaries.c.id)
+    )
+    return {name: CanaryId(canary_id) for name, canary_id in tx.execute(query)}
+
+
+_CLAIM: Final = sa.text(
+    """
+    UPDATE canaries SET lease_until = now() + :lease, lease_owner = :owner, epoch = epoch + 1
+    WHERE id IN (
+        SELECT id FROM canaries
+        WHERE ended_at IS NULL AND next_look_at <= coalesce(:now, now())
+          AND (lease_until IS NULL OR lease_until < now())
+        ORDER BY next_look_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, coalesce(:now, now()) AS at
+    """
+).bindparams(sa.bindparam("now", type_=sa.DateTime(timezone=True)))
+
+
+def claim(
+    tx: Connection, *, owner: str, lease: timedelta, now: datetime | None = None
+) -> tuple[CanaryRow, datetime] | None:
+    """Take the canary that has been due longest, with the moment of the look.
+
+    The database's clock says what is due, unless a test sets ``now``.
+    """
+    taken = tx.execute(_CLAIM, {"owner": owner, "lease": lease, "now": now}).one_or_none()
+    return None if taken is None else (fetch(tx, CanaryId(taken.id)), taken.at)
+
+
+def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
+    """Lock a canary if it is as it was when it was read; None where somebody was faster."""
+    query = _select().where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
+    row = tx.execute(query.with_for_update(of=canaries)).mappings().one_or_none()
+    return _row(row) if row else None
+
+
+def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime) -> None:
+    """Give a canary back that nothing could be found out about."""
+    tx.execute(
+        canaries.update()
+        .where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
+        .values(lease_until=None, next_look_at=next_look_at)
+    )
+
+
+def save(tx: Connection, canary: CanaryRow, progress: Progress, *, now: datetime) -> None:
+    """Write what changed; whoever looked at it meanwhile finds another epoch.
+
+    The caller holds the row (:func:`fetch` with ``lock``, or :func:`held`).
+    """
+    tx.execute(
+        canaries.update()
+        .where(canaries.c.id == canary.id)
+        .values(
+            state=dict(progress.state),
+            phase=progress.phase,
+            latched=progress.latched,
+            carried=dict(progress.carried),
+            generation=progress.generation,
+            measured_until=progress.measured_until,
+            next_look_at=progress.next_look_at,
+            ended_at=now if progress.ended else None,
+            updated_at=now,
+            lease_until=None,
+            epoch=canaries.c.epoch + 1,
+        )
+    )
+
+
+def write_look(tx: Connection, canary_id: CanaryId, look: Look) -> None:
+    """Append what happened."""
+    fields = {name: getattr(look, name) for name in Look.__slots__}
+    fields["guards"] = sa.null() if look.guards is None else [dict(g) for g in look.guards]
+    fields["failures"] = sa.null() if look.failures is None else dict(look.failures)
+    tx.execute(canary_looks.insert().values(canary_id=canary_id, **fields))
+
+
+def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Look]:
+    """What happened to a canary, the newest ``limit``, the first first."""
+    query = (
+        sa.select(*(canary_looks.c[name] for name in Look.__slots__))
+        .where(canary_looks.c.canary_id == canary_id)
+        .order_by(canary_looks.c.id.desc())
+        .limit(limit)
+    )
+    return [Look(**row) for row in tx.execute(query).mappings()][::-1]
+
+
+def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Mapping[str, Any]]:
+    """Failures of every look from a time on, the first first."""
+    query = (
+        sa.select(canary_looks.c.failures)
+        .where(
+            canary_looks.c.canary_id == canary_id,
+            canary_looks.c.at >= since,
+            canary_looks.c.failures.is_not(None),
+        )
+        .order_by(canary_looks.c.id)
+    )
+    return list(tx.execute(query).scalars())
+
+
+def rollbacks_since(tx: Connection, *, since: datetime, actor: str) -> int:
+    """Count the rollbacks that ``actor`` began since a time, of all adapters."""
+    query = sa.select(sa.func.count(sa.distinct(canary_looks.c.canary_id))).where(
+        canary_looks.c.phase == "rolling_back",
+        canary_looks.c.event == "looked",
+        canary_looks.c.actor == actor,
+        canary_looks.c.at > since,
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def _select() -> sa.Select[Any]:
+    control = versions.alias("control")
+    return (
+        sa.select(
+            *(canaries.c[name] for name in _STORED),
+            adapters.c.name.label("adapter"),
+            versions.c.name.label("version"),
+            control.c.name.label("control"),
+        )
+        .join(adapters, adapters.c.id == canaries.c.adapter_id)
+        .join(versions, versions.c.id == canaries.c.version_id)
+        .join(control, control.c.id == canaries.c.control_id)
+    )
+
+
+_NAMES: Final = frozenset({"adapter", "version", "control"})
+_STORED: Final = tuple(name for name in CanaryRow.__slots__ if name not in _NAMES)
+
+
+def _row(row: RowMapping) -> CanaryRow:
+    fields: dict[str, Any] = dict(row)
+    fields["mode"] = fields["mode"] and Mode(fields["mode"])
+    return CanaryRow(**fields)
