@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("created_at", _TIME, server_default=_NOW, nullable=False),
         sa.Column("updated_at", _TIME, server_default=_NOW, nullable=False),
         sa.Column("ended_at", _TIME),
-        sa.Column("next_look_at", _TIME, nullable=False),
+        sa.Column("next_look_at", _TIME),
         sa.Column("lease_until", _TIME),
         sa.Column("lease_owner", sa.Text()),
         sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False),

@@ -54,7 +54,7 @@ class CanaryRow:
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None
-    next_look_at: datetime
+    next_look_at: datetime | None
     epoch: int
 
     @property
@@ -84,7 +84,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a step of the machine changes of a row; ``ended`` closes it."""
+    """What a step of the machine changes of a row.
+
+    ``ended`` closes it; ``next_look_at`` None: and nobody needs to be told any more.
+    """
 
     state: Mapping[str, Any]
     phase: str
@@ -93,7 +96,7 @@ class Progress:
     carried: Mapping[str, Any]
     generation: int | None
     measured_until: datetime | None
-    next_look_at: datetime
+    next_look_at: datetime | None
 
 
 def add(
@@ -201,7 +204,7 @@ _CLAIM: Final = sa.text(
     UPDATE canaries SET lease_until = now() + :lease, lease_owner = :owner, epoch = epoch + 1
     WHERE id IN (
         SELECT id FROM canaries
-        WHERE ended_at IS NULL AND next_look_at <= coalesce(:now, now())
+        WHERE next_look_at <= coalesce(:now, now())
           AND (lease_until IS NULL OR lease_until < now())
         ORDER BY next_look_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, coalesce(:now, now()) AS at
@@ -227,8 +230,8 @@ def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
     return _row(row) if row else None
 
 
-def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime) -> None:
-    """Give a canary back that nothing could be found out about."""
+def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime | None) -> None:
+    """Give a claimed canary back as it is."""
     tx.execute(
         canaries.update()
         .where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
@@ -291,6 +294,23 @@ def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Ma
         .order_by(canary_looks.c.id)
     )
     return list(tx.execute(query).scalars())
+
+
+def newer(tx: Connection, canary: CanaryRow) -> bool:
+    """Whether the adapter has had another canary since."""
+    query = sa.select(canaries.c.id).where(
+        canaries.c.adapter_id == canary.adapter_id, canaries.c.id > canary.id
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def look_again(tx: Connection, adapter_id: AdapterId, *, at: datetime) -> None:
+    """Have the ended canaries of an adapter looked at once more, for what people are told."""
+    tx.execute(
+        canaries.update()
+        .where(canaries.c.adapter_id == adapter_id, canaries.c.latched)
+        .values(next_look_at=at)
+    )
 
 
 def rollbacks_since(tx: Connection, *, since: datetime, actor: str) -> int:

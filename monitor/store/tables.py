@@ -862,7 +862,7 @@ canaries: Final = Table(
     Column("created_at", _TIME, nullable=False, server_default=_NOW),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
     Column("ended_at", _TIME),
-    Column("next_look_at", _TIME, nullable=False),
+    Column("next_look_at", _TIME),  # null: it has ended, and people know
     Column("lease_until", _TIME),
     Column("lease_owner", Text),
     Column("epoch", BigInteger, nullable=False, server_default="0"),
