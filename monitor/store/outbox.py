@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
-from monitor.store.tables import outbox
+from monitor.store.tables import held, outbox
 
 
 class DeliveryState(StrEnum):
@@ -39,7 +39,7 @@ class Claimed:
     """A message that one worker may send until its lease ends.
 
     ``id`` is the message id that receivers see, the same for every attempt. ``age`` is the
-    time since it was written.
+    time since it was written. ``beside`` are the other alerts that are sent with it.
     """
 
     id: UUID
@@ -48,6 +48,7 @@ class Claimed:
     attempts: int
     age: timedelta
     alert: Mapping[str, object]
+    beside: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,13 @@ def enqueue(
     alert: Mapping[str, object],
     incident_id: IncidentId | None = None,
     transition_id: TransitionId | None = None,
+    group_key: str | None = None,
+    batch: UUID | None = None,
 ) -> UUID:
-    """Queue one message for one channel; it is sent if the transaction commits."""
+    """Queue one message for one channel; it is sent if the transaction commits.
+
+    Those of one ``batch``, written in one transaction, are sent as one message under its id.
+    """
     message = uuid4()
     tx.execute(
         outbox.insert().values(
@@ -95,6 +101,8 @@ def enqueue(
             incident_id=incident_id,
             transition_id=transition_id,
             alert=dict(alert),
+            group_key=group_key,
+            batch=batch,
         )
     )
     wakeups.notify(tx, wakeups.OUTBOX)
@@ -114,14 +122,18 @@ def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
 
 def channels_told(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
     """Channels that got, or will get, any message about this incident."""
-    query = sa.select(outbox.c.channel).where(outbox.c.incident_id == incident_id).distinct()
+    # one statement: a message moves from the one table to the other
+    query = sa.union(
+        sa.select(outbox.c.channel).where(outbox.c.incident_id == incident_id),
+        sa.select(held.c.channel).where(held.c.incident_id == incident_id),
+    )
     return frozenset(tx.execute(query).scalars())
 
 
 CLAIM: Final = sa.text(
     """
     WITH due AS (
-        SELECT o.id
+        SELECT o.id, o.batch
         FROM outbox o
         WHERE o.state = 'queued'
           AND o.next_at <= now()
@@ -133,17 +145,35 @@ CLAIM: Final = sa.text(
                 AND older.incident_id = o.incident_id
                 AND older.seq < o.seq
           )
+          AND (o.batch IS NULL OR NOT EXISTS (
+              SELECT FROM outbox mate
+              WHERE mate.batch = o.batch
+                AND mate.state = 'queued'
+                AND (mate.seq < o.seq OR EXISTS (
+                    SELECT FROM outbox older
+                    WHERE older.state = 'queued'
+                      AND older.channel = mate.channel
+                      AND older.incident_id = mate.incident_id
+                      AND older.seq < mate.seq
+                ))
+          ))
         ORDER BY o.next_at
         LIMIT :limit
         FOR UPDATE OF o SKIP LOCKED
+    ), whole AS (
+        SELECT id FROM due
+        UNION
+        SELECT mate.id FROM outbox mate JOIN due ON mate.batch = due.batch
+        WHERE mate.state = 'queued'
     )
     UPDATE outbox
     SET attempts = attempts + 1,
         lease_until = now() + :lease,
         next_at = now() + :lease
-    FROM due
-    WHERE outbox.id = due.id
-    RETURNING outbox.id, channel, incident_id, attempts, now() - created_at AS age, alert
+    FROM whole
+    WHERE outbox.id = whole.id
+    RETURNING outbox.id, channel, incident_id, attempts, now() - created_at AS age, alert,
+        batch, seq
     """
 )
 
@@ -155,17 +185,34 @@ def claim(
 
     Two workers may call this at once and never get the same row. The order of an
     incident's messages holds because the next one is not offered before the first is
-    delivered or dead.
+    delivered or dead. Rows of a batch are claimed whole, by the first of them.
     """
     bound = {"channels": list(channels), "limit": limit, "lease": lease}
-    return [Claimed(**row) for row in tx.execute(CLAIM, bound).mappings()]
+    rows = sorted(tx.execute(CLAIM, bound).mappings(), key=lambda row: int(row["seq"]))
+    messages: dict[UUID, list[RowMapping]] = {}
+    for row in rows:
+        messages.setdefault(row["batch"] or row["id"], []).append(row)
+    return [_claimed(message, found) for message, found in messages.items()]
+
+
+def _claimed(message: UUID, rows: Sequence[RowMapping]) -> Claimed:
+    first, *others = rows
+    return Claimed(
+        id=message,
+        channel=first["channel"],
+        incident_id=first["incident_id"],
+        attempts=max(row["attempts"] for row in rows),
+        age=max(row["age"] for row in rows),
+        alert=first["alert"],
+        beside=tuple(row["alert"] for row in others),
+    )
 
 
 def mark_delivered(tx: Connection, message: UUID) -> bool:
     """Write down that the receiver has it: a fact, whoever has lost which lease."""
     done = (
         outbox.update()
-        .where(outbox.c.id == message, outbox.c.state != DeliveryState.DELIVERED)
+        .where(_of(message), outbox.c.state != DeliveryState.DELIVERED)
         .values(
             state=DeliveryState.DELIVERED,
             delivered_at=sa.func.now(),
@@ -173,19 +220,19 @@ def mark_delivered(tx: Connection, message: UUID) -> bool:
             last_error=None,
         )
     )
-    return tx.execute(done).rowcount == 1
+    return tx.execute(done).rowcount > 0
 
 
 def postpone(tx: Connection, claimed: Claimed, *, delay: timedelta, error: str) -> bool:
     """Try again after ``delay``; False when somebody else has claimed it since."""
     later = _mine(claimed).values(next_at=sa.func.now() + delay, lease_until=None, last_error=error)
-    return tx.execute(later).rowcount == 1
+    return tx.execute(later).rowcount > 0
 
 
 def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
     """Give up: a dead letter, until somebody replays it."""
     dead = _mine(claimed).values(state=DeliveryState.DEAD, lease_until=None, last_error=error)
-    return tx.execute(dead).rowcount == 1
+    return tx.execute(dead).rowcount > 0
 
 
 def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
@@ -205,7 +252,7 @@ def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
 def release(tx: Connection, claimed: Claimed) -> bool:
     """Give an unfinished claim back at once; the attempt stays counted."""
     back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
-    return tx.execute(back).rowcount == 1
+    return tx.execute(back).rowcount > 0
 
 
 def escalate(tx: Connection, message: UUID, *, fallback: str) -> bool:
@@ -213,7 +260,7 @@ def escalate(tx: Connection, message: UUID, *, fallback: str) -> bool:
 
     The copy's id follows from the original's, so that repeating this changes nothing.
     """
-    return _copy(tx, outbox.c.id == message, fallback=fallback) == 1
+    return _copy(tx, _of(message), fallback=fallback) > 0
 
 
 def escalate_overdue(tx: Connection, *, channel: str, fallback: str, after: timedelta) -> int:
@@ -293,24 +340,37 @@ def deliveries(
 
 
 def replay(tx: Connection, message: UUID) -> bool:
-    """Queue a dead letter again, with all its attempts; False when it is not dead."""
+    """Queue a dead letter again, with all its attempts; False when it is not dead.
+
+    What was sent with it goes with it: under one id always the same is sent.
+    """
+    mates = sa.select(outbox.c.batch).where(outbox.c.id == message).scalar_subquery()
     again = (
         outbox.update()
-        .where(outbox.c.id == message, outbox.c.state == DeliveryState.DEAD)
+        .where(
+            (outbox.c.id == message) | (outbox.c.batch == mates),
+            outbox.c.state == DeliveryState.DEAD,
+        )
         .values(state=DeliveryState.QUEUED, next_at=sa.func.now(), attempts=0)
     )
-    replayed = tx.execute(again).rowcount == 1
+    replayed = tx.execute(again).rowcount > 0
     if replayed:
         wakeups.notify(tx, wakeups.OUTBOX)
     return replayed
 
 
-_COLUMNS: Final = tuple(column for column in outbox.c if column.name != "lease_until")
+_UNSHOWN: Final = frozenset({"lease_until", "group_key", "batch"})
+_COLUMNS: Final = tuple(column for column in outbox.c if column.name not in _UNSHOWN)
+
+
+def _of(message: UUID) -> sa.ColumnElement[bool]:
+    """Match the rows that are sent as one message, or the row that is one."""
+    return (outbox.c.id == message) | (outbox.c.batch == message)
 
 
 def _mine(claimed: Claimed) -> sa.Update:
     return outbox.update().where(
-        outbox.c.id == claimed.id,
+        _of(claimed.id),
         outbox.c.state == DeliveryState.QUEUED,
         outbox.c.attempts == claimed.attempts,
     )
@@ -332,11 +392,13 @@ def _copy(tx: Connection, originals: sa.ColumnElement[bool], *, fallback: str) -
             outbox.c.incident_id,
             outbox.c.transition_id,
             outbox.c.alert,
+            outbox.c.group_key,
+            sa.cast(sa.func.md5(sa.cast(outbox.c.batch, sa.Text) + ":" + fallback), sa.UUID),
         )
         .where(originals, ~has_it)
         .order_by(outbox.c.seq)
     )
-    columns = ["id", "channel", "incident_id", "transition_id", "alert"]
+    columns = ["id", "channel", "incident_id", "transition_id", "alert", "group_key", "batch"]
     inserted = insert(outbox).from_select(columns, copies).on_conflict_do_nothing()
     return len(tx.execute(inserted.returning(outbox.c.id)).all())
 
