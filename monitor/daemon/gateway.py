@@ -20,7 +20,7 @@ def run_gateway(config: Config) -> None:
     Raises
     ------
     ConfigError
-        There is no engine to ask.
+        There is no engine to ask, or it cannot listen at its address.
     """
     logs.configure(config.service.log_level)
     settings = settings_of(config)
@@ -31,7 +31,11 @@ def run_gateway(config: Config) -> None:
         service=settings.service,
     )
     folder = config.service.data_dir
-    serve(settings, cache=folder / "gateway-routes.json", key_file=folder / "admin.key")
+    try:
+        serve(settings, cache=folder / "gateway-routes.json", key_file=folder / "admin.key")
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise ConfigError([f"gateway.port: cannot listen at {place}: {error.strerror}"]) from error
 
 
 def settings_of(config: Config) -> GatewaySettings:

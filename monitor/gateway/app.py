@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -67,15 +68,17 @@ def create_app(
     work
         Starts what runs beside the requests and returns how to end it.
     """
+    # two processes may share the port while one follows the other: the id tells who answers
+    me = {"pid": os.getpid()}
 
     async def livez(_: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        return JSONResponse({"status": "alive"} | me)
 
     async def readyz(_: Request) -> Response:
         why = ready()
         if why is None:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "unready", "reasons": [why]}, status_code=503)
+            return JSONResponse({"status": "ready"} | me)
+        return JSONResponse({"status": "unready", "reasons": [why]} | me, status_code=503)
 
     async def metrics(_: Request) -> Response:
         parts.meters.show(parts.loading)

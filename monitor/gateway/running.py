@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from monitor.gateway.advice import Adviser
 from monitor.gateway.app import create_app
 from monitor.gateway.engines import Engines
 from monitor.gateway.follow import RouteFollower
@@ -20,6 +21,7 @@ from monitor.gateway.meters import Meters
 from monitor.gateway.outbound import Outbound
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import Sampler
+from monitor.gateway.server import IDLE, Leaving, Server, listeners
 from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
@@ -31,11 +33,16 @@ SWITCH: Final = 0.0005
 FLUSH: Final = 5.0
 """Seconds at the end for records that still wait."""
 
+_LEAVING: Final = "this process is about to end"
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
 
 def assemble(
-    settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None
+    settings: GatewaySettings,
+    *,
+    cache: Path | None,
+    key_file: Path | None = None,
+    leaving: Leaving | None = None,
 ) -> ASGIApp:
     """Put the application together.
 
@@ -45,14 +52,24 @@ def assemble(
         Where routes are kept over restarts.
     key_file
         Holds the service's key, where the settings have none.
+    leaving
+        Tells when this process is about to end.
     """
     meters = Meters()
     book = RouteBook(cache)
     book.load()
     shares = Shares()
     engines = Engines(settings)
+    leaving = leaving or Leaving()
+    loading = Loading(settings.resident_adapters)
     beside = _Beside(
-        settings, book=book, engines=engines, meters=meters, shares=shares, key_file=key_file
+        settings,
+        book=book,
+        engines=engines,
+        meters=meters,
+        shares=shares,
+        loading=loading,
+        key_file=key_file,
     )
     parts = GatewayParts(
         settings=settings,
@@ -60,26 +77,37 @@ def assemble(
         engines=engines,
         meters=meters,
         sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
-        loading=Loading(settings.resident_adapters),
+        loading=loading,
     )
-    return create_app(parts, ready=beside.why_not_ready, work=beside.start)
+    app = create_app(
+        parts,
+        ready=lambda: _LEAVING if leaving.begun else beside.why_not_ready(),
+        work=beside.start,
+    )
+    return leaving.telling(app)
 
 
 def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what is under way within ``drain``."""
+    """Answer until SIGTERM or SIGINT, then finish what is under way within ``drain``.
+
+    Raises
+    ------
+    OSError
+        It cannot listen at the settings' address.
+    """
     sys.setswitchinterval(SWITCH)
-    uvicorn.Server(
-        uvicorn.Config(
-            assemble(settings, cache=cache, key_file=key_file),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_graceful_shutdown=int(settings.drain.total_seconds()),
-        )
-    ).run()
+    leaving = Leaving()
+    sockets = listeners(settings.host, settings.port)
+    config = uvicorn.Config(
+        assemble(settings, cache=cache, key_file=key_file, leaving=leaving),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=int(settings.drain.total_seconds()),
+    )
+    Server(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
 
 
 class _Beside:
@@ -93,6 +121,7 @@ class _Beside:
         engines: Engines,
         meters: Meters,
         shares: Shares,
+        loading: Loading,
         key_file: Path | None,
     ) -> None:
         self._settings = settings
@@ -100,6 +129,7 @@ class _Beside:
         self._engines = engines
         self._meters = meters
         self._shares = shares
+        self._loading = loading
         self._key_file = key_file
         self._follower: RouteFollower | None = None
         self._outbound: Outbound | None = None
@@ -130,6 +160,7 @@ class _Beside:
                 ("shares", keeper.run()),
                 ("records", outbound.run()),
                 ("software", SoftwareKeeper(self._engines, settings=settings).run()),
+                ("advice", Adviser(self._loading, places=settings.resident_adapters).run()),
             )
         ]
 

@@ -25,6 +25,8 @@ class GatewaySettings:
     connect_timeout: timedelta = timedelta(seconds=5)
     idle_timeout: timedelta = timedelta(minutes=5)
     total_timeout: timedelta = timedelta(minutes=10)
+    lame_duck: timedelta = timedelta(seconds=3)
+    """How long it says that it is about to end before it stops listening."""
     drain: timedelta = timedelta(seconds=30)
     send_text: bool = True
     """Whether prompts and answers go with the records; without, what is measured on them is not."""

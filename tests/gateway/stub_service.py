@@ -1,5 +1,6 @@
 """What the gateway asks of Driftline, as told by a test."""
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from starlette.routing import Route
 
 @dataclass
 class StubService:
-    """Gives ``shares`` and takes records with ``status``."""
+    """Gives ``shares`` and ``routes``, and takes records with ``status``."""
 
     shares: dict[str, float] = field(default_factory=dict)
+    routes: list[dict[str, Any]] = field(default_factory=list)
     status: int = 202
     records: list[dict[str, Any]] = field(default_factory=list)
     sampled_out: Counter[str] = field(default_factory=Counter)
@@ -23,10 +25,18 @@ class StubService:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
+                Route("/v1/routes", self._routes),
                 Route("/v1/sampling", self._sampling, methods=["POST"]),
                 Route("/v1/records", self._take, methods=["POST"]),
             ]
         )
+
+    async def _routes(self, request: Request) -> Response:
+        tag = f'"{sum(route["generation"] for route in self.routes)}"'
+        if request.headers.get("if-none-match") == tag:
+            await asyncio.sleep(0.2)
+            return Response(status_code=304)
+        return JSONResponse({"items": self.routes}, headers={"etag": tag})
 
     async def _sampling(self, request: Request) -> Response:
         self.sampled_out.update((await request.json())["sampled_out"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from monitor.gateway.advice import Adviser
 from monitor.gateway.loading import ENOUGH, Loaded, Loading
 
 A, B, C = Loaded("a", "v1"), Loaded("b", "v1"), Loaded("c", "v1")
@@ -34,3 +35,20 @@ def test_a_few_streams_say_nothing() -> None:
     seen(loading, A, same=0.050, switched=0.500, switches=ENOUGH - 1)
     assert loading.switch_seconds(A) is None
     assert loading.to_keep() == ()
+
+
+def test_a_person_is_told_once_and_again_when_it_changes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    loading = Loading(1)
+    adviser = Adviser(loading, places=1)
+    adviser.look()
+    seen(loading, A, same=0.050, switched=0.080)
+    adviser.look()
+    adviser.look()
+    seen(loading, B, same=0.050, switched=0.060, switches=60)
+    adviser.look()
+    told = [line for line in "".join(capfd.readouterr()).splitlines() if "keep_loaded" in line]
+    assert len(told) == 2
+    assert "a@v1: a switch costs 30.0 ms" in told[0]
+    assert "b@v1: a switch costs 10.0 ms" in told[1]

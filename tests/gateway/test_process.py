@@ -1,10 +1,8 @@
-"""``driftline gateway`` as a process: what is under way is finished."""
+"""``driftline gateway`` as a process: what is under way is finished, what is kept is gone by."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
+import socket
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -12,60 +10,66 @@ import pytest
 
 from monitor.config import Config, ConfigError
 from monitor.daemon.gateway import settings_of
+from tests.cli.command import process
 from tests.gateway.conftest import listening, route
+from tests.gateway.processes import Site
 from tests.gateway.stub_engine import StubEngine
-from tests.loopback import unused_port
-from tests.service import ROOT, until
+from tests.gateway.stub_service import StubService
+from tests.service import until
 
 
-def test_a_stream_is_finished_after_the_stop_signal(tmp_path: Path) -> None:
-    engine = StubEngine(models={"support@v1"}, pause=0.2)
-    port = unused_port()
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "gateway-routes.json").write_text(json.dumps([route(stable=1.0)]))
-    url = f"http://127.0.0.1:{port}"
-    with listening(engine.app()) as engine_url, (tmp_path / "log").open("wb") as log:
-        config = tmp_path / "config.toml"
-        config.write_text(
-            f'[service]\ndata_dir = "{tmp_path / "data"}"\n'
-            f'[serving]\nengines = ["{engine_url}"]\n'
-            f"[server]\nport = {unused_port()}\n[gateway]\nport = {port}\n"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "gateway", "-c", str(config)],
-            cwd=ROOT,
-            env=dict(os.environ),
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            until(lambda: process.poll() is not None or _ready(url), "the gateway answers")
+def test_without_driftline_it_ends_a_canary_and_finishes_a_stream_after_the_stop_signal(
+    tmp_path: Path,
+) -> None:
+    engine = StubEngine(models={"support@v1", "booking@v1", "booking@v2"})
+    service = StubService()
+    with listening(engine.app()) as engine_url, ExitStack() as driftline:
+        url = driftline.enter_context(listening(service.app()))
+        site = Site(tmp_path, [engine_url], service=url)
+        site.keep(route(stable=1.0), route("booking", stable=1.0))
+        with (
+            site.gateway(lame_duck="500ms") as gateway,
+            httpx2.Client(base_url=gateway.url, trust_env=False, timeout=30) as client,
+        ):
+
+            def arm() -> str:
+                asked = {"model": "booking", "messages": []}
+                reply = client.post("/v1/chat/completions", json=asked)
+                return str(reply.headers["x-driftline-arm"])
+
+            short = timedelta(seconds=6)
+            canary = route("booking", generation=2, stable=0.0, canary=1.0, valid_for=short)
+            service.routes = [canary]
+            until(lambda: arm() == "canary", "the canary begins")
+            driftline.close()
+            assert arm() == "canary"
+            until(lambda: arm() == "stable", "nobody but the gateway is there to end it")
+            engine.pause = 0.3
             body = {"model": "support", "messages": [], "stream": True}
-            with (
-                httpx2.Client(base_url=url, trust_env=False, timeout=30) as client,
-                client.stream("POST", "/v1/chat/completions", json=body) as reply,
-            ):
+            with client.stream("POST", "/v1/chat/completions", json=body) as reply:
                 pieces = reply.iter_text()
                 said = next(pieces)
-                process.send_signal(signal.SIGTERM)
+                gateway.leave()
+                until(lambda: not gateway.ready(), "it says that it is about to end")
                 said += "".join(pieces)
             assert said.endswith("data: [DONE]\n\n")
-            process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
-    told = (tmp_path / "log").read_text()
-    assert process.returncode in {0, -signal.SIGTERM}, told
-    assert "Traceback" not in told
-
-
-def _ready(url: str) -> bool:
-    try:
-        return bool(httpx2.get(f"{url}/readyz", trust_env=False).is_success)
-    except httpx2.TransportError:
-        return False
+            assert gateway.process.wait(20) == 0
+    assert "Traceback" not in gateway.told()
 
 
 def test_a_gateway_without_engines_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="name the engines"):
         settings_of(Config())
+
+
+def test_a_port_that_somebody_else_has_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        environ = {
+            "DRIFTLINE_GATEWAY__PORT": str(port),
+            "DRIFTLINE_SERVING__ENGINES": '["http://127.0.0.1:9"]',
+        }
+        ran = process("gateway", environ=environ)
+    assert ran.code != 0
+    assert f"gateway.port: cannot listen at 127.0.0.1:{port}: Address already in use" in ran.err
+    assert "Traceback" not in ran.err
