@@ -106,6 +106,11 @@ class Outlook:
         self._kept: dict[ReferenceId, Mapping[str, _Known]] = {}
         self._lock = Lock()
 
+    @property
+    def live_interval(self) -> timedelta:
+        """How long a window of the live detectors is: as exactly as an onset can be placed."""
+        return self._cadences[EvaluationKind.LIVE].interval
+
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException, Request
 
-from monitor.domain import Mark, Scope
+from monitor.domain import Scope
 from monitor.store import keys
 from monitor.store.keys import Key
 
@@ -23,16 +23,6 @@ def may_not(request: Request, key: Key | None) -> str | None:
         return "This form was sent by another site."
     if key is None or not keys.permits(key, Scope.OPERATE):
         return "Log in with a key that may operate."
-    return None
-
-
-def why_not(request: Request, key: Key | None, fields: Mapping[str, str]) -> str | None:
-    """Say why what somebody says of an incident is not accepted."""
-    refused = may_not(request, key) or no_reason(fields)
-    if refused is not None:
-        return refused
-    if fields.get("mark") not in [*Mark]:
-        return "Say what it was: false, or the new normal."
     return None
 
 

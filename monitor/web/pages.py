@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -13,15 +12,13 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.domain import IncidentId, Mark, Scope, Version
-from monitor.outbox import NotMarkable, Word, mark
-from monitor.reference.accept import accept
-from monitor.store import fleet, incidents, keys, versions
-from monitor.store.incidents import IncidentRow
+from monitor.domain import Scope, Version
+from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
-from monitor.web.forms import read_form, why_not
+from monitor.web.forms import read_form
 from monitor.web.frame import Frame
+from monitor.web.incident_pages import incident_pages
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
@@ -42,6 +39,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
+    router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
     reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])
@@ -52,13 +50,6 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
     router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
     router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
-    router.add_api_route(
-        "/incidents/{incident}", pages.incident, methods=["GET"], dependencies=reader
-    )
-    router.add_api_route(
-        "/incidents/{incident}/judge", pages.mark_form, methods=["GET"], dependencies=reader
-    )
-    router.add_api_route("/incidents/{incident}/judge", pages.mark, methods=["POST"])
     router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
     router.add_api_route(
         "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
@@ -119,57 +110,6 @@ class Pages:
         return self._page(
             "adapter.html", glance=seen, section=section, now=now, window=shown, windows=WINDOWS
         )
-
-    def incident(self, incident: Number) -> Response:
-        """Lead a message's link to the version, or the fleet, that the incident is about."""
-        found = self._parts.database.run(lambda tx: _incident(tx, incident))
-        if found is None:
-            name = f"incident {incident}"
-            return self._page("missing.html", status=404, name=name, version=None)
-        if found.adapter is None or found.version is None:
-            return RedirectResponse(f"/#incident-{found.id}", status_code=HTTPStatus.SEE_OTHER)
-        return RedirectResponse(
-            f"/adapters/{wording.path_part(found.adapter)}"
-            f"?version={wording.path_part(found.version)}#incidents-title",
-            status_code=HTTPStatus.SEE_OTHER,
-        )
-
-    def mark_form(self, incident: Number) -> Response:
-        """Ask what an incident was."""
-        return self._mark_page(self._parts.database.run(lambda tx: _incident(tx, incident)))
-
-    async def mark(self, request: Request, incident: Number) -> Response:
-        """Mark it, if the session's key may operate, and lead back to where it is shown."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._mark, request, incident, fields)
-
-    def _mark(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
-        found = self._parts.database.run(lambda tx: _incident(tx, incident))
-        refused = why_not(request, key, fields)
-        if found is None or key is None or refused is not None:
-            return self._mark_page(found, refused=refused, status=403)
-        word = Word(
-            mark=Mark(fields["mark"]),
-            by=key.name,
-            because=fields["reason"],
-            at=self._parts.clock(),
-        )
-        act = mark if word.mark is Mark.FALSE_PAGE else accept
-        try:
-            self._parts.database.run(
-                lambda tx: act(tx, found.id, word, hearers=self._parts.hearers)
-            )
-        except NotMarkable as why:
-            return self._mark_page(found, refused=str(why), status=409)
-        return RedirectResponse(f"/incidents/{found.id}", status_code=HTTPStatus.SEE_OTHER)
-
-    def _mark_page(
-        self, found: IncidentRow | None, *, refused: str | None = None, status: int = 200
-    ) -> Response:
-        if found is None:
-            return self._page("missing.html", status=404, name="such an incident", version=None)
-        return self._page("mark.html", status=status, incident=found, refused=refused)
 
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
@@ -249,7 +189,3 @@ def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
     if version is not None:
         return versions.fetch(tx, adapter=adapter, name=version)
     return fleet.in_charge(tx, adapter)
-
-
-def _incident(tx: Connection, incident: int) -> IncidentRow | None:
-    return incidents.incident(tx, IncidentId(incident))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from monitor.incident.visible import visible
+
 NOTHING: Final = "\N{EN DASH}"
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-_LAST_SHORT: Final = 0xFFFF
 _NOW: Final = 5
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -27,16 +26,7 @@ def reveal(value: object) -> object:
     """
     if type(value) is not str:
         return "" if value is None else value
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(map(_reveal_one, value))
-
-
-def _reveal_one(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
-        return character
-    code = ord(character)
-    return f"\\u{code:04x}" if code <= _LAST_SHORT else f"\\U{code:08x}"
+    return visible(value)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -1,0 +1,12 @@
+"""One incident told whole: what, since when, whose fault, what was done, how its signals ran.
+
+Read once here; the page, the API, the command line and the image that a message links to
+show the same.
+"""
+
+from monitor.incident.chart import draw
+from monitor.incident.reading import Member, Story, read_story
+from monitor.incident.signals import Chart, read_chart
+from monitor.incident.timeline import Moment
+
+__all__ = ["Chart", "Member", "Moment", "Story", "draw", "read_chart", "read_story"]

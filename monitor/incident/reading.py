@@ -1,0 +1,183 @@
+"""Read an incident with everything that bears on it, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from alerts.message import Change
+from alerts.types import Kind
+from monitor.domain import IncidentId, Interval, Version
+from monitor.incident.timeline import Moment, timeline
+from monitor.outbox.changes import changes_about
+from monitor.store import (
+    actions,
+    audit,
+    evaluations,
+    fleet_incidents,
+    incidents,
+    outbox,
+    routes,
+    verdicts,
+    versions,
+)
+from monitor.store.actions import ActionRow
+from monitor.store.evaluations import ScoreRow
+from monitor.store.fleet_incidents import Member
+from monitor.store.incidents import IncidentRow
+from monitor.store.outbox import DeliveryRow
+from monitor.store.routes import RouteRow
+from monitor.store.verdicts import VerdictRow
+
+__all__ = ["Member", "Story", "read_story"]
+
+SILENT_FOR: Final = timedelta(hours=24)
+"""Silence is looked for over a day, so without an onset its cause lies at most this far back."""
+MOST_MESSAGES: Final = 100
+MOST_MOVES: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """An incident and what bears on it.
+
+    version
+        Whom it is about; None of a fleet incident.
+    versions
+        All of its adapter's, the first registered first; none of a fleet incident.
+    onset
+        When the change began; None where that is not estimated.
+    judged
+        The version's verdict now.
+    scores
+        Its latest ones, the strongest evidence first.
+    route
+        Who answers for the adapter now.
+    """
+
+    row: IncidentRow
+    version: Version | None
+    versions: Sequence[Version]
+    members: Sequence[Member]
+    onset: Interval | None
+    judged: VerdictRow | None
+    scores: Sequence[ScoreRow]
+    changes: Sequence[Change]
+    route: RouteRow | None
+    actions: Sequence[ActionRow]
+    deliveries: Sequence[DeliveryRow]
+    timeline: Sequence[Moment]
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about, in words."""
+        if self.version is not None:
+            return self.version.label
+        return f"adapters on {self.row.base_model or 'one base model'}"
+
+
+def read_story(
+    tx: Connection, incident_id: IncidentId, *, margin: timedelta, now: datetime
+) -> Story | None:
+    """Read it; None where there is no such incident.
+
+    ``margin`` is how far from the onset a declared change is still listed.
+    """
+    row = incidents.incident(tx, incident_id)
+    if row is None:
+        return None
+    version = None if row.version_id is None else versions.fetch_by_id(tx, row.version_id)
+    onset = _onset(tx, row)
+    done = _actions(tx, row)
+    sent = outbox.deliveries(tx, incident_id=row.id, limit=MOST_MESSAGES)
+    return Story(
+        row=row,
+        version=version,
+        versions=versions.of_adapter(tx, version.adapter_id) if version else (),
+        members=fleet_incidents.members(tx, row.id),
+        onset=onset,
+        judged=verdicts.current(tx, version_id=version.id) if version else None,
+        scores=_scores(tx, version),
+        changes=_changes(tx, row, onset, margin=margin, now=now),
+        route=routes.row(tx, version.adapter) if version else None,
+        actions=done,
+        deliveries=sent,
+        timeline=timeline(
+            row,
+            transitions=_transitions(tx, row, onset),
+            deliveries=sent,
+            actions=done,
+            routes=_routes(tx, row),
+            said=audit.about(tx, f"incident {row.id}"),
+        ),
+    )
+
+
+def _onset(tx: Connection, row: IncidentRow) -> Interval | None:
+    if row.kind != Kind.DRIFT or row.version_id is None:
+        return None
+    return verdicts.told_onset(
+        tx, version_id=row.version_id, opened_at=row.opened_at, closed_at=row.closed_at
+    )
+
+
+def _scores(tx: Connection, version: Version | None) -> list[ScoreRow]:
+    if version is None:
+        return []
+    latest = evaluations.latest_scores_of(tx, adapter_id=version.adapter_id)
+    own = [score for score in latest if score.version_id == version.id]
+    return sorted(own, key=lambda one: (-max(one.evidence_page, one.evidence_notice), one.detector))
+
+
+def _changes(
+    tx: Connection,
+    row: IncidentRow,
+    onset: Interval | None,
+    *,
+    margin: timedelta,
+    now: datetime,
+) -> tuple[Change, ...]:
+    """What is known to have changed by now; a message knows what was declared before it."""
+    return changes_about(
+        tx,
+        row.adapter,
+        base=row.base_model,
+        interval=onset or Interval(start=row.opened_at - SILENT_FOR, end=row.opened_at),
+        margin=margin,
+        now=now,
+        is_onset=onset is not None,
+    )
+
+
+def _within(row: IncidentRow, at: datetime) -> bool:
+    return row.opened_at <= at and (row.closed_at is None or at <= row.closed_at)
+
+
+def _actions(tx: Connection, row: IncidentRow) -> list[ActionRow]:
+    """What was decided about its versions while it was open, newest first."""
+    members = fleet_incidents.members(tx, row.id)
+    about = {row.version_id} if row.version_id is not None else {m.version_id for m in members}
+    found = actions.action_list(tx, adapter_id=row.adapter_id, limit=MOST_MOVES)
+    return [one for one in found if one.version_id in about and _within(row, one.created_at)]
+
+
+def _transitions(
+    tx: Connection, row: IncidentRow, onset: Interval | None
+) -> list[verdicts.TransitionRow]:
+    if row.adapter_id is None:
+        return []
+    since = min(onset.start, row.opened_at) if onset else row.opened_at
+    found = verdicts.history(tx, adapter_id=row.adapter_id, since=since, limit=MOST_MOVES)
+    until = row.closed_at
+    return [one for one in found if one.version == row.version and (not until or one.at <= until)]
+
+
+def _routes(tx: Connection, row: IncidentRow) -> list[RouteRow]:
+    if row.adapter is None:
+        return []
+    found = routes.history(tx, row.adapter, limit=MOST_MOVES)
+    return [one for one in found if _within(row, one.route.since)]

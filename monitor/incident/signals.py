@@ -1,0 +1,172 @@
+"""The signals of an incident on one time axis: effects with their intervals and margins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from alerts.phrases import DETECTORS as PHRASES
+from detectors import DETECTORS
+from detectors.rank_detector import RankDetector
+from monitor.domain import Interval, VersionId
+from monitor.evaluate.settings import EvaluateSettings
+from monitor.incident.reading import Story
+from monitor.store import series
+
+PERPLEXITY: Final = "perplexity"
+LONGEST: Final = timedelta(days=14)
+SHORTEST: Final = timedelta(minutes=2)
+MOST_SIGNALS: Final = 8
+MOST_MEMBERS: Final = 6
+FIRST: Final = (
+    PERPLEXITY,
+    "logit_ks",
+    "entropy",
+    "input_similarity",
+    "output_similarity",
+    "repetition",
+    "refusal",
+    "empty",
+    "errors",
+)
+"""The order in which signals are shown, after those that crossed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One detector's effect over time; positive is worse, or either way where that is so.
+
+    margin
+        The smallest effect that may move traffic.
+    share
+        The effect is a difference of rates or a ratio less one, read as a percentage;
+        else Cliff's delta in [-1, 1].
+    crossed
+        It is among those that the verdict rests on.
+    """
+
+    name: str
+    words: str
+    margin: float
+    share: bool
+    crossed: bool
+    at: Sequence[datetime]
+    effect: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Something that happened at one time."""
+
+    at: datetime
+    kind: str
+    """``critical``, ``drifting`` and other verdicts, ``route``, ``declared``."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """What is drawn: ``signals`` from ``since`` to ``until``."""
+
+    title: str
+    since: datetime
+    until: datetime
+    onset: Interval | None
+    signals: Sequence[Signal]
+    marks: Sequence[Mark]
+
+
+def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now: datetime) -> Chart:
+    """Read an incident's signals from some time before it began until it was over, or now."""
+    shown = shown_interval(story, now=now)
+    if story.version is not None:
+        signals = _signals_of(
+            tx,
+            story.version.id,
+            shown,
+            settings=settings,
+            crossed=story.judged.verdict.detectors if story.judged else (),
+        )[:MOST_SIGNALS]
+    else:
+        signals = [
+            replace(lead, words=f"{member.label}: {lead.words}")
+            for member in story.members[:MOST_MEMBERS]
+            for lead in _signals_of(tx, member.version_id, shown, settings=settings)[:1]
+        ]
+    return Chart(
+        title=f"#{story.row.id} {story.subject}",
+        since=shown.start,
+        until=shown.end,
+        onset=story.onset,
+        signals=signals,
+        marks=_marks(story, shown),
+    )
+
+
+def shown_interval(story: Story, *, now: datetime) -> Interval:
+    """From some time before it began, half as long as it lasts, until it is over, or now."""
+    row = story.row
+    began = min(row.opened_at, story.onset.start) if story.onset else row.opened_at
+    over = now if row.closed_at is None else row.closed_at
+    lasted = max(over - began, SHORTEST)
+    end = min(now, over + lasted / 4)
+    return Interval(start=max(began - lasted / 2, end - LONGEST), end=end)
+
+
+def margin_of(detector: str, settings: EvaluateSettings) -> float:
+    """Give the smallest effect of a detector that may move traffic."""
+    if detector == PERPLEXITY:
+        return settings.policy.action_perplexity
+    rank = isinstance(DETECTORS.get(detector), RankDetector)
+    return settings.margins.rank if rank else settings.margins.rate
+
+
+def _signals_of(
+    tx: Connection,
+    version_id: VersionId,
+    shown: Interval,
+    *,
+    settings: EvaluateSettings,
+    crossed: Sequence[str] = (),
+) -> list[Signal]:
+    found = series.effect_series(tx, version_id=version_id, since=shown.start, until=shown.end)
+    signals = [_signal(one, settings=settings, crossed=crossed) for one in found]
+    return sorted(signals, key=lambda one: (not one.crossed, _place(one.name), one.name))
+
+
+def _signal(found: series.Effects, *, settings: EvaluateSettings, crossed: Sequence[str]) -> Signal:
+    phrases = PHRASES.get(found.detector)
+    return Signal(
+        name=found.detector,
+        words=phrases.name if phrases else found.detector.replace("_", " "),
+        margin=margin_of(found.detector, settings),
+        share=not isinstance(DETECTORS.get(found.detector), RankDetector),
+        crossed=found.detector in crossed,
+        at=found.at,
+        effect=found.effect,
+        low=found.low,
+        high=found.high,
+    )
+
+
+def _place(name: str) -> int:
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+def _marks(story: Story, shown: Interval) -> list[Mark]:
+    moments = [
+        Mark(at=one.at, kind=one.label.split()[0], text=one.label)
+        for one in story.timeline
+        if one.label
+    ]
+    declared = [
+        Mark(at=one.begun_at, kind="declared", text=f"{one.kind}: {one.title}")
+        for one in story.changes
+    ]
+    return [mark for mark in (*moments, *declared) if shown.start <= mark.at <= shown.end]

@@ -1,0 +1,114 @@
+"""What happened in an incident, in order: how it began, what people were told, what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from monitor.store.actions import ActionRow
+from monitor.store.audit import Entry
+from monitor.store.incidents import IncidentRow
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.routes import RouteRow
+from monitor.store.verdicts import TransitionRow
+
+
+class Kind(StrEnum):
+    """What sort of moment it was."""
+
+    VERDICT = "verdict"
+    TOLD = "told"
+    PERSON = "person"
+    ACTION = "action"
+    ROUTE = "route"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One line of the timeline.
+
+    label
+        What a chart writes beside it: the verdict, or the route's generation; else empty.
+    bad
+        Something did not go as it should have.
+    """
+
+    at: datetime
+    kind: Kind
+    text: str
+    label: str = ""
+    bad: bool = False
+
+
+_SAID = {
+    "incident.ack": "took it in hand",
+    "incident.false": "marked it as false",
+    "incident.accept": "accepted it as the new normal",
+}
+
+
+def timeline(
+    row: IncidentRow,
+    *,
+    transitions: Sequence[TransitionRow],
+    deliveries: Sequence[DeliveryRow],
+    actions: Sequence[ActionRow],
+    routes: Sequence[RouteRow],
+    said: Sequence[Entry],
+) -> tuple[Moment, ...]:
+    """Put all of it in one order, the first first."""
+    found = [
+        *(_verdict(one) for one in transitions),
+        *(_told(one) for one in deliveries),
+        *(_action(one) for one in actions),
+        *(_route(one) for one in routes),
+        *(_person(one) for one in said if one.act in _SAID),
+    ]
+    if row.closed_at is not None:
+        found.append(Moment(at=row.closed_at, kind=Kind.VERDICT, text="the incident is over"))
+    return tuple(sorted(found, key=lambda one: one.at))
+
+
+def _verdict(moved: TransitionRow) -> Moment:
+    text = f"{moved.version}: {moved.before} to {moved.after}: {moved.reason}"
+    return Moment(at=moved.at, kind=Kind.VERDICT, text=text, label=moved.after.value)
+
+
+def _told(sent: DeliveryRow) -> Moment:
+    what = " ".join(str(sent.alert.get(name) or "") for name in ("severity", "status")).strip()
+    tries = f" after {sent.attempts} attempts" if sent.attempts > 1 else ""
+    match sent.state:
+        case DeliveryState.DELIVERED:
+            text = f"{sent.channel} was told: {what}{tries}"
+            return Moment(at=sent.delivered_at or sent.created_at, kind=Kind.TOLD, text=text)
+        case DeliveryState.DEAD:
+            text = f"{sent.channel} could not be told{tries}: {sent.last_error or 'given up'}"
+            return Moment(at=sent.created_at, kind=Kind.TOLD, text=text, bad=True)
+        case DeliveryState.QUEUED:
+            why = f": {sent.last_error}" if sent.last_error else ""
+            text = f"{sent.channel} is still to be told: {what}{tries}{why}"
+            return Moment(
+                at=sent.created_at, kind=Kind.TOLD, text=text, bad=sent.last_error is not None
+            )
+
+
+def _action(action: ActionRow) -> Moment:
+    by = "" if action.actor == "driftline" else f" by {action.actor}"
+    text = f"{action.kind} of {action.adapter}@{action.version} is {action.state}{by}"
+    return Moment(at=action.created_at, kind=Kind.ACTION, text=f"{text}: {action.reason}")
+
+
+def _route(changed: RouteRow) -> Moment:
+    route = changed.route
+    arms = ", ".join(f"{arm.version} {arm.weight:.0%}" for arm in route.arms if arm.weight > 0)
+    text = f"route generation {route.generation} ({arms}) by {changed.actor}: {route.reason}"
+    label = f"route g{route.generation}"
+    return Moment(at=route.since, kind=Kind.ROUTE, text=text, label=label)
+
+
+def _person(entry: Entry) -> Moment:
+    reason = entry.details.get("reason")
+    because = f": {reason}" if reason else ""
+    return Moment(at=entry.at, kind=Kind.PERSON, text=f"{entry.actor} {_SAID[entry.act]}{because}")

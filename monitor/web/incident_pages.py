@@ -1,0 +1,192 @@
+"""The page of an incident, and what a person does about it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request
+from fastapi import Path as PathPart
+from fastapi.responses import RedirectResponse, Response
+from markupsafe import Markup
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.domain import ActionId, IncidentId, Mark
+from monitor.incident import Story, draw, read_chart, read_story
+from monitor.incident.moving import Move, move, read_choices
+from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
+from monitor.reference.accept import accept
+from monitor.routing.fallback import ActionNotOpen
+from monitor.store.errors import Conflict, NotFound
+from monitor.store.keys import Key
+from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.frame import Frame
+
+LARGEST_NUMBER: Final = 2**63 - 1
+IN_HAND_FOR: Final = timedelta(hours=24)
+WIDE: Final = 1120
+NARROW: Final = 360
+
+Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
+
+
+def incident_pages(frame: Frame) -> APIRouter:
+    """Build the router of these pages."""
+    pages = IncidentPages(frame)
+    router = APIRouter()
+    reader = [Depends(frame.session)]
+    place = "/incidents/{incident}"
+    router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
+    router.add_api_route(f"{place}/do", pages.do, methods=["POST"])
+    return router
+
+
+class Refused(Exception):  # noqa: N818 - what a person asked for is not done, and why
+    """Shown above the page; ``status`` is that of the answer."""
+
+    def __init__(self, why: str, *, status: int) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class IncidentPages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+        self._acts: Mapping[str, Callable[[IncidentId, Key, Mapping[str, str]], None]] = {
+            "ack": self._acknowledge,
+            "approve": self._approve,
+            **dict.fromkeys(Move, self._move),
+            **dict.fromkeys(Mark, self._mark),
+        }
+
+    def show(self, incident: Number) -> Response:
+        """Show one incident."""
+        return self._page(incident)
+
+    async def do(self, request: Request, incident: Number) -> Response:
+        """Do what a button of the page says, if the session's key may operate."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._do, request, incident, fields)
+
+    def _do(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._page(incident, refused=refused, status=HTTPStatus.FORBIDDEN)
+        act = self._acts.get(fields.get("do", ""))
+        if act is None:
+            return self._page(incident, refused="Press one of the buttons.", status=422)
+        try:
+            act(IncidentId(incident), key, fields)
+        except LookupError as missing:
+            return self._page(incident, refused=str(missing), status=HTTPStatus.CONFLICT)
+        except Refused as why:
+            return self._page(incident, refused=str(why), status=why.status)
+        return RedirectResponse(f"/incidents/{incident}", status_code=HTTPStatus.SEE_OTHER)
+
+    def _page(self, incident: int, *, refused: str | None = None, status: int = 200) -> Response:
+        now = self._parts.clock()
+
+        def read(tx: Connection) -> dict[str, Any] | None:
+            story = self._story(tx, incident)
+            if story is None:
+                return None
+            chart = read_chart(tx, story, settings=self._parts.outlook.settings, now=now)
+            return {
+                "story": story,
+                "choices": read_choices(tx, story, now=now),
+                "chart": chart,
+                "wide": Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
+                "narrow": Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
+            }
+
+        seen = self._parts.database.run(read)
+        if seen is None:
+            name = f"incident {incident}"
+            return self._frame.page("missing.html", status=404, name=name, version=None)
+        return self._frame.page("incident.html", status=status, refused=refused, now=now, **seen)
+
+    def _story(self, tx: Connection, incident: int) -> Story | None:
+        return read_story(
+            tx,
+            IncidentId(incident),
+            margin=self._parts.outlook.live_interval,
+            now=self._parts.clock(),
+        )
+
+    def _acknowledge(self, incident: IncidentId, key: Key, _fields: Mapping[str, str]) -> None:
+        now = self._parts.clock()
+        try:
+            self._parts.database.run(
+                lambda tx: acknowledge(tx, incident, by=key.name, lasts=IN_HAND_FOR, now=now)
+            )
+        except NotOpen as why:
+            raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
+
+    def _mark(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
+        word = Word(
+            mark=Mark(fields["do"]),
+            by=key.name,
+            because=_reason(fields),
+            at=self._parts.clock(),
+        )
+        act = mark if word.mark is Mark.FALSE_PAGE else accept
+        try:
+            self._parts.database.run(
+                lambda tx: act(tx, incident, word, hearers=self._parts.hearers)
+            )
+        except NotMarkable as why:
+            raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
+
+    def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
+        because, generation = _reason(fields), _number(fields, "generation")
+
+        def work(tx: Connection) -> None:
+            now = self._parts.clock()
+            story = self._story(tx, incident)
+            if story is None:
+                raise LookupError(f"There is no incident {incident}.")
+            move(
+                tx,
+                story,
+                read_choices(tx, story, now=now),
+                Move(fields["do"]),
+                generation=generation,
+                by=key.name,
+                because=because,
+                now=now,
+            )
+
+        try:
+            self._parts.database.run(work)
+        except Conflict as why:
+            raise Refused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+
+    def _approve(self, _incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
+        """Carry out the action that the person saw; its conditions are checked again."""
+        action = ActionId(_number(fields, "action"))
+        try:
+            self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
+        except (NotFound, ActionNotOpen) as why:
+            raise Refused(f"It is not open any more: {why}.", status=HTTPStatus.CONFLICT) from why
+
+
+def _reason(fields: Mapping[str, str]) -> str:
+    wrong = no_reason(fields)
+    if wrong is not None:
+        raise Refused(wrong, status=HTTPStatus.FORBIDDEN)
+    return fields["reason"]
+
+
+def _number(fields: Mapping[str, str], name: str) -> int:
+    """Read a number that the page itself wrote into the form."""
+    text = fields.get(name, "")
+    if not (text.isascii() and text.isdecimal() and len(text) < len(str(LARGEST_NUMBER))):
+        raise Refused(f"The form names no {name}.", status=422)
+    return int(text)

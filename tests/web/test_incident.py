@@ -1,0 +1,174 @@
+"""The page of an incident: what on-call sees and can do at three in the morning."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from monitor.domain import ChangeKind, IncidentId, Scope
+from monitor.store import audit, changes, incidents, routes
+from monitor.store.incidents import IncidentRow
+from tests import worlds
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+TITLE = "<b>vLLM</b> 0.33"
+
+
+@pytest.fixture
+def paged(service: Serving) -> IncidentRow:
+    """The page about ``support@v7``, whose traffic has been moved to v6."""
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=now, days=0.3)
+        began = now - timedelta(hours=3, minutes=16, seconds=30)
+        changes.add(
+            tx,
+            changes.Declaration(
+                kind=ChangeKind.ENGINE,
+                title=TITLE,
+                adapters=None,
+                begun_at=began,
+                ended_at=began + timedelta(minutes=2),
+                author="ann",
+            ),
+        )
+        found = [row for row in incidents.incident_list(tx) if row.adapter == "support"]
+    return found[0]
+
+
+def stored(service: Serving, incident: IncidentId) -> IncidentRow:
+    row = service.database.run(lambda tx: incidents.incident(tx, incident))
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_says_what_since_when_who_and_what_was_done(
+    paged: IncidentRow, look: Callable[..., Looker], width: int, scheme: str
+) -> None:
+    looker = look(width=width, scheme=scheme)
+    looker.log_in()
+    looker.open(f"/incidents/{paged.id}")
+    text = looker.page.inner_text("main")
+    for words in (
+        "support@v7",
+        "page evidence 1.84",
+        "Began between",
+        "adapter",
+        "traffic to v6",
+        f"engine change: {TITLE} (began 5 min before the onset)",
+        "oncall-pagerduty was told: page started",
+        "team-webhook is still to be told: page started after 3 attempts: HTTP 503",
+        "v7: drifting to critical",
+        "route generation 2 (v6 100%) by driftline",
+        "it began, at the earliest",
+    ):
+        assert words in text, words
+    drawn = looker.page.evaluate(
+        """() => {
+            const every = [...document.querySelectorAll("svg.signals")];
+            const shown = every.filter((one) => one.checkVisibility());
+            const marks = (kind) => shown[0].querySelectorAll(kind).length;
+            return {
+                charts: shown.length,
+                words: [...shown[0].querySelectorAll("text")].map((one) => one.textContent),
+                lines: marks(".effect") + marks(".dot"),
+                margins: marks(".margin"), onsets: marks(".onset"), moved: marks(".mark"),
+                paper: getComputedStyle(shown[0].querySelector(".paper")).fill,
+                overflow: document.documentElement.scrollWidth - innerWidth,
+            };
+        }"""
+    )
+    rows = len(worlds.DETECTORS)
+    assert drawn["charts"] == 1
+    assert (drawn["lines"], drawn["margins"], drawn["onsets"]) == (rows, rows, rows)
+    assert drawn["moved"] == 4  # two changes of verdict, one of route, one declared
+    assert {"critical", "repetition"} <= set(drawn["words"])
+    assert drawn["paper"] == "none"  # the page's own, light or dark
+    assert drawn["overflow"] <= 0
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_somebody_takes_it_in_hand_routes_back_and_holds(
+    service: Serving, paged: IncidentRow, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open(f"/incidents/{paged.id}")
+    looker.page.click("button[value=ack]")
+    looker.page.wait_for_selector("text=for admin, until")
+    assert stored(service, paged.id).acknowledged_by == "for admin"
+
+    looker.page.fill("#reason", "v7 was <i>reloaded</i>")
+    looker.page.click("button[value=back]")
+    looker.page.wait_for_selector("text=Generation 3")
+    moved = service.database.run(lambda tx: routes.row(tx, "support"))
+    assert moved is not None
+    assert [(arm.version, arm.weight) for arm in moved.route.arms] == [("v7", 1.0)]
+    assert moved.actor == "for admin"
+    assert moved.route.reason == f"v7 was <i>reloaded</i> (incident {paged.id})"
+    assert looker.page.locator("button[value=back]").count() == 0
+
+    looker.page.fill("#reason", "until the owner has looked")
+    looker.page.click("button[value=hold]")
+    looker.page.wait_for_selector("text=Held until")
+    held = service.database.run(lambda tx: routes.row(tx, "support"))
+    assert held is not None
+    assert held.hold_until is not None
+    assert held.hold_until > datetime.now(UTC) + timedelta(hours=23)
+
+    looker.page.fill("#reason", "a load test of ours")
+    looker.page.click("button[value=false_page]")
+    looker.page.wait_for_selector("text=marked as false by for admin")
+    text = looker.page.inner_text("[data-live=timeline]")
+    for words in ("for admin took it in hand", "for admin marked it as false: a load test of ours"):
+        assert words in text, words
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_traffic_is_sent_to_the_version_before(service: Serving, paged: IncidentRow) -> None:
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.ADMIN]})
+        place = f"/incidents/{paged.id}"
+        back = {"do": "back", "reason": "tried again", "generation": "2"}
+        assert client.post(f"{place}/do", data=back).status_code == 303
+        stale = client.post(f"{place}/do", data={**back, "do": "hold"})
+        assert (stale.status_code, "at generation 3, not 2" in stale.text) == (409, True)
+        assert "Send traffic to v6" in client.get(place).text
+        away = {"do": "away", "reason": "x", "generation": "3"}
+        assert client.post(f"{place}/do", data=away).status_code == 303
+        again = client.post(f"{place}/do", data={**away, "generation": "4"})
+        assert (again.status_code, "No previous version" in again.text) == (409, True)
+    route = service.database.run(lambda tx: routes.get(tx, "support"))
+    assert route is not None
+    assert {arm.version: arm.weight for arm in route.arms} == {"v7": 0.0, "v6": 1.0}
+
+
+def test_a_button_does_nothing_without_the_scope_a_reason_or_from_elsewhere(
+    service: Serving, paged: IncidentRow
+) -> None:
+    place = f"/incidents/{paged.id}/do"
+
+    def sent(scope: Scope, fields: dict[str, str], **headers: str) -> tuple[int, str]:
+        with service.client() as client:
+            client.post("/login", data={"key": service.keys[scope]})
+            answer = client.post(place, data=fields, headers=headers)
+            return answer.status_code, answer.text
+
+    with service.client() as stranger:
+        assert stranger.post(place, data={"do": "ack"}).headers["location"] == "/login"
+    hold = {"do": "hold", "reason": "mine", "generation": "2"}
+    for fields, headers, scope, status, why in (
+        ({"do": "ack"}, {}, Scope.READ, 403, "may operate"),
+        ({"do": "ack"}, {"sec-fetch-site": "same-site"}, Scope.ADMIN, 403, "another site"),
+        (hold | {"reason": " "}, {}, Scope.ADMIN, 403, "Say why"),
+        (hold | {"generation": "²"}, {}, Scope.ADMIN, 422, "no generation"),
+        ({"do": "launch"}, {}, Scope.ADMIN, 422, "one of the buttons"),
+        ({"do": "approve", "action": "4711"}, {}, Scope.ADMIN, 409, "not open any more"),
+    ):
+        answer = sent(scope, fields, **headers)
+        assert (answer[0], why in answer[1]) == (status, True), fields
+    assert stored(service, paged.id).acknowledged_by is None
+    assert service.database.run(lambda tx: routes.row(tx, "support")).route.generation == 2  # type: ignore[union-attr]
+    assert service.database.run(lambda tx: audit.about(tx, f"incident {paged.id}")) == []
