@@ -60,6 +60,7 @@ retry_after = [RETRIES]
 [routing]
 cool_down = "5s"
 return_hold = "1s"
+trial_share = 1.0
 cycle = "1s"
 evidence_age = "15s"
 

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from monitor.api import (
     actions,
     adapters,
+    breakers,
     budget,
     canary_plan,
     changes,
@@ -53,6 +54,7 @@ ENDPOINTS: Final = (
     changes.router,
     routes.router,
     actions.router,
+    breakers.router,
     deliveries.router,
     channels.router,
     budget.router,

@@ -22,6 +22,8 @@ from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
+from monitor.routing.arms import effective, stable_arm
+from monitor.routing.breaker import BreakerState, state_of
 from monitor.store import (
     adapters,
     capture_counts,
@@ -71,6 +73,7 @@ class StoredMetrics:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._now = now
         self._totals = RecordTotals(now=now)
         self._lock = threading.Lock()
         self._kept: tuple[float, Reading] | None = None
@@ -87,6 +90,7 @@ class StoredMetrics:
         for route in reading.routes:
             generation.add_metric((route.adapter,), route.generation)
         yield generation
+        yield _breaker_family(reading, now=self._now())
         yield _weights_family(reading.weights)
         yield _probe_family(reading.probes, reading.routes)
         yield GaugeMetricFamily(
@@ -200,6 +204,21 @@ def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:
     for adapter, version, found in states:
         for state in WeightsState:
             family.add_metric((adapter, version, state.value), float(state is found))
+    return family
+
+
+def _breaker_family(reading: Reading, *, now: datetime) -> Metric:
+    family = GaugeMetricFamily(
+        "driftline_breaker_state",
+        "1 for where the adapter's fallback breaker stands, else 0",
+        labels=("adapter", "state"),
+    )
+    judged = {(row.adapter, row.version): row.verdict for row in reading.verdicts}
+    for route in reading.routes:
+        name = (route.adapter, stable_arm(route).version)
+        found = state_of(effective(route, now), judged.get(name))
+        for state in BreakerState:
+            family.add_metric((route.adapter, state.value), float(state is found))
     return family
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
+from sqlalchemy import Connection
 
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
@@ -17,6 +18,7 @@ from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.standing import Standing
 from monitor.routing.watch import RouteWatch
 from monitor.store.actions import ActionRow
 from monitor.store.database import Database
@@ -43,10 +45,17 @@ class Intake(Protocol):
 
 
 class Approver(Protocol):
-    """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`."""
+    """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`.
+
+    It also says where the breaker of an adapter stands.
+    """
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
         """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
+        ...
+
+    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
+        """Give None where the adapter has no route."""
         ...
 
 

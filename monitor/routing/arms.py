@@ -119,12 +119,24 @@ def stable_arm(route: Route) -> Arm:
     return next(arm for arm in route.arms if arm.arm is ArmKind.STABLE)
 
 
+def fallback_arm(route: Route) -> Arm | None:
+    """Return the fallback arm; None where the route has none."""
+    return next((arm for arm in route.arms if arm.arm is ArmKind.FALLBACK), None)
+
+
 def fallback_arms(route: Route, target: Version) -> tuple[Arm, ...]:
     """All traffic to ``target``; the stable arm stays, without traffic, to return to."""
     return (
         replace(stable_arm(route), weight=0.0),
         Arm(arm=ArmKind.FALLBACK, version=target.name, model=target.model, weight=1.0),
     )
+
+
+def trial_arms(route: Route, share: float) -> tuple[Arm, ...]:
+    """A share of the traffic to the stable arm, the rest stays with the fallback arm."""
+    kept = fallback_arm(route)
+    assert kept is not None, "a trial begins from a fallback"  # noqa: S101 (invariant)
+    return (replace(stable_arm(route), weight=share), replace(kept, weight=1.0 - share))
 
 
 def returned_arms(route: Route) -> tuple[Arm, ...]:

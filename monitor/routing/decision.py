@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from types import MappingProxyType
+from typing import Final, assert_never
 
-from monitor.domain import Mode, Verdict, VerdictKind, Version
-from monitor.routing.arms import stable_arm
-from monitor.routing.gates import ASKED_FOR, AUTOMATIC_ONLY, SENSIBLE, Gate, held, unfinished
+from monitor.domain import Mode, Version
+from monitor.routing.arms import fallback_arm, stable_arm
+from monitor.routing.breaker import BreakerState, next_step, recovered, state_of
+from monitor.routing.gates import (
+    ASKED_FOR,
+    AUTOMATIC_ONLY,
+    SENSIBLE,
+    Gate,
+    adapter_spent,
+    common_cause,
+    fleet_incident,
+    held,
+    killed,
+    unfinished,
+)
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
-from monitor.store.actions import AUTOMATIC
+from monitor.store.actions import AUTOMATIC, ActionKind
+from monitor.store.routes import RouteRow
 
 
 class DecisionKind(StrEnum):
@@ -27,10 +42,11 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do, why, and what kept more from being done."""
+    """What to do (``action``; None: nothing), why, and what kept more from being done."""
 
     kind: DecisionKind
     reason: str
+    action: ActionKind | None = None
     gate: Gate | None = None
     target: Version | None = None
 
@@ -50,61 +66,88 @@ def decide_fallback(question: Question) -> Decision:
                 kind=DecisionKind.BLOCK,
                 gate=gate,
                 reason=reason,
+                action=ActionKind.FALLBACK,
                 target=targets[0] if targets else None,
             )
     return Decision(
         kind=allowed_kind(question.scene.mode),
         reason=f"{question.evidence.reason}; to {targets[0].label}",
+        action=ActionKind.FALLBACK,
         target=targets[0],
     )
 
 
 def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> Decision:
-    """Whether traffic goes back to the stable version that it was moved away from.
+    """Take the breaker's next step from a fallback or a trial, if anything lets it.
 
-    Only where a fallback moved it: what a person routed, a person routes back. Exempt
-    from cool-down and budgets; the hold after recovery keeps it from flapping.
+    Only where Driftline moved the traffic: what a person routed, a person routes back.
+    Exempt from cool-down and the fleet's budget; the holds keep it from flapping.
     """
-    reason = _not_in_fallback(scene)
-    if reason is not None:
-        return Decision(kind=DecisionKind.NOTHING, gate=Gate.TRAFFIC, reason=reason)
+    reason = not_in_fallback(scene.route, scene.version)
+    if reason is not None or scene.route is None:
+        return _nothing(Gate.TRAFFIC, reason or "the adapter has no route")
     reason = unfinished(scene)
     if reason is not None:
-        return Decision(kind=DecisionKind.NOTHING, gate=Gate.UNFINISHED, reason=reason)
-    verdict = scene.verdict
-    if verdict is None or not recovered(verdict):
-        kind = verdict.kind.value if verdict else "not known"
-        return Decision(
-            kind=DecisionKind.NOTHING, gate=Gate.VERDICT, reason=f"the verdict is {kind}"
-        )
-    waited = now - verdict.since
-    if waited < settings.return_hold:
-        return Decision(
-            kind=DecisionKind.NOTHING,
-            gate=Gate.HOLD,
-            reason=f"recovered {waited} ago < {settings.return_hold}",
-        )
-    return _return_now(scene, f"recovered {waited} ago >= {settings.return_hold}", now=now)
+        return _nothing(Gate.UNFINISHED, reason)
+    route = scene.route.route
+    step = next_step(route, scene.verdict, scene.progress, settings, now=now)
+    action = _KINDS.get((state_of(route, scene.verdict), step.state))
+    if action is None:
+        waits = scene.verdict is not None and recovered(scene.verdict)
+        return _nothing(Gate.HOLD if waits else Gate.VERDICT, step.reason)
+    target = _target_of(action, scene)
+    for gate, stop in _stops(action, scene, settings, target, now=now):
+        if stop is not None:
+            return Decision(
+                kind=DecisionKind.BLOCK, gate=gate, reason=stop, action=action, target=target
+            )
+    return Decision(kind=allowed_kind(scene.mode), reason=step.reason, action=action, target=target)
 
 
-def _return_now(scene: Scene, reason: str, *, now: datetime) -> Decision:
-    stop = held(scene, now)
-    gate = Gate.HOLD
-    if stop is None and scene.mode is Mode.AUTO and scene.kill_switch.on:
-        stop, gate = f"kill switch: {scene.kill_switch.reason}", Gate.KILL_SWITCH
-    if stop is not None:
-        return Decision(kind=DecisionKind.BLOCK, gate=gate, reason=stop, target=scene.version)
-    return Decision(kind=allowed_kind(scene.mode), reason=reason, target=scene.version)
+_KINDS: Final = MappingProxyType(
+    {
+        (BreakerState.FALLBACK, BreakerState.HALF_OPEN): ActionKind.TRIAL,
+        (BreakerState.FALLBACK, BreakerState.HEALTHY): ActionKind.RETURN,
+        (BreakerState.HALF_OPEN, BreakerState.HEALTHY): ActionKind.RETURN,
+        (BreakerState.HALF_OPEN, BreakerState.FALLBACK): ActionKind.END_TRIAL,
+    }
+)
 
 
-def recovered(verdict: Verdict) -> bool:
-    """Whether nothing speaks against the version any more.
+def _target_of(action: ActionKind, scene: Scene) -> Version | None:
+    """Who gets the traffic; at the end of a trial the fallback arm's, if it is still fit."""
+    if action is not ActionKind.END_TRIAL or scene.route is None:
+        return scene.version
+    arm = fallback_arm(scene.route.route)
+    usable = scene.targets.usable
+    return next((one for one in usable if arm is not None and one.name == arm.version), None)
 
-    A version without traffic has too few records to be called stable; when its probes
-    have cleared every crossing it is ``insufficient`` with nothing left crossed.
-    """
-    quiet = verdict.kind is VerdictKind.INSUFFICIENT and not verdict.detectors
-    return verdict.kind is VerdictKind.STABLE or quiet
+
+def _stops(
+    action: ActionKind,
+    scene: Scene,
+    settings: RoutingSettings,
+    target: Version | None,
+    *,
+    now: datetime,
+) -> Iterator[tuple[Gate, str | None]]:
+    yield Gate.HOLD, held(scene, now)
+    if target is None:
+        refused = "; ".join(scene.targets.refused) or "the route has none"
+        yield Gate.TARGET, f"the fallback arm is not fit to take the traffic: {refused}"
+    if scene.mode is not Mode.AUTO:
+        return
+    yield Gate.KILL_SWITCH, killed(scene)
+    yield Gate.FLEET_INCIDENT, fleet_incident(scene)
+    if action is ActionKind.TRIAL:
+        # the fallback that would end the trial must be left, or nobody could end it
+        yield Gate.ADAPTER_BUDGET, adapter_spent(scene, settings, now=now)
+    if action is ActionKind.END_TRIAL:
+        yield Gate.COMMON_CAUSE, common_cause(scene, settings)
+
+
+def _nothing(gate: Gate, reason: str) -> Decision:
+    return Decision(kind=DecisionKind.NOTHING, gate=gate, reason=reason)
 
 
 def allowed_kind(mode: Mode) -> DecisionKind:
@@ -120,14 +163,15 @@ def allowed_kind(mode: Mode) -> DecisionKind:
             assert_never(mode)
 
 
-def _not_in_fallback(scene: Scene) -> str | None:
-    if scene.route is None:
+def not_in_fallback(row: RouteRow | None, version: Version) -> str | None:
+    """Say why the version has nothing to get back, or None: Driftline took its traffic."""
+    if row is None:
         return "the adapter has no route"
-    stable = stable_arm(scene.route.route)
-    if stable.version != scene.version.name:
+    stable = stable_arm(row.route)
+    if stable.version != version.name:
         return f"the stable arm is {stable.version}"
-    if stable.weight > 0:
+    if state_of(row.route, None) not in {BreakerState.FALLBACK, BreakerState.HALF_OPEN}:
         return "it has its traffic"
-    if not scene.route.actor.startswith(f"{AUTOMATIC}:"):
-        return f"the route was set by {scene.route.actor}"
+    if not row.actor.startswith(f"{AUTOMATIC}:"):
+        return f"the route was set by {row.actor}"
     return None

@@ -8,15 +8,17 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import ActionId, Arm, Route, VerdictKind, Version, VersionId
+from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, VerdictKind, Version, VersionId
 from monitor.routing.arms import (
     effective,
+    fallback_arm,
     fallback_arms,
     returned_arms,
     serving_arm,
     stable_arm,
+    trial_arms,
 )
-from monitor.routing.decision import recovered
+from monitor.routing.breaker import fires, recovered
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import write_down
 from monitor.routing.routers import Router, RouterFailed
@@ -101,18 +103,16 @@ class Execution:
                 f" it was decided on {action.expected_generation}"
             )
         verdict = stored_verdict(tx, action.version_id, lock=True)
-        kind = verdict.kind.value if verdict else "missing"
+        if not _still_asks(action, verdict):
+            kind = verdict.kind.value if verdict else "missing"
+            return f"the verdict of {action.version} is {kind} now"
         match action.kind:
             case ActionKind.FALLBACK:
-                if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
-                    return f"the verdict of {action.version} is {kind} now"
                 return self._stale_fallback(tx, action, current.route, now=now)
-            case ActionKind.RETURN:
-                if verdict is None or not recovered(verdict):
-                    return f"the verdict of {action.version} is {kind} now"
-                if stable_arm(current.route).version != action.version:
-                    return f"{action.version} is not the stable arm now"
-                return None
+            case ActionKind.TRIAL | ActionKind.RETURN:
+                return _unlike(action, current.route)
+            case ActionKind.END_TRIAL:
+                return _unlike(action, current.route) or self._unfit(tx, action)
 
     def _stale_fallback(
         self, tx: Connection, action: ActionRow, route: Route, *, now: datetime
@@ -122,23 +122,37 @@ class Execution:
             return f"the evidence is {age} old > {self.settings.evidence_age}"
         if serving_arm(effective(route, now), action.version) is None:
             return f"{action.version} answers nobody now"
-        target = _target_id(action)
+        return self._unfit(tx, action)
+
+    def _unfit(self, tx: Connection, action: ActionRow) -> str | None:
         usable = targets_of(tx, versions.fetch_by_id(tx, action.version_id)).usable
-        if target not in {version.id for version in usable}:
+        if _target_id(action) not in {version.id for version in usable}:
             return "its target is no longer fit to take the traffic"
         return None
 
     def _next_route(self, tx: Connection, action: ActionRow, *, now: datetime) -> Route:
         route = routes.get(tx, action.adapter)
         assert route is not None, "its lock is held"  # noqa: S101 (invariant)
+        trial = action.kind is ActionKind.TRIAL
         return replace(
             route,
             generation=route.generation + 1,
-            arms=_arms(route, action, versions.fetch_by_id(tx, _target_id(action))),
+            arms=self._arms(route, action, versions.fetch_by_id(tx, _target_id(action))),
             reason=f"{action.kind.value}: {action.reason}",
             since=now,
-            valid_until=None,
+            # with Driftline down, readers end the trial by themselves
+            valid_until=now + self.settings.trial_limit if trial else None,
+            on_expiry=ArmKind.FALLBACK if trial else ArmKind.STABLE,
         )
+
+    def _arms(self, route: Route, action: ActionRow, target: Version) -> tuple[Arm, ...]:
+        match action.kind:
+            case ActionKind.FALLBACK | ActionKind.END_TRIAL:
+                return fallback_arms(route, target)
+            case ActionKind.TRIAL:
+                return trial_arms(route, self.settings.trial_share)
+            case ActionKind.RETURN:
+                return returned_arms(route)
 
     def _verify(self, action: ActionRow, *, now: datetime, again: bool = False) -> ActionRow:
         """Compare what the router does with what the table says, and write the result down.
@@ -211,17 +225,28 @@ class Execution:
         return moved
 
 
+def _still_asks(action: ActionRow, verdict: Verdict | None) -> bool:
+    """Whether the verdict in force still asks for the action."""
+    if verdict is None:
+        return False
+    match action.kind:
+        case ActionKind.FALLBACK:
+            return verdict.kind is VerdictKind.CRITICAL
+        case ActionKind.TRIAL | ActionKind.RETURN:
+            return recovered(verdict)
+        case ActionKind.END_TRIAL:
+            return fires(verdict)
+
+
+def _unlike(action: ActionRow, route: Route) -> str | None:
+    if stable_arm(route).version != action.version:
+        return f"{action.version} is not the stable arm now"
+    return None if fallback_arm(route) else "the route has no fallback arm now"
+
+
 def _target_id(action: ActionRow) -> VersionId:
     assert action.target is not None, "an action in execution has a target"  # noqa: S101 - an invariant
     return VersionId(action.target["version_id"])
-
-
-def _arms(route: Route, action: ActionRow, target: Version) -> tuple[Arm, ...]:
-    match action.kind:
-        case ActionKind.FALLBACK:
-            return fallback_arms(route, target)
-        case ActionKind.RETURN:
-            return returned_arms(route)
 
 
 def _words(arms: tuple[Arm, ...] | None) -> str:

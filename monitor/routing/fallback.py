@@ -18,21 +18,25 @@ from sqlalchemy import Connection
 from alerts.message import ActionLine, Done
 from monitor.domain import ActionId, Mode, Version, VersionId
 from monitor.policy import ActionEvidence
+from monitor.routing.breaker import BreakerState, state_of
 from monitor.routing.decision import (
     Decision,
     DecisionKind,
     decide_fallback,
     decide_return,
+    not_in_fallback,
 )
 from monitor.routing.execution import Execution
+from monitor.routing.gates import Gate
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import evidence_json, note
 from monitor.routing.routers import Router
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
-from monitor.routing.survey import only, survey, targets_of
+from monitor.routing.standing import Standing, standing_of
+from monitor.routing.survey import only, route_in_force, survey, targets_of
 from monitor.store import actions, versions
-from monitor.store.actions import OPEN, ActionKind, ActionRow, ActionState
+from monitor.store.actions import OPEN, ActionRow, ActionState
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -77,33 +81,43 @@ class Breaker:
         """
         if not evidence.allowed:
             return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
+        if self._on_trial(version, now=now):
+            return self.consider_return(version, now=now)
         targets = self.database.run(lambda tx: targets_of(tx, version))
         served = frozenset(target.id for target in targets.usable if self.served(target.model))
 
         def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
-            scene = only(self._survey(tx, version, ActionKind.FALLBACK, now=now), served)
+            scene = only(self._survey(tx, version, now=now), served)
             question = Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
             decision = decide_fallback(question)
             body = evidence_json(evidence, scene, decision)
-            return decision, note(tx, scene, decision, kind=ActionKind.FALLBACK, body=body, now=now)
+            return decision, note(tx, scene, decision, body=body, now=now)
 
         return self._settle(*self.database.run(work), now=now)
 
     def consider_return(self, version: Version, *, now: datetime) -> Decision:
-        """Decide whether a version that traffic was moved away from gets it back."""
+        """Decide what becomes of a version that traffic was moved away from.
+
+        A trial, its end for better or worse, or nothing yet. Cheap while it has its traffic.
+        """
+        row = self.database.run(lambda tx: route_in_force(tx, version.adapter, now=now))
+        reason = not_in_fallback(row, version)
+        if reason is not None:
+            return Decision(kind=DecisionKind.NOTHING, gate=Gate.TRAFFIC, reason=reason)
         first = self.database.run(
-            lambda tx: self._return(self._survey(tx, version, ActionKind.RETURN, now=now), now)
+            lambda tx: decide_return(self._survey(tx, version, now=now), self.settings, now=now)
         )
         if first.kind is DecisionKind.NOTHING:
             return first
-        if not self.served(version.model):
-            return Decision(kind=DecisionKind.NOTHING, reason=f"{version.model} is not served")
+        if first.target is not None and not self.served(first.target.model):
+            reason = f"{first.target.model} is not served"
+            return Decision(kind=DecisionKind.NOTHING, gate=Gate.TARGET, reason=reason)
 
         def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
-            scene = self._survey(tx, version, ActionKind.RETURN, now=now)
-            decision = self._return(scene, now)
+            scene = self._survey(tx, version, now=now)
+            decision = decide_return(scene, self.settings, now=now)
             body = evidence_json(None, scene, decision)
-            return decision, note(tx, scene, decision, kind=ActionKind.RETURN, body=body, now=now)
+            return decision, note(tx, scene, decision, body=body, now=now)
 
         return self._settle(*self.database.run(work), now=now)
 
@@ -118,7 +132,6 @@ class Breaker:
         scene = survey(
             tx,
             version,
-            kind=ActionKind.FALLBACK,
             kill_switch=self.kill_switch,
             settings=self.settings,
             default_mode=self.mode,
@@ -167,6 +180,10 @@ class Breaker:
         """
         return self._execution.reconcile(now=now)
 
+    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
+        """Say where the adapter's breaker stands; None: it has no route."""
+        return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
+
     @property
     def _execution(self) -> Execution:
         return Execution(
@@ -176,22 +193,22 @@ class Breaker:
             router=self.router,
         )
 
-    def _survey(
-        self, tx: Connection, version: Version, kind: ActionKind, *, now: datetime
-    ) -> Scene:
+    def _on_trial(self, version: Version, *, now: datetime) -> bool:
+        row = self.database.run(lambda tx: route_in_force(tx, version.adapter, now=now))
+        if row is None or not_in_fallback(row, version) is not None:
+            return False
+        return state_of(row.route, None) is BreakerState.HALF_OPEN
+
+    def _survey(self, tx: Connection, version: Version, *, now: datetime) -> Scene:
         return survey(
             tx,
             version,
-            kind=kind,
             kill_switch=self.kill_switch,
             settings=self.settings,
             default_mode=self.mode,
             now=now,
             hold=True,
         )
-
-    def _return(self, scene: Scene, now: datetime) -> Decision:
-        return decide_return(scene, self.settings, now=now)
 
     def _settle(self, decision: Decision, action: ActionRow | None, *, now: datetime) -> Decision:
         if action is not None:

@@ -11,6 +11,7 @@ from typing import Final
 from monitor.domain import Blame, VerdictKind
 from monitor.routing.arms import serving_arm
 from monitor.routing.scene import Question, Scene
+from monitor.routing.settings import RoutingSettings
 from monitor.store.actions import ActionState
 from monitor.store.common_cause import Company
 
@@ -67,7 +68,7 @@ def _no_traffic(question: Question) -> str | None:
 
 
 def unfinished(scene: Scene) -> str | None:
-    """Say which action of the kind in question is under way or in doubt, or None."""
+    """Say which action about the version is under way or in doubt, or None."""
     last, route = scene.last, scene.route
     if last is None or route is None:
         return None
@@ -94,19 +95,24 @@ def _on_hold(question: Question) -> str | None:
     return held(question.scene, question.now)
 
 
-def _limit(question: Question, company: Company) -> int:
-    share = math.ceil(question.settings.blast_share * company.adapters)
-    return max(question.settings.blast_floor, share)
+def _limit(settings: RoutingSettings, company: Company) -> int:
+    share = math.ceil(settings.blast_share * company.adapters)
+    return max(settings.blast_floor, share)
 
 
-def _common_cause(question: Question) -> str | None:
-    company = question.scene.company
-    if company is None or company.critical < _limit(question, company):
+def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
+    """Say how many adapters turned critical together, where they are too many; else None."""
+    company = scene.company
+    if company is None or company.critical < _limit(settings, company):
         return None
     return (
         f"{company.critical} of {company.adapters} adapters turned critical within"
-        f" {question.settings.cycle} (limit {_limit(question, company)}): a common cause"
+        f" {settings.cycle} (limit {_limit(settings, company)}): a common cause"
     )
+
+
+def _common_cause(question: Question) -> str | None:
+    return common_cause(question.scene, question.settings)
 
 
 def _fleet_unseen(question: Question) -> str | None:
@@ -119,7 +125,7 @@ def _fleet_unseen(question: Question) -> str | None:
         return None
     waited = question.now - verdict.since
     possible = company.critical + company.unseen
-    if waited >= question.settings.cycle or possible < _limit(question, company):
+    if waited >= question.settings.cycle or possible < _limit(question.settings, company):
         return None
     return f"{company.unseen} other adapters have not been evaluated since it turned critical"
 
@@ -133,17 +139,26 @@ def _no_target(question: Question) -> str | None:
     )
 
 
-def _killed(question: Question) -> str | None:
-    switch = question.scene.kill_switch
+def killed(scene: Scene) -> str | None:
+    """Say who has set the kill switch, or None."""
+    switch = scene.kill_switch
     return f"kill switch: {switch.reason}" if switch.on else None
 
 
-def _fleet_incident(question: Question) -> str | None:
+def _killed(question: Question) -> str | None:
+    return killed(question.scene)
+
+
+def fleet_incident(scene: Scene) -> str | None:
     """While its base or engine is in question, even an adapter that stands apart stays put."""
-    incident = question.scene.fleet_incident
+    incident = scene.fleet_incident
     if incident is None:
         return None
     return f"fleet incident {incident} is open: its base or engine changed"
+
+
+def _fleet_incident(question: Question) -> str | None:
+    return fleet_incident(question.scene)
 
 
 def _cooling_down(question: Question) -> str | None:
@@ -153,11 +168,15 @@ def _cooling_down(question: Question) -> str | None:
     return f"last fallback {question.now - taken[0]} ago < {question.settings.cool_down}"
 
 
-def _adapter_spent(question: Question) -> str | None:
-    settings = question.settings
-    since = question.now - settings.adapter_window
-    taken = [at for at in question.scene.taken_here if at > since]
+def adapter_spent(scene: Scene, settings: RoutingSettings, *, now: datetime) -> str | None:
+    """Say how many automatic fallbacks the adapter had, where none is left; else None."""
+    since = now - settings.adapter_window
+    taken = [at for at in scene.taken_here if at > since]
     return _spent(taken, settings.adapter_budget, settings.adapter_window, of="adapter")
+
+
+def _adapter_spent(question: Question) -> str | None:
+    return adapter_spent(question.scene, question.settings, now=question.now)
 
 
 def _fleet_spent(question: Question) -> str | None:

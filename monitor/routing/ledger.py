@@ -49,7 +49,6 @@ def note(
     scene: Scene,
     decision: Decision,
     *,
-    kind: ActionKind,
     body: Mapping[str, Any],
     now: datetime,
 ) -> ActionRow | None:
@@ -59,11 +58,11 @@ def note(
     added, or None.
     """
     state = _state(decision.kind)
-    if state is None or scene.route is None:
+    if state is None or decision.action is None or scene.route is None:
         return None
     generation = scene.route.route.generation
     target = _target(decision.target)
-    if scene.last is not None and _says_the_same(scene.last, state, body):
+    if scene.last is not None and _says_the_same(scene.last, decision.action, state, body):
         if state in OPEN:
             actions.refresh(
                 tx,
@@ -77,7 +76,7 @@ def note(
     row = actions.add(
         tx,
         scene.version,
-        kind=kind,
+        kind=decision.action,
         state=state,
         reason=decision.reason,
         evidence=body,
@@ -124,9 +123,12 @@ def _state(kind: DecisionKind) -> ActionState | None:
             assert_never(kind)
 
 
-def _says_the_same(last: ActionRow, state: ActionState, body: Mapping[str, Any]) -> bool:
+def _says_the_same(
+    last: ActionRow, kind: ActionKind, state: ActionState, body: Mapping[str, Any]
+) -> bool:
     return (
-        last.state is state
+        last.kind is kind
+        and last.state is state
         and last.state is not ActionState.EXECUTING
         and last.evidence.get("episode") == body["episode"]
         and last.evidence.get("gate") == body["gate"]

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from monitor.domain import IncidentId, Mode, Verdict, Version
 from monitor.policy import ActionEvidence
+from monitor.routing.breaker import Progress
 from monitor.routing.killswitch import Reading
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.targets import Targets
@@ -22,7 +23,8 @@ class Scene:
 
     ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
     are the moments of automatic fallbacks, newest first, within the settings' windows.
-    ``fleet_incident`` is the open one of the version's base.
+    ``fleet_incident`` is the open one of the version's base, ``last`` the version's newest
+    action of any kind, ``progress`` how it comes along where it has lost its traffic.
     """
 
     version: Version
@@ -36,6 +38,7 @@ class Scene:
     targets: Targets = field(default_factory=Targets)
     taken_here: Sequence[datetime] = ()
     taken_fleet: Sequence[datetime] = ()
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

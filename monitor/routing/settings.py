@@ -25,8 +25,16 @@ class RoutingSettings:
         How long the fleet takes to be looked at once: the live interval and its lag.
     evidence_age
         Evidence older than this moves nothing (two live intervals).
-    return_hold
-        How long a version must have recovered before its traffic returns.
+    return_hold, return_hold_max, streak_gap
+        How long a version must have recovered before its trial; doubled for each fallback
+        within ``streak_gap`` of the one before, up to the longest.
+    trial_share
+        Of the traffic that a version on trial answers, in (0, 1]; 1: no trial, all returns.
+    trial_hold, trial_records
+        How long a trial must stay good, and over how many records of the version.
+    trial_limit
+        Term of a trial's route: after it readers go back to the fallback arm by themselves.
+        A trial that wants records is then begun anew, and keeps what it has gathered.
     execution_timeout
         After this an action in execution counts as interrupted and is read back.
     """
@@ -42,4 +50,10 @@ class RoutingSettings:
     cycle: timedelta = timedelta(minutes=15)
     evidence_age: timedelta = timedelta(minutes=30)
     return_hold: timedelta = timedelta(minutes=30)
+    return_hold_max: timedelta = timedelta(hours=24)
+    streak_gap: timedelta = timedelta(days=7)
+    trial_share: float = 0.1
+    trial_hold: timedelta = timedelta(hours=1)
+    trial_records: int = 50
+    trial_limit: timedelta = timedelta(hours=24)
     execution_timeout: timedelta = timedelta(seconds=30)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, Verdict, VerdictKind, Version, VersionId
 from monitor.routing.arms import effective
+from monitor.routing.breaker import Progress
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.scene import Scene
 from monitor.routing.settings import RoutingSettings
@@ -19,23 +20,24 @@ from monitor.store import (
     adapters,
     common_cause,
     fleet_incidents,
+    records,
     routes,
     verdicts,
     versions,
 )
-from monitor.store.actions import ActionKind
 from monitor.store.common_cause import Company
 from monitor.store.routes import RouteRow
 
 HISTORY: int = 100
 """How many generations back a version that was once in charge is looked for."""
+LONGEST_TRIAL: timedelta = timedelta(days=7)
+"""How far back the records of a version's trials are counted."""
 
 
 def survey(
     tx: Connection,
     version: Version,
     *,
-    kind: ActionKind,
     kill_switch: KillSwitch,
     settings: RoutingSettings,
     default_mode: Mode,
@@ -47,9 +49,8 @@ def survey(
     Locks are taken in this order by everybody: switch, route, verdict.
     """
     switch = kill_switch.read(tx, hold=hold)
-    route = _route(tx, version.adapter, now=now, hold=hold)
+    route = route_in_force(tx, version.adapter, now=now, lock=hold)
     verdict = stored_verdict(tx, version.id, lock=hold)
-    fallback = kind is ActionKind.FALLBACK
     return Scene(
         version=version,
         mode=adapters.fetch_by_id(tx, version.adapter_id).mode or default_mode,
@@ -57,21 +58,24 @@ def survey(
         route=route,
         kill_switch=switch,
         fleet_incident=fleet_incidents.open_on(tx, fleet_incidents.base_of(version)),
-        last=actions.newest(tx, version, kind=kind),
-        company=_company(tx, version, verdict=verdict, settings=settings) if fallback else None,
-        targets=targets_of(tx, version) if fallback else Targets(),
+        last=actions.newest(tx, version),
+        company=_company(tx, version, verdict=verdict, settings=settings),
+        targets=targets_of(tx, version),
         taken_here=actions.taken_since(
             tx,
             since=now - max(settings.adapter_window, settings.cool_down),
             adapter_id=version.adapter_id,
         ),
         taken_fleet=actions.taken_since(tx, since=now - settings.fleet_window),
+        progress=progress_of(tx, version, now=now),
     )
 
 
-def _route(tx: Connection, adapter: str, *, now: datetime, hold: bool) -> RouteRow | None:
-    """The route as routers follow it now: one that has expired is not what is written."""
-    row = routes.row(tx, adapter, lock=hold)
+def route_in_force(
+    tx: Connection, adapter: str, *, now: datetime, lock: bool = False
+) -> RouteRow | None:
+    """Return the route as routers follow it now: one that has expired is not what is written."""
+    row = routes.row(tx, adapter, lock=lock)
     return None if row is None else replace(row, route=effective(row.route, now))
 
 
@@ -103,6 +107,25 @@ def targets_of(tx: Connection, version: Version) -> Targets:
         },
         abandoned=actions.abandoned_versions(tx, version.adapter_id),
     )
+
+
+def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
+    """Read how a version that lost its traffic comes along.
+
+    Records count from the first trial on: what came right after the fallback was under way then.
+    """
+    fallbacks = tuple(actions.moved_away(tx, version))
+    began = actions.trial_began(tx, version, after=fallbacks[0]) if fallbacks else None
+    if began is None:
+        return Progress(fallbacks=fallbacks)
+    traffic = records.traffic(
+        tx,
+        version_id=version.id,
+        adapter_id=version.adapter_id,
+        start=max(began, now - LONGEST_TRIAL),
+        end=now,
+    )
+    return Progress(fallbacks=fallbacks, records=traffic.count)
 
 
 def _company(

@@ -20,7 +20,13 @@ class ActionKind(StrEnum):
     """What is done with an adapter's traffic."""
 
     FALLBACK = "fallback"
+    TRIAL = "trial"
+    END_TRIAL = "end_trial"
     RETURN = "return"
+
+
+AWAY: Final = frozenset({ActionKind.FALLBACK, ActionKind.END_TRIAL})
+"""These take traffic from the version."""
 
 
 class ActionState(StrEnum):
@@ -166,13 +172,12 @@ def fetch(tx: Connection, action_id: ActionId, *, lock: bool = False) -> ActionR
     return _action(row)
 
 
-def newest(tx: Connection, version: Version, *, kind: ActionKind) -> ActionRow | None:
-    """Return the version's latest action of this kind."""
+def newest(tx: Connection, version: Version) -> ActionRow | None:
+    """Return the version's latest action, of whatever kind."""
     query = (
         _SELECT.where(
             actions.c.adapter_id == version.adapter_id,
             actions.c.version_id == version.id,
-            actions.c.kind == kind,
         )
         .order_by(actions.c.id.desc())
         .limit(1)
@@ -220,7 +225,7 @@ def taken_since(
     query = (
         sa.select(actions.c.decided_at)
         .where(
-            actions.c.kind == ActionKind.FALLBACK,
+            actions.c.kind.in_(AWAY),
             actions.c.actor == AUTOMATIC,
             actions.c.state.in_(TAKEN),
             actions.c.decided_at > since,
@@ -230,6 +235,35 @@ def taken_since(
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
     return list(tx.execute(query).scalars())
+
+
+def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[datetime]:
+    """When traffic was moved away from the version, newest first, whoever wanted it."""
+    query = (
+        sa.select(actions.c.decided_at)
+        .where(
+            actions.c.adapter_id == version.adapter_id,
+            actions.c.version_id == version.id,
+            actions.c.kind.in_(AWAY),
+            actions.c.state.in_(TAKEN),
+        )
+        .order_by(actions.c.decided_at.desc())
+        .limit(limit)
+    )
+    return list(tx.execute(query).scalars())
+
+
+def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetime | None:
+    """When the first of the version's trials after a moment began; None: none did."""
+    query = sa.select(sa.func.min(actions.c.decided_at)).where(
+        actions.c.adapter_id == version.adapter_id,
+        actions.c.version_id == version.id,
+        actions.c.kind == ActionKind.TRIAL,
+        actions.c.state.in_(TAKEN),
+        actions.c.decided_at > after,
+    )
+    began: datetime | None = tx.execute(query).scalar_one()
+    return began
 
 
 def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:

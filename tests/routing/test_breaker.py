@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,111 +9,37 @@ import sqlalchemy as sa
 from alerts.message import Done
 from monitor.domain import (
     ActionId,
-    Arm,
     ArmKind,
     Blame,
     Mode,
-    Route,
     Severity,
     VerdictKind,
     Version,
 )
-from monitor.policy import ActionEvidence
-from monitor.routing import ROUTERS, table
+from monitor.routing import table
 from monitor.routing.arms import ArmRequest
 from monitor.routing.decision import Decision, DecisionKind
-from monitor.routing.fallback import ActionNotOpen, Breaker
+from monitor.routing.fallback import ActionNotOpen
 from monitor.routing.gates import Gate
-from monitor.routing.killswitch import FILE, KillSwitch
-from monitor.routing.routers import RouterFailed
+from monitor.routing.killswitch import FILE
 from monitor.routing.settings import RoutingSettings
-from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
+from monitor.store import actions, audit, flags, fleet_incidents, routes
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentUpdate
-from tests.fleet import NOW, judge, register, verdict
-
-MINUTE = timedelta(minutes=1)
-CRITICAL, DRIFTING, STABLE = VerdictKind.CRITICAL, VerdictKind.DRIFTING, VerdictKind.STABLE
-
-
-def evidence(*, at: datetime = NOW, allowed: bool = True) -> ActionEvidence:
-    return ActionEvidence(
-        allowed=allowed,
-        reason="mean_nll:up: effect at least 0.31 >= 0.20, n 412 >= 50",
-        detectors=("logit_ks",),
-        effect_low=0.31,
-        n=412,
-        at=at,
-    )
-
-
-@dataclass
-class World:
-    """One database, a breaker on it and what the engines serve."""
-
-    database: Database
-    folder: Path
-    mode: Mode = Mode.AUTO
-    settings: RoutingSettings = field(default_factory=RoutingSettings)
-    served: Callable[[str], bool] = lambda model: True  # noqa: ARG005
-
-    @property
-    def breaker(self) -> Breaker:
-        return Breaker(
-            database=self.database,
-            settings=self.settings,
-            mode=self.mode,
-            kill_switch=KillSwitch(self.folder, {}),
-            router=ROUTERS["none"](self.database),
-            served=self.served,
-        )
-
-    def adapter(self, name: str = "support") -> Version:
-        """Two versions, all traffic on v7, whose parent is v6."""
-        with self.database.begin() as tx:
-            register(tx, name, "v6")
-            version = register(tx, name, "v7", parent="v6")
-            table.start(tx, version, actor="ann", now=NOW - timedelta(days=1))
-        return version
-
-    def version(self, name: str, adapter: str = "support") -> Version:
-        with self.database.begin() as tx:
-            found = versions.fetch(tx, adapter=adapter, name=name)
-        assert found is not None
-        return found
-
-    def judge(
-        self,
-        version: Version,
-        kind: VerdictKind,
-        *,
-        since: datetime = NOW,
-        blame: Blame = Blame.ADAPTER,
-    ) -> None:
-        with self.database.begin() as tx:
-            judge(tx, version, verdict(kind, since=since, blame=blame))
-
-    def route(self, adapter: str = "support") -> Route:
-        with self.database.begin() as tx:
-            found = routes.get(tx, adapter)
-        assert found is not None
-        return found
-
-    def weights(self, adapter: str = "support") -> dict[str, float]:
-        return {arm.version: arm.weight for arm in self.route(adapter).arms}
-
-    def actions(self) -> list[ActionRow]:
-        with self.database.begin() as tx:
-            return actions.action_list(tx)
-
-    def states(self) -> list[str]:
-        return [action.state.value for action in self.actions()]
-
-    def break_down(self, version: Version, *, now: datetime = NOW) -> Decision:
-        self.judge(version, CRITICAL, since=now)
-        return self.breaker.consider(version, evidence(at=now), now=now)
+from tests.fleet import NOW, register
+from tests.routing.stage import (
+    CRITICAL,
+    DRIFTING,
+    MINUTE,
+    STABLE,
+    Engine,
+    World,
+    evidence,
+    executing,
+    with_router,
+)
 
 
 @pytest.fixture
@@ -541,9 +467,14 @@ def test_what_nobody_approved_expires_once_it_is_over(world: World, waiting: Act
 # --- back ---------------------------------------------------------------------------------
 
 
+WHOLE = RoutingSettings(trial_share=1.0)
+"""Traffic returns without a trial; see `test_trial.py` for trials."""
+
+
 @pytest.fixture
 def moved(world: World) -> Version:
     """v7 has lost its traffic to v6."""
+    world.settings = WHOLE
     v7 = world.adapter()
     world.break_down(v7)
     return v7
@@ -556,7 +487,7 @@ LATER = NOW + timedelta(hours=1)
 def test_traffic_returns_after_the_hold_although_the_adapter_cools_down(
     world: World, moved: Version, kind: VerdictKind
 ) -> None:
-    world.settings = RoutingSettings(return_hold=10 * MINUTE, cool_down=timedelta(days=9))
+    world.settings = replace(WHOLE, return_hold=10 * MINUTE, cool_down=timedelta(days=9))
     world.judge(moved, kind, since=NOW + MINUTE)
     early = world.breaker.consider_return(moved, now=NOW + 10 * MINUTE)
     assert (early.kind, early.gate) == (DecisionKind.NOTHING, Gate.HOLD)
@@ -645,26 +576,6 @@ def test_the_kill_switch_also_stops_a_return(world: World, moved: Version) -> No
 # --- crashes and routers that lie ---------------------------------------------------------
 
 
-def executing(world: World, version: Version, kind: ActionKind = ActionKind.FALLBACK) -> ActionRow:
-    """An action whose daemon died right after writing it, or is about to carry it out."""
-    back = kind is ActionKind.RETURN
-    world.judge(version, STABLE if back else CRITICAL)
-    target = version if back else world.version("v6")
-    with world.database.begin() as tx:
-        return actions.add(
-            tx,
-            version,
-            kind=kind,
-            state=ActionState.EXECUTING,
-            reason="effect at least 0.31 >= 0.20",
-            evidence={"at": NOW.isoformat()},
-            expected_generation=2 if back else 1,
-            target={"version_id": target.id, "version": target.name, "model": target.model},
-            actor=actions.AUTOMATIC,
-            now=NOW,
-        )
-
-
 def test_an_action_that_died_before_the_route_changed_is_not_sent_again(world: World) -> None:
     v7 = world.adapter()
     begun = executing(world, v7)
@@ -700,34 +611,6 @@ def test_a_route_that_a_person_changed_meanwhile_is_not_overwritten(world: World
     reroute(world)
     assert world.breaker._execution.carry_out(begun.id, now=NOW).state is ActionState.EXPIRED
     assert world.route().reason == "touched"
-
-
-@dataclass
-class Engine:
-    """A router with a memory, that can fail, lie or die as told."""
-
-    arms: tuple[Arm, ...] | None = None
-    applied: int = 0
-    deaf: bool = False
-    mute: bool = False
-    fails: bool = False
-
-    def apply(self, route: Route) -> None:
-        self.applied += 1
-        if not self.deaf:
-            self.arms = route.arms
-        if self.fails:
-            raise RouterFailed("no answer")
-
-    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
-        del adapter
-        if self.mute:
-            raise RouterFailed("no answer")
-        return self.arms
-
-
-def with_router(world: World, engine: Engine) -> Breaker:
-    return replace(world.breaker, router=engine)
 
 
 def test_a_router_that_lies_is_found_out_and_not_trusted_again(world: World) -> None:
