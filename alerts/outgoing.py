@@ -139,6 +139,32 @@ class OutgoingClient:
         """
         return self._send("GET", url, body=b"", headers=headers or {}, timeout=timeout)
 
+    @contextlib.contextmanager
+    def connection(
+        self, host: str, port: int, *, tls: bool, timeout: float | None = None
+    ) -> Iterator[httpcore2.NetworkStream]:
+        """Open a connection for a protocol that is not HTTP, guarded in the same way.
+
+        Parameters
+        ----------
+        timeout
+            Total seconds until the last byte is read; the policy's where None.
+
+        Raises
+        ------
+        Blocked, TimedOut, ConnectFailed, Broken
+            Also from within the body, when the connection breaks or time is over.
+        """
+        backend = self._backend(timeout)
+        try:
+            stream = backend.connect_tcp(host, port)
+            if tls:
+                stream = stream.start_tls(self._tls, server_hostname=host)
+            with contextlib.closing(stream):
+                yield stream
+        except httpcore2.NetworkError as error:
+            raise Broken(f"the connection to {host} broke") from error
+
     def check(self, url: str) -> None:
         """Refuse early what can be refused without the network: call it on configuration.
 
@@ -168,15 +194,18 @@ class OutgoingClient:
         connection = httpcore2.HTTPConnection(
             origin=target.origin,
             ssl_context=self._tls,
-            network_backend=GuardedBackend(
-                allowed=self._allowed,
-                resolver=self._resolver,
-                deadline=Deadline(self._policy.timeout if timeout is None else timeout),
-                connect_timeout=self._policy.connect_timeout,
-            ),
+            network_backend=self._backend(timeout),
         )
         with _our_errors(target), contextlib.closing(connection):
             return self._read(connection.handle_request(request))
+
+    def _backend(self, timeout: float | None) -> GuardedBackend:
+        return GuardedBackend(
+            allowed=self._allowed,
+            resolver=self._resolver,
+            deadline=Deadline(self._policy.timeout if timeout is None else timeout),
+            connect_timeout=self._policy.connect_timeout,
+        )
 
     def _read(self, response: httpcore2.Response) -> Reply:
         body = bytearray()

@@ -31,6 +31,8 @@ from monitor.config.reading import (
     resolve_secrets,
     unknown,
 )
+from monitor.config.routing import contradictions as routing_contradictions
+from monitor.config.routing import read_routing
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.gateway.settings import GatewaySettings
@@ -38,7 +40,6 @@ from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
-from monitor.routing import ROUTERS
 from monitor.routing.settings import RoutingSettings
 from monitor.windows import Cadence
 
@@ -343,6 +344,8 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
             return _adapters(value, table.get("defaults", {}))
         case "detectors":
             return _detectors(value)
+        case "routing":
+            return read_routing(value, environ=environ)
         case _:
             if isinstance(value, Mapping):
                 value = resolve_secrets(value, where=name, environ=environ)
@@ -362,7 +365,6 @@ _KINDS: Final[Mapping[str, type]] = {
     "margins": Margins,
     "alerting": AlertingSection,
     "outgoing": OutgoingPolicy,
-    "routing": RoutingSettings,
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
@@ -450,9 +452,7 @@ def _contradictions(config: Config) -> list[str]:
     found += probe_contradictions(config.probes.perplexity)
     found += _pattern_problems(config.capture)
     found += _heartbeat_contradictions(config)
-    if config.routing.router not in ROUTERS:
-        known = ", ".join(ROUTERS)
-        found.append(f"routing.router: no router {config.routing.router!r}; known: {known}")
+    found += routing_contradictions(config)
     if config.service.log_level not in LOG_LEVELS:
         known = ", ".join(LOG_LEVELS)
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")

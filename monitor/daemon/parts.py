@@ -12,19 +12,20 @@ from alerts.channels import CHANNELS, open_channel
 from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
 from monitor.config import Config, Corpora, read_corpora
+from monitor.config.routing import inside_of, own_settings, reach_of
 from monitor.outbox import ConfiguredChannel
 from monitor.policy.budget import Standing, shares
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid
 from monitor.probes.embedding import EmbeddingClient
 from monitor.probes.local import LocalProbe
-from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySource
+from monitor.probes.perplexity import PerplexitySource
 from monitor.probes.restraint import Restraint
-from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
+from monitor.probes.serving import Engines, ServedProbe
 from monitor.reference.milestone import MilestoneRules
-from monitor.routing import ROUTERS
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.routers import Router, open_router
 from monitor.store import adapters
 from monitor.store.database import Database
 
@@ -61,12 +62,7 @@ class Serving:
 
 def serving_of(config: Config) -> Serving:
     """Build the client side of serving, allowed to reach private networks."""
-    policy = replace(
-        config.outgoing,
-        allow=(*config.outgoing.allow, *PRIVATE_NETWORKS),
-        response_limit=LARGEST_ANSWER,
-    )
-    http = OutgoingClient(policy)
+    http = inside_of(config)
     section = config.serving
     headers = {"authorization": f"Bearer {section.api_key}"} if section.api_key else {}
     perplexity = config.probes.perplexity
@@ -115,14 +111,22 @@ def embedder_of(config: Config) -> EmbeddingClient:
     return EmbeddingClient(config.probes.embedding)
 
 
-def breaker_of(config: Config, database: Database, engines: Engines) -> Breaker:
+def router_of(config: Config, database: Database) -> Router:
+    """What carries routes out."""
+    chosen = config.routing
+    return open_router(
+        chosen.router, own_settings(chosen), reach=reach_of(config), database=database
+    )
+
+
+def breaker_of(config: Config, database: Database, engines: Engines, router: Router) -> Breaker:
     """What moves traffic."""
     return Breaker(
         database=database,
         settings=config.routing,
         mode=config.service.mode,
         kill_switch=kill_switch_of(config),
-        router=ROUTERS[config.routing.router](database),
+        router=router,
         served=engines.serves,
     )
 

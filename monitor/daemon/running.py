@@ -30,6 +30,7 @@ from monitor.daemon.parts import (
     embedder_of,
     kill_switch_of,
     milestones_of,
+    router_of,
     serving_of,
 )
 from monitor.evaluate.outlook import Outlook
@@ -65,7 +66,8 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         declare_adapters(config, database)
         serving = serving_of(config)
         stack.callback(serving.close)
-        breaker = breaker_of(config, database, serving.engines)
+        router = router_of(config, database)
+        breaker = breaker_of(config, database, serving.engines, router)
         beats: dict[str, Beat] = {}
         watch = RouteWatch(database)
         callbacks: dict[str, Callable[[str], None]] = {ROUTES: watch.wake}

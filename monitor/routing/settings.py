@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from monitor.routing.routers.gateway import GatewayRouting
+from monitor.routing.routers.redis import RedisRouting
+from monitor.routing.routers.vllm import VllmRouting
+from monitor.routing.routers.webhook import WebhookRouting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +17,10 @@ class RoutingSettings:
 
     router
         A key of ``monitor.routing.ROUTERS``.
+    resync
+        How often a router that must be told is asked whether it still does as told.
+    gateway, redis, vllm, webhook
+        Tables of the routers; only that of the chosen one is looked at.
     cool_down
         Between two automatic fallbacks of one adapter.
     adapter_budget, adapter_window
@@ -40,6 +49,7 @@ class RoutingSettings:
     """
 
     router: str = "none"
+    resync: timedelta = timedelta(minutes=1)
     cool_down: timedelta = timedelta(minutes=30)
     adapter_budget: int = 2
     adapter_window: timedelta = timedelta(hours=24)
@@ -57,3 +67,7 @@ class RoutingSettings:
     trial_records: int = 50
     trial_limit: timedelta = timedelta(hours=24)
     execution_timeout: timedelta = timedelta(seconds=30)
+    gateway: GatewayRouting = field(default_factory=GatewayRouting)
+    redis: RedisRouting = field(default_factory=RedisRouting)
+    vllm: VllmRouting = field(default_factory=VllmRouting)
+    webhook: WebhookRouting = field(default_factory=WebhookRouting)

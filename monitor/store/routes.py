@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import AdapterId, Arm, ArmKind, Route
 from monitor.store import wakeups
@@ -78,6 +79,17 @@ def fleet_state(tx: Connection) -> FleetState:
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(routes.c.generation), 0))
     count, total = tx.execute(query.select_from(routes)).one()
     return FleetState(int(count), int(total))
+
+
+def named_among(tx: Connection, models: Sequence[str]) -> frozenset[str]:
+    """Return those of some served names that an arm of any route has."""
+    arms = sa.func.jsonb_array_elements(routes.c.arms).table_valued("value")
+    model = sa.type_coerce(arms.c.value, JSONB)["model"].astext
+    wanted = sa.any_(sa.cast(list(models), sa.ARRAY(sa.Text)))
+    query = (
+        sa.select(model).select_from(routes.join(arms, sa.true())).where(model == wanted).distinct()
+    )
+    return frozenset(tx.scalars(query))
 
 
 def changed(tx: Connection, known: Iterable[tuple[str, int]]) -> list[Route]:

@@ -21,6 +21,8 @@ UNDOCUMENTED = {
     "api_key",  # secrets come by _env or _file; the example shows those
     "engine_key",
     "key",
+    "password",
+    "secret",
 }
 
 
@@ -72,6 +74,18 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"schedule": {"tick": "0s"}}, "schedule.tick: must be longer than 0"),
         ({"schedule": {"live_interval": "15"}}, "schedule.live_interval: '15' is no duration"),
         ({"schedule": {"lease": "30s"}}, "schedule.renew: must be at most half of schedule.lease"),
+        ({"routing": {"router": "rediss"}}, "routing.router: no router 'rediss'; known: gateway"),
+        ({"routing": {"redis": {"ulr": ""}}}, "routing.redis.ulr: unknown key; did you mean 'url'"),
+        ({"routing": {"router": "redis"}}, "routing.redis.url: expected an address such as redis"),
+        (
+            {"routing": {"router": "webhook", "webhook": {"url": "https://h.example/r"}}},
+            "routing.webhook.secret: a webhook needs a secret to sign with",
+        ),
+        ({"routing": {"router": "vllm"}}, "routing.vllm.engines: name every replica, here or in"),
+        (
+            {"routing": {"redis": {"password_env": "NONE_SUCH"}}},
+            "routing.redis.password_env: the environment has no variable NONE_SUCH",
+        ),
         ({"detectors": {"logit_k": {}}}, "detectors.logit_k: unknown detector; did you mean"),
         ({"detectors": {"empty": {"on": 1}}}, "detectors.empty.on: unknown key"),
         ({"detectors": []}, "detectors: expected tables [detectors.NAME]"),
@@ -105,7 +119,7 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"database": {"url": "mysql://a:s@h/x"}}, "database.url: expected an address such as"),
         ({"database": {"url": "postgresql://h:port/x"}}, "database.url: expected an address"),
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
-        ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: none"),
+        ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: gateway"),
         ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
         (
             {"adapters": {"a\u202eb": {}}},

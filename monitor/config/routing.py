@@ -1,0 +1,71 @@
+"""``[routing]`` and the tables of its routers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from alerts.outgoing import OutgoingClient
+from monitor.config.reading import build, resolve_secrets
+from monitor.probes.perplexity import LARGEST_ANSWER
+from monitor.probes.serving import PRIVATE_NETWORKS
+from monitor.routing import ROUTERS
+from monitor.routing.routers import Reach
+from monitor.routing.settings import RoutingSettings
+
+if TYPE_CHECKING:
+    from monitor.config.sections import Config
+
+
+def read_routing(value: object, *, environ: Mapping[str, str]) -> RoutingSettings:
+    """Read the section; a router's table may name its secrets by ``_env`` and ``_file``."""
+    if isinstance(value, Mapping):
+        value = {
+            key: _resolved(key, own, environ=environ) if key in ROUTERS else own
+            for key, own in value.items()
+        }
+    return build(RoutingSettings, value, where="routing")
+
+
+def _resolved(name: str, own: object, *, environ: Mapping[str, str]) -> object:
+    if not isinstance(own, Mapping):
+        return own
+    return resolve_secrets(own, where=f"routing.{name}", environ=environ)
+
+
+def inside_of(config: Config) -> OutgoingClient:
+    """The client for what the config itself puts inside: engines, gateways, a Redis."""
+    return OutgoingClient(
+        replace(
+            config.outgoing,
+            allow=(*config.outgoing.allow, *PRIVATE_NETWORKS),
+            response_limit=LARGEST_ANSWER,
+        )
+    )
+
+
+def reach_of(config: Config) -> Reach:
+    """What routers reach the world with."""
+    key = config.serving.api_key
+    return Reach(
+        outside=OutgoingClient(config.outgoing),
+        inside=inside_of(config),
+        engines=config.serving.engines,
+        engine_headers={"authorization": f"Bearer {key}"} if key else {},
+        gateway=f"http://{config.gateway.host}:{config.gateway.port}",
+    )
+
+
+def own_settings(routing: RoutingSettings) -> Any:
+    """The table of the chosen router; None where it has none."""
+    return getattr(routing, routing.router, None)
+
+
+def contradictions(config: Config) -> list[str]:
+    """Whether the chosen router exists and can work with its table."""
+    name = config.routing.router
+    if name not in ROUTERS:
+        return [f"routing.router: no router {name!r}; known: {', '.join(ROUTERS)}"]
+    wrong = ROUTERS[name].problems(own_settings(config.routing), reach_of(config))
+    return [f"routing.{name}.{one}" for one in wrong]

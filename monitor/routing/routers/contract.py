@@ -1,0 +1,56 @@
+"""What every router promises, and what it is given to keep the promise with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from alerts.outgoing import OutgoingClient
+from monitor.domain import Arm, Route
+
+
+class RouterFailed(Exception):  # noqa: N818 (named as the outcome it reports)
+    """The router could not be told, or did not say what it does.
+
+    The message names hosts at most, never a path, a secret or what a stranger answered.
+    """
+
+
+class Router(Protocol):
+    """Carries routes out.
+
+    Laws, checked for every entry of ``ROUTERS``: ``apply`` states the wanted end, so it may
+    be repeated; a route of an older generation than one already applied changes nothing.
+    ``read_back`` says what is really in force, asked anew each time; None where the router
+    knows no such adapter. Each of them raises :class:`RouterFailed` and nothing else.
+    """
+
+    def prepare(self, route: Route) -> None:
+        """Make ready what the route names, before it is written: traffic may follow at once."""
+        ...
+
+    def apply(self, route: Route) -> None: ...
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What routers reach the world with.
+
+    outside
+        Permitted what ``[outgoing]`` permits.
+    inside
+        Private networks too: engines, gateways and stores of the config's addresses.
+    engines, engine_headers
+        Replicas that serve the adapters, and what they want in each request.
+    gateway
+        Address of the gateway that ``[gateway]`` describes.
+    """
+
+    outside: OutgoingClient = field(default_factory=OutgoingClient)
+    inside: OutgoingClient = field(default_factory=OutgoingClient)
+    engines: tuple[str, ...] = ()
+    engine_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gateway: str = ""

@@ -1,0 +1,140 @@
+"""Driftline's own gateways: they follow the table by themselves, and say which generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from alerts.outgoing import OutgoingError, redacted
+from monitor.domain import Arm, Route
+from monitor.routing.routers.contract import Reach, RouterFailed
+from monitor.store import routes
+from monitor.store.database import Database
+
+METRIC: Final = "driftline_gateway_route_generation"
+_LOOK: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRouting:
+    """Keys of ``[routing.gateway]``.
+
+    addresses
+        Every gateway, by itself and not behind a balancer; empty: the one of ``[gateway]``.
+    wait
+        For all of them to go by a new route; a change needs a fraction of a second.
+    timeout
+        For one request.
+    """
+
+    addresses: tuple[str, ...] = ()
+    wait: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(seconds=5)
+
+
+def problems(settings: GatewayRouting, reach: Reach) -> list[str]:
+    """Say what is wrong with the settings, each with its key."""
+    found = []
+    for address in settings.addresses:
+        try:
+            reach.inside.check(address)
+        except OutgoingError as error:
+            found.append(f"addresses: {error}")
+    found += [
+        f"{key}: must be longer than 0"
+        for key in ("wait", "timeout")
+        if getattr(settings, key) <= timedelta()
+    ]
+    return found
+
+
+class Gateways:
+    """Waits until every gateway goes by the route; asks each of them which one it goes by."""
+
+    def __init__(
+        self,
+        settings: GatewayRouting,
+        reach: Reach,
+        database: Database,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._addresses = settings.addresses or (reach.gateway,)
+        self._wait = settings.wait.total_seconds()
+        self._timeout = settings.timeout.total_seconds()
+        self._client = reach.inside
+        self._database = database
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def prepare(self, route: Route) -> None:
+        del route
+
+    def apply(self, route: Route) -> None:
+        until = self._monotonic() + self._wait
+        for address in self._addresses:
+            while (held := self._generation(address, route.adapter) or 0) < route.generation:
+                if self._monotonic() >= until:
+                    raise RouterFailed(
+                        f"{redacted(address)} goes by generation {held} of {route.adapter},"
+                        f" not yet by {route.generation}"
+                    )
+                self._sleep(_LOOK)
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
+        """Give what the gateway that is furthest behind goes by."""
+        held = {url: self._generation(url, adapter) for url in self._addresses}
+        if None in held.values():
+            return None
+        oldest, behind = min((held[url] or 0, url) for url in held)
+        newest = self._database.run(
+            lambda tx: routes.history(tx, adapter, before_generation=oldest + 1, limit=1)
+        )
+        if not newest or newest[0].route.generation != oldest:
+            raise RouterFailed(
+                f"{redacted(behind)} goes by generation {oldest} of {adapter},"
+                " which the table does not know"
+            )
+        return newest[0].route.arms
+
+    def _generation(self, address: str, adapter: str) -> int | None:
+        """Ask one gateway; None where it has no route of the adapter."""
+        try:
+            reply = self._client.get(f"{address.rstrip('/')}/metrics", timeout=self._timeout)
+        except OutgoingError as error:
+            raise RouterFailed(f"{redacted(address)}: {error}") from None
+        if reply.status != HTTPStatus.OK or reply.truncated:
+            raise RouterFailed(f"{redacted(address)} answered {reply.status} when asked")
+        try:
+            return generation_in(reply.body_start, adapter)
+        except (ValueError, OverflowError):
+            raise RouterFailed(f"{redacted(address)} does not answer as a gateway does") from None
+
+
+def generation_in(metrics: bytes, adapter: str) -> int | None:
+    """Find the generation of an adapter's route in a gateway's metrics.
+
+    >>> generation_in(b'driftline_gateway_route_generation{adapter="a"} 3.0', "a")
+    3
+
+    Raises
+    ------
+    ValueError
+        They are not metrics of a gateway.
+    """
+    lines = metrics.decode().splitlines()
+    about = [line for line in lines if line.startswith(METRIC)]
+    if not about and not any(METRIC in line for line in lines):
+        raise ValueError("no gateway")
+    for family in text_string_to_metric_families("\n".join([*about, ""])):
+        for sample in family.samples:
+            if sample.labels.get("adapter") == adapter:
+                return int(sample.value)
+    return None
