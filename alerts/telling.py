@@ -138,19 +138,15 @@ def group_of(alert: Alert, manner: Manner) -> str:
     return " ".join(f"{fact}={getattr(alert, fact) or ''!s}" for fact in manner.by)
 
 
-def inhibited(alert: Alert, open_there: Sequence[Alert]) -> bool:
+def inhibited(alert: Alert, without_records: Mapping[tuple[str, str], Severity]) -> bool:
     """Whether another open incident says why, so that this one need not be told now.
 
-    Records that do not come, of the same version, hold back news of drift that is no more
-    urgent than they are: a ticket never hides a page.
+    Records that do not come hold back news of the same version's drift that is no more urgent
+    than they are: a ticket never hides a page. ``without_records`` has the open ``no_data``
+    incidents by (adapter, version). (What belongs to a fleet incident is told with it.)
     """
-    if alert.kind is not Kind.DRIFT or alert.together is not None:
-        return False
-    return any(
-        (other.kind, other.adapter, other.version) == (Kind.NO_DATA, alert.adapter, alert.version)
-        and other.severity.rank >= alert.severity.rank
-        for other in open_there
-    )
+    silent = without_records.get((alert.adapter, alert.version))
+    return alert.kind is Kind.DRIFT and silent is not None and silent.rank >= alert.severity.rank
 
 
 def _groups(matters: Sequence[Matter], manner: Manner) -> list[list[Matter]]:
@@ -165,7 +161,7 @@ def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | N
     fresh = [(one, said) for one in group if not one.muted and (said := news(one)) is not None]
     if not fresh:
         return _repeat(group, manner, now)
-    if now < _due(group, fresh, manner):
+    if not manner.at_once and now < _due(group, fresh, manner):
         return None
     return Telling(reason=_reason(group, fresh), news=_urgent_first(fresh))
 

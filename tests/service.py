@@ -52,6 +52,10 @@ recovery_window = "5s"
 recovery_records = 60
 insufficient_records = 20
 
+[alerting.grouping]
+wait = "0s"
+interval = "0s"
+
 [alerting.delivery]
 lease = "2s"
 poll = "100ms"

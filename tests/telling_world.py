@@ -143,9 +143,13 @@ class World:
         )
 
     def muted(self, alert: Alert) -> bool:
-        return silencing(self.silences, alert, now=self.now) is not None or telling.inhibited(
-            alert, list(self.opened.values())
-        )
+        without_records = {
+            (one.adapter, one.version): one.severity
+            for one in self.opened.values()
+            if one.kind is Kind.NO_DATA
+        }
+        silenced = silencing(self.silences, alert, now=self.now) is not None
+        return silenced or telling.inhibited(alert, without_records)
 
     def state_of(self, name: str) -> IncidentState:
         alert = self.opened[name]

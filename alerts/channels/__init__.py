@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,17 @@ from alerts.outgoing import OutgoingClient, OutgoingError
 from alerts.pacing import Pace
 
 
+class Groups(StrEnum):
+    """What a receiver makes of incidents that belong together."""
+
+    TOGETHER = "together"
+    """It is told of them in one message."""
+    EACH = "each"
+    """It keeps an alert for each, so each is told by itself, after the wait."""
+    THEIRS = "theirs"
+    """Grouping and repeats are its own, or nobody's: it hears everything at once, and once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelKind:
     """How a kind of channel is configured and opened.
@@ -32,13 +44,16 @@ class ChannelKind:
     settings: type
     open: Callable[[Any, OutgoingClient], Channel]
     pace: Pace | None = None
+    groups: Groups = Groups.TOGETHER
 
 
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
     {
-        "alertmanager": ChannelKind(settings=AlertmanagerSettings, open=Alertmanager),
-        "log": ChannelKind(settings=LogSettings, open=Log),
-        "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty),
+        "alertmanager": ChannelKind(
+            settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
+        ),
+        "log": ChannelKind(settings=LogSettings, open=Log, groups=Groups.THEIRS),
+        "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH),
         "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
         "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
     }

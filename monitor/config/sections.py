@@ -21,6 +21,8 @@ from monitor.capture import intake
 from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.capture.wire import MAX_TOP
 from monitor.config.channels import ChannelEntry, read_channels
+from monitor.config.grouping import GroupingSection
+from monitor.config.grouping import contradictions as grouping_contradictions
 from monitor.config.probes import ProbesSection
 from monitor.config.probes import contradictions as probe_contradictions
 from monitor.config.reading import (
@@ -192,6 +194,7 @@ class AlertingSection:
     tiers: dict[str, TierBudget] = field(default_factory=dict)
     silence_records: int = 50
     shown_examples: int = 0
+    grouping: GroupingSection = field(default_factory=GroupingSection)
     delivery: DeliverySection = field(default_factory=DeliverySection)
     heartbeat: HeartbeatSection = field(default_factory=HeartbeatSection)
 
@@ -451,6 +454,7 @@ def _contradictions(config: Config) -> list[str]:
     found += _gateway_contradictions(config.gateway)
     found += probe_contradictions(config.probes.perplexity)
     found += _pattern_problems(config.capture)
+    found += grouping_contradictions(config.alerting.grouping)
     found += _heartbeat_contradictions(config)
     found += routing_contradictions(config)
     if config.service.log_level not in LOG_LEVELS:

@@ -22,7 +22,7 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
-from monitor.outbox import ConfiguredChannel, refreshers
+from monitor.outbox import ConfiguredChannel, Teller, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
@@ -109,6 +109,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
+        Loop(
+            "telling",
+            Teller(database, parts.channels).turn,
+            pulse=pulse,
+            every=config.alerting.delivery.poll,
+        ),
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
             for one in refreshers(database, parts.channels, base_url=config.server.url)

@@ -43,6 +43,7 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             fallback=entry.fallback,
             pace=CHANNELS[entry.kind].pace,
         )
+            manner=config.alerting.grouping.manner(CHANNELS[entry.kind].groups),
         for entry in config.channels
     ]
 

@@ -1,8 +1,9 @@
 """From a change of verdict to a message that somebody has received.
 
-Two halves that meet only in the outbox table: :func:`record_transition` decides and writes
-inside the evaluation's transaction, the :class:`Deliverer` sends. A crash between the two
-loses nothing; a crash while sending may send twice, under the same message id.
+Three parts that meet only in tables: :func:`record_transition` decides and writes inside the
+evaluation's transaction, the :class:`Teller` lets go what has waited long enough for others,
+or for a silence to end, and the :class:`Deliverer` sends. A crash between them loses nothing;
+a crash while sending may send twice, under the same message id.
 """
 
 from monitor.outbox.acknowledging import NotOpen, acknowledge
@@ -18,6 +19,7 @@ from monitor.outbox.record import (
 )
 from monitor.outbox.refreshing import Refresher, refreshers
 
+from monitor.outbox.telling import Teller, tell_due
 __all__ = [
     "AlertInputs",
     "ChannelFacts",
@@ -31,6 +33,7 @@ __all__ = [
     "Refresher",
     "Word",
     "acknowledge",
+    "Teller",
     "changes_about",
     "check_fallbacks",
     "hold",
@@ -40,3 +43,4 @@ __all__ = [
     "record_transition",
     "refreshers",
 ]
+    "tell_due",

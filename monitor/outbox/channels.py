@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from alerts.delivery import Channel
 from alerts.matching import Matcher
 from alerts.pacing import Pace
+from alerts.telling import AT_ONCE, Manner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,8 @@ class ConfiguredChannel:
         The channel that is told as well when this one does not take a message in time.
     pace
         How fast its receiver may be told; None: as fast as messages come.
+    manner
+        What waits for what else, and what is told again.
     """
 
     name: str
@@ -25,6 +28,7 @@ class ConfiguredChannel:
     matcher: Matcher = field(default_factory=Matcher)
     fallback: str | None = None
     pace: Pace | None = None
+    manner: Manner = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

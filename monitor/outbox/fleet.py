@@ -19,11 +19,11 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import Closed, Closing, Condition, FleetKey, IncidentState, Observed, Tell
 from alerts.message import Alert, Together
-from alerts.message import to_json as alert_to_json
 from alerts.words import summarise_fleet
 from monitor.domain import Adapter, Blame, IncidentId, Severity, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.outbox.telling import hold, tell_at_once
 from monitor.store import adapters, fleet_incidents, incidents, outbox, versions
 from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow, IncidentUpdate
@@ -164,7 +164,7 @@ class _Looked:
         alert = self.alert(base, tell, incident_id)
         heard = outbox.channels_told(self.tx, incident_id)
         wanting = [c.name for c in self.channels if self.wanted(c, alert, [self.inputs.adapter])]
-        self.queue(alert, incident_id, [name for name in wanting if name not in heard])
+        self.hold(alert, incident_id, [name for name in wanting if name not in heard])
         summary = replace(alert, severity=state.told or severity).summary
         self.put(base, state, replace(tell, severity=state.told or severity), summary)
         return Shared(incident_id=incident_id, member=True, told=not heard >= set(wanting))
@@ -183,7 +183,7 @@ class _Looked:
         concerned = self.concerned(incident_id)
         wanting = [c.name for c in self.channels if self.wanted(c, alert, concerned)]
         paged_ones = [outbox.channels_told(self.tx, one) for one in paged]
-        self.queue(alert, incident_id, dict.fromkeys([*wanting, *sorted(set().union(*paged_ones))]))
+        self.hold(alert, incident_id, dict.fromkeys([*wanting, *sorted(set().union(*paged_ones))]))
         return Shared(incident_id=incident_id, member=True, told=True)
 
     def left(self) -> Shared:
@@ -212,7 +212,7 @@ class _Looked:
         heard = outbox.channels_told(self.tx, incident_id)
         for name in self.names:
             if name in heard:
-                self.queue(replace(alert, late=name in late), incident_id, [name])
+                self.hold(replace(alert, late=name in late), incident_id, [name])
 
     # --- what is said ---------------------------------------------------------------------
 
@@ -300,12 +300,13 @@ class _Looked:
             ),
         )
 
-    def queue(self, alert: Alert, incident_id: IncidentId, channels: Iterable[str]) -> None:
-        for name in channels:
-            outbox.enqueue(
-                self.tx,
-                channel=name,
-                alert=alert_to_json(alert),
-                incident_id=incident_id,
-                transition_id=self.inputs.transition_id,
-            )
+    def hold(self, alert: Alert, incident_id: IncidentId, channels: Iterable[str]) -> None:
+        hold(
+            self.tx,
+            alert,
+            channels=channels,
+            incident_id=incident_id,
+            transition_id=self.inputs.transition_id,
+        )
+        manners = {channel.name: channel.manner for channel in self.channels}
+        tell_at_once(self.tx, incident_id, manners=manners, now=self.now)

@@ -13,12 +13,12 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import Closed, Closing, IncidentKey, IncidentState, Observed, Tell
 from alerts.message import Alert
-from alerts.message import to_json as alert_to_json
 from alerts.words import summarise
 from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.outbox.telling import hold, tell_at_once
 from monitor.store import fleet_incidents, incidents, outbox
 from monitor.store.incidents import IncidentUpdate
 
@@ -34,7 +34,7 @@ def record_transition(
     now: datetime,
     silence: words.Severity | None = None,
 ) -> tuple[IncidentId, ...]:
-    """Store what a change of verdict means for incidents, and queue the messages.
+    """Store what a change of verdict means for incidents, and have their messages told.
 
     Call it in the transaction that writes the transition: either all of it happens or
     nothing. Returns the incidents that people are told about.
@@ -139,7 +139,7 @@ def record_closing(
     channels: Iterable[str],
     now: datetime,
 ) -> IncidentId | None:
-    """End the open incident of a kind by a person's word, and queue the messages of its end.
+    """End the open incident of a kind by a person's word, and tell of its end at once.
 
     None, and nothing changed, where none is open. ``verdict`` is the one that stood, with
     the reason that people shall read; ``channels`` are the names that messages may go to.
@@ -152,7 +152,8 @@ def record_closing(
             version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
         )
         incident_id, alert = _written(tx, writing)
-        _tell_its_end(tx, writing, incident_id, alert, among=channels)
+        _hold_its_end(tx, writing, incident_id, alert, among=channels)
+        tell_at_once(tx, incident_id, manners={}, now=now)
         return incident_id
     return None
 
@@ -190,17 +191,17 @@ class _Writing:
 
 def _tell(tx: Connection, writing: _Writing, channels: Sequence[ConfiguredChannel]) -> IncidentId:
     incident_id, alert = _written(tx, writing)
+    manners = {channel.name: channel.manner for channel in channels}
     if writing.over:
-        names = [channel.name for channel in channels]
-        _tell_its_end(tx, writing, incident_id, alert, among=names)
-        return incident_id
-    for channel in channels:
-        if channel.matcher.accepts(alert):
-            _queue(tx, writing, incident_id, alert, channel=channel.name)
+        _hold_its_end(tx, writing, incident_id, alert, among=manners)
+    else:
+        wanting = [channel.name for channel in channels if channel.matcher.accepts(alert)]
+        _hold(tx, writing, incident_id, alert, channels=wanting)
+    tell_at_once(tx, incident_id, manners=manners, now=writing.tell.at)
     return incident_id
 
 
-def _tell_its_end(
+def _hold_its_end(
     tx: Connection,
     writing: _Writing,
     incident_id: IncidentId,
@@ -212,10 +213,9 @@ def _tell_its_end(
     late = outbox.mark_late(tx, incident_id)
     heard = outbox.channels_told(tx, incident_id)
     for name in among:
-        if name not in heard:
-            continue
-        told = replace(alert, late=name in late)
-        _queue(tx, writing, incident_id, told, channel=name)
+        if name in heard:
+            told = replace(alert, late=name in late)
+            _hold(tx, writing, incident_id, told, channels=[name])
 
 
 def _written(tx: Connection, writing: _Writing) -> tuple[IncidentId, Alert]:
@@ -225,13 +225,18 @@ def _written(tx: Connection, writing: _Writing) -> tuple[IncidentId, Alert]:
     return incident_id, replace(alert, links=links_to(writing.inputs, incident_id))
 
 
-def _queue(
-    tx: Connection, writing: _Writing, incident_id: IncidentId, alert: Alert, *, channel: str
+def _hold(
+    tx: Connection,
+    writing: _Writing,
+    incident_id: IncidentId,
+    alert: Alert,
+    *,
+    channels: Iterable[str],
 ) -> None:
-    outbox.enqueue(
+    hold(
         tx,
-        channel=channel,
-        alert=alert_to_json(alert),
+        alert,
+        channels=channels,
         incident_id=incident_id,
         transition_id=writing.inputs.transition_id,
     )

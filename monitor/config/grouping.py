@@ -1,0 +1,53 @@
+"""``[alerting.grouping]``: what is told together, and what is told again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from alerts.channels import Groups
+from alerts.telling import AT_ONCE, FACTS, Manner
+from alerts.types import Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupingSection:
+    """What is told together, how long it waits for that, and what is told again.
+
+    ``repeat_pages`` and ``repeat_tickets`` of 0: nothing is.
+    """
+
+    by: tuple[str, ...] = ("owner", "blame")
+    wait: timedelta = timedelta(seconds=30)
+    interval: timedelta = timedelta(minutes=5)
+    repeat_pages: timedelta = timedelta(hours=4)
+    repeat_tickets: timedelta = timedelta(hours=24)
+
+    def manner(self, groups: Groups) -> Manner:
+        """Give the manner in which a kind of channel is told."""
+        if groups is Groups.THEIRS:
+            return AT_ONCE
+        repeats = {Severity.PAGE: self.repeat_pages, Severity.TICKET: self.repeat_tickets}
+        together = groups is Groups.TOGETHER
+        return Manner(
+            wait=self.wait,
+            interval=self.interval if together else timedelta(),
+            together=together,
+            by=self.by,
+            repeat={severity: after for severity, after in repeats.items() if after},
+        )
+
+
+def contradictions(grouping: GroupingSection) -> list[str]:
+    """Say what is wrong with the section, each by its path."""
+    found = [
+        f"alerting.grouping.{name}: must be 0 or longer"
+        for name in ("wait", "interval", "repeat_pages", "repeat_tickets")
+        if getattr(grouping, name) < timedelta()
+    ]
+    found += [
+        f"alerting.grouping.by: no fact {name!r:.60}; known: {', '.join(FACTS)}"
+        for name in grouping.by
+        if name not in FACTS
+    ]
+    return found
