@@ -92,9 +92,10 @@ def _order_promote(
 def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:
     if state.ended or state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
         raise NotPossible(f"a canary that is {state.phase.value} cannot be aborted")
+    by_hand = replace(state, asked=True)
     if not state.placed:
-        return rolled_back(state, f"aborted {said}", now), ()
-    return rolling_back(state, f"aborted {said}", now)
+        return rolled_back(by_hand, f"aborted {said}", now), ()
+    return rolling_back(by_hand, f"aborted {said}", now)
 
 
 def _order_supersede(state: CanaryState, said: str, now: datetime) -> Result:

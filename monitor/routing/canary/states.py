@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, assert_never
 
 import msgspec
 from msgspec import Meta
@@ -121,8 +121,9 @@ class CanaryState:
     step, weight, placed
         Index of the step and the share that the route was given; ``placed``: the version is
         in the route because of this canary.
-    since
-        When the phase, or the reason of a pause, began; None before the first event.
+    since, begun_at
+        When the phase, or the reason of a pause, began, and when its first step did; None
+        before that.
     step_since, clock_since, stopped_at
         When the step began; the same, moved on by the time that it stood still; since when
         it stands still, if it does.
@@ -138,6 +139,8 @@ class CanaryState:
         Why the router is not known to do what the route says; None: it does.
     latched
         It was rolled back: only a person lets the version try again.
+    asked
+        It ended, or ends, because a person said so.
     """
 
     phase: Phase = Phase.DRAFT
@@ -145,6 +148,7 @@ class CanaryState:
     weight: float = 0.0
     placed: bool = False
     since: Moment | None = None
+    begun_at: Moment | None = None
     step_since: Moment | None = None
     clock_since: Moment | None = None
     stopped_at: Moment | None = None
@@ -156,6 +160,7 @@ class CanaryState:
     seen_at: Moment | None = None
     unverified: str | None = None
     latched: bool = False
+    asked: bool = False
     reason: str = "waits for its pre-checks"
 
     @property
@@ -245,6 +250,21 @@ class Ordered:
 
 
 Event = Checked | Looked | ReadBack | Ordered
+
+
+def event_word(event: Event) -> str:
+    """Name an event as looks are stored."""
+    match event:
+        case Checked():
+            return "checked"
+        case Looked():
+            return "looked"
+        case ReadBack():
+            return "read_back"
+        case Ordered():
+            return event.order.value
+        case _:
+            assert_never(event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ def at_step(state: CanaryState, index: int, plan: Plan, reason: str, now: dateti
         step=index,
         weight=wanted.weight,
         placed=True,
+        begun_at=now if index == 0 else state.begun_at,
         step_since=now,
         clock_since=now,
         stopped_at=None,

@@ -1,0 +1,199 @@
+"""Look at canaries, one at a time: what has become of them, and what they measure now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.routing.arms import stable_arm
+from monitor.routing.canary.comparing import Compared, compare
+from monitor.routing.canary.hands import Hands, Measured
+from monitor.routing.canary.prechecks import check
+from monitor.routing.canary.readiness import facts_of
+from monitor.routing.canary.route import standing, unfit
+from monitor.routing.canary.scene import (
+    Scene,
+    forbidden,
+    hold_scene,
+    permission,
+    stable_firing,
+)
+from monitor.routing.canary.states import (
+    CanaryState,
+    Checked,
+    Event,
+    Looked,
+    Phase,
+    state_from_json,
+)
+from monitor.store import canaries, versions
+from monitor.store.actions import AUTOMATIC
+from monitor.store.canaries import CanaryRow
+
+_LOG = structlog.get_logger(__name__)
+
+EventOf = Callable[[Connection, Scene], Event]
+"""What is seen of a canary that is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Looks at whatever canary is due; any number of these share a database.
+
+    Parameters
+    ----------
+    owner
+        Names this process in leases.
+    probed
+        Whether probes ask models here, so that their answers are waited for.
+    """
+
+    hands: Hands
+    owner: str
+    probed: bool = False
+
+    def turn(self, *, now: datetime | None = None) -> bool:
+        """Look at one canary; False where none is due. ``now``: the database's, but in tests."""
+        lease = self.hands.settings.lease
+        claimed = self.hands.database.run(
+            lambda tx: canaries.claim(tx, owner=self.owner, lease=lease, now=now)
+        )
+        if claimed is None:
+            return False
+        canary, at = claimed
+        state = state_from_json(canary.state)
+        if state.ended:
+            self._tell_its_end(canary, at)
+        elif state.phase in {Phase.DRAFT, Phase.PRECHECKS}:
+            self._check(canary, state, at)
+        elif state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
+            self._read_back(canary, at)
+        else:
+            self._look(canary, at)
+        return True
+
+    def _tell_its_end(self, canary: CanaryRow, at: datetime) -> None:
+        def work(tx: Connection) -> None:
+            scene = self._held(tx, canary)
+            if scene is not None:
+                self.hands.say(tx, scene, scene.state, now=at)
+                canaries.release(tx, scene.canary, next_look_at=None)
+
+        self.hands.database.run(work)
+
+    def _check(self, canary: CanaryRow, state: CanaryState, at: datetime) -> None:
+        version = self.hands.database.run(lambda tx: versions.fetch_by_id(tx, canary.version_id))
+        served = self.hands.served(version.model)
+        waits_since = state.since if state.phase is Phase.PRECHECKS else None
+        wait = self.hands.settings.prechecks_wait
+        given_up = waits_since is not None and at - waits_since >= wait
+
+        def seen(tx: Connection, scene: Scene) -> Event:
+            facts = facts_of(tx, scene.version, scene.control, served=served, probed=self.probed)
+            checked = check(
+                facts,
+                unchecked=canary.unchecked,
+                perplexity_margin=self.hands.settings.perplexity_margin,
+                given_up=given_up,
+            )
+            why_not = forbidden(scene, now=at) or _no_place(scene)
+            if not checked.passed or why_not is None:
+                return checked
+            return Checked(passed=None, reason=why_not, given_up=given_up)
+
+        self._apply(canary, seen, at)
+
+    def _look(self, canary: CanaryRow, at: datetime) -> None:
+        if state_from_json(canary.state).unverified is not None:
+            self._read_back(canary, at)
+            canary = self.hands.database.run(lambda tx: canaries.fetch(tx, canary.id))
+        state = state_from_json(canary.state)
+        compared = self._compared(canary, state, at) if state.placed else Compared()
+
+        def seen(tx: Connection, scene: Scene) -> Event:
+            in_route, reason = standing(
+                scene.route.route if scene.route else None,
+                scene.state,
+                version=scene.version.name,
+                control=scene.control.name,
+                now=at,
+            )
+            return Looked(
+                found=compared.measurement.found if compared.measurement else None,
+                in_route=in_route,
+                in_route_reason=reason,
+                stable_firing=stable_firing(tx, scene.control),
+                permission=permission(
+                    tx,
+                    scene,
+                    settings=self.hands.settings,
+                    default_mode=self.hands.mode,
+                    now=at,
+                ),
+                trouble=compared.trouble,
+            )
+
+        self._apply(canary, seen, at, measured=compared.stored)
+
+    def _compared(self, canary: CanaryRow, state: CanaryState, at: datetime) -> Compared:
+        """Compare; what goes wrong is a look that saw nothing."""
+        hands = self.hands
+        try:
+            return compare(hands.database, canary, state, settings=hands.settings, now=at)
+        except Exception as error:  # noqa: BLE001 (one canary of many: blindness is an answer)
+            _LOG.exception("canary_not_measured", canary=canary.id, version=canary.label)
+            return Compared(trouble=f"it could not be measured ({type(error).__name__})")
+
+    def _apply(
+        self,
+        canary: CanaryRow,
+        seen: EventOf,
+        at: datetime,
+        *,
+        measured: Measured | None = None,
+    ) -> None:
+        """Step it; where the route changed, ask the router without waiting for a next look."""
+
+        def work(tx: Connection) -> bool:
+            scene = self._held(tx, canary)
+            if scene is None:
+                return False
+            event = seen(tx, scene)
+            after = self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at, measured=measured)
+            return _share(after) != _share(scene.state)
+
+        if self.hands.database.run(work):
+            moved = self.hands.database.run(lambda tx: canaries.fetch(tx, canary.id))
+            self._read_back(moved, at)
+
+    def _read_back(self, canary: CanaryRow, at: datetime) -> None:
+        event = self.hands.read_back(canary)
+
+        def work(tx: Connection) -> None:
+            scene = self._held(tx, canary)
+            if scene is not None:
+                self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at)
+
+        self.hands.database.run(work)
+
+    def _held(self, tx: Connection, canary: CanaryRow) -> Scene | None:
+        return hold_scene(tx, canary, self.hands.kill_switch, claimed=True)
+
+
+def _share(state: CanaryState) -> tuple[object, ...]:
+    return state.weight, state.placed, state.step
+
+
+def _no_place(scene: Scene) -> str | None:
+    route = scene.route.route if scene.route else None
+    why_not = unfit(route, scene.version.name)
+    if why_not is not None or route is None:
+        return why_not
+    in_charge = stable_arm(route).version
+    if in_charge != scene.control.name:
+        return f"{in_charge} is in charge, not {scene.control.name} as when it was made"
+    return None

@@ -1,0 +1,188 @@
+"""Read what both arms answered since a step began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+from sqlalchemy import Connection
+
+from detectors.trial import Failures
+from monitor.domain import AdapterId, VersionId
+from monitor.routing.canary.guards import FEEDBACK, HARD, Guard
+from monitor.routing.canary.measure import Column, Sides
+from monitor.store import contexts, records, trials
+from monitor.store.records import RecordColumns
+
+EXPECTED: Final = 50
+"""So many records of both arms expected, and none seen: nobody can see the canary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is read: both versions, since the step began and since the look before."""
+
+    adapter_id: AdapterId
+    version_id: VersionId
+    control_id: VersionId
+    since: datetime
+    last_look: datetime
+    end: datetime
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Read:
+    """Both sides, this look's failures by hard guardrail, and why nothing can be seen."""
+
+    sides: Sides
+    failures: Mapping[str, Failures]
+    silent: str | None
+
+
+def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> Read:
+    """Read a trial; settings that only one arm was asked with are left out.
+
+    Failures count in whatever settings: a request that failed may have none.
+    Cost: as two windows of the step's length.
+    """
+    names = [g.name.removeprefix(FEEDBACK) for g in guards if g.name.startswith(FEEDBACK)]
+    failures = _failures(tx, trial)
+    sides = _paired(tx, trial, names) if trial.shadow else _beside(tx, trial, names)
+    return Read(sides=sides, failures=failures, silent=_silent(tx, trial))
+
+
+def _beside(tx: Connection, trial: Trial, names: Sequence[str]) -> Sides:
+    both = _common_strata(tx, trial)
+    ids = contexts.of_strata(tx, both)
+    one, other = (
+        _arm(tx, trial, version_id, names=names, strata=both, context_ids=ids)
+        for version_id in (trial.version_id, trial.control_id)
+    )
+    return Sides(trial=one[1], control=other[1], trial_requests=one[0], control_requests=other[0])
+
+
+def _common_strata(tx: Connection, trial: Trial) -> list[str]:
+    one, other = (
+        records.strata(
+            tx,
+            version_id=version_id,
+            adapter_id=trial.adapter_id,
+            start=trial.since,
+            end=trial.end,
+        )
+        for version_id in (trial.version_id, trial.control_id)
+    )
+    return sorted(one.keys() & other.keys())
+
+
+def _arm(
+    tx: Connection,
+    trial: Trial,
+    version_id: VersionId,
+    *,
+    names: Sequence[str],
+    strata: Sequence[str],
+    context_ids: Sequence[int],
+) -> tuple[int, dict[str, Column]]:
+    window = records.read_window(
+        tx,
+        version_id=version_id,
+        adapter_id=trial.adapter_id,
+        start=trial.since,
+        end=trial.end,
+        strata=strata,
+    )
+    columns = {
+        name: Column(values=values, subjects=window.subjects)
+        for name, values in window.signals.items()
+    }
+    given = trials.feedback(
+        tx,
+        adapter_id=trial.adapter_id,
+        version_id=version_id,
+        start=trial.since,
+        end=trial.end,
+        names=names,
+        context_ids=context_ids,
+    )
+    for name, one in given.items():
+        columns[f"{FEEDBACK}{name}"] = Column(values=one.values, subjects=one.subjects)
+    return len(window), columns
+
+
+def _paired(tx: Connection, trial: Trial, names: Sequence[str]) -> Sides:
+    found = trials.pairs(
+        tx,
+        adapter_id=trial.adapter_id,
+        version_id=trial.version_id,
+        control_id=trial.control_id,
+        start=trial.since,
+        end=trial.end,
+        names=names,
+    )
+    one, other = (
+        {
+            (f"{FEEDBACK}{name}" if name in names else name): Column(values=values)
+            for name, values in side.items()
+        }
+        for side in (found.trial, found.control)
+    )
+    return Sides(
+        trial=one, control=other, trial_requests=found.n, control_requests=found.n, pairs=True
+    )
+
+
+def _failures(tx: Connection, trial: Trial) -> dict[str, Failures]:
+    one, other = (
+        records.read_window(
+            tx,
+            version_id=version_id,
+            adapter_id=trial.adapter_id,
+            start=trial.last_look,
+            end=trial.end,
+        )
+        for version_id in (trial.version_id, trial.control_id)
+    )
+    return {name: _counted(name, one, other) for name in HARD}
+
+
+def _counted(name: str, one: RecordColumns, other: RecordColumns) -> Failures:
+    counts = []
+    for side in (one, other):
+        values = side.signals[name]
+        known = values[np.isfinite(values)]
+        counts.append((int(known.size), int((known > 0).sum())))
+    (trial_requests, trial_failures), (control_requests, control_failures) = counts
+    return Failures(
+        trial_requests=trial_requests,
+        control_requests=control_requests,
+        trial_failures=trial_failures,
+        control_failures=control_failures,
+    )
+
+
+def _silent(tx: Connection, trial: Trial) -> str | None:
+    """Say that no records of either arm come any more, though some were to be expected."""
+    seen = [
+        records.traffic(
+            tx,
+            version_id=version_id,
+            adapter_id=trial.adapter_id,
+            start=trial.since,
+            end=trial.end,
+        )
+        for version_id in (trial.version_id, trial.control_id)
+    ]
+    times = [one.last_at for one in seen if one.last_at is not None]
+    if not times:
+        return None
+    last, count = max(times), sum(one.count for one in seen)
+    before = max(last - trial.since, timedelta(seconds=1))
+    expected = count * ((trial.end - last) / before)
+    if expected < EXPECTED or count < EXPECTED:
+        return None
+    return f"no records since {last.isoformat(timespec='seconds')}, {expected:.0f} expected"

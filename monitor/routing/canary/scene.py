@@ -1,0 +1,118 @@
+"""What is held while a canary moves, and what it may do then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.domain import Blame, Mode, VerdictKind, Version
+from monitor.routing.canary.settings import CanarySettings
+from monitor.routing.canary.states import (
+    CanaryState,
+    Permission,
+    Plan,
+    plan_from_json,
+    state_from_json,
+)
+from monitor.routing.killswitch import KillSwitch, Reading
+from monitor.routing.survey import stored_verdict
+from monitor.store import adapters, canaries, fleet_incidents, routes, versions
+from monitor.store.actions import AUTOMATIC
+from monitor.store.canaries import CanaryRow
+from monitor.store.routes import RouteRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Kill switch, route and the canary, held in the order of all who move traffic."""
+
+    canary: CanaryRow
+    version: Version
+    control: Version
+    plan: Plan
+    state: CanaryState
+    route: RouteRow | None
+    kill_switch: Reading
+
+
+def hold_scene(
+    tx: Connection, canary: CanaryRow, kill_switch: KillSwitch, *, claimed: bool
+) -> Scene | None:
+    """Hold everything; None: somebody was faster.
+
+    ``claimed``: only the canary as it was claimed counts.
+    """
+    switch = kill_switch.read(tx, hold=True)
+    route = routes.row(tx, canary.adapter, lock=True)
+    held = canaries.held(tx, canary) if claimed else canaries.fetch(tx, canary.id, lock=True)
+    if held is None:
+        return None
+    return Scene(
+        canary=held,
+        version=versions.fetch_by_id(tx, held.version_id),
+        control=versions.fetch_by_id(tx, held.control_id),
+        plan=plan_from_json(held.plan),
+        state=state_from_json(held.state),
+        route=route,
+        kill_switch=switch,
+    )
+
+
+def permission(
+    tx: Connection,
+    scene: Scene,
+    *,
+    settings: CanarySettings,
+    default_mode: Mode,
+    now: datetime,
+) -> Permission:
+    """Say what the canary may do by itself, by the switches of all actions.
+
+    While a base or its engine is in question nothing is raised; going back is fair even
+    then, because both arms stand on it.
+    """
+    stop = _stopped(tx, scene, default_mode=default_mode, now=now)
+    if stop is not None:
+        return Permission(raising=stop, lowering=stop)
+    base = fleet_incidents.open_on(tx, fleet_incidents.base_of(scene.version))
+    raising = None
+    if base is not None:
+        raising = f"fleet incident {base} is open: its base or engine changed"
+    window = settings.rollbacks_window
+    taken = canaries.rollbacks_since(tx, since=now - window, actor=AUTOMATIC)
+    if taken < settings.rollbacks:
+        return Permission(raising=raising)
+    return Permission(
+        raising=raising,
+        lowering=f"{taken} canaries rolled back within {window} >= {settings.rollbacks}",
+        spent=True,
+    )
+
+
+def forbidden(scene: Scene, *, now: datetime) -> str | None:
+    """Say what stops whatever Driftline does, also what a person asked it to do."""
+    if scene.kill_switch.on:
+        return f"kill switch: {scene.kill_switch.reason}"
+    until = scene.route.hold_until if scene.route else None
+    if until is not None and now < until:
+        return f"the route is held until {until.isoformat()}"
+    return None
+
+
+def _stopped(tx: Connection, scene: Scene, *, default_mode: Mode, now: datetime) -> str | None:
+    stop = forbidden(scene, now=now)
+    own = adapters.fetch_by_id(tx, scene.canary.adapter_id).mode
+    mode = scene.canary.mode or own or default_mode
+    by_mode = None if mode is Mode.AUTO else f"the mode is {mode.value}"
+    return stop or by_mode
+
+
+def stable_firing(tx: Connection, control: Version) -> str | None:
+    """Say why the version in charge is no measure now; new questions concern both alike."""
+    verdict = stored_verdict(tx, control.id, lock=False)
+    if verdict is None or verdict.blame is Blame.INPUT:
+        return None
+    firing = verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
+    return f"{control.name} is {verdict.kind.value}: {verdict.reason}" if firing else None
