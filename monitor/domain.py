@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 AdapterId = NewType("AdapterId", int)
 VersionId = NewType("VersionId", int)
@@ -73,6 +73,10 @@ class ArmKind(StrEnum):
     CANARY = "canary"
     FALLBACK = "fallback"
     SHADOW = "shadow"
+
+
+SHADOWED: Final = ":shadow"
+"""Ends the id of a shadow's record; before it stands the id of what it is a copy of."""
 
 
 class EvaluationKind(StrEnum):

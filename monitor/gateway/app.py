@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from monitor.gateway import catalogue, refusals
 from monitor.gateway.exchange import answer
 from monitor.gateway.inquiry import GatewayParts
+from monitor.gateway.shadows import Shadows
 
 ADMINISTRATION: Final = frozenset(
     {
@@ -38,6 +39,7 @@ class Proxy:
 
     def __init__(self, parts: GatewayParts) -> None:
         self._parts = parts
+        self.shadows = Shadows(parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,7 +52,9 @@ class Proxy:
         if catalogue.is_asked_for(scope, self._parts.book):
             await catalogue.tell(self._parts, scope, receive, send)
             return
-        await answer(self._parts, scope, receive, send)
+        answered = await answer(self._parts, scope, receive, send)
+        if answered is not None:
+            self.shadows.offer(scope, answered)
 
 
 def create_app(
@@ -84,18 +88,20 @@ def create_app(
         parts.meters.show(parts.loading)
         return Response(parts.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
+    proxy = Proxy(parts)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await parts.engines.open()
         end = await work()
         yield
+        await proxy.shadows.end()
         await parts.sampler.settle()
         await end()
         await parts.engines.close()
 
     pages = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
     own = Starlette(routes=[Route(path, page) for path, page in pages.items()], lifespan=lifespan)
-    proxy = Proxy(parts)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # not a mount: middleware and routing would be a third of what the gateway adds

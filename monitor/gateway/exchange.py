@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -20,29 +21,47 @@ from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, read_body
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.loading import Loaded
 from monitor.gateway.refusals import Refusal
+from monitor.gateway.sampling import Sample
 
 _LOG: Final = structlog.get_logger(__name__)
+_OK: Final = 200
 
 
-async def answer(parts: GatewayParts, scope: Scope, receive: Receive, send: Send) -> None:
-    """Read a request, find out who answers it, and answer it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request whose answer was given whole, with status 200, and becomes a record."""
+
+    asked: Asked
+    route: Route
+    arm: Arm
+    sample: Sample
+
+
+async def answer(
+    parts: GatewayParts, scope: Scope, receive: Receive, send: Send
+) -> Answered | None:
+    """Read a request, find out who answers it, and answer it; None where no copy may be made."""
     limit = parts.settings.max_body
     try:
         body = await read_body(receive, limit=limit)
     except ClientGone:
-        return
+        return None
     except BodyTooLarge:
         await refusals.too_large(limit).send(send)
-        return
+        return None
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
     inquiry = Inquiry(parts, scope, asked, route)
     exchange = Exchange(parts, inquiry, send, complete_at=complete_at)
     arm = None if route is None else choose(route, _point(route, inquiry, asked))
+    whole: Attempt | None = None
     async with Hangup(receive) as hangup:
-        await exchange.run(arm, hangup)
+        whole = await exchange.run(arm, hangup)
     if hangup.gone:
         exchange.hung_up()
+    if route is None or whole is None or whole.arm is None or whole.sample is None:
+        return None
+    return Answered(asked=asked, route=route, arm=whole.arm, sample=whole.sample)
 
 
 def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Route | None]:
@@ -74,8 +93,8 @@ class Exchange:
         self._send = send
         self._complete_at = complete_at
 
-    async def run(self, arm: Arm | None, hangup: Hangup) -> None:
-        """Ask, and pass the answer on."""
+    async def run(self, arm: Arm | None, hangup: Hangup) -> Attempt | None:
+        """Ask, and pass the answer on; give the attempt where that was whole and a success."""
         inquiry = self._inquiry
         try:
             attempt = await inquiry.first_that_answers(arm)
@@ -88,9 +107,11 @@ class Exchange:
         else:
             assert attempt.response is not None  # noqa: S101 (first_that_answers says so)
             try:
-                await self._pass_on(attempt, attempt.response, hangup)
+                whole = await self._pass_on(attempt, attempt.response, hangup)
+                return attempt if whole and attempt.response.status == _OK else None
             finally:
                 attempt.close()
+        return None
 
     def hung_up(self) -> None:
         """Count a client that went away; what was said so far would be a short answer."""
@@ -101,8 +122,8 @@ class Exchange:
 
     async def _pass_on(
         self, attempt: Attempt, response: aiohttp.ClientResponse, hangup: Hangup
-    ) -> None:
-        """Give the client the answer as it comes."""
+    ) -> bool:
+        """Give the client the answer as it comes; False where it broke off."""
         tap, passed = None, headers.to_client(response.raw_headers, self._told(attempt))
         if attempt.sample is not None:
             tap = self._parts.sampler.tap(attempt.sample, response.status, response.raw_headers)
@@ -125,12 +146,13 @@ class Exchange:
             self._parts.meters.broken.labels(adapter, "engine").inc()
             _LOG.warning("answer_broken", adapter=adapter, error=type(error).__name__)
             self._inquiry.record(attempt, BROKEN)
-            return
+            return False
         rest = b"" if tap is None else tap.close()
         hangup.over()
         await self._send({"type": "http.response.body", "body": rest, "more_body": False})
         self._note(attempt, response)
         self._inquiry.record(attempt, response.status)
+        return True
 
     def _note(self, attempt: Attempt, response: aiohttp.ClientResponse) -> None:
         """Measure what is over; nobody waits any more."""

@@ -114,14 +114,14 @@ class Inquiry:
         """
         first = Attempt(engine=self._parts.engines.pick(), arm=arm)
         try:
-            response = await self._ask(first)
+            response = await self.ask(first)
         except Unreachable as error:
             if error.sent and not self._repeatable:
                 raise
             self._retried(first, "unreachable")
             self.record(first, NO_ANSWER)
             second = self._second(first)
-            await self._ask(second)
+            await self.ask(second)
             return second
         if arm is None or not _is_failure(response.status):
             return first
@@ -135,7 +135,7 @@ class Inquiry:
         self._retried(first, str(status))
         first.ended_at = time.perf_counter()
         try:
-            await self._ask(second)
+            await self.ask(second)
         except (Unreachable, TooSlow):
             self.record(second, NO_ANSWER)
             return first  # what it said says more
@@ -169,10 +169,16 @@ class Inquiry:
             reason=reason,
         )
 
-    async def _ask(self, attempt: Attempt) -> aiohttp.ClientResponse:
+    async def ask(self, attempt: Attempt) -> aiohttp.ClientResponse:
+        """Ask once; an attempt that has no sample yet may get one.
+
+        Raises
+        ------
+        Unreachable, TooSlow
+        """
         self.last = attempt
         arm, engine = attempt.arm, attempt.engine
-        if arm is not None:
+        if arm is not None and attempt.sample is None:
             attempt.sample = self._parts.sampler.begin(
                 self._scope["path"], self._asked, adapter=self.adapter, arm=arm
             )

@@ -82,6 +82,12 @@ class Meters:
             ("adapter", "outcome"),
             registry=self.registry,
         )
+        self.shadows = Counter(
+            "driftline_gateway_shadows",
+            "Copies of requests for the shadow arm, by what became of them",
+            ("adapter", "version", "outcome"),
+            registry=self.registry,
+        )
         self.queue = Gauge(
             "driftline_gateway_queue_records",
             "Records that wait to be sent to the service",

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from monitor.domain import Arm
+from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
 from monitor.gateway.asked import Asked
 from monitor.gateway.headers import RawHeaders, find
@@ -71,15 +71,22 @@ class Sampler:
         record_id = secrets.token_hex(16)
         if not self._shares.decide(adapter, arm, record_id):
             return None
+        return self._sample(record_id, path, asked, adapter=adapter, arm=arm)
+
+    def copied(self, original: Sample, path: str, arm: Arm) -> Sample:
+        """Begin the record of a copy that a shadow answers; its id tells what it is a copy of."""
+        name = f"{original.id}{SHADOWED}"
+        return self._sample(name, path, original.asked, adapter=original.adapter, arm=arm)
+
+    def _sample(self, record_id: str, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample:
         refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
-        injected = {} if refusing else self._wish(path, asked)
         return Sample(
             id=record_id,
             at=datetime.now(UTC),
             adapter=adapter,
             arm=arm,
             asked=asked,
-            injected=injected,
+            injected={} if refusing else self._wish(path, asked),
         )
 
     def _wish(self, path: str, asked: Asked) -> Mapping[str, object]:

@@ -33,5 +33,7 @@ class GatewaySettings:
     top_logprobs: int = 5
     queue_records: int = 10_000
     queue_bytes: int = 64 * 1024 * 1024
+    shadow_requests: int = 4
+    """Copies for a shadow arm that may be under way at a time; more are dropped and counted."""
     resident_adapters: int = 8
     """How many adapters an engine keeps loaded (vLLM's ``--max-loras``)."""

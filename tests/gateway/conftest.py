@@ -54,8 +54,8 @@ def route(
     valid_for: timedelta | None = None,
     **weights: float,
 ) -> dict[str, Any]:
-    """A route in JSON; ``stable=.5, canary=.5`` are arms, of versions v1, v2 and v0."""
-    versions = {"stable": "v1", "canary": "v2", "fallback": "v0"}
+    """A route in JSON; ``stable=.5, canary=.5`` are arms, of versions v1, v2, v0 and v3."""
+    versions = {"stable": "v1", "canary": "v2", "fallback": "v0", "shadow": "v3"}
     now = datetime.now(UTC)
     return {
         "adapter": adapter,
@@ -82,6 +82,7 @@ class Stage:
 
     url: str
     engines: list[StubEngine] = field(default_factory=list)
+    engine_urls: Sequence[str] = ()
 
     @property
     def engine(self) -> StubEngine:
@@ -122,6 +123,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 "service": f"http://127.0.0.1:{unused_port()}",
             }
             app = assemble(GatewaySettings(**(defaults | settings)), cache=cache)
-            return Stage(url=stack.enter_context(listening(app)), engines=stubs)
+            return Stage(url=stack.enter_context(listening(app)), engines=stubs, engine_urls=urls)
 
         yield started

@@ -40,6 +40,8 @@ class StubEngine:
     key: str = ""
     """What the list of models asks for, where it is not empty."""
     version: str = "0.32.0"
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """Seconds before a model answers at all."""
     pause: float = 0.0
     """Seconds before each token of a stream."""
     asked: list[Asked] = field(default_factory=list)
@@ -98,6 +100,7 @@ class StubEngine:
 
     async def _chat(self, request: Request) -> Response:
         body = await self._note(request)
+        await asyncio.sleep(self.slow.get(body["model"], 0.0))
         if refusal := self._refusal(body):
             return refusal
         words = WORDS[: body.get("max_tokens") or len(WORDS)]

@@ -253,13 +253,15 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
 
 
 def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> None:
-    engine = StubEngine(models={"support@v1"})
+    engine = StubEngine(models={"support@v1", "support@v2"})
     with (
         serving(database, tmp_path) as service,
         service.client(Scope.ADMIN) as client,
         listening(engine.app()) as engine_url,
     ):
-        client.put("/v1/adapters/support/versions/v1", json={"model": "support@v1"})
+        for version in ("v1", "v2"):
+            body = {"model": f"support@{version}"}
+            client.put(f"/v1/adapters/support/versions/{version}", json=body)
         settings = GatewaySettings(
             upstreams=(engine_url,), service=service.url, key=service.keys[Scope.ADMIN]
         )
@@ -270,14 +272,24 @@ def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> N
             for n in range(5):
                 ask(stage, {"user": f"u{n}"})
             named = _headers(stage)
+            _shadow(client)
+            until(lambda: _copies(stage, database), "a shadow's record")
         feedback = {"adapter": "support", "name": "helped", "value": 1.0} | named
         taken = client.post("/v1/feedback", json={"feedback": [feedback]})
         assert taken.json()["accepted"] == 1
         told = client.post("/v1/sampling", json={"sampled_out": {"support": 7, "nobody": 3}})
         assert told.json() == {"shares": {"support": 1.0}}
         with database.begin() as tx:
+            pair = (
+                "SELECT s.subject = o.subject, s.mean_nll = o.mean_nll, o.subject IS NOT NULL"
+                " FROM records s JOIN records o ON s.id = o.id || '\\:shadow'"
+            )
+            pairs = tx.execute(sa.text(pair)).all()
             found = tx.execute(
-                sa.text("SELECT n_tokens, mean_nll, status FROM records WHERE subject IS NOT NULL")
+                sa.text(
+                    "SELECT n_tokens, mean_nll, status FROM records WHERE subject IS NOT NULL"
+                    " AND NOT id LIKE '%\\:shadow'"
+                )
             ).all()
             passed_over = tx.execute(
                 sa.text("SELECT sum(count) FROM capture_counts WHERE outcome = 'sampled_out'")
@@ -289,9 +301,28 @@ def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> N
             joined = tx.execute(sa.text(query)).scalar_one()
     assert joined == 1
     assert passed_over >= 7  # and requests from before the share was known
-    assert len(found) == 5
+    assert {tuple(row) for row in pairs} == {(True, True, True)}
+    assert len(found) >= 6
     assert (found[0].n_tokens, found[0].status) == (8, 200)
     assert found[0].mean_nll == pytest.approx(0.1 * len(SAID) / len(WORDS), abs=1e-3)
+
+
+def _shadow(client: httpx2.Client) -> None:
+    """Put v2 in shadow."""
+    arms = [("stable", "v1", 1.0), ("shadow", "v2", 0.0)]
+    body = {
+        "arms": [{"arm": arm, "version": name, "weight": weight} for arm, name, weight in arms],
+        "reason": "a test",
+    }
+    tag = client.get("/v1/routes/support").headers["etag"]
+    client.put("/v1/routes/support", json=body, headers={"if-match": tag}).raise_for_status()
+
+
+def _copies(stage: Stage, database: Database) -> bool:
+    ask(stage, {"user": "u"})
+    with database.begin() as tx:
+        query = "SELECT count(*) FROM records WHERE id LIKE '%\\:shadow'"
+        return bool(tx.execute(sa.text(query)).scalar_one())
 
 
 def _headers(stage: Stage) -> dict[str, str]:

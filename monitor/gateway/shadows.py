@@ -1,0 +1,96 @@
+"""A version in shadow: it answers copies of requests that were answered, and nobody sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import aiohttp
+from starlette.types import Scope
+
+from monitor.domain import Arm, ArmKind, Route
+from monitor.gateway.engines import TooSlow, Unreachable
+from monitor.gateway.exchange import Answered
+from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
+from monitor.gateway.sampling import Sample
+
+MIRRORED, DROPPED, CANCELLED = "mirrored", "dropped", "cancelled"
+
+
+class Shadows:
+    """Asks the shadow arm what a sampled request was, once its answer has been sent.
+
+    At most ``shadow_requests`` are under way; what finds no place is dropped and counted, as
+    is what is under way when the gateway ends. Nothing is asked twice.
+    """
+
+    def __init__(self, parts: GatewayParts) -> None:
+        self._parts = parts
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def offer(self, scope: Scope, answered: Answered) -> None:
+        """Take a request whose answer is complete; only the stable arm's are compared."""
+        route = answered.route
+        arm = shadow_of(route, datetime.now(UTC))
+        if arm is None or answered.arm.arm is not ArmKind.STABLE:
+            return
+        if len(self._under_way) >= self._parts.settings.shadow_requests:
+            self._count(route, arm, DROPPED)
+            return
+        task = asyncio.create_task(self._replay(scope, answered, arm))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def end(self) -> None:
+        """Give up what is under way: copies are not worth a delay."""
+        under_way = tuple(self._under_way)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _replay(self, scope: Scope, answered: Answered, arm: Arm) -> None:
+        parts, route = self._parts, answered.route
+        inquiry = Inquiry(parts, scope, answered.asked, route)
+        sample = parts.sampler.copied(answered.sample, scope["path"], arm)
+        attempt = Attempt(engine=parts.engines.pick(), arm=arm, sample=sample)
+        try:
+            status = await self._status(inquiry, attempt, sample)
+        except asyncio.CancelledError:
+            self._count(route, arm, CANCELLED)
+            raise
+        finally:
+            attempt.close()
+        inquiry.record(attempt, status)
+        self._count(route, arm, MIRRORED)
+
+    async def _status(self, inquiry: Inquiry, attempt: Attempt, sample: Sample) -> int:
+        """Ask, and read the answer to its end; what went wrong is a status too."""
+        try:
+            response = await inquiry.ask(attempt)
+        except TooSlow:
+            return TIMED_OUT
+        except Unreachable:
+            return NO_ANSWER
+        tap = self._parts.sampler.tap(sample, response.status, response.raw_headers)
+        try:
+            async for piece in response.content.iter_any():
+                attempt.first_byte_at = attempt.first_byte_at or time.perf_counter()
+                if tap is not None:
+                    tap.feed(piece)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return BROKEN
+        attempt.ended_at = time.perf_counter()
+        if tap is not None:
+            tap.close()
+        return response.status
+
+    def _count(self, route: Route, arm: Arm, outcome: str) -> None:
+        self._parts.meters.shadows.labels(route.adapter, arm.version, outcome).inc()
+
+
+def shadow_of(route: Route, now: datetime) -> Arm | None:
+    """Give the arm that is to answer copies; none once the route has expired."""
+    if route.valid_until is not None and now >= route.valid_until:
+        return None
+    return next((arm for arm in route.arms if arm.arm is ArmKind.SHADOW), None)
