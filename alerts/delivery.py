@@ -87,6 +87,16 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class Together(Protocol):
+    """A channel that tells of several incidents in one message.
+
+    The laws of :class:`Channel` hold; the first of ``alerts`` is the most urgent.
+    """
+
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt: ...
+
+
+@runtime_checkable
 class Refreshing(Protocol):
     """A channel whose receiver wants to hear again and again of what is not over.
 

@@ -82,37 +82,45 @@ def alertmanager_body(alert: Alert) -> bytes:
 
 def _driftline_json(alert: Alert, *, truncated: bool) -> bytes:
     return msgspec.json.encode(
-        {"schema": SCHEMA, "firing": alert.firing, **to_json(alert), "truncated": truncated}
+        {
+            "schema": SCHEMA,
+            "firing": alert.firing,
+            **to_json(alert),
+            "group": None,
+            "truncated": truncated,
+        }
     )
 
 
 def _alertmanager_json(alert: Alert, *, truncated: bool) -> bytes:
-    labels = labels_of(alert)
-    annotations = annotations_of(alert, truncated=truncated)
-    status = "firing" if alert.firing else "resolved"
+    entry = alertmanager_entry(alert, truncated=truncated)
     body = {
         "version": "4",
         "groupKey": f'{{}}:{{driftline_incident="{alert.id}"}}',
         "truncatedAlerts": 0,
-        "status": status,
+        "status": entry["status"],
         "receiver": "driftline",
         "groupLabels": {"driftline_incident": alert.id},
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
+        "commonLabels": entry["labels"],
+        "commonAnnotations": entry["annotations"],
         "externalURL": alert.links.dashboard or "",
-        "alerts": [
-            {
-                "status": status,
-                "labels": labels,
-                "annotations": annotations,
-                "startsAt": alert.started_at.isoformat(),
-                "endsAt": NOT_ENDED if alert.firing else end_of(alert).isoformat(),
-                "generatorURL": alert.links.incident or "",
-                "fingerprint": hashlib.sha256(alert.id.encode()).hexdigest()[:16],
-            }
-        ],
+        "notificationReason": alert.notification_reason.value,
+        "alerts": [entry],
     }
     return msgspec.json.encode(body)
+
+
+def alertmanager_entry(alert: Alert, *, truncated: bool) -> dict[str, object]:
+    """Give one entry of the body's ``alerts``; its fingerprint is the incident's."""
+    return {
+        "status": "firing" if alert.firing else "resolved",
+        "labels": labels_of(alert),
+        "annotations": annotations_of(alert, truncated=truncated),
+        "startsAt": alert.started_at.isoformat(),
+        "endsAt": NOT_ENDED if alert.firing else end_of(alert).isoformat(),
+        "generatorURL": alert.links.incident or "",
+        "fingerprint": hashlib.sha256(alert.id.encode()).hexdigest()[:16],
+    }
 
 
 ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(

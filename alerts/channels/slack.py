@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,8 @@ from urllib.parse import quote
 import msgspec
 
 from alerts.delivery import Receipt
-from alerts.formats import fitting
+from alerts.formats import LARGEST_BODY, fitting
+from alerts.grouped import Line, counted, listed
 from alerts.message import Alert, Onset
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
@@ -39,6 +40,8 @@ LONGEST_TEXT: Final = 800
 LONGEST_FIELD: Final = 200
 LONGEST_LINK: Final = 1_000
 SHOWN_CHANGES: Final = 5
+MOST_SECTIONS: Final = 45
+"""Slack takes 50 blocks in a message."""
 SAFE_IN_LINK: Final = ":/?#[]@!$&'()*+,;=%-._~"
 
 UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -89,10 +92,64 @@ class Slack:
             now=self._clock(),
         )
 
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+        return post_json(
+            self._client,
+            self._settings.url,
+            slack_list(alerts, message_id),
+            timeout=self._settings.timeout,
+            now=self._clock(),
+        )
+
 
 def slack_body(alert: Alert, message_id: str) -> bytes:
     """Render the message; under 20 kB, within Slack's limits for blocks."""
     return fitting(alert, partial(_body, message_id=message_id))
+
+
+def slack_list(alerts: Sequence[Alert], message_id: str) -> bytes:
+    """Render a message that lists several incidents, the most urgent first; under 20 kB."""
+    lines = listed(alerts).lines[:MOST_SECTIONS]
+    for count in range(len(lines), 0, -1):
+        body = _list(alerts, lines[:count], message_id)
+        if len(body) < LARGEST_BODY:
+            return body
+    raise ValueError(f"the name alone of alert {alerts[0].id[:40]!r} is too large")
+
+
+def _list(alerts: Sequence[Alert], lines: Sequence[Line], message_id: str) -> bytes:
+    lead, more = alerts[0], len(alerts) - len(lines)
+    word = "Still open" if lead.notification_reason is Reason.REPEAT else "Incidents"
+    title = f"{word}: {counted(alerts)}"
+    footer = [f"and {more} more"] if more else []
+    footer += [f"Owner {escaped(lead.owner, longest=LONGEST_NAME)}"] if lead.owner else []
+    return msgspec.json.encode(
+        {
+            "text": title,
+            "blocks": [
+                {"type": "header", "text": _plain(title)},
+                *(_section(f"{_mark(line)} {_linked(line)}") for line in lines),
+                {
+                    "type": "context",
+                    "elements": [_text(" · ".join([*footer, f"({message_id})"]))],
+                },
+            ],
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+    )
+
+
+def _mark(line: Line) -> str:
+    if not line.firing:
+        return "*Recovered*"
+    return f"*{line.severity.value.capitalize()}*"
+
+
+def _linked(line: Line) -> str:
+    said = escaped(line.summary, longest=LONGEST_TEXT)
+    link = _link("Incident", line.incident)
+    return said if link is None else f"{said} {link}"
 
 
 def escaped(text: str, *, longest: int) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from alerts.delivery import Receipt
-from alerts.formats import Body, body_of
+from alerts.formats import Body
+from alerts.grouped import group_body_of
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 from alerts.posting import check_timeout, post_json
@@ -51,7 +52,10 @@ class Webhook:
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt:
-        body = body_of(alert, self._settings.body)
+        return self.deliver_together([alert], message_id)
+
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+        body = group_body_of(alerts, self._settings.body)
         now = self._clock()
         return post_json(
             self._client,

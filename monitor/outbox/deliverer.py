@@ -15,7 +15,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from alerts.delivery import DeliveryFailed
+from alerts.delivery import Channel, DeliveryFailed, Together
+from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
@@ -191,7 +192,7 @@ class Deliverer:
         channel = self._channels[claimed.channel]
         try:
             alert = with_runbooks(alert_from_json(claimed.alert), self._settings.base_url)
-            channel.channel.deliver(alert, str(claimed.id))
+            _send(channel.channel, alert, claimed)
         except DeliveryFailed as failure:
             self._failed(claimed, failure)
         except Exception as error:  # noqa: BLE001 - a bug in a channel, or an unreadable row
@@ -282,6 +283,16 @@ class Deliverer:
                 tx, channel=channel.name, fallback=fallback, after=self._settings.escalate_after
             )
         )
+
+
+def _send(channel: Channel, alert: Alert, claimed: Claimed) -> None:
+    """Send what was claimed, as one message where the channel tells several so."""
+    beside = [alert_from_json(one) for one in claimed.beside]
+    if beside and isinstance(channel, Together):
+        channel.deliver_together([alert, *beside], str(claimed.id))
+        return
+    for one in (alert, *beside):
+        channel.deliver(one, str(claimed.id))
 
 
 def _write_down(tx: Connection, claimed: Claimed, error: str) -> None:

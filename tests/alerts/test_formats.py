@@ -30,6 +30,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         *("recovered_at", "onset", "scores", "requests", "unlike", "action", "changes", "links"),
         *("owner", "tier", "labels", "examples", "late", "test", "together", "new"),
         "notification_reason",
+        "group",
     }
     assert (body["schema"], body["truncated"]) == ("driftline.alert.v1", False)
     assert body["scores"][0] == {
@@ -90,7 +91,7 @@ def test_the_alertmanager_body_is_a_version_4_webhook() -> None:
     body = theirs()
     assert set(body) == {
         *("version", "groupKey", "truncatedAlerts", "status", "receiver", "groupLabels"),
-        *("commonLabels", "commonAnnotations", "externalURL", "alerts"),
+        *("commonLabels", "commonAnnotations", "externalURL", "alerts", "notificationReason"),
     }
     assert (body["version"], body["status"]) == ("4", "firing")
     alert = body["alerts"][0]

@@ -1,0 +1,185 @@
+"""One message about several incidents: the most urgent in full, all of them as lines.
+
+At most 50 incidents are listed and the message stays under 20 kB; what is left out is
+counted. Whoever reads only the fields of a single alert reads the most urgent one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Final, assert_never
+
+import msgspec
+
+from alerts.formats import (
+    LARGEST_BODY,
+    LONGEST_EXAMPLE,
+    SCHEMA,
+    Body,
+    alertmanager_entry,
+    body_of,
+    fitting,
+    labels_of,
+)
+from alerts.message import Alert, to_json
+from alerts.telling import MOST_TOGETHER
+from alerts.types import Blame, Kind, Severity, Status
+
+LARGEST_LIST: Final = 12_000
+"""Bytes for the lines; the rest is for the most urgent alert."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What a list says of one incident; the fields are those of its own alert."""
+
+    id: str
+    number: int
+    kind: Kind
+    status: Status
+    firing: bool
+    severity: Severity
+    blame: Blame
+    adapter: str
+    version: str
+    summary: str
+    started_at: datetime
+    recovered_at: datetime | None
+    incident: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The lines that fit, and how many more incidents there are."""
+
+    lines: tuple[Line, ...]
+    left_out: int
+
+    @property
+    def of(self) -> int:
+        """How many incidents the message is about."""
+        return len(self.lines) + self.left_out
+
+
+def group_body_of(alerts: Sequence[Alert], form: Body) -> bytes:
+    """Render a group in a webhook's format; under 20 kB. A single alert is no group."""
+    if len(alerts) == 1:
+        return body_of(alerts[0], form)
+    match form:
+        case Body.DRIFTLINE:
+            return fitting(alerts[0], partial(_driftline, listed=listed(alerts)))
+        case Body.ALERTMANAGER:
+            return _alertmanager(alerts)
+        case _:
+            assert_never(form)
+
+
+def listed(alerts: Sequence[Alert]) -> Listed:
+    """Give the lines of as many as fit, in their order."""
+    lines: list[Line] = []
+    size = 0
+    for alert in alerts[:MOST_TOGETHER]:
+        line = _line(alert)
+        size += len(msgspec.json.encode(line))
+        if lines and size > LARGEST_LIST:
+            break
+        lines.append(line)
+    return Listed(lines=tuple(lines), left_out=len(alerts) - len(lines))
+
+
+def counted(alerts: Sequence[Alert]) -> str:
+    """Say of what a group has how many: ``1 page, 2 tickets, 1 recovered``."""
+    counts = Counter(one.severity.value if one.firing else "" for one in alerts)
+    open_ones = [
+        f"{counts[word]} {word}{'s' if counts[word] > 1 else ''}"
+        for word in (Severity.PAGE.value, Severity.TICKET.value)
+        if counts[word]
+    ]
+    over = [f"{counts['']} {Status.RECOVERED}"] if counts[""] else []
+    return ", ".join([*open_ones, *over])
+
+
+def _line(alert: Alert) -> Line:
+    summary = alert.summary
+    if len(summary) > LONGEST_EXAMPLE:
+        summary = f"{summary[: LONGEST_EXAMPLE - 1]}…"
+    return Line(
+        id=alert.id,
+        number=alert.number,
+        kind=alert.kind,
+        status=alert.status,
+        firing=alert.firing,
+        severity=alert.severity,
+        blame=alert.blame,
+        adapter=alert.adapter,
+        version=alert.version,
+        summary=summary,
+        started_at=alert.started_at,
+        recovered_at=alert.recovered_at,
+        incident=alert.links.incident,
+    )
+
+
+def _driftline(lead: Alert, *, truncated: bool, listed: Listed) -> bytes:
+    group = {"size": listed.of, "alerts": listed.lines, "truncated_alerts": listed.left_out}
+    return msgspec.json.encode(
+        {
+            "schema": SCHEMA,
+            "firing": lead.firing,
+            **to_json(lead),
+            "group": group,
+            "truncated": truncated or listed.left_out > 0,
+        }
+    )
+
+
+def _alertmanager(alerts: Sequence[Alert]) -> bytes:
+    body = msgspec.json.decode(body_of(alerts[0], Body.ALERTMANAGER))
+    common = _common([labels_of(alert) for alert in alerts])
+    firing = any(alert.firing for alert in alerts)
+    group = {name: common[name] for name in ("owner", "blame") if name in common}
+    named = ",".join(f"{name}={msgspec.json.encode(said).decode()}" for name, said in group.items())
+    body |= {
+        "status": "firing" if firing else "resolved",
+        "groupKey": f"{{}}:{{{named}}}",
+        "groupLabels": group,
+        "commonLabels": common,
+        "commonAnnotations": {},
+    }
+    return _with_as_many(body, alerts)
+
+
+def _with_as_many(body: dict[str, object], alerts: Sequence[Alert]) -> bytes:
+    """List as many as fit, the later ones with a summary for all annotations."""
+    entries: list[dict[str, object]] = []
+    rendered = b""
+    for alert in alerts[:MOST_TOGETHER]:
+        bare = alert if not entries else _bare(alert)
+        entries.append(alertmanager_entry(bare, truncated=bare != alert))
+        left_out = len(alerts) - len(entries)
+        larger = msgspec.json.encode(body | {"alerts": entries, "truncatedAlerts": left_out})
+        if rendered and len(larger) >= LARGEST_BODY:
+            break
+        rendered = larger
+    return rendered
+
+
+def _bare(alert: Alert) -> Alert:
+    links = replace(alert.links, dashboard=None, detector_runbook=None)
+    return replace(
+        alert, summary=_line(alert).summary, reason="", changes=(), new=None, action=None,
+        unlike=None, scores=(), links=links,
+    )  # fmt: skip
+
+
+def _common(tables: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    first, *others = tables
+    return {
+        name: said
+        for name, said in first.items()
+        if all(other.get(name) == said for other in others)
+    }

@@ -1,0 +1,259 @@
+"""What waits in the store, what lets it go, and that it reaches people as one message."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+from sqlalchemy import Connection
+
+from alerts.channels import open_channel
+from alerts.delivery import Receipt
+from alerts.incident import Closing
+from alerts.matching import parse_matcher
+from alerts.message import Alert
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from alerts.retry import RetrySchedule
+from alerts.telling import Manner
+from alerts.types import Kind, Severity
+from monitor.domain import VerdictKind, Version
+from monitor.outbox import (
+    AlertInputs,
+    ConfiguredChannel,
+    Deliverer,
+    DelivererSettings,
+    acknowledge,
+    record_closing,
+    record_observation,
+    tell_due,
+)
+from monitor.store import adapters, incidents, outbox, silences
+from monitor.store import telling as store
+from monitor.store.database import Database
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from tests.fleet import register, verdict
+from tests.loopback import LOOPBACK, Receiver, answer
+from tests.service import until
+
+STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+TOGETHER = Manner(
+    wait=30 * SECOND,
+    interval=300 * SECOND,
+    together=True,
+    repeat=MappingProxyType({Severity.PAGE: 4 * HOUR, Severity.TICKET: 24 * HOUR}),
+)
+
+
+class Nowhere:
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
+
+
+DESK = ConfiguredChannel(name="desk", channel=Nowhere(), manner=TOGETHER)
+LOG = ConfiguredChannel(name="log", channel=Nowhere())
+
+
+@pytest.fixture
+def fleet(database: Database) -> list[Version]:
+    with database.begin() as tx:
+        return [register(tx, name) for name in ("support", "billing", "legal")]
+
+
+def see(tx: Connection, version: Version, kind: VerdictKind, **also: object) -> None:
+    adapter = adapters.fetch(tx, version.adapter)
+    assert adapter is not None
+    record_observation(
+        tx,
+        version,
+        verdict=verdict(kind),
+        inputs=AlertInputs(adapter=adapter),
+        channels=(DESK, LOG),
+        now=datetime.now(tz=UTC),
+        **also,  # type: ignore[arg-type]
+    )
+
+
+def tell(database: Database, after: timedelta) -> int:
+    with database.begin() as tx:
+        return tell_due(tx, {"desk": TOGETHER}, now=datetime.now(tz=UTC) + after)
+
+
+def sent(database: Database, channel: str = "desk") -> list[DeliveryRow]:
+    with database.begin() as tx:
+        return [row for row in outbox.deliveries(tx)[::-1] if row.channel == channel]
+
+
+def said(rows: list[DeliveryRow]) -> list[tuple[object, ...]]:
+    names = ("adapter", "status", "notification_reason")
+    return [tuple(row.alert[name] for name in names) for row in rows]
+
+
+def test_what_belongs_together_reaches_people_as_one_message(
+    database: Database, fleet: list[Version]
+) -> None:
+    support, billing, legal = fleet
+    with database.begin() as tx:
+        see(tx, support, DRIFTING)
+        see(tx, billing, CRITICAL)
+    assert (len(sent(database, "log")), sent(database)) == (2, [])
+    assert tell(database, 20 * SECOND) == 0
+    assert tell(database, 31 * SECOND) == 1
+    first = [
+        ("billing", "started", "first_notification"),
+        ("support", "started", "first_notification"),
+    ]
+    assert said(sent(database)) == first
+    with database.begin() as tx:
+        see(tx, support, STABLE)
+        see(tx, legal, DRIFTING)
+    assert tell(database, 60 * SECOND) == 0
+    with Receiver([answer(503), answer(200)]) as receiver:
+        webhook = open_channel(
+            "webhook",
+            {"url": receiver.url, "secret": SECRET},
+            client=OutgoingClient(OutgoingPolicy(allow=LOOPBACK)),
+        )
+
+        deliverer = Deliverer(
+            database,
+            [ConfiguredChannel(name="desk", channel=webhook, manner=TOGETHER)],
+            settings=DelivererSettings(
+                poll=timedelta(milliseconds=50), retries=RetrySchedule(delays=(0.05,) * 5)
+            ),
+        )
+        deliverer.start()
+        assert tell(database, 301 * SECOND) == 1
+        until(
+            lambda: all(row.state is DeliveryState.DELIVERED for row in sent(database)),
+            "all delivered",
+        )
+        deliverer.stop()
+    bodies = [json.loads(seen.body) for seen in receiver.seen]
+    listed = [[line["adapter"] for line in body["group"]["alerts"]] for body in bodies]
+    # the first was refused once and came again under its id; only then the second
+    assert listed == [["billing", "support"]] * 2 + [["legal", "support"]]
+    ids = [seen.headers["webhook-id"] for seen in receiver.seen]
+    assert ids[0] == ids[1] != ids[2]
+    assert said(sent(database))[2:] == [
+        ("legal", "started", "new_alerts_in_group"),
+        ("support", "recovered", "new_alerts_in_group"),
+    ]
+
+
+def test_fired_and_gone_within_the_wait_is_never_told_but_stays_on_record(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+        see(tx, fleet[0], STABLE)
+        assert not store.take(tx)[1:]
+    assert tell(database, 2 * HOUR) == 0
+    assert sent(database) == []
+    with database.begin() as tx:
+        [row] = incidents.incident_list(tx)
+        assert row.closed_at is not None
+        assert not store.any_held(tx)
+    # the log waits for nothing
+    assert [status for _, status, _ in said(sent(database, "log"))] == ["started", "recovered"]
+
+
+def test_a_person_who_ends_what_nobody_was_told_tells_nobody(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+        see(tx, fleet[1], DRIFTING)
+    assert tell(database, 31 * SECOND) == 1
+    with database.begin() as tx:
+        see(tx, fleet[2], DRIFTING)
+        for version in (fleet[0], fleet[2]):
+            adapter = adapters.fetch(tx, version.adapter)
+            assert adapter is not None
+            record_closing(
+                tx,
+                version,
+                kind=Kind.DRIFT,
+                why=Closing.FALSE_PAGE,
+                verdict=verdict(DRIFTING),
+                inputs=AlertInputs(adapter=adapter),
+                channels=["desk", "log"],
+                now=datetime.now(tz=UTC),
+            )
+    # whoever knew of it hears at once: no wait, no interval
+    assert said(sent(database))[2:] == [("support", "recovered", "all_alerts_resolved")]
+
+
+def test_while_silenced_nothing_is_sent_and_what_is_still_open_is_told_afterwards(
+    database: Database, fleet: list[Version]
+) -> None:
+    now = datetime.now(tz=UTC)
+    with database.begin() as tx:
+        made = silences.add(
+            tx,
+            parse_matcher({"adapter": ["support", "billing"], "kind": "drift"}),
+            starts_at=now - HOUR,
+            ends_at=now + HOUR,
+            author="ann",
+            comment="the load test",
+        )
+        see(tx, fleet[0], DRIFTING)
+        see(tx, fleet[0], CRITICAL)
+        see(tx, fleet[1], DRIFTING)
+        see(tx, fleet[2], DRIFTING)
+        see(tx, fleet[1], STABLE)
+    assert tell(database, 60 * SECOND) == 1
+    assert [who for who, *_ in said(sent(database))] == ["legal"]
+    assert [who for who, *_ in said(sent(database, "log"))] == ["legal"]
+    with database.begin() as tx:
+        assert len(incidents.incident_list(tx, open_only=True)) == 2
+        assert silences.expire(tx, made.id, now=datetime.now(tz=UTC))
+        assert not silences.expire(tx, made.id, now=datetime.now(tz=UTC))
+    tell(database, 60 * SECOND)
+    assert said(sent(database))[1:] == [("support", "worsened", "new_alerts_in_group")]
+    assert [who for who, *_ in said(sent(database, "log"))] == ["legal", "support"]
+
+
+def test_missing_records_hold_back_a_ticket_of_drift_until_they_come(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], VerdictKind.INSUFFICIENT, silence=Severity.TICKET)
+        see(tx, fleet[0], DRIFTING, silence=Severity.TICKET)
+    assert tell(database, 60 * SECOND) == 1
+    assert [row.alert["kind"] for row in sent(database)] == ["no_data"]
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+    assert tell(database, 400 * SECOND) == 2
+    assert [(row.alert["kind"], row.alert["status"]) for row in sent(database)[1:]] == [
+        ("drift", "started"),
+        ("no_data", "recovered"),
+    ]
+
+
+def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+        see(tx, fleet[1], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        taken = incidents.open_one(tx, fleet[1], kind="drift")
+        assert taken is not None
+        acknowledge(tx, taken, by="ann", lasts=24 * HOUR, now=datetime.now(tz=UTC))
+    assert tell(database, 3 * HOUR) == 0
+    assert tell(database, 5 * HOUR) == 1
+    assert said(sent(database))[2:] == [("support", "started", "repeat_interval_elapsed")]
+
+
+def test_two_that_look_at_once_tell_once(database: Database, fleet: list[Version]) -> None:
+    with database.begin() as tx:
+        for version in fleet:
+            see(tx, version, DRIFTING)
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda _: tell(database, 60 * SECOND), range(6)))
+    assert sum(done) == 1
+    assert len(sent(database)) == 3
