@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.domain import Scope, Version
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
+from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.forms import read_form
 from monitor.web.frame import Frame
@@ -41,6 +42,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.include_router(frame.assets.router())
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
+    router.include_router(canary_pages(frame))
     reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])

@@ -1,0 +1,258 @@
+"""What the pages of canaries show: how far each is, what it is held to, what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from monitor.domain import Route
+from monitor.routing.canary.guards import GuardKind
+from monitor.routing.canary.measure import GuardFound
+from monitor.routing.canary.states import (
+    CanaryState,
+    OrderKind,
+    Phase,
+    Plan,
+    Step,
+    plan_from_json,
+    state_from_json,
+)
+from monitor.store import canaries, routes
+from monitor.store.canaries import CanaryId, CanaryRow, Look
+from monitor.web import intervals
+from monitor.web.forecast import Forecast, forecast
+from monitor.web.intervals import Band, RackPlace, band, rack_place
+
+CANARIES_A_PAGE: Final = 50
+MOST_EVENTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryLine:
+    """One canary in a list."""
+
+    row: CanaryRow
+    state: CanaryState
+    plan: Plan
+
+    @property
+    def step(self) -> Step:
+        return self.plan.steps[self.state.step]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardLine:
+    """One guardrail at the last look that measured something.
+
+    place, band
+        Where it is drawn; None: not known yet, or a hard guardrail.
+    critical
+        Any proven worsening rolls back.
+    """
+
+    found: GuardFound
+    place: RackPlace | None
+    band: Band | None
+    value: str
+    lo: str
+    hi: str
+    margin: str
+    reach: str
+    unit: str
+
+    @property
+    def hard(self) -> bool:
+        return self.found.kind is GuardKind.HARD
+
+    @property
+    def critical(self) -> bool:
+        return not self.hard and self.found.bar < self.found.margin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """Looks in a row that came to the same; ``last`` speaks for them."""
+
+    first_at: datetime
+    last: Look
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryGlance:
+    """One canary with everything that became of it.
+
+    measured
+        The last look that measured something; None: none did yet.
+    route
+        Of the adapter, as it is now.
+    begun_at
+        When its first step began, and with it the pictures.
+    stepped, needed
+        How long the present step has run, standing still left out, and how long it must.
+    """
+
+    line: CanaryLine
+    measured: Look | None
+    guards: Sequence[GuardLine]
+    events: Sequence[Happened]
+    route: Route | None
+    begun_at: datetime | None
+    stepped: timedelta
+    forecast: Forecast
+    orders: Sequence[OrderKind]
+
+
+def read_list(
+    tx: Connection, *, before: int | None = None
+) -> tuple[list[CanaryLine], list[CanaryLine], int | None]:
+    """Read those under way, a page of those that ended, and where the next page begins."""
+    active = [] if before else canaries.canary_list(tx, active_only=True, limit=1000)
+    found = canaries.canary_list(tx, before_id=before, limit=CANARIES_A_PAGE + 1)
+    ended = [row for row in found[:CANARIES_A_PAGE] if row.ended_at is not None]
+    older = found[CANARIES_A_PAGE - 1].id if len(found) > CANARIES_A_PAGE else None
+    return [_line(row) for row in active], [_line(row) for row in ended], older
+
+
+def read_canary(tx: Connection, canary_id: CanaryId, *, now: datetime) -> CanaryGlance:
+    """Read one canary's page; raises ``NotFound``."""
+    line = _line(canaries.fetch(tx, canary_id))
+    looks = canaries.looks(tx, canary_id)
+    measured = next((look for look in reversed(looks) if look.guards is not None), None)
+    of_step = measured is not None and measured.step == line.state.step
+    return CanaryGlance(
+        line=line,
+        measured=measured,
+        guards=guard_lines(looks),
+        events=happened(looks)[:MOST_EVENTS],
+        route=routes.get(tx, line.row.adapter),
+        begun_at=next((look.at for look in looks if look.guards is not None), None),
+        stepped=_stepped(line.state, now),
+        forecast=forecast(
+            line.state, line.plan, requests=_fewest(measured) if of_step else None, now=now
+        ),
+        orders=possible(line.state),
+    )
+
+
+def possible(state: CanaryState) -> list[OrderKind]:
+    """What a person may ask where a canary stands; the machine has the last word."""
+    match state.phase:
+        case Phase.DRAFT | Phase.PRECHECKS:
+            return [OrderKind.ABORT]
+        case Phase.RUNNING:
+            return [OrderKind.PAUSE, OrderKind.PROMOTE, OrderKind.ABORT]
+        case Phase.PAUSED if state.placed:
+            return [OrderKind.RESUME, OrderKind.PROMOTE, OrderKind.ABORT]
+        case Phase.PAUSED:
+            return [OrderKind.RESUME, OrderKind.ABORT]
+        case Phase.ROLLED_BACK if state.latched:
+            return [OrderKind.RESUME]
+        case _:
+            return []
+
+
+def happened(looks: Sequence[Look]) -> list[Happened]:
+    """Put looks together that came to the same; the newest first."""
+    groups: list[Happened] = []
+    for look in looks:
+        if groups and _alike(groups[-1].last, look):
+            last = groups[-1]
+            groups[-1] = Happened(first_at=last.first_at, last=look, times=last.times + 1)
+        else:
+            groups.append(Happened(first_at=look.at, last=look, times=1))
+    return groups[::-1]
+
+
+def guard_lines(looks: Sequence[Look]) -> list[GuardLine]:
+    """Draw every guardrail as the last measuring look found it, and how it came to that."""
+    looked = [(look, _guards(look)) for look in looks if look.event == "looked"]
+    told = [(look, guards) for look, guards in looked if guards]
+    if not told:
+        return []
+    since, until = told[0][0].at, looked[-1][0].at
+    steps = [look.at for before, look in pairwise(looks) if look.step != before.step]
+    return [
+        _guard_line(
+            found,
+            [_seen(look, guards.get(name)) for look, guards in looked],
+            since=since,
+            until=until,
+            steps=steps,
+        )
+        for name, found in told[-1][1].items()
+    ]
+
+
+def _guard_line(
+    found: GuardFound,
+    looks: Sequence[intervals.Look],
+    *,
+    since: datetime,
+    until: datetime,
+    steps: Sequence[datetime],
+) -> GuardLine:
+    hard = found.kind is GuardKind.HARD
+    drawn = None
+    if not hard and any(look.value is not None for look in looks):
+        drawn = band(
+            looks, margin=found.margin, bar=found.bar, since=since, until=until, steps=steps
+        )
+    place = None
+    if not hard and found.lo is not None and found.hi is not None and found.value is not None:
+        place = rack_place(
+            lo=found.lo, value=found.value, hi=found.hi, bar=found.bar, margin=found.margin
+        )
+    kind = found.kind
+    return GuardLine(
+        found=found,
+        place=place,
+        band=drawn,
+        value=intervals.amount(found.value, kind),
+        lo=intervals.amount(found.lo, kind),
+        hi=intervals.amount(found.hi, kind),
+        margin=intervals.amount(found.margin, kind),
+        reach=intervals.amount(drawn.reach if drawn else None, kind),
+        unit=intervals.unit(kind),
+    )
+
+
+def _line(row: CanaryRow) -> CanaryLine:
+    return CanaryLine(row=row, state=state_from_json(row.state), plan=plan_from_json(row.plan))
+
+
+def _guards(look: Look) -> dict[str, GuardFound]:
+    found = msgspec.convert(list(look.guards or ()), list[GuardFound])
+    return {guard.name: guard for guard in found}
+
+
+def _seen(look: Look, found: GuardFound | None) -> intervals.Look:
+    if found is None:
+        return intervals.Look(at=look.at, lo=None, value=None, hi=None)
+    return intervals.Look(at=look.at, lo=found.lo, value=found.value, hi=found.hi)
+
+
+def _alike(one: Look, other: Look) -> bool:
+    return one.event == other.event == "looked" and _came_to(one) == _came_to(other)
+
+
+def _came_to(look: Look) -> tuple[object, ...]:
+    return look.phase, look.pause, look.step, look.weight, look.outcome, look.actor
+
+
+def _stepped(state: CanaryState, now: datetime) -> timedelta:
+    if state.clock_since is None or state.ended:
+        return timedelta()
+    return (state.stopped_at or now) - state.clock_since
+
+
+def _fewest(look: Look | None) -> int | None:
+    if look is None or look.trial_requests is None or look.control_requests is None:
+        return None
+    return min(look.trial_requests, look.control_requests)

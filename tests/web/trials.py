@@ -1,0 +1,201 @@
+"""Canaries as a page may meet them: one running, one held, one rolled back, one checked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+from sqlalchemy import Connection
+
+from detectors.feedback import Directions
+from detectors.trial import Failures
+from monitor.routing.canary.guards import Guard, guards_of
+from monitor.routing.canary.measure import Column, Measurement, Rules, Sides, measure
+from monitor.routing.canary.states import (
+    CanaryState,
+    Move,
+    Pause,
+    Phase,
+    Plan,
+    Step,
+    to_json,
+)
+from monitor.store import canaries, versions
+from monitor.store.canaries import CanaryId, Look, Progress
+from tests import worlds
+
+HOSTILE = "<script>alert(1)</script>"
+PLAN = Plan(
+    steps=(
+        Step(weight=0.1, lasts=timedelta(hours=24), requests=400),
+        Step(weight=0.5, lasts=timedelta(hours=12), requests=400),
+    )
+)
+GUARDS = guards_of(
+    ("mean_nll", "entropy", "latency_ms", "refusal", "truncated"),
+    Directions(higher_is_better=("solved",)),
+    ("refusal",),
+)
+RULES = Rules(alpha=0.05 / len(GUARDS), margin_rate=0.05, margin_rank=0.2)
+
+
+def seed(tx: Connection, *, now: datetime) -> Mapping[str, CanaryId]:
+    """Fill a database that :func:`tests.web.moves.seed` has filled with canaries, by phase."""
+    begun = now - timedelta(hours=15)
+    running = _begun(tx, "catalogue", "v2", "v1", by="ann", at=begun)
+    _looked(tx, running, begun, now, worse=0.0, phase=Phase.RUNNING)
+    held = _begun(tx, "onboarding", HOSTILE, "v1", by=HOSTILE, at=now - timedelta(hours=4))
+    _looked(tx, held, now - timedelta(hours=4), now, worse=0.9, phase=Phase.PAUSED)
+    back = _begun(tx, "legal-summaries", "v2", "v1", by="ann", at=now - timedelta(days=2))
+    _looked(tx, back, now - timedelta(days=2), now - timedelta(hours=40), worse=0.9,
+            phase=Phase.ROLLED_BACK)  # fmt: skip
+    checked = _begun(tx, "search-rewrite", "v2", "v1", by="ci", at=now)
+    return {"running": running, "held": held, "back": back, "checked": checked}
+
+
+def _begun(
+    tx: Connection, adapter: str, name: str, control: str, *, by: str, at: datetime
+) -> CanaryId:
+    version = versions.fetch(tx, adapter=adapter, name=name)
+    if version is None:
+        version = worlds._registered(tx, adapter, name, owner="x", now=at)
+    stable = versions.fetch(tx, adapter=adapter, name=control)
+    assert stable is not None
+    state = CanaryState(phase=Phase.PRECHECKS, since=at, reason="perplexity of v2 is not known yet")
+    return canaries.add(
+        tx,
+        version,
+        control=stable,
+        plan=to_json(PLAN),
+        state=to_json(state),
+        guards=msgspec.to_builtins(GUARDS),
+        unchecked=("sha256: none was registered",),
+        mode=None,
+        by=by,
+        now=at,
+    ).id
+
+
+def _looked(
+    tx: Connection,
+    canary: CanaryId,
+    begun: datetime,
+    until: datetime,
+    *,
+    worse: float,
+    phase: Phase,
+) -> None:
+    row = canaries.fetch(tx, canary)
+    _write(tx, canary, begun, Phase.PRECHECKS, reason="perplexity of it is not known yet")
+    _write(tx, canary, begun, Phase.RUNNING, reason="hash, adapter and perplexity fit")
+    looks = int((until - begun) / timedelta(minutes=5))
+    found = None
+    for number in range(1, looks + 1, max(1, looks // 60)):
+        at = begun + timedelta(minutes=5 * number)
+        if 20 < number < 28:
+            _write(tx, canary, at, Phase.RUNNING, reason="the store did not answer", trouble=True)
+            continue
+        found = _measured(number, of=looks, worse=worse)
+        last = number + max(1, looks // 60) > looks
+        shown = phase if last else Phase.RUNNING
+        _write(tx, canary, at, shown, found=found, reason=found.found.reason)
+    assert found is not None
+    pause = Pause.PERMISSION if phase is Phase.PAUSED else None
+    state = CanaryState(
+        phase=phase,
+        weight=0.1,
+        placed=phase is not Phase.ROLLED_BACK,
+        since=until,
+        step_since=begun,
+        clock_since=begun,
+        stopped_at=until if pause else None,
+        pause=pause,
+        proposal=Move.ROLLBACK if pause else None,
+        latched=phase is Phase.ROLLED_BACK,
+        seen_at=until,
+        reason=f"{found.found.reason}; not rolled back: the mode is observe" if pause
+        else f"until {begun + timedelta(hours=24):%Y-%m-%d %H:%M}: {found.found.reason}",
+    )  # fmt: skip
+    progress = Progress(
+        state=to_json(state),
+        phase=phase,
+        latched=state.latched,
+        ended=state.ended,
+        carried={},
+        generation=row.generation,
+        measured_until=until,
+        next_look_at=until,
+    )
+    canaries.save(tx, canaries.fetch(tx, canary, lock=True), progress, now=until)
+
+
+def _measured(number: int, *, of: int, worse: float) -> Measurement:
+    """Both arms after some looks: 5 requests of the canary and 45 of the other in each."""
+    one, other = np.random.default_rng(3), np.random.default_rng(4)
+    trial = _columns(one, 2 * number, worse)
+    control = _columns(other, 18 * number, 0.0)
+    sides = Sides(
+        trial=trial, control=control, trial_requests=2 * number, control_requests=18 * number
+    )
+    seen = Failures(
+        trial_requests=2 * number,
+        control_requests=18 * number,
+        trial_failures=number // 40,
+        control_failures=number // 9,
+    )
+    rules = Rules(
+        alpha=RULES.alpha, margin_rate=RULES.margin_rate, margin_rank=RULES.margin_rank,
+        ahead=of / number,
+    )  # fmt: skip
+    return measure(sides, GUARDS, carried={}, failures={"error": [seen]}, rules=rules)
+
+
+def _columns(rng: np.random.Generator, n: int, worse: float) -> dict[str, Column]:
+    return {guard.name: Column(values=_values(guard, rng, n, worse)) for guard in GUARDS}
+
+
+def _values(guard: Guard, rng: np.random.Generator, n: int, worse: float) -> np.ndarray:
+    match guard.name:
+        case "feedback.solved":
+            return (rng.random(n) < 0.85).astype(float)
+        case "refusal":
+            return (rng.random(n) < 0.03).astype(float)
+        case "truncated":
+            return np.full(n, math.nan)
+        case _:
+            return rng.normal(worse, 1.0, n)
+
+
+def _write(
+    tx: Connection,
+    canary: CanaryId,
+    at: datetime,
+    phase: Phase,
+    *,
+    reason: str,
+    found: Measurement | None = None,
+    trouble: bool = False,
+) -> None:
+    guards: Sequence[Mapping[str, object]] | None = None
+    if found is not None:
+        guards = msgspec.to_builtins(found.guards)
+    looked = trouble or found is not None
+    canaries.write_look(
+        tx,
+        canary,
+        Look(
+            at=at,
+            event="looked" if looked else "checked",
+            phase=phase,
+            pause="permission" if phase is Phase.PAUSED else None,
+            step=0,
+            weight=0.1 if phase is not Phase.PRECHECKS else 0.0,
+            reason=reason,
+            actor="driftline",
+            outcome=found.found.outcome if found else None,
+            trial_requests=found.trial_requests if found else None,
+            control_requests=found.control_requests if found else None,
+            guards=guards,
+        ),
+    )
