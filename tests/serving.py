@@ -12,6 +12,7 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.api.app import create_app
 from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
@@ -19,14 +20,17 @@ from monitor.capture.queue import Bounds
 from monitor.config import Config
 from monitor.domain import Mode, Scope
 from monitor.evaluate.outlook import Outlook
+from monitor.probes.engines import Engines
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.proof import Proof
 from monitor.routing.routers import TableOnly
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.watch import RouteWatch
 from monitor.store import keys
 from monitor.store.database import Database
 from monitor.web import WebParts, create_pages
+from tests.loopback import LOOPBACK
 
 SECRET = b"s" * 32
 
@@ -99,11 +103,22 @@ def _parts(
         "intake": intake,
         "watch": watch,
         "approver": breaker,
+        "proof": proof_of(database),
         "kill_switch": kill_switch,
         "outlook": Outlook(Config().evaluation, Config().schedule.cadences),
         "version": "1.2.3",
     }
     return ApiParts(**(fields | overrides))
+
+
+def proof_of(database: Database, *engines: str) -> Proof:
+    """A proof by these engines on the loopback interface; without one nothing is asked."""
+    client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
+    return Proof(
+        database=database,
+        router=TableOnly(database),
+        engines=Engines(engines, client, headers={}),
+    )
 
 
 def _keys(database: Database) -> Mapping[Scope, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from monitor.api.shapes import (
     ArmBody,
@@ -12,6 +13,8 @@ from monitor.api.shapes import (
     ProbeBody,
     ReferenceBody,
     RouteBody,
+    RouteChange,
+    RouteDetail,
     ScoreBody,
     SeenBody,
     VersionBody,
@@ -25,6 +28,7 @@ from monitor.store.changes import Change
 from monitor.store.evaluations import EvaluationRow, ScoreRow
 from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
+from monitor.store.routes import RouteRow
 
 
 def number(value: float) -> float | None:
@@ -64,18 +68,32 @@ def score(row: ScoreRow) -> ScoreBody:
 
 def route(found: Route) -> RouteBody:
     """A route."""
-    return RouteBody(
-        adapter=found.adapter,
-        generation=found.generation,
-        arms=[
+    return RouteBody(**_route(found))
+
+
+def route_change(found: RouteRow) -> RouteChange:
+    """A generation of a route."""
+    return RouteChange(**_route(found.route), by=found.actor)
+
+
+def route_detail(found: RouteRow) -> RouteDetail:
+    """The route in force."""
+    return RouteDetail(**_route(found.route), by=found.actor, hold_until=found.hold_until)
+
+
+def _route(found: Route) -> dict[str, Any]:
+    return {
+        "adapter": found.adapter,
+        "generation": found.generation,
+        "arms": [
             ArmBody(arm=arm.arm, version=arm.version, model=arm.model, weight=arm.weight)
             for arm in found.arms
         ],
-        reason=found.reason,
-        since=found.since,
-        valid_until=found.valid_until,
-        on_expiry=found.on_expiry,
-    )
+        "reason": found.reason,
+        "since": found.since,
+        "valid_until": found.valid_until,
+        "on_expiry": found.on_expiry,
+    }
 
 
 def version(found: Version, inspected: InspectionRow | None = None) -> VersionBody:

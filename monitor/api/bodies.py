@@ -189,7 +189,10 @@ class RouteRequest(Body):
     valid_until: AwareDatetime | None = None
     on_expiry: ArmKind = ArmKind.STABLE
     hold_until: AwareDatetime | None = Field(
-        None, description="No automatic action on this adapter before then."
+        None, description="No automatic action on this adapter before then; null: no hold."
+    )
+    unproven: bool = Field(
+        False, description="Write it although no engine shows that its versions are served."
     )
 
 

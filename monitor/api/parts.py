@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Protocol
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
-from monitor.domain import ActionId
+from monitor.domain import ActionId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
@@ -59,6 +59,16 @@ class Approver(Protocol):
         ...
 
 
+class Proof(Protocol):
+    """Proves that versions are served; :class:`monitor.routing.proof.Proof` asks the engines."""
+
+    def problems(
+        self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
+    ) -> list[str]:
+        """Say why traffic cannot go where these arms send it; nothing: it can."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """A loop that must keep turning; ``last`` gives monotonic seconds of its last turn."""
@@ -80,6 +90,7 @@ class ApiParts:
     intake: Intake
     watch: RouteWatch
     approver: Approver
+    proof: Proof
     kill_switch: KillSwitch
     outlook: Outlook
     version: str

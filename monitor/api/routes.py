@@ -12,16 +12,17 @@ from starlette.concurrency import run_in_threadpool
 from monitor.api import answers, lookup
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import RouteRequest
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit, decode, encode
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Page, RouteBody
-from monitor.domain import Route
+from monitor.api.shapes import Page, RouteChange, RouteDetail
+from monitor.domain import Route, Version
 from monitor.reference.promotion import freeze_promoted
 from monitor.routing import table
-from monitor.routing.arms import ArmRequest, InvalidRoute
-from monitor.store import routes
-from monitor.store.routes import FleetState
+from monitor.routing.arms import ArmRequest, InvalidRoute, resolve_arms
+from monitor.store import routes, versions
+from monitor.store.routes import FleetState, RouteRow
 
 router: Final = APIRouter(prefix="/routes", tags=["routing"])
 
@@ -30,7 +31,7 @@ NONE_YET: Final = 0
 
 @router.get(
     "",
-    response_model=Page[RouteBody],
+    response_model=Page[RouteDetail],
     responses={304: {"description": "Nothing has changed since the ETag in If-None-Match."}},
 )
 async def get_routes(
@@ -46,19 +47,42 @@ async def get_routes(
 
     Whoever follows the whole fleet waits here once, not once for each adapter.
     """
-    found = await run_in_threadpool(parts.database.run, routes.all_routes)
+    found = await run_in_threadpool(parts.database.run, routes.rows)
     state = _state(found)
     if if_none_match is None or if_none_match.removeprefix("W/") != _fleet_tag(state):
         return _answer_all(found)
     if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
         headers = {"ETag": _fleet_tag(state)} | _PRIVATE
         return Response(status_code=304, headers=headers)
-    return _answer_all(await run_in_threadpool(parts.database.run, routes.all_routes))
+    return _answer_all(await run_in_threadpool(parts.database.run, routes.rows))
+
+
+@router.get("/{adapter}/history")
+def get_history(
+    _key: Reader,
+    parts: Parts,
+    adapter: AdapterName,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[RouteChange]:
+    """List every route the adapter ever had, newest first: what, by whom and why."""
+    before = int(decode(cursor, kinds=(int,))[0]) if cursor else None
+
+    def read(tx: Connection) -> list[RouteRow]:
+        lookup.adapter(tx, adapter)
+        return routes.history(tx, adapter, before_generation=before, limit=limit + 1)
+
+    found = parts.database.run(read)
+    more = len(found) > limit
+    return Page(
+        items=[answers.route_change(row) for row in found[:limit]],
+        next=encode(found[limit - 1].route.generation) if more else None,
+    )
 
 
 @router.get(
     "/{adapter}",
-    response_model=RouteBody,
+    response_model=RouteDetail,
     responses={304: {"description": "Still the generation named in If-None-Match."}},
 )
 async def get_route(
@@ -75,15 +99,22 @@ async def get_route(
 
     Async: thousands of routers may wait here without occupying a thread each.
     """
-    route = await run_in_threadpool(_route, parts, adapter)
+    row = await run_in_threadpool(_row, parts, adapter)
     known = _generation(if_none_match) if if_none_match else None
-    if known != route.generation:
-        return _answer(route)
-    changed = wait and await parts.watch.wait_for_change(adapter, route.generation, timeout=wait)
-    return _answer(changed) if changed else Response(status_code=304, headers=_headers(route))
+    if known != row.route.generation:
+        return _answer(row)
+    if wait and await parts.watch.wait_for_change(adapter, known, timeout=wait):
+        return _answer(await run_in_threadpool(_row, parts, adapter))
+    return Response(status_code=304, headers=_headers(row.route))
 
 
-@router.put("/{adapter}", responses={428: {"description": "If-Match is missing."}})
+@router.put(
+    "/{adapter}",
+    responses={
+        409: {"description": "A version is not served by every engine that answers."},
+        428: {"description": "If-Match is missing."},
+    },
+)
 def put_route(
     key: Operator,
     parts: Parts,
@@ -94,8 +125,12 @@ def put_route(
     if_match: Annotated[
         str | None, Header(description='The ETag you saw; `"0"` where there is no route yet.')
     ] = None,
-) -> RouteBody:
-    """Replace the route, if its generation is still the one named in If-Match."""
+) -> RouteDetail:
+    """Replace the route, if its generation is still the one named in If-Match.
+
+    Versions that answer nobody yet must be served by every engine that answers (the router
+    `vllm` loads them), before anything is written.
+    """
     if if_match is None:
         raise Problem(
             428,
@@ -106,7 +141,8 @@ def put_route(
     if expected is None:
         raise Problem(412, f"If-Match {if_match!r} is not an ETag of a route.", kind="not-current")
     try:
-        route = parts.database.run(
+        _prove(parts, adapter, body, expected=expected)
+        row = parts.database.run(
             lambda tx: _put(tx, adapter, body, expected=expected, actor=key.name, parts=parts)
         )
     except routes.GenerationConflict as conflict:
@@ -119,14 +155,40 @@ def put_route(
     except InvalidRoute as invalid:
         raise _invalid(invalid) from invalid
     parts.watch.wake(adapter)
-    response.headers["ETag"] = table.etag(route)
-    return answers.route(route)
+    response.headers["ETag"] = table.etag(row.route)
+    return answers.route_detail(row)
 
 
-def _route(parts: ApiParts, adapter: str) -> Route:
-    def read(tx: Connection) -> Route | None:
+def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: int) -> None:
+    """Refuse versions that are not served; asked before the transaction, which it would hold."""
+
+    def read(tx: Connection) -> tuple[Route | None, list[Version]]:
+        known = lookup.adapter(tx, adapter)
+        return routes.get(tx, adapter), versions.of_adapter(tx, known.id)
+
+    before, registered = parts.database.run(read)
+    current = before.generation if before else 0
+    if current != expected:
+        raise routes.GenerationConflict(adapter, expected=expected, current=current)
+    arms = resolve_arms(_requests(wanted), {version.name: version for version in registered})
+    missing = [] if wanted.unproven else parts.proof.problems(before, arms, registered)
+    if missing:
+        raise Problem(
+            409,
+            missing[0],
+            kind="not-served",
+            errors=[{"detail": problem, "pointer": "#/arms"} for problem in missing],
+        )
+
+
+def _requests(wanted: RouteRequest) -> list[ArmRequest]:
+    return [ArmRequest(arm=arm.arm, version=arm.version, weight=arm.weight) for arm in wanted.arms]
+
+
+def _row(parts: ApiParts, adapter: str) -> RouteRow:
+    def read(tx: Connection) -> RouteRow | None:
         lookup.adapter(tx, adapter)
-        return routes.get(tx, adapter)
+        return routes.row(tx, adapter)
 
     found = parts.database.run(read)
     if found is None:
@@ -142,17 +204,15 @@ def _put(
     expected: int,
     actor: str,
     parts: ApiParts,
-) -> Route:
+) -> RouteRow:
     lookup.adapter(tx, adapter)
     before, now = routes.get(tx, adapter), parts.clock()
     route = table.put(
         tx,
         adapter,
-        arms=[
-            ArmRequest(arm=arm.arm, version=arm.version, weight=arm.weight) for arm in wanted.arms
-        ],
+        arms=_requests(wanted),
         expected_generation=expected,
-        reason=wanted.reason,
+        reason=f"{wanted.reason} (unproven)" if wanted.unproven else wanted.reason,
         actor=actor,
         now=now,
         valid_until=wanted.valid_until,
@@ -160,7 +220,7 @@ def _put(
         hold_until=wanted.hold_until,
     )
     freeze_promoted(tx, before, route, by=actor, now=now)
-    return route
+    return RouteRow(route=route, actor=actor, hold_until=wanted.hold_until)
 
 
 def _invalid(invalid: InvalidRoute) -> Problem:
@@ -179,8 +239,8 @@ def _generation(header: str) -> int | None:
         return None
 
 
-def _state(found: list[Route]) -> FleetState:
-    return FleetState(len(found), sum(route.generation for route in found))
+def _state(found: list[RouteRow]) -> FleetState:
+    return FleetState(len(found), sum(row.route.generation for row in found))
 
 
 def _fleet_tag(state: FleetState) -> str:
@@ -194,12 +254,12 @@ def _headers(route: Route) -> dict[str, str]:
     return {"ETag": table.etag(route)} | _PRIVATE
 
 
-def _answer(route: Route) -> Response:
-    body = answers.route(route).model_dump(mode="json")
-    return JSONResponse(body, headers=_headers(route))
+def _answer(row: RouteRow) -> Response:
+    body = answers.route_detail(row).model_dump(mode="json")
+    return JSONResponse(body, headers=_headers(row.route))
 
 
-def _answer_all(found: list[Route]) -> Response:
-    page = Page[RouteBody](items=[answers.route(route) for route in found])
+def _answer_all(found: list[RouteRow]) -> Response:
+    page = Page[RouteDetail](items=[answers.route_detail(row) for row in found])
     headers = {"ETag": _fleet_tag(_state(found))} | _PRIVATE
     return JSONResponse(page.model_dump(mode="json"), headers=headers)

@@ -85,6 +85,18 @@ class RouteBody(Answer):
     on_expiry: ArmKind
 
 
+class RouteChange(RouteBody):
+    """A generation of a route, and who wrote it."""
+
+    by: str = Field(description="A key's name, or what of Driftline did it.")
+
+
+class RouteDetail(RouteChange):
+    """The route in force, and until when nobody but people changes it."""
+
+    hold_until: datetime | None
+
+
 class MilestoneBody(Answer):
     """The next thing that a version's reference waits for."""
 

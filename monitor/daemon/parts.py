@@ -25,6 +25,7 @@ from monitor.probes.serving import Engines, ServedProbe
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.proof import Proof
 from monitor.routing.routers import Router, open_router
 from monitor.store import adapters
 from monitor.store.database import Database
@@ -120,15 +121,15 @@ def router_of(config: Config, database: Database) -> Router:
     )
 
 
-def breaker_of(config: Config, database: Database, engines: Engines, router: Router) -> Breaker:
+def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
     """What moves traffic."""
     return Breaker(
         database=database,
         settings=config.routing,
         mode=config.service.mode,
         kill_switch=kill_switch_of(config),
-        router=router,
-        served=engines.serves,
+        router=proof.router,
+        served=proof.served,
     )
 
 

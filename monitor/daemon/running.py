@@ -36,6 +36,7 @@ from monitor.daemon.parts import (
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
+from monitor.routing.proof import Proof
 from monitor.routing.watch import RouteWatch
 from monitor.schedule import Pulse
 from monitor.store import tasks
@@ -67,7 +68,8 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         serving = serving_of(config)
         stack.callback(serving.close)
         router = router_of(config, database)
-        breaker = breaker_of(config, database, serving.engines, router)
+        proof = Proof(database=database, router=router, engines=serving.engines)
+        breaker = breaker_of(config, database, proof)
         beats: dict[str, Beat] = {}
         watch = RouteWatch(database)
         callbacks: dict[str, Callable[[str], None]] = {ROUTES: watch.wake}
@@ -93,7 +95,9 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         if api:
             watch.start()
             stack.callback(watch.stop)
-            server = _server(stack, config, database, breaker=breaker, watch=watch, beats=beats)
+            server = _server(
+                stack, config, database, breaker=breaker, proof=proof, watch=watch, beats=beats
+            )
             signals.stop(server)
             _LOG.info("serving", url=config.server.url)
             server.run()
@@ -155,6 +159,7 @@ def _server(
     database: Database,
     *,
     breaker: Breaker,
+    proof: Proof,
     watch: RouteWatch,
     beats: dict[str, Beat],
 ) -> uvicorn.Server:
@@ -173,6 +178,7 @@ def _server(
         intake=intake,
         watch=watch,
         approver=breaker,
+        proof=proof,
         kill_switch=kill_switch_of(config),
         outlook=Outlook(config.evaluation, config.schedule.cadences),
         version=installed_version("driftline"),

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from alerts.outgoing import OutgoingError
+from alerts.outgoing import OutgoingError, redacted
 from monitor.probes.cards import ModelCard, list_models, one_version
 from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
@@ -47,6 +47,23 @@ class _Answered:
     cards: Mapping[str, ModelCard] | None
     error: str
     at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Replicas by what they say of a model; addresses without credentials and paths."""
+
+    holding: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every engine that answers lists the model, and at least one does.
+
+        A version that only some replicas hold would answer some clients with 404.
+        """
+        return bool(self.holding) and not self.lacking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +107,17 @@ class Engines:
         self._passed: dict[tuple[str, str], int] = {}
 
     def serves(self, model: str) -> bool:
-        """Whether every engine that answers lists the model, and at least one does.
+        """Whether the model is served everywhere; see :attr:`Listing.everywhere`."""
+        return self.listing(model).everywhere
 
-        A version that only some replicas hold would answer some clients with 404.
-        """
-        answering = [cards for url in self._urls if (cards := self._cards(url)) is not None]
-        return bool(answering) and all(model in cards for cards in answering)
+    def listing(self, model: str) -> Listing:
+        """Say which replicas list the model; one that lately did not is asked anew."""
+        found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}
+        for url in self._urls:
+            cards = self._cards(url, having=model)
+            kind = "silent" if cards is None else "holding" if model in cards else "lacking"
+            found[kind].append(redacted(url))
+        return Listing(**{kind: tuple(urls) for kind, urls in found.items()})
 
     def base_of(self, model: str) -> str | None:
         """The served model that an engine names as this adapter's parent."""
@@ -196,11 +218,17 @@ class Engines:
             return frozenset()
         return resident_adapters(reply.body_start)
 
-    def _cards(self, url: str) -> Mapping[str, ModelCard] | None:
+    def _cards(self, url: str, *, having: str | None = None) -> Mapping[str, ModelCard] | None:
+        """Give what was remembered, unless it lacks a model that may have come since."""
         with self._lock:
             known = self._known.get(url)
         fresh = REMEMBERED.total_seconds()
-        if known and known.cards is not None and self._monotonic() - known.at < fresh:
+        if (
+            known
+            and known.cards is not None
+            and self._monotonic() - known.at < fresh
+            and (having is None or having in known.cards)
+        ):
             return known.cards
         answered = self._ask(url)
         with self._lock:

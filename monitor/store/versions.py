@@ -81,6 +81,12 @@ def of_adapter(connection: Connection, adapter_id: AdapterId) -> list[Version]:
     return [_version(row) for row in connection.execute(query).mappings()]
 
 
+def served_as(connection: Connection, model: str) -> list[Version]:
+    """Return the versions that are served under a name: one, unless two share weights."""
+    rows = connection.execute(_query().where(versions.c.model == model)).mappings()
+    return [_version(row) for row in rows]
+
+
 def fetch_all(connection: Connection) -> list[Version]:
     """Return all versions, by adapter and age."""
     query = _query().order_by(adapters.c.name, versions.c.id)

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from monitor.domain import Scope
-from tests.serving import Serving
+from monitor.store.database import Database
+from tests.routed import Vllm, answering
+from tests.serving import Serving, proof_of, serving
 
 STABLE = {"arms": [{"arm": "stable", "version": "v1", "weight": 1.0}], "reason": "by hand"}
 
@@ -137,3 +140,74 @@ async def _follow_the_fleet(
         await client.put("/v1/adapters/travel/versions/v1", json={})
         changed = time.monotonic()
         return await poll, time.monotonic() - changed
+
+
+def put(client: httpx2.Client, generation: int, body: dict[str, object]) -> httpx2.Response:
+    tag = f'"{generation}"'
+    return client.put("/v1/routes/support", json=body, headers={"if-match": tag})
+
+
+def to_canary(version: str, **more: object) -> dict[str, object]:
+    return {
+        "arms": [
+            {"arm": "stable", "version": "v1", "weight": 0.9},
+            {"arm": "canary", "version": version, "weight": 0.1},
+        ],
+        "reason": "a trial",
+    } | more
+
+
+def test_a_version_gets_traffic_only_where_every_engine_serves_it(
+    database: Database, tmp_path: Path
+) -> None:
+    first, second = Vllm(), Vllm()
+    with (
+        answering(first.respond) as one,
+        answering(second.respond) as other,
+        serving(database, tmp_path, proof=proof_of(database, one, other)) as service,
+        service.client(Scope.ADMIN) as client,
+    ):
+        for version in ("v1", "v2"):
+            client.put(f"/v1/adapters/support/versions/{version}", json={})
+        refused = put(client, 1, to_canary("v2"))
+        assert (refused.status_code, refused.json()["type"][-10:]) == (409, "not-served")
+        first.models["support@v2"] = "/adapters/v2"
+        refused = put(client, 1, to_canary("v2"))
+        assert refused.json()["detail"] == f"support@v2 is not served by {other}/…"
+        assert client.get("/v1/routes/support").json()["generation"] == 1
+        second.models["support@v2"] = "/adapters/v2"
+        assert put(client, 1, to_canary("v2")).status_code == 200
+        # what answers already is not asked for: this is how people get out of trouble
+        first.models.clear()
+        all_of_it = {"arms": [{"arm": "stable", "version": "v2", "weight": 1.0}], "reason": "x"}
+        assert put(client, 2, all_of_it).status_code == 200
+        assert put(client, 3, to_canary("v2")).status_code == 409
+        forced = put(client, 3, to_canary("v2", unproven=True))
+        assert forced.json()["reason"] == "a trial (unproven)"
+    with (
+        serving(database, tmp_path, proof=proof_of(database, one)) as service,
+        service.client(Scope.ADMIN) as client,
+    ):
+        put(client, 4, STABLE | {"unproven": True})
+        silent = put(client, 5, to_canary("v2"))
+        assert silent.status_code == 409
+        assert silent.json()["detail"].startswith("nothing shows that support@v2 is served")
+
+
+def test_history_tells_every_generation_who_and_why_and_a_hold_is_seen(routed: Serving) -> None:
+    until = "2999-01-01T00:00:00Z"
+    with routed.client(Scope.ADMIN) as client:
+        for generation in (1, 2, 3):
+            made = put(client, generation, STABLE | {"reason": f"reason {generation}"})
+            assert made.json()["hold_until"] is None
+        held = put(client, 4, STABLE | {"hold_until": until}).json()
+        assert (held["hold_until"], held["by"]) == (until, "for admin")
+        assert client.get("/v1/routes/support").json() == held
+        newest = client.get("/v1/routes/support/history", params={"limit": 2}).json()
+        assert [one["generation"] for one in newest["items"]] == [5, 4]
+        older = client.get("/v1/routes/support/history", params={"cursor": newest["next"]}).json()
+        told = [(one["generation"], one["reason"], one["by"]) for one in older["items"]]
+        assert told[0] == (3, "reason 2", "for admin")
+        assert told[2] == (1, "first version v1 registered", "for admin")
+        assert older["next"] is None
+        assert client.get("/v1/routes/travel/history").status_code == 404

@@ -187,10 +187,9 @@ def test_an_adapter_that_was_never_carried_is_not_known(rig: Rig) -> None:
     assert rig.router.read_back(ADAPTER) is None
 
 
-@pytest.mark.usefixtures("known")
-def test_what_was_carried_is_read_back_and_may_be_carried_again(rig: Rig) -> None:
+def test_what_was_carried_is_read_back_and_may_be_carried_again(rig: Rig, known: Version) -> None:
     first, second = a_route(1, **FIRST), a_route(2, **SECOND)
-    rig.router.prepare(first)
+    rig.router.prepare([known])
     rig.carry(first)
     assert rig.router.read_back(ADAPTER) == first.arms
     rig.carry(second)

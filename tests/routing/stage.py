@@ -1,6 +1,6 @@
 """A breaker on a real database, and routers that fail, lie or die as told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -130,8 +130,8 @@ class Engine:
     mute: bool = False
     fails: bool = False
 
-    def prepare(self, route: Route) -> None:
-        del route
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         self.applied += 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from alerts.outgoing import OutgoingClient
-from monitor.domain import Arm, Route
+from monitor.domain import Arm, Route, Version
 
 
 class RouterFailed(Exception):  # noqa: N818 (named as the outcome it reports)
@@ -26,8 +26,8 @@ class Router(Protocol):
     knows no such adapter. Each of them raises :class:`RouterFailed` and nothing else.
     """
 
-    def prepare(self, route: Route) -> None:
-        """Make ready what the route names, before it is written: traffic may follow at once."""
+    def prepare(self, versions: Sequence[Version]) -> None:
+        """Make versions ready to answer, before a route that names them is written."""
         ...
 
     def apply(self, route: Route) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.outgoing import OutgoingError, redacted
-from monitor.domain import Arm, Route
+from monitor.domain import Arm, Route, Version
 from monitor.routing.routers.contract import Reach, RouterFailed
 from monitor.store import routes
 from monitor.store.database import Database
@@ -74,8 +74,8 @@ class Gateways:
         self._monotonic = monotonic
         self._sleep = sleep
 
-    def prepare(self, route: Route) -> None:
-        del route
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         until = self._monotonic() + self._wait

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from monitor.domain import Arm, Route
+from collections.abc import Sequence
+
+from monitor.domain import Arm, Route, Version
 from monitor.store import routes
 from monitor.store.database import Database
 
@@ -13,8 +15,8 @@ class TableOnly:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def prepare(self, route: Route) -> None:
-        del route
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         del route

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from alerts.outgoing import OutgoingClient, OutgoingError
-from monitor.domain import Arm, Route
+from monitor.domain import Arm, Route, Version
 from monitor.routing.routers import document
 from monitor.routing.routers.contract import Reach, RouterFailed
 from monitor.routing.routers.resp import Conversation, Nonsense, Refused
@@ -124,8 +124,8 @@ class Redis:
         self._place = place(settings.url)
         self._client = client
 
-    def prepare(self, route: Route) -> None:
-        del route
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         held = self._talk(

@@ -85,11 +85,9 @@ class Replicas:
         self._database = database
         self._clock = clock
 
-    def prepare(self, route: Route) -> None:
-        """Load every version that the route names on every replica, and see it listed there."""
-        named = {arm.version for arm in route.arms}
-        wanted = [one for one in self._registered(route.adapter) if one.name in named]
-        failures = self._everywhere(lambda url: self._hold(url, wanted))
+    def prepare(self, versions: Sequence[Version]) -> None:
+        """Load them on every replica, each under its own name, and see them listed there."""
+        failures = self._everywhere(lambda url: self._hold(url, versions))
         if failures:
             done = [redacted(url) for url in self._urls if url not in failures]
             raise RouterFailed(
@@ -101,7 +99,8 @@ class Replicas:
         current = self._database.run(lambda tx: routes.get(tx, route.adapter))
         if current is not None and current.generation > route.generation:
             return
-        self.prepare(route)
+        named = {arm.version for arm in route.arms}
+        self.prepare([one for one in self._registered(route.adapter) if one.name in named])
         if self._clock() - route.since < self._drain:
             return
         unneeded = self._database.run(lambda tx: _unneeded(tx, route))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from alerts.outgoing import OutgoingClient, OutgoingError, Reply, redacted
 from alerts.signature import parse_secrets, signed_headers
-from monitor.domain import Arm, Route
+from monitor.domain import Arm, Route, Version
 from monitor.routing.routers import document
 from monitor.routing.routers.contract import Reach, RouterFailed
 
@@ -69,8 +69,8 @@ class Webhook:
         self._client = client
         self._clock = clock
 
-    def prepare(self, route: Route) -> None:
-        del route
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         body = document.write(route)
