@@ -1,0 +1,236 @@
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.domain import ArmKind, Blame, Mode, Severity, VerdictKind
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest, effective
+from monitor.routing.canary.settings import CanarySettings
+from monitor.routing.canary.states import NotPossible, OrderKind, Pause, Phase, Step
+from monitor.routing.killswitch import FILE
+from monitor.store import audit, canaries
+from monitor.store.database import Database
+from tests.fleet import judge, register, verdict
+from tests.routing.canary.conftest import HOUR, MINUTE, NOW, Trial
+
+FAST = CanarySettings(
+    signals=("mean_nll", "refusal"),
+    steps=(Step(weight=0.2, lasts=1 * HOUR), Step(weight=0.5, lasts=1 * HOUR)),
+)
+
+
+@pytest.fixture
+def trial(database: Database, tmp_path: Path) -> Trial:
+    return Trial(database=database, folder=tmp_path, settings=FAST)
+
+
+def test_a_good_canary_is_promoted_by_what_both_arms_answered_at_once(trial: Trial) -> None:
+    canary = trial.start()
+    assert trial.weights() == {"v7": 0.8, "v8": 0.2}
+    assert trial.route().valid_until == NOW + HOUR
+    trial.pass_by(2.25, every=15 * MINUTE, per_hour=6000)
+    state = trial.state(canary)
+    assert state.phase is Phase.SUCCEEDED, state.reason
+    assert trial.weights() == {"v8": 1.0}
+    assert trial.route().valid_until is None
+    assert trial.promoted == [trial.route()]
+    assert trial.told.severities == []
+    looked = [look for look in trial.looks(canary) if look.event == "looked"]
+    assert [look.weight for look in looked if look.guards] == [0.2] * 3 + [0.5] * 4 + [1.0]
+    named = {guard["name"]: guard for guard in looked[-1].guards or ()}
+    assert set(named) == {"feedback.solved", "mean_nll", "refusal", "error", "empty", "non_finite"}
+    assert named["feedback.solved"]["hi"] < named["feedback.solved"]["margin"] == 0.05
+    assert named["mean_nll"]["lo"] < named["mean_nll"]["value"] < named["mean_nll"]["hi"]
+
+
+def test_a_bad_canary_is_rolled_back_told_and_latched_until_a_person_lets_it(trial: Trial) -> None:
+    canary = trial.start()
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    state = trial.state(canary)
+    assert (state.phase, state.latched) == (Phase.ROLLED_BACK, True)
+    assert "feedback.solved" in state.reason
+    assert trial.weights() == {"v7": 1.0}
+    assert trial.told.severities == [Severity.TICKET]
+    with trial.database.begin() as tx:
+        assert canaries.latched(tx, canary.adapter_id) == {"v8": canary.id}
+        acts = [entry.act for entry in audit.about(tx, "support@v8")]
+    assert acts == ["canary.rolled_back", "canary.rolling_back", "canary.running", "canary.made"]
+    with pytest.raises(NotPossible, match=f"rolled back by canary {canary.id}"):
+        trial.start()
+    trial.order(canary, OrderKind.RESUME)
+    assert trial.weights() == {"v7": 0.8, "v8": 0.2}
+    assert trial.told.severities[-1] is Severity.NONE
+    trial.pass_by(0.5, every=10 * MINUTE, per_hour=3000)
+    assert trial.state(canary).phase is Phase.RUNNING  # nothing of the first try counts
+
+
+@pytest.mark.parametrize("how", [{"shift": 1.5}, {"errors": 0.05}])
+def test_signals_and_failures_roll_back_as_feedback_does(
+    trial: Trial, how: dict[str, float]
+) -> None:
+    canary = trial.start()
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, **how)
+    assert trial.state(canary).phase is Phase.ROLLED_BACK
+    assert ("mean_nll" if "shift" in how else "error") in trial.state(canary).reason
+
+
+def test_in_observe_it_only_says_what_it_would_do(trial: Trial) -> None:
+    trial.mode = Mode.OBSERVE
+    canary = trial.start()
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    state = trial.state(canary)
+    assert (state.pause, trial.weights()["v8"]) == (Pause.PERMISSION, 0.2)
+    assert trial.told.severities == [Severity.PAGE]
+    assert "not rolled back: the mode is observe" in trial.told.reasons[0]
+    trial.order(canary, OrderKind.ABORT)
+    assert trial.weights() == {"v7": 1.0}
+    assert trial.told.severities == [Severity.PAGE, Severity.NONE]
+
+
+def test_a_canary_may_have_a_mode_of_its_own_and_the_kill_switch_stops_it_too(trial: Trial) -> None:
+    trial.mode = Mode.OBSERVE
+    canary = trial.start(mode=Mode.AUTO)
+    (trial.folder / FILE).touch()
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    assert trial.state(canary).pause is Pause.PERMISSION
+    with pytest.raises(NotPossible, match="kill switch"):
+        trial.order(canary, OrderKind.PROMOTE, force=True)
+    (trial.folder / FILE).unlink()
+    trial.pass_by(1 / 6, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    assert trial.state(canary).phase is Phase.ROLLED_BACK
+
+
+def test_nobody_answers_for_a_version_that_is_not_served(trial: Trial) -> None:
+    trial.served = lambda model: False  # noqa: ARG005
+    canary = trial.start()
+    assert trial.weights() == {"v7": 1.0}
+    assert trial.state(canary).reason == "not every engine serves it"
+    trial.pass_by(1.25, every=15 * MINUTE)
+    assert trial.state(canary).pause is Pause.PRECHECKS
+    assert trial.told.severities == [Severity.TICKET]
+    trial.served = lambda model: True  # noqa: ARG005
+    trial.order(canary, OrderKind.RESUME)
+    assert trial.weights()["v8"] == 0.2
+
+
+def test_a_firing_stable_arm_is_no_measure(trial: Trial) -> None:
+    canary = trial.start()
+    with trial.database.begin() as tx:
+        judge(tx, trial.version("v7"), verdict(VerdictKind.CRITICAL, blame=Blame.ADAPTER))
+    trial.pass_by(2, every=30 * MINUTE, per_hour=3000)
+    state = trial.state(canary)
+    assert (state.pause, state.weight) == (Pause.STABLE, 0.2)
+    assert trial.told.severities == [Severity.TICKET]
+
+
+def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
+    first = trial.start()
+    with trial.database.begin() as tx:
+        register(tx, "support", "v9")
+    trial.start("v9")
+    assert trial.state(first).phase is Phase.SUPERSEDED
+    assert trial.weights() == {"v7": 0.8, "v9": 0.2}
+
+
+def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
+    canary = trial.start()
+
+    def put(*arms: tuple[ArmKind, str, float]) -> None:
+        with trial.database.begin() as tx:
+            table.put(
+                tx,
+                "support",
+                arms=[ArmRequest(arm=arm, version=name, weight=w) for arm, name, w in arms],
+                expected_generation=trial.route().generation,
+                reason="by hand",
+                actor="bob",
+                now=trial.now,
+            )
+
+    put((ArmKind.STABLE, "v7", 0.6), (ArmKind.CANARY, "v8", 0.4))
+    trial.pass_by(0.5, every=15 * MINUTE, per_hour=3000)
+    assert (trial.state(canary).pause, trial.weights()["v8"]) == (Pause.MANUAL, 0.4)
+    trial.order(canary, OrderKind.RESUME)
+    assert trial.weights()["v8"] == 0.2
+    put((ArmKind.STABLE, "v7", 1.0))
+    trial.pass_by(0.25, every=15 * MINUTE)
+    assert trial.state(canary).phase is Phase.SUPERSEDED
+    assert trial.weights() == {"v7": 1.0}
+
+
+def test_a_router_that_lies_keeps_the_weight_where_it_is_and_is_told(trial: Trial) -> None:
+    canary = trial.start()
+    trial.router.lies = True
+    trial.pass_by(1, every=30 * MINUTE, per_hour=6000)
+    state = trial.state(canary)
+    assert (state.weight, state.step) == (0.5, 1)
+    assert state.unverified == "the router does not do what the route says"
+    assert trial.told.severities == [Severity.TICKET]
+    trial.pass_by(1.5, every=45 * MINUTE, per_hour=3000)
+    assert trial.state(canary).step == 1
+    trial.router.lies = False
+    trial.pass_by(0.5, every=30 * MINUTE, per_hour=3000)
+    assert trial.state(canary).phase is Phase.SUCCEEDED
+
+
+def test_a_rollback_that_cannot_be_read_back_pages_and_is_tried_again(trial: Trial) -> None:
+    canary = trial.start()
+    trial.router.fails = True
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    assert trial.state(canary).phase is Phase.ROLLING_BACK
+    assert trial.weights() == {"v7": 1.0}
+    assert trial.told.severities[-1] is Severity.PAGE
+    trial.router.fails = False
+    trial.now += 5 * MINUTE
+    trial.look()
+    assert trial.state(canary).phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize("away", [40 * MINUTE, 61 * MINUTE])
+def test_routers_alone_end_a_canary_that_nobody_watches(trial: Trial, away: timedelta) -> None:
+    """The service is away: the table stays as it is, and what it says of itself expires."""
+    canary = trial.start()
+    before = trial.route()
+    trial.now += away
+    followed = {arm.version: arm.weight for arm in effective(before, trial.now).arms}
+    assert followed == ({"v7": 0.8, "v8": 0.2} if away < HOUR else {"v7": 1.0, "v8": 0.0})
+    trial.traffic(5 * MINUTE, per_hour=600)
+    trial.look()
+    expected = Phase.RUNNING if away < HOUR else Phase.ROLLED_BACK
+    assert trial.state(canary).phase is expected
+    assert effective(trial.route(), trial.now) == trial.route()
+
+
+def test_a_canary_that_sends_no_records_any_more_is_blind(trial: Trial) -> None:
+    canary = trial.start()
+    trial.pass_by(0.5, every=30 * MINUTE, per_hour=2000)
+    trial.pass_by(0.6)
+    state = trial.state(canary)
+    assert (state.pause, state.weight) == (Pause.BLIND, 0.2)
+    assert trial.told.severities == [Severity.PAGE]
+    trial.pass_by(0.6)
+    assert trial.state(canary).phase is Phase.ROLLED_BACK
+    assert "blind" in trial.state(canary).reason
+
+
+def test_two_judges_do_nothing_twice(trial: Trial) -> None:
+    canary = trial.start()
+    trial.now += 5 * MINUTE
+    with trial.database.begin() as tx:
+        lease = trial.settings.lease
+        first = canaries.claim(tx, owner="one", lease=lease, now=trial.now)
+        assert first is not None
+        assert canaries.claim(tx, owner="two", lease=lease, now=trial.now) is None
+    trial.order(canary, OrderKind.PAUSE)
+    with trial.database.begin() as tx:
+        assert canaries.held(tx, first[0]) is None  # what it would have done is void
+
+
+def test_the_fleets_budget_of_rollbacks_asks_a_person(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, rollbacks=0)
+    canary = trial.start()
+    trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
+    assert trial.state(canary).pause is Pause.BUDGET
+    assert trial.told.severities == [Severity.PAGE]
