@@ -37,6 +37,7 @@ class Kind(StrEnum):
     DRIFT = "drift"
     NO_DATA = "no_data"
     ERROR = "error"
+    ROUTING = "routing"
 
 
 class Status(StrEnum):

@@ -240,6 +240,8 @@ def _news(kind: Kind, lead: ScoreLine | None) -> str:
             return "no records where some were expected"
         case Kind.ERROR:
             return "evaluations fail, so its state is unknown"
+        case Kind.ROUTING:
+            return "a move of its traffic is not known to have worked"
         case Kind.DRIFT:
             return plain_words(lead.detector, lead.winner) if lead else "drifting"
         case _:

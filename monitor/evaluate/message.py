@@ -58,6 +58,16 @@ class Preview(Protocol):
     ) -> ActionLine | None: ...
 
 
+class Doubt(Protocol):
+    """Says which move of a version's traffic nobody knows to have worked; None: there is none."""
+
+    def __call__(self, tx: Connection, version: Version) -> str | None: ...
+
+
+def _no_doubt(tx: Connection, version: Version) -> str | None:  # noqa: ARG001 (moves no traffic)
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
     """The service's teller: what a message contains beyond the verdict itself.
@@ -68,6 +78,7 @@ class Messages:
 
     channels: Sequence[outbox.ConfiguredChannel]
     preview: Preview
+    doubt: Doubt = _no_doubt
     examples: int = 0
     base_url: str | None = None
     change_margin: timedelta = timedelta(minutes=15)
@@ -98,6 +109,7 @@ class Messages:
             new=largest_group(tx, outcome, judgement, words=self.examples > 0) if unlike else None,
             examples=self._examples(tx, outcome, judgement) if fresh else (),
             broken=_broken(judgement),
+            misrouted=self.doubt(tx, version),
             base_url=self.base_url,
         )
         now = outcome.facts.at
@@ -145,6 +157,7 @@ class Messages:
                     is_onset=False,
                 ),
                 broken=reason,
+                misrouted=self.doubt(tx, version),
                 base_url=self.base_url,
             ),
             channels=self.channels,

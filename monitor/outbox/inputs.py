@@ -18,7 +18,8 @@ class AlertInputs:
     ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
     the adapter's owner opted in, and then redacted. ``changes`` were declared about the
     time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
-    though the verdict stands: it keeps an ``error`` incident open. ``base_url`` is where
+    though the verdict stands: it keeps an ``error`` incident open; ``misrouted`` which move of
+    traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``base_url`` is where
     people reach this service; None leaves out the links to it. ``standing`` is how the
     version stands to the others on its base.
     """
@@ -33,6 +34,7 @@ class AlertInputs:
     changes: tuple[Change, ...] = ()
     examples: tuple[str, ...] = ()
     broken: str | None = None
+    misrouted: str | None = None
     base_url: str | None = None
     standing: Standing = field(default_factory=Standing)
 

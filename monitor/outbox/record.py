@@ -68,6 +68,9 @@ def record_observation(
     conditions = dict(machine.conditions(words.Verdict(verdict.kind.value), silence=silence))
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
+    conditions[words.Kind.ROUTING] = (
+        machine.Condition.CLEAR if inputs.misrouted is None else machine.Condition.PAGE
+    )
     shared = record_shared(
         tx,
         version,
@@ -307,6 +310,8 @@ def _reason(writing: _Writing) -> str:
             return SILENT
         case words.Kind.ERROR:
             return writing.inputs.broken or writing.verdict.reason
+        case words.Kind.ROUTING:
+            return writing.inputs.misrouted or "the route is another one, or was read back"
         case words.Kind.DRIFT:
             return writing.verdict.reason
         case _:

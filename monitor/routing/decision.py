@@ -23,6 +23,7 @@ from monitor.routing.gates import (
     held,
     killed,
     unfinished,
+    unwell,
 )
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
@@ -139,6 +140,7 @@ def _stops(
         return
     yield Gate.KILL_SWITCH, killed(scene)
     yield Gate.FLEET_INCIDENT, fleet_incident(scene)
+    yield Gate.SELF_HEALTH, unwell(scene)
     if action is ActionKind.TRIAL:
         # the fallback that would end the trial must be left, or nobody could end it
         yield Gate.ADAPTER_BUDGET, adapter_spent(scene, settings, now=now)

@@ -68,12 +68,52 @@ class Execution:
         return self._verify(action, now=now)
 
     def reconcile(self, *, now: datetime) -> int:
-        """Read back every interrupted action; expire those waiting on a verdict that is gone."""
+        """Read back every interrupted action; expire those waiting on a verdict that is gone.
+
+        What was read back as something else is read again while its route is in force.
+        """
         before = now - self.settings.execution_timeout
         left = self.database.run(lambda tx: actions.unfinished(tx, before=before))
         for action in left:
             self._resume(action, now=now)
-        return len(left) + self.database.run(lambda tx: self._expire(tx, now=now))
+        changed = len(left) + self.database.run(lambda tx: self._expire(tx, now=now))
+        return changed + self._reread(now=now) + self.prove(now=now)
+
+    def prove(self, *, now: datetime) -> int:
+        """Say of a fallback whose target fires within two windows that it did not help.
+
+        The window under way when it moved is not one of them. Such an action has failed, and
+        nothing else is done by itself until somebody sets another route.
+        """
+        proof = 3 * self.settings.cycle
+
+        def work(tx: Connection) -> int:
+            worse = 0
+            for action in actions.moved_since(tx, since=now - proof):
+                reason = _worse(tx, action)
+                if reason is not None:
+                    write_down(tx, actions.found_worse(tx, action, reason=reason, now=now))
+                    worse += 1
+            return worse
+
+        return self.database.run(work)
+
+    def _reread(self, *, now: datetime) -> int:
+        """Settle what the router did not confirm, once it does."""
+        settled = 0
+        for action in self.database.run(actions.unverified):
+            settled += self._settled(action, now=now)
+        return settled
+
+    def _settled(self, action: ActionRow, *, now: datetime) -> bool:
+        route = self.database.run(lambda tx: routes.get(tx, action.adapter))
+        if route is None or self._read(route)[0] is not ActionState.VERIFIED:
+            return False
+        reason = f"read back late at generation {route.generation}"
+        self.database.run(
+            lambda tx: self._advance(tx, action, ActionState.VERIFIED, reason, now=now)
+        )
+        return True
 
     def _apply(self, tx: Connection, action_id: ActionId, *, now: datetime) -> ActionRow:
         """Check everything once more and swap the route, all in one transaction."""
@@ -166,8 +206,11 @@ class Execution:
             state, reason = ActionState.VERIFIED, "replaced by a later route"
         else:
             state, reason = self._read(route) if again else self._told(route)
-            if again and state is ActionState.VERIFY_FAILED:
+            if again and state is not ActionState.VERIFIED:
                 state, reason = self._told(route)
+            if again and state is ActionState.APPLIED:
+                late = self.settings.execution_timeout
+                state, reason = ActionState.VERIFY_FAILED, f"not within {late}: {reason}"
         return self.database.run(lambda tx: self._advance(tx, action, state, reason, now=now))
 
     def _told(self, route: Route) -> tuple[ActionState, str]:
@@ -236,6 +279,16 @@ def _still_asks(action: ActionRow, verdict: Verdict | None) -> bool:
             return recovered(verdict)
         case ActionKind.END_TRIAL:
             return fires(verdict)
+
+
+def _worse(tx: Connection, action: ActionRow) -> str | None:
+    """Say since when the version that got the traffic fires, or None."""
+    verdict = stored_verdict(tx, _target_id(action), lock=False)
+    began = action.decided_at or action.created_at
+    if verdict is None or not fires(verdict) or verdict.since < began:
+        return None
+    target = action.target["version"] if action.target else "the target"
+    return f"{target} is {verdict.kind.value} {verdict.since - began} after it got the traffic"
 
 
 def _unlike(action: ActionRow, route: Route) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
@@ -35,11 +35,16 @@ from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.standing import Standing, standing_of
 from monitor.routing.survey import only, route_in_force, survey, targets_of
-from monitor.store import actions, versions
+from monitor.store import actions, routes, versions
 from monitor.store.actions import OPEN, ActionRow, ActionState
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
 
 Served = Callable[[str], bool]
 """Whether an engine serves this model name now."""
@@ -65,6 +70,8 @@ class Breaker:
         Carries out what the table says.
     served
         Asked for every target before traffic goes there; called outside transactions.
+    clock
+        This process's, to be compared with the database's; ``now`` is when things happen.
     """
 
     database: Database
@@ -73,6 +80,7 @@ class Breaker:
     kill_switch: KillSwitch
     router: Router
     served: Served
+    clock: Callable[[], datetime] = _utc_now
 
     def consider(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> Decision:
         """Decide about a version that was just evaluated. Cheap while nothing is wrong.
@@ -81,6 +89,7 @@ class Breaker:
         """
         if not evidence.allowed:
             return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
+        self._execution.prove(now=now)
         if self._on_trial(version, now=now):
             return self.consider_return(version, now=now)
         targets = self.database.run(lambda tx: targets_of(tx, version))
@@ -135,6 +144,7 @@ class Breaker:
             kill_switch=self.kill_switch,
             settings=self.settings,
             default_mode=self.mode,
+            clock=self.clock,
             now=now,
             hold=False,
         )
@@ -180,6 +190,21 @@ class Breaker:
         """
         return self._execution.reconcile(now=now)
 
+    def doubt(self, tx: Connection, version: Version) -> str | None:
+        """Say why nobody knows that the version's traffic is where it was moved; None: known.
+
+        It lasts until the move is read back after all, or somebody sets another route.
+        """
+        moved = actions.newest_taken(tx, version.adapter_id)
+        if moved is None or moved.version_id != version.id:
+            return None
+        if moved.state is not ActionState.VERIFY_FAILED:
+            return None
+        route = routes.get(tx, version.adapter)
+        if route is None or route.generation != (moved.expected_generation or 0) + 1:
+            return None
+        return f"{moved.kind.value} (action {moved.id}): {moved.reason}"
+
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
         """Say where the adapter's breaker stands; None: it has no route."""
         return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
@@ -206,6 +231,7 @@ class Breaker:
             kill_switch=self.kill_switch,
             settings=self.settings,
             default_mode=self.mode,
+            clock=self.clock,
             now=now,
             hold=True,
         )

@@ -30,6 +30,7 @@ class Gate(StrEnum):
     TARGET = "target"
     KILL_SWITCH = "kill_switch"
     FLEET_INCIDENT = "fleet_incident"
+    SELF_HEALTH = "self_health"
     COOL_DOWN = "cool_down"
     ADAPTER_BUDGET = "adapter_budget"
     FLEET_BUDGET = "fleet_budget"
@@ -68,8 +69,8 @@ def _no_traffic(question: Question) -> str | None:
 
 
 def unfinished(scene: Scene) -> str | None:
-    """Say which action about the version is under way or in doubt, or None."""
-    last, route = scene.last, scene.route
+    """Say which move of the adapter's traffic is under way or in doubt, or None."""
+    last, route = scene.moved, scene.route
     if last is None or route is None:
         return None
     in_doubt = last.state in {ActionState.EXECUTING, ActionState.APPLIED}
@@ -161,6 +162,15 @@ def _fleet_incident(question: Question) -> str | None:
     return fleet_incident(question.scene)
 
 
+def unwell(scene: Scene) -> str | None:
+    """Say why Driftline should not believe itself about the version, or None."""
+    return "; ".join(scene.unwell) or None
+
+
+def _unwell(question: Question) -> str | None:
+    return unwell(question.scene)
+
+
 def _cooling_down(question: Question) -> str | None:
     taken = question.scene.taken_here
     if not taken or question.now - taken[0] >= question.settings.cool_down:
@@ -210,6 +220,7 @@ SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
 AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.KILL_SWITCH, _killed),
     (Gate.FLEET_INCIDENT, _fleet_incident),
+    (Gate.SELF_HEALTH, _unwell),
     (Gate.COOL_DOWN, _cooling_down),
     (Gate.ADAPTER_BUDGET, _adapter_spent),
     (Gate.FLEET_BUDGET, _fleet_spent),

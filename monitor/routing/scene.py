@@ -24,7 +24,8 @@ class Scene:
     ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
     are the moments of automatic fallbacks, newest first, within the settings' windows.
     ``fleet_incident`` is the open one of the version's base, ``last`` the version's newest
-    action of any kind, ``progress`` how it comes along where it has lost its traffic.
+    action of any kind, ``moved`` the adapter's newest that moved traffic, ``unwell`` what
+    speaks against believing Driftline, ``progress`` how a version without traffic comes along.
     """
 
     version: Version
@@ -34,6 +35,8 @@ class Scene:
     kill_switch: Reading
     fleet_incident: IncidentId | None = None
     last: ActionRow | None = None
+    moved: ActionRow | None = None
+    unwell: Sequence[str] = ()
     company: Company | None = None
     targets: Targets = field(default_factory=Targets)
     taken_here: Sequence[datetime] = ()

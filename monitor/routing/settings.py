@@ -44,8 +44,11 @@ class RoutingSettings:
     trial_limit
         Term of a trial's route: after it readers go back to the fallback arm by themselves.
         A trial that wants records is then begun anew, and keeps what it has gathered.
+    clock_skew
+        This process's clock may differ so much from the database's, or nothing moves.
     execution_timeout
-        After this an action in execution counts as interrupted and is read back.
+        After this an action in execution counts as interrupted and is read back; a router
+        that cannot be read by then has not verified it.
     """
 
     router: str = "none"
@@ -66,6 +69,7 @@ class RoutingSettings:
     trial_hold: timedelta = timedelta(hours=1)
     trial_records: int = 50
     trial_limit: timedelta = timedelta(hours=24)
+    clock_skew: timedelta = timedelta(seconds=30)
     execution_timeout: timedelta = timedelta(seconds=30)
     gateway: GatewayRouting = field(default_factory=GatewayRouting)
     redis: RedisRouting = field(default_factory=RedisRouting)

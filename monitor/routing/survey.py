@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from monitor.store import (
     fleet_incidents,
     records,
     routes,
+    self_health,
     verdicts,
     versions,
 )
@@ -41,12 +42,14 @@ def survey(
     kill_switch: KillSwitch,
     settings: RoutingSettings,
     default_mode: Mode,
+    clock: Callable[[], datetime],
     now: datetime,
     hold: bool,
 ) -> Scene:
     """Read the scene; ``hold`` keeps kill switch, budgets, route and verdict as they are.
 
-    Locks are taken in this order by everybody: switch, route, verdict.
+    ``clock`` is this process's, which is compared with the database's. Locks are taken in
+    this order by everybody: switch, route, verdict.
     """
     switch = kill_switch.read(tx, hold=hold)
     route = route_in_force(tx, version.adapter, now=now, lock=hold)
@@ -59,6 +62,8 @@ def survey(
         kill_switch=switch,
         fleet_incident=fleet_incidents.open_on(tx, fleet_incidents.base_of(version)),
         last=actions.newest(tx, version),
+        moved=actions.newest_taken(tx, version.adapter_id),
+        unwell=unwell_of(tx, version, settings=settings, clock=clock, now=now),
         company=_company(tx, version, verdict=verdict, settings=settings),
         targets=targets_of(tx, version),
         taken_here=actions.taken_since(
@@ -107,6 +112,29 @@ def targets_of(tx: Connection, version: Version) -> Targets:
         },
         abandoned=actions.abandoned_versions(tx, version.adapter_id),
     )
+
+
+def unwell_of(
+    tx: Connection,
+    version: Version,
+    *,
+    settings: RoutingSettings,
+    clock: Callable[[], datetime],
+    now: datetime,
+) -> tuple[str, ...]:
+    """List why what was found of the version is not to be acted upon by itself."""
+    health = self_health.of_version(tx, version.id, adapter_id=version.adapter_id)
+    skew = abs(clock() - health.database_clock)
+    found = []
+    if skew > settings.clock_skew:
+        found.append(f"this clock is {skew} from the database's > {settings.clock_skew}")
+    if health.failing:
+        found.append(f"detectors fail: {', '.join(health.failing)}")
+    if health.open_kinds:
+        found.append(f"open incidents: {', '.join(health.open_kinds)}")
+    if health.reference_at is not None and now - health.reference_at < settings.cycle:
+        found.append(f"its reference is {now - health.reference_at} old < {settings.cycle}")
+    return tuple(found)
 
 
 def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:

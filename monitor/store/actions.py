@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import ActionId, AdapterId, Version, VersionId
 from monitor.store.errors import NotFound
-from monitor.store.tables import actions, adapters, versions
+from monitor.store.tables import actions, adapters, routes, versions
 
 
 class ActionKind(StrEnum):
@@ -61,6 +61,8 @@ TAKEN: Final = frozenset(
     }
 )
 """These count against the budgets."""
+WORSE: Final = "worse"
+"""Key in the evidence of an action that was read back, and whose target then fired."""
 AUTOMATIC: Final = "driftline"
 """The actor of what no person asked for."""
 
@@ -186,6 +188,17 @@ def newest(tx: Connection, version: Version) -> ActionRow | None:
     return _action(row) if row else None
 
 
+def newest_taken(tx: Connection, adapter_id: AdapterId) -> ActionRow | None:
+    """Return the latest action that moved the adapter's traffic, or is about to."""
+    query = (
+        _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
+        .order_by(actions.c.id.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).mappings().one_or_none()
+    return _action(row) if row else None
+
+
 def action_list(
     tx: Connection,
     *,
@@ -209,6 +222,41 @@ def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
     """Actions that somebody began before ``before`` and has not finished."""
     query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
     return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+
+
+def unverified(tx: Connection) -> list[ActionRow]:
+    """Actions that failed their read-back and whose route is still in force."""
+    query = _SELECT.join(
+        routes,
+        sa.and_(
+            routes.c.adapter_id == actions.c.adapter_id,
+            routes.c.generation == actions.c.expected_generation + 1,
+        ),
+    ).where(actions.c.state == ActionState.VERIFY_FAILED, ~actions.c.evidence.has_key(WORSE))
+    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+
+
+def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
+    """Verified actions since a moment that took traffic from a version, oldest first."""
+    query = _SELECT.where(
+        actions.c.kind.in_(AWAY),
+        actions.c.state == ActionState.VERIFIED,
+        actions.c.decided_at > since,
+    )
+    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+
+
+def found_worse(tx: Connection, action: ActionRow, *, reason: str, now: datetime) -> ActionRow:
+    """Say of a verified action that its target turned out no better."""
+    _update(
+        tx,
+        action.id,
+        state=ActionState.VERIFY_FAILED,
+        reason=reason,
+        evidence={**action.evidence, WORSE: True},
+        decided_at=now,
+    )
+    return fetch(tx, action.id)
 
 
 def waiting(tx: Connection) -> list[ActionRow]:

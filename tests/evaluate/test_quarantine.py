@@ -68,3 +68,20 @@ def test_evaluations_that_fail_as_a_whole_open_an_error_ticket_until_one_succeed
     evaluator.evaluate(claim)
     alerts = [row.alert for row in world.rows("SELECT alert FROM outbox ORDER BY seq")]
     assert [alert["status"] for alert in alerts] == ["started", "recovered"]
+
+
+def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world: Any) -> None:
+    doubts = ["fallback (action 1): the router says nothing, not the route"] * 3 + [None] * 2
+    told = iter(doubts)
+    evaluator = world.evaluator(tell=replace(messages(), doubt=lambda *_: next(told)))
+    for _ in doubts:
+        world.send(60)
+        world.make_due()
+        evaluator.evaluate(world.claim())
+    alerts = [row.alert for row in world.rows("SELECT alert FROM outbox ORDER BY seq")]
+    assert [(alert["kind"], alert["severity"], alert["status"]) for alert in alerts] == [
+        ("routing", "page", "started"),
+        ("routing", "page", "recovered"),
+    ]
+    assert alerts[0]["reason"] == doubts[0]
+    assert alerts[0]["summary"].endswith("a move of its traffic is not known to have worked")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from monitor.domain import Arm, Blame, Mode, Route, VerdictKind, Version
+from monitor.domain import Arm, ArmKind, Blame, Mode, Route, VerdictKind, Version
 from monitor.policy import ActionEvidence
 from monitor.routing import table
+from monitor.routing.arms import ArmRequest
 from monitor.routing.decision import Decision
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
@@ -149,3 +150,16 @@ class Engine:
 
 def with_router(world: World, engine: Engine) -> Breaker:
     return replace(world.breaker, router=engine)
+
+
+def reroute(world: World) -> None:
+    with world.database.begin() as tx:
+        table.put(
+            tx,
+            "support",
+            arms=[ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)],
+            expected_generation=world.route().generation,
+            reason="touched",
+            actor="bob",
+            now=NOW,
+        )

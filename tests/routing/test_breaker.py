@@ -38,6 +38,7 @@ from tests.routing.stage import (
     World,
     evidence,
     executing,
+    reroute,
     with_router,
 )
 
@@ -409,19 +410,6 @@ def test_an_unknown_action_cannot_be_approved(world: World) -> None:
 
 def recover(world: World) -> None:
     world.judge(world.version("v7"), STABLE)
-
-
-def reroute(world: World) -> None:
-    with world.database.begin() as tx:
-        table.put(
-            tx,
-            "support",
-            arms=[ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)],
-            expected_generation=1,
-            reason="touched",
-            actor="bob",
-            now=NOW,
-        )
 
 
 def sicken_target(world: World) -> None:
