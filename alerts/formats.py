@@ -20,7 +20,7 @@ import msgspec
 
 from alerts.message import Alert, Links, NewRequests, Together, to_json
 from alerts.types import Kind
-from alerts.words import new_words, unlike_words
+from alerts.words import new_words, size_words, unlike_words
 
 SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
@@ -128,7 +128,6 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
         Kind.DRIFT: "DriftlineDrift",
         Kind.NO_DATA: "DriftlineNoData",
         Kind.ERROR: "DriftlineError",
-        Kind.ROUTING: "DriftlineRouting",
     }
 )
 
@@ -158,6 +157,7 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
     texts = {
         "summary": alert.summary,
         "description": alert.reason,
+        "size": size_words(alert.scores),
         "driftline_status": alert.status.value,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
         "new_requests": alert.new and new_words(alert.new),
@@ -167,6 +167,8 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "runbook_url": alert.links.runbook,
         "detector_runbook_url": alert.links.detector_runbook,
         "dashboard_url": alert.links.dashboard,
+        "incident_url": alert.links.incident,
+        "chart_url": alert.links.chart,
         "truncated": "true" if truncated else None,
     }
     return {name: text for name, text in texts.items() if text}
@@ -240,6 +242,7 @@ def _cut_texts(alert: Alert) -> Alert:
             dashboard=_short_link(alert.links.dashboard),
             runbook=_short_link(alert.links.runbook),
             detector_runbook=_short_link(alert.links.detector_runbook),
+            chart=_short_link(alert.links.chart),
         ),
     )
 

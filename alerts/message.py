@@ -148,6 +148,8 @@ class Links:
     """What to do: the adapter's own, else ours for the kind of incident and its blame."""
     detector_runbook: str | None = None
     """What the detector with the strongest evidence may mean."""
+    chart: str | None = None
+    """An image (SVG) of the incident's signals, for whoever holds the message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ page evidence 1.6``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import assert_never
@@ -131,6 +132,31 @@ def plain_words(detector: str, winner: str | None) -> str:
             return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
 
 
+def size_words(scores: Sequence[ScoreLine]) -> str:
+    """Say how large the change is by the leading score, and how small a one would be seen.
+
+    >>> size_words([ScoreLine(detector="logit_ks", evidence=1.6, effect=0.38,
+    ...     interval=(0.31, 0.45), minimum_detectable=0.1, n=412)])
+    'effect +0.38 (95 % interval +0.31 to +0.45) on 412 requests; would see 0.10'
+    """
+    known = [one for one in scores if finite(one.effect) is not None]
+    lead = max(known, key=lambda one: one.evidence or 0.0, default=None)
+    if lead is None:
+        return ""
+    low, high = lead.interval or (None, None)
+    between = finite(low) is not None and finite(high) is not None
+    return (
+        f"effect {lead.effect:+.2f}"
+        + (f" (95 % interval {low:+.2f} to {high:+.2f})" if between else "")
+        + (f" on {_plural(lead.n, 'request')}" if lead.n else "")
+        + (
+            f"; would see {lead.minimum_detectable:.2f}"
+            if finite(lead.minimum_detectable) is not None
+            else ""
+        )
+    )
+
+
 def unlike_words(unlike: Unlike) -> str:
     """Say how many requests are unlike training, beside how many usually are.
 
@@ -240,8 +266,6 @@ def _news(kind: Kind, lead: ScoreLine | None) -> str:
             return "no records where some were expected"
         case Kind.ERROR:
             return "evaluations fail, so its state is unknown"
-        case Kind.ROUTING:
-            return "a move of its traffic is not known to have worked"
         case Kind.DRIFT:
             return plain_words(lead.detector, lead.winner) if lead else "drifting"
         case _:

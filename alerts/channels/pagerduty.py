@@ -186,6 +186,7 @@ def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, obj
 def _links(alert: Alert) -> list[dict[str, str]]:
     links = (
         ("Incident", alert.links.incident),
+        ("Chart", alert.links.chart),
         ("Runbook", alert.links.runbook),
         ("About the detector", alert.links.detector_runbook),
         ("Dashboard", alert.links.dashboard),

@@ -30,7 +30,7 @@ from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
 from alerts.types import Reason, Status
-from alerts.words import new_words
+from alerts.words import new_words, size_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
 """Slack takes about one message a second for each webhook, and short bursts."""
@@ -221,8 +221,10 @@ def _fields(alert: Alert) -> list[str]:
 
 
 def _paragraphs(alert: Alert) -> list[str]:
-    """Why, what is new, what was declared to have changed, what was done."""
+    """Why, how large, what is new, what was declared to have changed, what was done."""
     said = [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
+    if size := size_words(alert.scores):
+        said.append(f"*Size* {escaped(size, longest=LONGEST_TEXT)}")
     if alert.new is not None:
         said.append(f"*New* {escaped(new_words(alert.new), longest=LONGEST_TEXT)}")
     said += [
@@ -238,6 +240,7 @@ def _paragraphs(alert: Alert) -> list[str]:
 def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
     links = (
         ("Incident", alert.links.incident),
+        ("Chart", alert.links.chart),
         ("Runbook", alert.links.runbook),
         ("About the detector", alert.links.detector_runbook),
         ("Dashboard", alert.links.dashboard),

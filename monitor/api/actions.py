@@ -78,7 +78,7 @@ def get_actions(
 
     rows = parts.database.run(read)
     return Page(
-        items=[_body(row) for row in rows[:limit]],
+        items=[action_body(row) for row in rows[:limit]],
         next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
     )
 
@@ -94,7 +94,7 @@ def approve(key: Operator, parts: Parts, action: Number) -> ActionBody:
         raise Problem(
             409, f"Action {action} is not open any more: {error}.", kind="action-not-open"
         ) from error
-    return _body(row)
+    return action_body(row)
 
 
 @router.get("/kill-switch")
@@ -127,6 +127,7 @@ def _kill_switch(tx: Connection, parts: ApiParts) -> KillSwitchBody:
     )
 
 
-def _body(row: ActionRow) -> ActionBody:
+def action_body(row: ActionRow) -> ActionBody:
+    """Write an action."""
     fields = {name: getattr(row, name) for name in ActionBody.model_fields if name != "action"}
     return ActionBody(action=row.id, **fields)

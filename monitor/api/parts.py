@@ -15,7 +15,7 @@ from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
-from monitor.outbox import ChannelFacts, Hearers
+from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.standing import Standing
@@ -111,14 +111,14 @@ class ApiParts:
     """How far from an incident's onset a declared change is still listed beside it."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     """How references come about by themselves."""
-    base_url: str | None = None
+    pages: Pages = field(default_factory=Pages)
     """Where people reach this service, for links in messages."""
     clock: Callable[[], datetime] = _utc_now
 
     @property
     def hearers(self) -> Hearers:
         """Who is told of an incident that a person ends."""
-        return Hearers(channels=self.channels, base_url=self.base_url)
+        return Hearers(channels=self.channels, base_url=self.pages.base_url)
 
 
 def parts_of(request: Request) -> ApiParts:

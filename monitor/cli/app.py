@@ -27,6 +27,7 @@ from monitor.cli import (
     running,
     selftest,
 )
+from monitor.cli.explaining import explain
 
 app = typer.Typer(
     name="driftline",
@@ -64,7 +65,7 @@ app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
 app.command("new")(new.new)
-app.command("explain")(incidents.explain)
+app.command("explain")(explain)
 app.command("budget")(budget.budget)
 app.command("receipt")(receipt.receipt)
 app.command("report")(report.report)

@@ -1,19 +1,16 @@
-"""What people are told of: lists, explanations, and what they say of it themselves."""
+"""What people are told of: lists, and what they say of it themselves."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
+from monitor.cli.client import place
 
 app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
 
-FACTS = ("adapter", "version", "kind", "phase", "severity", "blame", "opened_at", "closed_at")
-OTHERS = ("acknowledged_by", "acknowledged_until", "marked", "marked_by", "marked_because")
 LARGEST_PAGE = 1000
 
 Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
@@ -121,115 +118,3 @@ def _subject(incident: dict[str, Any]) -> str:
     if incident["adapter"] is not None:
         return f"{incident['adapter']}@{incident['version']}"
     return f"all on {incident['base_model'] or 'one base model'}"
-
-
-def explain(
-    incident: Annotated[int, typer.Argument(help="Number of the incident in its link.")],
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
-    """Say in words what an incident is: what, since when, whose fault, what was done."""
-    with options.service(config) as service:
-        found = service.get(place("incidents", incident))
-        done = _actions(service, found)
-    if as_json:
-        screen.as_json({**found, "actions": done})
-        return
-    screen.say(found["summary"], style="bold")
-    facts = [(key, found[key]) for key in (*FACTS, *OTHERS) if found[key] is not None]
-    if found["base_model"] is not None:
-        facts.insert(0, ("base_model", found["base_model"] or "not registered"))
-    if found["onset"] is not None:
-        facts.append(("began between", f"{found['onset']['start']} and {found['onset']['end']}"))
-    screen.table(
-        f"incident {incident}",
-        ["what", "value"],
-        [[key.replace("_", " "), str(value)] for key, value in facts],
-    )
-    _print_members(found["members"])
-    _print_changes(found["changes"])
-    _print_told(found["deliveries"])
-    _print_done(done)
-
-
-def _actions(service: Service, incident: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was decided about its versions while it was open, newest first."""
-    opened = datetime.fromisoformat(incident["opened_at"])
-    closed = incident["closed_at"] and datetime.fromisoformat(incident["closed_at"])
-    about = [incident] if incident["adapter"] is not None else incident["members"]
-    versions = {(one["adapter"], one["version"]) for one in about}
-    # a fleet incident has no adapter: its members' actions are picked from those of all
-    return [
-        action
-        for action in service.get("/actions", adapter=incident["adapter"], limit=LARGEST_PAGE)[
-            "items"
-        ]
-        if (action["adapter"], action["version"]) in versions
-        and opened <= datetime.fromisoformat(action["created_at"])
-        and (closed is None or datetime.fromisoformat(action["created_at"]) <= closed)
-    ]
-
-
-def _print_members(members: list[dict[str, Any]]) -> None:
-    if not members:
-        return
-    screen.table(
-        "members, the first joined first",
-        ["version", "since", "until"],
-        [
-            [
-                f"{one['adapter']}@{one['version']}",
-                screen.moment(one["joined_at"]),
-                screen.moment(one["left_at"], otherwise="now"),
-            ]
-            for one in members
-        ],
-    )
-
-
-def _print_changes(changes: list[dict[str, Any]]) -> None:
-    for change in changes:
-        screen.say(f"declared: {change['text']}, by {change['author']}")
-
-
-def _print_told(deliveries: list[dict[str, Any]]) -> None:
-    if not deliveries:
-        screen.say("nobody was told: no channel takes it")
-        return
-    screen.table(
-        "who was told, newest first",
-        ["channel", "message", "severity", "state", "attempts", "at", "error"],
-        [
-            [
-                sent["channel"],
-                sent["status"] or "-",
-                sent["severity"] or "-",
-                sent["state"],
-                str(sent["attempts"]),
-                screen.moment(sent["delivered_at"]),
-                sent["last_error"] or "-",
-            ]
-            for sent in deliveries
-        ],
-    )
-
-
-def _print_done(actions: list[dict[str, Any]]) -> None:
-    if not actions:
-        screen.say("no action was taken or recommended")
-        return
-    screen.table(
-        "what was done, newest first",
-        ["action", "kind", "state", "at", "reason"],
-        [
-            [
-                str(action["action"]),
-                action["kind"],
-                action["state"],
-                screen.moment(action["created_at"]),
-                action["reason"],
-            ]
-            for action in actions
-        ],
-    )

@@ -19,7 +19,7 @@ from monitor.capture.terms import TermHashes
 from monitor.config import Config
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
-from monitor.daemon.parts import Serving
+from monitor.daemon.parts import Serving, pages_of
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
 from monitor.outbox import ConfiguredChannel, Teller, refreshers
@@ -117,7 +117,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         ),
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
-            for one in refreshers(database, parts.channels, base_url=config.server.url)
+            for one in refreshers(database, parts.channels, pages=pages_of(config))
         ),
         *_heartbeat(parts, pulse),
     ]
@@ -172,7 +172,6 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
         tell=Messages(
             channels=parts.channels,
             preview=parts.breaker.preview,
-            doubt=parts.breaker.doubt,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from alerts.channels import CHANNELS, open_channel
 from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
+from monitor.capture.subjects import load_key
 from monitor.config import Config, Corpora, read_corpora
 from monitor.config.routing import inside_of, own_settings, reach_of
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox import ConfiguredChannel, Pages, chart_key
 from monitor.policy.budget import Standing, shares
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid
@@ -43,8 +44,8 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             matcher=entry.matcher,
             fallback=entry.fallback,
             pace=CHANNELS[entry.kind].pace,
-        )
             manner=config.alerting.grouping.manner(CHANNELS[entry.kind].groups),
+        )
         for entry in config.channels
     ]
 
@@ -136,6 +137,12 @@ def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
 def kill_switch_of(config: Config) -> KillSwitch:
     """The switch that stops every automatic action."""
     return KillSwitch(config.service.data_dir, os.environ)
+
+
+def pages_of(config: Config) -> Pages:
+    """Where messages lead; links to images are signed alike by every process."""
+    shared = load_key(config.service.data_dir / "subject.key")
+    return Pages(base_url=config.server.url, key=chart_key(shared))
 
 
 def milestones_of(config: Config) -> MilestoneRules:

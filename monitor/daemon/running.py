@@ -30,6 +30,7 @@ from monitor.daemon.parts import (
     embedder_of,
     kill_switch_of,
     milestones_of,
+    pages_of,
     router_of,
     serving_of,
 )
@@ -119,7 +120,7 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
             escalate_after_failures=section.escalate_after_failures,
             escalate_after=section.escalate_after,
             retries=section.retries,
-            base_url=config.server.url,
+            pages=pages_of(config),
         ),
     )
 
@@ -194,7 +195,7 @@ def _server(
         retention=config.capture.retention,
         change_margin=config.schedule.live_interval,
         learning=milestones_of(config),
-        base_url=config.server.url,
+        pages=pages_of(config),
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:

@@ -20,7 +20,7 @@ from monitor.incident.visible import visible
 ROW: Final = 74
 TITLE: Final = 20
 """Pixels above each row for its name and newest number."""
-TOP: Final = 44
+TOP: Final = 56
 BOTTOM: Final = 46
 LEFT: Final = 46
 RIGHT: Final = 12
@@ -169,7 +169,7 @@ def _heading(signal: Signal, y: float, right: float) -> Iterator[str]:
 
 def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
     frame = _frame_of_time(chart, width)
-    lanes: tuple[list[tuple[float, float]], ...] = ([], [])
+    lanes: tuple[list[tuple[float, float]], ...] = ([], [], [])
     # our own words are placed before the titles of changes, which are long and listed beside it
     for mark in sorted(chart.marks, key=lambda one: (one.kind == "declared", one.at)):
         x, kind = frame.x(mark.at), mark.kind if mark.kind in INK else "soft"

@@ -38,7 +38,7 @@ __all__ = ["Member", "Story", "read_story"]
 SILENT_FOR: Final = timedelta(hours=24)
 """Silence is looked for over a day, so without an onset its cause lies at most this far back."""
 MOST_MESSAGES: Final = 100
-MOST_MOVES: Final = 100
+MOST_MOVES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
 from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.linking import Pages, chart_key
 from monitor.outbox.marking import Hearers, NotMarkable, Word, hold, mark
 from monitor.outbox.record import (
     record_closing,
@@ -18,8 +19,8 @@ from monitor.outbox.record import (
     record_transition,
 )
 from monitor.outbox.refreshing import Refresher, refreshers
-
 from monitor.outbox.telling import Teller, tell_due
+
 __all__ = [
     "AlertInputs",
     "ChannelFacts",
@@ -30,11 +31,13 @@ __all__ = [
     "NotMarkable",
     "NotOpen",
     "Outcome",
+    "Pages",
     "Refresher",
+    "Teller",
     "Word",
     "acknowledge",
-    "Teller",
     "changes_about",
+    "chart_key",
     "check_fallbacks",
     "hold",
     "mark",
@@ -42,5 +45,5 @@ __all__ = [
     "record_observation",
     "record_transition",
     "refreshers",
-]
     "tell_due",
+]

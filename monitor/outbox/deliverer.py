@@ -21,7 +21,7 @@ from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
-from monitor.outbox.runbooks import with_runbooks
+from monitor.outbox.linking import Pages
 from monitor.store import audit, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Claimed
@@ -62,8 +62,8 @@ class DelivererSettings:
         A channel's fallback is told after so many failures or so much time.
     retries
         When to try again.
-    base_url
-        Where people reach this service, for links to its runbooks; None: no such links.
+    pages
+        Where messages lead: this service's runbooks and images.
     """
 
     workers: int = 4
@@ -72,7 +72,7 @@ class DelivererSettings:
     escalate_after_failures: int = 3
     escalate_after: timedelta = timedelta(minutes=2)
     retries: RetrySchedule = field(default_factory=RetrySchedule)
-    base_url: str | None = None
+    pages: Pages = field(default_factory=Pages)
 
 
 def _unobserved(channel: str, outcome: Outcome) -> None:
@@ -191,7 +191,7 @@ class Deliverer:
     def _attempt(self, claimed: Claimed) -> None:
         channel = self._channels[claimed.channel]
         try:
-            alert = with_runbooks(alert_from_json(claimed.alert), self._settings.base_url)
+            alert = self._settings.pages.linked(alert_from_json(claimed.alert))
             _send(channel.channel, alert, claimed)
         except DeliveryFailed as failure:
             self._failed(claimed, failure)

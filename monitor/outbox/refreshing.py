@@ -17,7 +17,7 @@ from alerts.delivery import DeliveryFailed, Refreshing
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.outbox.runbooks import with_runbooks
+from monitor.outbox.linking import Pages
 from monitor.store import outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Standing
@@ -32,12 +32,12 @@ class Refresher:
     """Refreshes one channel; :meth:`turn` is the work of a loop."""
 
     def __init__(
-        self, database: Database, name: str, channel: Refreshing, *, base_url: str | None = None
+        self, database: Database, name: str, channel: Refreshing, *, pages: Pages | None = None
     ) -> None:
         self._database = database
         self._name = name
         self._channel = channel
-        self._base_url = base_url
+        self._pages = pages or Pages()
 
     @property
     def every(self) -> timedelta:
@@ -69,18 +69,18 @@ class Refresher:
 
     def _readable(self, one: Standing) -> Alert | None:
         try:
-            return with_runbooks(alert_from_json(one.alert), self._base_url)
+            return self._pages.linked(alert_from_json(one.alert))
         except ValueError:
             _LOG.exception("message_unreadable", id=str(one.id), channel=self._name)
             return None
 
 
 def refreshers(
-    database: Database, channels: Sequence[ConfiguredChannel], *, base_url: str | None
+    database: Database, channels: Sequence[ConfiguredChannel], *, pages: Pages
 ) -> list[Refresher]:
-    """Give one for each channel that needs it; ``base_url`` is for links to runbooks."""
+    """Give one for each channel that needs it; ``pages`` is where messages lead."""
     return [
-        Refresher(database, one.name, one.channel, base_url=base_url)
+        Refresher(database, one.name, one.channel, pages=pages)
         for one in channels
         if isinstance(one.channel, Refreshing)
     ]

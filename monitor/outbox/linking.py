@@ -1,0 +1,65 @@
+"""Where a message leads that is not decided with it: runbooks, and the image of its signals.
+
+Added as it is sent, so that what is sent again later leads where pages are then. The image
+is for people who are not logged in, so its link is signed and ends::
+
+    <base>/v1/incidents/7/chart.svg?expires=1772000000&signature=…
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from alerts.message import Alert
+from alerts.types import Kind
+from monitor.outbox.runbooks import with_runbooks
+
+CHART_LASTS: Final = timedelta(days=30)
+"""From the message on: as long as somebody may still look for what happened."""
+_PURPOSE: Final = b"driftline chart link 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """Where people reach this service, and the key that signs links to images.
+
+    ``base_url`` None: nobody reaches it, so there are no links. ``key`` None: no images.
+    """
+
+    base_url: str | None = None
+    key: bytes | None = None
+
+    def linked(self, alert: Alert) -> Alert:
+        """Add what a message of an incident may lead to; a test leads nowhere."""
+        linked = with_runbooks(alert, self.base_url)
+        incident = alert.links.incident
+        if self.key is None or self.base_url is None or incident is None or alert.test:
+            return linked
+        if alert.kind is not Kind.DRIFT:
+            return linked
+        number = int(incident.rpartition("/")[2])
+        expires = int((alert.at + CHART_LASTS).timestamp())
+        query = f"expires={expires}&signature={signature(self.key, number, expires)}"
+        chart = f"{self.base_url.rstrip('/')}/v1/incidents/{number}/chart.svg?{query}"
+        return replace(linked, links=replace(linked.links, chart=chart))
+
+
+def chart_key(subject_key: bytes) -> bytes:
+    """Derive the key of links from the one that every process of an installation shares."""
+    return hmac.digest(subject_key, _PURPOSE, hashlib.sha256)
+
+
+def signature(key: bytes, incident: int, expires: int) -> str:
+    """Sign a link to the image of an incident; ``expires`` in seconds since 1970."""
+    signed = f"{incident}.{expires}".encode()
+    return hmac.new(key, signed, hashlib.sha256).hexdigest()
+
+
+def permits(key: bytes, incident: int, *, expires: int, signed: str, now: datetime) -> bool:
+    """Whether a link was signed by us and has not ended."""
+    ours = hmac.compare_digest(signature(key, incident, expires).encode(), signed.encode())
+    return ours and now.timestamp() < expires
