@@ -18,6 +18,7 @@ from benchmarks.statistics.report import Report
 
 MODULES = {
     "false-alarms": "false_alarms",
+    "other-detectors": "other_detectors",
     "delays": "delays",
     "input-drift": "input_drift",
     "peers": "race",

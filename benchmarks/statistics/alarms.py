@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.statistics.streams import CHECK_SECONDS, Stream
+from benchmarks.statistics.streams import CHECK_SECONDS
 from detectors import rank_reference
 from detectors.evidence import window_increments
 from detectors.null import Null
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import Units, subject_checks
 from detectors.season import covered
-from detectors.types import HORIZON_SECONDS, Floats, Process
+from detectors.types import HORIZON_SECONDS, Floats, Process, Window
 
 _TOGETHER = 32
 """Checks in one call: their scores stay in the cache."""
@@ -43,8 +44,17 @@ class Followed:
     alarms: Checks
 
 
+class Live(Protocol):
+    """Requests in order of time, as the detectors read them."""
+
+    @property
+    def at(self) -> Floats: ...
+
+    def window(self, first: int, last: int) -> Window: ...
+
+
 def follow(
-    reference: RankReference, live: Stream, *, first: int, start: float, asked: tuple[Asked, ...]
+    reference: RankReference, live: Live, *, first: int, start: float, asked: tuple[Asked, ...]
 ) -> dict[Asked, Followed]:
     """Follow requests from ``first`` on; checks of 15 minutes begin at ``start``."""
     window = live.window(first, live.at.size)

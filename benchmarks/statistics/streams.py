@@ -229,14 +229,15 @@ def _latents(regime: Regime, at: Floats, rng: np.random.Generator, *, unit: floa
         case Regime.DAILY:
             return z + 0.3 * unit * np.sin(2.0 * np.pi * at / SECONDS_PER_DAY)
         case Regime.DAYS_1:
-            return z + 0.1 * unit * _per_day(at, rng)
+            return z + 0.1 * unit * per_day(at, rng)
         case Regime.DAYS_2:
-            return z + 0.2 * unit * _per_day(at, rng)
+            return z + 0.2 * unit * per_day(at, rng)
         case _:
             return z
 
 
-def _per_day(at: Floats, rng: np.random.Generator) -> Floats:
+def per_day(at: Floats, rng: np.random.Generator) -> Floats:
+    """Draw one number of N(0, 1) for each day and give every request ``(n,)`` its day's."""
     day = (at // SECONDS_PER_DAY).astype(np.int64)
     day -= day.min()
     return rng.normal(size=int(day.max()) + 1)[day]

@@ -167,16 +167,19 @@ def given(
 
     Those of other settings are left out, and those on records made before ``since``.
     """
-    wanted = set(names)
-    known: set[int] | None = None
     if strata is not None and arrivals:
         known = set(contexts.of_strata(connection, strata))
+        arrivals = [one for one in arrivals if one.context_id in known]
+    return laid_out(arrivals, names=names, since=since)
+
+
+def laid_out(
+    arrivals: Sequence[Arrival], *, names: Sequence[str], since: datetime | None = None
+) -> Given:
+    """Do the same with numbers of whatever settings. Pure."""
+    wanted = set(names)
     first = since.timestamp() if since else -np.inf
-    kept = [
-        one
-        for one in arrivals
-        if one.name in wanted and one.at >= first and (known is None or one.context_id in known)
-    ]
+    kept = [one for one in arrivals if one.name in wanted and one.at >= first]
     kept.sort(key=lambda one: (one.at, one.record_id, one.entered))
     keys = list(dict.fromkeys((one.at, one.record_id, one.entered, one.subject) for one in kept))
     row_of = {key[:3]: row for row, key in enumerate(keys)}

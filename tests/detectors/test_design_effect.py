@@ -47,6 +47,13 @@ def test_fourteen_days_pay_for_the_days_they_have(rng: np.random.Generator) -> N
     assert np.median(deff) == pytest.approx(1.6, abs=0.15)
 
 
+def test_seven_days_pay_the_exact_limit_although_they_look_alike(rng: np.random.Generator) -> None:
+    at = times(40 * 96 * 7, days=7)
+    deff = design_effect(at, rng.random((at.size, 200)), check_seconds=900.0)
+    # 6 / chi2_.05(6) = 3.67 at an estimate of 1, whose median is chi2_.5(6) / 6 = .891
+    assert np.median(deff) == pytest.approx(3.27, abs=0.3)
+
+
 def test_days_that_differ_are_seen(rng: np.random.Generator) -> None:
     at = times(1000 * 14, days=14)
     z = rng.normal(size=(at.size, 1)) + np.repeat(rng.normal(size=(14, 1)) * 0.3, 1000, axis=0)
