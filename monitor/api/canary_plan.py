@@ -22,7 +22,6 @@ from monitor.store import capture_counts
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
 
 _DAY: Final = timedelta(days=1)
-_REQUESTS: Final = ("accepted", "sampled_out")
 
 
 class ChoiceBody(Answer):
@@ -111,8 +110,7 @@ def get_canary_plan(
 
 def _requests(tx: Connection, adapter: str, *, since: datetime) -> int:
     known = lookup.adapter(tx, adapter)
-    counts = capture_counts.totals(tx, adapter_id=known.id, since=since)
-    return sum(counts.get(outcome, 0) for outcome in _REQUESTS)
+    return capture_counts.requests(tx, adapter_id=known.id, since=since)
 
 
 def _choice(choice: Choice, wanted: Wanted, now: datetime) -> ChoiceBody:

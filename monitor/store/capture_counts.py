@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -11,6 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId
 from monitor.store.tables import capture_counts
+
+REQUESTS: Final = ("accepted", "sampled_out")
+"""Outcomes that each stand for a request of the adapter."""
 
 CountKey = tuple[AdapterId, datetime, str]
 """Adapter, any time within the hour, outcome."""
@@ -41,6 +45,12 @@ def add(connection: Connection, counts: Mapping[CountKey, int]) -> None:
 def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> dict[str, int]:
     """Sum an adapter's counters over the hours that began at or after ``since``."""
     return fleet_totals(connection, since=since, adapter_id=adapter_id).get(adapter_id, {})
+
+
+def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> int:
+    """Count an adapter's requests, those that a sampler did not send included."""
+    counts = totals(connection, adapter_id=adapter_id, since=since)
+    return sum(counts.get(outcome, 0) for outcome in REQUESTS)
 
 
 def fleet_totals(
