@@ -64,6 +64,7 @@ class Receiver:
     posts: int = 0
     lies: bool = False
     """Says yes and does nothing."""
+    away: bool = False
 
     def respond(
         self, method: str, path: str, headers: dict[str, str], body: bytes
@@ -79,6 +80,8 @@ class Receiver:
             route = self.held.get(parse_qs(urlsplit(path).query)["adapter"][0])
             return (404, b"") if route is None else (200, json.dumps(route).encode())
         self.posts += 1
+        if self.away:
+            return 503, b""
         route = json.loads(body)
         if self.held.get(route["adapter"], {"generation": 0})["generation"] > route["generation"]:
             return 409, b""

@@ -30,6 +30,8 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
+from monitor.routing import ROUTERS
+from monitor.routing.carrying import Carrier
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
@@ -45,6 +47,8 @@ EVALUATIONS = timedelta(days=90)
 RUNS = timedelta(days=30)
 """How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
 REGISTRATIONS = timedelta(seconds=1)
+ROUTES = timedelta(milliseconds=250)
+"""How soon a router hears of a new route."""
 SELFTESTS = timedelta(seconds=5)
 """How soon a self-test that is asked for begins."""
 AHEAD = timedelta(minutes=10)
@@ -107,6 +111,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
+        *_carrying(parts, pulse),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         Loop(
@@ -122,6 +127,15 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         *_heartbeat(parts, pulse),
     ]
     return loops
+
+
+def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
+    """Tell the router what the table says, where it does not follow the table by itself."""
+    settings = parts.config.routing
+    if not ROUTERS[settings.router].told:
+        return []
+    carrier = Carrier(parts.database, parts.breaker.router, resync=settings.resync)
+    return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
 
 
 def _heartbeat(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
