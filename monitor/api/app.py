@@ -34,6 +34,7 @@ from monitor.api import (
     scores,
     selftests,
 )
+    silences,
 from monitor.api.access import Gate, Reader
 from monitor.api.buffers import Buffers
 from monitor.api.exchange import Exchange
@@ -53,6 +54,7 @@ ENDPOINTS: Final = (
     selftests.router,
     incidents.router,
     incident_charts.router,
+    silences.router,
     changes.router,
     routes.router,
     actions.router,

@@ -78,6 +78,8 @@ Detail = (
     | Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
     | Annotated[float, Field(strict=True)]
 )
+MatchWords = Label | Annotated[list[Label], Field(min_length=1, max_length=100)]
+MatchValue = MatchWords | Annotated[dict[Words, MatchWords], Field(max_length=64)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Tree = Annotated[dict[str, Any], AfterValidator(_storable)]
 
@@ -207,6 +209,25 @@ class AcknowledgeRequest(Body):
     """For how long an incident stays quiet."""
 
     hours: float = Field(24.0, gt=0.0, le=168.0)
+
+
+class SilenceRequest(Body):
+    """What nobody shall be told of, for how long, and why."""
+
+    match: Annotated[dict[Words, MatchValue], Field(min_length=1, max_length=16)] = Field(
+        description="As a channel's: `adapter`, `owner`, `tier`, `severity`, `kind`, `blame`"
+        " (a word or a list), and `labels`."
+    )
+    starts_at: AwareDatetime | None = Field(None, description="null: now.")
+    ends_at: AwareDatetime | None = None
+    hours: float | None = Field(None, gt=0.0, le=90 * 24.0, description="In place of `ends_at`.")
+    comment: Line
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SilenceRequest:
+        if (self.ends_at is None) == (self.hours is None):
+            raise ValueError("say either ends_at or hours")
+        return self
 
 
 class MarkRequest(Body):

@@ -27,6 +27,7 @@ from monitor.cli import (
     running,
     selftest,
 )
+    silences,
 from monitor.cli.explaining import explain
 
 app = typer.Typer(
@@ -81,3 +82,4 @@ app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(keys.app, name="keys")
+app.add_typer(silences.app, name="silence")

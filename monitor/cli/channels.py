@@ -29,7 +29,7 @@ def list_channels(config: options.Config = None, *, as_json: options.Json = Fals
             [
                 one["channel"],
                 one["kind"],
-                _wants(one["match"]),
+                wants(one["match"]),
                 one["fallback"] or "-",
                 f"{one['waiting']}, the oldest {one['oldest_seconds']:.0f} s"
                 if one["waiting"]
@@ -65,7 +65,8 @@ def try_channel(
         screen.say(f"{channel} took {sent['delivery']}: {sent['summary']}")
 
 
-def _wants(match: dict[str, Any]) -> str:
+def wants(match: dict[str, Any]) -> str:
+    """Say what a `match` accepts."""
     if not match:
         return "everything"
     labels = match.get("labels", {})

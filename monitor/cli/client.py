@@ -82,6 +82,10 @@ class Service:
         """PUT JSON under ``/v1``."""
         return self._json(lambda: self._client.put(f"/v1{path}", json=body))
 
+    def delete(self, path: str) -> Any:
+        """DELETE under ``/v1``."""
+        return self._json(lambda: self._client.delete(f"/v1{path}"))
+
     def upload(self, path: str, chunks: Iterator[bytes], **parameters: str) -> Any:
         """POST a stream of NDJSON under ``/v1``."""
         return self._json(

@@ -19,6 +19,7 @@ from monitor.outbox.record import (
     record_transition,
 )
 from monitor.outbox.refreshing import Refresher, refreshers
+from monitor.outbox.silencing import expire, silence, silenced
 from monitor.outbox.telling import Teller, tell_due
 
 __all__ = [
@@ -39,11 +40,14 @@ __all__ = [
     "changes_about",
     "chart_key",
     "check_fallbacks",
+    "expire",
     "hold",
     "mark",
     "record_closing",
     "record_observation",
     "record_transition",
     "refreshers",
+    "silence",
+    "silenced",
     "tell_due",
 ]

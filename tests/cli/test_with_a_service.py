@@ -162,6 +162,20 @@ def test_a_dead_letter_is_shown_and_sent_again(run: Run, service: Service) -> No
     failed(run("deliveries", "replay", dead["delivery"]), "only dead ones are replayed")
 
 
+def test_a_silence_is_set_shown_and_ended(run: Run) -> None:
+    made = run("silence", "add", "adapter=nobody,else", "team=x", "-m", "a test", "--hours", "1")
+    assert made.code == 0, made
+    number = made.out.strip()
+    listed = run("silence", "list").out
+    assert "adapter else or nobody; team x" in listed
+    assert "a test" in listed
+    assert run("silence", "expire", number).code == 0
+    assert "nothing is silenced" in run("silence", "list").out
+    assert number in run("silence", "list", "--over").out
+    failed(run("silence", "expire", number), f"Silence {number} is over already.")
+    failed(run("silence", "add", "everything", "-m", "a test"), "no NAME=VALUE")
+
+
 # --- references ---------------------------------------------------------------------------
 
 

@@ -1,0 +1,124 @@
+"""``/silences``: what nobody is told of for a while, because a person said so and why."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from sqlalchemy import Connection
+
+from alerts import matching
+from alerts.silences import Silence, SilenceRefused
+from monitor.api import paging
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import SilenceRequest
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, Page
+from monitor.outbox import expire, silence
+from monitor.store import silences
+
+router: Final = APIRouter(prefix="/silences", tags=["incidents"])
+
+Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the list of silences.")]
+
+
+class SilenceBody(Answer):
+    """What nobody is told of from ``starts_at`` until before ``ends_at``."""
+
+    silence: int
+    match: dict[str, object] = Field(description="As a channel's `match`.")
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+    active: bool = Field(description="Whether it holds now.")
+
+
+@router.get("")
+def get_silences(
+    _key: Reader,
+    parts: Parts,
+    *,
+    over: Annotated[bool, Query(description="Those that have ended, too.")] = False,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[SilenceBody]:
+    """List silences that hold or will, newest first."""
+    before, now = paging.before_id(cursor), parts.clock()
+    rows = parts.database.run(
+        lambda tx: silences.every(
+            tx, not_over_at=None if over else now, before_id=before, limit=limit + 1
+        )
+    )
+    return Page(
+        items=[_body(row, now) for row in rows[:limit]],
+        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+    )
+
+
+@router.post("", status_code=201)
+def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBody:
+    """Set one: what it matches opens and ends as ever, and nobody is told until it is over."""
+    now = parts.clock()
+    starts_at = body.starts_at or now
+    ends_at = body.ends_at or starts_at + timedelta(hours=body.hours or 0.0)
+
+    def work(tx: Connection) -> SilenceBody:
+        try:
+            made = silence(
+                tx,
+                body.match,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                author=key.name,
+                comment=body.comment,
+                now=now,
+            )
+        except SilenceRefused as reason:
+            raise Problem(422, f"{reason}.", kind="invalid-silence") from reason
+        return _body(made, now)
+
+    return parts.database.run(work)
+
+
+@router.get("/{silence}")
+def get_silence(_key: Reader, parts: Parts, silence: Number) -> SilenceBody:
+    """Show one silence."""
+    return parts.database.run(lambda tx: _body(_found(tx, silence), parts.clock()))
+
+
+@router.delete("/{silence}")
+def delete_silence(key: Operator, parts: Parts, silence: Number) -> SilenceBody:
+    """End it now; what it kept back and is still open is told. It stays on record."""
+    now = parts.clock()
+
+    def work(tx: Connection) -> SilenceBody:
+        found = _found(tx, silence)
+        if not expire(tx, found.id, actor=key.name, now=now):
+            raise Problem(409, f"Silence {silence} is over already.", kind="silence-over")
+        return _body(_found(tx, silence), now)
+
+    return parts.database.run(work)
+
+
+def _found(tx: Connection, silence: int) -> Silence:
+    found = silences.fetch(tx, silence)
+    if found is None:
+        raise Problem(404, f"There is no silence {silence}.", kind="unknown-silence")
+    return found
+
+
+def _body(one: Silence, now: datetime) -> SilenceBody:
+    return SilenceBody(
+        silence=one.id,
+        match=matching.to_json(one.matcher),
+        starts_at=one.starts_at,
+        ends_at=one.ends_at,
+        author=one.author,
+        comment=one.comment,
+        active=one.active(now),
+    )

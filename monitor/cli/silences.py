@@ -1,0 +1,112 @@
+"""What nobody is told of for a while."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.channels import wants
+from monitor.cli.client import place
+from monitor.cli.failures import CommandFailed
+
+app = typer.Typer(help="What nobody is told of for a while, and why.", no_args_is_help=True)
+
+FACTS = ("adapter", "owner", "tier", "severity", "kind", "blame")
+
+
+@app.command("add")
+def add(
+    match: Annotated[
+        list[str],
+        typer.Argument(
+            help=f"NAME=VALUE, or NAME=A,B for any of several: {', '.join(FACTS)}, or a label.",
+            show_default=False,
+        ),
+    ],
+    comment: Annotated[str, typer.Option("--comment", "-m", help="Why; people will read it.")],
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=90 * 24.0, help="For so long from its start.")
+    ] = 2.0,
+    starts_at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
+            help="When it starts, in UTC unless it has an offset; now where it is left out.",
+            show_default=False,
+        ),
+    ] = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Keep messages back: incidents open and end as ever, and what is still open is told after."""
+    body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
+    if starts_at is not None:
+        aware = starts_at if starts_at.tzinfo else starts_at.replace(tzinfo=UTC)
+        body["starts_at"] = aware.isoformat()
+    with options.service(config) as service:
+        made = service.post("/silences", body)
+    if as_json:
+        screen.as_json(made)
+        return
+    screen.note(f"{wants(made['match'])}: silent until {screen.moment(made['ends_at'])}")
+    screen.say(str(made["silence"]))
+
+
+@app.command("list")
+def list_silences(
+    config: options.Config = None,
+    *,
+    over: Annotated[bool, typer.Option("--over", help="Those that have ended, too.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show silences that hold or will, newest first."""
+    with options.service(config) as service:
+        found = service.get("/silences", over=over or None)
+    if as_json:
+        screen.as_json(found)
+        return
+    if not found["items"]:
+        screen.say("nothing is silenced")
+        return
+    screen.table(
+        "silences, newest first",
+        ["silence", "of what", "from", "until", "by", "why"],
+        [
+            [
+                str(one["silence"]),
+                wants(one["match"]),
+                screen.moment(one["starts_at"]),
+                screen.moment(one["ends_at"]),
+                one["author"],
+                one["comment"],
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+@app.command("expire")
+def expire(
+    silence: Annotated[int, typer.Argument(min=1, help="Its number in the list.")],
+    config: options.Config = None,
+) -> None:
+    """End a silence now: what it kept back and is still open is told."""
+    with options.service(config) as service:
+        service.delete(place("silences", silence))
+    screen.say(f"silence {silence} is over")
+
+
+def _match(words: list[str]) -> dict[str, object]:
+    match: dict[str, object] = {}
+    labels: dict[str, object] = {}
+    for word in words:
+        name, found, value = word.partition("=")
+        if not found or not name or not value:
+            raise CommandFailed(f"{word!r} is no NAME=VALUE")
+        (match if name in FACTS else labels)[name] = value.split(",")
+    return match | ({"labels": labels} if labels else {})

@@ -1,0 +1,110 @@
+"""Silences as people set them, and which of them keeps an incident's messages back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+import alerts.types as words
+from alerts import matching
+from alerts.silences import Silence, SilenceRefused, check, silencing
+from monitor.domain import IncidentId
+from monitor.store import adapters, audit, silences
+from monitor.store.incidents import IncidentRow
+
+
+def silence(
+    tx: Connection,
+    match: Mapping[str, object],
+    *,
+    starts_at: datetime,
+    ends_at: datetime,
+    author: str,
+    comment: str,
+    now: datetime,
+) -> Silence:
+    """Set a silence on what ``match`` (as a channel's) accepts.
+
+    Raises
+    ------
+    SilenceRefused
+        Nobody could have meant it (:func:`alerts.silences.check`), or ``match`` is unreadable.
+    """
+    try:
+        matcher = matching.parse_matcher(match)
+    except ValueError as error:
+        raise SilenceRefused(str(error)) from error
+    check(matcher, starts_at=starts_at, ends_at=ends_at, comment=comment, now=now)
+    made = silences.add(
+        tx, matcher, starts_at=starts_at, ends_at=ends_at, author=author, comment=comment
+    )
+    audit.append(
+        tx,
+        actor=author,
+        act="silence.add",
+        subject=f"silence {made.id}",
+        details={
+            "match": matching.to_json(matcher),
+            "starts_at": starts_at.isoformat(),
+            "ends_at": ends_at.isoformat(),
+            "comment": comment,
+        },
+    )
+    return made
+
+
+def expire(tx: Connection, silence_id: int, *, actor: str, now: datetime) -> bool:
+    """End a silence now; False where it is over. What is still open is told at the next look."""
+    ended = silences.expire(tx, silence_id, now=now)
+    if ended:
+        audit.append(tx, actor=actor, act="silence.expire", subject=f"silence {silence_id}")
+    return ended
+
+
+def silenced(
+    tx: Connection, rows: Sequence[IncidentRow], *, now: datetime
+) -> dict[IncidentId, Silence]:
+    """Say which of these open incidents are silenced, and by what."""
+    holding = silences.holding(tx, now=now)
+    if not holding:
+        return {}
+    found = {
+        row.id: silencing(holding, _facts(tx, row), now=now) for row in rows if not row.closed_at
+    }
+    return {incident_id: one for incident_id, one in found.items() if one is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What an incident is matched by now; its messages carry the same."""
+
+    adapter: str = ""
+    owner: str | None = None
+    tier: str = "standard"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    severity: words.Severity
+    kind: words.Kind
+    blame: words.Blame
+
+
+def _facts(tx: Connection, row: IncidentRow) -> _Facts:
+    severity, kind, blame = (
+        words.Severity(row.severity.value),
+        words.Kind(row.kind),
+        words.Blame(row.blame.value),
+    )
+    if row.adapter_id is None:
+        return _Facts(severity=severity, kind=kind, blame=blame)
+    adapter = adapters.fetch_by_id(tx, row.adapter_id)
+    return _Facts(
+        adapter=adapter.name,
+        owner=adapter.owner,
+        tier=adapter.tier,
+        labels=dict(adapter.labels),
+        severity=severity,
+        kind=kind,
+        blame=blame,
+    )
