@@ -12,7 +12,7 @@ from detectors.feedback import Directions
 from monitor.domain import Mode, Version
 from monitor.routing.arms import stable_arm
 from monitor.routing.canary.comparing import guards_to_json
-from monitor.routing.canary.guards import guards_of
+from monitor.routing.canary.guards import Guard, guards_of
 from monitor.routing.canary.hands import Hands
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.route import unfit
@@ -127,6 +127,11 @@ class Orders:
 
         return self.hands.database.run(work)
 
+    def guards(self, adapter: str) -> tuple[Guard, ...]:
+        """List what a canary of this adapter would be held to."""
+        settings = self.hands.settings
+        return guards_of(settings.signals, self.feedback(adapter), settings.critical)
+
     def _made(
         self,
         tx: Connection,
@@ -137,8 +142,8 @@ class Orders:
         by: str,
         now: datetime,
     ) -> CanaryRow:
-        settings, version = self.hands.settings, wish.version
-        guards = guards_of(settings.signals, self.feedback(version.adapter), settings.critical)
+        version = wish.version
+        guards = self.guards(version.adapter)
         state = replace(CanaryState(), since=now)
         made = canaries.add(
             tx,
