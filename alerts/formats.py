@@ -128,6 +128,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
         Kind.DRIFT: "DriftlineDrift",
         Kind.NO_DATA: "DriftlineNoData",
         Kind.ERROR: "DriftlineError",
+        Kind.CANARY: "DriftlineCanary",
     }
 )
 

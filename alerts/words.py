@@ -266,6 +266,8 @@ def _news(kind: Kind, lead: ScoreLine | None) -> str:
             return "no records where some were expected"
         case Kind.ERROR:
             return "evaluations fail, so its state is unknown"
+        case Kind.CANARY:
+            return "its canary was rolled back, or waits for a person"
         case Kind.DRIFT:
             return plain_words(lead.detector, lead.winner) if lead else "drifting"
         case _:

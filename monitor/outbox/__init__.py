@@ -14,6 +14,7 @@ from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.linking import Pages, chart_key
 from monitor.outbox.marking import Hearers, NotMarkable, Word, hold, mark
 from monitor.outbox.record import (
+    record_canary,
     record_closing,
     record_observation,
     record_transition,
@@ -43,6 +44,7 @@ __all__ = [
     "expire",
     "hold",
     "mark",
+    "record_canary",
     "record_closing",
     "record_observation",
     "record_transition",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, assert_never
+from types import MappingProxyType
+from typing import Any, Final, assert_never
 
 from sqlalchemy import Connection
 
@@ -97,6 +98,48 @@ def record_observation(
         if not tells and after != before:
             _remember(tx, version, kind=kind, state=after)
     return tuple(told)
+
+
+def record_canary(
+    tx: Connection,
+    version: Version,
+    *,
+    severity: Severity,
+    verdict: Verdict,
+    inputs: AlertInputs,
+    channels: Sequence[ConfiguredChannel],
+    now: datetime,
+) -> IncidentId | None:
+    """Store how a canary of a version stands, and have the messages told.
+
+    ``severity`` NONE: nobody has to be told of it (any more). ``verdict`` is the one in
+    force, with what is to be said of the canary as its reason. The same again changes
+    nothing. Returns the incident that people are told about.
+    """
+    state = _state(incidents.lock_states(tx, version).get(words.Kind.CANARY))
+    after, tells = machine.step(state, Observed(condition=_CONDITIONS[severity]), now)
+    if not tells and after != state:
+        _remember(tx, version, kind=words.Kind.CANARY, state=after)
+    for tell in tells:
+        writing = _Writing(
+            version=version,
+            verdict=verdict,
+            inputs=inputs,
+            kind=words.Kind.CANARY,
+            tell=tell,
+            after=after,
+        )
+        return _tell(tx, writing, channels)
+    return None
+
+
+_CONDITIONS: Final = MappingProxyType(
+    {
+        Severity.NONE: machine.Condition.CLEAR,
+        Severity.TICKET: machine.Condition.TICKET,
+        Severity.PAGE: machine.Condition.PAGE,
+    }
+)
 
 
 def _hand_over(
@@ -312,7 +355,7 @@ def _reason(writing: _Writing) -> str:
             return writing.inputs.broken or writing.verdict.reason
         case words.Kind.ROUTING:
             return writing.inputs.misrouted or "the route is another one, or was read back"
-        case words.Kind.DRIFT:
+        case words.Kind.DRIFT | words.Kind.CANARY:
             return writing.verdict.reason
         case _:
             assert_never(writing.kind)
