@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from monitor.api import (
+    action_report,
     actions,
     adapters,
     breakers,
@@ -57,6 +58,7 @@ ENDPOINTS: Final = (
     silences.router,
     changes.router,
     routes.router,
+    action_report.router,
     actions.router,
     breakers.router,
     deliveries.router,

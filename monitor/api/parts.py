@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
-from monitor.domain import ActionId, Arm, Route, Version
+from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.report import Report
 from monitor.routing.standing import Standing
 from monitor.routing.watch import RouteWatch
 from monitor.store.actions import ActionRow
@@ -47,11 +48,22 @@ class Intake(Protocol):
 class Approver(Protocol):
     """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`.
 
-    It also says where the breaker of an adapter stands.
+    It also says where the breaker of an adapter stands, and what it would have done.
     """
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
         """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
+        ...
+
+    def report(
+        self,
+        tx: Connection,
+        *,
+        since: datetime,
+        until: datetime,
+        adapter_id: AdapterId | None = None,
+    ) -> Report:
+        """Account for what was done, and would have been, of one adapter or of all."""
         ...
 
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:

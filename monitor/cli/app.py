@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import (
+    actions,
     adapters,
     budget,
     canary,
@@ -69,6 +70,7 @@ app.command("new")(new.new)
 app.command("explain")(explain)
 app.command("budget")(budget.budget)
 app.command("receipt")(receipt.receipt)
+app.command("actions")(actions.actions)
 app.command("report")(report.report)
 app.command("replay")(replay.replay)
 app.command("selftest")(selftest.selftest)

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts.message import ActionLine, Done
-from monitor.domain import ActionId, Mode, Version, VersionId
+from monitor.domain import ActionId, AdapterId, Mode, Version, VersionId
 from monitor.policy import ActionEvidence
 from monitor.routing.breaker import BreakerState, state_of
 from monitor.routing.decision import (
@@ -30,6 +30,7 @@ from monitor.routing.execution import Execution
 from monitor.routing.gates import Gate
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import evidence_json, note
+from monitor.routing.report import Report, report
 from monitor.routing.routers import Router
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
@@ -208,6 +209,17 @@ class Breaker:
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
         """Say where the adapter's breaker stands; None: it has no route."""
         return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
+
+    def report(
+        self,
+        tx: Connection,
+        *,
+        since: datetime,
+        until: datetime,
+        adapter_id: AdapterId | None = None,
+    ) -> Report:
+        """Account for what was done by itself and what would have been."""
+        return report(tx, since=since, until=until, settings=self.settings, adapter_id=adapter_id)
 
     @property
     def _execution(self) -> Execution:

@@ -218,6 +218,22 @@ def action_list(
     return [_action(row) for row in tx.execute(query).mappings()]
 
 
+def between(
+    tx: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    adapter_id: AdapterId | None = None,
+    limit: int,
+) -> list[ActionRow]:
+    """Actions decided first in ``[since, until)``, oldest first."""
+    query = _SELECT.where(actions.c.created_at >= since, actions.c.created_at < until)
+    if adapter_id is not None:
+        query = query.where(actions.c.adapter_id == adapter_id)
+    query = query.order_by(actions.c.created_at, actions.c.id).limit(limit)
+    return [_action(row) for row in tx.execute(query).mappings()]
+
+
 def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
     """Actions that somebody began before ``before`` and has not finished."""
     query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)

@@ -247,6 +247,18 @@ def test_actions_are_listed_and_an_action_that_waits_for_nobody_is_a_409(fleet: 
         assert [(item["action"], item["state"]) for item in items] == [(made.id, "blocked")]
         assert client.post(f"/v1/actions/{made.id}/approve").status_code == 409
         assert client.post("/v1/actions/999/approve").status_code == 404
+        told = client.get("/v1/actions/report", params={"adapter": "support"}).json()
+        assert told["summary"] == "would not have acted in 14 days"
+        assert (told["would_have_acted"], told["taken"], told["blocked"]) == (0, 0, {"None": 1})
+        assert client.get("/v1/actions/report", params={"adapter": "none"}).status_code == 404
+        assert client.get("/v1/actions/report", params={"days": 0}).status_code == 422
+        stands = client.get("/v1/adapters/support/breaker").json()
+        assert (stands["state"], stands["version"], stands["answering"]) == (
+            "fallback",
+            "v7",
+            "v6",
+        )
+        assert client.get("/v1/adapters/not-yet-served/breaker").status_code == 404
 
 
 def test_the_kill_switch_is_set_and_cleared(service: Serving) -> None:

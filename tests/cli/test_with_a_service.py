@@ -103,6 +103,13 @@ def test_a_canary_is_planned(run: Run) -> None:
     failed(refused, "drop must be above 0.05")
 
 
+def test_what_it_would_have_done_is_told(run: Run) -> None:
+    ran = run("actions", QUIET, "--days", "3")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.strip() == f"{QUIET}: would not have acted in 3 days"
+    failed(run("actions", "unknown"), "unknown")
+
+
 # --- incidents ----------------------------------------------------------------------------
 
 
