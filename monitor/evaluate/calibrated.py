@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, VersionId
+from monitor.policy.budget import saw_too_few_days
 from monitor.store import calibrations, references
 from monitor.store.calibrations import Calibration
 
@@ -22,7 +23,7 @@ class Calibrated:
 
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
     Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
-    any record it is.
+    any record it is. ``only_tickets`` are detectors that saw too few days to page.
     """
 
     reference: Reference
@@ -30,6 +31,7 @@ class Calibrated:
     by_detector: Mapping[str, Any]
     absent: Mapping[str, str]
     feedback_from: datetime | None = None
+    only_tickets: frozenset[str] = frozenset()
 
 
 class Calibrations:
@@ -73,14 +75,16 @@ def unpacked(
     reference: Reference, stored: Mapping[str, Calibration], *, hourly_rate: float
 ) -> Calibrated:
     """Make a reference's calibrations ready for use."""
+    fitted = {
+        name: DETECTORS[name].load(calibration.body)
+        for name, calibration in stored.items()
+        if calibration.body is not None and name in DETECTORS
+    }
     return Calibrated(
         reference=reference,
         hourly_rate=hourly_rate,
-        by_detector={
-            name: DETECTORS[name].load(calibration.body)
-            for name, calibration in stored.items()
-            if calibration.body is not None and name in DETECTORS
-        },
+        by_detector=fitted,
+        only_tickets=saw_too_few_days(fitted, span_days=reference.span_days),
         absent={
             name: calibration.absent_reason or "not calibrated"
             for name, calibration in stored.items()

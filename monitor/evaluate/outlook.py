@@ -23,7 +23,14 @@ from detectors.expected_delay import (
 from detectors.types import Budget, Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy.budget import NO_PAGE_BUDGET, Share, Standing, shares
+from monitor.policy.budget import (
+    FEWEST_WEEKDAYS,
+    NO_PAGE_BUDGET,
+    Share,
+    Standing,
+    saw_too_few_days,
+    shares,
+)
 from monitor.store import calibrations, evaluations, fleet, references, versions, watching
 from monitor.windows import Cadence
 
@@ -90,6 +97,8 @@ class _Known:
     part: float = 1.0
     """Units for each record of the baseline."""
     absent: str | None = None
+    few_days: bool = False
+    """Whether it saw too few days to page."""
 
 
 _OLDER: Final = _Known(absent="the reference is older than this detector")
@@ -165,7 +174,12 @@ class Outlook:
             for name in self.settings.detectors
             if name in known and known[name].growth is not None
         }
-        divided = shares(self.settings.budget, standing, detectors=carried)
+        divided = shares(
+            self.settings.budget,
+            standing,
+            detectors=carried,
+            only_tickets={name for name in carried if known[name].few_days},
+        )
         for name in self.settings.detectors:
             found = known.get(name, _OLDER)
             line = Line(
@@ -182,7 +196,7 @@ class Outlook:
                     line,
                     share=divided[name],
                     per_day=_rounded(per_day * found.part),
-                    only_tickets=_only_tickets(name, reference),
+                    only_tickets=_only_tickets(name, reference, few_days=found.few_days),
                 )
                 yield self._seeing(line, found.growth)
 
@@ -234,11 +248,16 @@ class Outlook:
 def _read(name: str, stored: calibrations.Calibration, of: Reference) -> _Known:
     if stored.body is None:
         return _Known(absent=stored.absent_reason or "not calibrated")
-    growth = growth_of(DETECTORS[name].load(stored.body))
+    fitted = DETECTORS[name].load(stored.body)
+    growth = growth_of(fitted)
     if growth is None:
         return _Known(absent="it has no evidence process")
     units = float(growth.null.units.max())
-    return _Known(growth=growth, part=min(1.0, units / max(1, of.n_baseline)))
+    return _Known(
+        growth=growth,
+        part=min(1.0, units / max(1, of.n_baseline)),
+        few_days=bool(saw_too_few_days({name: fitted}, span_days=of.span_days)),
+    )
 
 
 def _blind(line: Line) -> str | None:
@@ -254,9 +273,11 @@ def _blind(line: Line) -> str | None:
     return None
 
 
-def _only_tickets(detector: str, reference: Reference) -> str | None:
+def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str | None:
     if detector in NO_PAGE_BUDGET:
         return "never pages"
+    if few_days:
+        return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
     if reference.provisional and not DETECTORS[detector].hard:
         return "the reference is provisional"
     return None

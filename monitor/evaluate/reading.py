@@ -143,11 +143,13 @@ def facts_of(
 
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:
     """Give one detector of this version its share."""
-    carried = reading.calibrated.by_detector if reading.calibrated else {}
+    calibrated = reading.calibrated
+    carried = calibrated.by_detector if calibrated else {}
     share = shares(
         settings.budget,
         reading.standing,
         detectors=[name for name in settings.detectors if name in carried],
+        only_tickets=calibrated.only_tickets if calibrated else frozenset(),
     )[detector]
     return Budget(notice=share.notice, page=share.page)
 

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from detectors import DETECTORS
+from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 
 NO_PAGE_BUDGET = frozenset(
     name for name, detector in DETECTORS.items() if not getattr(detector, "pages", True)
 )
 """Detectors without a page process. `perplexity` compares weights and has no process at all."""
+
+FEWEST_WEEKDAYS: Final = 3
+"""Weekdays that a detector must have seen of a reference of a week or more, to page."""
 
 _ANY = "standard"
 
@@ -97,26 +102,45 @@ class Share:
     notice: float = 0.0
 
 
+def saw_too_few_days(fitted: Mapping[str, Any], *, span_days: float) -> frozenset[str]:
+    """Name the detectors whose signal a reference has of one or two weekdays only.
+
+    ``fitted`` are the calibrations of a reference that spans ``span_days``. What its records
+    cover says nothing of a signal that few of them have: two days do not show how days differ.
+    A whole reference of less than a week is provisional unless a person approved it, who knows
+    how short it is. Hard signals are exempt.
+    """
+    if span_days < DAY_BLOCKS_FROM_DAYS:
+        return frozenset()
+    return frozenset(
+        name
+        for name, one in fitted.items()
+        if not DETECTORS[name].hard and one.coverage.weekdays.sum() < FEWEST_WEEKDAYS
+    )
+
+
 def shares(
-    settings: BudgetSettings, standing: Standing, *, detectors: Collection[str]
+    settings: BudgetSettings,
+    standing: Standing,
+    *,
+    detectors: Collection[str],
+    only_tickets: Collection[str] = frozenset(),
 ) -> dict[str, Share]:
     """Divide one version's part over its detectors.
 
     ``detectors`` are those that its reference can carry: what was never measured takes
     nothing from what is. A version that is not watched gets nothing, and neither does a
-    page process of ``NO_PAGE_BUDGET``.
+    page process of ``NO_PAGE_BUDGET`` or of ``only_tickets`` (:func:`saw_too_few_days`).
     """
     if not standing.watched or not detectors:
         return dict.fromkeys(detectors, Share())
     versions = max(1, standing.versions)
-    paging = sum(name not in NO_PAGE_BUDGET for name in detectors)
+    silent = NO_PAGE_BUDGET.union(only_tickets)
+    paging = sum(name not in silent for name in detectors)
     page = pages_of_adapter(settings, standing.tier, adapters=standing.adapters)
     page /= versions * max(1, paging)
     notice = notices_of_adapter(settings, standing.adapter) / (versions * len(detectors))
-    return {
-        name: Share(page=0.0 if name in NO_PAGE_BUDGET else page, notice=notice)
-        for name in detectors
-    }
+    return {name: Share(page=0.0 if name in silent else page, notice=notice) for name in detectors}
 
 
 def pages_of_adapter(settings: BudgetSettings, tier: str, *, adapters: Mapping[str, int]) -> float:

@@ -12,9 +12,10 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, Version
 from monitor.evaluate import EvaluateSettings
-from monitor.policy.budget import shares
+from monitor.policy.budget import saw_too_few_days, shares
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.selftest.process import Asked, Failed, Stopped, run_apart
 from monitor.selftest.testing import STREAMS
@@ -118,13 +119,18 @@ class SelfTests:
         self, tx: Connection, version: Version, reference: Reference, held: Claim
     ) -> dict[str, tuple[float, float]]:
         stored = calibrations.read(tx, reference.id)
-        carried = [
-            name
+        carried = {
+            name: DETECTORS[name].load(body)
             for name in self.settings.detectors
-            if name in stored and stored[name].body is not None
-        ]
+            if name in stored and (body := stored[name].body) is not None
+        }
         standing = watching.standing(tx, version, now=held.now)
-        divided = shares(self.settings.budget, standing, detectors=carried)
+        divided = shares(
+            self.settings.budget,
+            standing,
+            detectors=carried,
+            only_tickets=saw_too_few_days(carried, span_days=reference.span_days),
+        )
         if not any(share.notice or share.page for share in divided.values()):
             raise Failed("it has no share of the budget: no arm of the route, no records lately")
         return {name: (share.notice, share.page) for name, share in divided.items()}

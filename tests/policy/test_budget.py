@@ -3,17 +3,20 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors import DETECTORS
+from detectors.types import Window
 from monitor.policy.budget import (
     NO_PAGE_BUDGET,
     BudgetSettings,
     Standing,
     TierBudget,
     pages_of_adapter,
+    saw_too_few_days,
     shares,
 )
 
@@ -111,6 +114,35 @@ def test_what_cannot_be_measured_or_never_pages_takes_nothing_from_the_others() 
     }
     assert {share.notice for share in found.values()} == {1 / 3}
     assert "input_similarity" in NO_PAGE_BUDGET
+
+
+def test_what_was_seen_on_two_weekdays_has_no_page_and_leaves_it_to_the_others() -> None:
+    day = 86_400.0
+    at = np.sort(np.random.default_rng(3).uniform(0.0, 14.0 * day, 8_000))
+    two = (at // day).astype(int) % 7 < 2
+    rate = (np.arange(at.size) % 20 == 0).astype(float)
+    fitted = {
+        name: DETECTORS[name].fit(
+            Window(start=0.0, end=14.0 * day, at=at, signals={signal: values})
+        )
+        for name, signal, values in (
+            ("refusal", "refusal", np.where(two, rate, np.nan)),
+            ("truncated", "truncated", rate),
+            ("empty", "empty", np.where(two, rate, np.nan)),  # hard: exempt
+        )
+    }
+    silent = saw_too_few_days(fitted, span_days=14.0)
+    assert silent == {"refusal"}
+    # a person who approves a reference of days knows that it is one
+    assert saw_too_few_days(fitted, span_days=6.9) == frozenset()
+    standing = Standing(adapter="a", tier="standard", adapters={"standard": 1})
+    found = shares(BudgetSettings(), standing, detectors=fitted, only_tickets=silent)
+    assert {name: share.page for name, share in found.items()} == {
+        "refusal": 0.0,
+        "truncated": 1 / 2,
+        "empty": 1 / 2,
+    }
+    assert {share.notice for share in found.values()} == {1 / 3}
 
 
 def test_a_tier_that_promises_more_than_the_fleet_is_cut_down() -> None:

@@ -1,12 +1,15 @@
 """The page of the budget, in a browser: a version that sees, one without a reference."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Connection
 
+from detectors.types import Window
 from monitor.domain import EvaluationKind, Interval, Scope, Version
 from monitor.store import adapters, evaluations, versions
 from monitor.store.evaluations import NewEvaluation
@@ -28,9 +31,15 @@ def fleet(service: Serving) -> Serving:
         return seeing
 
     version = service.database.run(register)
-    ready_reference(service.database, version, baseline(count=1_200))
+    ready_reference(service.database, version, _refusals_on_two_weekdays(baseline(count=2_000)))
     service.database.run(lambda tx: _evaluated(tx, version))
     return service
+
+
+def _refusals_on_two_weekdays(window: Window) -> Window:
+    known = (window.at // 86_400.0).astype(int) % 7 < 2
+    rate = (np.arange(len(window)) % 20 == 0).astype(float)
+    return replace(window, signals={**window.signals, "refusal": np.where(known, rate, np.nan)})
 
 
 def _evaluated(tx: Connection, version: Version) -> None:
@@ -72,6 +81,9 @@ def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
     assert sees["blind"] is None
     assert sees["only_tickets"] is None
     assert sees["requests_per_day"] == pytest.approx(3_800)
+    [few] = [i for i in items if i["detector"] == "refusal"]
+    assert few["only_tickets"] == "the reference has it of fewer than 3 weekdays"
+    assert (few["pages_per_30_days"], few["notices_per_30_days"] > 0.0) == (0.0, True)
     # 40 a check, as in the published table: a shift of .5 sd pages within hours, 1 sd sooner
     half, one = (sees["delays"][drift]["page"]["hours"] for drift in ("half_sd", "one_sd"))
     assert one <= half <= 12
