@@ -109,16 +109,22 @@ class Telling:
 
 
 def news(matter: Matter) -> Alert | None:
-    """Say what the channel has not heard yet, in one alert; None: nothing."""
+    """Say what the channel has not heard yet, in one alert; None: nothing.
+
+    It is told of the end of what it was told: receivers know an incident by its severity, too.
+    """
     if not matter.held:
         return None
     last = matter.held[-1]
+    if not matter.open_there:
+        return last if last.firing else None
+    known = _known(matter)
     if not last.firing:
-        return last if matter.open_there else None
-    gone_and_back = matter.told is not None and any(not one.firing for one in matter.held)
-    if gone_and_back and matter.open_there and last.severity.rank <= _known(matter).rank:
-        return None
-    return last
+        return replace(last, severity=known)
+    if last.severity.rank > known.rank:
+        return replace(last, status=Status.WORSENED)
+    gone_and_back = any(not one.firing for one in matter.held)
+    return None if gone_and_back else last
 
 
 def decide(matters: Sequence[Matter], manner: Manner, now: datetime) -> list[Telling]:

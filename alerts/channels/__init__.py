@@ -38,13 +38,15 @@ class ChannelKind:
     """How a kind of channel is configured and opened.
 
     The fields of ``settings`` are the keys of its ``[[channels]]`` entry. ``pace`` is what
-    its receiver takes; None: as fast as messages come.
+    its receiver takes; None: as fast as messages come. ``acknowledges``: its receiver wants
+    to know who has an incident in hand (:class:`alerts.types.Status.ACKNOWLEDGED`).
     """
 
     settings: type
     open: Callable[[Any, OutgoingClient], Channel]
     pace: Pace | None = None
     groups: Groups = Groups.TOGETHER
+    acknowledges: bool = False
 
 
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
@@ -53,7 +55,9 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
             settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
         ),
         "log": ChannelKind(settings=LogSettings, open=Log, groups=Groups.THEIRS),
-        "pagerduty": ChannelKind(settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH),
+        "pagerduty": ChannelKind(
+            settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH, acknowledges=True
+        ),
         "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
         "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
     }

@@ -1,4 +1,4 @@
-"""PagerDuty by its Events API v2: triggers an alert, and resolves it when all is well again.
+"""PagerDuty by its Events API v2: triggers an alert, acknowledges and resolves it.
 
 https://developer.pagerduty.com/docs/events-api-v2/overview/
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -105,10 +105,12 @@ class PagerDuty:
         """Send one event, or two when a ticket has become a page: first the page's trigger."""
         key = self._settings.routing_key
         if not alert.firing:
-            return self._send(resolve(alert.id, alert.severity, routing_key=key))
+            return self._send(follow_up("resolve", alert.id, alert.severity, routing_key=key))
+        if alert.status is Status.ACKNOWLEDGED:
+            return self._send(follow_up("acknowledge", alert.id, alert.severity, routing_key=key))
         taken = self._send(trigger(alert, message_id, routing_key=key))
         if alert.status is Status.WORSENED:
-            return self._send(resolve(alert.id, Severity.TICKET, routing_key=key))
+            return self._send(follow_up("resolve", alert.id, Severity.TICKET, routing_key=key))
         return taken
 
     def _send(self, event: bytes) -> Receipt:
@@ -126,12 +128,18 @@ def trigger(alert: Alert, message_id: str, *, routing_key: str) -> bytes:
     return fitting(alert, partial(_trigger, message_id=message_id, routing_key=routing_key))
 
 
-def resolve(incident: str, severity: Severity, *, routing_key: str) -> bytes:
-    """Render the event that ends an alert; PagerDuty drops it where none is open."""
+def follow_up(
+    action: Literal["acknowledge", "resolve"],
+    incident: str,
+    severity: Severity,
+    *,
+    routing_key: str,
+) -> bytes:
+    """Render the event that takes or ends an alert; PagerDuty drops it where none is open."""
     return msgspec.json.encode(
         {
             "routing_key": routing_key,
-            "event_action": "resolve",
+            "event_action": action,
             "dedup_key": dedup_key(incident, severity),
         }
     )

@@ -83,7 +83,14 @@ def acknowledge(
     def work(tx: Connection) -> IncidentDetail:
         row = _row(tx, incident)
         try:
-            take_in_hand(tx, row.id, by=key.name, lasts=lasts, now=parts.clock())
+            take_in_hand(
+                tx,
+                row.id,
+                by=key.name,
+                lasts=lasts,
+                now=parts.clock(),
+                hearers=parts.hearers,
+            )
         except NotOpen as reason:
             raise Problem(409, str(reason), kind="incident-not-open") from reason
         return _detail(tx, incident, parts)

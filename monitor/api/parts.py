@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 from sqlalchemy import Connection
 
+from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
@@ -129,8 +130,14 @@ class ApiParts:
 
     @property
     def hearers(self) -> Hearers:
-        """Who is told of an incident that a person ends."""
-        return Hearers(channels=self.channels, base_url=self.pages.base_url)
+        """Who is told of an incident that a person ends, or takes in hand."""
+        return Hearers(
+            channels=self.channels,
+            base_url=self.pages.base_url,
+            acknowledging=[
+                one.name for one in self.known_channels if CHANNELS[one.kind].acknowledges
+            ],
+        )
 
 
 def parts_of(request: Request) -> ApiParts:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from alerts import incident as machine
+from alerts.message import from_json as alert_from_json
+from alerts.message import to_json as alert_to_json
+from alerts.telling import acknowledged
 from monitor.domain import IncidentId
-from monitor.store import acknowledgements, audit, fleet_incidents, incidents, versions
+from monitor.outbox.marking import Hearers
+from monitor.outbox.silencing import silenced
+from monitor.store import (
+    audit,
+    fleet_incidents,
+    incidents,
+    outbox,
+    telling,
+    versions,
+)
 from monitor.store.incidents import IncidentRow
 
 
@@ -17,9 +30,15 @@ class NotOpen(Exception):  # noqa: N818 - what is asked for cannot be done to it
 
 
 def acknowledge(
-    tx: Connection, incident_id: IncidentId, *, by: str, lasts: timedelta, now: datetime
+    tx: Connection,
+    incident_id: IncidentId,
+    *,
+    by: str,
+    lasts: timedelta,
+    now: datetime,
+    hearers: Hearers,
 ) -> None:
-    """Write down who has an incident in hand and until when that holds.
+    """Write down who has an incident in hand, and tell receivers that want to know.
 
     Raises
     ------
@@ -36,8 +55,25 @@ def acknowledge(
     if row.closed_at is not None or after.ack is None:
         raise NotOpen(f"Incident {row.id} is not open.")
     incidents.put_state_of(tx, row.id, phase=after.phase.value, state=machine.to_json(after))
-    acknowledgements.put(tx, row.id, by=by, until=now + lasts)
     audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
+    if not silenced(tx, [row], now=now):
+        _tell(tx, row.id, by=by, now=now, channels=hearers.acknowledging)
+
+
+def _tell(
+    tx: Connection, incident_id: IncidentId, *, by: str, now: datetime, channels: Collection[str]
+) -> None:
+    """Tell those whose people believe that it is open; whoever was not told has nothing to take."""
+    for one in telling.last(tx, incident_id):
+        told = alert_from_json(one.alert)
+        if one.channel in channels and told.firing:
+            outbox.enqueue(
+                tx,
+                channel=one.channel,
+                alert=alert_to_json(acknowledged(told, by=by, at=now)),
+                incident_id=incident_id,
+                group_key=one.group_key,
+            )
 
 
 def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:

@@ -73,9 +73,11 @@ class Hearers:
     """Who is told of the end: of these channels those that heard of the incident.
 
     ``channels`` None is any; ``base_url`` is where people reach this service.
+    ``acknowledging`` are those whose receivers want to know who has an incident in hand.
     """
 
     channels: Collection[str] | None = None
+    acknowledging: Collection[str] = ()
     base_url: str | None = None
 
 

@@ -78,6 +78,7 @@ class IncidentUpdate:
             "blame": self.blame.value,
             "summary": self.summary,
             "closed_at": self.closed_at,
+            **_in_hand(self.state),
         }
 
 
@@ -167,7 +168,7 @@ def put_state(
             incidents.c.kind == kind,
             incidents.c.number == number,
         )
-        .values(phase=phase, state=dict(state))
+        .values(phase=phase, state=dict(state), **_in_hand(state))
     )
     tx.execute(statement)
 
@@ -179,7 +180,7 @@ def put_state_of(
     tx.execute(
         incidents.update()
         .where(incidents.c.id == incident_id)
-        .values(phase=phase, state=dict(state))
+        .values(phase=phase, state=dict(state), **_in_hand(state))
     )
 
 
@@ -235,6 +236,17 @@ _SELECT: Final = (
     .outerjoin(adapters, adapters.c.id == incidents.c.adapter_id)
     .outerjoin(versions, versions.c.id == incidents.c.version_id)
 )
+
+
+def _in_hand(state: Mapping[str, Any]) -> dict[str, object]:
+    """Say who has an open incident in hand, for lists and pages; of one that is over who had."""
+    if state.get("phase") == "ok":
+        return {}
+    ack = state.get("ack")
+    return {
+        "acknowledged_by": ack["by"] if ack else None,
+        "acknowledged_until": datetime.fromisoformat(ack["until"]) if ack else None,
+    }
 
 
 def _incident(row: RowMapping) -> IncidentRow:

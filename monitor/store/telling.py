@@ -124,6 +124,7 @@ _LAST: Final = sa.text(
     FROM looked_at l
     JOIN incidents i ON i.id = l.id
     JOIN outbox o ON o.incident_id = i.id
+    WHERE o.alert ->> 'status' <> 'acknowledged'
     ORDER BY o.channel, o.incident_id, o.seq DESC
     """
 )
@@ -134,7 +135,8 @@ def last(
 ) -> list[ToldRow]:
     """Give what every channel was told last: of one incident, or of all that matter now.
 
-    Those are open, or ended within ``recent``, or have messages that wait.
+    Those are open, or ended within ``recent``, or have messages that wait. That somebody has
+    it in hand is no news.
     """
     rows = tx.execute(_LAST, {"one": incident_id, "recent": recent}).mappings()
     return [ToldRow(**row) for row in rows]

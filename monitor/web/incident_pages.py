@@ -124,7 +124,14 @@ class IncidentPages:
         now = self._parts.clock()
         try:
             self._parts.database.run(
-                lambda tx: acknowledge(tx, incident, by=key.name, lasts=IN_HAND_FOR, now=now)
+                lambda tx: acknowledge(
+                    tx,
+                    incident,
+                    by=key.name,
+                    lasts=IN_HAND_FOR,
+                    now=now,
+                    hearers=self._parts.hearers,
+                )
             )
         except NotOpen as why:
             raise Refused(str(why), status=HTTPStatus.CONFLICT) from why

@@ -49,11 +49,12 @@ def test_a_ticket_does_not_wake_anybody() -> None:
     assert event.payload.severity == "warning"
 
 
-def test_a_page_opens_an_alert_of_its_own_and_each_one_ends() -> None:
+def test_a_page_opens_an_alert_of_its_own_and_each_one_is_taken_or_ends() -> None:
     ticket, page = (dedup_key(FULL.id, severity) for severity in (Severity.TICKET, Severity.PAGE))
     assert ticket != page
     events = sent(
         an_alert(severity=Severity.TICKET),
+        an_alert(status=Status.ACKNOWLEDGED, severity=Severity.TICKET),
         an_alert(status=Status.WORSENED),
         an_alert(status=Status.RECOVERED),
         an_alert(status=Status.REOPENED, severity=Severity.TICKET),
@@ -61,6 +62,7 @@ def test_a_page_opens_an_alert_of_its_own_and_each_one_ends() -> None:
     )
     assert actions(events) == [
         ("trigger", ticket),
+        ("acknowledge", ticket),
         *(("trigger", page), ("resolve", ticket)),
         ("resolve", page),
         ("trigger", ticket),

@@ -1,6 +1,7 @@
 """Who is told what now: the six reasons, the waits, and what is never told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -9,7 +10,7 @@ import pytest
 from alerts.incident import Condition
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
-from alerts.telling import AT_ONCE, Manner, group_of
+from alerts.telling import AT_ONCE, Manner, Matter, Told, group_of, news
 from alerts.types import Kind, Reason, Severity, Status
 from tests.alert_samples import an_alert
 from tests.telling_world import BEGIN, World
@@ -102,6 +103,29 @@ def test_a_page_joins_its_group_without_waiting_for_the_interval() -> None:
     world = play(TOGETHER, (0, seen(TICKET, "a", "b")), (60, seen(PAGE, "b")))
     assert story(world) == [(30, FIRST, {"a", "b"}), (90, NEW, {"b"})]
     assert world.sent[-1].alerts[0].status is Status.WORSENED
+
+
+def test_what_a_receiver_knows_as_a_ticket_ends_as_one_and_worsens_when_it_is_back_as_a_page() -> (
+    None
+):
+    known = Matter(
+        incident=1,
+        group="g",
+        told=Told(alert=an_alert(severity=Severity.TICKET), at=BEGIN),
+        since=BEGIN,
+    )
+    over, back = (
+        an_alert(status=Status.RECOVERED, severity=Severity.PAGE),
+        an_alert(status=Status.REOPENED, severity=Severity.PAGE),
+    )
+    ended = news(replace(known, held=(over,)))
+    assert ended is not None
+    assert (ended.status, ended.severity) == (Status.RECOVERED, Severity.TICKET)
+    worse = news(replace(known, held=(over, back)))
+    assert worse is not None
+    assert (worse.status, worse.severity) == (Status.WORSENED, Severity.PAGE)
+    same = replace(back, severity=Severity.TICKET)
+    assert news(replace(known, held=(over, same))) is None
 
 
 def test_the_most_urgent_is_named_first_and_ends_last() -> None:

@@ -95,7 +95,7 @@ def test_one_message_when_it_starts_one_when_it_worsens_one_when_it_recovers(
         ("desk", "started", "ticket"),
         ("oncall", "worsened", "page"),
         ("oncall", "recovered", "page"),
-        ("desk", "recovered", "page"),
+        ("desk", "recovered", "ticket"),
     ]
 
 
@@ -174,6 +174,7 @@ def test_a_message_carries_the_facts_and_the_links(database: Database, version: 
         "dashboard": "https://drift.example/adapters/support",
         "runbook": None,
         "detector_runbook": None,
+        "chart": None,
     }
 
 

@@ -23,6 +23,7 @@ from monitor.outbox import (
     ConfiguredChannel,
     Deliverer,
     DelivererSettings,
+    Hearers,
     acknowledge,
     record_closing,
     record_observation,
@@ -243,10 +244,46 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
     with database.begin() as tx:
         taken = incidents.open_one(tx, fleet[1], kind="drift")
         assert taken is not None
-        acknowledge(tx, taken, by="ann", lasts=24 * HOUR, now=datetime.now(tz=UTC))
+        acknowledge(
+            tx,
+            taken,
+            by="ann",
+            lasts=24 * HOUR,
+            now=datetime.now(tz=UTC),
+            hearers=Hearers(acknowledging=["desk"]),
+        )
+    # the receiver that keeps alerts of its own knows who has it; the log was not asked
+    assert said(sent(database))[2:] == [("billing", "acknowledged", "acknowledged")]
     assert tell(database, 3 * HOUR) == 0
     assert tell(database, 5 * HOUR) == 1
-    assert said(sent(database))[2:] == [("support", "started", "repeat_interval_elapsed")]
+    assert said(sent(database))[3:] == [("support", "started", "repeat_interval_elapsed")]
+    assert tell(database, 26 * HOUR) == 1
+    assert sorted(said(sent(database))[4:]) == [
+        ("billing", "started", "repeat_interval_elapsed"),
+        ("support", "started", "repeat_interval_elapsed"),
+    ]
+    with database.begin() as tx:
+        row = incidents.incident(tx, taken)
+        assert row is not None
+        assert row.acknowledged_by == "ann"
+
+
+def test_whoever_had_a_ticket_in_hand_has_not_the_page(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+        taken = incidents.open_one(tx, fleet[0], kind="drift")
+        assert taken is not None
+        now = datetime.now(tz=UTC)
+        acknowledge(tx, taken, by="ann", lasts=24 * HOUR, now=now, hearers=Hearers())
+        row = incidents.incident(tx, taken)
+        assert row is not None
+        assert row.acknowledged_by == "ann"
+        see(tx, fleet[0], CRITICAL)
+        row = incidents.incident(tx, taken)
+        assert row is not None
+        assert (row.acknowledged_by, row.acknowledged_until) == (None, None)
 
 
 def test_two_that_look_at_once_tell_once(database: Database, fleet: list[Version]) -> None:
