@@ -42,6 +42,7 @@ from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
+from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.settings import RoutingSettings
 from monitor.windows import Cadence
 
@@ -239,6 +240,7 @@ class Config:
     channels: tuple[ChannelEntry, ...] = ()
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
+    canary: CanarySettings = field(default_factory=CanarySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)
     adapters: dict[str, AdapterSection] = field(default_factory=dict)
@@ -368,6 +370,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "margins": Margins,
     "alerting": AlertingSection,
     "outgoing": OutgoingPolicy,
+    "canary": CanarySettings,
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
@@ -457,6 +460,7 @@ def _contradictions(config: Config) -> list[str]:
     found += grouping_contradictions(config.alerting.grouping)
     found += _heartbeat_contradictions(config)
     found += routing_contradictions(config)
+    found += [f"canary.{problem}" for problem in config.canary.problems]
     if config.service.log_level not in LOG_LEVELS:
         known = ", ".join(LOG_LEVELS)
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")

@@ -73,6 +73,7 @@ SECTIONS = {
     "policy": "`[policy]` and `[margins]`",
     "margins": "`[policy]` and `[margins]`",
     "alerting": "`[alerting]`",
+    "canary": "`[canary]`",
     "routing": "`[routing]`",
     "routing.gateway": "`[routing.gateway]`",
     "routing.redis": "`[routing.redis]`",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -34,6 +35,7 @@ from monitor.store.canaries import CanaryRow, Look, Progress
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
+_AGAIN: Final = 0.5
 
 
 class Teller(Protocol):
@@ -149,15 +151,21 @@ class Hands:
         route = self.database.run(lambda tx: routes.get(tx, canary.adapter))
         if route is None:
             return ReadBack(problem="the adapter has no route")
+        deadline = time.monotonic() + self.settings.read_back.total_seconds()
+        problem = self._asked(route)
+        while problem is not None and time.monotonic() < deadline:
+            time.sleep(_AGAIN)  # whoever follows the table has it within a second
+            problem = self._asked(route)
+        return ReadBack(problem=problem)
+
+    def _asked(self, route: Route) -> str | None:
         try:
             self.router.apply(route)
-            real = self.router.read_back(canary.adapter)
+            real = self.router.read_back(route.adapter)
         except RouterFailed as error:
-            _LOG.warning("router_failed", adapter=canary.adapter, error=str(error))
-            return ReadBack(problem=f"the router was not reached: {error}")
-        if real == route.arms:
-            return ReadBack(problem=None)
-        return ReadBack(problem="the router does not do what the route says")
+            _LOG.warning("router_failed", adapter=route.adapter, error=str(error))
+            return f"the router was not reached: {error}"
+        return None if real == route.arms else "the router does not do what the route says"
 
     def _route(
         self,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
-from monitor.routing.canary.guards import DEFAULT
+from monitor.routing.canary.guards import DEFAULT, SIGNALS
 from monitor.routing.canary.states import OnBlind, Plan, Step
 
-_STEPS = (
-    Step(weight=0.05, lasts=timedelta(hours=24)),
-    Step(weight=0.25, lasts=timedelta(hours=6)),
-    Step(weight=0.5, lasts=timedelta(hours=6)),
-)
-_SHADOW = Step(weight=0.0, lasts=timedelta(hours=24))
-FEWEST: int = 200
+FEWEST: Final = 200
 """Requests of the canary without which nothing is promoted."""
 
 
@@ -24,10 +19,10 @@ class CanarySettings:
 
     interval, lag
         Between two looks, and how far behind now a look stays, for records under way.
-    steps
-        Before everything; each with its least time and requests.
-    shadow
-        The one step of a canary that is to be a shadow only.
+    weights, lasts, requests
+        Of the steps before everything: share, least time, and least requests of either arm.
+    shadow_lasts
+        Least time of a canary that only answers copies.
     extensions, blind_looks, blind_max, on_blind
         See :class:`monitor.routing.canary.states.Plan`.
     alpha
@@ -42,14 +37,18 @@ class CanarySettings:
         Perplexity of the canary over that of the stable version, less 1, at most.
     rollbacks, rollbacks_window
         Automatic rollbacks of all adapters in a window; beyond them a person is asked.
+    read_back
+        How long a router may take until it does what the route says.
     lease
-        After this somebody else takes over a look.
+        After this somebody else takes over a look; longer than ``read_back``.
     """
 
     interval: timedelta = timedelta(minutes=5)
     lag: timedelta = timedelta(seconds=30)
-    steps: tuple[Step, ...] = _STEPS
-    shadow: Step = _SHADOW
+    weights: tuple[float, ...] = (0.05, 0.25, 0.5)
+    lasts: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(hours=6), timedelta(hours=6))
+    requests: int = FEWEST
+    shadow_lasts: timedelta = timedelta(hours=24)
     extensions: int = 3
     blind_looks: int = 4
     blind_max: timedelta = timedelta(minutes=60)
@@ -63,7 +62,36 @@ class CanarySettings:
     perplexity_margin: float = 0.05
     rollbacks: int = 3
     rollbacks_window: timedelta = timedelta(hours=1)
-    lease: timedelta = timedelta(seconds=60)
+    read_back: timedelta = timedelta(seconds=30)
+    lease: timedelta = timedelta(seconds=90)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps; weights and times that do not belong together make none."""
+        if len(self.weights) != len(self.lasts):
+            return ()
+        pairs = zip(self.weights, self.lasts, strict=True)
+        return tuple(
+            Step(weight=weight, lasts=lasts, requests=self.requests) for weight, lasts in pairs
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """Say what is wrong with these numbers together, each with its key."""
+        found = []
+        if len(self.weights) != len(self.lasts):
+            found.append(f"lasts: {len(self.lasts)} times for {len(self.weights)} weights")
+        else:
+            found += [f"weights: {problem}" for problem in step_problems(self.steps)]
+        strange = [name for name in self.signals if name not in SIGNALS]
+        found += [
+            f"signals: no guardrail {name!r}; there are {', '.join(SIGNALS)}" for name in strange
+        ]
+        if not 0.0 < self.alpha < 1.0:
+            found.append(f"alpha: must be between 0 and 1, not {self.alpha:g}")
+        if self.interval * 2 > self.blind_max:
+            found.append("blind_max: must be at least twice the interval, or no look comes in time")
+        return found
 
     def plan(self, *, steps: tuple[Step, ...] = (), shadow: bool = False) -> Plan:
         """Fix the rules of one canary; ``steps`` replace those of the config.
@@ -73,7 +101,8 @@ class CanarySettings:
         ValueError
             Steps that no canary can take; the message has every problem.
         """
-        taken = (self.shadow,) if shadow else steps or self.steps
+        alone = Step(weight=0.0, lasts=self.shadow_lasts, requests=self.requests)
+        taken = (alone,) if shadow else steps or self.steps
         problems = step_problems(taken)
         if problems:
             raise ValueError("; ".join(problems))

@@ -1,6 +1,6 @@
 """A canary in a real database: records of both arms, and a judge whose clock the test moves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,9 @@ class FakeRouter:
     real: dict[str, tuple[Arm, ...]] = field(default_factory=dict)
     lies: bool = False
     fails: bool = False
+
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
         if self.fails:
@@ -75,7 +78,9 @@ class Trial:
     folder: Path
     served: Callable[[str], bool] = lambda model: True  # noqa: ARG005
     settings: CanarySettings = field(
-        default_factory=lambda: CanarySettings(signals=("mean_nll", "refusal"))
+        default_factory=lambda: CanarySettings(
+            signals=("mean_nll", "refusal"), read_back=timedelta()
+        )
     )
     mode: Mode = Mode.AUTO
     router: FakeRouter = field(default_factory=FakeRouter)

@@ -8,7 +8,7 @@ from monitor.domain import ArmKind, Blame, Mode, Severity, VerdictKind
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, effective
 from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import NotPossible, OrderKind, Pause, Phase, Step
+from monitor.routing.canary.states import NotPossible, OrderKind, Pause, Phase
 from monitor.routing.killswitch import FILE
 from monitor.store import audit, canaries
 from monitor.store.database import Database
@@ -17,7 +17,9 @@ from tests.routing.canary.conftest import HOUR, MINUTE, NOW, Trial
 
 FAST = CanarySettings(
     signals=("mean_nll", "refusal"),
-    steps=(Step(weight=0.2, lasts=1 * HOUR), Step(weight=0.5, lasts=1 * HOUR)),
+    weights=(0.2, 0.5),
+    lasts=(HOUR, HOUR),
+    read_back=timedelta(),
 )
 
 
