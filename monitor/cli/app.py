@@ -25,6 +25,7 @@ from monitor.cli import (
     reference,
     replay,
     report,
+    routes,
     running,
     selftest,
 )
@@ -80,6 +81,7 @@ app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")
 app.add_typer(canary.app, name="canary")
+app.add_typer(routes.app, name="route")
 app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")

@@ -78,9 +78,9 @@ class Service:
             lambda: self._client.post(f"/v1{path}", json=body, params=_given(parameters))
         )
 
-    def put(self, path: str, body: object) -> Any:
+    def put(self, path: str, body: object, *, headers: Mapping[str, str] | None = None) -> Any:
         """PUT JSON under ``/v1``."""
-        return self._json(lambda: self._client.put(f"/v1{path}", json=body))
+        return self._json(lambda: self._client.put(f"/v1{path}", json=body, headers=headers))
 
     def delete(self, path: str) -> Any:
         """DELETE under ``/v1``."""

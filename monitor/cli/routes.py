@@ -1,0 +1,188 @@
+"""Who answers for an adapter: what is so, what was so, and what a person wants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed
+from monitor.domain import ArmKind
+
+app = typer.Typer(help="Who answers for an adapter.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the route.")]
+Until = Annotated[
+    str,
+    typer.Option("--for", help="For so long nothing but people changes the route: 2h, 14d."),
+]
+
+
+@app.command("show")
+def show(
+    adapter: options.Adapter,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show who answers now, since when and why."""
+    with options.service(config) as service:
+        found = _route(service, adapter)
+    _print(found, as_json=as_json)
+
+
+@app.command("history")
+def history(
+    adapter: options.Adapter,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show what the route was, newest first."""
+    with options.service(config) as service:
+        found = service.get(place("routes", adapter, "history"), limit=limit)
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.table(
+        f"route of {adapter}, newest first",
+        ["generation", "since", "arms", "by", "reason"],
+        [
+            [
+                str(one["generation"]),
+                screen.moment(one["since"]),
+                _arms(one),
+                one["by"],
+                one["reason"],
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+@app.command("set")
+def set_route(
+    adapter: options.Adapter,
+    arms: Annotated[
+        list[str], typer.Argument(help="ARM=VERSION:WEIGHT, such as stable=v7:0.9 canary=v8:0.1.")
+    ],
+    reason: Reason,
+    held_for: Annotated[
+        str | None,
+        typer.Option("--hold", help="For so long nothing but people changes it: 2h, 14d."),
+    ] = None,
+    config: options.Config = None,
+    *,
+    unproven: Annotated[
+        bool,
+        typer.Option("--unproven", help="Although no engine shows that the versions are served."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Replace the route, if nobody else does meanwhile."""
+    wanted = [_arm(word) for word in arms]
+    until = _until(held_for) if held_for else None
+    with options.service(config) as service:
+        known = _route(service, adapter)
+        body = {"arms": wanted, "reason": reason, "hold_until": until, "unproven": unproven}
+        made = _put(service, adapter, body, seen=known)
+    _print(made, as_json=as_json)
+
+
+@app.command("hold")
+def hold(
+    adapter: options.Adapter,
+    reason: Reason,
+    held_for: Until = "24h",
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Keep the route as it is: until then no automatic action touches it."""
+    _hold(adapter, _until(held_for), reason, config=config, as_json=as_json)
+
+
+@app.command("release")
+def release(
+    adapter: options.Adapter,
+    reason: Reason,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """End a hold; the route stays as it is."""
+    _hold(adapter, None, reason, config=config, as_json=as_json)
+
+
+def _hold(adapter: str, until: str | None, reason: str, *, config: Any, as_json: bool) -> None:
+    with options.service(config) as service:
+        known = _route(service, adapter)
+        kept = {key: known[key] for key in ("valid_until", "on_expiry")}
+        arms = [{key: arm[key] for key in ("arm", "version", "weight")} for arm in known["arms"]]
+        body = {"arms": arms, "reason": reason, "hold_until": until, **kept}
+        made = _put(service, adapter, body, seen=known)
+    _print(made, as_json=as_json)
+
+
+def _route(service: Service, adapter: str) -> Any:
+    return service.get(place("routes", adapter))
+
+
+def _put(service: Service, adapter: str, body: Any, *, seen: Any) -> Any:
+    generation = seen["generation"]
+    return service.put(place("routes", adapter), body, headers={"if-match": f'"{generation}"'})
+
+
+def _arm(word: str) -> dict[str, object]:
+    """Read ``stable=v7:0.9``; a version may have a colon itself."""
+    kind, _, target = word.partition("=")
+    version, _, weight = target.rpartition(":")
+    try:
+        return {"arm": ArmKind(kind).value, "version": version or target, "weight": float(weight)}
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in ArmKind)
+        raise CommandFailed(
+            f"{word}: write ARM=VERSION:WEIGHT, such as canary=v8:0.1; arms are {kinds}"
+        ) from None
+
+
+def _until(text: str) -> str:
+    from monitor.config.reading import duration
+
+    try:
+        length = duration(text)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from None
+    if length <= timedelta():
+        raise CommandFailed(f"{text}: a hold lasts longer than 0")
+    try:
+        return (datetime.now(UTC) + length).isoformat()
+    except OverflowError:
+        raise CommandFailed(f"{text}: that is too long") from None
+
+
+def _print(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.table(
+        f"{found['adapter']}, generation {found['generation']}",
+        ["arm", "version", "served as", "share"],
+        [
+            [arm["arm"], arm["version"], arm["model"], f"{arm['weight']:.4g}"]
+            for arm in found["arms"]
+        ],
+    )
+    screen.say(f"since {screen.moment(found['since'])} by {found['by']}: {found['reason']}")
+    if found["valid_until"] is not None:
+        screen.say(f"until {screen.moment(found['valid_until'])}, then all to {found['on_expiry']}")
+    if found["hold_until"] is not None:
+        screen.say(f"held until {screen.moment(found['hold_until'])}: only people change it")
+
+
+def _arms(found: Any) -> str:
+    return ", ".join(f"{arm['arm']} {arm['version']} {arm['weight']:.4g}" for arm in found["arms"])
