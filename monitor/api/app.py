@@ -16,6 +16,7 @@ from monitor.api import (
     adapters,
     breakers,
     budget,
+    canaries,
     canary_plan,
     changes,
     channels,
@@ -65,6 +66,7 @@ ENDPOINTS: Final = (
     channels.router,
     budget.router,
     receipt.router,
+    canaries.router,
     canary_plan.router,
 )
 

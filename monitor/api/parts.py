@@ -18,6 +18,7 @@ from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
+from monitor.routing.canary.orders import Orders
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.report import Report
 from monitor.routing.standing import Standing
@@ -104,6 +105,7 @@ class ApiParts:
     watch: RouteWatch
     approver: Approver
     proof: Proof
+    orders: Orders
     kill_switch: KillSwitch
     outlook: Outlook
     version: str

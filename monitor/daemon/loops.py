@@ -17,6 +17,7 @@ from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config import Config
+from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving, pages_of
@@ -32,6 +33,7 @@ from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing import ROUTERS
 from monitor.routing.carrying import Carrier
+from monitor.routing.canary.hands import Hands
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
@@ -65,6 +67,7 @@ class WorkerParts:
     serving: Serving
     embedder: Embedder
     breaker: Breaker
+    hands: Hands
 
 
 def owner_name() -> str:
@@ -112,6 +115,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         *_carrying(parts, pulse),
+        Loop("canaries", _judging(parts, owner), pulse=pulse, every=tick),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         Loop(
@@ -282,6 +286,11 @@ def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
         return False
 
     return turn
+
+
+def _judging(parts: WorkerParts, owner: str) -> Callable[[], bool]:
+    """Look at canaries; what probes find before one begins is waited for where they run."""
+    return judging(parts.hands, owner=owner, probed=parts.serving.probe is not None)
 
 
 def _learning(parts: WorkerParts) -> Callable[[], bool]:

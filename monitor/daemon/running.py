@@ -21,6 +21,7 @@ from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config import Config
 from monitor.daemon import logs
+from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
 from monitor.daemon.database import opened_database, prepare_folder, write_first_key
 from monitor.daemon.loops import WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
@@ -85,6 +86,12 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 serving=serving,
                 embedder=stack.enter_context(closing(embedder_of(config))),
                 breaker=breaker,
+                hands=hands_of(
+                    config,
+                    database,
+                    proof,
+                    tell=CanaryMessages(channels=channels, base_url=config.server.url),
+                ),
             )
             pulse = Pulse(every=config.schedule.tick)
             beats = _start_worker(stack, parts, deliverer, pulse=pulse)
@@ -180,6 +187,7 @@ def _server(
         watch=watch,
         approver=breaker,
         proof=proof,
+        orders=orders_of(config, database, proof),
         kill_switch=kill_switch_of(config),
         outlook=Outlook(config.evaluation, config.schedule.cadences),
         version=installed_version("driftline"),
@@ -207,6 +215,7 @@ def _server(
                 secret=secret,
                 outlook=parts.outlook,
                 approver=parts.approver,
+                orders=parts.orders,
                 kill_switch=parts.kill_switch,
                 mode=config.service.mode,
                 version=parts.version,

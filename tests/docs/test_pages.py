@@ -131,6 +131,8 @@ def _read(cell: str, *, like: Any) -> Any:
             return Path(value)
         case StrEnum():
             return type(like)(value)
+        case (timedelta(), *_):
+            return tuple(duration(one) for one in value)
         case tuple() | frozenset():
             return type(like)(value)
         case _:

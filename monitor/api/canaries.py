@@ -1,0 +1,325 @@
+"""``/canaries``: versions on trial, what each look found, and what people ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection
+
+from monitor.api import lookup, paging
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import Line, Name
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import ApiParts, Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, Page
+from monitor.domain import Mode
+from monitor.routing.canary.orders import Wish
+from monitor.routing.canary.prechecks import Check
+from monitor.routing.canary.states import (
+    CanaryState,
+    Move,
+    NotPossible,
+    OrderKind,
+    Pause,
+    Phase,
+    Plan,
+    Step,
+    plan_from_json,
+    state_from_json,
+)
+from monitor.store import canaries
+from monitor.store.canaries import CanaryId, CanaryRow, Look
+from monitor.store.errors import NotFound
+
+router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
+
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+MOST_STEPS: Final = 20
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StepRequest(_Request):
+    """A share of the traffic and what it takes to go on from it."""
+
+    weight: float = Field(ge=0.0, lt=1.0, description="0: it only answers copies.")
+    hours: float = Field(gt=0.0, le=24.0 * 90, description="At least so long.")
+    requests: int = Field(200, ge=1, le=10**9, description="Of either arm, at least.")
+
+
+class CanaryRequest(_Request):
+    """A canary as a person asks for it; what is left out is as the config says."""
+
+    adapter: Name
+    version: Name
+    steps: list[StepRequest] = Field(default_factory=list, max_length=MOST_STEPS)
+    shadow: bool = Field(False, description="It only answers copies until it is promoted.")
+    mode: Mode | None = Field(None, description="What may be done by itself; null: the adapter's.")
+    unchecked: list[Check] = Field(
+        default_factory=list, max_length=len(Check), description="Pre-checks that are left out."
+    )
+
+
+class OrderRequest(_Request):
+    """Why a person asks; it goes into the history."""
+
+    reason: Line | None = None
+
+
+class PromoteRequest(OrderRequest):
+    """The same; ``force`` promotes what is not proven to be inside its margins."""
+
+    force: bool = False
+
+
+class StepBody(Answer):
+    """A step of the plan."""
+
+    weight: float
+    hours: float
+    requests: int
+
+
+class GuardBody(Answer):
+    """A guardrail at one look: how much worse the canary is, beside what it may be.
+
+    ``lo`` above ``bar`` rolls back, ``hi`` below ``margin`` lets on. Of a ``hard`` one
+    ``value`` is the evidence (log10) and ``trial`` and ``control`` are failures.
+    """
+
+    name: str
+    kind: str | None
+    outcome: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    margin: float
+    bar: float
+    trial: int
+    control: int
+
+
+class LookBody(Answer):
+    """One thing that happened to a canary."""
+
+    at: datetime
+    event: str
+    phase: Phase
+    pause: Pause | None
+    step: int
+    weight: float
+    reason: str
+    actor: str
+    outcome: str | None
+    trial_requests: int | None
+    control_requests: int | None
+    guards: Sequence[GuardBody] | None
+
+
+class CanaryBody(Answer):
+    """A version on trial: where it stands, and why."""
+
+    canary: int
+    adapter: str
+    version: str
+    control: str
+    phase: Phase
+    pause: Pause | None
+    proposal: Move | None = Field(description="What it would do if it might.")
+    step: int
+    weight: float
+    steps: Sequence[StepBody]
+    ready: bool = Field(description="Everything is inside its margins, over enough requests.")
+    latched: bool = Field(description="Rolled back: only a person lets the version try again.")
+    reason: str
+    unverified: str | None = Field(description="Why the router is not known to do it.")
+    since: datetime | None
+    step_since: datetime | None
+    extended: int
+    mode: Mode | None
+    unchecked: Sequence[str]
+    guards: Sequence[str]
+    created_by: str
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class CanaryDetail(CanaryBody):
+    """The same with its history, the first first."""
+
+    looks: Sequence[LookBody]
+
+
+@router.get("")
+def get_canaries(
+    _key: Reader,
+    parts: Parts,
+    *,
+    adapter: Annotated[Name | None, Query()] = None,
+    active: Annotated[bool, Query(description="Only what has not ended.")] = False,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[CanaryBody]:
+    """List canaries, newest first."""
+    before = paging.before_id(cursor)
+
+    def read(tx: Connection) -> list[CanaryRow]:
+        return canaries.canary_list(
+            tx,
+            adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
+            active_only=active,
+            before_id=before,
+            limit=limit + 1,
+        )
+
+    rows = parts.database.run(read)
+    return Page(
+        items=[CanaryBody(**_fields(row)) for row in rows[:limit]],
+        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+    )
+
+
+@router.post("", status_code=201, responses={409: {"description": "It cannot begin now."}})
+def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBody:
+    """Begin a canary; another one of the adapter that is under way is superseded.
+
+    It answers people once its pre-checks have passed.
+    """
+    version = parts.database.run(lambda tx: lookup.version(tx, body.adapter, body.version))
+    wish = Wish(
+        version=version,
+        steps=tuple(
+            Step(weight=step.weight, lasts=timedelta(hours=step.hours), requests=step.requests)
+            for step in body.steps
+        ),
+        shadow=body.shadow,
+        mode=body.mode,
+        unchecked=tuple(body.unchecked),
+    )
+    try:
+        made = parts.orders.start(wish, by=key.name, now=parts.clock())
+    except NotPossible as error:
+        raise Problem(409, f"{error}.", kind="not-possible") from error
+    except ValueError as error:
+        raise Problem(422, f"{error}.", kind="invalid-request") from error
+    return CanaryBody(**_fields(made))
+
+
+@router.get("/{canary}")
+def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
+    """Give one canary with the newest 2,000 things that happened to it."""
+
+    def read(tx: Connection) -> tuple[CanaryRow, list[Look]]:
+        return canaries.fetch(tx, CanaryId(canary)), canaries.looks(tx, CanaryId(canary))
+
+    try:
+        row, looks = parts.database.run(read)
+    except NotFound as error:
+        raise _unknown(canary) from error
+    return CanaryDetail(**_fields(row), looks=[_look(look) for look in looks])
+
+
+@router.post("/{canary}/pause")
+def pause(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
+    """Keep it where it is until somebody resumes it; what is proven worse still goes back."""
+    return _order(parts, canary, OrderKind.PAUSE, by=key.name, why=body.reason)
+
+
+@router.post("/{canary}/resume")
+def resume(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
+    """Go on from a pause, or let a version that was rolled back try again from the first step.
+
+    What it would have done and might not is done.
+    """
+    return _order(parts, canary, OrderKind.RESUME, by=key.name, why=body.reason)
+
+
+@router.post("/{canary}/promote")
+def promote(key: Operator, parts: Parts, canary: Number, body: PromoteRequest) -> CanaryBody:
+    """Put the version in charge now."""
+    return _order(parts, canary, OrderKind.PROMOTE, by=key.name, why=body.reason, force=body.force)
+
+
+@router.post("/{canary}/abort")
+def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
+    """Give everything back to the stable version; the kill switch does not stop this."""
+    return _order(parts, canary, OrderKind.ABORT, by=key.name, why=body.reason)
+
+
+def _order(
+    parts: ApiParts,
+    canary: int,
+    kind: OrderKind,
+    *,
+    by: str,
+    why: str | None,
+    force: bool = False,
+) -> CanaryBody:
+    try:
+        row = parts.orders.order(
+            CanaryId(canary), kind, by=by, now=parts.clock(), why=why or "", force=force
+        )
+    except NotFound as error:
+        raise _unknown(canary) from error
+    except NotPossible as error:
+        raise Problem(409, f"{error}.", kind="not-possible") from error
+    parts.watch.wake(row.adapter)
+    return CanaryBody(**_fields(row))
+
+
+def _unknown(canary: int) -> Problem:
+    return Problem(404, f"There is no canary {canary}.", kind="unknown-canary")
+
+
+def _fields(row: CanaryRow) -> dict[str, Any]:
+    state, plan = state_from_json(row.state), plan_from_json(row.plan)
+    stored = ("adapter", "version", "control", "latched", "mode", "created_by", "created_at")
+    return {
+        "canary": row.id,
+        **{name: getattr(row, name) for name in stored},
+        **_standing(state),
+        "steps": _steps(plan),
+        "unchecked": row.unchecked,
+        "guards": [guard["name"] for guard in row.guards],
+        "ended_at": row.ended_at,
+    }
+
+
+def _standing(state: CanaryState) -> dict[str, Any]:
+    names = (
+        "phase",
+        "pause",
+        "proposal",
+        "step",
+        "weight",
+        "ready",
+        "reason",
+        "unverified",
+        "since",
+        "step_since",
+        "extended",
+    )
+    return {name: getattr(state, name) for name in names}
+
+
+def _steps(plan: Plan) -> list[StepBody]:
+    return [
+        StepBody(weight=step.weight, hours=step.lasts / timedelta(hours=1), requests=step.requests)
+        for step in plan.steps
+    ]
+
+
+def _look(look: Look) -> LookBody:
+    fields = {name: getattr(look, name) for name in LookBody.model_fields if name != "guards"}
+    return LookBody(**fields, guards=None if look.guards is None else _guards(look.guards))
+
+
+def _guards(bodies: Sequence[Mapping[str, Any]]) -> list[GuardBody]:
+    return [GuardBody(**{name: body[name] for name in GuardBody.model_fields}) for body in bodies]

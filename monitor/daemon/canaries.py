@@ -1,0 +1,79 @@
+"""Canaries: who looks at them, who does what people ask of them, and who tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor import outbox
+from monitor.config import Config
+from monitor.daemon.parts import kill_switch_of
+from monitor.domain import Severity, Verdict, VerdictKind, Version
+from monitor.reference.promotion import freeze_promoted
+from monitor.routing.canary.hands import Hands, Teller
+from monitor.routing.canary.judge import Judge
+from monitor.routing.canary.orders import Orders
+from monitor.routing.proof import Proof
+from monitor.store import adapters, verdicts
+from monitor.store.database import Database
+
+
+def hands_of(
+    config: Config, database: Database, proof: Proof, *, tell: Teller | None = None
+) -> Hands:
+    """What moves canaries, with the switches and the proof of all that moves traffic."""
+    return Hands(
+        database=database,
+        settings=config.canary,
+        mode=config.service.mode,
+        kill_switch=kill_switch_of(config),
+        router=proof.router,
+        served=proof.served,
+        promoted=freeze_promoted,
+        tell=tell,
+    )
+
+
+def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
+    """What people ask; whoever looks at the canary next tells of it."""
+    return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
+
+
+def judging(hands: Hands, *, owner: str, probed: bool) -> Callable[[], bool]:
+    """Give the turn of a loop: one canary at a time, and whether there may be more."""
+    return Judge(hands=hands, owner=owner, probed=probed).turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryMessages:
+    """Tells of canaries through the channels, as one incident of a version."""
+
+    channels: Sequence[outbox.ConfiguredChannel]
+    base_url: str | None = None
+
+    def __call__(
+        self,
+        tx: Connection,
+        version: Version,
+        *,
+        severity: Severity,
+        reason: str,
+        now: datetime,
+    ) -> None:
+        """Step the version's ``canary`` incident; the messages ride in this transaction."""
+        row = verdicts.current(tx, version_id=version.id)
+        unknown = Verdict(kind=VerdictKind.LEARNING, reason="", since=now)
+        outbox.record_canary(
+            tx,
+            version,
+            severity=severity,
+            verdict=replace(row.verdict if row else unknown, reason=reason),
+            inputs=outbox.AlertInputs(
+                adapter=adapters.fetch_by_id(tx, version.adapter_id), base_url=self.base_url
+            ),
+            channels=self.channels,
+            now=now,
+        )
