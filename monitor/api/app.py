@@ -23,6 +23,7 @@ from monitor.api import (
     deliveries,
     evaluations,
     health,
+    incident_answers,
     incident_charts,
     incidents,
     metrics,
@@ -35,8 +36,8 @@ from monitor.api import (
     routes,
     scores,
     selftests,
-)
     silences,
+)
 from monitor.api.access import Gate, Reader
 from monitor.api.buffers import Buffers
 from monitor.api.exchange import Exchange
@@ -55,8 +56,9 @@ ENDPOINTS: Final = (
     evaluations.router,
     selftests.router,
     incidents.router,
-    incident_charts.router,
     silences.router,
+    incident_charts.router,
+    incident_answers.router,
     changes.router,
     routes.router,
     action_report.router,

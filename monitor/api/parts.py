@@ -16,6 +16,7 @@ from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
+from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.canary.orders import Orders
@@ -128,6 +129,8 @@ class ApiParts:
     """How references come about by themselves."""
     pages: Pages = field(default_factory=Pages)
     """Where people reach this service, for links in messages."""
+    smoke: SmokeTest = field(default_factory=SmokeTest)
+    """What is put to an adapter's models when somebody asks about an incident."""
     clock: Callable[[], datetime] = _utc_now
 
     @property

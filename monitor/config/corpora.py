@@ -19,6 +19,8 @@ class Corpora:
         Of every adapter; None where there is none or it cannot be used.
     domains
         Of the adapters that the config names.
+    smoke, smoke_default
+        Prompts of the adapters that the config names, and of every other one.
     problems
         What cannot be used, by the key that names it. One bad file costs no other adapter.
     """
@@ -26,6 +28,8 @@ class Corpora:
     general: Corpus | None
     domain: Corpus | None
     domains: Mapping[str, Corpus | None]
+    smoke: Mapping[str, Corpus | None]
+    smoke_default: Corpus | None
     problems: Mapping[str, str]
 
 
@@ -49,6 +53,11 @@ def read_corpora(config: Config) -> Corpora:
             name: own(section.corpus, key=f"adapters.{name}.corpus")
             for name, section in config.adapters.items()
         },
+        smoke={
+            name: own(section.smoke_prompts, key=f"adapters.{name}.smoke_prompts")
+            for name, section in config.adapters.items()
+        },
+        smoke_default=own(config.defaults.smoke_prompts, key="defaults.smoke_prompts"),
         problems=problems,
     )
 

@@ -204,7 +204,8 @@ class AlertingSection:
 class AdapterSection:
     """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
 
-    ``corpus`` is a file of texts of the adapter's domain; empty: there is none.
+    ``corpus`` is a file of texts of the adapter's domain; empty: there is none. Nor is there
+    one of ``smoke_prompts`` then, which people put to its models when an incident is open.
     ``notices_per_30_days`` None: as ``[alerting]`` says. ``feedback`` None: the names that
     ``[detectors.feedback]`` has. ``preset`` says which rules find that it drifts.
     """
@@ -215,6 +216,7 @@ class AdapterSection:
     runbook: str | None = None
     mode: Mode | None = None
     corpus: str = ""
+    smoke_prompts: str = ""
     notices_per_30_days: float | None = None
     feedback: Directions | None = None
     preset: Preset = Preset.BUDGET

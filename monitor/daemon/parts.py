@@ -14,15 +14,17 @@ from detectors.types import Budget
 from monitor.capture.subjects import load_key
 from monitor.config import Config, Corpora, read_corpora
 from monitor.config.routing import inside_of, own_settings, reach_of
+from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ConfiguredChannel, Pages, chart_key
 from monitor.policy.budget import Standing, shares
 from monitor.probes.asking import ModelProbe
-from monitor.probes.corpus import Corpus, CorpusInvalid
+from monitor.probes.corpus import Corpus, CorpusInvalid, Document
 from monitor.probes.embedding import EmbeddingClient
 from monitor.probes.local import LocalProbe
 from monitor.probes.perplexity import PerplexitySource
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
+from monitor.probes.smoke import Questioner
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
@@ -98,6 +100,26 @@ def _local(config: Config) -> LocalProbe:
         domain=corpora.domain,
         domains=corpora.domains,
     )
+
+
+def smoke_test_of(config: Config, engines: Engines) -> SmokeTest:
+    """What people put to an adapter's models while they look at an incident."""
+    corpora = read_corpora(config)
+    key = config.serving.api_key
+    questioner = Questioner(
+        engines=engines,
+        http=inside_of(config),
+        headers={"authorization": f"Bearer {key}"} if key else {},
+    )
+    return SmokeTest(
+        questioner=questioner if config.serving.engines else None,
+        prompts={name: _prompts(found) for name, found in corpora.smoke.items()},
+        default=_prompts(corpora.smoke_default),
+    )
+
+
+def _prompts(found: Corpus | None) -> tuple[Document, ...]:
+    return () if found is None else found.documents
 
 
 def _general(corpora: Corpora) -> Corpus:

@@ -34,8 +34,10 @@ from monitor.daemon.parts import (
     pages_of,
     router_of,
     serving_of,
+    smoke_test_of,
 )
 from monitor.evaluate.outlook import Outlook
+from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
 from monitor.routing.proof import Proof
@@ -104,7 +106,14 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             watch.start()
             stack.callback(watch.stop)
             server = _server(
-                stack, config, database, breaker=breaker, proof=proof, watch=watch, beats=beats
+                stack,
+                config,
+                database,
+                breaker=breaker,
+                proof=proof,
+                smoke=smoke_test_of(config, serving.engines),
+                watch=watch,
+                beats=beats,
             )
             signals.stop(server)
             _LOG.info("serving", url=config.server.url)
@@ -168,6 +177,7 @@ def _server(
     *,
     breaker: Breaker,
     proof: Proof,
+    smoke: SmokeTest,
     watch: RouteWatch,
     beats: dict[str, Beat],
 ) -> uvicorn.Server:
@@ -204,6 +214,7 @@ def _server(
         change_margin=config.schedule.live_interval,
         learning=milestones_of(config),
         pages=pages_of(config),
+        smoke=smoke,
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:
@@ -221,6 +232,7 @@ def _server(
                 version=parts.version,
                 hearers=parts.hearers,
                 learning=parts.learning,
+                smoke=parts.smoke,
             )
         )
 

@@ -10,10 +10,12 @@ from typing import Final
 from sqlalchemy import Connection
 
 from alerts.message import Change
+from alerts.silences import Silence
 from alerts.types import Kind
 from monitor.domain import IncidentId, Interval, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
+from monitor.outbox.silencing import silenced
 from monitor.store import (
     actions,
     audit,
@@ -57,6 +59,8 @@ class Story:
         Its latest ones, the strongest evidence first.
     route
         Who answers for the adapter now.
+    silenced
+        What keeps its messages back now; None: nothing does.
     """
 
     row: IncidentRow
@@ -71,6 +75,7 @@ class Story:
     actions: Sequence[ActionRow]
     deliveries: Sequence[DeliveryRow]
     timeline: Sequence[Moment]
+    silenced: Silence | None = None
 
     @property
     def subject(self) -> str:
@@ -114,6 +119,7 @@ def read_story(
             routes=_routes(tx, row),
             said=audit.about(tx, f"incident {row.id}"),
         ),
+        silenced=silenced(tx, [row], now=now).get(row.id),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.domain import ActionId, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
 from monitor.incident.moving import Move, move, read_choices
+from monitor.incident.smoke import Exchange, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.routing.fallback import ActionNotOpen
@@ -41,6 +42,7 @@ def incident_pages(frame: Frame) -> APIRouter:
     place = "/incidents/{incident}"
     router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
     router.add_api_route(f"{place}/do", pages.do, methods=["POST"])
+    router.add_api_route(f"{place}/answers", pages.answers, methods=["POST"])
     return router
 
 
@@ -74,6 +76,21 @@ class IncidentPages:
         fields = await read_form(request)
         return await run_in_threadpool(self._do, request, incident, fields)
 
+    def answers(self, request: Request, incident: Number) -> Response:
+        """Put the adapter's smoke prompts to its models, and show what they say this once."""
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if refused is not None:
+            return self._page(incident, refused=refused, status=HTTPStatus.FORBIDDEN)
+        story = self._parts.database.run(lambda tx: self._story(tx, incident))
+        if story is None:
+            return self._page(incident)
+        try:
+            exchanges = self._parts.smoke.ask(story)
+        except NotAskable as why:
+            return self._page(incident, refused=str(why), status=HTTPStatus.CONFLICT)
+        return self._page(incident, exchanges=exchanges)
+
     def _do(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
         key = self._frame.key(self._frame.session(request))
         refused = may_not(request, key)
@@ -90,7 +107,14 @@ class IncidentPages:
             return self._page(incident, refused=str(why), status=why.status)
         return RedirectResponse(f"/incidents/{incident}", status_code=HTTPStatus.SEE_OTHER)
 
-    def _page(self, incident: int, *, refused: str | None = None, status: int = 200) -> Response:
+    def _page(
+        self,
+        incident: int,
+        *,
+        refused: str | None = None,
+        status: int = 200,
+        exchanges: Sequence[Exchange] = (),
+    ) -> Response:
         now = self._parts.clock()
 
         def read(tx: Connection) -> dict[str, Any] | None:
@@ -110,7 +134,16 @@ class IncidentPages:
         if seen is None:
             name = f"incident {incident}"
             return self._frame.page("missing.html", status=404, name=name, version=None)
-        return self._frame.page("incident.html", status=status, refused=refused, now=now, **seen)
+        version = seen["story"].version
+        return self._frame.page(
+            "incident.html",
+            status=status,
+            refused=refused,
+            now=now,
+            prompts=len(self._parts.smoke.prompts_of(version.adapter)) if version else 0,
+            exchanges=exchanges,
+            **seen,
+        )
 
     def _story(self, tx: Connection, incident: int) -> Story | None:
         return read_story(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from monitor.domain import ActionId, Mode
 from monitor.evaluate.outlook import Outlook
+from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.killswitch import KillSwitch
@@ -58,4 +59,6 @@ class WebParts:
     """Who is told of an incident that a person ends."""
     session: timedelta = timedelta(hours=12)
     learning: MilestoneRules = field(default_factory=MilestoneRules)
+    smoke: SmokeTest = field(default_factory=SmokeTest)
+    """What is put to an adapter's models when somebody asks on an incident's page."""
     clock: Callable[[], datetime] = _utc_now
