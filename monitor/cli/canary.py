@@ -6,11 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli import options, screen
+from monitor.cli import canary_trials, options, screen
 from monitor.cli.budget import hours
 from monitor.cli.client import place
 
 app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
+
+app.command("start")(canary_trials.start)
+app.command("list")(canary_trials.listed)
+app.command("show")(canary_trials.show)
+app.command("pause")(canary_trials.pause)
+app.command("resume")(canary_trials.resume)
+app.command("promote")(canary_trials.promote)
+app.command("abort")(canary_trials.abort)
 
 
 @app.command("plan")

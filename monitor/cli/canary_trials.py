@@ -1,0 +1,215 @@
+"""Canaries from the command line: begin, show, and what people ask of one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.budget import hours
+from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed
+
+Number = Annotated[int, typer.Argument(min=1, help="Number of the canary, as `list` shows it.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; it goes into the canary's history.")
+]
+
+
+def start(
+    adapter: options.Adapter,
+    version: options.Version,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--step", help="SHARE:TIME, such as 0.05:24h; several; instead of the config's."
+        ),
+    ] = None,
+    unchecked: Annotated[
+        list[str] | None,
+        typer.Option(help="A pre-check to leave out: weights, served, applied or perplexity."),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="observe, approve or auto; else the adapter's.")
+    ] = None,
+    config: options.Config = None,
+    *,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="It only answers copies, until it is promoted.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Put a version on trial."""
+    body = {
+        "adapter": adapter,
+        "version": version,
+        "steps": [_step(text) for text in step or ()],
+        "shadow": shadow,
+        "mode": mode,
+        "unchecked": unchecked or [],
+    }
+    with options.service(config) as service:
+        made = service.post("/canaries", body)
+    _say(made, as_json=as_json)
+
+
+def listed(
+    adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    config: options.Config = None,
+    *,
+    active: Annotated[bool, typer.Option("--active", help="Only what has not ended.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List canaries, newest first."""
+    with options.service(config) as service:
+        found = service.get("/canaries", adapter=adapter, active=active or None, limit=limit)
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.table(
+        "canaries, newest first",
+        ["canary", "version", "beside", "stands", "share", "since", "reason"],
+        [
+            [
+                str(one["canary"]),
+                f"{one['adapter']}@{one['version']}",
+                one["control"],
+                _stands(one),
+                f"{one['weight']:.0%}",
+                screen.moment(one["since"]),
+                one["reason"],
+            ]
+            for one in found["items"]
+        ],
+    )
+
+
+def show(canary: Number, config: options.Config = None, *, as_json: options.Json = False) -> None:
+    """Show where a canary stands: each guardrail's interval beside its margin."""
+    with options.service(config) as service:
+        found = service.get(place("canaries", canary))
+    if as_json:
+        screen.as_json(found)
+        return
+    _say(found)
+    measured = [look for look in found["looks"] if look["guards"]]
+    if not measured:
+        screen.say("nothing has been measured yet")
+        return
+    last = measured[-1]
+    screen.table(
+        f"at {screen.moment(last['at'])}: {last['trial_requests']:,} requests of"
+        f" {found['version']}, {last['control_requests']:,} of {found['control']} in this step",
+        ["guardrail", "worse by", "interval", "margin", "says"],
+        [_guard(guard) for guard in last["guards"]],
+    )
+
+
+def pause(
+    canary: Number,
+    reason: Reason = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Keep a canary where it is; what is proven worse still goes back."""
+    _order(config, canary, "pause", {"reason": reason}, as_json=as_json)
+
+
+def resume(
+    canary: Number,
+    reason: Reason = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Go on, or let a version that was rolled back try again."""
+    _order(config, canary, "resume", {"reason": reason}, as_json=as_json)
+
+
+def promote(
+    canary: Number,
+    reason: Reason = None,
+    config: options.Config = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where not all is inside its margins.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Put the version in charge now."""
+    _order(config, canary, "promote", {"reason": reason, "force": force}, as_json=as_json)
+
+
+def abort(
+    canary: Number,
+    reason: Reason = None,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Give everything back to the stable version."""
+    _order(config, canary, "abort", {"reason": reason}, as_json=as_json)
+
+
+def _order(config: Any, canary: int, what: str, body: dict[str, Any], *, as_json: bool) -> None:
+    service: Service
+    with options.service(config) as service:
+        found = service.post(place("canaries", canary, what), body)
+    _say(found, as_json=as_json)
+
+
+def _say(found: dict[str, Any], *, as_json: bool = False) -> None:
+    if as_json:
+        screen.as_json(found)
+        return
+    screen.say(
+        f"canary {found['canary']}: {found['adapter']}@{found['version']} beside"
+        f" {found['control']}, {_stands(found)}, {found['weight']:.0%} of the traffic"
+        f" (step {found['step'] + 1} of {len(found['steps'])}, since"
+        f" {screen.moment(found['step_since'])})"
+    )
+    steps = ", ".join(
+        f"{step['weight']:.0%} for {hours(step['hours'])}" if step["weight"] else
+        f"copies for {hours(step['hours'])}"
+        for step in found["steps"]
+    )  # fmt: skip
+    screen.say(f"steps: {steps}, then everything")
+    screen.say(f"because: {found['reason']}")
+    if found["unverified"]:
+        screen.note(f"not as the route says: {found['unverified']}")
+
+
+def _stands(found: dict[str, Any]) -> str:
+    words = found["phase"].replace("_", " ")
+    why = found["pause"] or (found["proposal"] and f"would {found['proposal']}")
+    return f"{words} ({why})" if why else words
+
+
+def _guard(guard: dict[str, Any]) -> list[str]:
+    if guard["kind"] == "hard":
+        worse = f"{guard['trial']} against {guard['control']} failures"
+        return [guard["name"], worse, "-", f"evidence {guard['margin']:.1f}", guard["outcome"]]
+    interval = "-"
+    if guard["lo"] is not None and guard["hi"] is not None:
+        interval = f"{guard['lo']:+.3f} to {guard['hi']:+.3f}"
+    margin = f"{guard['margin']:g}" if guard["bar"] == guard["margin"] else "any"
+    return [
+        guard["name"],
+        screen.number(guard["value"], digits=3),
+        interval,
+        margin,
+        guard["outcome"],
+    ]
+
+
+def _step(text: str) -> dict[str, float]:
+    from monitor.config.reading import duration  # noqa: PLC0415 (the config takes its time)
+
+    share, _, time = text.partition(":")
+    try:
+        return {"weight": float(share), "hours": duration(time).total_seconds() / 3600}
+    except ValueError as error:
+        raise CommandFailed(f"{text!r} is no step such as 0.05:24h ({error})") from None
