@@ -206,7 +206,7 @@ def _guard(guard: dict[str, Any]) -> list[str]:
 
 
 def _step(text: str) -> dict[str, float]:
-    from monitor.config.reading import duration  # noqa: PLC0415 (the config takes its time)
+    from monitor.config.reading import duration
 
     share, _, time = text.partition(":")
     try:
