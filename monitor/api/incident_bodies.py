@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from alerts.silences import Silence
 from monitor.api import answers
 from monitor.api.actions import ActionBody, action_body
 from monitor.api.deliveries import DeliveryBody, delivery_body
@@ -51,6 +52,9 @@ class IncidentBody(Answer):
     marked_by: str | None
     marked_at: datetime | None
     marked_because: str | None
+    silenced_by: int | None = Field(
+        description="The silence that keeps its messages back now; null: none does."
+    )
 
 
 class NearChangeBody(Answer):
@@ -122,6 +126,9 @@ class AnewBody(Answer):
     )
     records: int = Field(description="Since the onset; the generation is made of them.")
     perplexity: bool = Field(description="Whether the next probe registers it anew.")
+    left: str | None = Field(
+        description="Why its live signals are compared as before; null: they are not."
+    )
 
 
 class AcceptedIncident(IncidentDetail):
@@ -135,16 +142,16 @@ def no_such(incident: int) -> Problem:
     return Problem(404, f"There is no incident {incident}.", kind="unknown-incident")
 
 
-def summary(row: IncidentRow) -> IncidentBody:
+def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
     """Write an incident as lists show it."""
-    return IncidentBody(**_fields(row))
+    return IncidentBody(**_fields(row, silence))
 
 
 def detail(story: Story, chart: Chart) -> IncidentDetail:
     """Write an incident with everything that bears on it."""
     scores = {score.detector: score for score in story.scores}
     return IncidentDetail(
-        **_fields(story.row),
+        **_fields(story.row, story.silenced),
         members=[
             MemberBody(**{name: getattr(one, name) for name in MemberBody.model_fields})
             for one in story.members
@@ -185,8 +192,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _fields(row: IncidentRow) -> dict[str, object]:
-    return {
-        "incident": row.id,
-        **{name: getattr(row, name) for name in IncidentBody.model_fields if name != "incident"},
-    }
+def _fields(row: IncidentRow, silence: Silence | None) -> dict[str, object]:
+    derived = {"incident": row.id, "silenced_by": silence.id if silence else None}
+    stored = IncidentBody.model_fields.keys() - derived.keys()
+    return {**derived, **{name: getattr(row, name) for name in stored}}

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import Connection
 
+from alerts.silences import Silence
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import AcknowledgeRequest, MarkRequest, Name
@@ -26,7 +27,7 @@ from monitor.api.problems import Problem
 from monitor.api.shapes import Page
 from monitor.domain import IncidentId, Mark
 from monitor.incident import read_chart, read_story
-from monitor.outbox import NotMarkable, NotOpen, Word, mark
+from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import Anew, accept
 from monitor.store import incidents
@@ -51,18 +52,19 @@ def get_incidents(
     """List incidents, newest first."""
     before = paging.before_id(cursor)
 
-    def read(tx: Connection) -> list[IncidentRow]:
-        return incidents.incident_list(
+    def read(tx: Connection) -> tuple[list[IncidentRow], dict[IncidentId, Silence]]:
+        rows = incidents.incident_list(
             tx,
             open_only=open_only,
             adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
             before_id=before,
             limit=limit + 1,
         )
+        return rows, silenced(tx, rows, now=parts.clock())
 
-    rows = parts.database.run(read)
+    rows, by = parts.database.run(read)
     return Page(
-        items=[summary(row) for row in rows[:limit]],
+        items=[summary(row, by.get(row.id)) for row in rows[:limit]],
         next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
     )
 
@@ -138,6 +140,7 @@ def _anew(found: Anew) -> AnewBody:
         generation=found.reference.generation if found.reference else None,
         records=found.records,
         perplexity=found.perplexity,
+        left=found.left,
     )
 
 

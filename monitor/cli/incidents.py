@@ -111,6 +111,8 @@ def accept(
             )
         if one["perplexity"]:
             screen.say(f"{name}: the next probe registers its perplexity anew")
+        if one["left"] is not None:
+            screen.say(f"{name}: its reference stands. {one['left']}")
 
 
 def _subject(incident: dict[str, Any]) -> str:

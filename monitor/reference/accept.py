@@ -18,8 +18,8 @@ from monitor.domain import IncidentId, Interval, Mark, Reference, Version
 from monitor.outbox.marking import Hearers, Held, NotMarkable, Word, hold, mark
 from monitor.policy import Memory
 from monitor.reference.calibrate import SMALLEST_BASELINE
-from monitor.reference.freeze import open_generation
-from monitor.store import baselines, perplexity, references
+from monitor.reference.freeze import open_generation, usable
+from monitor.store import perplexity, references
 from monitor.store.references import ReferenceSource
 
 
@@ -33,12 +33,16 @@ class Anew:
         How many records since the onset it is made of.
     perplexity
         Whether the next probe registers the version anew.
+    left
+        Why what moved its live signals is not accepted: its reference stands, and what goes
+        on is found again. None: nothing was left.
     """
 
     version: Version
     reference: Reference | None
     records: int
     perplexity: bool
+    left: str | None = None
 
 
 def accept(
@@ -47,13 +51,15 @@ def accept(
     """End an open incident of drift because what it found is the new normal.
 
     Nothing is changed where it was accepted before. ``word`` is one of ``Mark.ACCEPTED``.
+    Of a fleet incident the members are accepted that can be; the others are ``left``.
 
     Raises
     ------
     NotMarkable
         It is over, or no drift; other weights than the version's answer; thresholds of the
-        preset classic are all that was passed; or a version has fewer than 300 records since
-        the onset to make a reference of.
+        preset classic are all that was passed; or the version has fewer than 300 records of
+        common settings since the onset to make a reference of. Of a fleet incident: one of
+        these holds for every member.
     LookupError
         There is no such incident.
     """
@@ -66,6 +72,9 @@ def accept(
             " To compare with other records, freeze a reference."
         )
     plans = [_plan(tx, version, held, word.at) for version in held.versions]
+    refused = [plan.left for plan in plans if plan.left and not plan.accepts]
+    if refused and len(refused) == len(plans):
+        raise NotMarkable(refused[0])
     if not mark(tx, incident_id, word, hearers=hearers):
         return ()
     moved = [plan.version.id for plan in plans if plan.perplexity]
@@ -80,42 +89,49 @@ class _Plan:
     """What accepting takes for one version; ``window`` None: no reference."""
 
     version: Version
-    window: Interval | None
-    records: int
-    perplexity: bool
+    window: Interval | None = None
+    records: int = 0
+    perplexity: bool = False
+    left: str | None = None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether anything of it is accepted."""
+        return self.left is None or self.perplexity
 
 
 def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
     judged = held.judged[version.id]
     memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
     if memory.identity is not None and memory.misidentified:
-        raise NotMarkable(
-            f"Other weights answer as {version.label}, which is no new normal:"
-            f" {memory.identity.reason}. Repair it, or register what answers as a version."
+        return _Plan(
+            version=version,
+            left=f"Other weights answer as {version.label}, which is no new normal:"
+            f" {memory.identity.reason}. Repair it, or register what answers as a version.",
         )
     probed = memory.perplexity is not None and memory.perplexity.moved
     alone = held.row.base_model is None
     if alone and memory.classic.opened and not (memory.crossings or probed):
-        raise NotMarkable(
-            f"{version.label} is past thresholds of the preset classic alone, which say nothing of"
-            " when the change began: freeze a reference of what is normal, or mark it as false."
+        return _Plan(
+            version=version,
+            left=f"{version.label} is past thresholds of the preset classic alone, which say"
+            " nothing of when the change began: freeze a reference of what is normal, or mark it"
+            " as false.",
         )
     if not memory.crossings:
-        return _Plan(version=version, window=None, records=0, perplexity=probed)
+        return _Plan(version=version, perplexity=probed)
     start = min(crossing.onset.start for crossing in memory.crossings)
-    found = baselines.gathered(
-        tx, version_id=version.id, adapter_id=version.adapter_id, since=start, now=now
-    )
-    if found.records < SMALLEST_BASELINE:
-        raise NotMarkable(
-            f"{version.label} has {found.records} records since {start:%Y-%m-%d %H:%M} UTC,"
-            f" when the change began; a reference takes {SMALLEST_BASELINE}."
-        )
+    window = Interval(start=start, end=now)
+    found = usable(tx, version, window)
+    if found.enough:
+        return _Plan(version=version, window=window, records=found.records, perplexity=probed)
     return _Plan(
         version=version,
-        window=Interval(start=start, end=now),
         records=found.records,
-        perplexity=probed,
+        # a member's weights are as those of its base, which is registered anew for all
+        perplexity=probed and not alone,
+        left=f"{version.label} has {found.text} since {start:%Y-%m-%d %H:%M} UTC,"
+        f" when the change began; a reference takes {SMALLEST_BASELINE}.",
     )
 
 
@@ -132,5 +148,9 @@ def _begun(tx: Connection, plan: _Plan, word: Word) -> Anew:
             append=references.current_index(tx, plan.version.id) is not None,
         )
     return Anew(
-        version=plan.version, reference=made, records=plan.records, perplexity=plan.perplexity
+        version=plan.version,
+        reference=made,
+        records=plan.records,
+        perplexity=plan.perplexity,
+        left=plan.left,
     )

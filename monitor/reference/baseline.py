@@ -186,11 +186,15 @@ def settled(baseline: Baseline, *, before: datetime) -> Baseline:
 
 def common_strata(baseline: Baseline) -> tuple[Baseline, tuple[str, ...]]:
     """Keep the records of common settings; name these settings, the most frequent first."""
-    counts = Counter(baseline.strata)
-    needed = SMALLEST_STRATUM * len(baseline)
-    common = tuple(stratum for stratum, count in counts.most_common() if count >= needed)
+    common = common_settings(Counter(baseline.strata))
     rows = np.flatnonzero([stratum in common for stratum in baseline.strata])
     return baseline.take(rows), common
+
+
+def common_settings(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Of records counted by settings, name those that a baseline keeps, the most frequent first."""
+    needed = SMALLEST_STRATUM * sum(counts.values())
+    return tuple(one for one, count in Counter(counts).most_common() if count >= needed)
 
 
 def embedded(

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Reference, ReferenceId, Version
-from monitor.store import references
+from monitor.reference.baseline import common_settings
+from monitor.reference.calibrate import SMALLEST_BASELINE
+from monitor.store import records, references
 from monitor.store.database import Database
 from monitor.store.references import ReferenceSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usable:
+    """What a window has for a reference: records of common settings, of so many in all."""
+
+    records: int
+    in_all: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether a reference can be made of them."""
+        return self.records >= SMALLEST_BASELINE
+
+    @property
+    def text(self) -> str:
+        """The count in words."""
+        if self.records == self.in_all:
+            return f"{self.records} records"
+        return f"{self.records} records of common settings ({self.in_all} in all)"
+
+
+def usable(tx: Connection, version: Version, window: Interval) -> Usable:
+    """Count what the builder would keep of a window's live records; one index range."""
+    counts = records.strata(
+        tx,
+        version_id=version.id,
+        adapter_id=version.adapter_id,
+        start=window.start,
+        end=window.end,
+    )
+    kept = sum(counts[stratum] for stratum in common_settings(counts))
+    return Usable(records=kept, in_all=sum(counts.values()))
 
 
 def freeze(

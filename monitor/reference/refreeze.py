@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from monitor.domain import Adapter, Interval, ReferenceState, Severity, Version
 from monitor.reference.calibrate import SMALLEST_BASELINE
-from monitor.reference.freeze import open_generation
-from monitor.store import adapters, audit, baselines, fleet, references, verdicts
+from monitor.reference.freeze import Usable, open_generation, usable
+from monitor.store import adapters, audit, fleet, references, verdicts
 from monitor.store.database import Database
 from monitor.store.errors import StoreError
 from monitor.store.references import ReferenceSource
@@ -106,14 +106,8 @@ def freeze_version(
     source: ReferenceSource = ReferenceSource.FREEZE,
 ) -> Refrozen:
     """Freeze one version's records of a window, unless there is a reason to leave it alone."""
-    found = baselines.gathered(
-        tx,
-        version_id=version.id,
-        adapter_id=version.adapter_id,
-        since=window.start,
-        now=window.end,
-    )
-    error = _why_not(tx, version, records=found.records)
+    found = usable(tx, version, window)
+    error = _why_not(tx, version, found)
     made = None
     if error is None:
         made = open_generation(
@@ -128,15 +122,15 @@ def freeze_version(
     )
 
 
-def _why_not(tx: Connection, version: Version, *, records: int) -> str | None:
+def _why_not(tx: Connection, version: Version, found: Usable) -> str | None:
     judged = verdicts.current(tx, version_id=version.id, lock=True)
     if judged is not None and judged.verdict.severity is not Severity.NONE:
         return f"it is {judged.verdict.kind.value}: accept its incident, or mark it as false"
     newest = next(iter(references.of_version(tx, version.id)), None)
     if newest is not None and newest.state is ReferenceState.BUILDING:
         return f"generation {newest.generation} is being built"
-    if records < SMALLEST_BASELINE:
-        return f"{records} records in the window; a reference takes {SMALLEST_BASELINE}"
+    if not found.enough:
+        return f"{found.text} in the window; a reference takes {SMALLEST_BASELINE}"
     return None
 
 

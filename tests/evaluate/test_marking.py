@@ -2,21 +2,25 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind, Mark, Severity, VerdictKind, Version
+from detectors.types import Process
+from monitor.domain import EvaluationKind, Interval, Mark, Severity, VerdictKind, Version
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
-from monitor.policy import Memory
+from monitor.policy import Crossing, Memory
 from monitor.reference.accept import accept
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.store import audit, incidents, outbox, verdicts
+from monitor.store.database import Database
 from monitor.store.incidents import IncidentRow
 from monitor.store.tasks import StaleLease
 from tests.evaluate.conftest import NoEncoder
@@ -170,16 +174,45 @@ def test_accepted_weights_are_registered_anew(fleet: Make) -> None:
     assert made.score(version).value == pytest.approx(math.expm1(0.3), abs=0.02)
 
 
+def crossed_lately(database: Database, version: Version) -> datetime:
+    """Let a version's verdict hold a crossing of answers that began just now."""
+    now = datetime.now(tz=UTC)
+    crossing = Crossing(
+        detector="logit_ks", process=Process.NOTICE, hard=False, model_side=True, at=now,
+        evidence=2.0, winner="mean_nll:up", onset=Interval(start=now, end=now), margin=0.2,
+    )  # fmt: skip
+
+    def work(tx: Connection) -> None:
+        row = verdicts.current(tx, version_id=version.id, lock=True)
+        assert row is not None
+        memory = replace(Memory.from_json(row.memory), crossings=(crossing,))
+        verdicts.put(
+            tx, version_id=version.id, verdict=row.verdict, memory=memory.to_json(),
+            drift_score=None,
+        )  # fmt: skip
+
+    database.run(work)
+    return now
+
+
 def test_an_accepted_upgrade_is_registered_anew_for_all_its_members(fleet: Make) -> None:
     made, versions = fleet()
     made.toys.engine_shift = 0.02
     for version in versions:
         made.probe(version)
     [common] = made.incidents()
+    # one member's answers had moved as well, too lately to make a reference of them
+    late = crossed_lately(made.world.database, versions[0])
     word = said(Mark.ACCEPTED, because="the engine's upgrade")
     database = made.world.database
     anew = database.run(lambda tx: accept(tx, common.id, word, hearers=Hearers()))
     assert [one.perplexity for one in anew] == [True] * len(versions)
+    [left] = [one for one in anew if one.left]
+    assert (left.version.id, left.reference) == (versions[0].id, None)
+    assert left.left == (
+        f"{versions[0].label} has 0 records since {late:%Y-%m-%d %H:%M} UTC, when the change began;"
+        " a reference takes 300."
+    )
     for _ in range(2):
         made.age(6 * HOUR)
         for version in versions:

@@ -189,6 +189,25 @@ def test_too_few_records_since_the_onset_are_counted(
     assert (row.marked, row.closed_at) == (None, None)
 
 
+def test_records_are_counted_as_the_builder_counts_them(
+    database: Database, version: Version, old: Reference
+) -> None:
+    del old
+    with database.begin() as tx:  # each of 250 of the 500 with settings of its own
+        tx.exec_driver_sql(
+            "INSERT INTO contexts (source, stratum)"
+            " SELECT 'push', 'rare ' || n FROM generate_series(1, 250) n"
+        )
+        tx.exec_driver_sql(
+            "UPDATE records r SET context_id = c.id FROM contexts c, (SELECT id, row_number() OVER"
+            " (ORDER BY at DESC) AS n FROM records) o WHERE o.id = r.id AND o.n <= 250"
+            " AND c.stratum = 'rare ' || o.n"
+        )
+    incident = opened(database, version, crossed())
+    with pytest.raises(NotMarkable, match=r"250 records of common settings \(500 in all\) since"):
+        said(database, incident)
+
+
 def test_other_weights_are_no_new_normal(
     database: Database, version: Version, old: Reference
 ) -> None:
