@@ -5,22 +5,28 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from detectors.feedback import Directions
 from monitor.api.app import create_app
 from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
 from monitor.config import Config
-from monitor.domain import Mode, Scope
+from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
 from monitor.probes.engines import Engines
+from monitor.routing.canary.hands import Hands
+from monitor.routing.canary.orders import Orders
+from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.proof import Proof
@@ -74,6 +80,7 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     outlook=parts.outlook,
                     approver=parts.approver,
                     kill_switch=parts.kill_switch,
+                    orders=orders_of(database, parts.kill_switch),
                     mode=Mode.APPROVE,
                     version="1.2.3",
                     smoke=parts.smoke,
@@ -105,11 +112,30 @@ def _parts(
         "watch": watch,
         "approver": breaker,
         "proof": proof_of(database),
+        "orders": orders_of(database, kill_switch),
         "kill_switch": kill_switch,
         "outlook": Outlook(Config().evaluation, Config().schedule.cadences),
         "version": "1.2.3",
     }
     return ApiParts(**(fields | overrides))
+
+
+def orders_of(database: Database, kill_switch: KillSwitch) -> Orders:
+    """What people ask of canaries; every model is served, and promotions freeze nothing."""
+
+    def promoted(tx: Connection, before: Route, after: Route, *, by: str, now: datetime) -> None:
+        del tx, before, after, by, now
+
+    hands = Hands(
+        database=database,
+        settings=CanarySettings(),
+        mode=Mode.APPROVE,
+        kill_switch=kill_switch,
+        router=TableOnly(database),
+        served=lambda _model: True,
+        promoted=promoted,
+    )
+    return Orders(hands=hands, feedback=lambda _adapter: Directions(higher_is_better=("solved",)))
 
 
 def proof_of(database: Database, *engines: str) -> Proof:

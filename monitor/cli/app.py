@@ -28,8 +28,8 @@ from monitor.cli import (
     routes,
     running,
     selftest,
-)
     silences,
+)
 from monitor.cli.explaining import explain
 
 app = typer.Typer(
@@ -85,5 +85,5 @@ app.add_typer(routes.app, name="route")
 app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")
-app.add_typer(keys.app, name="keys")
 app.add_typer(silences.app, name="silence")
+app.add_typer(keys.app, name="keys")
