@@ -129,6 +129,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
         Kind.NO_DATA: "DriftlineNoData",
         Kind.ERROR: "DriftlineError",
         Kind.CANARY: "DriftlineCanary",
+        Kind.ROUTING: "DriftlineRouting",
     }
 )
 
