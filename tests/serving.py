@@ -80,7 +80,7 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     outlook=parts.outlook,
                     approver=parts.approver,
                     kill_switch=parts.kill_switch,
-                    orders=orders_of(database, parts.kill_switch),
+                    orders=parts.orders,
                     mode=Mode.APPROVE,
                     version="1.2.3",
                     smoke=parts.smoke,

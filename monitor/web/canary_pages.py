@@ -1,16 +1,24 @@
-"""The pages of canaries."""
+"""The pages of canaries: how they stand, what a person may say, and how one begins."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathPart
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 
-from monitor.store.canaries import CanaryId
+from monitor.routing.canary.prechecks import Check
+from monitor.routing.canary.states import NotPossible, OrderKind
+from monitor.store.canaries import CanaryId, OneAtATime
 from monitor.store.errors import NotFound
+from monitor.store.routes import GenerationConflict
 from monitor.web import canaries, intervals
+from monitor.web.beginning import Asked, read_asked, read_beginning, read_wish
+from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 
 LARGEST_NUMBER: Final = 2**63 - 1
@@ -25,6 +33,16 @@ RACK: Final = {
 }
 FRAME: Final = {"width": intervals.BAND_WIDTH, "height": intervals.BAND_HEIGHT}
 
+FORCE: Final = "force"
+"""Promotes what is not proven."""
+ORDERS: Final = {
+    "pause": OrderKind.PAUSE,
+    "resume": OrderKind.RESUME,
+    "abort": OrderKind.ABORT,
+    "promote": OrderKind.PROMOTE,
+    FORCE: OrderKind.PROMOTE,
+}
+
 
 def canary_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
@@ -32,7 +50,10 @@ def canary_pages(frame: Frame) -> APIRouter:
     router = APIRouter()
     reader = [Depends(frame.session)]
     router.add_api_route("/canaries", pages.canaries, methods=["GET"], dependencies=reader)
+    router.add_api_route("/canaries", pages.begin, methods=["POST"])
+    router.add_api_route("/canaries/new", pages.plan, methods=["GET"], dependencies=reader)
     router.add_api_route("/canaries/{canary}", pages.canary, methods=["GET"], dependencies=reader)
+    router.add_api_route("/canaries/{canary}/order", pages.order, methods=["POST"])
     return router
 
 
@@ -60,6 +81,90 @@ class CanaryPages:
     def canary(self, request: Request, canary: Number) -> Response:
         """Show one of them."""
         return self._canary(request, CanaryId(canary))
+
+    def plan(self, request: Request) -> Response:
+        """Say what a canary takes at its adapter's traffic, and offer to begin it."""
+        return self._plan(request, request.query_params)
+
+    async def begin(self, request: Request) -> Response:
+        """Begin a canary, and show it."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._begin, request, fields)
+
+    async def order(self, request: Request, canary: Number) -> Response:
+        """Pause, resume, promote or abort a canary."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._order, request, CanaryId(canary), fields)
+
+    def _begin(self, request: Request, fields: Mapping[str, str]) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._plan(request, fields, refused=refused, status=HTTPStatus.FORBIDDEN)
+        try:
+            wish = self._parts.database.run(lambda tx: read_wish(tx, fields))
+            made = self._parts.orders.start(wish, by=key.name, now=self._parts.clock())
+        except (ValueError, NotFound) as why:
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
+            return self._plan(request, fields, refused=f"Not begun: {why}.", status=status)
+        except (NotPossible, GenerationConflict, OneAtATime) as why:
+            status = HTTPStatus.CONFLICT
+            return self._plan(request, fields, refused=f"Not begun: {why}.", status=status)
+        return RedirectResponse(f"/canaries/{made.id}", status_code=HTTPStatus.SEE_OTHER)
+
+    def _order(self, request: Request, canary: CanaryId, fields: Mapping[str, str]) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key) or no_reason(fields)
+        kind = ORDERS.get(fields.get("order", ""))
+        if refused is None and kind is None:
+            refused = "Say what shall become of it."
+        if key is None or kind is None or refused is not None:
+            return self._canary(request, canary, refused=refused, status=HTTPStatus.FORBIDDEN)
+        try:
+            self._parts.orders.order(
+                canary,
+                kind,
+                by=key.name,
+                now=self._parts.clock(),
+                why=fields["reason"],
+                force=fields["order"] == FORCE,
+            )
+        except NotFound:
+            return self._canary(request, canary)
+        except (NotPossible, GenerationConflict) as why:
+            refused = f"Nothing was done: {why}."
+            return self._canary(request, canary, refused=refused, status=HTTPStatus.CONFLICT)
+        return RedirectResponse(f"/canaries/{canary}", status_code=HTTPStatus.SEE_OTHER)
+
+    def _plan(
+        self,
+        request: Request,
+        fields: Mapping[str, str],
+        *,
+        refused: str | None = None,
+        status: int = HTTPStatus.OK,
+    ) -> Response:
+        now = self._parts.clock()
+        try:
+            asked = read_asked(fields)
+        except ValueError as why:
+            asked = Asked()
+            refused, status = refused or f"No plan: {why}.", HTTPStatus.UNPROCESSABLE_ENTITY
+        seen = self._parts.database.run(
+            lambda tx: read_beginning(tx, asked, self._parts.orders.guards, now=now)
+        )
+        settings = self._parts.orders.hands.settings
+        return self._frame.page(
+            "beginning.html",
+            status=status,
+            glance=seen,
+            steps=settings.plan().steps,
+            shadow=settings.plan(shadow=True).steps[0],
+            checks=list(Check),
+            now=now,
+            refused=refused,
+            may_act=self._frame.may_operate(request),
+        )
 
     def _canary(
         self, request: Request, canary: CanaryId, *, refused: str | None = None, status: int = 200

@@ -14,6 +14,7 @@ from monitor.store.keys import Key
 
 LARGEST_FORM: Final = 8192
 LONGEST_REASON: Final = 500
+MOST_FIELDS: Final = 16
 
 
 def may_not(request: Request, key: Key | None) -> str | None:
@@ -41,5 +42,8 @@ async def read_form(request: Request) -> dict[str, str]:
         body += chunk
         if len(body) > LARGEST_FORM:
             raise HTTPException(413, f"The form takes at most {LARGEST_FORM} bytes.")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise HTTPException(400, f"The form has at most {MOST_FIELDS} fields.") from error
     return {name: values[0].strip() for name, values in fields.items()}

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import Interval, Reference, Route, Version
+from monitor.domain import Interval, Mode, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, MilestoneRules, next_milestone
 from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
+    canaries,
     changes,
     evaluations,
     fleet,
@@ -23,10 +24,10 @@ from monitor.store import (
     outbox,
     probing,
     references,
-    routes,
     selftests,
     versions,
 )
+from monitor.store.canaries import CanaryRow
 from monitor.store.changes import Change
 from monitor.store.evaluations import ScoreRow
 from monitor.store.fleet import FleetRow
@@ -35,13 +36,12 @@ from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
 from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.probing import ProbeRow
-from monitor.store.routes import RouteRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.web.traffic import RouteGlance, route_of
 
 RECENT_INCIDENTS = 10
 RECENT_DELIVERIES = 12
-RECENT_ROUTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ class FleetGlance:
     counts: Mapping[str, int]
     open_incidents: Mapping[str, IncidentRow]
     fleet_incidents: Sequence[FleetIncident]
+    canaries: Mapping[str, CanaryRow]
+    """Those under way, by adapter."""
     notices: Notices
 
 
@@ -91,7 +93,7 @@ class AdapterGlance:
     """Hours and weekdays of the reference in force; None: not known."""
     milestone: Milestone | None
     """What the reference waits for until it is approved."""
-    route_history: Sequence[RouteRow]
+    traffic: RouteGlance
     transitions: Sequence[TransitionRow]
     changes: Sequence[Change]
     under_way: Change | None
@@ -122,6 +124,9 @@ def read_fleet(tx: Connection, kill_switch: KillSwitch, *, now: datetime) -> Fle
             for row in opened
             if row.base_model is not None
         ],
+        canaries={
+            row.adapter: row for row in canaries.canary_list(tx, active_only=True, limit=1000)
+        },
         notices=_notices(tx, kill_switch),
     )
 
@@ -131,6 +136,7 @@ def read_adapter(
     name: str,
     kill_switch: KillSwitch,
     *,
+    mode: Mode,
     version: str | None,
     since: datetime,
     now: datetime,
@@ -144,7 +150,9 @@ def read_adapter(
     shown = next((v for v in known if v.name == version), None) if version else row.version
     if version and shown is None:
         return None
-    glance = _glance(tx, row, kill_switch, known=known, shown=shown, since=since, now=now)
+    glance = _glance(
+        tx, row, kill_switch, mode=mode, known=known, shown=shown, since=since, now=now
+    )
     if shown is None:
         return glance
     return replace(
@@ -159,6 +167,7 @@ def _glance(
     row: FleetRow,
     kill_switch: KillSwitch,
     *,
+    mode: Mode,
     known: Sequence[Version],
     shown: Version | None,
     since: datetime,
@@ -183,7 +192,7 @@ def _glance(
         building=past[0] if past and past[0].state != "ready" else None,
         seen=None,
         milestone=None,
-        route_history=routes.history(tx, row.adapter.name, limit=RECENT_ROUTES),
+        traffic=route_of(tx, row, kill_switch, mode=mode, now=now),
         transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),
         changes=changes.change_list(tx, adapter=row.adapter.name, since=since, limit=50),
         under_way=changes.open_change(tx, row.adapter.name, at=now),

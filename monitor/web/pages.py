@@ -98,6 +98,7 @@ class Pages:
                 tx,
                 name,
                 self._parts.kill_switch,
+                mode=self._parts.mode,
                 version=version,
                 since=since,
                 now=now,

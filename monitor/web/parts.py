@@ -12,6 +12,7 @@ from monitor.evaluate.outlook import Outlook
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
+from monitor.routing.canary.orders import Orders
 from monitor.routing.killswitch import KillSwitch
 from monitor.store.actions import ActionRow
 from monitor.store.database import Database
@@ -51,6 +52,8 @@ class WebParts:
     secret: bytes
     outlook: Outlook
     approver: Approver
+    orders: Orders
+    """What people ask of canaries."""
     kill_switch: KillSwitch
     version: str
     mode: Mode = Mode.OBSERVE

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
 from monitor.routing.arms import effective
 from monitor.routing.killswitch import KillSwitch, Reading
-from monitor.store import actions, flags, fleet, routes
+from monitor.store import actions, canaries, flags, fleet, routes
 from monitor.store.actions import OPEN, ActionRow, ActionState
+from monitor.store.canaries import CanaryRow
 from monitor.store.flags import Flag
+from monitor.store.fleet import FleetRow
 from monitor.store.routes import RouteRow
 
 GENERATIONS_A_PAGE: Final = 50
@@ -93,6 +95,8 @@ class RouteGlance:
     waiting: Sequence[ActionRow]
     actions: Sequence[ActionRow]
     switch: Switch
+    canary: CanaryRow | None
+    """The one under way."""
 
 
 def read_switch(tx: Connection, kill_switch: KillSwitch) -> Switch:
@@ -133,6 +137,20 @@ def read_route(
     seen = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
     if seen is None:
         return None
+    return route_of(tx, seen, kill_switch, mode=mode, now=now, before=before)
+
+
+def route_of(
+    tx: Connection,
+    seen: FleetRow,
+    kill_switch: KillSwitch,
+    *,
+    mode: Mode,
+    now: datetime,
+    before: int | None = None,
+) -> RouteGlance:
+    """Read the same of an adapter that was read already."""
+    name = seen.adapter.name
     history = _generations(tx, name, before=before)
     shown = history[:GENERATIONS_A_PAGE]
     return RouteGlance(
@@ -142,6 +160,7 @@ def read_route(
         waiting=_waiting(tx, seen.adapter),
         actions=_decided(actions.action_list(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
         switch=read_switch(tx, kill_switch),
+        canary=canaries.active(tx, seen.adapter.id),
     )
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
 from monitor.routing.arms import ArmRequest
-from monitor.store import actions, versions
+from monitor.store import actions, adapters, versions
 from monitor.store.actions import ActionKind, ActionState
 from tests import worlds
 
@@ -23,14 +23,17 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
     _tell(
         tx, "travel-assistant", "v3", ActionState.BLOCKED, blocked, gate="adapter_budget", now=now
     )
-    _canary(tx, now=now)
+    _routed(tx, now=now)
     hostile = worlds._registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
     _tell(tx, hostile.adapter, hostile.name, ActionState.EXPIRED, HOSTILE, gate=HOSTILE, now=now)
     _tell(tx, "billing", "v1", ActionState.RECOMMENDED, "effect ≥ .24 on 612 records", now=now)
+    billing = adapters.fetch(tx, "billing")
+    assert billing is not None
+    versions.put(tx, adapter=billing, name="v2", model="billing@v2")
     return _waiting(tx, now=now)
 
 
-def _canary(tx: Connection, *, now: datetime) -> None:
+def _routed(tx: Connection, *, now: datetime) -> None:
     found = versions.fetch(tx, adapter="catalogue", name="v1")
     assert found is not None
     worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
@@ -47,6 +50,15 @@ def _canary(tx: Connection, *, now: datetime) -> None:
         actor="ann",
         now=now,
         valid_until=now + timedelta(minutes=30),
+    )
+    worlds.table.put(
+        tx,
+        "sales/eu",
+        arms=[ArmRequest(arm=ArmKind.STABLE, version="v1", weight=1.0)],
+        expected_generation=1,
+        reason="nobody touches it during the sale",
+        actor="ann",
+        now=now,
         hold_until=now + timedelta(hours=8),
     )
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
 from monitor.routing.canary.states import CanaryState, Pause, Phase, Plan, Step
+from monitor.store import canaries as stored
+from monitor.store import routes
 from monitor.store.canaries import CanaryId, Look
 from monitor.web.canaries import happened, possible
 from monitor.web.forecast import forecast
@@ -81,6 +84,95 @@ def test_pages_of_routes_and_canaries_fit_and_hostile_text_stays_text(
     assert trials.HOSTILE in looker.page.inner_text("h1")
     assert "It would roll back" in looker.page.inner_text("[data-live=why]")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
+    service: Serving, canaries: Mapping[str, CanaryId], look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    page = looker.page
+    looker.open(f"/canaries/{canaries['running']}")
+    page.fill("#why", "a <b>deploy</b>")
+    page.click("button[value=pause]")
+    assert "paused for admin: a <b>deploy</b>" in page.inner_text("[data-live=why]")
+    page.click("#promote")
+    page.fill("#why", "we know better")
+    assert "Not proven" in page.inner_text("details.confirm")
+    page.fill("#why", "it is enough")
+    page.click("button[value=abort]")
+    assert "being rolled back" in page.inner_text("[data-live=head]")
+    moved = service.database.run(lambda tx: routes.get(tx, "catalogue"))
+    assert moved is not None
+    assert [arm.version for arm in moved.arms if arm.weight] == ["v1"]
+    looker.open("/routes/catalogue")
+    assert "aborted for admin: it is enough" in page.inner_text("[data-live=force]")
+
+    looker.open("/canaries")
+    page.click("text=Plan and start one")
+    page.select_option("#of", label="billing@v2")
+    page.click("text=Plan >> nth=-1")
+    assert "167" in page.inner_text("main") or "334" in page.inner_text("main")  # a day's records
+    page.fill("[name=per_day]", "20000")
+    page.click("button:has-text('Plan')")
+    chosen = page.locator("tr.chosen")
+    assert "chosen" in chosen.inner_text()
+    page.locator("tbody tr").nth(5).locator("a").click()
+    assert page.input_value("[name=weight]") == "35"
+    days = float(page.locator("tr.chosen td").nth(0).inner_text().split()[0])
+    assert float(page.input_value("[name=hours]")) >= 24 * days - 1
+    page.click("text=Begin with billing@v2")
+    page.wait_for_url("**/canaries/*")
+    assert "35 % at least" in page.inner_text("[data-live=steps]")
+    assert "0 % of the traffic" in page.inner_text("[data-live=head]")
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
+    service: Serving, canaries: Mapping[str, CanaryId]
+) -> None:
+    running, held = canaries["running"], canaries["held"]
+    order = f"/canaries/{running}/order"
+
+    def post(
+        path: str, *, scope: Scope = Scope.ADMIN, site: str = "same-origin", **fields: str
+    ) -> httpx2.Response:
+        with service.client() as client:
+            client.post("/login", data={"key": service.keys[scope]})
+            return client.post(path, data=fields, headers={"sec-fetch-site": site})
+
+    with service.client() as stranger:
+        for path in (order, "/canaries"):
+            assert stranger.post(path, data={"order": "abort"}).headers["location"] == "/login"
+        for path in ("/canaries", "/canaries/new", f"/canaries/{running}"):
+            assert stranger.get(path).headers["location"] == "/login"
+    for refused in (
+        post(order, scope=Scope.READ, order="abort", reason="x"),
+        post(order, site="cross-site", order="abort", reason="x"),
+        post(order, order="abort"),
+        post(order, order="explode", reason="x"),
+        post("/canaries", scope=Scope.READ, of="1", how="config"),
+    ):
+        assert refused.status_code == 403
+    unproven = post(order, order="promote", reason="x")
+    assert (unproven.status_code, "with force" in unproven.text) == (409, True)
+    assert post("/canaries/4711/order", order="abort", reason="x").status_code == 404
+    back = service.database.run(lambda tx: stored.fetch(tx, canaries["back"]))
+    for fields, status, words in (
+        ({"of": str(back.version_id), "how": "config"}, 409, "was rolled back"),
+        ({"of": "x", "how": "config"}, 422, "is not a number"),
+        ({"of": "4711", "how": "config"}, 422, "no version"),
+        ({"of": str(back.version_id), "how": "one", "weight": "0"}, 422, "weight"),
+        ({"of": str(back.version_id), "how": "one", "weight": "5", "hours": "-1"}, 422, "hours"),
+        (
+            {"of": str(back.version_id), "how": "one", "weight": "5", "hours": "1",
+             "requests": "3"}, 422, "at least 200",
+        ),
+    ):  # fmt: skip
+        answer = post("/canaries", **fields)
+        assert (answer.status_code, words in answer.text) == (status, True), (fields, answer.text)
+    kept = service.database.run(lambda tx: (stored.fetch(tx, running), stored.fetch(tx, held)))
+    assert [row.phase for row in kept] == ["running", "paused"]
 
 
 def test_the_verdicts_date_follows_time_requests_and_standing_still() -> None:

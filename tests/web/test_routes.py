@@ -31,9 +31,11 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     looker.log_in(Scope.ADMIN)
     looker.page.click("nav >> text=Routes")
     rows = looker.page.locator("[data-live=routes] tbody tr")
-    trial, fallback = rows.nth(0).inner_text(), rows.nth(1).inner_text()
-    for words in ("catalogue", "canary v2 10 %", "shadow v2 0 %", "then stable", "held until"):
+    trial, held, fallback = (rows.nth(n).inner_text() for n in range(3))
+    for words in ("catalogue", "canary v2 10 %", "shadow v2 0 %", "then stable"):
         assert words in trial, words
+    assert "nobody touches it during the sale" in held
+    assert "held until" in held
     for words in ("support", "stable v7 0 %", "fallback v6 100 %", "proven healthy", "driftline"):
         assert words in fallback, words
     done = looker.page.inner_text("[data-live=actions]")

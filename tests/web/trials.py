@@ -21,9 +21,8 @@ from monitor.routing.canary.states import (
     Step,
     to_json,
 )
-from monitor.store import canaries, versions
+from monitor.store import adapters, canaries, versions
 from monitor.store.canaries import CanaryId, Look, Progress
-from tests import worlds
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = Plan(
@@ -59,7 +58,9 @@ def _begun(
 ) -> CanaryId:
     version = versions.fetch(tx, adapter=adapter, name=name)
     if version is None:
-        version = worlds._registered(tx, adapter, name, owner="x", now=at)
+        known = adapters.fetch(tx, adapter)
+        assert known is not None
+        version = versions.put(tx, adapter=known, name=name, model=f"{adapter}@{name}")
     stable = versions.fetch(tx, adapter=adapter, name=control)
     assert stable is not None
     state = CanaryState(phase=Phase.PRECHECKS, since=at, reason="perplexity of v2 is not known yet")

@@ -1,0 +1,224 @@
+"""The page that plans and begins a canary: what was asked for, and what that takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
+from monitor.domain import ArmKind, Mode, Route, Version, VersionId
+from monitor.routing.canary.guards import Guard
+from monitor.routing.canary.orders import Wish
+from monitor.routing.canary.prechecks import Check
+from monitor.routing.canary.states import Step
+from monitor.store import canaries, capture_counts, routes, versions
+from monitor.store.canaries import CanaryId
+from monitor.store.errors import NotFound
+
+DAY: Final = timedelta(days=1)
+LARGEST_ID: Final = 2**31 - 1
+MOST_HOURS: Final = 24 * 3650
+_NUMBERS: Final = ("drop", "rate", "margin", "days", "per_day", "weight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the canary is to find out; shares in percent, as people type them.
+
+    of
+        The version on trial; None: not chosen yet.
+    per_day
+        Requests of the adapter; None: those of the last 24 hours.
+    weight
+        The chosen share of the traffic; None: the smallest that decides in time.
+    """
+
+    of: int | None = None
+    drop: float = 10.0
+    rate: float = 85.0
+    margin: float = 5.0
+    days: float = 3.0
+    per_day: float | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One share of the traffic, and what it takes there; falls in points."""
+
+    choice: Choice
+    weight: float
+    verdict_at: datetime
+    in_a_day: float | None
+    """Smallest fall that one day shows; None: no fall is large enough."""
+    in_time: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What the page shows. ``problem``: why there is no plan."""
+
+    asked: Asked
+    candidates: Sequence[Version]
+    version: Version | None = None
+    control: str | None = None
+    standing: CanaryId | None = None
+    """The canary of the same adapter that would be superseded."""
+    latched: CanaryId | None = None
+    """The canary by which the version was rolled back."""
+    per_day: float = 0.0
+    lines: Sequence[Line] = ()
+    chosen: Line | None = None
+    problem: str | None = None
+
+    @property
+    def hours(self) -> int:
+        """How long the chosen step must last for its verdict, whichever it is."""
+        return math.ceil(24 * self.chosen.choice.days) if self.chosen else 24
+
+    @property
+    def requests(self) -> int:
+        """Of the canary, until it may be promoted."""
+        return self.chosen.choice.requests_to_promote if self.chosen else 200
+
+
+def read_asked(fields: Mapping[str, str]) -> Asked:
+    """Read the form that plans; raises ValueError that names the field."""
+    of = _number(fields, "of")
+    if of is not None and not (of.is_integer() and 1 <= of <= LARGEST_ID):
+        raise ValueError("of: choose one of the versions")
+    given = {name: _number(fields, name) for name in _NUMBERS}
+    known = {name: value for name, value in given.items() if value is not None}
+    return Asked(of=None if of is None else int(of), **known)
+
+
+def read_wish(tx: Connection, fields: Mapping[str, str]) -> Wish:
+    """Read the form that begins; raises ValueError that names the field, or ``NotFound``."""
+    asked = read_asked(fields)
+    if asked.of is None:
+        raise ValueError("of: choose one of the versions")
+    steps: tuple[Step, ...] = ()
+    if fields.get("how") == "one":
+        steps = (_step(fields, asked),)
+    mode = fields.get("mode", "")
+    return Wish(
+        version=versions.fetch_by_id(tx, VersionId(asked.of)),
+        steps=steps,
+        shadow=fields.get("how") == "shadow",
+        mode=Mode(mode) if mode else None,
+        unchecked=[check for check in Check if fields.get(f"skip_{check.value}")],
+    )
+
+
+def _step(fields: Mapping[str, str], asked: Asked) -> Step:
+    hours, requests = _number(fields, "hours"), _number(fields, "requests")
+    if not asked.weight:
+        raise ValueError("weight: a share of the traffic above 0 %")
+    if hours is None or not 0.0 < hours <= MOST_HOURS:
+        raise ValueError(f"hours: above 0, and at most {MOST_HOURS:,}")
+    if requests is None or not requests.is_integer() or abs(requests) > LARGEST_ID:
+        raise ValueError("requests: a whole number")
+    return Step(weight=asked.weight / 100.0, lasts=timedelta(hours=hours), requests=int(requests))
+
+
+def read_beginning(
+    tx: Connection, asked: Asked, guards: Callable[[str], Sequence[Guard]], *, now: datetime
+) -> Beginning:
+    """Work out the plan for what was asked; ``guards`` lists an adapter's."""
+    version = _fetched(tx, asked.of)
+    plain = Beginning(asked=asked, candidates=_candidates(tx))
+    if version is None:
+        return plain
+    stands = canaries.active(tx, version.adapter_id)
+    latched = canaries.latched(tx, version.adapter_id).get(version.name)
+    counted = capture_counts.requests(tx, adapter_id=version.adapter_id, since=now - DAY)
+    per_day = float(counted) if asked.per_day is None else asked.per_day
+    known = replace(
+        plain,
+        version=version,
+        control=_in_charge(routes.get(tx, version.adapter)),
+        standing=stands.id if stands else None,
+        latched=latched,
+        per_day=per_day,
+    )
+    try:
+        lines = _lines(asked, per_day, guardrails=len(guards(version.adapter)), now=now)
+    except ValueError as error:
+        return replace(known, problem=str(error))
+    return replace(known, lines=lines, chosen=_chosen(lines, asked))
+
+
+def _chosen(lines: Sequence[Line], asked: Asked) -> Line | None:
+    if asked.weight is not None:
+        return next((line for line in lines if math.isclose(line.weight, asked.weight)), None)
+    found = choose([line.choice for line in lines], within_days=asked.days)
+    return next((line for line in lines if line.choice is found), None)
+
+
+def _in_charge(route: Route | None) -> str | None:
+    arms = route.arms if route else ()
+    return next((arm.version for arm in arms if arm.arm is ArmKind.STABLE), None)
+
+
+def _lines(asked: Asked, per_day: float, *, guardrails: int, now: datetime) -> list[Line]:
+    if per_day <= 0.0:
+        raise ValueError("no request was counted in the last 24 hours: say how many there will be")
+    wanted = Wanted(
+        rate=asked.rate / 100.0,
+        drop=asked.drop / 100.0,
+        margin=asked.margin / 100.0,
+        critical=False,
+        guardrails=guardrails,
+        requests_per_day=per_day,
+    )
+    return [_line(choice, wanted, asked, now=now) for choice in choices(wanted)]
+
+
+def _line(choice: Choice, wanted: Wanted, asked: Asked, *, now: datetime) -> Line:
+    smallest = detectable_drop(wanted, weight=choice.weight, days=1.0)
+    return Line(
+        choice=choice,
+        weight=100.0 * choice.weight,
+        verdict_at=now + timedelta(days=min(choice.days, 36500.0)),
+        in_a_day=100.0 * smallest if smallest <= wanted.rate else None,
+        in_time=choice.days <= asked.days,
+    )
+
+
+def _candidates(tx: Connection) -> list[Version]:
+    """Versions that are not in charge, the newest of each adapter first."""
+    in_charge = {
+        (route.adapter, arm.version)
+        for route in routes.all_routes(tx)
+        for arm in route.arms
+        if arm.arm is ArmKind.STABLE
+    }
+    known = [v for v in versions.fetch_all(tx) if (v.adapter, v.name) not in in_charge]
+    return sorted(known, key=lambda version: (version.adapter, -version.id))
+
+
+def _fetched(tx: Connection, version_id: int | None) -> Version | None:
+    if version_id is None:
+        return None
+    try:
+        return versions.fetch_by_id(tx, VersionId(version_id))
+    except NotFound:
+        return None
+
+
+def _number(fields: Mapping[str, str], name: str) -> float | None:
+    text = fields.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name}: {text[:20]!r} is not a number")
+    return value
