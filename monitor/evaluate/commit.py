@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts.types import Severity as AlertSeverity
+from detectors.feedback import FEEDBACK
 from detectors.types import Score
 from monitor.domain import (
     EvaluationId,
@@ -24,8 +25,10 @@ from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
+from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, feedback, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
+from monitor.store.feedback import Unread
 from monitor.store.tasks import Claim
 
 
@@ -94,7 +97,7 @@ def commit(
     _write_skipped(tx, outcome)
     _write_scores(tx, outcome, judgement, evaluation_id)
     _write_processes(tx, outcome)
-    feedback.mark(tx, outcome.reading.unread, version_id=claim.version_id, window_end=window.end)
+    feedback.mark(tx, _feedback_read(outcome), version_id=claim.version_id, window_end=window.end)
     verdicts.put(
         tx,
         version_id=claim.version_id,
@@ -246,6 +249,15 @@ def _write_processes(tx: Connection, outcome: Outcome) -> None:
                 detector=finding.detector,
                 increment=increment,
             )
+
+
+def _feedback_read(outcome: Outcome) -> Unread:
+    """What no longer waits: a detector that raised, or is quarantined, has read nothing."""
+    unread = outcome.reading.unread
+    found = next((one for one in outcome.findings if one.detector == FEEDBACK.name), None)
+    failures = outcome.reading.memory.failures.get(FEEDBACK.name, 0)
+    finished = failures < QUARANTINE_AFTER if found is None else found.score is not None
+    return unread if finished else Unread(lost=unread.lost)
 
 
 def _write_transition(

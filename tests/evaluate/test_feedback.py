@@ -118,6 +118,32 @@ def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
     assert unread[0][0] == 0
 
 
+def test_a_detector_that_raised_finds_its_feedback_next_time(
+    world: World, evaluate: Callable[[], Any]
+) -> None:
+    world.refreeze(**{"higher_is_better.solved": 1.0})
+    world.send(1)
+    before = datetime.now(tz=UTC) - timedelta(hours=20)
+    world.send(80, at=before)
+    assert evaluate().n_window == 0
+    _give(world, range(3, 43), 1.0, before)
+    # a state of another shape, as after a broken migration
+    [(whole,)] = world.rows(
+        "UPDATE process_states SET body = (SELECT body FROM process_states WHERE"
+        " detector = 'missing') WHERE detector = 'feedback' RETURNING encode("
+        "(SELECT p.body FROM process_states p WHERE p.detector = 'feedback'), 'hex')"
+    )
+    evaluate()
+    [row] = world.rows("SELECT memory FROM verdicts")
+    assert row.memory["failures"] == {"feedback": 1}
+    world.rows(
+        f"UPDATE process_states SET body = decode('{whole}', 'hex')"
+        " WHERE detector = 'feedback' RETURNING 1"
+    )
+    _give(world, range(43, 53), 1.0, before)
+    assert evaluate().n_window == 50
+
+
 def test_an_evaluation_that_was_not_stored_leaves_its_feedback_unread(world: World) -> None:
     world.refreeze(**{"higher_is_better.solved": 1.0})
     world.send(1)
