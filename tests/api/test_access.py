@@ -17,8 +17,10 @@ SAMPLES = {
     "incident": "1",
     "change": "1",
     "action": "1",
+    "canary": "1",
     "delivery": "00000000-0000-0000-0000-000000000000",
     "channel": "on-call",
+    "silence": "1",
 }
 
 OTHERS = {

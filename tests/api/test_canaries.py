@@ -1,0 +1,126 @@
+"""Canaries by HTTP: begun, shown, paused, resumed, promoted and aborted."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.domain import Scope
+from monitor.routing import table
+from monitor.routing.canary.judge import Judge
+from monitor.routing.canary.scene import hold_scene
+from monitor.store import canaries, routes
+from tests.fleet import register
+from tests.serving import Serving
+
+PATH = "/v1/canaries"
+BODY = {"adapter": "support", "version": "v8"}
+
+
+@pytest.fixture
+def judge(service: Serving) -> Judge:
+    """Two registered versions, v7 in charge; what is begun is looked at when a test says so."""
+    with service.database.begin() as tx:
+        stable = register(tx, "support", "v7")
+        register(tx, "support", "v8")
+        table.start(tx, stable, actor="ann", now=datetime.now(tz=UTC))
+    parts = service.app.state.parts
+
+    def tell(*_: object, **__: object) -> None:
+        """Nobody is told here."""
+
+    return Judge(hands=replace(parts.orders.hands, tell=tell), owner="test")
+
+
+def test_a_canary_from_its_begin_to_its_promotion(service: Serving, judge: Judge) -> None:
+    with service.client(Scope.OPERATE) as client, service.client(Scope.READ) as reader:
+        made = client.post(PATH, json=BODY).json()
+        place = f"{PATH}/{made['canary']}"
+        assert (made["phase"], made["weight"], made["control"]) == ("draft", 0.0, "v7")
+        assert [step["weight"] for step in made["steps"]] == [0.05, 0.25, 0.5]
+        assert made["guards"][0] == "feedback.solved"
+        while judge.turn():
+            pass
+        shown = reader.get(place).json()
+        assert (shown["phase"], shown["weight"]) == ("running", 0.05)
+        assert [look["event"] for look in shown["looks"]][:1] == ["checked"]
+        paused = client.post(f"{place}/pause", json={"reason": "sale today"}).json()
+        assert (paused["phase"], paused["pause"]) == ("paused", "manual")
+        assert "sale today" in paused["reason"]
+        assert client.post(f"{place}/resume", json={}).json()["phase"] == "running"
+        unproven = client.post(f"{place}/promote", json={})
+        assert (unproven.status_code, unproven.json()["type"].split(":")[-1]) == (
+            409,
+            "not-possible",
+        )
+        assert client.post(f"{place}/promote", json={"force": True}).json()["phase"] == "promoting"
+        while judge.turn():
+            pass
+        assert reader.get(place).json()["phase"] == "succeeded"
+        assert reader.get(PATH, params={"active": True}).json()["items"] == []
+        assert [one["canary"] for one in reader.get(PATH).json()["items"]] == [made["canary"]]
+    with service.database.begin() as tx:
+        route = routes.get(tx, "support")
+    assert route is not None
+    assert [(arm.version, arm.weight) for arm in route.arms] == [("v8", 1.0)]
+
+
+def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
+    service: Serving, judge: Judge
+) -> None:
+    with service.client(Scope.OPERATE) as client:
+        made = client.post(PATH, json=BODY | {"steps": [{"weight": 0.2, "hours": 1}]}).json()
+        place = f"{PATH}/{made['canary']}"
+        while judge.turn():
+            pass
+        assert client.post(f"{place}/abort", json={}).json()["phase"] == "rolling_back"
+        while judge.turn():
+            pass
+        again = client.post(PATH, json=BODY)
+        assert again.status_code == 409
+        assert "resume that one" in again.json()["detail"]
+        resumed = client.post(f"{place}/resume", json={"reason": "the data was wrong"}).json()
+        assert (resumed["phase"], resumed["latched"]) == ("draft", False)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"adapter": "nobody", "version": "v8"}, 404, "nobody"),
+        (BODY | {"version": "v9"}, 404, "v9"),
+        (BODY | {"version": "v7"}, 409, "v7 is in charge already"),
+        (
+            BODY | {"steps": [{"weight": 0.5, "hours": 1}, {"weight": 0.2, "hours": 1}]},
+            422,
+            "larger",
+        ),
+        (BODY | {"steps": [{"weight": 0.5, "hours": 1, "requests": 10}]}, 422, "at least 200"),
+        (BODY | {"steps": [{"weight": 1.5, "hours": 1}]}, 422, "less than 1"),
+        (BODY | {"unchecked": ["everything"]}, 422, "weights"),
+        (BODY | {"wight": 1}, 422, "not permitted"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("judge")
+def test_what_cannot_begin_is_refused_with_its_reason(
+    service: Serving, body: dict[str, object], status: int, said: str
+) -> None:
+    with service.client(Scope.OPERATE) as client:
+        answer = client.post(PATH, json=body)
+        assert client.post(f"{PATH}/4711/pause", json={}).status_code == 404
+    assert answer.status_code == status, answer.text
+    assert said in answer.text
+
+
+def test_an_order_makes_void_what_a_look_under_way_has_found(
+    service: Serving, judge: Judge
+) -> None:
+    with service.client(Scope.OPERATE) as client:
+        made = client.post(PATH, json=BODY).json()
+        judge.turn()
+        with service.database.begin() as tx:
+            looked_at = canaries.fetch(tx, made["canary"])
+        client.post(f"{PATH}/{made['canary']}/pause", json={})
+    with service.database.begin() as tx:
+        switch = judge.hands.kill_switch
+        assert hold_scene(tx, looked_at, switch, claimed=True) is None
