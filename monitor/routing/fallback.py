@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
@@ -36,8 +37,8 @@ from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.standing import Standing, standing_of
 from monitor.routing.survey import only, route_in_force, survey, targets_of
-from monitor.store import actions, routes, versions
-from monitor.store.actions import OPEN, ActionRow, ActionState
+from monitor.store import actions, adapters, audit, routes, versions
+from monitor.store.actions import AUTOMATIC, OPEN, ActionRow, ActionState
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -49,6 +50,10 @@ def _utc_now() -> datetime:
 
 Served = Callable[[str], bool]
 """Whether an engine serves this model name now."""
+
+
+BASE: Final = "base"
+"""Name of the version that stands for an adapter's bare base model."""
 
 
 class ActionNotOpen(Exception):  # noqa: N818 (named as what it is)
@@ -93,8 +98,9 @@ class Breaker:
         self._execution.prove(now=now)
         if self._on_trial(version, now=now):
             return self.consider_return(version, now=now)
-        targets = self.database.run(lambda tx: targets_of(tx, version))
-        served = frozenset(target.id for target in targets.usable if self.served(target.model))
+        served = self._served_targets(version)
+        if not served and self._with_base(version):
+            served = self._served_targets(version)
 
         def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
             scene = only(self._survey(tx, version, now=now), served)
@@ -229,6 +235,34 @@ class Breaker:
             kill_switch=self.kill_switch,
             router=self.router,
         )
+
+    def _served_targets(self, version: Version) -> frozenset[VersionId]:
+        targets = self.database.run(lambda tx: targets_of(tx, version))
+        return frozenset(target.id for target in targets.usable if self.served(target.model))
+
+    def _with_base(self, version: Version) -> bool:
+        """Register the bare base model as a version, the last resort, where engines serve it.
+
+        It is registered without a base of its own: nobody is to be told that it answers as
+        its base does.
+        """
+        base = version.base_model
+        if base is None or not self.served(base):
+            return False
+
+        def work(tx: Connection) -> bool:
+            if versions.fetch(tx, adapter=version.adapter, name=BASE) is not None:
+                return False
+            made = versions.put(
+                tx, adapter=adapters.fetch_by_id(tx, version.adapter_id), name=BASE, model=base
+            )
+            details = {"model": base, "reason": f"{version.label} has nothing else to fall back to"}
+            audit.append(
+                tx, actor=AUTOMATIC, act="version.put", subject=made.label, details=details
+            )
+            return True
+
+        return self.database.run(work)
 
     def _on_trial(self, version: Version, *, now: datetime) -> bool:
         row = self.database.run(lambda tx: route_in_force(tx, version.adapter, now=now))

@@ -18,6 +18,7 @@ from monitor.routing.targets import Targets, choose_targets
 from monitor.store import (
     actions,
     adapters,
+    canaries,
     common_cause,
     fleet_incidents,
     records,
@@ -111,6 +112,7 @@ def targets_of(tx: Connection, version: Version) -> Targets:
             for row in verdicts.of_adapter(tx, adapter_id=version.adapter_id)
         },
         abandoned=actions.abandoned_versions(tx, version.adapter_id),
+        latched=canaries.latched(tx, version.adapter_id).keys(),
     )
 
 

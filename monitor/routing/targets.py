@@ -26,8 +26,11 @@ def choose_targets(
     history: Sequence[Route],
     verdicts: Mapping[str, VerdictKind],
     abandoned: AbstractSet[str],
+    latched: AbstractSet[str] = frozenset(),
 ) -> Targets:
-    """List previous versions: the parent first, then those that were in charge before.
+    """List previous versions: the parent first, those in charge before, the base model last.
+
+    The base is a target as a registered version that is served under its name.
 
     Parameters
     ----------
@@ -40,10 +43,15 @@ def choose_targets(
     abandoned
         Versions whose traffic was moved away and has not returned: never a target, or two
         bad versions would hand the traffic to each other.
+    latched
+        Versions that were rolled back as a canary, until a person clears them.
     """
     by_name = {version.name: version for version in registered}
     usable, refused = [], []
-    for name in _previous(failing, history):
+    for name in dict.fromkeys((*_previous(failing, history), *_base(failing, registered))):
+        if name in latched:
+            refused.append(f"{name} was rolled back as a canary")
+            continue
         why_not = _why_not(name, by_name, verdicts=verdicts, abandoned=abandoned)
         if why_not is None:
             usable.append(by_name[name])
@@ -61,6 +69,17 @@ def _previous(failing: Version, history: Sequence[Route]) -> list[str]:
     ]
     names = [*([failing.parent] if failing.parent else []), *in_charge]
     return [name for name in dict.fromkeys(names) if name != failing.name]
+
+
+def _base(failing: Version, registered: Sequence[Version]) -> list[str]:
+    """Name the versions that are the bare base model of the failing one."""
+    if failing.base_model is None:
+        return []
+    return [
+        version.name
+        for version in registered
+        if version.model == failing.base_model and version.name != failing.name
+    ]
 
 
 def _why_not(

@@ -23,11 +23,12 @@ from monitor.routing.fallback import ActionNotOpen
 from monitor.routing.gates import Gate
 from monitor.routing.killswitch import FILE
 from monitor.routing.settings import RoutingSettings
-from monitor.store import actions, audit, flags, fleet_incidents, routes
+from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentUpdate
+from monitor.store.tables import canaries
 from tests.fleet import NOW, register
 from tests.routing.stage import (
     CRITICAL,
@@ -237,6 +238,53 @@ def test_a_target_that_no_engine_serves_is_no_target(world: World) -> None:
     decision = world.break_down(v7)
     blocked(world, decision, Gate.TARGET)
     assert "v6 is not served" in decision.reason
+
+
+def test_the_bare_base_model_is_the_last_resort(world: World) -> None:
+    with world.database.begin() as tx:
+        known = register(tx, "support", "v7")
+        tx.execute(sa.text("UPDATE versions SET base_model = 'llama'"))
+        v7 = versions.fetch_by_id(tx, known.id)
+        table.start(tx, v7, actor="ann", now=NOW - timedelta(days=1))
+    world.served = lambda model: model != "llama"
+    assert world.break_down(v7).gate is Gate.TARGET
+    world.served = lambda model: True  # noqa: ARG005
+    assert world.break_down(v7).kind is DecisionKind.EXECUTE
+    assert [(arm.version, arm.model, arm.weight) for arm in world.route().arms] == [
+        ("v7", "support@v7", 0.0),
+        ("base", "llama", 1.0),
+    ]
+    with world.database.begin() as tx:
+        base = versions.fetch(tx, adapter="support", name="base")
+        (said,) = [entry for entry in audit.newest(tx) if entry.act == "version.put"]
+    assert base is not None
+    assert base.base_model is None
+    assert said.details["reason"] == "support@v7 has nothing else to fall back to"
+
+
+def test_a_previous_version_goes_before_the_base(world: World) -> None:
+    v7 = world.adapter()
+    with world.database.begin() as tx:
+        tx.execute(sa.text("UPDATE versions SET base_model = 'llama'"))
+        register(tx, "support", "base")
+        tx.execute(sa.text("UPDATE versions SET model = 'llama' WHERE name = 'base'"))
+        v7 = versions.fetch_by_id(tx, v7.id)
+    world.break_down(v7)
+    assert world.weights() == {"v7": 0.0, "v6": 1.0}
+
+
+def test_a_version_that_was_rolled_back_as_a_canary_is_no_target(world: World) -> None:
+    v7, v6 = world.adapter(), world.version("v6")
+    with world.database.begin() as tx:
+        tx.execute(
+            canaries.insert().values(
+                adapter_id=v7.adapter_id, version_id=v6.id, control_id=v7.id, plan={}, state={},
+                phase="rolled_back", latched=True, guards={}, created_by="ann", ended_at=NOW,
+            )
+        )  # fmt: skip
+    decision = world.break_down(v7)
+    blocked(world, decision, Gate.TARGET)
+    assert "v6 was rolled back as a canary" in decision.reason
 
 
 def test_without_a_parent_the_version_that_was_in_charge_before_takes_over(
