@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from alerts.message import Alert
 from alerts.types import Kind, Reason, Severity, Status
@@ -61,10 +61,20 @@ AT_ONCE: Final = Manner()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """The last message of an incident that a channel was given, and when."""
+    """What a channel believes of an incident by its last message, and since when.
 
-    alert: Alert
+    ``alert`` is that message; None where it cannot be read any more, and is not repeated.
+    """
+
+    firing: bool
+    severity: Severity
     at: datetime
+    alert: Alert | None = None
+
+    @classmethod
+    def by(cls, alert: Alert, *, at: datetime) -> Self:
+        """Give what an alert makes of it."""
+        return cls(firing=alert.firing, severity=alert.severity, at=at, alert=alert)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +102,7 @@ class Matter:
     @property
     def open_there(self) -> bool:
         """Whether the channel's people believe that it is open."""
-        return self.told is not None and self.told.alert.firing
+        return self.told is not None and self.told.firing
 
     @property
     def cancelled(self) -> bool:
@@ -201,7 +211,9 @@ def _repeat(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling |
     due = False
     for one in group:
         after = manner.repeat.get(_known(one)) if one.open_there else None
-        if after is None or one.told is None or one.muted or one.quiet or one.held:
+        if after is None or one.told is None or one.told.alert is None:
+            continue
+        if one.muted or one.quiet or one.held:
             continue
         due |= one.told.at + after <= now
         if one.told.at + after <= now + manner.interval:
@@ -222,7 +234,7 @@ def _pages(alert: Alert) -> bool:
 
 
 def _known(matter: Matter) -> Severity:
-    return Severity.TICKET if matter.told is None else matter.told.alert.severity
+    return Severity.TICKET if matter.told is None else matter.told.severity
 
 
 def acknowledged(told: Alert, *, by: str, at: datetime) -> Alert:

@@ -161,7 +161,7 @@ class World:
         said = list(said)
         for name, alert in said:
             known = self.known[channel][name]
-            known.told, known.held = Told(alert=alert, at=self.now), []
+            known.told, known.held = Told.by(alert, at=self.now), []
         self.sent.append(
             Sent(at=self.now, channel=channel, reason=reason, alerts=tuple(a for _, a in said))
         )

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts import incident as machine
-from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
 from alerts.telling import acknowledged
 from monitor.domain import IncidentId
 from monitor.outbox.marking import Hearers
 from monitor.outbox.silencing import silenced
+from monitor.outbox.telling import alert_of
 from monitor.store import (
     audit,
     fleet_incidents,
@@ -65,8 +65,8 @@ def _tell(
 ) -> None:
     """Tell those whose people believe that it is open; whoever was not told has nothing to take."""
     for one in telling.last(tx, incident_id):
-        told = alert_from_json(one.alert)
-        if one.channel in channels and told.firing:
+        told = alert_of(one) if one.channel in channels else None
+        if told is not None and told.firing:
             outbox.enqueue(
                 tx,
                 channel=one.channel,

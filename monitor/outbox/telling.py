@@ -25,7 +25,7 @@ from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
 from alerts.silences import Silence, silencing
 from alerts.telling import AT_ONCE, Manner, Matter, Telling, Told
-from alerts.types import Severity
+from alerts.types import Severity, Status
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.store import outbox, silences
@@ -131,10 +131,10 @@ def _matters(
         },
         now=now,
     )
-    rows: dict[tuple[str, IncidentId], list[HeldRow]] = {}
-    for row in held:
-        rows.setdefault((row.channel, row.incident_id), []).append(row)
-    known = {(one.channel, one.incident_id): one for one in told}
+    rows: dict[tuple[str, IncidentId], list[_Readable]] = {}
+    for one in _read(tx, held):
+        rows.setdefault((one.row.channel, one.row.incident_id), []).append(one)
+    known = {(last.channel, last.incident_id): last for last in told}
     found: dict[str, list[Matter]] = {}
     for name, incident_id in {**rows, **known}:
         matter = _matter(
@@ -164,30 +164,74 @@ class _Muting:
 
 def _matter(
     incident_id: IncidentId,
-    rows: Sequence[HeldRow],
+    rows: Sequence[_Readable],
     last: ToldRow | None,
     *,
     manner: Manner,
     muting: _Muting,
 ) -> Matter | None:
-    try:
-        held = tuple(alert_from_json(row.alert) for row in rows)
-        told = None if last is None else Told(alert=alert_from_json(last.alert), at=last.at)
-    except ValueError:
-        _LOG.exception("message_unreadable", incident=incident_id)
+    told = None if last is None else _told(last)
+    held = tuple(row.alert for row in rows)
+    newest = held[-1] if held else None if told is None else told.alert
+    if newest is None:
         return None
-    if not held and told is None:
-        return None
-    newest = held[-1] if held or told is None else told.alert
     return Matter(
         incident=incident_id,
         group=(last and last.group_key) or telling.group_of(newest, manner),
         told=told,
         held=held,
-        since=rows[0].at if rows else muting.now,
+        since=rows[0].row.at if rows else muting.now,
         muted=muting.mutes(newest),
         quiet=last is None or not last.is_open or _in_hand(last, muting.now),
     )
+
+
+def alert_of(last: ToldRow) -> Alert | None:
+    """Read the message that was told last; None: an older release wrote it otherwise."""
+    try:
+        return alert_from_json(last.alert)
+    except ValueError:
+        _LOG.warning("message_unreadable", incident=last.incident_id, channel=last.channel)
+        return None
+
+
+def _told(last: ToldRow) -> Told:
+    """Read what was told last, or at least what it made people believe."""
+    alert = alert_of(last)
+    if alert is not None:
+        return Told.by(alert, at=last.at)
+    urgent = last.alert.get("severity") == Severity.PAGE
+    return Told(
+        firing=last.alert.get("status") != Status.RECOVERED,
+        severity=Severity.PAGE if urgent else Severity.TICKET,
+        at=last.at,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Readable:
+    """A message that waits, as the rules of telling read it."""
+
+    row: HeldRow
+    alert: Alert
+
+
+def _read(tx: Connection, held: Sequence[HeldRow]) -> list[_Readable]:
+    """Read what waits. What cannot be read waits no more: delivery says so, loudly."""
+    found = []
+    for row in held:
+        try:
+            found.append(_Readable(row=row, alert=alert_from_json(row.alert)))
+        except ValueError:
+            outbox.enqueue(
+                tx,
+                channel=row.channel,
+                alert=row.alert,
+                incident_id=row.incident_id,
+                transition_id=row.transition_id,
+            )
+            store.forget(tx, [row.id])
+    return found
 
 
 def _in_hand(last: ToldRow, now: datetime) -> bool:

@@ -24,6 +24,7 @@ from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
 from monitor.web.sessions import COOKIE
+from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
 
 LARGEST_NUMBER: Final = 2**63 - 1
@@ -42,6 +43,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.include_router(frame.assets.router())
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
+    router.include_router(silence_pages(frame))
     router.include_router(canary_pages(frame))
     reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])

@@ -111,7 +111,7 @@ def test_what_a_receiver_knows_as_a_ticket_ends_as_one_and_worsens_when_it_is_ba
     known = Matter(
         incident=1,
         group="g",
-        told=Told(alert=an_alert(severity=Severity.TICKET), at=BEGIN),
+        told=Told.by(an_alert(severity=Severity.TICKET), at=BEGIN),
         since=BEGIN,
     )
     over, back = (

@@ -1,0 +1,138 @@
+"""The page of silences: what nobody is told of, and setting and ending it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from fastapi import Path as PathPart
+from fastapi.responses import RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from alerts import matching
+from alerts.silences import LONGEST, SilenceRefused
+from monitor.outbox import expire, silence
+from monitor.store import silences
+from monitor.store.keys import Key
+from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.frame import Frame
+
+SHOWN: Final = 200
+HOUR: Final = timedelta(hours=1)
+FACTS: Final = (*matching.NAMES, *matching.WORDS)
+"""Fields of the form, each a fact or empty; labels are for the API and the command line."""
+
+Number = Annotated[int, PathPart(ge=1, lt=2**63)]
+
+
+def silence_pages(frame: Frame) -> APIRouter:
+    """Build the router of these pages."""
+    pages = SilencePages(frame)
+    router = APIRouter()
+    reader = [Depends(frame.session)]
+    router.add_api_route("/silences", pages.silences, methods=["GET"], dependencies=reader)
+    router.add_api_route("/silences", pages.add, methods=["POST"])
+    router.add_api_route("/silences/{silence}/expire", pages.expire, methods=["POST"])
+    return router
+
+
+class SilencePages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+
+    def silences(self, request: Request) -> Response:
+        """Show what is silenced, or will be, and the form for another one."""
+        return self._page(request)
+
+    async def add(self, request: Request) -> Response:
+        """Set a silence."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._add, request, fields)
+
+    async def expire(self, request: Request, silence: Number) -> Response:
+        """End one now."""
+        await read_form(request)
+        return await run_in_threadpool(self._expire, request, silence)
+
+    def _add(self, request: Request, fields: Mapping[str, str]) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._page(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+        try:
+            self._set(key, fields)
+        except SilenceRefused as why:
+            refused = f"Not silenced: {why}."
+            return self._page(
+                request, fields=fields, refused=refused, status=HTTPStatus.UNPROCESSABLE_ENTITY
+            )
+        return RedirectResponse("/silences", status_code=HTTPStatus.SEE_OTHER)
+
+    def _set(self, key: Key, fields: Mapping[str, str]) -> None:
+        if reason := no_reason(fields):
+            raise SilenceRefused(reason.rstrip("."))
+        now = self._parts.clock()
+        ends_at = now + _hours(fields.get("hours", "")) * HOUR
+        match = {name: fields[name] for name in FACTS if fields.get(name)}
+        self._parts.database.run(
+            lambda tx: silence(
+                tx,
+                match,
+                starts_at=now,
+                ends_at=ends_at,
+                author=key.name,
+                comment=fields["reason"],
+                now=now,
+            )
+        )
+
+    def _expire(self, request: Request, number: int) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._page(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+        now = self._parts.clock()
+        # one that is over already is what was asked for
+        self._parts.database.run(lambda tx: expire(tx, number, actor=key.name, now=now))
+        return RedirectResponse("/silences", status_code=HTTPStatus.SEE_OTHER)
+
+    def _page(
+        self,
+        request: Request,
+        *,
+        fields: Mapping[str, str] | None = None,
+        refused: str | None = None,
+        status: int = HTTPStatus.OK,
+    ) -> Response:
+        now = self._parts.clock()
+        found = self._parts.database.run(
+            lambda tx: silences.every(tx, not_over_at=now, limit=SHOWN)
+        )
+        return self._frame.page(
+            "silences.html",
+            status=status,
+            silences=[(one, matching.to_json(one.matcher)) for one in found],
+            words={name: [word.value for word in known] for name, known in matching.WORDS.items()},
+            names=matching.NAMES,
+            fields=fields or {},
+            refused=refused,
+            longest=LONGEST.days,
+            now=now,
+            may_act=self._frame.may_operate(request),
+        )
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        raise SilenceRefused("say for how many hours") from None
+    if not 0 < hours <= LONGEST / HOUR:
+        raise SilenceRefused(f"more than 0 hours, and {LONGEST.days} days at most")
+    return hours

@@ -1,0 +1,57 @@
+"""Silences on their page: set by a form, seen beside what they silence, ended by a button."""
+
+from collections.abc import Callable
+
+from monitor.domain import Scope
+from monitor.store import audit, incidents
+from tests.fleet import register
+from tests.outbox.test_telling import CRITICAL, see
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+HOSTILE = "<img src=x onerror=alert(1)> load test"
+
+
+def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., Looker]) -> None:
+    with service.database.begin() as tx:
+        see(tx, register(tx), CRITICAL)
+        [row] = incidents.incident_list(tx)
+    looker = look(width=390)
+    looker.log_in(Scope.ADMIN)
+    page = looker.page
+    page.click("nav >> text=Silences")
+    assert "Nothing is silenced" in page.inner_text("main")
+    page.fill("[name=reason]", HOSTILE)
+    page.click("main button[type=submit]")
+    assert "something to match" in page.inner_text("[role=alert]")
+    assert page.input_value("[name=reason]") == HOSTILE
+    assert [said for said in looker.complaints if "422" not in said] == []
+    looker.complaints.clear()
+    page.fill("[name=adapter]", "support")
+    page.select_option("[name=severity]", "page")
+    page.click("main button[type=submit]")
+    page.wait_for_selector("#silence-1")
+    told = page.inner_text("#silence-1")
+    assert "adapter support; severity page" in told
+    assert HOSTILE in told
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    looker.open(f"/incidents/{row.id}")
+    assert HOSTILE in page.inner_text("section.why")
+    page.click("section.why >> text=#1")
+    page.click("text=End now")
+    page.wait_for_selector("text=Nothing is silenced")
+    assert (looker.dialogs, looker.complaints, looker.foreign) == ([], [], [])
+    with service.database.begin() as tx:
+        acts = [entry.act for entry in audit.newest(tx) if entry.act.startswith("silence")]
+    assert acts == ["silence.expire", "silence.add"]
+
+
+def test_whoever_only_reads_sees_no_form(service: Serving, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in(Scope.READ)
+    looker.open("/silences")
+    assert looker.page.locator("main form").count() == 0
+    answer = looker.page.request.post(
+        f"{service.url}/silences", form={"adapter": "a", "hours": "1", "reason": "b"}
+    )
+    assert answer.status == 403
