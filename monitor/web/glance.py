@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import Interval, Mode, Reference, Route, Version
+from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
-from monitor.reference.milestone import Milestone, MilestoneRules, next_milestone
+from monitor.reference.milestone import Milestone, next_milestone
 from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
     canaries,
@@ -38,6 +38,7 @@ from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.web.parts import WebParts
 from monitor.web.traffic import RouteGlance, route_of
 
 RECENT_INCIDENTS = 10
@@ -134,13 +135,11 @@ def read_fleet(tx: Connection, kill_switch: KillSwitch, *, now: datetime) -> Fle
 def read_adapter(
     tx: Connection,
     name: str,
-    kill_switch: KillSwitch,
+    parts: WebParts,
     *,
-    mode: Mode,
     version: str | None,
     since: datetime,
     now: datetime,
-    learning: MilestoneRules,
 ) -> AdapterGlance | None:
     """Read an adapter's page; None when there is no such adapter or version."""
     row = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
@@ -150,24 +149,21 @@ def read_adapter(
     shown = next((v for v in known if v.name == version), None) if version else row.version
     if version and shown is None:
         return None
-    glance = _glance(
-        tx, row, kill_switch, mode=mode, known=known, shown=shown, since=since, now=now
-    )
+    glance = _glance(tx, row, parts, known=known, shown=shown, since=since, now=now)
     if shown is None:
         return glance
     return replace(
         glance,
         seen=read_seen(tx, glance.reference.id) if glance.reference else None,
-        milestone=next_milestone(tx, shown, rules=learning, now=now),
+        milestone=next_milestone(tx, shown, rules=parts.learning, now=now),
     )
 
 
 def _glance(
     tx: Connection,
     row: FleetRow,
-    kill_switch: KillSwitch,
+    parts: WebParts,
     *,
-    mode: Mode,
     known: Sequence[Version],
     shown: Version | None,
     since: datetime,
@@ -192,13 +188,13 @@ def _glance(
         building=past[0] if past and past[0].state != "ready" else None,
         seen=None,
         milestone=None,
-        traffic=route_of(tx, row, kill_switch, mode=mode, now=now),
+        traffic=route_of(tx, row, parts, now=now),
         transitions=history(tx, adapter_id=row.adapter.id, since=since, limit=50),
         changes=changes.change_list(tx, adapter=row.adapter.name, since=since, limit=50),
         under_way=changes.open_change(tx, row.adapter.name, at=now),
         incidents=told,
         deliveries=_deliveries(tx, told),
-        notices=_notices(tx, kill_switch),
+        notices=_notices(tx, parts.kill_switch),
     )
 
 

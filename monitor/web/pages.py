@@ -99,12 +99,10 @@ class Pages:
             lambda tx: glance.read_adapter(
                 tx,
                 name,
-                self._parts.kill_switch,
-                mode=self._parts.mode,
+                self._parts,
                 version=version,
                 since=since,
                 now=now,
-                learning=self._parts.learning,
             )
         )
         if seen is None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from monitor.domain import ActionId, Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.incident.smoke import SmokeTest
@@ -14,6 +16,7 @@ from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.canary.orders import Orders
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.standing import Standing
 from monitor.store.actions import ActionRow
 from monitor.store.database import Database
 from monitor.store.keys import Key
@@ -28,10 +31,14 @@ class Admit(Protocol):
 
 
 class Approver(Protocol):
-    """Carries an action out; :class:`monitor.routing.fallback.Breaker` is the one there is."""
+    """Carries actions out; :class:`monitor.routing.fallback.Breaker` is the one there is."""
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
         """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
+        ...
+
+    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
+        """Say where an adapter's breaker stands; None without a route."""
         ...
 
 

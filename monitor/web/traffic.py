@@ -12,12 +12,14 @@ from sqlalchemy import Connection
 from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
 from monitor.routing.arms import effective
 from monitor.routing.killswitch import KillSwitch, Reading
+from monitor.routing.standing import Standing
 from monitor.store import actions, canaries, flags, fleet, routes
 from monitor.store.actions import OPEN, ActionRow, ActionState
 from monitor.store.canaries import CanaryRow
 from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
 from monitor.store.routes import RouteRow
+from monitor.web.parts import WebParts
 
 GENERATIONS_A_PAGE: Final = 50
 MOST_ACTIONS: Final = 50
@@ -97,6 +99,8 @@ class RouteGlance:
     switch: Switch
     canary: CanaryRow | None
     """The one under way."""
+    standing: Standing | None
+    """Of the breaker; None: there is no route."""
 
 
 def read_switch(tx: Connection, kill_switch: KillSwitch) -> Switch:
@@ -104,31 +108,23 @@ def read_switch(tx: Connection, kill_switch: KillSwitch) -> Switch:
     return Switch(reading=kill_switch.read(tx), flag=flags.kill_switch(tx))
 
 
-def read_routes(
-    tx: Connection, kill_switch: KillSwitch, *, mode: Mode, now: datetime
-) -> RoutesGlance:
+def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> RoutesGlance:
     """Read the page of all routes."""
     table = {row.route.adapter: row for row in routes.rows(tx)}
     lines = [
-        _line(row.adapter, table.get(row.adapter.name), verdict=row.verdict, mode=mode, now=now)
+        _line(row, table.get(row.adapter.name), mode=parts.mode, now=now)
         for row in fleet.fleet(tx, now=now)
     ]
     return RoutesGlance(
         lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
         waiting=_waiting(tx, None),
         actions=_decided(actions.action_list(tx, limit=MOST_ACTIONS)),
-        switch=read_switch(tx, kill_switch),
+        switch=read_switch(tx, parts.kill_switch),
     )
 
 
 def read_route(
-    tx: Connection,
-    name: str,
-    kill_switch: KillSwitch,
-    *,
-    mode: Mode,
-    now: datetime,
-    before: int | None = None,
+    tx: Connection, name: str, parts: WebParts, *, now: datetime, before: int | None = None
 ) -> RouteGlance | None:
     """Read one adapter's page; None where there is no such adapter.
 
@@ -137,41 +133,34 @@ def read_route(
     seen = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
     if seen is None:
         return None
-    return route_of(tx, seen, kill_switch, mode=mode, now=now, before=before)
+    return route_of(tx, seen, parts, now=now, before=before)
 
 
 def route_of(
-    tx: Connection,
-    seen: FleetRow,
-    kill_switch: KillSwitch,
-    *,
-    mode: Mode,
-    now: datetime,
-    before: int | None = None,
+    tx: Connection, seen: FleetRow, parts: WebParts, *, now: datetime, before: int | None = None
 ) -> RouteGlance:
     """Read the same of an adapter that was read already."""
     name = seen.adapter.name
     history = _generations(tx, name, before=before)
     shown = history[:GENERATIONS_A_PAGE]
     return RouteGlance(
-        line=_line(seen.adapter, routes.row(tx, name), verdict=seen.verdict, mode=mode, now=now),
+        line=_line(seen, routes.row(tx, name), mode=parts.mode, now=now),
         history=shown,
         older=shown[-1].row.route.generation if len(history) > len(shown) else None,
         waiting=_waiting(tx, seen.adapter),
         actions=_decided(actions.action_list(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
-        switch=read_switch(tx, kill_switch),
+        switch=read_switch(tx, parts.kill_switch),
         canary=canaries.active(tx, seen.adapter.id),
+        standing=parts.approver.standing(tx, name, now=now),
     )
 
 
-def _line(
-    adapter: Adapter, row: RouteRow | None, *, verdict: VerdictKind, mode: Mode, now: datetime
-) -> RouteLine:
+def _line(seen: FleetRow, row: RouteRow | None, *, mode: Mode, now: datetime) -> RouteLine:
     applied = effective(row.route, now) if row else None
     return RouteLine(
-        adapter=adapter,
-        verdict=verdict,
-        mode=adapter.mode or mode,
+        adapter=seen.adapter,
+        verdict=seen.verdict,
+        mode=seen.adapter.mode or mode,
         row=row,
         route=applied,
         held=row is not None and row.hold_until is not None and row.hold_until > now,

@@ -100,11 +100,7 @@ class TrafficPages:
         self, request: Request, *, refused: str | None = None, status: int = HTTPStatus.OK
     ) -> Response:
         now = self._parts.clock()
-        seen = self._parts.database.run(
-            lambda tx: traffic.read_routes(
-                tx, self._parts.kill_switch, mode=self._parts.mode, now=now
-            )
-        )
+        seen = self._parts.database.run(lambda tx: traffic.read_routes(tx, self._parts, now=now))
         return self._frame.page(
             "routes.html",
             status=status,
@@ -117,9 +113,7 @@ class TrafficPages:
     def _route(self, request: Request, name: str, *, before: int | None) -> Response:
         now = self._parts.clock()
         seen = self._parts.database.run(
-            lambda tx: traffic.read_route(
-                tx, name, self._parts.kill_switch, mode=self._parts.mode, now=now, before=before
-            )
+            lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
         )
         if seen is None:
             return self._frame.page("missing.html", status=404, name=name, version=None)

@@ -39,6 +39,10 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
 ) -> None:
     looker = look()
     looker.log_in()
+    words = looker.page.locator("td[data-label=Route] a")
+    assert set(words.all_inner_texts()) == {"fallback", "canary"}
+    links = [words.nth(n).get_attribute("href") for n in range(words.count())]
+    assert {"/routes/support", f"/canaries/{canaries['running']}"} <= set(links)
     looker.page.click("nav >> text=Canaries")
     active = looker.page.inner_text("[data-live=active]")
     for words in ("catalogue@v2", "paused permission", "in its pre-checks", trials.HOSTILE):

@@ -52,6 +52,7 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     assert "done read back at generation 2" in shown
     assert "for admin" in shown
     assert "fallback v1 100 %" in looker.page.inner_text("[data-live=history] tr.moved")
+    assert "fallback" in looker.page.inner_text("dt:text('Breaker') + dd")
     moved = service.database.run(lambda tx: routes.get(tx, moves.WAITS))
     assert moved is not None
     assert [(arm.arm, arm.version) for arm in moved.arms if arm.weight] == [("fallback", "v1")]
