@@ -8,6 +8,7 @@ texts where the first one stood.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 import structlog
 
 from detectors.axes import Axes, dump_axes, fit_axes
-from detectors.feedback import Directions
+from detectors.feedback import FEEDBACK, Directions
 from detectors.nearest import nearest
 from detectors.types import Floats
 from monitor.capture.refusal import Refuses, refuses
@@ -40,6 +41,7 @@ from monitor.store import (
     references,
     versions,
 )
+from monitor.store.calibrations import Calibration
 from monitor.store.database import Database
 from monitor.store.reference_items import ItemRole
 from monitor.store.references import (
@@ -53,6 +55,8 @@ from monitor.store.references import (
 
 _LOG = structlog.get_logger(__name__)
 
+UNSETTLED: Final = "feedback_unsettled"
+"""Key of a note: how many records had feedback that was left out as not complete."""
 PROBE_WAIT: Final = timedelta(seconds=30)
 """Until a reference whose texts could not be embedded is tried again."""
 _LINES: Final = 512
@@ -188,7 +192,7 @@ class _Building:
         window = baseline.window(measured | said, self._directions)
         self._kept = pack(window)
         self._notes[NOTE] = seen_in(window.at)
-        self._finish(calibrate(window), strata=strata, span=span_of(window))
+        self._finish(self._explained(calibrate(window)), strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:
         """Make the training index, unless the baseline itself must give it."""
@@ -244,7 +248,10 @@ class _Building:
         )
         settled = min(end, self._begun_at - self._settles_after)
         self._notes[FEEDBACK_FROM] = settled.isoformat()
-        return baselines.settled(baselines.from_live(read), before=settled)
+        whole = baselines.from_live(read)
+        kept = baselines.settled(whole, before=settled)
+        self._notes[UNSETTLED] = sum(map(bool, whole.feedback)) - sum(map(bool, kept.feedback))
+        return kept
 
     def _embedded(self, part: Baseline) -> Baseline:
         """Embed prompts, unless their vectors could not be compared with the index."""
@@ -318,6 +325,19 @@ class _Building:
         )
         self._notes["same_texts"] = same
         return laid
+
+    def _explained(self, made: Calibrated) -> Calibrated:
+        """Say of feedback that was left out as incomplete that this is why there is none."""
+        unsettled = self._notes.get(UNSETTLED, 0)
+        if not unsettled or made.calibrations[FEEDBACK.name].body is not None:
+            return made
+        since = datetime.fromisoformat(self._notes[FEEDBACK_FROM])
+        reason = (
+            f"what is said of {unsettled:,} records since {since:%Y-%m-%d %H:%M} UTC was not"
+            " complete (detectors.feedback.settles_after): freeze the reference anew later"
+        )
+        told = {FEEDBACK.name: Calibration(body=None, absent_reason=reason)}
+        return replace(made, calibrations=made.calibrations | told)
 
     def _finish(self, made: Calibrated, *, strata: tuple[str, ...], span: Any) -> None:
         claim = self._claim

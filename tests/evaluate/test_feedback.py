@@ -106,6 +106,8 @@ def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
         directions=SETTINGS.directions,
         settles_after=timedelta(hours=6),
     )
+    [newest] = world.rows('SELECT request FROM "references" ORDER BY id DESC LIMIT 1')
+    assert newest.request["feedback_unsettled"] == 60
     # the young are not in the baseline, and what was read before is not read again
     score = evaluate()
     assert (score.n_reference, score.n_window) == (400, 0)
@@ -116,6 +118,26 @@ def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
     assert score.effect == pytest.approx(0.3, abs=0.01)  # 60 of 100 solved, 90 % before
     unread = world.rows("SELECT count(*) FROM feedback_arrivals WHERE window_end IS NULL")
     assert unread[0][0] == 0
+
+
+def test_a_reference_that_is_too_young_for_feedback_says_so(world: World, tmp_path: Path) -> None:
+    now = datetime.now(tz=UTC)
+    world.send(400, at=now - timedelta(hours=1))
+    _give(world, range(2, 402), 1.0, now - timedelta(hours=1))
+    window = Interval(start=now - timedelta(hours=2), end=now)
+    freeze(world.database, version=world.version, window=window, cause="an hour", created_by="me")
+    assert build_next(
+        world.database,
+        NoEncoder(),
+        indexes=Indexes(tmp_path),
+        directions=SETTINGS.directions,
+        settles_after=timedelta(days=3),
+    )
+    [absent] = world.rows(
+        "SELECT absent_reason FROM reference_calibrations WHERE detector = 'feedback'"
+        " ORDER BY reference_id DESC LIMIT 1"
+    )
+    assert absent[0].startswith("what is said of 400 records since ")
 
 
 def test_a_detector_that_raised_finds_its_feedback_next_time(
