@@ -18,6 +18,7 @@ from monitor.routing import ROUTERS, table
 from monitor.routing.routers import Reach, Router, RouterFailed, document, open_router
 from monitor.routing.routers.gateway import GatewayRouting
 from monitor.routing.routers.redis import RedisRouting
+from monitor.routing.routers.resp import Conversation, command
 from monitor.routing.routers.vllm import VllmRouting
 from monitor.routing.routers.webhook import WebhookRouting
 from monitor.store import adapters, routes, versions
@@ -285,6 +286,55 @@ def test_who_is_absent_or_not_permitted_is_a_failure(kind: str, written: Databas
         with pytest.raises(RouterFailed, match="may not reach"):
             router.apply(a_route(1, **FIRST))
     assert stranger.connections == 0
+
+
+def test_redis_with_few_rights_and_what_it_refuses(redis_url: str, database: Database) -> None:
+    port = int(redis_url.rpartition(":")[2])
+    url = f"redis://127.0.0.1:{port}/15"
+
+    def as_admin(*words: str | bytes | int) -> object:
+        with client(PATIENCE).connection("127.0.0.1", port, tls=False) as stream:
+            server = Conversation(stream)
+            server.ask("AUTH", PASSWORD)
+            server.ask("SELECT", 15)
+            return server.ask(*words)
+
+    def routed(username: str, password: str) -> Router:
+        settings = RedisRouting(url=url, username=username, password=password)
+        return open_router("redis", settings, reach=reach(), database=database)
+
+    rights = ("+eval", "+get", "+set", "+publish", "+select", "~routes:*", "&routes")
+    as_admin("ACL", "SETUSER", "driftline", "on", f">{PASSWORD}2", "nocommands", *rights)
+    router, route = routed("driftline", f"{PASSWORD}2"), a_route(3, **FIRST)
+    with client(PATIENCE).connection("127.0.0.1", port, tls=False) as stream:
+        stream.write(command(["AUTH", PASSWORD]) + command(["SUBSCRIBE", "routes"]))
+        heard = b""
+        while b"subscribe" not in heard:
+            heard += stream.read(4096)
+        router.apply(route)
+        while ADAPTER.encode() not in heard:
+            heard += stream.read(4096)
+    assert router.read_back(ADAPTER) == route.arms
+    assert as_admin("GET", f"routes:{ADAPTER}") == document.write(route)
+    refusals = {
+        "NOAUTH": routed("", ""),
+        "WRONGPASS": routed("driftline", "another"),
+        "WRONGTYPE": router,
+    }
+    as_admin("DEL", f"routes:{ADAPTER}")
+    as_admin("LPUSH", f"routes:{ADAPTER}", "x")
+    for code, refused in refusals.items():
+        with pytest.raises(RouterFailed, match=f"refused: {code}") as caught:
+            refused.read_back(ADAPTER)
+        assert not any(secret in str(caught.value) for secret in HIDDEN)
+    as_admin("SET", f"routes:{ADAPTER}", document.write(a_route(9, **SECOND)))
+    with pytest.raises(RouterFailed, match=r"holds generation 9 of .*, newer than 3"):
+        router.apply(route)
+    as_admin("SET", f"routes:{ADAPTER}", "a person was here")
+    with pytest.raises(RouterFailed, match="what is there is no route"):
+        router.read_back(ADAPTER)
+    router.apply(route)
+    assert router.read_back(ADAPTER) == route.arms
 
 
 def test_an_unknown_router_and_unusable_settings_are_refused(database: Database) -> None:

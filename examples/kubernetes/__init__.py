@@ -1,0 +1,1 @@
+"""What carries routes into a Kubernetes cluster: a receiver for the router `webhook`."""

@@ -1,0 +1,441 @@
+"""Driftline in a LiteLLM proxy: requests go where the route says, and answers are recorded.
+
+Put this file beside LiteLLM's ``config.yaml`` and name it there::
+
+    litellm_settings:
+      callbacks: driftline_callback.handler
+
+It needs nothing but Python. What LiteLLM is asked for by an adapter's name (``support``) is
+sent to the served name of an arm (``support@v7``), which must be a ``model_name`` of the
+proxy; every answer becomes a record with its log-probabilities, of streams too.
+
+===================== ==================================================================
+``DRIFTLINE_URL``     address of ``driftline serve``, such as ``http://driftline:8440``
+``DRIFTLINE_KEY``     a key with the scopes ``read`` and ``ingest``
+``DRIFTLINE_ROUTES``  file in which the last routes are kept; empty: none
+``DRIFTLINE_TEXT``    ``0``: prompts and answers are not sent along
+===================== ==================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
+from email.message import Message
+from pathlib import Path
+from typing import Any, Final
+
+try:
+    from litellm.integrations.custom_logger import (  # type: ignore[import-not-found]
+        CustomLogger,
+    )
+except ImportError:  # read or tested without LiteLLM
+    CustomLogger = object
+
+LOG: Final = logging.getLogger("driftline")
+WAIT: Final = 30
+TOP_LOGPROBS: Final = 5
+WAITING: Final = 10_000
+"""Records that may wait to be sent; more are dropped, and the log says how many."""
+BATCH: Final = 200
+ASKED: Final = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
+PLAN: Final = "driftline"
+"""Where in a request's metadata stands what was decided about it."""
+
+
+class Service:
+    """``driftline serve`` over HTTP; no proxy of the environment stands between."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url.rstrip("/")
+        self._key = key
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def ask(
+        self, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Message, bytes]:
+        """Send a request; every status is an answer. Raises OSError."""
+        own = {"Authorization": f"Bearer {self._key}"}
+        sent = own | dict(headers or {})
+        request = urllib.request.Request(self._url + path, data=body, headers=sent)  # noqa: S310 - the operator's address
+        try:
+            with self._open(request, timeout=WAIT + 15) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.headers, b""
+
+
+class Routes:
+    """The last good routes by adapter; whether Driftline answers or not, expiry counts."""
+
+    def __init__(self, kept: Path | None = None) -> None:
+        self._kept = kept
+        self._routes: dict[str, dict[str, Any]] = {}
+        self.heard = threading.Event()
+        if kept is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self.update(json.loads(kept.read_text(encoding="utf-8")))
+
+    def update(self, routes: list[dict[str, Any]]) -> None:
+        """Take newer routes; one of an older generation changes nothing."""
+        known = dict(self._routes)
+        for route in routes:
+            before = known.get(route["adapter"])
+            if before is None or route["generation"] > before["generation"]:
+                known[route["adapter"]] = route
+        if known != self._routes and self._kept is not None:
+            new = self._kept.with_suffix(".new")
+            new.write_text(json.dumps(list(known.values())), encoding="utf-8")
+            new.replace(self._kept)
+        self._routes = known
+
+    def find(self, name: object, now: datetime | None = None) -> dict[str, Any] | None:
+        """Give the route of an adapter as it is now; None: that is no adapter."""
+        route = self._routes.get(name) if isinstance(name, str) else None
+        return route and effective(route, now or datetime.now(UTC))
+
+    def follow(self, service: Service) -> None:
+        """Long-poll for ever."""
+        tag = ""
+        while True:
+            try:
+                wait = f"?wait={WAIT}" if tag else ""
+                known = {"If-None-Match": tag} if tag else {}
+                status, headers, body = service.ask(f"/v1/routes{wait}", headers=known)
+                if status == 200:  # noqa: PLR2004
+                    self.update(json.loads(body)["items"])
+                    tag = headers.get("ETag", "")
+                    self.heard.set()
+                if status not in {200, 304}:
+                    LOG.warning("driftline tells no routes: status %d", status)
+                    time.sleep(5)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                LOG.warning("driftline tells no routes: %s", type(error).__name__)
+                time.sleep(5)
+
+
+def effective(route: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Apply the route's expiry."""
+    until = route["valid_until"]
+    if until is None or now < datetime.fromisoformat(until):
+        return route
+    kinds = {arm["arm"] for arm in route["arms"]}
+    heir = route["on_expiry"] if route["on_expiry"] in kinds else "stable"
+    arms = [arm | {"weight": float(arm["arm"] == heir)} for arm in route["arms"]]
+    return {**route, "arms": arms}
+
+
+def choose(route: dict[str, Any], subject: str) -> dict[str, Any] | None:
+    """Choose an arm by weight, the same for the same subject: as Driftline's gateway does."""
+    trial = next((arm["version"] for arm in route["arms"] if arm["arm"] == "canary"), "")
+    name = f"{route['adapter']}\0{trial}\0{subject}".encode("utf-8", "surrogatepass")
+    point = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") / 2**64
+    serving: list[dict[str, Any]] = [
+        arm
+        for kind in ("canary", "fallback", "stable")
+        for arm in route["arms"]
+        if arm["arm"] == kind and arm["weight"] > 0
+    ]
+    left = point * sum(arm["weight"] for arm in serving)
+    for arm in serving:
+        left -= arm["weight"]
+        if left < 0:
+            return arm
+    return serving[-1] if serving else None
+
+
+class Records:
+    """Records that wait to be sent; sending never delays an answer."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(WAITING)
+        self.dropped = 0
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Let it wait, or drop and count it."""
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def send(self, service: Service) -> None:
+        """Send for ever, up to a batch at a time; what fails for a while is sent again."""
+        while True:
+            batch = [self._queue.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < BATCH:
+                    batch.append(self._queue.get(timeout=0.2))
+            pause = 1.0
+            while not self._sent(service, batch):
+                time.sleep(pause)
+                pause = min(30.0, 2 * pause)
+
+    def _sent(self, service: Service, batch: list[dict[str, Any]]) -> bool:
+        body = json.dumps({"records": batch}).encode()
+        try:
+            kind = {"Content-Type": "application/json"}
+            status, _, _ = service.ask("/v1/records", body=body, headers=kind)
+        except OSError as error:
+            LOG.warning("driftline takes no records: %s", type(error).__name__)
+            return False
+        if status == 429 or status >= 500:  # noqa: PLR2004
+            LOG.warning("driftline takes no records: status %d", status)
+            return False
+        if status >= 400:  # noqa: PLR2004
+            self.dropped += len(batch)
+            LOG.error("driftline refuses records: status %d, %d dropped", status, self.dropped)
+        return True
+
+
+class Driftline(CustomLogger):  # type: ignore[misc]
+    """The hooks that LiteLLM calls; none of them raises for Driftline's sake."""
+
+    def __init__(self, routes: Routes, records: Records, *, send_text: bool = True) -> None:
+        super().__init__()
+        self.routes = routes
+        self.records = records
+        self._send_text = send_text
+
+    async def async_pre_call_hook(
+        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
+    ) -> dict[str, Any]:
+        """Send the request to an arm of the route, and ask for log-probabilities."""
+        del user_api_key_dict, cache
+        route = self.routes.find(data.get("model"))
+        arm = route and choose(route, subject_of(data))
+        if route is None or arm is None:
+            return data
+        data["model"] = arm["model"]
+        plan = {
+            "id": uuid.uuid4().hex,
+            "adapter": route["adapter"],
+            "version": arm["version"],
+            "arm": arm["arm"],
+            "began": time.time(),
+            "hides": call_type in ASKED and not data.get("logprobs"),
+        }
+        if plan["hides"]:
+            chat = "messages" in data
+            data |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if chat else {}
+            data |= {} if chat else {"logprobs": TOP_LOGPROBS}
+        data["metadata"] = (data.get("metadata") or {}) | {PLAN: plan}
+        return data
+
+    async def async_post_call_success_hook(
+        self, data: dict[str, Any], user_api_key_dict: Any, response: Any
+    ) -> Any:
+        """Record a whole answer, and take out what the client did not ask for."""
+        del user_api_key_dict
+        plan = plan_of(data)
+        if plan is None:
+            return response
+        with harmless():
+            self._record(plan, data, as_json(response))
+        if plan["hides"]:
+            for choice in getattr(response, "choices", None) or []:
+                if getattr(choice, "logprobs", None) is not None:
+                    choice.logprobs = None
+        return response
+
+    async def async_post_call_streaming_iterator_hook(
+        self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
+    ) -> AsyncIterator[Any]:
+        """Pass a stream on as it comes, and record what it said once it is over."""
+        del user_api_key_dict
+        plan = plan_of(request_data)
+        heard = Heard()
+        async for chunk in response:
+            if plan is not None:
+                with harmless():
+                    heard.take(as_json(chunk))
+                if plan["hides"]:
+                    for choice in getattr(chunk, "choices", None) or []:
+                        if getattr(choice, "logprobs", None) is not None:
+                            choice.logprobs = None
+            yield chunk
+        if plan is not None:
+            with harmless():
+                first = heard.first and round(1e3 * (heard.first - plan["began"]), 1)
+                self._record(plan, request_data, heard.answer(), ttft_ms=first)
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> None:
+        """Record that the arm could not answer."""
+        del user_api_key_dict, traceback_str
+        plan = plan_of(request_data)
+        status = getattr(original_exception, "status_code", None)
+        if plan is not None and status is not None:
+            with harmless():
+                self._record(plan, request_data, {}, status=int(status))
+
+    def _record(
+        self, plan: dict[str, Any], request: Mapping[str, Any], answer: Any, **more: Any
+    ) -> None:
+        record = {
+            "id": plan["id"],
+            "adapter": plan["adapter"],
+            "version": plan["version"],
+            "arm": plan["arm"],
+            "at": datetime.fromtimestamp(plan["began"], UTC).isoformat(),
+            "source": "litellm",
+            "latency_ms": round(1e3 * (time.time() - plan["began"]), 1),
+            "status": 200,
+            **fields(request, answer),
+            **more,
+        }
+        if not self._send_text:
+            record = {key: one for key, one in record.items() if key not in {"prompt", "output"}}
+        self.records.add({key: one for key, one in record.items() if one is not None})
+
+
+class Heard:
+    """A stream's chunks, put together to the answer that they are of."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        self._text: list[str] = []
+        self._tokens: list[Any] = []
+        self._ending: str | None = None
+        self._usage: Any = None
+        self._calls = False
+
+    def take(self, chunk: Any) -> None:
+        """Take one chunk as JSON."""
+        self._usage = chunk.get("usage") or self._usage
+        for choice in (chunk.get("choices") or [])[:1]:
+            delta = choice.get("delta") or {}
+            said = delta.get("content") or choice.get("text")
+            if said and self.first is None:
+                self.first = time.time()
+            self._text.append(said or "")
+            self._calls = self._calls or bool(delta.get("tool_calls"))
+            self._tokens += (choice.get("logprobs") or {}).get("content") or []
+            self._ending = choice.get("finish_reason") or self._ending
+
+    def answer(self) -> dict[str, Any]:
+        """Give it in the shape of a chat completion."""
+        said = "".join(self._text)
+        message: dict[str, Any] = {"content": None if self._calls and not said else said}
+        message |= {"tool_calls": [{}]} if self._calls else {}
+        choice: dict[str, Any] = {"message": message, "finish_reason": self._ending}
+        choice |= {"logprobs": {"content": self._tokens}} if self._tokens else {}
+        return {"choices": [choice], "usage": self._usage}
+
+
+def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of a request in OpenAI's shape and its answer."""
+    choice: Mapping[str, Any] = next(iter(answer.get("choices") or []), {})
+    message = choice.get("message") or {}
+    usage = answer.get("usage") or {}
+    output = choice.get("text")
+    if choice and output is None:
+        output = message.get("content") or message.get("refusal")
+        output = output if output or message.get("tool_calls") else ""
+    return {
+        "prompt": _question(request),
+        "output": output,
+        "temperature": request.get("temperature"),
+        "top_p": request.get("top_p"),
+        "max_tokens": request.get("max_completion_tokens") or request.get("max_tokens"),
+        "subject": request.get("user") or None,
+        "prompt_tokens": usage.get("prompt_tokens"),
+        "output_tokens": usage.get("completion_tokens"),
+        "finish_reason": "refusal" if message.get("refusal") else choice.get("finish_reason"),
+        **_logprobs(choice.get("logprobs") or {}, usage),
+    }
+
+
+def subject_of(data: Mapping[str, Any]) -> str:
+    """Whose arm stays the same: the user's, else that of the conversation's beginning."""
+    if data.get("user"):
+        return str(data["user"])
+    messages = data.get("messages") or [data.get("prompt")]
+    first = next(
+        (n for n, one in enumerate(messages) if isinstance(one, dict) and one["role"] == "user"), 0
+    )
+    return json.dumps(messages[: first + 1], sort_keys=True, default=str)
+
+
+def plan_of(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was decided about the request, if it is of an adapter."""
+    plan: dict[str, Any] | None = (data.get("metadata") or {}).get(PLAN)
+    return plan
+
+
+def as_json(said: Any) -> Any:
+    """LiteLLM's answers and chunks are pydantic models."""
+    return said.model_dump(mode="json") if hasattr(said, "model_dump") else said
+
+
+@contextlib.contextmanager
+def harmless() -> Iterator[None]:
+    """Let no answer fail for a record's sake."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - shapes are LiteLLM's, and it changes them
+        LOG.warning("driftline could not record an answer: %s", type(error).__name__)
+
+
+def _question(request: Mapping[str, Any]) -> str | None:
+    prompt = request.get("prompt")
+    if isinstance(prompt, str):
+        return prompt
+    messages = [one for one in request.get("messages") or [] if isinstance(one, dict)]
+    asked = [one for one in messages if one.get("role") == "user"] or messages
+    content = asked[-1].get("content") if asked else None
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str)) or None
+    return content if isinstance(content, str) else None
+
+
+def _logprobs(found: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    if found.get("content"):
+        tokens = found["content"]
+        top = [[one["logprob"] for one in token.get("top_logprobs") or []] for token in tokens]
+        chosen = [token["logprob"] for token in tokens]
+    elif found.get("token_logprobs"):
+        # with `echo` the prompt's tokens come first
+        answered = usage.get("completion_tokens") or len(found["token_logprobs"])
+        chosen = found["token_logprobs"][-answered:]
+        top = [list((one or {}).values()) for one in found.get("top_logprobs") or []][-answered:]
+    else:
+        return {}
+    return {"token_logprobs": chosen} | ({"top_logprobs": top} if any(top) else {})
+
+
+def started(environ: Mapping[str, str]) -> Driftline:
+    """Start following routes and sending records, as the environment says."""
+    service = Service(environ["DRIFTLINE_URL"], environ["DRIFTLINE_KEY"])
+    kept = environ.get("DRIFTLINE_ROUTES")
+    routes, records = Routes(Path(kept) if kept else None), Records()
+    for work in (routes.follow, records.send):
+        threading.Thread(target=work, args=(service,), daemon=True).start()
+    if not routes.heard.wait(10):
+        LOG.warning("driftline has told no routes yet; the last ones hold")
+    return Driftline(routes, records, send_text=environ.get("DRIFTLINE_TEXT") != "0")
+
+
+def __getattr__(name: str) -> Driftline:
+    """Make ``handler`` when LiteLLM asks for it: importing alone starts nothing."""
+    if name != "handler":
+        raise AttributeError(name)
+    globals()["handler"] = made = started(os.environ)
+    return made
