@@ -5,6 +5,7 @@ import itertools
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,12 +15,13 @@ LOOPBACK = ("127.0.0.0/8",)
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A request as it came in; header names in lower case."""
+    """A request as it came in; header names in lower case, ``at`` on the monotonic clock."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
 
 Behaviour = Callable[[socket.socket], None]
