@@ -3,10 +3,26 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
 from sqlalchemy import Connection
 
 from monitor.domain import Severity, Verdict, VerdictKind, Version
-from monitor.store import adapters, evaluations, outbox, partitions, verdicts, versions
+from monitor.routing.canary.guards import GuardKind
+from monitor.routing.canary.measure import GuardFound, GuardOutcome
+from monitor.routing.canary.settings import CanarySettings
+from monitor.routing.canary.states import CanaryState, Pause, Phase, to_json
+from monitor.store import (
+    actions,
+    adapters,
+    canaries,
+    evaluations,
+    outbox,
+    partitions,
+    verdicts,
+    versions,
+)
+from monitor.store.actions import ActionKind, ActionState
+from monitor.store.canaries import Look
 from tests import newcomers, worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker
@@ -105,6 +121,11 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         looker.open_chart(f"/adapters/{worlds.path_part(version.adapter)}")
         assert looker.page.locator('[data-live="new"] tbody tr').count() == 1
         _calm(looker)
+    name = worlds.path_part(made[0].adapter)
+    for path in ("/routes", f"/routes/{name}", "/canaries", "/canaries/1", "/canaries/new?of=1"):
+        looker.open(path)
+        assert PAYLOADS[0] in looker.page.inner_text("main")
+        _calm(looker)
 
 
 def _everything(service: Serving, version: Version, *, now: datetime) -> None:
@@ -116,8 +137,34 @@ def _everything(service: Serving, version: Version, *, now: datetime) -> None:
         alert = {"status": text, "summary": text}
         outbox.enqueue(tx, channel=text, alert=alert, incident_id=incident.id)
         verdicts.history(tx, adapter_id=version.adapter_id, since=now)
+        _tried(tx, version, now=now)
         # as its id, its kept prompt, and the word that all who sent it are said to have used
         newcomers.arrive(tx, version, now=now, text=text)
+
+
+def _tried(tx: Connection, version: Version, *, now: datetime) -> None:
+    """A canary that began, an action that waits, and a look at both; of itself, for the text."""
+    text = version.adapter
+    actions.add(
+        tx, version, kind=ActionKind.FALLBACK, state=ActionState.AWAITING_APPROVAL, reason=text,
+        evidence={"gate": text, "reason": text}, expected_generation=1, target={"version": text},
+        actor=text, now=now,
+    )  # fmt: skip
+    state = CanaryState(phase=Phase.PAUSED, pause=Pause.MANUAL, reason=text, unverified=text)
+    canary = canaries.add(
+        tx, version, control=version, plan=to_json(CanarySettings().plan()), state=to_json(state),
+        guards=[], unchecked=[text], mode=None, by=text, now=now,
+    )  # fmt: skip
+    found = GuardFound(
+        name=text, kind=GuardKind.RATE, outcome=GuardOutcome.UNSURE, margin=0.05, bar=0.05,
+        value=0.0, lo=-0.1, hi=0.1,
+    )  # fmt: skip
+    look = Look(
+        at=now, event="looked", phase=text, pause=text, step=0, weight=0.1, reason=text, actor=text,
+        outcome="unsure", trial_requests=1, control_requests=1,
+        guards=[msgspec.to_builtins(found)],
+    )  # fmt: skip
+    canaries.write_look(tx, canary.id, look)
 
 
 def _calm(looker: Looker) -> None:

@@ -180,7 +180,8 @@ def _write(
 ) -> None:
     guards: Sequence[Mapping[str, object]] | None = None
     if found is not None:
-        guards = msgspec.to_builtins(found.guards)
+        bodies = msgspec.to_builtins(found.guards)
+        guards = [{k: v for k, v in body.items() if k != "carried"} for body in bodies]
     looked = trouble or found is not None
     canaries.write_look(
         tx,
