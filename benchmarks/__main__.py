@@ -49,6 +49,7 @@ BENCHMARKS = (
     Benchmark(module="startup"),
     Benchmark(module="gateway"),
     Benchmark(module="inspect"),
+    Benchmark(module="deliveries"),
 )
 NAMES = tuple(one.module for one in BENCHMARKS)
 

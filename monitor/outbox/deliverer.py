@@ -22,6 +22,7 @@ from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import Pages
+from monitor.outbox.taken import Taken
 from monitor.store import audit, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Claimed
@@ -106,6 +107,7 @@ class Deliverer:
         self._channels = {channel.name: channel for channel in channels}
         self._settings = settings or DelivererSettings()
         self._claims = Claims(database, channels, lease=self._settings.lease)
+        self._taken = Taken(database)
         self._observe = observe
         self._rng = rng or random.Random()  # noqa: S311 (jitter)
         self._in_flight: dict[UUID, Claimed] = {}
@@ -146,6 +148,7 @@ class Deliverer:
                 lambda: not self._in_flight, timeout=max(0.0, end - time.monotonic())
             )
             left = list(self._in_flight.values())
+        self._claims.clear()
         for claimed in left:
             self._release(claimed)
 
@@ -198,7 +201,8 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001 - a bug in a channel, or an unreadable row
             self._poisoned(claimed, error)
         else:
-            self._database.run(lambda tx: outbox.mark_delivered(tx, claimed.id))
+            self._taken.note(claimed.id)
+            self._claims.finished()
             self._observe(claimed.channel, Outcome.DELIVERED)
 
     def _failed(self, claimed: Claimed, failure: DeliveryFailed) -> None:

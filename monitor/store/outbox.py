@@ -208,19 +208,18 @@ def _claimed(message: UUID, rows: Sequence[RowMapping]) -> Claimed:
     )
 
 
-def mark_delivered(tx: Connection, message: UUID) -> bool:
-    """Write down that the receiver has it: a fact, whoever has lost which lease."""
-    done = (
-        outbox.update()
-        .where(_of(message), outbox.c.state != DeliveryState.DELIVERED)
-        .values(
-            state=DeliveryState.DELIVERED,
-            delivered_at=sa.func.now(),
-            lease_until=None,
-            last_error=None,
-        )
-    )
-    return tx.execute(done).rowcount > 0
+TAKEN: Final = sa.text(
+    """
+    UPDATE outbox
+    SET state = 'delivered', delivered_at = now(), lease_until = NULL, last_error = NULL
+    WHERE (id = ANY(:messages) OR batch = ANY(:messages)) AND state <> 'delivered'
+    """
+)
+
+
+def mark_delivered(tx: Connection, *messages: UUID) -> bool:
+    """Write down that receivers have them: a fact, whoever has lost which lease."""
+    return tx.execute(TAKEN, {"messages": list(messages)}).rowcount > 0
 
 
 def postpone(tx: Connection, claimed: Claimed, *, delay: timedelta, error: str) -> bool:
@@ -252,6 +251,14 @@ def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
 def release(tx: Connection, claimed: Claimed) -> bool:
     """Give an unfinished claim back at once; the attempt stays counted."""
     back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
+    return tx.execute(back).rowcount > 0
+
+
+def give_back(tx: Connection, claimed: Claimed) -> bool:
+    """Give back a claim of which nothing was made: the message is due as if nobody had it."""
+    back = _mine(claimed).values(
+        next_at=sa.func.now(), lease_until=None, attempts=outbox.c.attempts - 1
+    )
     return tx.execute(back).rowcount > 0
 
 

@@ -1,0 +1,56 @@
+"""Write down what receivers have taken: one transaction for all that waited for the last one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from monitor.store import outbox
+from monitor.store.database import Database
+
+
+@dataclass(slots=True, eq=False)
+class _Note:
+    message: UUID
+    written: bool = False
+
+
+@dataclass(slots=True)
+class Taken:
+    """Shares commits among the threads that send; each still waits until its own is durable.
+
+    While one thread commits, the others' notes gather, and the next one of them writes them
+    all. So a fast receiver costs a commit for many messages, and a slow one no waiting.
+    """
+
+    database: Database
+    _notes: list[_Note] = field(default_factory=list)
+    _gathering: threading.Lock = field(default_factory=threading.Lock)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, message: UUID) -> None:
+        """Return when it is stored that the message was taken.
+
+        Raises what the database raises. Then this thread's own may still be stored by
+        another one; writing it again changes nothing.
+        """
+        mine = _Note(message)
+        with self._gathering:
+            self._notes.append(mine)
+        with self._writing:
+            if not mine.written:
+                self._write()
+
+    def _write(self) -> None:
+        with self._gathering:
+            notes, self._notes = self._notes, []
+        try:
+            messages = [note.message for note in notes]
+            self.database.run(lambda tx: outbox.mark_delivered(tx, *messages))
+        except BaseException:
+            with self._gathering:  # the others' stay, and each of them tries for itself
+                self._notes += notes
+            raise
+        for note in notes:
+            note.written = True
