@@ -206,8 +206,18 @@ def _score_row(
             **score.details,
             "evidence_notice": score.evidence_notice,
             "other_strata": outcome.reading.n_other_strata,
+            **_left_out(outcome.reading, detector),
         },
     )
+
+
+def _left_out(reading: Reading, detector: str) -> dict[str, int]:
+    """Count what came for the reference's own records, which is no evidence."""
+    since = reading.calibrated.feedback_from if reading.calibrated else None
+    if detector != FEEDBACK.name or since is None:
+        return {}
+    first = since.timestamp()
+    return {"of_the_reference": sum(one.at < first for one in reading.unread.arrivals)}
 
 
 def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:

@@ -114,7 +114,7 @@ def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
     _give(world, range(402, 442), 0.0, old)
     _give(world, range(502, 542), 0.0, young)
     score = evaluate()
-    assert score.n_window == 40
+    assert (score.n_window, score.details["of_the_reference"]) == (40, 40)
     assert score.effect == pytest.approx(0.3, abs=0.01)  # 60 of 100 solved, 90 % before
     unread = world.rows("SELECT count(*) FROM feedback_arrivals WHERE window_end IS NULL")
     assert unread[0][0] == 0
