@@ -83,11 +83,12 @@ def _body(found: Report, *, adapter: str | None, days: int) -> ActionReportBody:
         blocked=found.blocked,
         complete=found.complete,
         items=[_item(one) for one in found.would_have],
-        summary=_summary(found, days=days),
+        summary=summary_of(found, days=days),
     )
 
 
-def _summary(found: Report, *, days: int) -> str:
+def summary_of(found: Report, *, days: int) -> str:
+    """Say in a sentence how often it would have acted."""
     acted = found.acted
     if not acted:
         return f"would not have acted in {days} days"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -84,6 +85,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         part=wording.path_part,
         percent=wording.percent,
         share=wording.share,
+        shell=shlex.quote,
         signed=wording.signed,
         span=wording.span,
         stamp=wording.stamp,

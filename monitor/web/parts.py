@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import Connection
-
-from monitor.domain import ActionId, Mode
+from monitor.api.parts import Approver
+from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.routing.canary.orders import Orders
 from monitor.routing.killswitch import KillSwitch
-from monitor.routing.standing import Standing
-from monitor.store.actions import ActionRow
 from monitor.store.database import Database
 from monitor.store.keys import Key
 
@@ -27,18 +24,6 @@ class Admit(Protocol):
 
     def __call__(self, text: str, *, address: str) -> Key:
         """Raise an ``HTTPException`` of 401 or 429 where there is none to find."""
-        ...
-
-
-class Approver(Protocol):
-    """Carries actions out; :class:`monitor.routing.fallback.Breaker` is the one there is."""
-
-    def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
-        """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
-        ...
-
-    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
-        """Say where an adapter's breaker stands; None without a route."""
         ...
 
 

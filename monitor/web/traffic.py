@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
 from monitor.routing.arms import effective
 from monitor.routing.killswitch import KillSwitch, Reading
+from monitor.routing.report import Report
 from monitor.routing.standing import Standing
 from monitor.store import actions, canaries, flags, fleet, routes
 from monitor.store.actions import OPEN, ActionRow, ActionState
@@ -23,6 +24,7 @@ from monitor.web.parts import WebParts
 
 GENERATIONS_A_PAGE: Final = 50
 MOST_ACTIONS: Final = 50
+REPORTED: Final = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,8 @@ class RoutesGlance:
     lines: Sequence[RouteLine]
     waiting: Sequence[ActionRow]
     actions: Sequence[ActionRow]
+    report: Report
+    """Of the last ``REPORTED``: what only the mode kept from being done."""
     switch: Switch
 
 
@@ -119,6 +123,7 @@ def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> RoutesGlan
         lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
         waiting=_waiting(tx, None),
         actions=_decided(actions.action_list(tx, limit=MOST_ACTIONS)),
+        report=parts.approver.report(tx, since=now - REPORTED, until=now),
         switch=read_switch(tx, parts.kill_switch),
     )
 

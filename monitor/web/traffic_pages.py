@@ -11,6 +11,7 @@ from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.action_report import summary_of
 from monitor.domain import ActionId
 from monitor.routing.fallback import ActionNotOpen
 from monitor.store import actions, flags
@@ -105,6 +106,7 @@ class TrafficPages:
             "routes.html",
             status=status,
             glance=seen,
+            reported=summary_of(seen.report, days=traffic.REPORTED.days),
             now=now,
             refused=refused,
             may_act=self._frame.may_operate(request),

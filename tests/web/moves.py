@@ -12,6 +12,7 @@ from tests import worlds
 
 WAITS = "acme/refunds"
 """Critical, in the mode ``approve``: its fallback waits for a person."""
+MODES = {ActionState.RECOMMENDED: "observe", ActionState.AWAITING_APPROVAL: "approve"}
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -95,7 +96,13 @@ def _tell(
         kind=ActionKind.FALLBACK,
         state=state,
         reason=reason,
-        evidence={"at": now.isoformat(), "gate": gate, "reason": "effect ≥ .29", "n": 380},
+        evidence={
+            "at": now.isoformat(),
+            "gate": gate,
+            "mode": MODES.get(state, "auto"),
+            "reason": "effect ≥ .29",
+            "n": 380,
+        },
         expected_generation=1,
         target=_target(to) if to else None,
         actor="driftline",

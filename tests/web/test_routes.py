@@ -41,6 +41,9 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     done = looker.page.inner_text("[data-live=actions]")
     for words in ("read back at generation 2", "blocked adapter_budget", moves.HOSTILE):
         assert words in done, words
+    report = looker.page.inner_text("[data-live=report]")
+    assert "It would have acted 2 times in 14 days" in report
+    assert "Refused in any mode by adapter_budget: 1" in report
     waiting = looker.page.inner_text("[data-live=waiting]")
     assert "waits for approval fallback of acme/refunds@v2 to v1" in waiting
     assert "Driftline would have done this" in waiting
