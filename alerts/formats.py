@@ -130,6 +130,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
         Kind.ERROR: "DriftlineError",
         Kind.CANARY: "DriftlineCanary",
         Kind.ROUTING: "DriftlineRouting",
+        Kind.RETRAIN: "DriftlineRetrain",
     }
 )
 

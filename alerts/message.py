@@ -122,6 +122,51 @@ class NewRequests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewGroup:
+    """Requests that are near each other and far from training; ``share`` in [0, 1].
+
+    ``growth`` of the share against the time before; None: not known, or there were none.
+    ``words`` are empty unless the adapter's owner opted in to prompt text in messages.
+    """
+
+    count: Count
+    share: float
+    subjects: Count
+    growth: float | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraining:
+    """An adapter should be retrained: on what, and what not to forget.
+
+    request
+        Number of the request.
+    cause
+        ``input`` or ``max_age``.
+    since, until
+        Whose requests are meant; ``manifest`` is the address of the list of their ids.
+    parent
+        The version to start from and to register as parent.
+    replay_share
+        Of the earlier training examples to mix in, in [0, 1].
+    compared, unlike
+        Requests compared with training, and those unlike it.
+    """
+
+    request: Count
+    cause: str
+    since: Moment
+    until: Moment
+    parent: str
+    replay_share: float
+    manifest: str
+    compared: Count = 0
+    unlike: Count = 0
+    groups: tuple[NewGroup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
     """Adapters on one base model that moved together: whom a fleet incident is about.
 
@@ -204,6 +249,7 @@ class Alert:
     unlike: Unlike | None = None
     new: NewRequests | None = None
     together: Together | None = None
+    retraining: Retraining | None = None
     action: ActionLine | None = None
     changes: tuple[Change, ...] = ()
     links: Links = field(default_factory=Links)

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     NO_DATA = "no_data"
     ERROR = "error"
     ROUTING = "routing"
+    RETRAIN = "retrain"
     CANARY = "canary"
 
 

@@ -268,6 +268,8 @@ def _news(kind: Kind, lead: ScoreLine | None) -> str:
             return "evaluations fail, so its state is unknown"
         case Kind.CANARY:
             return "its canary was rolled back, or waits for a person"
+        case Kind.RETRAIN:
+            return "it should be retrained"
         case Kind.ROUTING:
             return "a move of its traffic is not known to have worked"
         case Kind.DRIFT:

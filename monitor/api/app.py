@@ -33,6 +33,7 @@ from monitor.api import (
     records,
     references,
     refreezing,
+    retraining,
     routes,
     scores,
     selftests,
@@ -68,6 +69,7 @@ ENDPOINTS: Final = (
     channels.router,
     budget.router,
     receipt.router,
+    retraining.router,
     canaries.router,
     canary_plan.router,
 )

@@ -37,6 +37,7 @@ from monitor.config.routing import contradictions as routing_contradictions
 from monitor.config.routing import read_routing
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
+from monitor.evaluate.retraining import RetrainSettings
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
@@ -243,6 +244,7 @@ class Config:
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    retrain: RetrainSettings = field(default_factory=RetrainSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)
     adapters: dict[str, AdapterSection] = field(default_factory=dict)
@@ -373,6 +375,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "alerting": AlertingSection,
     "outgoing": OutgoingPolicy,
     "canary": CanarySettings,
+    "retrain": RetrainSettings,
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
@@ -468,6 +471,7 @@ def _contradictions(config: Config) -> list[str]:
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")
     if not 0 < config.probes.perplexity.budget <= 1:
         found.append("probes.perplexity.budget: must be above 0 and at most 1")
+    found += _retrain_contradictions(config)
     if not config.evaluation.detectors:
         found.append("detectors: every detector is switched off")
     found += [
@@ -504,6 +508,15 @@ def _feedback_contradictions(config: Config) -> list[str]:
             if not (name.isprintable() and 0 < len(name) <= _LONGEST and ":" not in name)
         ]
     return found
+
+
+def _retrain_contradictions(config: Config) -> list[str]:
+    known = {channel.name for channel in config.channels}
+    return [
+        f"retrain.channels: no channel {name!r:.60}; known: {', '.join(sorted(known)) or 'none'}"
+        for name in config.retrain.channels
+        if name not in known
+    ]
 
 
 def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:

@@ -23,6 +23,7 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.parts import Serving, pages_of
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
+from monitor.evaluate.retraining import Retrainings
 from monitor.outbox import ConfiguredChannel, Teller, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
@@ -117,6 +118,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         *_carrying(parts, pulse),
         Loop("canaries", _judging(parts, owner), pulse=pulse, every=tick),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
+        Loop("retraining", _retrainings(parts).turn, pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         Loop(
             "telling",
@@ -291,6 +293,17 @@ def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
 def _judging(parts: WorkerParts, owner: str) -> Callable[[], bool]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
     return judging(parts.hands, owner=owner, probed=parts.serving.probe is not None)
+
+
+def _retrainings(parts: WorkerParts) -> Retrainings:
+    config = parts.config
+    return Retrainings(
+        database=parts.database,
+        settings=config.retrain,
+        words=config.alerting.shown_examples > 0,
+        base_url=config.server.url,
+        clock=lambda: datetime.now(tz=UTC),
+    )
 
 
 def _learning(parts: WorkerParts) -> Callable[[], bool]:

@@ -355,7 +355,7 @@ def _reason(writing: _Writing) -> str:
             return writing.inputs.broken or writing.verdict.reason
         case words.Kind.ROUTING:
             return writing.inputs.misrouted or "the route is another one, or was read back"
-        case words.Kind.DRIFT | words.Kind.CANARY:
+        case words.Kind.DRIFT | words.Kind.CANARY | words.Kind.RETRAIN:
             return writing.verdict.reason
         case _:
             assert_never(writing.kind)

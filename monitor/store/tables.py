@@ -938,6 +938,24 @@ audit: Final = Table(
     Index("ix_audit_subject", "subject"),
 )
 
+retrainings: Final = Table(
+    "retrainings",
+    metadata,
+    _id(),
+    _adapter(),
+    _version(),
+    Column("cause", Text, nullable=False),  # input | max_age
+    Column("reason", Text, nullable=False),
+    Column("window_start", _TIME, nullable=False),
+    Column("window_end", _TIME, nullable=False),
+    Column("below", Double),
+    Column("replay_share", Double, nullable=False),
+    Column("evidence", JSONB, nullable=False),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
+    # "when was this adapter's retraining asked for last?"
+    Index(None, "adapter_id", "created_at"),
+)
+
 PARTITIONED: Final = (
     "records",
     "record_tokens",

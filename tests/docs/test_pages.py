@@ -79,6 +79,7 @@ SECTIONS = {
     "routing.redis": "`[routing.redis]`",
     "routing.vllm": "`[routing.vllm]`",
     "routing.webhook": "`[routing.webhook]`",
+    "retrain": "`[retrain]`",
     "gateway": "`[gateway]`",
     "outgoing": "`[outgoing]`",
     "defaults": "`[adapters.NAME]` and `[defaults]`",

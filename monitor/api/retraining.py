@@ -1,0 +1,156 @@
+"""``/retraining``: requests to retrain an adapter, and the records that each one means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+from sqlalchemy import Connection
+
+from monitor.api import lookup, paging
+from monitor.api.access import Reader
+from monitor.api.bodies import Name
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
+from monitor.api.parts import Parts
+from monitor.api.problems import Problem
+from monitor.api.shapes import Answer, Page, WindowBody
+from monitor.store import retrainings
+from monitor.store.database import Database
+from monitor.store.errors import NotFound
+from monitor.store.retrainings import Meant, RetrainCause, RetrainingRow
+
+router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
+
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+CHUNK: Final = 2_000
+"""Records read by one short transaction of a manifest."""
+
+
+class RetrainingBody(Answer):
+    """A request to retrain an adapter."""
+
+    retraining: int
+    adapter: str
+    version: str = Field(description="To start from, and to register as parent.")
+    cause: RetrainCause
+    reason: str
+    window: WindowBody = Field(description="Whose requests are meant.")
+    below: float | None = Field(description="Less similar to training is new; null: not compared.")
+    replay_share: float = Field(description="Of the earlier training examples to mix in.")
+    evidence: Mapping[str, Any]
+    manifest: str
+    created_at: datetime
+
+
+@router.get("")
+def get_requests(
+    _key: Reader,
+    parts: Parts,
+    adapter: Annotated[Name | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[RetrainingBody]:
+    """List requests, newest first."""
+    before = paging.before_id(cursor)
+
+    def read(tx: Connection) -> list[RetrainingRow]:
+        return retrainings.request_list(
+            tx,
+            adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
+            before_id=before,
+            limit=limit + 1,
+        )
+
+    rows = parts.database.run(read)
+    return Page(
+        items=[_body(row) for row in rows[:limit]],
+        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+    )
+
+
+@router.get("/{retraining}")
+def get_request(_key: Reader, parts: Parts, retraining: Number) -> RetrainingBody:
+    """Show one request."""
+    return _body(_fetch(parts.database, retraining))
+
+
+@router.get(
+    "/{retraining}/manifest",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
+def get_manifest(
+    _key: Reader,
+    parts: Parts,
+    retraining: Number,
+    *,
+    unlike: Annotated[bool, Query(description="Only those unlike training.")] = False,
+) -> StreamingResponse:
+    """Stream the records that a request means, oldest first: NDJSON, a record on each line.
+
+    Read in chunks, with no transaction open between them.
+    """
+    request = _fetch(parts.database, retraining)
+    lines = _lines(parts.database, request, unlike=unlike)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+def _lines(database: Database, request: RetrainingRow, *, unlike: bool) -> Iterator[bytes]:
+    after: tuple[datetime, str] | None = None
+    while True:
+        found = _chunk(database, request, after, unlike=unlike)
+        if not found:
+            return
+        yield b"".join(_line(one, request) for one in found)
+        after = (found[-1].at, found[-1].id)
+
+
+def _chunk(
+    database: Database,
+    request: RetrainingRow,
+    after: tuple[datetime, str] | None,
+    *,
+    unlike: bool,
+) -> Sequence[Meant]:
+    return database.run(
+        lambda tx: retrainings.manifest(tx, request, after=after, unlike=unlike, limit=CHUNK)
+    )
+
+
+def _line(one: Meant, request: RetrainingRow) -> bytes:
+    known = one.similarity is not None and request.below is not None
+    body = {
+        "id": one.id,
+        "at": one.at.isoformat(),
+        "similarity": one.similarity,
+        "unlike": one.similarity < request.below if known else None,  # type: ignore[operator]
+    }
+    return json.dumps(body).encode() + b"\n"
+
+
+def _fetch(database: Database, number: int) -> RetrainingRow:
+    try:
+        return database.run(lambda tx: retrainings.fetch(tx, number))
+    except NotFound as error:
+        raise Problem(404, f"{error}.", kind="unknown-retraining") from error
+
+
+def _body(row: RetrainingRow) -> RetrainingBody:
+    return RetrainingBody(
+        retraining=row.id,
+        adapter=row.adapter,
+        version=row.version,
+        cause=row.cause,
+        reason=row.reason,
+        window=WindowBody(start=row.window.start, end=row.window.end),
+        below=row.below,
+        replay_share=row.replay_share,
+        evidence=row.evidence,
+        manifest=f"/v1/retraining/{row.id}/manifest",
+        created_at=row.created_at,
+    )

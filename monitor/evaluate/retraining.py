@@ -1,0 +1,264 @@
+"""Ask for an adapter to be retrained: when its inputs have moved on, or nobody has for long.
+
+What drifts because users ask new things is no fault of the version: another one would not
+help, a ticket says so, and this asks for the one thing that does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection
+
+from alerts.message import Alert, Links, NewGroup, Retraining
+from alerts.message import to_json as alert_to_json
+from alerts.types import Blame as BlameWord
+from alerts.types import Kind, Severity, Status
+from alerts.types import Verdict as VerdictWord
+from detectors.rate_ratio import RateRatio
+from monitor.domain import Adapter, Blame, Interval, Verdict, VerdictKind, Version
+from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
+from monitor.evaluate.newness import Newness
+from monitor.store import fleet, outbox, retrainings
+from monitor.store.database import Database
+from monitor.store.fleet import FleetRow
+from monitor.store.retrainings import NewRetraining, RetrainCause, RetrainingRow
+
+_LOG = structlog.get_logger(__name__)
+
+_SUMMARIES: Final = MappingProxyType(
+    {
+        RetrainCause.INPUT: "users ask new things, retrain it on them",
+        RetrainCause.MAX_AGE: "nobody has retrained it for long",
+    }
+)
+LEAST_REPLAY, MOST_REPLAY, USUAL_REPLAY = 0.10, 0.20, 0.15
+AGED: Final = timedelta(days=14)
+"""Whose requests a request by age means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainSettings:
+    """When retraining is asked for, and who is told.
+
+    channels
+        Names of the channels that get the event; empty: it is only stored.
+    after
+        How long inputs must have drifted.
+    cool_down
+        Between two requests for one adapter.
+    max_age
+        A version in charge that was registered so long ago is due for it; 0: never.
+    """
+
+    channels: tuple[str, ...] = ()
+    after: timedelta = timedelta(hours=1)
+    cool_down: timedelta = timedelta(days=7)
+    max_age: timedelta = timedelta(days=180)
+
+
+def why_retrain(
+    version: Version,
+    verdict: Verdict | None,
+    *,
+    last: datetime | None,
+    settings: RetrainSettings,
+    now: datetime,
+) -> tuple[RetrainCause, str] | None:
+    """Say why the version in charge should be retrained, in numbers; None: no need.
+
+    ``last`` is when its adapter's retraining was asked for last, of whatever version.
+    """
+    if last is not None and now - last < settings.cool_down:
+        return None
+    drifts = verdict is not None and verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
+    if verdict is not None and drifts and verdict.blame is Blame.INPUT:
+        lasted = now - verdict.since
+        if lasted >= settings.after:
+            said = f"inputs drift for {lasted} >= {settings.after}: {verdict.reason}"
+            return RetrainCause.INPUT, said
+    age = now - version.registered_at
+    if timedelta() < settings.max_age <= age:
+        return RetrainCause.MAX_AGE, f"registered {age.days} days ago >= {settings.max_age.days}"
+    return None
+
+
+def replay_share(*, unlike: int, compared: int) -> float:
+    """How much of the earlier training to mix in, in [.1, .2].
+
+    The more of the new requests are unlike it, the more is there to forget.
+
+    >>> replay_share(unlike=30, compared=100), replay_share(unlike=0, compared=0)
+    (0.13, 0.15)
+    """
+    if compared == 0:
+        return USUAL_REPLAY
+    return round(LEAST_REPLAY + (MOST_REPLAY - LEAST_REPLAY) * unlike / compared, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrainings:
+    """Looks over the fleet and asks for what is due.
+
+    Parameters
+    ----------
+    words
+        Whether typical words of new requests may be told: the operator has opted in to
+        prompt text in messages.
+    base_url
+        Where people and pipelines reach this service, for the manifest's address.
+    """
+
+    database: Database
+    settings: RetrainSettings
+    words: bool = False
+    base_url: str | None = None
+    clock: Callable[[], datetime]
+
+    def turn(self) -> bool:
+        """Ask for every retraining that is due; False: it need not be called again at once."""
+        now = self.clock()
+        rows, last = self.database.run(
+            lambda tx: (fleet.fleet(tx, now=now), retrainings.newest_at(tx))
+        )
+        for row in rows:
+            if row.version is None:
+                continue
+            why = self._why(row, row.version, last.get(row.adapter.id), now=now)
+            if why is not None:
+                self._ask(row.adapter, row.version, *why, now=now)
+        return False
+
+    def _why(
+        self, row: FleetRow, version: Version, last: datetime | None, *, now: datetime
+    ) -> tuple[RetrainCause, str] | None:
+        verdict = row.judged.verdict if row.judged else None
+        return why_retrain(version, verdict, last=last, settings=self.settings, now=now)
+
+    def _ask(
+        self, adapter: Adapter, version: Version, cause: RetrainCause, reason: str, *, now: datetime
+    ) -> None:
+        new = self.database.run(lambda tx: self._new(tx, version, cause, reason, now=now))
+
+        def work(tx: Connection) -> RetrainingRow | None:
+            retrainings.hold(tx, adapter.id)
+            last = retrainings.newest_at(tx).get(adapter.id)
+            if last is not None and now - last < self.settings.cool_down:
+                return None  # another daemon was faster
+            made = retrainings.add(tx, new, now=now)
+            alert = alert_to_json(self._event(adapter, made))
+            for channel in self.settings.channels:
+                outbox.enqueue(tx, channel=channel, alert=alert)
+            return made
+
+        made = self.database.run(work)
+        if made is not None:
+            _LOG.info(
+                "retraining_requested", version=version.label, request=made.id, cause=cause.value
+            )
+
+    def _new(
+        self, tx: Connection, version: Version, cause: RetrainCause, reason: str, *, now: datetime
+    ) -> NewRetraining:
+        start = now - AGED if cause is RetrainCause.MAX_AGE else new_since(tx, version, now=now)
+        window = Interval(start=max(start, now - LONGEST), end=now)
+        try:
+            found = read_newness(tx, version, since=window.start, until=window.end)
+        except NotCompared as error:
+            return NewRetraining(
+                version=version,
+                cause=cause,
+                reason=reason,
+                window=window,
+                below=None,
+                replay_share=USUAL_REPLAY,
+                evidence={"not_compared": str(error)},
+            )
+        return NewRetraining(
+            version=version,
+            cause=cause,
+            reason=reason,
+            window=window,
+            below=found.below,
+            replay_share=replay_share(unlike=found.unlike, compared=found.compared),
+            evidence=_evidence(found, with_words=self.words),
+        )
+
+    def _event(self, adapter: Adapter, made: RetrainingRow) -> Alert:
+        """Write the event; it is no incident: nothing is acknowledged, nothing recovers."""
+        base = self.base_url.rstrip("/") if self.base_url else None
+        path = f"/v1/retraining/{made.id}/manifest"
+        label = f"{made.adapter}@{made.version}"
+        evidence = made.evidence
+        return Alert(
+            id=f"driftline:{label}:retrain:{made.id}",
+            number=made.id,
+            kind=Kind.RETRAIN,
+            adapter=made.adapter,
+            version=made.version,
+            status=Status.STARTED,
+            severity=Severity.TICKET,
+            verdict=VerdictWord.DRIFTING
+            if made.cause is RetrainCause.INPUT
+            else VerdictWord.STABLE,
+            blame=BlameWord.INPUT if made.cause is RetrainCause.INPUT else BlameWord.UNKNOWN,
+            summary=f"{label}: {_SUMMARIES[made.cause]}",
+            reason=made.reason,
+            at=made.created_at,
+            started_at=made.created_at,
+            owner=adapter.owner,
+            tier=adapter.tier,
+            labels=dict(adapter.labels),
+            links=Links(runbook=adapter.runbook),
+            retraining=Retraining(
+                request=made.id,
+                cause=made.cause.value,
+                since=made.window.start,
+                until=made.window.end,
+                parent=made.version,
+                replay_share=made.replay_share,
+                compared=evidence.get("compared", 0),
+                unlike=evidence.get("unlike", 0),
+                groups=tuple(_told(group) for group in evidence.get("groups", ())),
+                manifest=f"{base}{path}" if base else path,
+            ),
+        )
+
+
+def _evidence(found: Newness, *, with_words: bool) -> dict[str, object]:
+    return {
+        "compared": found.compared,
+        "unlike": found.unlike,
+        "below": found.below,
+        "groups": [
+            {
+                "count": group.count,
+                "share": group.share,
+                "subjects": group.subjects,
+                "growth": _ratio(group.growth),
+                "words": list(group.words) if with_words else [],
+                "records": list(group.records),
+            }
+            for group in found.groups
+        ],
+    }
+
+
+def _ratio(growth: RateRatio | None) -> float | None:
+    return growth.ratio if growth is not None and math.isfinite(growth.ratio) else None
+
+
+def _told(group: dict[str, Any]) -> NewGroup:
+    return NewGroup(
+        count=group["count"],
+        share=group["share"],
+        subjects=group["subjects"],
+        growth=group["growth"],
+        words=tuple(group["words"]),
+    )

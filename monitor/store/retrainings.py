@@ -1,0 +1,189 @@
+"""Requests to retrain an adapter, and which records each one means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, RowMapping
+
+from monitor.domain import AdapterId, Interval, Version, VersionId
+from monitor.store.errors import NotFound
+from monitor.store.tables import adapters, retrainings, versions
+
+
+class RetrainCause(StrEnum):
+    """Why an adapter should be retrained."""
+
+    INPUT = "input"
+    MAX_AGE = "max_age"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRetraining:
+    """What is asked for.
+
+    window
+        Whose requests are meant.
+    below
+        Requests less similar to training than this are new; None: nothing was compared.
+    replay_share
+        Of the earlier training examples to mix in, in [0, 1].
+    evidence
+        The verdict and what is new, as the event tells it.
+    """
+
+    version: Version
+    cause: RetrainCause
+    reason: str
+    window: Interval
+    below: float | None
+    replay_share: float
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingRow:
+    """A stored request; the retrained version has ``version`` as its parent."""
+
+    id: int
+    adapter_id: AdapterId
+    adapter: str
+    version_id: VersionId
+    version: str
+    cause: RetrainCause
+    reason: str
+    window: Interval
+    below: float | None
+    replay_share: float
+    evidence: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """One record of a manifest; ``similarity`` to training is None where it has none."""
+
+    id: str
+    at: datetime
+    similarity: float | None
+
+
+def hold(tx: Connection, adapter_id: AdapterId) -> None:
+    """Keep other daemons from asking for the adapter's retraining until ``tx`` ends."""
+    tx.execute(sa.select(adapters.c.id).where(adapters.c.id == adapter_id).with_for_update())
+
+
+def add(tx: Connection, new: NewRetraining, *, now: datetime) -> RetrainingRow:
+    """Append a request."""
+    statement = (
+        retrainings.insert()
+        .values(
+            adapter_id=new.version.adapter_id,
+            version_id=new.version.id,
+            cause=new.cause,
+            reason=new.reason,
+            window_start=new.window.start,
+            window_end=new.window.end,
+            below=new.below,
+            replay_share=new.replay_share,
+            evidence=dict(new.evidence),
+            created_at=now,
+        )
+        .returning(retrainings.c.id)
+    )
+    return fetch(tx, tx.execute(statement).scalar_one())
+
+
+def fetch(tx: Connection, number: int) -> RetrainingRow:
+    """Return a request that must exist; raises ``NotFound``."""
+    row = tx.execute(_SELECT.where(retrainings.c.id == number)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no retraining request {number}")
+    return _row(row)
+
+
+def newest_at(tx: Connection) -> dict[AdapterId, datetime]:
+    """When each adapter's retraining was asked for last."""
+    query = sa.select(retrainings.c.adapter_id, sa.func.max(retrainings.c.created_at))
+    found = tx.execute(query.group_by(retrainings.c.adapter_id))
+    return {AdapterId(adapter): at for adapter, at in found}
+
+
+def request_list(
+    tx: Connection,
+    *,
+    adapter_id: AdapterId | None = None,
+    before_id: int | None = None,
+    limit: int = 100,
+) -> list[RetrainingRow]:
+    """Requests, newest first; ``before_id`` is where the previous page ended."""
+    query = _SELECT.order_by(retrainings.c.id.desc()).limit(limit)
+    if adapter_id is not None:
+        query = query.where(retrainings.c.adapter_id == adapter_id)
+    if before_id is not None:
+        query = query.where(retrainings.c.id < before_id)
+    return [_row(row) for row in tx.execute(query).mappings()]
+
+
+def manifest(
+    tx: Connection,
+    request: RetrainingRow,
+    *,
+    after: tuple[datetime, str] | None,
+    unlike: bool,
+    limit: int,
+) -> Sequence[Meant]:
+    """Records that a request means, oldest first, from the one after ``after`` on.
+
+    ``unlike`` leaves out those that are like training, and those never compared. What
+    retention has dropped since is gone.
+    """
+    at, name = after or (request.window.start, "")
+    bound = {
+        "adapter": request.adapter_id,
+        "version": request.version_id,
+        "at": at,
+        "id": name,
+        "end": request.window.end,
+        "unlike": unlike,
+        "below": request.below,
+        "limit": limit,
+    }
+    return [Meant(**row) for row in tx.execute(_MANIFEST, bound).mappings()]
+
+
+_MANIFEST: Final = sa.text(
+    """
+    SELECT r.id, r.at, e.similarity::float8 AS similarity
+    FROM records r
+    LEFT JOIN record_embeddings e
+      ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id
+     AND e.at >= :at AND e.at < :end
+    WHERE r.adapter_id = :adapter AND r.version_id = :version
+      AND r.at >= :at AND r.at < :end AND (r.at, r.id) > (:at, :id)
+      AND (NOT :unlike OR e.similarity < CAST(:below AS float8))
+    ORDER BY r.at, r.id
+    LIMIT :limit
+    """
+)
+_SELECT: Final = (
+    sa.select(
+        retrainings,
+        adapters.c.name.label("adapter"),
+        versions.c.name.label("version"),
+    )
+    .join(adapters, adapters.c.id == retrainings.c.adapter_id)
+    .join(versions, versions.c.id == retrainings.c.version_id)
+)
+
+
+def _row(row: RowMapping) -> RetrainingRow:
+    fields: dict[str, Any] = dict(row)
+    window = Interval(start=fields.pop("window_start"), end=fields.pop("window_end"))
+    fields["cause"] = RetrainCause(fields["cause"])
+    return RetrainingRow(window=window, **fields)
