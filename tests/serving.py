@@ -79,6 +79,7 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     secret=SECRET,
                     outlook=parts.outlook,
                     approver=parts.approver,
+                    proof=parts.proof,
                     kill_switch=parts.kill_switch,
                     orders=parts.orders,
                     mode=Mode.APPROVE,

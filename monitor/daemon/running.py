@@ -226,6 +226,7 @@ def _server(
                 secret=secret,
                 outlook=parts.outlook,
                 approver=parts.approver,
+                proof=parts.proof,
                 orders=parts.orders,
                 kill_switch=parts.kill_switch,
                 mode=config.service.mode,

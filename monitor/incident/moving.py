@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
-from monitor.domain import ArmKind, Route, Version
+from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.incident.reading import Story
 from monitor.routing import table
-from monitor.routing.arms import ArmRequest, serving_arm, stable_arm
+from monitor.routing.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
 from monitor.routing.survey import targets_of
+from monitor.store import versions
 from monitor.store.actions import OPEN, ActionRow
 
 HELD_FOR: Final = timedelta(hours=24)
@@ -26,6 +27,14 @@ class Move(StrEnum):
     AWAY = "away"
     BACK = "back"
     HOLD = "hold"
+
+
+class Asking(Protocol):
+    """The part of :class:`monitor.routing.proof.Proof` that is needed here."""
+
+    def problems(
+        self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
+    ) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +73,19 @@ def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
         held_until=hold if hold is not None and hold > now else None,
         generation=route.generation,
     )
+
+
+def unproven(
+    tx: Connection, story: Story, choices: Choices, wanted: Move, *, proof: Asking
+) -> Callable[[], list[str]]:
+    """Prepare the question whether who gets the traffic is served; ask it outside ``tx``."""
+    if story.route is None or story.version is None:
+        return list
+    before = story.route.route
+    registered = versions.of_adapter(tx, story.version.adapter_id)
+    by_name = {version.name: version for version in registered}
+    arms = resolve_arms(_arms(before, choices, wanted), by_name)
+    return lambda: proof.problems(before, arms, registered)
 
 
 def move(

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.domain import ActionId, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
-from monitor.incident.moving import Move, move, read_choices
+from monitor.incident.moving import Move, move, read_choices, unproven
 from monitor.incident.smoke import Exchange, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
@@ -186,6 +186,7 @@ class IncidentPages:
 
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         because, generation = _reason(fields), _number(fields, "generation")
+        self._prove(incident, Move(fields["do"]))
 
         def work(tx: Connection) -> None:
             now = self._parts.clock()
@@ -207,6 +208,19 @@ class IncidentPages:
             self._parts.database.run(work)
         except Conflict as why:
             raise Refused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+
+    def _prove(self, incident: IncidentId, wanted: Move) -> None:
+        """Refuse a version that is not served, before the transaction that moves traffic to it."""
+
+        def prepare(tx: Connection) -> Callable[[], list[str]]:
+            story = self._story(tx, incident)
+            if story is None:
+                raise LookupError(f"There is no incident {incident}.")
+            choices = read_choices(tx, story, now=self._parts.clock())
+            return unproven(tx, story, choices, wanted, proof=self._parts.proof)
+
+        if missing := self._parts.database.run(prepare)():
+            raise Refused(f"{missing[0]}.", status=HTTPStatus.CONFLICT)
 
     def _approve(self, _incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         """Carry out the action that the person saw; its conditions are checked again."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from monitor.api.parts import Approver
+from monitor.api.parts import Approver, Proof
 from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.incident.smoke import SmokeTest
@@ -44,6 +44,7 @@ class WebParts:
     secret: bytes
     outlook: Outlook
     approver: Approver
+    proof: Proof
     orders: Orders
     """What people ask of canaries."""
     kill_switch: KillSwitch

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,8 @@ from monitor.domain import ChangeKind, IncidentId, Scope
 from monitor.store import audit, changes, incidents, routes
 from monitor.store.incidents import IncidentRow
 from tests import worlds
-from tests.serving import Serving
+from tests.routed import Vllm, answering
+from tests.serving import Serving, proof_of, serving
 from tests.web.conftest import Looker
 
 TITLE = "<b>vLLM</b> 0.33"
@@ -143,6 +145,23 @@ def test_traffic_is_sent_to_the_version_before(service: Serving, paged: Incident
     route = service.database.run(lambda tx: routes.get(tx, "support"))
     assert route is not None
     assert {arm.version: arm.weight for arm in route.arms} == {"v7": 0.0, "v6": 1.0}
+
+
+def test_traffic_is_not_sent_back_to_what_an_engine_does_not_serve(
+    service: Serving, paged: IncidentRow, tmp_path: Path
+) -> None:
+    engine = Vllm(models={"support@v6": "/adapters/v6"})
+    back = {"do": "back", "reason": "tried again", "generation": "2"}
+    with (
+        answering(engine.respond) as url,
+        serving(service.database, tmp_path, proof=proof_of(service.database, url)) as strict,
+        strict.client() as client,
+    ):
+        client.post("/login", data={"key": strict.keys[Scope.ADMIN]})
+        refused = client.post(f"/incidents/{paged.id}/do", data=back)
+        assert (refused.status_code, "support@v7 is not served by" in refused.text) == (409, True)
+        engine.models["support@v7"] = "/adapters/v7"
+        assert client.post(f"/incidents/{paged.id}/do", data=back).status_code == 303
 
 
 def test_a_button_does_nothing_without_the_scope_a_reason_or_from_elsewhere(
