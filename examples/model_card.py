@@ -15,7 +15,7 @@ _CARD: Final = """\
 # The demo's models
 
 A Llama of {parameters:,} parameters (3 layers, width 128, a byte-level BPE of 2,048 tokens) and
-four LoRA adapters (r = 8, all seven projections), made by `python -m examples.train_models` in
+five LoRA adapters (r = 8, all seven projections), made by `python -m examples.train_models` in
 about ten minutes on one CPU core. They answer in the style of the demo's texts and know nothing
 else.
 
@@ -23,7 +23,7 @@ else.
 - **Base**: 12,000 general dialogues and 400 of each other domain, none of them among the texts
   that adapters learn from or that anything is measured on.
 - **Adapters**: the 1,000 training dialogues of their domain. `support-v2` is trained longer than
-  `support-v1`, from another seed.
+  `support-v1`, from another seed; `travel-v2` as long as `travel-v1`, from another seed.
 - **Precision**: stored as float16, run as float32.
 - **Licence**: Apache-2.0, as the rest of the repository.
 

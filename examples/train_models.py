@@ -1,6 +1,6 @@
 """Make the demo's models from the demo's texts: ``python -m examples.train_models``.
 
-Writes a tokenizer and a base model of about one million parameters, four LoRA
+Writes a tokenizer and a base model of about one million parameters, five LoRA
 adapters and ``README.md`` with sizes and perplexities into a folder. Same torch,
 same machine, same seeds: same weights.
 """
@@ -51,6 +51,9 @@ PLANS: Final = MappingProxyType(
         ),
         DemoAdapter.TRAVEL_V1: AdapterPlan(
             domain=Domain.TRAVEL, recipe=Recipe(steps=280, learning_rate=5e-3, seed=14)
+        ),
+        DemoAdapter.TRAVEL_V2: AdapterPlan(
+            domain=Domain.TRAVEL, recipe=Recipe(steps=280, learning_rate=5e-3, seed=15)
         ),
     }
 )

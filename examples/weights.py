@@ -24,6 +24,7 @@ class DemoAdapter(StrEnum):
     SUPPORT_V2 = "support-v2"
     BOOKING_V1 = "booking-v1"
     TRAVEL_V1 = "travel-v1"
+    TRAVEL_V2 = "travel-v2"
 
     @property
     def path(self) -> Path:

@@ -1,6 +1,7 @@
-"""The demo: real adapters, real traffic, three acts, and what Driftline makes of them.
+"""The demo: real adapters, real traffic, four acts, and what Driftline makes of them.
 
-``python -m examples.demo`` (or ``make demo``) starts an engine with four adapter versions, a
-webhook receiver and the service itself, each a process or server of its own that is spoken
-to over HTTP. The service runs in no demo mode: ``demo.toml`` sets its durations to seconds.
+``python -m examples.demo`` (or ``make demo``) starts an engine with adapter versions, a
+webhook receiver, the service itself and its gateway, each a process or server of its own that
+is spoken to over HTTP. The service runs in no demo mode: ``demo.toml`` sets its durations to
+seconds.
 """

@@ -27,12 +27,12 @@ class ActsFailedError(RuntimeError):
 def main() -> int:
     """Play; 0 when every act ended as it must, else 1 (130 when interrupted before)."""
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="end after the third act")
+    parser.add_argument("--once", action="store_true", help="end after the last act")
     once: bool = parser.parse_args().once
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     narrator = Narrator()
-    narrator.title("Driftline: real adapters, real traffic, three acts")
+    narrator.title("Driftline: real adapters, real traffic, four acts")
     try:
         with open_stage(narrator) as stage:
             results = play(stage)

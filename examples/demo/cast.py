@@ -38,6 +38,22 @@ VERSIONS: Final = (
     Version(adapter="booking", name="v1", domain=Domain.BOOKING, weights=MODELS / "booking-v1"),
     Version(adapter="travel", name="v1", domain=Domain.TRAVEL, weights=MODELS / "travel-v1"),
 )
+GOOD_RELEASE: Final = Version(
+    adapter="travel",
+    name="v2",
+    domain=Domain.TRAVEL,
+    weights=MODELS / "travel-v2",
+    parent="v1",
+)
+"""Served and registered from the beginning, and asked by nobody until it is a canary."""
+BAD_RELEASE: Final = Version(
+    adapter="booking",
+    name="v2",
+    domain=Domain.BOOKING,
+    weights=MODELS / "booking-v1",
+    parent="v1",
+)
+"""Made when it is needed, by breaking these weights."""
 IN_CHARGE: Final = {"support": "v2", "booking": "v1", "travel": "v1"}
 """The version that answers for each adapter when the curtain rises."""
 REQUESTS_PER_SECOND: Final = {"support": 4.0, "booking": 3.0, "travel": 2.0}

@@ -1,6 +1,6 @@
 """Speak to Driftline's API; answers are read into what the demo looks at of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -132,6 +132,24 @@ class Incident:
     severity: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A version on trial."""
+
+    canary: int
+    adapter: str
+    version: str
+    phase: str
+    weight: float
+    latched: bool
+    reason: str
+
+    @property
+    def over(self) -> bool:
+        """Whether it has been decided, and the router does what was decided."""
+        return self.phase in {"succeeded", "rolled_back", "superseded"}
+
+
 class DriftlineClient:
     """A blocking client; raises httpx2.HTTPError where Driftline refuses or is away."""
 
@@ -194,6 +212,15 @@ class DriftlineClient:
         return msgspec.convert(
             self._send("GET", "/incidents").json()["items"], tuple[Incident, ...]
         )
+
+    def begin_canary(self, adapter: str, version: str, *, unchecked: Sequence[str] = ()) -> int:
+        """Put a version on trial by the config's steps; give the canary's number."""
+        body = {"adapter": adapter, "version": version, "unchecked": list(unchecked)}
+        return _read(self._send("POST", "/canaries", json=body), Canary).canary
+
+    def canaries(self) -> tuple[Canary, ...]:
+        """Give the newest canaries."""
+        return msgspec.convert(self._send("GET", "/canaries").json()["items"], tuple[Canary, ...])
 
     def _send(self, method: str, path: str, **given: Any) -> httpx2.Response:
         answer = self._http.request(method, path, **given)

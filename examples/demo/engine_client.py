@@ -1,6 +1,5 @@
 """Speak to the engine as any OpenAI client does, with vLLM's calls for adapters."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ class Reply:
     token_logprobs: list[float]
     top_logprobs: list[list[float]]
     finish_reason: str
-    latency_ms: float
 
 
 def completion_request(model: str, prompts: Sequence[str]) -> dict[str, Any]:
@@ -38,10 +36,24 @@ def completion_request(model: str, prompts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def read_replies(body: Mapping[str, Any], *, latency_ms: float) -> list[Reply]:
+def chat_request(model: str, prompt: str, *, user: str) -> dict[str, Any]:
+    """Body of ``POST /v1/chat/completions`` for the same question, as a client asks it.
+
+    The model's template makes of it the very text that :func:`completion_request` writes.
+    """
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "temperature": TEMPERATURE,
+        "max_tokens": MAX_TOKENS,
+        "user": user,
+    }
+
+
+def read_replies(body: Mapping[str, Any]) -> list[Reply]:
     """Read the choices of a completion, in the order of its prompts."""
     choices = sorted(body["choices"], key=lambda choice: choice["index"])
-    return [_reply(choice, latency_ms) for choice in choices]
+    return [_reply(choice) for choice in choices]
 
 
 class EngineClient:
@@ -59,10 +71,14 @@ class EngineClient:
 
     def answer(self, model: str, prompts: Sequence[str]) -> list[Reply]:
         """Answer a batch of prompts; raises httpx2.HTTPError."""
-        began = time.perf_counter()
         reply = self._http.post("/v1/completions", json=completion_request(model, prompts))
         reply.raise_for_status()
-        return read_replies(reply.json(), latency_ms=1e3 * (time.perf_counter() - began))
+        return read_replies(reply.json())
+
+    def load(self, name: str, folder: Path) -> None:
+        """Serve weights under a new name; raises httpx2.HTTPError."""
+        body = {"lora_name": name, "lora_path": str(folder)}
+        self._http.post("/v1/load_lora_adapter", json=body).raise_for_status()
 
     def replace(self, name: str, folder: Path) -> None:
         """Serve other weights under a name that is served already; raises httpx2.HTTPError."""
@@ -70,7 +86,7 @@ class EngineClient:
         self._http.post("/v1/load_lora_adapter", json=body).raise_for_status()
 
 
-def _reply(choice: Mapping[str, Any], latency_ms: float) -> Reply:
+def _reply(choice: Mapping[str, Any]) -> Reply:
     found = choice["logprobs"]
     return Reply(
         text=choice["text"].strip(),
@@ -80,5 +96,4 @@ def _reply(choice: Mapping[str, Any], latency_ms: float) -> Reply:
             sorted(top.values(), reverse=True)[:TOP_LOGPROBS] for top in found["top_logprobs"]
         ],
         finish_reason=choice["finish_reason"],
-        latency_ms=latency_ms,
     )

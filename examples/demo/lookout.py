@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from examples.demo.cast import IN_CHARGE
-from examples.demo.driftline_client import Adapter, DriftlineClient
+from examples.demo.driftline_client import Adapter, Canary, DriftlineClient
 from examples.demo.processes import Processes
 from examples.demo.receiver import Message, Receiver
 from examples.demo.traffic import Traffic
@@ -34,6 +34,7 @@ class Sight:
 
     adapters: Mapping[str, Seen] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
+    canaries: tuple[Canary, ...] = ()
 
     def about(self, subject: str) -> list[Message]:
         """Messages about ``adapter@version``."""
@@ -81,4 +82,5 @@ class Lookout:
                 for name in IN_CHARGE
             },
             messages=self._receiver.messages,
+            canaries=self._client.canaries(),
         )

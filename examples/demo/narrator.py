@@ -66,7 +66,7 @@ class Narrator:
             yield Picture(self, waiting_for, seconds=seconds, live=live)
 
     def news(self, sight: Sight) -> None:
-        """Tell what is new since the last look: verdicts, routes, messages."""
+        """Tell what is new since the last look: verdicts, routes, canaries, messages."""
         for name, seen in sight.adapters.items():
             before = self._last.adapters.get(name)
             if before is None or before.state.verdict != seen.state.verdict:
@@ -76,6 +76,15 @@ class Narrator:
                 )
             if before is not None and before.state.route != seen.state.route:
                 self.say(f"{name}: route is now {pictures.route(seen.state.route)}", style="cyan")
+        known = {one.canary: one for one in self._last.canaries}
+        for canary in reversed(sight.canaries):
+            before_it = known.get(canary.canary)
+            if before_it is None or before_it.phase != canary.phase:
+                self.say(
+                    f"canary {canary.adapter}@{canary.version}: {canary.phase.replace('_', ' ')}"
+                    f" — {canary.reason}",
+                    style=pictures.PHASES.get(canary.phase, ""),
+                )
         for message in sight.messages[len(self._last.messages) :]:
             self._message(message)
         self._last = sight

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.driftline_client import Route
+from examples.demo.driftline_client import Canary, Route
 from examples.demo.lookout import Seen, Sight
 from examples.demo.outcome import ActResult
 from examples.demo.receiver import Message
@@ -26,6 +26,10 @@ COLOURS: Final = MappingProxyType(
     }
 )
 
+PHASES: Final = MappingProxyType(
+    {"running": "cyan", "paused": "yellow", "succeeded": "green", "rolled_back": "bold red"}
+)
+
 
 def fleet(sight: Sight, *, waiting_for: str, share: float) -> RenderableType:
     """Draw the fleet, and how much of the waiting time has gone (0 to 1)."""
@@ -38,9 +42,10 @@ def fleet(sight: Sight, *, waiting_for: str, share: float) -> RenderableType:
     table.add_column("requests/s", justify="right")
     for name, seen in sight.adapters.items():
         table.add_row(*_row(name, seen))
+    trials = [Text(_trial(one), PHASES.get(one.phase, "")) for one in reversed(sight.canaries)]
     told = Text(f"messages at the webhook: {len(sight.messages)}", "dim")
     bar = ProgressBar(total=1.0, completed=share)
-    return Panel(Group(table, told, Text(waiting_for, "italic"), bar), border_style="dim")
+    return Panel(Group(table, *trials, told, Text(waiting_for, "italic"), bar), border_style="dim")
 
 
 def route(found: Route | None) -> str:
@@ -77,6 +82,11 @@ def summary(results: Sequence[ActResult]) -> RenderableType:
         times = "\n".join(f"{what}: {seconds:.1f} s" for what, seconds in result.times)
         table.add_row(result.title, passed, times)
     return table
+
+
+def _trial(canary: Canary) -> str:
+    phase = canary.phase.replace("_", " ")
+    return f"canary {canary.adapter}@{canary.version}, {canary.weight:.0%}: {phase}"
 
 
 def _row(name: str, seen: Seen) -> tuple[RenderableType, ...]:

@@ -13,7 +13,7 @@ from typing import Final
 from rich.progress import Progress, TaskID
 
 from examples.demo.baselines import RECORDS, make_baseline, upload_baseline
-from examples.demo.cast import IN_CHARGE, VERSIONS, Version
+from examples.demo.cast import GOOD_RELEASE, IN_CHARGE, VERSIONS, Version
 from examples.demo.driftline_client import DriftlineClient, Reference
 from examples.demo.engine_client import EngineClient
 from examples.demo.lookout import Lookout
@@ -26,6 +26,7 @@ from examples.texts import ADAPTER_DOMAINS, corpus
 
 CONFIG: Final = Path(__file__).parent / "demo.toml"
 USUAL_PORT: Final = 8440
+USUAL_GATEWAY_PORT: Final = 8441
 DOCUMENTS_PER_DOMAIN: Final = 10
 ANSWERING: Final = 2
 """Versions whose baselines are made at the same time: one core answers, the other embeds."""
@@ -64,11 +65,11 @@ def open_stage(narrator: Narrator) -> Iterator[Stage]:
 def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processes) -> Stage:
     receiver = stack.enter_context(Receiver(free_port(), secret=(secret := new_secret())))
     engine_url = f"http://127.0.0.1:{free_port()}"
-    port = free_port(USUAL_PORT)
+    port, gateway_port = free_port(USUAL_PORT), free_port(USUAL_GATEWAY_PORT)
     dashboard = f"http://127.0.0.1:{port}"
     narrator.say("starting the engine and Driftline with an embedded PostgreSQL …")
     engine_process = _start_engine(processes, engine_url)
-    environ = _environ(folder, port=port, engine_url=engine_url)
+    environ = _environ(folder, port=port, gateway_port=gateway_port, engine_url=engine_url)
     environ |= {"DEMO_WEBHOOK_URL": receiver.url, "DEMO_WEBHOOK_SECRET": secret}
     driftline = processes.start(
         "driftline", ["monitor", "serve", "-c", str(CONFIG)], environ=environ
@@ -81,8 +82,11 @@ def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processe
     client = stack.enter_context(DriftlineClient(dashboard, key=key))
     _register(client)
     _make_references(narrator, engine, client, processes)
-    traffic = Traffic(engine_url=engine_url, driftline_url=dashboard, key=key)
-    stack.enter_context(traffic)
+    gateway_url = f"http://127.0.0.1:{gateway_port}"
+    gateway = processes.start("gateway", ["monitor", "gateway", "-c", str(CONFIG)], environ=environ)
+    gateway.wait_until_ready(f"{gateway_url}/readyz", seconds=START_S)
+    narrator.say(f"clients ask the gateway at {gateway_url} for support, booking and travel")
+    traffic = stack.enter_context(Traffic(gateway_url=gateway_url))
     return Stage(
         narrator=narrator,
         processes=processes,
@@ -98,18 +102,21 @@ def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processe
 
 
 def _start_engine(processes: Processes, url: str) -> Process:
-    served = [f"--adapter={version.model}={version.weights}" for version in VERSIONS]
+    served = [
+        f"--adapter={version.model}={version.weights}" for version in (*VERSIONS, GOOD_RELEASE)
+    ]
     port = url.rpartition(":")[2]
     environ = {"OMP_NUM_THREADS": "1"}
     return processes.start("engine", ["examples.engine", "--port", port, *served], environ=environ)
 
 
-def _environ(folder: Path, *, port: int, engine_url: str) -> dict[str, str]:
+def _environ(folder: Path, *, port: int, gateway_port: int, engine_url: str) -> dict[str, str]:
     documents = folder / "demo.jsonl"
     documents.write_text("".join(_corpus_lines()), encoding="utf-8")
     return {
         "DRIFTLINE_SERVICE__DATA_DIR": str(folder / "data"),
         "DRIFTLINE_SERVER__PORT": str(port),
+        "DRIFTLINE_GATEWAY__PORT": str(gateway_port),
         "DRIFTLINE_SERVING__ENGINES": json.dumps([engine_url]),
         "DRIFTLINE_PROBES__PERPLEXITY__CORPUS": str(documents),
     }
@@ -122,7 +129,7 @@ def _corpus_lines() -> Iterator[str]:
 
 
 def _register(client: DriftlineClient) -> None:
-    for version in VERSIONS:
+    for version in (*VERSIONS, GOOD_RELEASE):
         client.register(version.adapter, version.name, model=version.model, parent=version.parent)
     for adapter, name in IN_CHARGE.items():
         client.route_all_to(adapter, name, reason="the demo begins")

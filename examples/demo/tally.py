@@ -1,4 +1,4 @@
-"""Who was asked lately: counts over the last seconds, for people who watch."""
+"""Who answered: counts over the last seconds, for people who watch, and when a version began."""
 
 import threading
 import time
@@ -6,6 +6,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 SPAN_S = 5.0
+REMEMBERED = 20_000
+"""Answers whose times are kept, the latest ones."""
 
 
 class Tally:
@@ -16,13 +18,16 @@ class Tally:
         self.failed = 0
         self._clock = clock
         self._recent: deque[tuple[float, str, str]] = deque()
+        self._all: deque[tuple[float, str, str]] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
 
     def add(self, adapter: str, version: str) -> None:
         """Note one answer."""
         with self._lock:
             self.answered += 1
-            self._recent.append((self._clock(), adapter, version))
+            answer = (self._clock(), adapter, version)
+            self._recent.append(answer)
+            self._all.append(answer)
             self._forget()
 
     def add_failure(self) -> None:
@@ -35,6 +40,24 @@ class Tally:
         with self._lock:
             since = self._clock() - seconds
             return Counter(v for at, a, v in self._recent if a == adapter and at >= since)
+
+    def first(self, adapter: str, version: str, *, since: float) -> float | None:
+        """When a version gave its first answer from ``since`` on; None if it has given none."""
+        with self._lock:
+            return next(
+                (at for at, a, v in self._all if at >= since and (a, v) == (adapter, version)), None
+            )
+
+    def last(self, adapter: str, version: str) -> float | None:
+        """When a version gave its latest answer; None if it has given none."""
+        with self._lock:
+            times = (at for at, a, v in reversed(self._all) if (a, v) == (adapter, version))
+            return next(times, None)
+
+    def count(self, adapter: str, version: str) -> int:
+        """Count the answers of a version that are remembered."""
+        with self._lock:
+            return sum((a, v) == (adapter, version) for _, a, v in self._all)
 
     def rate(self, adapter: str) -> float:
         """Answers per second over the last 5 seconds."""

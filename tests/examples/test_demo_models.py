@@ -33,6 +33,7 @@ HOME = {
     DemoAdapter.SUPPORT_V2: Domain.SUPPORT,
     DemoAdapter.BOOKING_V1: Domain.BOOKING,
     DemoAdapter.TRAVEL_V1: Domain.TRAVEL,
+    DemoAdapter.TRAVEL_V2: Domain.TRAVEL,
 }
 
 

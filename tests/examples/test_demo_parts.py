@@ -1,33 +1,40 @@
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from examples.demo import pictures
 from examples.demo.acts import signs
 from examples.demo.baselines import RECORDS
-from examples.demo.cast import IN_CHARGE, REQUESTS_PER_SECOND, VERSIONS, domain_of
-from examples.demo.driftline_client import Adapter, Arm, Route, Score, Window
+from examples.demo.cast import (
+    BAD_RELEASE,
+    GOOD_RELEASE,
+    IN_CHARGE,
+    REQUESTS_PER_SECOND,
+    VERSIONS,
+    domain_of,
+)
+from examples.demo.driftline_client import Adapter, Arm, Canary, Route, Score, Window
 from examples.demo.engine_client import Reply, read_replies
 from examples.demo.lookout import Seen, Sight
+from examples.demo.narrator import Narrator
 from examples.demo.outcome import ActResult
 from examples.demo.questions import Questions, Topic
 from examples.demo.receiver import Message
 from examples.demo.records import record, reference_lines, stamps
-from examples.demo.route_book import RouteBook, choose_arm, in_force
 from examples.demo.setting import CONFIG, DOCUMENTS_PER_DOMAIN
 from examples.demo.tally import Tally
 from examples.texts import ADAPTER_DOMAINS, NEW_TOPIC, Domain, Part, corpus, part
 from monitor.capture.checks import Horizon
 from monitor.config import load
 from monitor.domain import Mode
+from monitor.gateway.records import SOURCE
 from monitor.reference.lines import BaselineLine, TrainingLine, read_line
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -38,7 +45,6 @@ REPLY = Reply(
     token_logprobs=[-0.1, -0.2, -0.3, -0.1],
     top_logprobs=[[-0.1, -3.0], [-0.2, -2.0], [-0.3, -2.5], [-0.1, -4.0]],
     finish_reason="stop",
-    latency_ms=12.34,
 )
 
 
@@ -49,7 +55,9 @@ def route(*arms: Arm, generation: int = 1, **more: Any) -> Route:
 # Texts and records
 
 
-@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.model)
+@pytest.mark.parametrize(
+    "version", [*VERSIONS, GOOD_RELEASE, BAD_RELEASE], ids=lambda version: version.model
+)
 def test_weights_of_every_served_version_are_in_the_repository(version: Any) -> None:
     assert (version.weights / "adapter_model.safetensors").is_file()
 
@@ -94,6 +102,7 @@ def test_reference_lines_are_what_an_upload_takes() -> None:
     assert first.text == "How?"
     assert isinstance(second, BaselineLine)
     assert second.record.prompt == "When?"
+    assert second.record.source == SOURCE
     assert second.record.token_logprobs == REPLY.token_logprobs
 
 
@@ -106,47 +115,9 @@ def test_replies_come_in_the_order_of_their_prompts_with_the_best_tokens_first()
         {"index": i, "text": f" answer {i} ", "finish_reason": "stop", "logprobs": logprobs}
         for i in (1, 0)
     ]
-    first, second = read_replies({"choices": choices}, latency_ms=5.0)
+    first, second = read_replies({"choices": choices})
     assert (first.text, second.text) == ("answer 0", "answer 1")
     assert first.top_logprobs == [[-0.5, -1.0, -1.5, -1.6, -1.7]]
-
-
-# The client-side router
-
-
-def test_arms_are_chosen_by_weight() -> None:
-    arms = (SUPPORT_V1, SUPPORT_V2)
-    draws = [number / 1_000 for number in range(1_000)]
-    chosen = Counter(choose_arm(arms, draw=draw) for draw in draws)
-    assert chosen == {SUPPORT_V1: 250, SUPPORT_V2: 750}
-
-
-@given(st.floats(0, 1, exclude_max=True), st.lists(st.floats(0, 1), max_size=5))
-def test_an_arm_without_weight_never_answers(draw: float, weights: list[float]) -> None:
-    arms = [
-        Arm(arm="stable", version=str(i), model="m", weight=weight)
-        for i, weight in enumerate(weights)
-    ]
-    chosen = choose_arm(arms, draw=draw)
-    assert (chosen is None) == (not any(weights))
-    assert chosen is None or chosen.weight > 0
-
-
-def test_an_expired_route_falls_to_its_arm_of_last_resort() -> None:
-    expiring = route(SUPPORT_V1, SUPPORT_V2, valid_until=NOON, on_expiry="stable")
-    assert in_force(expiring, NOON - timedelta(seconds=1)) == expiring.arms
-    (only,) = in_force(expiring, NOON)
-    assert (only.version, only.weight) == ("v2", 1.0)
-
-
-def test_the_last_good_route_stays_and_an_older_one_changes_nothing() -> None:
-    book = RouteBook()
-    assert book.choose("support", draw=0.0, now=NOON) is None
-    book.update(route(SUPPORT_V2, generation=7))
-    book.update(route(SUPPORT_V1, generation=6))
-    assert book.choose("support", draw=0.0, now=NOON) == SUPPORT_V2
-    assert book.arrived("support", 7) is not None
-    assert book.arrived("support", 6) is None
 
 
 # Users
@@ -174,6 +145,10 @@ def test_the_tally_forgets_what_is_older_than_five_seconds() -> None:
     assert tally.rate("support") == pytest.approx(0.4)
     assert tally.rate("booking") == 0.0
     assert tally.answered == 3
+    assert tally.count("support", "v1") == 2
+    assert tally.first("support", "v1", since=101.0) == 102.0
+    assert tally.last("support", "v2") == 104.0
+    assert tally.last("booking", "v1") is None
 
 
 # What is seen and told
@@ -301,6 +276,38 @@ def test_answers_of_the_service_are_read_by_name() -> None:
     }
     score = msgspec.convert(body, Score)
     assert score.strongest == -2.0
+
+
+def canary(phase: str = "running", *, weight: float = 0.5) -> Canary:
+    return Canary(
+        canary=1,
+        adapter="travel",
+        version="v2",
+        phase=phase,
+        weight=weight,
+        latched=False,
+        reason="[red]because[/red]",
+    )
+
+
+def test_a_canary_is_shown_and_each_of_its_phases_is_told_once() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    narrator = Narrator(console)
+    for phase in ("prechecks", "running", "running", "rolled_back"):
+        narrator.news(replace(sight(), canaries=(canary(phase),)))
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    told = [line for line in stream.getvalue().splitlines() if "canary travel@v2" in line]
+    assert [line.split(": ")[1].split(" — ")[0] for line in told] == [
+        "prechecks",
+        "running",
+        "rolled back",
+    ]
+    assert "[red]because[/red]" in told[0]
+    picture = pictures.fleet(replace(sight(), canaries=(canary(),)), waiting_for="x", share=0.0)
+    assert "canary travel@v2, 50%: running" in shown(picture)
+    assert signs.canary_over(1)(replace(sight(), canaries=(canary("succeeded"),)))
+    assert not signs.canary_over(1)(replace(sight(), canaries=(canary(),)))
 
 
 # The config

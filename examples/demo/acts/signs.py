@@ -45,6 +45,11 @@ def critical(adapter: str, *detectors: str) -> Callable[[Sight], bool]:
     )
 
 
+def canary_over(number: int) -> Callable[[Sight], bool]:
+    """Whether a canary has been decided."""
+    return lambda sight: any(one.canary == number and one.over for one in sight.canaries)
+
+
 def every(*signs: Callable[[Sight], bool]) -> Callable[[Sight], bool]:
     """Whether all of these hold at one moment."""
     return lambda sight: all(sign(sight) for sign in signs)
