@@ -7,6 +7,7 @@ from typing import Any
 
 from monitor.api.shapes import (
     ArmBody,
+    BehindBody,
     ChangeBody,
     EvaluationBody,
     MilestoneBody,
@@ -78,7 +79,13 @@ def route_change(found: RouteRow) -> RouteChange:
 
 def route_detail(found: RouteRow) -> RouteDetail:
     """The route in force."""
-    return RouteDetail(**_route(found.route), by=found.actor, hold_until=found.hold_until)
+    behind = found.behind
+    return RouteDetail(
+        **_route(found.route),
+        by=found.actor,
+        hold_until=found.hold_until,
+        behind=behind and BehindBody(since=behind.since, why=behind.why),
+    )
 
 
 def _route(found: Route) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class Reading:
     outbox_oldest: float
     weights: list[tuple[str, str, WeightsState]]
     probes: Sequence[ProbeRow]
+    behind: Sequence[tuple[str, bool]]
+    """Adapters with a route, and whether their router does not go by it."""
 
 
 class StoredMetrics:
@@ -90,6 +92,14 @@ class StoredMetrics:
         for route in reading.routes:
             generation.add_metric((route.adapter,), route.generation)
         yield generation
+        behind = GaugeMetricFamily(
+            "driftline_route_behind",
+            "1 while the router could not be told the route in force",
+            labels=("adapter",),
+        )
+        for adapter, is_behind in reading.behind:
+            behind.add_metric((adapter,), is_behind)
+        yield behind
         yield _breaker_family(reading, now=self._now())
         yield _weights_family(reading.weights)
         yield _probe_family(reading.probes, reading.routes)
@@ -111,10 +121,12 @@ class StoredMetrics:
             return self._kept[1]
 
     def _read(self, tx: Connection) -> Reading:
+        rows = routes.rows(tx)
         return Reading(
             scores=evaluations.latest_scores_of(tx),
             verdicts=verdicts.fleet(tx),
-            routes=routes.all_routes(tx),
+            routes=[row.route for row in rows],
+            behind=[(row.route.adapter, row.behind is not None) for row in rows],
             records=self._totals.read(tx),
             outbox_oldest=outbox.oldest_seconds(tx),
             weights=inspections.states(tx),

@@ -91,10 +91,20 @@ class RouteChange(RouteBody):
     by: str = Field(description="A key's name, or what of Driftline did it.")
 
 
+class BehindBody(Answer):
+    """Since when a router does not go by the route in force, and why."""
+
+    since: datetime
+    why: str
+
+
 class RouteDetail(RouteChange):
     """The route in force, and until when nobody but people changes it."""
 
     hold_until: datetime | None
+    behind: BehindBody | None = Field(
+        description="The router could not be told it; null: it was, or follows by itself."
+    )
 
 
 class MilestoneBody(Answer):

@@ -180,6 +180,9 @@ def _print(found: Any, *, as_json: bool) -> None:
     screen.say(f"since {screen.moment(found['since'])} by {found['by']}: {found['reason']}")
     if found["valid_until"] is not None:
         screen.say(f"until {screen.moment(found['valid_until'])}, then all to {found['on_expiry']}")
+    if found["behind"] is not None:
+        since = screen.moment(found["behind"]["since"])
+        screen.say(f"the router does not go by it since {since}: {found['behind']['why']}")
     if found["hold_until"] is not None:
         screen.say(f"held until {screen.moment(found['hold_until'])}: only people change it")
 

@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from monitor.domain import Route
 from monitor.routing.routers import Router, RouterFailed
-from monitor.store import audit, routes
+from monitor.store import audit, route_failures, routes
 from monitor.store.actions import AUTOMATIC
 from monitor.store.database import Database
 from monitor.store.routes import FleetState
@@ -98,12 +99,11 @@ class Carrier:
         except RouterFailed as error:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**failures)
             self._note(route, due=pause, failures=failures + 1)
-            if not failures:
-                self._write_down(route, "route.not_carried", str(error))
+            self._failed(route, str(error), first=not failures)
             return False
         self._note(route, due=self._resync, failures=0)
-        if failures:
-            self._write_down(route, "route.carried", f"after {failures} failures")
+        if before is None or failures:
+            self._succeeded(route, failures)
         return True
 
     def _holds(self, route: Route) -> bool:
@@ -118,11 +118,27 @@ class Carrier:
             generation=route.generation, due=self._monotonic() + due, failures=failures
         )
 
-    def _write_down(self, route: Route, act: str, why: str) -> None:
-        _LOG.warning(act.replace(".", "_"), adapter=route.adapter, why=why)
-        details = {"generation": route.generation, "why": why}
-        self._database.run(
-            lambda tx: audit.append(
-                tx, actor=AUTOMATIC, act=act, subject=route.adapter, details=details
-            )
-        )
+    def _failed(self, route: Route, why: str, *, first: bool) -> None:
+        def work(tx: Connection) -> None:
+            route_failures.note(tx, route, why=why)
+            if first:
+                _write_down(tx, route, "route.not_carried", why)
+
+        self._database.run(work)
+        if first:
+            _LOG.warning("route_not_carried", adapter=route.adapter, why=why)
+
+    def _succeeded(self, route: Route, failures: int) -> None:
+        def work(tx: Connection) -> None:
+            route_failures.clear(tx, route.adapter)
+            if failures:
+                _write_down(tx, route, "route.carried", f"after {failures} failures")
+
+        self._database.run(work)
+        if failures:
+            _LOG.info("route_carried", adapter=route.adapter, failures=failures)
+
+
+def _write_down(tx: Connection, route: Route, act: str, why: str) -> None:
+    details = {"generation": route.generation, "why": why}
+    audit.append(tx, actor=AUTOMATIC, act=act, subject=route.adapter, details=details)

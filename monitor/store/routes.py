@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from monitor.domain import AdapterId, Arm, ArmKind, Route
 from monitor.store import wakeups
 from monitor.store.errors import Conflict
-from monitor.store.tables import adapters, route_history, routes
+from monitor.store.tables import adapters, route_failures, route_history, routes
 
 
 class GenerationConflict(Conflict):
@@ -30,15 +30,25 @@ class GenerationConflict(Conflict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """The router could not be told the route in force."""
+
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRow:
     """A route with what only Driftline needs of it.
 
-    ``hold_until`` forbids automatic actions before it; history does not keep it.
+    ``hold_until`` forbids automatic actions before it. ``behind`` says why the router does
+    not go by it, since when. History keeps neither.
     """
 
     route: Route
     actor: str
     hold_until: datetime | None = None
+    behind: Behind | None = None
 
 
 def get(tx: Connection, adapter: str) -> Route | None:
@@ -151,8 +161,19 @@ def history(
     return [_row(found) for found in tx.execute(query).mappings()]
 
 
-_CURRENT: Final = sa.select(routes, adapters.c.name.label("adapter")).join(
-    adapters, adapters.c.id == routes.c.adapter_id
+_CURRENT: Final = (
+    sa.select(
+        routes,
+        adapters.c.name.label("adapter"),
+        route_failures.c.since.label("behind_since"),
+        route_failures.c.why.label("behind_why"),
+    )
+    .join(adapters, adapters.c.id == routes.c.adapter_id)
+    .outerjoin(
+        route_failures,
+        (route_failures.c.adapter_id == routes.c.adapter_id)
+        & (route_failures.c.generation == routes.c.generation),
+    )
 )
 
 
@@ -215,4 +236,10 @@ def _row(found: RowMapping) -> RouteRow:
         valid_until=found["valid_until"],
         on_expiry=ArmKind(found["on_expiry"]),
     )
-    return RouteRow(route=route, actor=found["actor"], hold_until=found.get("hold_until"))
+    since = found.get("behind_since")
+    return RouteRow(
+        route=route,
+        actor=found["actor"],
+        hold_until=found.get("hold_until"),
+        behind=since and Behind(since=since, why=found["behind_why"]),
+    )

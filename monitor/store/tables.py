@@ -819,6 +819,16 @@ route_history: Final = Table(
     PrimaryKeyConstraint("adapter_id", "generation"),
 )
 
+route_failures: Final = Table(
+    "route_failures",
+    metadata,
+    _adapter(),
+    Column("generation", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("since", _TIME, nullable=False),
+    PrimaryKeyConstraint("adapter_id"),
+)
+
 actions: Final = Table(
     "actions",
     metadata,

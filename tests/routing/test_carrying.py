@@ -16,6 +16,7 @@ from monitor.routing.carrying import LONGEST_PAUSE, Carrier
 from monitor.routing.routers.webhook import Webhook, WebhookRouting
 from monitor.store import audit, routes
 from monitor.store.database import Database
+from monitor.store.routes import Behind
 from tests.fleet import NOW, register
 from tests.loopback import LOOPBACK
 from tests.routed import Receiver, answering
@@ -55,6 +56,11 @@ class World:
             name: (route["generation"], route["arms"][0]["version"])
             for name, route in self.receiver.held.items()
         }
+
+    def behind(self) -> Behind | None:
+        with self.database.begin() as tx:
+            row = routes.row(tx, "support", lock=True)
+        return row and row.behind
 
     def acts(self) -> list[tuple[str, str]]:
         with self.database.begin() as tx:
@@ -110,10 +116,14 @@ def test_a_failure_is_tried_again_ever_more_slowly_and_written_down_once(world: 
     tries = [world.wait(1) for _ in range(100)]
     assert 5 <= sum(tries) <= 8
     assert world.acts() == [("route.not_carried", "support")]
+    behind = world.behind()
+    assert behind is not None
+    assert behind.why.endswith("answered the route with 503")
     world.receiver.away = False
     world.wait(LONGEST_PAUSE)
     assert world.held() == {"support": (1, "v7")}
     assert world.acts()[1:] == [("route.carried", "support")]
+    assert world.behind() is None
 
 
 def test_one_that_is_refused_keeps_no_other_waiting(world: World) -> None:

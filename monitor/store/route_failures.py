@@ -1,0 +1,32 @@
+"""Routes in force that their router could not be told; a row goes once it could."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import Route
+from monitor.store.tables import adapters, route_failures
+
+
+def note(tx: Connection, route: Route, *, why: str) -> None:
+    """Write down that the router does not go by this generation; the first moment stays."""
+    named = sa.select(
+        adapters.c.id, sa.literal(route.generation), sa.literal(why), sa.func.now()
+    ).where(adapters.c.name == route.adapter)
+    columns = ["adapter_id", "generation", "why", "since"]
+    row = insert(route_failures).from_select(columns, named)
+    same = route_failures.c.generation == row.excluded.generation
+    kept = {
+        "generation": row.excluded.generation,
+        "why": row.excluded.why,
+        "since": sa.case((same, route_failures.c.since), else_=row.excluded.since),
+    }
+    tx.execute(row.on_conflict_do_update(index_elements=["adapter_id"], set_=kept))
+
+
+def clear(tx: Connection, adapter: str) -> None:
+    """The router goes by the route."""
+    named = sa.select(adapters.c.id).where(adapters.c.name == adapter).scalar_subquery()
+    tx.execute(route_failures.delete().where(route_failures.c.adapter_id == named))
