@@ -490,11 +490,9 @@ def _feedback_contradictions(config: Config) -> list[str]:
     section = config.detectors.get(FEEDBACK.name)
     named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
     named |= {"defaults.feedback": config.defaults.feedback}
-    found = []
     if isinstance(section, FeedbackSection):
         named |= {"detectors.feedback": section.directions}
-        if section.settles_after < timedelta():
-            found.append("detectors.feedback.settles_after: must not be negative")
+    found = []
     for where, directions in named.items():
         names = [] if directions is None else [*directions.higher_is_better]
         names += [] if directions is None else directions.lower_is_better
