@@ -153,7 +153,8 @@ def failure_evidence(looks: Sequence[Failures]) -> float:
     """
     total = np.zeros(_ODDS.size)
     for look in looks:
-        total += _log_ratio(look)
+        if look.trial_failures or look.control_failures:  # else the ratio is 1
+            total += _log_ratio(look)
     return float((special.logsumexp(total) - math.log(_ODDS.size)) / math.log(10.0))
 
 
@@ -170,14 +171,17 @@ class _Mean:
 def _mean(values: Floats, subjects: npt.NDArray[np.int64] | None, *, rates: bool) -> _Mean | None:
     known = np.isfinite(values)
     seen = np.asarray(values[known], dtype=np.float64)
-    groups = np.arange(seen.size) if subjects is None else subjects[known]
-    _, where = np.unique(groups, return_inverse=True)
-    units = int(where.max()) + 1 if where.size else 0
+    if seen.size < FEWEST_UNITS:
+        return None
+    mean = float(seen.mean())
+    residuals = seen - mean
+    if subjects is not None:
+        _, where = np.unique(subjects[known], return_inverse=True)
+        counts = np.bincount(where).astype(np.float64)
+        residuals = np.bincount(where, weights=seen) - mean * counts
+    units = residuals.size
     if units < FEWEST_UNITS:
         return None
-    counts = np.bincount(where).astype(np.float64)
-    mean = float(seen.mean())
-    residuals = np.bincount(where, weights=seen) - mean * counts
     variance = float(np.sum(residuals**2)) / seen.size**2 * units / (units - 1)
     least = float(np.finfo(np.float64).tiny)
     if rates:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from alerts.message import finite
 from detectors.trial import Failures
-from monitor.routing.canary.guards import Guard
+from monitor.routing.canary.guards import Guard, alphas
 from monitor.routing.canary.hands import Measured
 from monitor.routing.canary.measure import Carried, Measurement, Rules, measure
 from monitor.routing.canary.reading import Read, Trial, read
@@ -69,7 +69,7 @@ def compare(
         guards,
         carried=_closed(canary),
         failures=_all_failures(got, earlier),
-        rules=_rules(len(guards), plan, state, settings, end),
+        rules=_rules(guards, plan, state, settings, end),
     )
     return Compared(measurement=measurement, stored=_as_stored(got, measurement, end))
 
@@ -85,12 +85,16 @@ def guards_from_json(bodies: Sequence[Mapping[str, Any]]) -> list[Guard]:
 
 
 def _rules(
-    guards: int, plan: Plan, state: CanaryState, settings: CanarySettings, end: datetime
+    guards: Sequence[Guard],
+    plan: Plan,
+    state: CanaryState,
+    settings: CanarySettings,
+    end: datetime,
 ) -> Rules:
     passed = max(end - (state.step_since or end), timedelta(seconds=1))
     processes = len({step.shadow for step in plan.steps})  # pairs are a process of their own
     return Rules(
-        alpha=settings.alpha / (guards * processes),
+        alphas=alphas(guards, settings.alpha / processes),
         margin_rate=settings.margin_rate,
         margin_rank=settings.margin_rank,
         ahead=plan.steps[state.step].lasts / passed,

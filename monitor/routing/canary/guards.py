@@ -59,12 +59,33 @@ HARD: Final = ("error", "empty", "non_finite")
 DEFAULT: Final = ("mean_nll", "entropy", "latency_ms", "loop", "refusal", "truncated")
 
 
+HARD_SHARE: Final = 0.2
+"""Of the accepted false rollbacks, for the hard ones: their evidence grows with each failure, so
+that a small share costs them a failure or two."""
+
+
+def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
+    """Divide the accepted false rollbacks over guardrails, each in (0, 1).
+
+    >>> found = alphas(guards_of(["mean_nll"], Directions(), []), 0.05)
+    >>> round(found["mean_nll"], 3), round(found["error"], 4), round(sum(found.values()), 3)
+    (0.04, 0.0033, 0.05)
+    """
+    hard = [guard.name for guard in guards if guard.kind is GuardKind.HARD]
+    soft = [guard.name for guard in guards if guard.kind is not GuardKind.HARD]
+    kept = HARD_SHARE if hard and soft else float(bool(hard))
+    shares = {name: alpha * kept / len(hard) for name in hard}
+    return shares | {name: alpha * (1.0 - kept) / len(soft) for name in soft}
+
+
 def guards_of(
     signals: Sequence[str], directions: Directions, critical: Sequence[str]
 ) -> tuple[Guard, ...]:
     """List a canary's guardrails, the hard ones last.
 
-    >>> named = guards_of(["mean_nll"], Directions(higher_is_better=("solved",)), ["solved"])
+    >>> named = guards_of(
+    ...     ["mean_nll"], Directions(higher_is_better=("solved",)), ["feedback.solved"]
+    ... )
     >>> [(guard.name, guard.critical) for guard in named][:2]
     [('feedback.solved', True), ('mean_nll', False)]
 
@@ -85,7 +106,7 @@ def guards_of(
                 name=f"{FEEDBACK}{name}",
                 kind=None,
                 higher_is_better=higher,
-                critical=name in critical,
+                critical=f"{FEEDBACK}{name}" in critical,
             )
             for name, higher in given
         ),

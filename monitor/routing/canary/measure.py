@@ -125,15 +125,15 @@ class GuardFound:
 class Rules:
     """What all guardrails share.
 
-    alpha
-        Of each guardrail.
+    alphas
+        Accepted false rollbacks of each guardrail, by its name.
     margin_rate, margin_rank
         See :class:`monitor.routing.canary.settings.CanarySettings`.
     ahead
         How many times the present information the step is planned to bring, at least 1.
     """
 
-    alpha: float
+    alphas: Mapping[str, float]
     margin_rate: float
     margin_rank: float
     ahead: float = 1.0
@@ -199,7 +199,7 @@ def measure(
 
 
 def _hard(guard: Guard, looks: Sequence[Failures], rules: Rules) -> GuardFound:
-    line = -math.log10(rules.alpha)
+    line = -math.log10(rules.alphas[guard.name])
     evidence = failure_evidence(looks)
     outcome = GuardOutcome.FAILED if evidence >= line else GuardOutcome.PASSED
     return GuardFound(
@@ -243,7 +243,9 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
 
 def _judged(blank: GuardFound, total: Carried, rules: Rules) -> GuardFound:
     found = Difference(value=total.value, variance=1.0 / total.information, units=FEWEST_UNITS)
-    where = bounds(found, alpha=rules.alpha, planned=total.planned or total.information)
+    where = bounds(
+        found, alpha=rules.alphas[blank.name], planned=total.planned or total.information
+    )
     outcome = GuardOutcome.UNSURE
     if where.lo > blank.bar:
         outcome = GuardOutcome.FAILED
