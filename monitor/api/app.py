@@ -89,7 +89,8 @@ def create_app(
         is counted like any other; mounted at the root, left out of the API's description.
     """
     registry = metrics.new_registry()
-    registry.register(metrics.StoredMetrics(parts.database, now=parts.clock))
+    names = [one.name for one in parts.known_channels]
+    registry.register(metrics.StoredMetrics(parts.database, now=parts.clock, channels=names))
     app = FastAPI(
         title="Driftline",
         version=parts.version,

@@ -22,7 +22,7 @@ from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
 from monitor.outbox import ChannelFacts, trial
 from monitor.store import audit, outbox
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.outbox import ChannelHealth, DeliveryRow, DeliveryState
 
 router: Final = APIRouter(prefix="/channels", tags=["incidents"])
 
@@ -40,6 +40,9 @@ class ChannelBody(Answer):
     fallback: str | None
     waiting: int = Field(description="Messages that it has not taken yet.")
     oldest_seconds: float = Field(description="Age of the oldest of them; 0: there is none.")
+    failing_seconds: float = Field(description="Age of the oldest that was tried; 0: none failed.")
+    degraded: bool = Field(description="It has failed for 10 minutes; it is tried all the same.")
+    dead: int = Field(description="Dead letters, to be replayed.")
 
 
 class TrialBody(Answer):
@@ -54,9 +57,9 @@ class TrialBody(Answer):
 @router.get("")
 def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
     """List the configured channels."""
-    waiting = parts.database.run(outbox.waiting)
+    health = parts.database.run(outbox.health)
     return Page(
-        items=[_body(one, *waiting.get(one.name, (0, 0.0))) for one in parts.known_channels]
+        items=[_body(one, health.get(one.name, ChannelHealth())) for one in parts.known_channels]
     )
 
 
@@ -124,12 +127,15 @@ def _look(
     return parts.database.run(lambda tx: look(tx, message))
 
 
-def _body(one: ChannelFacts, waiting: int, oldest: float) -> ChannelBody:
+def _body(one: ChannelFacts, health: ChannelHealth) -> ChannelBody:
     return ChannelBody(
         channel=one.name,
         kind=one.kind,
         match=matching.to_json(one.matcher),
         fallback=one.fallback,
-        waiting=waiting,
-        oldest_seconds=oldest,
+        waiting=health.waiting,
+        oldest_seconds=health.oldest.total_seconds(),
+        failing_seconds=health.failing.total_seconds(),
+        degraded=health.degraded,
+        dead=health.dead,
     )

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -36,6 +36,7 @@ from monitor.store import (
 )
 from monitor.store.database import Database
 from monitor.store.evaluations import ScoreRow
+from monitor.store.outbox import ChannelHealth
 from monitor.store.probing import ProbeRow
 from monitor.store.verdicts import VerdictRow
 
@@ -57,6 +58,7 @@ class Reading:
     routes: list[Route]
     records: Counts
     outbox_oldest: float
+    channels: Mapping[str, ChannelHealth]
     weights: list[tuple[str, str, WeightsState]]
     probes: Sequence[ProbeRow]
     behind: Sequence[tuple[str, bool]]
@@ -71,8 +73,10 @@ class StoredMetrics:
         database: Database,
         *,
         now: Callable[[], datetime],
+        channels: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._channels = tuple(channels)
         self._database = database
         self._clock = clock
         self._now = now
@@ -108,6 +112,7 @@ class StoredMetrics:
             "Age of the oldest undelivered message",
             value=reading.outbox_oldest,
         )
+        yield from _channel_families(reading.channels)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not need the database."""
@@ -129,6 +134,7 @@ class StoredMetrics:
             behind=[(row.route.adapter, row.behind is not None) for row in rows],
             records=self._totals.read(tx),
             outbox_oldest=outbox.oldest_seconds(tx),
+            channels={one: ChannelHealth() for one in self._channels} | outbox.health(tx),
             weights=inspections.states(tx),
             probes=probing.probe_rows(tx),
         )
@@ -249,6 +255,22 @@ def _probe_family(rows: Sequence[ProbeRow], table: Sequence[Route]) -> Metric:
             at = row.answered_at or row.registered_at
             family.add_metric((row.adapter, row.version), at.timestamp())
     return family
+
+
+def _channel_families(channels: Mapping[str, ChannelHealth]) -> Iterator[Metric]:
+    dead = GaugeMetricFamily(
+        "driftline_deliveries_dead", "Messages that nobody will send again", labels=("channel",)
+    )
+    degraded = GaugeMetricFamily(
+        "driftline_channel_degraded",
+        "1 while a channel has not taken a message for 10 minutes",
+        labels=("channel",),
+    )
+    for name, health in sorted(channels.items()):
+        dead.add_metric((name,), health.dead)
+        degraded.add_metric((name,), float(health.degraded))
+    yield dead
+    yield degraded
 
 
 def _record_families(counts: Counts) -> Iterator[Metric]:

@@ -24,7 +24,7 @@ def list_channels(config: options.Config = None, *, as_json: options.Json = Fals
         return
     screen.table(
         "channels",
-        ["channel", "kind", "gets", "fallback", "waiting"],
+        ["channel", "kind", "gets", "fallback", "waiting", "dead", "health"],
         [
             [
                 one["channel"],
@@ -34,6 +34,8 @@ def list_channels(config: options.Config = None, *, as_json: options.Json = Fals
                 f"{one['waiting']}, the oldest {one['oldest_seconds']:.0f} s"
                 if one["waiting"]
                 else "0",
+                str(one["dead"]),
+                "degraded" if one["degraded"] else "-",
             ]
             for one in found["items"]
         ],

@@ -11,7 +11,7 @@ Times are the database's own, so clocks of daemons that differ change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -24,6 +24,9 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
 from monitor.store.tables import held, outbox
+
+DEGRADED_AFTER: Final = timedelta(minutes=10)
+"""A channel that has not taken a message for so long is shown as degraded."""
 
 
 class DeliveryState(StrEnum):
@@ -310,15 +313,54 @@ def oldest_seconds(tx: Connection) -> float:
     return float(tx.execute(query).scalar_one() or 0.0)
 
 
-def waiting(tx: Connection) -> dict[str, tuple[int, float]]:
-    """How many messages each channel has not taken yet, and the age of the oldest in seconds."""
-    age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
-    query = (
-        sa.select(outbox.c.channel, sa.func.count(), age)
-        .where(outbox.c.state == DeliveryState.QUEUED)
-        .group_by(outbox.c.channel)
-    )
-    return {name: (count, float(oldest)) for name, count, oldest in tx.execute(query)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHealth:
+    """How a channel's receiver takes messages.
+
+    waiting, oldest
+        Messages that it has not taken yet; the age of the oldest, 0 s where there is none.
+    failing
+        Since when it has not taken one that was tried; 0 s where none failed.
+    dead
+        Dead letters; tests of the channel are none.
+    """
+
+    waiting: int = 0
+    oldest: timedelta = timedelta()
+    failing: timedelta = timedelta()
+    dead: int = 0
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it has failed for ten minutes; it is told all the same, and tried again."""
+        return self.failing >= DEGRADED_AFTER
+
+
+HEALTH: Final = sa.text(
+    """
+    SELECT channel, count(*) AS waiting, now() - min(created_at) AS oldest,
+           coalesce(now() - min(created_at) FILTER (WHERE last_error IS NOT NULL), '0') AS failing
+    FROM outbox WHERE state = 'queued' GROUP BY channel
+    """
+)
+DEAD: Final = sa.text(
+    """
+    SELECT channel, count(*) FROM outbox
+    WHERE state = 'dead' AND NOT coalesce(CAST(alert ->> 'test' AS boolean), false)
+    GROUP BY channel
+    """
+)
+
+
+def health(tx: Connection) -> dict[str, ChannelHealth]:
+    """How each channel does that has messages waiting or dead."""
+    found = {
+        row["channel"]: ChannelHealth(**{k: v for k, v in row.items() if k != "channel"})
+        for row in tx.execute(HEALTH).mappings()
+    }
+    for name, dead in tx.execute(DEAD):
+        found[name] = replace(found.get(name, ChannelHealth()), dead=dead)
+    return found
 
 
 def delivery(tx: Connection, message: UUID) -> DeliveryRow | None:

@@ -757,6 +757,8 @@ outbox: Final = Table(
     ),
     # "what was sent about this incident?"
     Index(None, "incident_id"),
+    # "how many dead letters does each channel have?"
+    Index("ix_outbox_dead", "channel", postgresql_where=sa.text("state = 'dead'")),
     # "what else is sent in this message?"
     Index("ix_outbox_batch", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
 )

@@ -34,7 +34,7 @@ from monitor.store.fleet import FleetRow
 from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.outbox import DeliveryRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
@@ -52,6 +52,8 @@ class Notices:
     kill_switch: Reading
     undelivered_for: timedelta
     dead: int
+    degraded: Sequence[str]
+    """Channels that have taken no message for ten minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +214,10 @@ def _deliveries(tx: Connection, told: Sequence[IncidentRow]) -> list[DeliveryRow
 
 
 def _notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
+    channels = outbox.health(tx)
     return Notices(
         kill_switch=kill_switch.read(tx),
         undelivered_for=timedelta(seconds=outbox.oldest_seconds(tx)),
-        dead=len(outbox.deliveries(tx, state=DeliveryState.DEAD, limit=100)),
+        dead=sum(one.dead for one in channels.values()),
+        degraded=sorted(name for name, one in channels.items() if one.degraded),
     )

@@ -74,6 +74,9 @@ def test_channels_are_listed_and_tried(service: Serving) -> None:
         "fallback": "good",
         "waiting": 0,
         "oldest_seconds": 0.0,
+        "failing_seconds": 0.0,
+        "degraded": False,
+        "dead": 0,
     }
     assert (taken["taken"], taken["answer"]) == (True, "taken")
     start, end = good.alerts
@@ -86,4 +89,4 @@ def test_channels_are_listed_and_tried(service: Serving) -> None:
     assert (untaken["taken"], untaken["answer"]) == (False, UNTAKEN)
     assert unknown.json()["type"] == "urn:driftline:problem:unknown-channel"
     with service.database.begin() as tx:
-        assert outbox.waiting(tx) == {}
+        assert outbox.health(tx) == {}

@@ -220,3 +220,27 @@ def test_a_claim_touches_few_rows_however_many_were_delivered(
     )
     # 200 are queued; reading any delivered ones would make it thousands.
     assert read <= 1000
+
+
+def test_a_channel_that_takes_nothing_for_ten_minutes_is_degraded(database: Database) -> None:
+    with database.begin() as tx:
+        for name in ("slow", "broken", "broken"):
+            outbox.enqueue(tx, channel=name, alert=message())
+        outbox.enqueue(tx, channel="broken", alert={"test": True})
+        tx.execute(sa.text("UPDATE outbox SET created_at = now() - interval '599 s'"))
+        for one in outbox.claim(tx, channels=["broken"], limit=9, lease=timedelta(seconds=9)):
+            if one.alert["test"]:
+                assert outbox.bury(tx, one, error="503")  # a trial that failed is no dead letter
+            else:
+                assert outbox.postpone(tx, one, delay=timedelta(hours=1), error="503")
+        found = outbox.health(tx)
+        assert (found["broken"].waiting, found["slow"].waiting) == (2, 1)
+        assert found["broken"].failing == found["slow"].oldest
+        assert not found["broken"].degraded
+        tx.execute(sa.text("UPDATE outbox SET created_at = created_at - interval '1 second'"))
+        found = outbox.health(tx)
+        assert found["broken"].degraded
+        # what was never tried says nothing of the receiver
+        assert (found["slow"].degraded, found["slow"].failing) == (False, timedelta())
+        tx.execute(sa.text("UPDATE outbox SET state = 'dead' WHERE channel = 'broken'"))
+        assert outbox.health(tx)["broken"] == outbox.ChannelHealth(dead=2)
