@@ -113,7 +113,8 @@ class Loop:
     """A thread that calls ``work`` while it has something to do, then waits ``every``.
 
     ``work`` says whether there may be more at once. An exception is logged, counted and
-    followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it is alive.
+    followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it is alive, and
+    ``last_done`` that its work is done.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Loop:
     ) -> None:
         self.name = name
         self.every = every
-        self.last_turn = time.monotonic()
+        self.last_turn = self.last_done = time.monotonic()
         self.failures = 0
         self._work = work
         self._pulse = pulse
@@ -147,11 +148,13 @@ class Loop:
 
     def _turn(self) -> bool:
         try:
-            return self._work()
+            more = self._work()
         except Exception:  # noqa: BLE001 (one turn of a loop that must go on)
             self.failures += 1
             _LOG.exception("loop_failed", loop=self.name, failures=self.failures)
             return False
+        self.last_done = time.monotonic()
+        return more
 
 
 Resident = Callable[[Sequence[str]], Collection[str]]

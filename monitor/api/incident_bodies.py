@@ -105,6 +105,10 @@ class MomentBody(Answer):
 class IncidentDetail(IncidentBody):
     """An incident with everything that bears on it; the messages newest first."""
 
+    waits_since: datetime | None = Field(
+        description="Since when a message about it waits to be told; null: none does."
+    )
+
     members: Sequence[MemberBody] = Field(description="Of a fleet incident, the first first.")
 
     onset: WindowBody | None = Field(description="When the change began; null: not estimated.")
@@ -152,6 +156,7 @@ def detail(story: Story, chart: Chart) -> IncidentDetail:
     scores = {score.detector: score for score in story.scores}
     return IncidentDetail(
         **_fields(story.row, story.silenced),
+        waits_since=story.waits_since,
         members=[
             MemberBody(**{name: getattr(one, name) for name in MemberBody.model_fields})
             for one in story.members

@@ -32,6 +32,7 @@ from monitor.store import (
     outbox,
     probing,
     routes,
+    telling,
     verdicts,
 )
 from monitor.store.database import Database
@@ -58,6 +59,7 @@ class Reading:
     routes: list[Route]
     records: Counts
     outbox_oldest: float
+    held: int
     channels: Mapping[str, ChannelHealth]
     weights: list[tuple[str, str, WeightsState]]
     probes: Sequence[ProbeRow]
@@ -112,6 +114,11 @@ class StoredMetrics:
             "Age of the oldest undelivered message",
             value=reading.outbox_oldest,
         )
+        yield GaugeMetricFamily(
+            "driftline_messages_held",
+            "Messages that wait for others, or for a silence to end",
+            value=reading.held,
+        )
         yield from _channel_families(reading.channels)
 
     def describe(self) -> Iterator[Metric]:
@@ -134,6 +141,7 @@ class StoredMetrics:
             behind=[(row.route.adapter, row.behind is not None) for row in rows],
             records=self._totals.read(tx),
             outbox_oldest=outbox.oldest_seconds(tx),
+            held=telling.count(tx),
             channels={one: ChannelHealth() for one in self._channels} | outbox.health(tx),
             weights=inspections.states(tx),
             probes=probing.probe_rows(tx),

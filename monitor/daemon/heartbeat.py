@@ -31,8 +31,9 @@ class Heartbeat:
 
     Parameters
     ----------
-    ticked
-        When the scheduler last ticked, on the monotonic clock.
+    ticked, told
+        When the scheduler last ticked, and messages that wait were last looked at, on the
+        monotonic clock.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Heartbeat:
         settings: HeartbeatSection,
         *,
         ticked: Callable[[], float],
+        told: Callable[[], float],
     ) -> None:
         self._database = database
         self._client = client
         self._settings = settings
         self._ticked = ticked
+        self._told = told
 
     def turn(self) -> bool:
         """Ping once if nothing is wrong; False, as there is nothing more to do at once."""
@@ -65,12 +68,14 @@ class Heartbeat:
 
     def reasons(self) -> list[str]:
         """Why there is nothing good to tell; empty when there is."""
-        silence = time.monotonic() - self._ticked()
-        clock = [f"the scheduler has not ticked for {silence:.0f} s"]
-        return [
-            *(clock if silence > SILENT_CLOCK.total_seconds() else []),
-            *self._database.run(lambda tx: list(self._stored(tx))),
-        ]
+        return [*self._stopped(), *self._database.run(lambda tx: list(self._stored(tx)))]
+
+    def _stopped(self) -> Iterator[str]:
+        now = time.monotonic()
+        if (silence := now - self._ticked()) > SILENT_CLOCK.total_seconds():
+            yield f"the scheduler has not ticked for {silence:.0f} s"
+        if (unseen := now - self._told()) > self._settings.oldest.total_seconds():
+            yield f"messages that wait have not been looked at for {unseen:.0f} s"
 
     def _stored(self, tx: Connection) -> Iterator[str]:
         oldest = self._settings.oldest

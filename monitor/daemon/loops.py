@@ -85,6 +85,8 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
+    teller = Teller(database, parts.channels)
+    telling = Loop("telling", teller.turn, pulse=pulse, every=config.alerting.delivery.poll)
     loops = [
         Loop(f"evaluate-{number}", _worker(parts, evaluator, owner, live), pulse=pulse, every=tick)
         for number in range(config.schedule.workers)
@@ -120,17 +122,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("retraining", _retrainings(parts).turn, pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
-        Loop(
-            "telling",
-            Teller(database, parts.channels).turn,
-            pulse=pulse,
-            every=config.alerting.delivery.poll,
-        ),
+        telling,
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
             for one in refreshers(database, parts.channels, pages=pages_of(config))
         ),
-        *_heartbeat(parts, pulse),
+        *_heartbeat(parts, pulse, telling),
     ]
     return loops
 
@@ -144,7 +141,7 @@ def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
     return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
 
 
-def _heartbeat(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
+def _heartbeat(parts: WorkerParts, pulse: Pulse, telling: Loop) -> list[Loop]:
     settings = parts.config.alerting.heartbeat
     if not settings.url:
         return []
@@ -153,6 +150,7 @@ def _heartbeat(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
         OutgoingClient(parts.config.outgoing),
         settings,
         ticked=lambda: pulse.last_beat,
+        told=lambda: telling.last_done,
     )
     return [Loop("heartbeat", heartbeat.turn, pulse=pulse, every=settings.every)]
 

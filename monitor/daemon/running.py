@@ -161,12 +161,14 @@ def _start_worker(
     deliverer.start()
     stack.callback(deliverer.stop, JOIN.total_seconds())
     evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
+    [telling] = [loop for loop in loops if loop.name == "telling"]
     return {
         "scheduler": Beat(last=lambda: pulse.last_beat, every=pulse.every),
         "evaluation": Beat(
             last=lambda: max(loop.last_turn for loop in evaluating), every=timedelta(minutes=1)
         ),
         "delivery": Beat(last=lambda: deliverer.last_turn, every=timedelta(seconds=30)),
+        "telling": Beat(last=lambda: telling.last_done, every=timedelta(seconds=30)),
     }
 
 

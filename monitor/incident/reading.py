@@ -24,6 +24,7 @@ from monitor.store import (
     incidents,
     outbox,
     routes,
+    telling,
     verdicts,
     versions,
 )
@@ -61,6 +62,8 @@ class Story:
         Who answers for the adapter now.
     silenced
         What keeps its messages back now; None: nothing does.
+    waits_since
+        Since when a message about it waits to be told; None: none does.
     """
 
     row: IncidentRow
@@ -76,6 +79,7 @@ class Story:
     deliveries: Sequence[DeliveryRow]
     timeline: Sequence[Moment]
     silenced: Silence | None = None
+    waits_since: datetime | None = None
 
     @property
     def subject(self) -> str:
@@ -120,6 +124,7 @@ def read_story(
             said=audit.about(tx, f"incident {row.id}"),
         ),
         silenced=silenced(tx, [row], now=now).get(row.id),
+        waits_since=telling.waiting(tx, row.id),
     )
 
 

@@ -12,8 +12,8 @@ from alerts.message import to_json as alert_to_json
 from alerts.telling import acknowledged
 from monitor.domain import IncidentId
 from monitor.outbox.marking import Hearers
+from monitor.outbox.matters import alert_of
 from monitor.outbox.silencing import silenced
-from monitor.outbox.telling import alert_of
 from monitor.store import (
     audit,
     fleet_incidents,

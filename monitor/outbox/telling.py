@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
@@ -18,17 +18,15 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from alerts import incident as machine
 from alerts import telling
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
-from alerts.silences import Silence, silencing
-from alerts.telling import AT_ONCE, Manner, Matter, Telling, Told
-from alerts.types import Severity, Status
+from alerts.telling import AT_ONCE, Manner, Telling
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.store import outbox, silences
+from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
+from monitor.store import outbox
 from monitor.store import telling as store
 from monitor.store.database import Database
 from monitor.store.telling import HeldRow, ToldRow
@@ -37,6 +35,10 @@ _LOG = structlog.get_logger(__name__)
 
 LONGEST_PAUSE: Final = timedelta(seconds=15)
 """How often open incidents are looked at for repeats, at least, where nothing waits."""
+
+
+class TellingFailed(Exception):  # noqa: N818 - named as the outcome it reports
+    """What some channels are told could not be worked out; the others were told."""
 
 
 def hold(
@@ -67,28 +69,48 @@ def tell_at_once(
 ) -> None:
     """Queue what waits of one incident for channels that need not wait for others.
 
-    A channel without an entry in ``manners`` is told at once, too.
+    A channel without an entry in ``manners`` is told at once, too. For the others only what
+    has come to nothing is dropped.
     """
     held = store.take(tx, incident_id)
-    told = store.last(tx, incident_id)
-    found = _matters(tx, held, told, manners=manners, now=now)
-    for name, matters in found.items():
-        manner = manners.get(name, AT_ONCE)
-        _settle(tx, name, matters, AT_ONCE if manner.at_once else None, held=held, now=now)
+    muting = read_muting(tx, now=now)
+    for name, (rows, told) in _by_channel(held, store.last(tx, incident_id)).items():
+        waits = not manners.get(name, AT_ONCE).at_once
+        _settle(tx, rows, told, manner=AT_ONCE, muting=muting, only_drop=waits)
 
 
 def tell_due(tx: Connection, manners: Mapping[str, Manner], *, now: datetime) -> int:
-    """Queue whatever is due; give the number of messages. One at a time, whoever asks."""
+    """Queue whatever is due; give the number of messages. One at a time, whoever asks.
+
+    Raises TellingFailed where a channel's cannot be worked out.
+    """
+    queued, failed = tell_each(tx, manners, now=now)
+    if failed:
+        raise TellingFailed(", ".join(failed))
+    return queued
+
+
+def tell_each(
+    tx: Connection, manners: Mapping[str, Manner], *, now: datetime
+) -> tuple[int, list[str]]:
+    """Do it channel by channel: one that fails is named, and keeps no other one's back."""
     if not store.alone(tx):
-        return 0
+        return 0, []
     recent = max((one.interval for one in manners.values()), default=timedelta())
     held = store.take(tx)
-    told = store.last(tx, recent=recent)
-    found = _matters(tx, held, told, manners=manners, now=now)
-    return sum(
-        _settle(tx, name, matters, manners.get(name, AT_ONCE), held=held, now=now)
-        for name, matters in found.items()
-    )
+    muting = read_muting(tx, now=now)
+    queued, failed = 0, []
+    for name, (rows, told) in _by_channel(held, store.last(tx, recent=recent)).items():
+        manner = manners.get(name, AT_ONCE)
+        try:
+            with tx.begin_nested():
+                queued += _settle(tx, rows, told, manner=manner, muting=muting)
+        except sa.exc.DBAPIError:
+            raise
+        except Exception:  # noqa: BLE001 (one channel of many)
+            _LOG.exception("telling_failed", channel=name)
+            failed.append(name)
+    return queued, failed
 
 
 class Teller:
@@ -102,126 +124,61 @@ class Teller:
         self._looked = float("-inf")
 
     def turn(self) -> bool:
-        """Queue what is due now; False, as there is nothing more to do at once."""
+        """Queue what is due now; False, as there is nothing more to do at once.
+
+        Raises TellingFailed after the others were told.
+        """
         rested = time.monotonic() - self._looked >= self._pause.total_seconds()
         if not rested and not self._database.run(store.any_held):
             return False
         self._looked = time.monotonic()
-        self._database.run(self._look)
+        _, failed = self._database.run(self._look)
+        if failed:
+            raise TellingFailed(", ".join(failed))
         return False
 
-    def _look(self, tx: Connection) -> int:
+    def _look(self, tx: Connection) -> tuple[int, list[str]]:
         now: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
-        return tell_due(tx, self._manners, now=now)
+        return tell_each(tx, self._manners, now=now)
 
 
-def _matters(
+def _by_channel(
+    held: Sequence[HeldRow], told: Sequence[ToldRow]
+) -> dict[str, tuple[list[HeldRow], list[ToldRow]]]:
+    found: dict[str, tuple[list[HeldRow], list[ToldRow]]] = {}
+    for row in held:
+        found.setdefault(row.channel, ([], []))[0].append(row)
+    for last in told:
+        found.setdefault(last.channel, ([], []))[1].append(last)
+    return found
+
+
+def _settle(
     tx: Connection,
     held: Sequence[HeldRow],
     told: Sequence[ToldRow],
     *,
-    manners: Mapping[str, Manner],
-    now: datetime,
-) -> dict[str, list[Matter]]:
-    """Put together what each channel has heard and has not, by channel."""
-    muting = _Muting(
-        silences=silences.holding(tx, now=now),
-        without_records={
-            who: Severity(severity) for who, severity in store.without_records(tx).items()
-        },
-        now=now,
-    )
-    rows: dict[tuple[str, IncidentId], list[_Readable]] = {}
-    for one in _read(tx, held):
-        rows.setdefault((one.row.channel, one.row.incident_id), []).append(one)
-    known = {(last.channel, last.incident_id): last for last in told}
-    found: dict[str, list[Matter]] = {}
-    for name, incident_id in {**rows, **known}:
-        matter = _matter(
-            incident_id,
-            rows.get((name, incident_id), []),
-            known.get((name, incident_id)),
-            manner=manners.get(name, AT_ONCE),
-            muting=muting,
-        )
-        if matter is not None:
-            found.setdefault(name, []).append(matter)
-    return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Muting:
-    """What keeps messages back now."""
-
-    silences: Sequence[Silence]
-    without_records: Mapping[tuple[str, str], Severity]
-    now: datetime
-
-    def mutes(self, alert: Alert) -> bool:
-        silenced = silencing(self.silences, alert, now=self.now) is not None
-        return silenced or telling.inhibited(alert, self.without_records)
-
-
-def _matter(
-    incident_id: IncidentId,
-    rows: Sequence[_Readable],
-    last: ToldRow | None,
-    *,
     manner: Manner,
-    muting: _Muting,
-) -> Matter | None:
-    told = None if last is None else _told(last)
-    held = tuple(row.alert for row in rows)
-    newest = held[-1] if held else None if told is None else told.alert
-    if newest is None:
-        return None
-    return Matter(
-        incident=incident_id,
-        group=(last and last.group_key) or telling.group_of(newest, manner),
-        told=told,
-        held=held,
-        since=rows[0].row.at if rows else muting.now,
-        muted=muting.mutes(newest),
-        quiet=last is None or not last.is_open or _in_hand(last, muting.now),
-    )
+    muting: Muting,
+    only_drop: bool = False,
+) -> int:
+    """Queue what is due of one channel, and drop what came to nothing."""
+    matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
+    tellings = [] if only_drop else telling.decide(matters, manner, muting.now)
+    for one in tellings:
+        _queue(tx, (held[0] if held else told[0]).channel, one, held)
+    moved = {matter.incident for one in tellings for matter, _ in one.news}
+    gone = moved | {matter.incident for matter in matters if matter.cancelled}
+    store.forget(tx, [row.id for row in held if row.incident_id in gone])
+    return len(tellings)
 
 
-def alert_of(last: ToldRow) -> Alert | None:
-    """Read the message that was told last; None: an older release wrote it otherwise."""
-    try:
-        return alert_from_json(last.alert)
-    except ValueError:
-        _LOG.warning("message_unreadable", incident=last.incident_id, channel=last.channel)
-        return None
-
-
-def _told(last: ToldRow) -> Told:
-    """Read what was told last, or at least what it made people believe."""
-    alert = alert_of(last)
-    if alert is not None:
-        return Told.by(alert, at=last.at)
-    urgent = last.alert.get("severity") == Severity.PAGE
-    return Told(
-        firing=last.alert.get("status") != Status.RECOVERED,
-        severity=Severity.PAGE if urgent else Severity.TICKET,
-        at=last.at,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Readable:
-    """A message that waits, as the rules of telling read it."""
-
-    row: HeldRow
-    alert: Alert
-
-
-def _read(tx: Connection, held: Sequence[HeldRow]) -> list[_Readable]:
+def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:
     """Read what waits. What cannot be read waits no more: delivery says so, loudly."""
     found = []
     for row in held:
         try:
-            found.append(_Readable(row=row, alert=alert_from_json(row.alert)))
+            found.append(Readable(row=row, alert=alert_from_json(row.alert)))
         except ValueError:
             outbox.enqueue(
                 tx,
@@ -232,31 +189,6 @@ def _read(tx: Connection, held: Sequence[HeldRow]) -> list[_Readable]:
             )
             store.forget(tx, [row.id])
     return found
-
-
-def _in_hand(last: ToldRow, now: datetime) -> bool:
-    ack = machine.from_json(last.state).ack
-    return ack is not None and now < ack.until
-
-
-def _settle(
-    tx: Connection,
-    channel: str,
-    matters: Sequence[Matter],
-    manner: Manner | None,
-    *,
-    held: Sequence[HeldRow],
-    now: datetime,
-) -> int:
-    """Queue what is due of one channel, and drop what came to nothing; None: nothing is due."""
-    mine = [row for row in held if row.channel == channel]
-    tellings = [] if manner is None else telling.decide(matters, manner, now)
-    for one in tellings:
-        _queue(tx, channel, one, mine)
-    moved = {matter.incident for one in tellings for matter, _ in one.news}
-    gone = moved | {matter.incident for matter in matters if matter.cancelled}
-    store.forget(tx, [row.id for row in mine if row.incident_id in gone])
-    return len(tellings)
 
 
 def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) -> None:

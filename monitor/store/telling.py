@@ -81,14 +81,16 @@ def take(tx: Connection, incident_id: IncidentId | None = None) -> list[HeldRow]
     return [HeldRow(**row) for row in rows]
 
 
-def waiting(tx: Connection, incident_ids: Collection[IncidentId]) -> dict[IncidentId, datetime]:
-    """Say since when messages about these incidents wait; without an entry none does."""
-    query = (
-        sa.select(held.c.incident_id, sa.func.min(held.c.at))
-        .where(held.c.incident_id.in_(incident_ids))
-        .group_by(held.c.incident_id)
-    )
-    return {IncidentId(one): since for one, since in tx.execute(query)}
+def waiting(tx: Connection, incident_id: IncidentId) -> datetime | None:
+    """Say since when a message about an incident waits; None: none does."""
+    query = sa.select(sa.func.min(held.c.at)).where(held.c.incident_id == incident_id)
+    found: datetime | None = tx.execute(query).scalar_one()
+    return found
+
+
+def count(tx: Connection) -> int:
+    """Count the messages that wait, of all channels."""
+    return int(tx.execute(sa.select(sa.func.count()).select_from(held)).scalar_one())
 
 
 def any_held(tx: Connection) -> bool:

@@ -18,10 +18,14 @@ CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
 
 
 def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
-    ticks = [time.monotonic()]
+    ticks, looks = [time.monotonic()], [time.monotonic()]
     with Receiver([answer(200)]) as receiver:
         heartbeat = Heartbeat(
-            database, CLIENT, HeartbeatSection(url=receiver.url), ticked=lambda: ticks[-1]
+            database,
+            CLIENT,
+            HeartbeatSection(url=receiver.url),
+            ticked=lambda: ticks[-1],
+            told=lambda: looks[-1],
         )
 
         def pings() -> bool:
@@ -35,6 +39,9 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
         assert not pings()
         assert heartbeat.reasons() == ["the scheduler has not ticked for 60 s"]
         ticks.append(time.monotonic())
+        looks.append(time.monotonic() - 400)
+        assert heartbeat.reasons() == ["messages that wait have not been looked at for 400 s"]
+        looks.append(time.monotonic())
 
         with database.begin() as tx:
             register(tx)
@@ -63,5 +70,7 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
 
 def test_a_watcher_that_is_away_costs_nothing(database: Database) -> None:
     for url in (f"http://127.0.0.1:{unused_port()}/ping", "http://10.0.0.1/ping"):
-        heartbeat = Heartbeat(database, CLIENT, HeartbeatSection(url=url), ticked=time.monotonic)
+        heartbeat = Heartbeat(
+            database, CLIENT, HeartbeatSection(url=url), ticked=time.monotonic, told=time.monotonic
+        )
         assert heartbeat.turn() is False

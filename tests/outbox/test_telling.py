@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.telling import Manner
 from alerts.types import Kind, Severity
-from monitor.domain import VerdictKind, Version
+from monitor.domain import Blame, VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -29,6 +30,7 @@ from monitor.outbox import (
     record_observation,
     tell_due,
 )
+from monitor.outbox.telling import tell_each
 from monitor.store import adapters, incidents, outbox, silences
 from monitor.store import telling as store
 from monitor.store.database import Database
@@ -63,13 +65,20 @@ def fleet(database: Database) -> list[Version]:
         return [register(tx, name) for name in ("support", "billing", "legal")]
 
 
-def see(tx: Connection, version: Version, kind: VerdictKind, **also: object) -> None:
+def see(
+    tx: Connection,
+    version: Version,
+    kind: VerdictKind,
+    *,
+    blame: Blame = Blame.ADAPTER,
+    **also: object,
+) -> None:
     adapter = adapters.fetch(tx, version.adapter)
     assert adapter is not None
     record_observation(
         tx,
         version,
-        verdict=verdict(kind),
+        verdict=verdict(kind, blame=blame),
         inputs=AlertInputs(adapter=adapter),
         channels=(DESK, LOG),
         now=datetime.now(tz=UTC),
@@ -232,6 +241,54 @@ def test_missing_records_hold_back_a_ticket_of_drift_until_they_come(
         ("drift", "started"),
         ("no_data", "recovered"),
     ]
+
+
+def test_what_belongs_to_a_fleet_incident_by_then_is_told_with_it_alone(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+        see(tx, fleet[0], DRIFTING, blame=Blame.BASE)
+        see(tx, fleet[1], DRIFTING, blame=Blame.BASE)
+    assert tell(database, 31 * SECOND) == 1
+    [row] = sent(database)
+    assert row.alert["adapter"] == ""
+    assert row.alert["blame"] == "base"
+    with database.begin() as tx:  # the base is well again, one of them is not
+        see(tx, fleet[1], STABLE)
+        see(tx, fleet[0], DRIFTING)
+    assert tell(database, 400 * SECOND) == 2
+    assert sorted(said(sent(database))[1:]) == [
+        ("", "recovered", "all_alerts_resolved"),
+        ("support", "started", "first_notification"),
+    ]
+
+
+def test_a_channel_that_cannot_be_worked_out_keeps_no_other_one_back(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+        [row] = store.take(tx)
+        store.hold(
+            tx,
+            channel="chat",
+            alert=row.alert,
+            incident_id=row.incident_id,
+            transition_id=None,
+        )
+        store.hold(
+            tx, channel="old", alert={"not": "one"}, incident_id=row.incident_id, transition_id=None
+        )
+    odd = {"chat": replace(TOGETHER, by=("weather",)), "desk": TOGETHER, "old": TOGETHER}
+    now = datetime.now(tz=UTC) + 60 * SECOND
+    with database.begin() as tx:
+        assert tell_each(tx, odd, now=now) == (1, ["chat"])
+    assert len(sent(database)) == 1
+    # what nobody can read waits no more: its delivery fails, and says so
+    assert [row.alert for row in sent(database, "old")] == [{"not": "one"}]
+    with database.begin() as tx:
+        assert [row.channel for row in store.take(tx)] == ["chat"]
 
 
 def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(

@@ -37,6 +37,7 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     looker.open(f"/incidents/{row.id}")
     assert HOSTILE in page.inner_text("section.why")
+    assert "a message waits since" in page.inner_text("section.why")
     page.click("section.why >> text=#1")
     page.click("text=End now")
     page.wait_for_selector("text=Nothing is silenced")

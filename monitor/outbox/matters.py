@@ -1,0 +1,128 @@
+"""What each channel has heard of each incident, and what waits for it, as read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection
+
+from alerts import incident as machine
+from alerts import telling
+from alerts.message import Alert
+from alerts.message import from_json as alert_from_json
+from alerts.silences import Silence, silencing
+from alerts.telling import Manner, Matter, Told
+from alerts.types import Severity, Status
+from monitor.domain import IncidentId
+from monitor.store import silences
+from monitor.store import telling as store
+from monitor.store.telling import HeldRow, ToldRow
+
+_LOG = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    """A message that waits, as the rules of telling read it."""
+
+    row: HeldRow
+    alert: Alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Muting:
+    """What keeps messages back now."""
+
+    silences: Sequence[Silence]
+    without_records: Mapping[tuple[str, str], Severity]
+    now: datetime
+
+    def mutes(self, alert: Alert) -> bool:
+        """Whether nobody is told of it now."""
+        silenced = silencing(self.silences, alert, now=self.now) is not None
+        return silenced or telling.inhibited(alert, self.without_records)
+
+
+def read_muting(tx: Connection, *, now: datetime) -> Muting:
+    """Read what is silenced, and whose records do not come."""
+    severities = store.without_records(tx)
+    return Muting(
+        silences=silences.holding(tx, now=now),
+        without_records={who: Severity(severity) for who, severity in severities.items()},
+        now=now,
+    )
+
+
+def matters_of(
+    held: Sequence[Readable], told: Sequence[ToldRow], *, manner: Manner, muting: Muting
+) -> list[Matter]:
+    """Put together what waits for one channel, and what it was told last."""
+    rows: dict[IncidentId, list[Readable]] = {}
+    for one in held:
+        rows.setdefault(one.row.incident_id, []).append(one)
+    known = {last.incident_id: last for last in told}
+    found = (
+        _matter(
+            incident_id,
+            rows.get(incident_id, []),
+            known.get(incident_id),
+            manner=manner,
+            muting=muting,
+        )
+        for incident_id in {**rows, **known}
+    )
+    return [matter for matter in found if matter is not None]
+
+
+def alert_of(last: ToldRow) -> Alert | None:
+    """Read the message that was told last; None: an older release wrote it otherwise."""
+    try:
+        return alert_from_json(last.alert)
+    except ValueError:
+        _LOG.warning("message_unreadable", incident=last.incident_id, channel=last.channel)
+        return None
+
+
+def _matter(
+    incident_id: IncidentId,
+    rows: Sequence[Readable],
+    last: ToldRow | None,
+    *,
+    manner: Manner,
+    muting: Muting,
+) -> Matter | None:
+    told = None if last is None else _told(last)
+    held = tuple(row.alert for row in rows)
+    newest = held[-1] if held else None if told is None else told.alert
+    if newest is None:
+        return None
+    return Matter(
+        incident=incident_id,
+        group=(last and last.group_key) or telling.group_of(newest, manner),
+        told=told,
+        held=held,
+        since=rows[0].row.at if rows else muting.now,
+        muted=muting.mutes(newest),
+        quiet=last is None or not last.is_open or _in_hand(last, muting.now),
+    )
+
+
+def _told(last: ToldRow) -> Told:
+    """Read what was told last, or at least what it made people believe."""
+    alert = alert_of(last)
+    if alert is not None:
+        return Told.by(alert, at=last.at)
+    urgent = last.alert.get("severity") == Severity.PAGE
+    return Told(
+        firing=last.alert.get("status") != Status.RECOVERED,
+        severity=Severity.PAGE if urgent else Severity.TICKET,
+        at=last.at,
+    )
+
+
+def _in_hand(last: ToldRow, now: datetime) -> bool:
+    ack = machine.from_json(last.state).ack
+    return ack is not None and now < ack.until
