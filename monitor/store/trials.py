@@ -12,15 +12,13 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, VersionId
+from monitor.domain import SHADOWED, AdapterId, VersionId
 from monitor.store.perplexity import RunRole
 from monitor.store.records import MEASURED, derived, subject_codes
 from monitor.store.tables import perplexity_runs
 
 Floats = npt.NDArray[np.float64]
 
-SHADOWED: Final = ":shadow"
-"""Ends the id of a record of the shadow arm; before it stands the answered record's."""
 APART: Final = timedelta(minutes=10)
 """A copy is answered at most so long after, or before, what it is a copy of."""
 
