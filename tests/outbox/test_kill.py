@@ -46,7 +46,7 @@ def run_until_delivered(database: Database, receiver: Receiver, point: Point) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=1_200,
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     return int(ended.stdout.split()[-1])
@@ -91,5 +91,5 @@ def test_killed_again_and_again_nothing_is_lost_and_repeats_carry_the_same_id(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", list(Point))
-def test_the_same_with_a_thousand_messages(database: Database, point: Point) -> None:
-    check(database, point, incidents=500)
+def test_the_same_with_a_thousand_incidents(database: Database, point: Point) -> None:
+    check(database, point, incidents=1_000)
