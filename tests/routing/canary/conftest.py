@@ -200,12 +200,13 @@ class Trial:
         solved: float,
         shift: float,
         errors: float,
-    ) -> None:
+        copies_of: Sequence[str] = (),
+    ) -> list[str]:
         if not n:
-            return
+            return []
         start = self.now - self.settings.lag - lasted
         at = np.sort(self.rng.uniform(0, lasted.total_seconds(), n))
-        ids = [f"r{self.sent + i}" for i in range(n)]
+        ids = [f"{one}:shadow" for one in copies_of] or [f"r{self.sent + i}" for i in range(n)]
         self.sent += n
         failed = self.rng.random(n) < errors
         row = {name: np.full(n, np.nan) for name in NUMBERS} | {
@@ -235,6 +236,13 @@ class Trial:
             feedback=given,
         )
         self.database.run(lambda tx: ingest.insert(tx, batch))
+        return ids
+
+    def mirror(self, n: int, *, solved: float, worse: float) -> None:
+        """Answer ``n`` prompts by both versions, each answer judged, within the last half hour."""
+        each = {"lasted": 30 * MINUTE, "shift": 0.0, "errors": 0.0}
+        ids = self.send("v7", n, arm="stable", solved=solved, **each)  # type: ignore[arg-type]
+        self.send("v8", n, arm="shadow", solved=solved - worse, copies_of=ids, **each)  # type: ignore[arg-type]
 
     def _context(self, arm: str) -> int:
         return next(i for context, i in self.contexts.items() if context.arm == arm)

@@ -1,12 +1,17 @@
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Blame, Mode, Severity, VerdictKind
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, effective
+from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import NotPossible, OrderKind, Pause, Phase
 from monitor.routing.killswitch import FILE
@@ -14,6 +19,8 @@ from monitor.store import audit, canaries
 from monitor.store.database import Database
 from tests.fleet import judge, register, verdict
 from tests.routing.canary.conftest import HOUR, MINUTE, NOW, Trial
+
+T = TypeVar("T")
 
 FAST = CanarySettings(
     signals=("mean_nll", "refusal"),
@@ -236,3 +243,78 @@ def test_the_fleets_budget_of_rollbacks_asks_a_person(trial: Trial) -> None:
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
     assert trial.state(canary).pause is Pause.BUDGET
     assert trial.told.severities == [Severity.PAGE]
+
+
+def test_a_shadow_is_judged_by_pairs_and_answers_nobody(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, shadow_lasts=2 * HOUR)
+    canary = trial.start(shadow=True)
+    assert {(a.version, a.arm.value, a.weight) for a in trial.route().arms} == {
+        ("v7", "stable", 1.0),
+        ("v8", "shadow", 0.0),
+    }
+    for _ in range(4):
+        trial.now += 30 * MINUTE
+        trial.mirror(150, solved=1.0, worse=0.0)
+        trial.look()
+    measured = [look for look in trial.looks(canary) if look.guards][-1]
+    assert measured.trial_requests == measured.control_requests
+    assert 590 < (measured.trial_requests or 0) <= 600  # the first came before it began
+    assert trial.state(canary).phase is Phase.SUCCEEDED, trial.state(canary).reason
+    assert trial.weights() == {"v8": 1.0}
+
+
+def test_a_shadow_that_answers_worse_is_rolled_back(trial: Trial) -> None:
+    canary = trial.start(shadow=True)
+    trial.now += 30 * MINUTE
+    trial.mirror(250, solved=1.0, worse=0.2)
+    trial.look()
+    assert trial.state(canary).phase is Phase.ROLLED_BACK
+    assert "feedback.solved" in trial.state(canary).reason
+    assert trial.weights() == {"v7": 1.0}
+
+
+class Gone(Exception):  # noqa: N818 (named as what it is)
+    """The store went away."""
+
+
+@dataclass
+class GoesAway:
+    """A database that is gone from the ``after``-th transaction on."""
+
+    database: Database
+    after: int
+    seen: int = 0
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        self.seen += 1
+        if self.seen >= self.after:
+            raise Gone
+        return self.database.run(work)
+
+
+@pytest.mark.parametrize("worse", [0.0, 0.3])
+def test_wherever_the_store_goes_away_no_weight_is_raised_and_nothing_half_done(
+    trial: Trial, worse: float
+) -> None:
+    trial.settings = replace(trial.settings, lease=timedelta(), weights=(0.2,), lasts=(HOUR,))
+    canary = trial.start()
+    weights = [0.2]
+    for _ in range(2):
+        trial.now += 30 * MINUTE
+        trial.traffic(30 * MINUTE, per_hour=6000, worse=worse)
+        for after in range(1, 9):
+            gone: Any = GoesAway(trial.database, after)
+            judge = Judge(hands=replace(trial.hands, database=gone), owner="test")
+            with contextlib.suppress(Gone):
+                judge.turn(now=trial.now)
+            state = trial.state(canary)
+            weights.append(trial.weights().get("v8", 0.0))
+            assert weights[-1] == state.weight  # both or neither
+    trial.look()
+    if worse:
+        assert trial.state(canary).phase is Phase.ROLLED_BACK
+        assert weights == sorted(weights, reverse=True)
+    else:
+        assert trial.state(canary).phase is Phase.SUCCEEDED
+        assert set(weights) == {0.2, 1.0}
+    assert len(trial.promoted) == (0 if worse else 1)
