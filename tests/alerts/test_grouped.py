@@ -14,6 +14,7 @@ from alerts.message import Alert
 from alerts.telling import MOST_TOGETHER
 from alerts.types import Reason, Severity, Status
 from tests.alert_samples import FULL, NOON, an_alert
+from tests.alerts.receiving import slack_message
 
 HOSTILE = "<!channel> & <http://evil.example|ours>\n" * 40
 
@@ -99,6 +100,12 @@ def test_slack_lists_them_escaped_with_a_link_for_each() -> None:
     assert second["text"].startswith("*Recovered* &lt;!channel&gt; &amp; &lt;http")
     assert "\n" not in second["text"]
     assert footer["elements"][0]["text"] == "Owner search · (msg_1)"
+
+
+def test_a_list_is_a_message_that_slack_takes() -> None:
+    for crowd in (THREE, MANY, [replace(one, summary=HOSTILE) for one in MANY]):
+        message = slack_message(slack_list(crowd, "msg_1"))
+        assert all("<!" not in text for text in message.texts)
 
 
 def test_a_repeat_says_that_it_is_one() -> None:

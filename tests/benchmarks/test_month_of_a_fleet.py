@@ -42,6 +42,7 @@ from tests.telling_world import BEGIN, World
 
 SEED = 11_262_026
 PER_CHECK = 4
+POPULATION = 30_000
 REFERENCE_DAYS = 14
 DAY_EFFECT, SIZE, LASTS, AGAIN_AFTER = 0.1, 1.0, 72.0, 96.0
 MARGIN = 0.2
@@ -63,13 +64,14 @@ class Story:
 
     name: str
     onsets: tuple[float, ...] = ()
+    lasts: float = LASTS
 
     def shift(self, hours: Floats, _z: Floats, rng: np.random.Generator) -> Floats:
         """What every request is moved by, in sd; the reference comes before hour 0."""
         month = hours - 24.0 * REFERENCE_DAYS
         moved = DAY_EFFECT * per_day(hours * 3600.0, rng)
         for onset in self.onsets:
-            moved = moved + SIZE * ((month >= onset) & (month < onset + LASTS))
+            moved = moved + SIZE * ((month >= onset) & (month < onset + self.lasts))
         return np.asarray(moved)
 
 
@@ -93,7 +95,7 @@ def followed(story: Story, *, days: int, fleet: int, number: int) -> Followed:
         page=UNPUBLISHED,
         page_rare=UNPUBLISHED,
     )
-    stream = source().drifted(drift, per_check=PER_CHECK, start=MONDAY, rng=rng)
+    stream = source(POPULATION).drifted(drift, per_check=PER_CHECK, start=MONDAY, rng=rng)
     first = REFERENCE_DAYS * CHECKS_PER_DAY * PER_CHECK
     reference = LOGIT_KS.fit(stream.window(0, first))
     live = stream.window(first, stream.at.size)
@@ -275,9 +277,20 @@ def test_weeks_of_a_small_fleet_are_told_as_they_were() -> None:
     }
 
 
+def test_a_drift_that_comes_and_goes_every_six_hours_is_one_incident_and_one_page() -> None:
+    story = Story(name="flapping", onsets=tuple(12.0 * turn for turn in range(1, 21)), lasts=6.0)
+    world = live([story], days=11)
+    heard = [alert for one in world.sent if one.reason is not Reason.REPEAT for alert in one.alerts]
+    # the evidence has to fall for more than a day, so it never recovers in between
+    assert [(alert.number, alert.status, alert.severity) for alert in heard] in (
+        [(1, Status.STARTED, Severity.PAGE)],
+        [(1, Status.STARTED, Severity.TICKET), (1, Status.WORSENED, Severity.PAGE)],
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_month_of_a_hundred_adapters_is_told_as_it_was() -> None:
     stories = fleet(100, drifting=10, twice=3, days=30)
     told = check(live(stories, days=30), stories, days=30)
-    print(told)  # noqa: T201 - the figures of docs/statistics.md
+    print(told)  # noqa: T201 - the figures of docs/channels.md

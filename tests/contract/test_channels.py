@@ -16,8 +16,8 @@ from functools import partial
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
-from alerts.channels import CHANNELS, open_channel, parse_settings
-from alerts.delivery import Channel, DeliveryFailed
+from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
+from alerts.delivery import Channel, DeliveryFailed, Together
 from alerts.formats import LARGEST_BODY
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from tests.alert_samples import FULL, a_change, an_alert
@@ -169,6 +169,29 @@ def test_a_repeat_is_the_same_message_under_the_same_id(
     assert len(bodies) == 1
     if rig.http:
         assert [rig.message_id(seen) for seen in receiver.seen] == ["msg_1"] * 2
+
+
+@EVERY
+def test_several_are_told_in_one_message_where_the_table_says_so(kind: str, rig: Rig) -> None:
+    hostile = 'x"}\r\n{"forged": true}\u2028<!channel> %s'
+    other = an_alert(id="driftline:billing@v2:drift:1", adapter="billing", summary=hostile)
+    with Receiver([answer(202), answer(503)]) as receiver:
+        channel = open_rig(kind, rig, receiver.url)
+        together = CHANNELS[kind].groups is Groups.TOGETHER
+        assert isinstance(channel, Together) is together
+        if not isinstance(channel, Together):
+            return
+        receipt = channel.deliver_together([FULL, *[other] * 60], "msg_1")
+        with pytest.raises(DeliveryFailed) as caught:
+            channel.deliver_together([FULL, other], "msg_1")
+    assert (receipt.status, caught.value.status) == (202, 503)
+    assert [rig.message_id(seen) for seen in receiver.seen] == ["msg_1"] * 2
+    many, few = (seen.body for seen in receiver.seen)
+    assert len(few) < len(many) < LARGEST_BODY
+    for body in (many, few):
+        assert FULL.summary[:20] in body.decode()
+        assert isinstance(json.loads(body), dict)
+        assert FULL.examples[0] not in body.decode() or kind == "webhook"
 
 
 @EVERY
