@@ -33,8 +33,8 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.routing import ROUTERS
-from monitor.routing.carrying import Carrier
 from monitor.routing.canary.hands import Hands
+from monitor.routing.carrying import Carrier
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
