@@ -120,6 +120,12 @@ def read_list(
     return [_line(row) for row in active], [_line(row) for row in ended], older
 
 
+def asking(tx: Connection) -> list[CanaryLine]:
+    """Read those that wait for a person: paused, whatever for."""
+    active = [_line(row) for row in canaries.canary_list(tx, active_only=True, limit=1000)]
+    return [line for line in active if line.state.phase is Phase.PAUSED]
+
+
 def read_canary(tx: Connection, canary_id: CanaryId, *, now: datetime) -> CanaryGlance:
     """Read one canary's page; raises ``NotFound``."""
     line = _line(canaries.fetch(tx, canary_id))

@@ -20,6 +20,7 @@ from monitor.store.canaries import CanaryRow
 from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
 from monitor.store.routes import RouteRow
+from monitor.web.canaries import CanaryLine, asking
 from monitor.web.parts import WebParts
 
 GENERATIONS_A_PAGE: Final = 50
@@ -76,6 +77,8 @@ class RoutesGlance:
 
     lines: Sequence[RouteLine]
     waiting: Sequence[ActionRow]
+    asking: Sequence[CanaryLine]
+    """Canaries that wait for a person."""
     actions: Sequence[ActionRow]
     report: Report
     """Of the last ``REPORTED``: what only the mode kept from being done."""
@@ -122,6 +125,7 @@ def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> RoutesGlan
     return RoutesGlance(
         lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
         waiting=_waiting(tx, None),
+        asking=asking(tx),
         actions=_decided(actions.action_list(tx, limit=MOST_ACTIONS)),
         report=parts.approver.report(tx, since=now - REPORTED, until=now),
         switch=read_switch(tx, parts.kill_switch),

@@ -84,7 +84,10 @@ def test_pages_of_routes_and_canaries_fit_and_hostile_text_stays_text(
         looker.open(path)
         over = looker.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert over <= 0, f"{path} is {over} px too wide"
-    looker.open(f"/canaries/{canaries['held']}")
+    looker.open("/routes")
+    asking = looker.page.inner_text("[data-live=waiting]")
+    assert f"paused: permission canary onboarding@{trials.HOSTILE} would roll back" in asking
+    looker.page.click(f"[data-live=waiting] a[href='/canaries/{canaries['held']}']")
     assert trials.HOSTILE in looker.page.inner_text("h1")
     assert "It would roll back" in looker.page.inner_text("[data-live=why]")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])

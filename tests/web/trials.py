@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 
 from detectors.feedback import Directions
 from detectors.trial import Failures
-from monitor.routing.canary.guards import Guard, guards_of
+from monitor.routing.canary.guards import Guard, alphas, guards_of
 from monitor.routing.canary.measure import Column, Measurement, Rules, Sides, measure
 from monitor.routing.canary.states import (
     CanaryState,
@@ -36,7 +37,7 @@ GUARDS = guards_of(
     Directions(higher_is_better=("solved",)),
     ("refusal",),
 )
-RULES = Rules(alpha=0.05 / len(GUARDS), margin_rate=0.05, margin_rank=0.2)
+RULES = Rules(alphas=alphas(GUARDS, 0.05), margin_rate=0.05, margin_rank=0.2)
 
 
 def seed(tx: Connection, *, now: datetime) -> Mapping[str, CanaryId]:
@@ -92,13 +93,14 @@ def _looked(
     _write(tx, canary, begun, Phase.RUNNING, reason="hash, adapter and perplexity fit")
     looks = int((until - begun) / timedelta(minutes=5))
     found = None
-    for number in range(1, looks + 1, max(1, looks // 60)):
+    every = max(2, looks // 30)
+    for number in range(1, looks + 1, every):
         at = begun + timedelta(minutes=5 * number)
         if 20 < number < 28:
             _write(tx, canary, at, Phase.RUNNING, reason="the store did not answer", trouble=True)
             continue
         found = _measured(number, of=looks, worse=worse)
-        last = number + max(1, looks // 60) > looks
+        last = number + every > looks
         shown = phase if last else Phase.RUNNING
         _write(tx, canary, at, shown, found=found, reason=found.found.reason)
     assert found is not None
@@ -145,10 +147,7 @@ def _measured(number: int, *, of: int, worse: float) -> Measurement:
         trial_failures=number // 40,
         control_failures=number // 9,
     )
-    rules = Rules(
-        alpha=RULES.alpha, margin_rate=RULES.margin_rate, margin_rank=RULES.margin_rank,
-        ahead=of / number,
-    )  # fmt: skip
+    rules = replace(RULES, ahead=of / number)
     return measure(sides, GUARDS, carried={}, failures={"error": [seen]}, rules=rules)
 
 
