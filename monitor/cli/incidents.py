@@ -49,7 +49,7 @@ def list_incidents(
                 _subject(one),
                 one["severity"],
                 screen.moment(one["opened_at"]),
-                screen.moment(one["closed_at"], otherwise="open"),
+                _until(one),
                 one["marked"] or "-",
                 one["summary"],
             ]
@@ -113,6 +113,13 @@ def accept(
             screen.say(f"{name}: the next probe registers its perplexity anew")
         if one["left"] is not None:
             screen.say(f"{name}: its reference stands. {one['left']}")
+
+
+def _until(incident: dict[str, Any]) -> str:
+    """When it ended; of an open one whether a silence keeps its messages back."""
+    silence = incident["silenced_by"]
+    open_still = "open" if silence is None else f"open, silence {silence}"
+    return screen.moment(incident["closed_at"], otherwise=open_still)
 
 
 def _subject(incident: dict[str, Any]) -> str:

@@ -6,22 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from alerts.channels import CHANNELS, parse_settings
+from alerts.channels import CHANNELS, Groups, parse_settings
 from alerts.matching import Matcher, parse_matcher
 from monitor.config.reading import ConfigError, resolve_secrets
 
-OWN_KEYS = frozenset({"name", "kind", "match", "fallback"})
+OWN_KEYS = frozenset({"name", "kind", "match", "fallback", "together"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelEntry:
-    """One configured channel; ``options`` are its kind's own keys, secrets resolved."""
+    """One configured channel; ``options`` are its kind's own keys, secrets resolved.
+
+    ``together``: whether what belongs together is one message; only kinds that can have it.
+    """
 
     name: str
     kind: str
     matcher: Matcher
     fallback: str | None = None
+    together: bool = True
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def groups(self) -> Groups:
+        """What is made of incidents that belong together."""
+        kind = CHANNELS[self.kind].groups
+        return Groups.EACH if kind is Groups.TOGETHER and not self.together else kind
 
 
 def read_channels(value: object, *, environ: Mapping[str, str]) -> tuple[ChannelEntry, ...]:
@@ -58,6 +68,11 @@ def _entry(item: object, *, where: str, environ: Mapping[str, str]) -> ChannelEn
     fallback = item.get("fallback")
     if fallback is not None and not isinstance(fallback, str):
         raise ConfigError([f"{where}.fallback: expected the name of a channel"])
+    together = item.get("together", True)
+    if not isinstance(together, bool):
+        raise ConfigError([f"{where}.together: expected true or false"])
+    if "together" in item and CHANNELS[item["kind"]].groups is not Groups.TOGETHER:
+        raise ConfigError([f"{where}.together: {item['kind']!r} is always told one by one"])
     own = {key: item[key] for key in item if key not in OWN_KEYS}
     options = resolve_secrets(own, where=where, environ=environ)
     try:
@@ -66,5 +81,10 @@ def _entry(item: object, *, where: str, environ: Mapping[str, str]) -> ChannelEn
     except ValueError as error:
         raise ConfigError([f"{where}: {error}"]) from None
     return ChannelEntry(
-        name=item["name"], kind=item["kind"], matcher=matcher, fallback=fallback, options=options
+        name=item["name"],
+        kind=item["kind"],
+        matcher=matcher,
+        fallback=fallback,
+        together=together,
+        options=options,
     )

@@ -46,7 +46,7 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             matcher=entry.matcher,
             fallback=entry.fallback,
             pace=CHANNELS[entry.kind].pace,
-            manner=config.alerting.grouping.manner(CHANNELS[entry.kind].groups),
+            manner=config.alerting.grouping.manner(entry.groups),
         )
         for entry in config.channels
     ]

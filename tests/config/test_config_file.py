@@ -131,6 +131,18 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"channels": [{"name": "a"}]}, "channels[0].kind: required, a word"),
         ({"channels": [{"name": "a", "kind": "sms"}]}, "channels[0].kind: no kind 'sms'"),
         (
+            {"channels": [{"name": "a", "kind": "log", "together": False}]},
+            "channels[0].together: 'log' is always told one by one",
+        ),
+        (
+            {"alerting": {"grouping": {"by": ["weather"]}}},
+            "alerting.grouping.by: no fact 'weather'; known: owner, blame",
+        ),
+        (
+            {"alerting": {"grouping": {"wait": "-1s"}}},
+            "alerting.grouping.wait: ",
+        ),
+        (
             {"channels": [{"name": "a", "kind": "log", "match": {"sevrity": "page"}}]},
             "channels[0]: ",
         ),
