@@ -68,7 +68,7 @@ class RouteLine:
         if self.row is None or self.route is None:
             return False
         plain = [arm.arm for arm in self.route.arms] == [ArmKind.STABLE]
-        return not plain or self.held or self.expired
+        return not plain or self.held or self.expired or self.row.behind is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
 from monitor.routing.arms import ArmRequest
-from monitor.store import actions, adapters, versions
+from monitor.store import actions, adapters, route_failures, versions
 from monitor.store.actions import ActionKind, ActionState
 from tests import worlds
 
@@ -52,7 +52,7 @@ def _routed(tx: Connection, *, now: datetime) -> None:
         now=now,
         valid_until=now + timedelta(minutes=30),
     )
-    worlds.table.put(
+    held = worlds.table.put(
         tx,
         "sales/eu",
         arms=[ArmRequest(arm=ArmKind.STABLE, version="v1", weight=1.0)],
@@ -62,6 +62,7 @@ def _routed(tx: Connection, *, now: datetime) -> None:
         now=now,
         hold_until=now + timedelta(hours=8),
     )
+    route_failures.note(tx, held, why=f"redis refused it: {HOSTILE}")
 
 
 def _waiting(tx: Connection, *, now: datetime) -> ActionId:
