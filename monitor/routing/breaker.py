@@ -12,8 +12,8 @@ times of the version's fallbacks, so a restart forgets nothing and two daemons a
 
 A version in ``FALLBACK`` has no traffic of its own. What speaks for it are two unchanged
 probes in a row (the policy then calls it recovered), and after that a trial: in
-``HALF_OPEN`` it answers a trickle. A trial that fires again ends, and each fallback within
-``streak_gap`` of the one before doubles the hold before the next trial, up to
+``HALF_OPEN`` it answers a trickle. A trial that fires again ends, and each failed trial, or
+fallback within ``streak_gap`` of the one before, doubles the hold before the next trial, up to
 ``return_hold_max``. A trial's route has a term: with Driftline down, readers give all
 traffic back to the fallback arm by themselves.
 """
@@ -30,6 +30,7 @@ from typing import Final, assert_never
 
 from monitor.domain import ArmKind, Blame, Route, Verdict, VerdictKind
 from monitor.routing.settings import RoutingSettings
+from monitor.store.actions import Away
 
 
 class BreakerState(StrEnum):
@@ -61,12 +62,12 @@ class Progress:
     """How a version in fallback or on trial comes along.
 
     fallbacks
-        When traffic was moved away from the version, newest first; ends of trials count.
+        How often traffic was moved away from the version, newest first; ends of trials count.
     records
         Of the version since its first trial after the newest of them, 7 days at most.
     """
 
-    fallbacks: Sequence[datetime] = ()
+    fallbacks: Sequence[Away] = ()
     records: int = 0
 
 
@@ -91,23 +92,26 @@ def state_of(route: Route | None, verdict: Verdict | None) -> BreakerState:
     return BreakerState.DEGRADED if bad else BreakerState.HEALTHY
 
 
-def streak(fallbacks: Sequence[datetime], *, gap: timedelta) -> int:
+def streak(fallbacks: Sequence[Away], *, gap: timedelta) -> int:
     """Count the fallbacks in a row: each within ``gap`` of the one before it.
 
+    A trial that failed belongs to the row however late it came: the version never was
+    healthy in between.
+
     >>> from datetime import UTC
-    >>> days = [datetime(2026, 3, day, tzinfo=UTC) for day in (20, 18, 2)]
+    >>> days = [Away(at=datetime(2026, 3, day, tzinfo=UTC)) for day in (20, 18, 2)]
     >>> streak(days, gap=timedelta(days=7))
     2
     """
     count = min(1, len(fallbacks))
     for later, earlier in pairwise(fallbacks):
-        if later - earlier > gap:
+        if later.at - earlier.at > gap and not later.on_trial:
             break
         count += 1
     return count
 
 
-def hold(fallbacks: Sequence[datetime], settings: RoutingSettings) -> timedelta:
+def hold(fallbacks: Sequence[Away], settings: RoutingSettings) -> timedelta:
     """How long a version must have recovered before its next trial."""
     doublings = max(0, streak(fallbacks, gap=settings.streak_gap) - 1)
     longest = max(settings.return_hold, settings.return_hold_max)

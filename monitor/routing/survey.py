@@ -145,7 +145,7 @@ def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
     Records count from the first trial on: what came right after the fallback was under way then.
     """
     fallbacks = tuple(actions.moved_away(tx, version))
-    began = actions.trial_began(tx, version, after=fallbacks[0]) if fallbacks else None
+    began = actions.trial_began(tx, version, after=fallbacks[0].at) if fallbacks else None
     if began is None:
         return Progress(fallbacks=fallbacks)
     traffic = records.traffic(

@@ -87,6 +87,14 @@ class ActionRow:
     decided_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """Traffic was moved away from a version; ``on_trial``: all it had was a trial's share."""
+
+    at: datetime
+    on_trial: bool = False
+
+
 def add(
     tx: Connection,
     version: Version,
@@ -301,10 +309,10 @@ def taken_since(
     return list(tx.execute(query).scalars())
 
 
-def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[datetime]:
+def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[Away]:
     """When traffic was moved away from the version, newest first, whoever wanted it."""
     query = (
-        sa.select(actions.c.decided_at)
+        sa.select(actions.c.decided_at, actions.c.kind)
         .where(
             actions.c.adapter_id == version.adapter_id,
             actions.c.version_id == version.id,
@@ -314,7 +322,9 @@ def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[da
         .order_by(actions.c.decided_at.desc())
         .limit(limit)
     )
-    return list(tx.execute(query).scalars())
+    return [
+        Away(at=at, on_trial=kind == ActionKind.END_TRIAL.value) for at, kind in tx.execute(query)
+    ]
 
 
 def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetime | None:

@@ -215,6 +215,7 @@ def test_a_verdict_that_flaps_for_a_day_moves_traffic_at_most_twice_a_day(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_verdict_that_flaps_for_thirty_days_moves_traffic_at_most_twice_a_day(
     world: World, seed: int

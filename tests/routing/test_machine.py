@@ -21,6 +21,7 @@ from monitor.routing.breaker import (
     streak,
 )
 from monitor.routing.settings import RoutingSettings
+from monitor.store.actions import Away
 from tests.fleet import NOW
 
 SETTINGS = RoutingSettings()
@@ -58,10 +59,16 @@ verdicts = st.builds(
 )
 progresses = st.builds(
     lambda gaps, records: Progress(
-        fallbacks=tuple(NOW - sum(gaps[: n + 1], timedelta()) for n in range(len(gaps))),
+        fallbacks=tuple(
+            Away(at=NOW - sum((gap for gap, _ in gaps[: n + 1]), timedelta()), on_trial=on_trial)
+            for n, (_, on_trial) in enumerate(gaps)
+        ),
         records=records,
     ),
-    st.lists(st.timedeltas(timedelta(minutes=1), timedelta(days=9)), max_size=40),
+    st.lists(
+        st.tuples(st.timedeltas(timedelta(minutes=1), timedelta(days=9)), st.booleans()),
+        max_size=40,
+    ),
     st.integers(0, 200),
 )
 
@@ -116,8 +123,14 @@ def test_the_hold_only_grows_with_the_streak_and_never_beyond_its_cap(progress: 
     ("fallbacks", "hours"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 24), (10_000, 24)]
 )
 def test_each_fallback_in_a_row_doubles_the_hold(fallbacks: int, hours: float) -> None:
-    times = [NOW - number * timedelta(hours=1) for number in range(fallbacks)]
-    assert hold(times, SETTINGS) == timedelta(hours=hours)
+    rows = [Away(at=NOW - number * timedelta(hours=1)) for number in range(fallbacks)]
+    assert hold(rows, SETTINGS) == timedelta(hours=hours)
+
+
+def test_a_failed_trial_doubles_the_hold_however_late_it_came() -> None:
+    late = NOW - timedelta(days=30)
+    assert streak([Away(at=NOW), Away(at=late)], gap=SETTINGS.streak_gap) == 1
+    assert streak([Away(at=NOW, on_trial=True), Away(at=late)], gap=SETTINGS.streak_gap) == 2
 
 
 def test_with_driftline_down_a_trial_is_over_when_its_route_expires() -> None:
