@@ -15,10 +15,12 @@ from monitor.domain import AdapterId, VersionId
 from monitor.routing.canary.guards import FEEDBACK, HARD, Guard
 from monitor.routing.canary.measure import Column, Sides
 from monitor.store import contexts, records, trials
-from monitor.store.records import RecordColumns
+from monitor.store.records import RecordColumns, Traffic
 
 EXPECTED: Final = 50
 """So many records of both arms expected, and none seen: nobody can see the canary."""
+
+_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,23 +168,27 @@ def _counted(name: str, one: RecordColumns, other: RecordColumns) -> Failures:
 
 
 def _silent(tx: Connection, trial: Trial) -> str | None:
-    """Say that no records of either arm come any more, though some were to be expected."""
-    seen = [
-        records.traffic(
-            tx,
-            version_id=version_id,
-            adapter_id=trial.adapter_id,
-            start=trial.since,
-            end=trial.end,
-        )
-        for version_id in (trial.version_id, trial.control_id)
-    ]
-    times = [one.last_at for one in seen if one.last_at is not None]
-    if not times:
-        return None
-    last, count = max(times), sum(one.count for one in seen)
-    before = max(last - trial.since, timedelta(seconds=1))
-    expected = count * ((trial.end - last) / before)
+    """Say that no records of either arm come (any more), though some were to be expected.
+
+    By the rate since the step began; before the first record by that of the day before.
+    """
+    own = _traffic(tx, trial, trial.version_id, trial.since, trial.end)
+    beside = _traffic(tx, trial, trial.control_id, trial.since, trial.end)
+    times = [one.last_at for one in (own, beside) if one.last_at is not None]
+    if times:
+        last, count, over = max(times), own.count + beside.count, max(times) - trial.since
+    else:
+        last, over = trial.since, _DAY
+        count = _traffic(tx, trial, trial.control_id, trial.since - _DAY, trial.since).count
+    expected = count * ((trial.end - last) / max(over, _SECOND))
     if expected < EXPECTED or count < EXPECTED:
         return None
     return f"no records since {last.isoformat(timespec='seconds')}, {expected:.0f} expected"
+
+
+def _traffic(
+    tx: Connection, trial: Trial, version_id: VersionId, start: datetime, end: datetime
+) -> Traffic:
+    return records.traffic(
+        tx, version_id=version_id, adapter_id=trial.adapter_id, start=start, end=end
+    )

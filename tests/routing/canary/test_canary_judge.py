@@ -224,6 +224,14 @@ def test_a_canary_that_sends_no_records_any_more_is_blind(trial: Trial) -> None:
     assert "blind" in trial.state(canary).reason
 
 
+def test_records_that_never_came_are_missed_too(trial: Trial) -> None:
+    trial.traffic(2 * HOUR, per_hour=6000)
+    canary = trial.start()
+    trial.pass_by(0.6)
+    assert trial.state(canary).pause is Pause.BLIND
+    assert "no records since 2026-03-02T12:00:00+00:00" in trial.state(canary).reason
+
+
 def test_two_judges_do_nothing_twice(trial: Trial) -> None:
     canary = trial.start()
     trial.now += 5 * MINUTE
