@@ -24,8 +24,10 @@ from sqlalchemy import Connection
 from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
 from monitor.routing.arms import effective, stable_arm
 from monitor.routing.breaker import BreakerState, state_of
+from monitor.routing.canary.states import ENDED, Phase, state_from_json
 from monitor.store import (
     adapters,
+    canaries,
     capture_counts,
     evaluations,
     inspections,
@@ -35,6 +37,7 @@ from monitor.store import (
     telling,
     verdicts,
 )
+from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
 from monitor.store.evaluations import ScoreRow
 from monitor.store.outbox import ChannelHealth
@@ -50,6 +53,10 @@ Counts = Counter[tuple[str, str]]
 """Records by (adapter, outcome)."""
 
 
+MOST_CANARIES: Final = 10_000
+"""One of each adapter: more than a fleet has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What one look at the database gave."""
@@ -63,6 +70,7 @@ class Reading:
     channels: Mapping[str, ChannelHealth]
     weights: list[tuple[str, str, WeightsState]]
     probes: Sequence[ProbeRow]
+    canaries: Sequence[CanaryRow]
     behind: Sequence[tuple[str, bool]]
     """Adapters with a route, and whether their router does not go by it."""
 
@@ -107,6 +115,7 @@ class StoredMetrics:
             behind.add_metric((adapter,), is_behind)
         yield behind
         yield _breaker_family(reading, now=self._now())
+        yield from _canary_families(reading.canaries)
         yield _weights_family(reading.weights)
         yield _probe_family(reading.probes, reading.routes)
         yield GaugeMetricFamily(
@@ -145,6 +154,7 @@ class StoredMetrics:
             channels={one: ChannelHealth() for one in self._channels} | outbox.health(tx),
             weights=inspections.states(tx),
             probes=probing.probe_rows(tx),
+            canaries=canaries.canary_list(tx, active_only=True, limit=MOST_CANARIES),
         )
 
 
@@ -231,6 +241,28 @@ def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:
         for state in WeightsState:
             family.add_metric((adapter, version, state.value), float(state is found))
     return family
+
+
+def _canary_families(rows: Sequence[CanaryRow]) -> Iterator[Metric]:
+    """Tell of canaries under way; one that has ended leaves no series."""
+    weight = GaugeMetricFamily(
+        "driftline_canary_weight",
+        "Share of the traffic that a canary was given",
+        labels=("adapter", "version"),
+    )
+    phase = GaugeMetricFamily(
+        "driftline_canary_phase",
+        "1 for where a canary stands, else 0",
+        labels=("adapter", "version", "phase"),
+    )
+    for row in rows:
+        state = state_from_json(row.state)
+        weight.add_metric((row.adapter, row.version), state.weight)
+        for one in Phase:
+            if one not in ENDED:
+                phase.add_metric((row.adapter, row.version, one.value), float(state.phase is one))
+    yield weight
+    yield phase
 
 
 def _breaker_family(reading: Reading, *, now: datetime) -> Metric:

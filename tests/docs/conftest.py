@@ -21,6 +21,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         answer = started.call("POST", "/v1/records", content=ndjson([wrong]), headers=NDJSON)
         assert len(answer.json()["rejected"]) == 1
         started.register("weighed", "v1", uri=str(DemoAdapter.SUPPORT_V1.path.resolve()))
+        started.register("weighed", "v2")
+        trial = started.call("POST", "/v1/canaries", json={"adapter": "weighed", "version": "v2"})
+        assert trial.is_success, trial.text
         started.evaluate(ADAPTER)
         weights = "/v1/adapters/weighed/versions/v1/weights"
         until(lambda: started.call("GET", weights).is_success, "its files are looked at")
