@@ -178,21 +178,20 @@ def happened(looks: Sequence[Look]) -> list[Happened]:
 
 def guard_lines(looks: Sequence[Look]) -> list[GuardLine]:
     """Draw every guardrail as the last measuring look found it, and how it came to that."""
-    looked = [(look, _guards(look)) for look in looks if look.event == "looked"]
-    told = [(look, guards) for look, guards in looked if guards]
-    if not told:
+    looked = [look for look in looks if look.event == "looked"]
+    measured = [look for look in looked if look.guards]
+    if not measured:
         return []
-    since, until = told[0][0].at, looked[-1][0].at
-    steps = [look.at for before, look in pairwise(looks) if look.step != before.step]
+    drawn = [(look, _guards(look)) for look in intervals.thinned(looked)]
     return [
         _guard_line(
             found,
-            [_seen(look, guards.get(name)) for look, guards in looked],
-            since=since,
-            until=until,
-            steps=steps,
+            [_seen(look, guards.get(name)) for look, guards in drawn],
+            since=measured[0].at,
+            until=looked[-1].at,
+            steps=[look.at for before, look in pairwise(looks) if look.step != before.step],
         )
-        for name, found in told[-1][1].items()
+        for name, found in _guards(measured[-1]).items()
     ]
 
 

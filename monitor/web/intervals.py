@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from monitor.routing.canary.guards import GuardKind
 
@@ -24,6 +24,8 @@ LEAST_REACH: Final = 2.0
 MOST_REACH: Final = 8.0
 """A band reaches so many margins to either side: enough for the later half of its bounds."""
 MOST_POINTS: Final = 160
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +148,12 @@ def band(
     )
 
 
-def thinned(looks: Sequence[Look], most: int = MOST_POINTS) -> Sequence[Look]:
-    """Leave out looks evenly where there are more than ``most``; never the last."""
+def thinned(looks: Sequence[_T], most: int = MOST_POINTS) -> Sequence[_T]:
+    """Leave out looks evenly where there are more than ``most``; never the last.
+
+    >>> thinned([1, 2, 3, 4, 5], most=3)
+    [1, 3, 5]
+    """
     every = -(-len(looks) // most)
     return looks if every <= 1 else looks[::-1][::every][::-1]
 
