@@ -1,12 +1,20 @@
 """Text of users stays text: no script runs, no rule is broken, nothing leaves the page."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
 
 import msgspec
+import pytest
 from sqlalchemy import Connection
 
-from monitor.domain import Severity, Verdict, VerdictKind, Version
+from alerts.matching import parse_matcher
+from monitor.domain import ChangeKind, Scope, Severity, Verdict, VerdictKind, Version
+from monitor.incident.smoke import SmokeTest
+from monitor.probes.corpus import Document
+from monitor.probes.smoke import Questioner, SmokeAnswer
 from monitor.routing.canary.guards import GuardKind
 from monitor.routing.canary.measure import GuardFound, GuardOutcome
 from monitor.routing.canary.settings import CanarySettings
@@ -14,17 +22,21 @@ from monitor.routing.canary.states import CanaryState, Pause, Phase, to_json
 from monitor.store import (
     actions,
     adapters,
+    audit,
     canaries,
+    changes,
     evaluations,
     outbox,
     partitions,
+    silences,
     verdicts,
     versions,
 )
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.canaries import Look
+from monitor.store.database import Database
 from tests import newcomers, worlds
-from tests.serving import Serving
+from tests.serving import Serving, serving
 from tests.web.conftest import Looker
 
 # Heads and tails of the usual cheat sheets; each pair is one way out of one context.
@@ -74,6 +86,34 @@ FRAMES = (
 PAYLOADS = [frame.format(action) for frame in FRAMES for action in ACTIONS]
 
 
+class Parrot:
+    """Stands for engines whose models answer with hostile text, one after the other."""
+
+    def __init__(self) -> None:
+        self.engines = self
+        self.said = itertools.cycle(PAYLOADS)
+
+    def base_of(self, model: str) -> str:
+        return f"base of {model}"
+
+    def answers(
+        self, model: str, prompts: Sequence[Document], *, until: float
+    ) -> list[SmokeAnswer]:
+        del model, until
+        return [
+            SmokeAnswer(text=next(self.said)) if number % 2 else SmokeAnswer(why_not=one.text)
+            for number, one in enumerate(prompts)
+        ]
+
+
+@pytest.fixture
+def service(database: Database, tmp_path: Path) -> Iterator[Serving]:
+    prompts = [Document(id=text[:128], text=f"{text}\n{text}") for text in PAYLOADS[:10]]
+    smoke = SmokeTest(questioner=cast("Questioner", Parrot()), default=prompts)
+    with serving(database, tmp_path, smoke=smoke) as running:
+        yield running
+
+
 def _hostile(tx: Connection, payload: str) -> Version:
     name = payload[:128]
     adapter = adapters.put(
@@ -111,21 +151,39 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         partitions.ensure(tx, [now.date()], tables=["scores"])
         made = [_hostile(tx, payload.replace("\x00", "")) for payload in PAYLOADS]
     looker = look()
-    looker.log_in()
+    looker.log_in(Scope.ADMIN)
     shown = looker.page.inner_text("tbody")
     assert "<script>alert(1)</script>" in shown
     assert "\\u202e" in shown
     _calm(looker)
-    for version in made[:: len(ACTIONS)]:  # one page for each frame
+    for number, version in enumerate(made[:: len(ACTIONS)]):  # one page for each frame
         _everything(service, version, now=now)
         looker.open_chart(f"/adapters/{worlds.path_part(version.adapter)}")
         assert looker.page.locator('[data-live="new"] tbody tr').count() == 1
         _calm(looker)
+        looker.open(f"/incidents/{_incident(service, version)}")
+        if number % 2:  # twenty times ten answers: every payload once
+            looker.page.click("#answers button")
+            looker.page.wait_for_selector("#answers blockquote")
+            assert looker.page.locator("#answers dd").count() == 20  # it and its base
+        assert looker.page.locator("svg.signals text").count() > 10
+        _calm(looker)
+    looker.open("/silences")
+    assert "<script>alert(1)</script>" in looker.page.inner_text("main")
+    _calm(looker)
     name = worlds.path_part(made[0].adapter)
     for path in ("/routes", f"/routes/{name}", "/canaries", "/canaries/1", "/canaries/new?of=1"):
         looker.open(path)
         assert PAYLOADS[0] in looker.page.inner_text("main")
         _calm(looker)
+
+
+def _incident(service: Serving, version: Version) -> int:
+    adapter = version.adapter_id
+    [found] = service.database.run(
+        lambda tx: worlds.incidents.incident_list(tx, adapter_id=adapter)
+    )
+    return found.id
 
 
 def _everything(service: Serving, version: Version, *, now: datetime) -> None:
@@ -136,6 +194,23 @@ def _everything(service: Serving, version: Version, *, now: datetime) -> None:
         (incident,) = worlds.incidents.incident_list(tx, adapter_id=version.adapter_id)
         alert = {"status": text, "summary": text}
         outbox.enqueue(tx, channel=text, alert=alert, incident_id=incident.id)
+        subject = f"incident {incident.id}"
+        audit.append(tx, actor=text, act="incident.ack", subject=subject, details={"reason": text})
+        actions.add(
+            tx, version, kind=ActionKind.FALLBACK, state=ActionState.RECOMMENDED,
+            reason=text, evidence={}, expected_generation=1, target=None, actor=text, now=now,
+        )  # fmt: skip
+        changes.add(
+            tx,
+            changes.Declaration(
+                kind=ChangeKind.PROMPT, title=text, adapters=(version.adapter,),
+                begun_at=now, ended_at=None, author=text,
+            ),
+        )  # fmt: skip
+        silences.add(
+            tx, parse_matcher({"adapter": text, "labels": {text: text}}),
+            starts_at=now, ends_at=now + timedelta(hours=1), author=text, comment=text,
+        )  # fmt: skip
         verdicts.history(tx, adapter_id=version.adapter_id, since=now)
         _tried(tx, version, now=now)
         # as its id, its kept prompt, and the word that all who sent it are said to have used
