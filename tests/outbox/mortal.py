@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 SHARE = 0.1
+SHARE_OF_CLAIMS = 0.5
+"""A claim is for many messages, so there are few."""
 SETTINGS = DelivererSettings(
     workers=1,  # with others in flight a kill could catch one of them after its POST
     lease=timedelta(milliseconds=500),
@@ -46,8 +48,8 @@ class Point(StrEnum):
     AFTER_ACK = "after_ack"
 
 
-def die() -> None:
-    if random.random() < SHARE:  # noqa: S311
+def die(share: float = SHARE) -> None:
+    if random.random() < share:  # noqa: S311
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -64,9 +66,9 @@ class MortalDatabase(Database):
         with self.engine.begin() as tx:
             result = work(tx)
             claimed, acknowledged = bool(result) and isinstance(result, list), result is True
-            if (claimed and self.point is Point.IN_CLAIM) or (
-                acknowledged and self.point is Point.IN_ACK
-            ):
+            if claimed and self.point is Point.IN_CLAIM:
+                die(SHARE_OF_CLAIMS)
+            if acknowledged and self.point is Point.IN_ACK:
                 die()
         if acknowledged and self.point is Point.AFTER_ACK:
             die()
