@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 SHARE = 0.1
-SHARE_OF_CLAIMS = 0.5
+SHARE_OF_CLAIMS = 0.4
 """A claim is for many messages, so there are few."""
 SETTINGS = DelivererSettings(
     workers=1,  # with others in flight a kill could catch one of them after its POST
