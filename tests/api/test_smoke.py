@@ -85,7 +85,9 @@ def everything_stored(database: Database) -> str:
 def test_current_previous_and_base_answer_the_adapters_own_prompts(
     database: Database, tmp_path: Path
 ) -> None:
-    adapters: list[dict[str, str | None]] = [{"id": f"support@v{i}", "parent": "base"} for i in (6, 7)]
+    adapters: list[dict[str, str | None]] = [
+        {"id": f"support@v{i}", "parent": "base"} for i in (6, 7)
+    ]
     cards = [{"id": "base", "parent": None}, *adapters]
     engine = Talking(models=cards)
     with asking(database, tmp_path, engine) as site, site.client(Scope.OPERATE) as client:
