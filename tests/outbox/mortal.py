@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
-from alerts.delivery import Channel, Receipt
+from alerts.delivery import Channel, Receipt, Together
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
@@ -82,9 +82,13 @@ class MortalChannel:
         self.channel, self.point = channel, point
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        return self.deliver_together([alert], message_id)
+
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+        assert isinstance(self.channel, Together)
         if self.point is Point.AFTER_CLAIM:
             die()
-        receipt = self.channel.deliver(alert, message_id)
+        receipt = self.channel.deliver_together(alerts, message_id)
         if self.point is Point.AFTER_POST:
             die()
         return receipt

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -87,6 +88,48 @@ def test_killed_again_and_again_nothing_is_lost_and_repeats_carry_the_same_id(
     database: Database, point: Point
 ) -> None:
     check(database, point, incidents=60)
+
+
+def queue_groups(database: Database, number: int) -> set[str]:
+    """The same stories, three beginnings in a message, and three ends of other incidents."""
+    with database.begin() as tx:
+        version = register(tx)
+        ids = [incident(tx, version, one) for one in range(1, number + 1)]
+        batches = set()
+        for status in STORY:
+            apart = 0 if status is STORY[0] else 1  # so that ends lie across beginnings
+            for place, incident_id in enumerate(ids):
+                if (place + apart) % 3 == 0 or place == 0:
+                    batches.add(batch := uuid4())
+                outbox.enqueue(
+                    tx,
+                    channel="oncall",
+                    alert=message(place + 1, status),
+                    incident_id=incident_id,
+                    batch=batch,
+                )
+    return {str(batch) for batch in batches}
+
+
+def test_groups_are_whole_and_in_order_however_often_it_is_killed(database: Database) -> None:
+    sent = queue_groups(database, 99)
+    with Receiver([answer(204)]) as receiver:
+        killed = run_until_delivered(database, receiver, Point.AFTER_POST)
+        seen = list(receiver.seen)
+    assert killed > 0
+    bodies: dict[str, set[bytes]] = defaultdict(set)
+    told: dict[str, list[str]] = defaultdict(list)
+    for request in seen:
+        name = request.headers["webhook-id"]
+        if name not in bodies:
+            alert = msgspec.json.decode(request.body)
+            for line in alert["group"]["alerts"] if alert["group"] else [alert]:
+                told[line["id"]].append(line["status"])
+        bodies[name].add(request.body)
+    assert set(bodies) == sent
+    assert {len(of_one) for of_one in bodies.values()} == {1}  # a repeat is the same message
+    assert len(told) == 99
+    assert {*map(tuple, told.values())} == {tuple(map(str, STORY))}
 
 
 @pytest.mark.slow
