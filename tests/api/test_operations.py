@@ -182,6 +182,7 @@ def test_an_incident_is_marked_as_false_once_with_a_reason(fleet: Serving) -> No
                     "generation": None,
                     "records": 0,
                     "perplexity": False,
+                    "left": None,
                 }
             ],
         )
