@@ -1,0 +1,43 @@
+"""Canaries from the command line, on the service that all commands share."""
+
+import json
+import re
+
+from tests.cli.command import failed
+from tests.cli.conftest import Run
+from tests.service import Service, until
+
+NAME = "trialled"
+
+
+def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service) -> None:
+    for version in ("v1", "v2"):
+        service.register(NAME, version)
+    begun = run(
+        "canary", "start", NAME, "v2", "--step", "0.1:1h30m", "--step", "0.5:2h",
+        "--unchecked", "served",
+    )  # fmt: skip
+    assert (begun.code, begun.err) == (0, "")
+    assert "steps: 10% for 1.5 h, 50% for 2.0 h, then everything" in begun.out
+    number = re.search(r"canary (\d+)", begun.out)
+    assert number is not None
+    one = number[1]
+
+    def shown() -> dict[str, object]:
+        found: dict[str, object] = json.loads(run("canary", "show", one, "--json").out)
+        return found
+
+    until(lambda: shown()["phase"] == "running", "its first step")
+    said = run("canary", "show", one).out
+    assert f"{NAME}@v2 beside v1, running, 10% of the traffic (step 1 of 2" in said
+    paused = run("canary", "pause", one, "--reason", "sale [bold]today[/bold]")
+    assert "paused (manual)" in paused.out
+    assert "sale [bold]today[/bold]" in paused.out
+    assert "running" in run("canary", "resume", one).out
+    failed(run("canary", "promote", one), "promote it with force")
+    assert NAME in run("canary", "list", "--active").out
+    assert "rolling back" in run("canary", "abort", one).out
+    until(lambda: shown()["phase"] == "rolled_back", "its end")
+    failed(run("canary", "start", NAME, "v2"), "resume that one to let it try again")
+    failed(run("canary", "start", NAME, "v2", "--step", "a tenth"), "is no step such as 0.05:24h")
+    failed(run("canary", "show", "4711"), "There is no canary 4711.")
