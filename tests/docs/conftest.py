@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.weights import DemoAdapter
+from tests.inbox import Inbox
 from tests.service import CALM, NDJSON, Service, Talk, baseline, ndjson, running, until
 
 ADAPTER = "known"
@@ -13,7 +14,8 @@ ADAPTER = "known"
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     away = {**CALM, "serving.engines": '["http://127.0.0.1:9"]'}
-    with running(tmp_path_factory.mktemp("docs"), changes=away) as started:
+    folder = tmp_path_factory.mktemp("docs")
+    with Inbox() as inbox, running(folder, inbox=inbox, changes=away) as started:
         started.register(ADAPTER, "v1")
         started.upload(ADAPTER, "v1", baseline(400))
         started.send(Talk(ADAPTER).records(60))
