@@ -86,9 +86,12 @@ class StreamTap:
         if self._size > MOST:
             held, self._held, self._data = self._held, b"", []
             return held + piece if self._strip else piece
-        *events, self._held = _split(self._held + piece)
+        events = _split(self._held + piece if self._held else piece)
+        self._held = events.pop()
         out = [self._event(event) for event in events]
-        return b"".join(out) if self._strip else piece
+        if not self._strip:
+            return piece
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def close(self) -> bytes:
         """See :class:`Tap`."""
@@ -138,7 +141,21 @@ def cleaned(document: bytes) -> bytes:
     for logprobs in found:
         # inside a string its quotes would be escaped, so these bytes can only be the value
         if logprobs.startswith(b"{") and b'"' in logprobs:
-            document = document.replace(logprobs, b"null", 1)
+            document = _without(document, logprobs)
+    return document
+
+
+def _without(document: bytes, logprobs: bytes) -> bytes:
+    """Put ``null`` in the place of a value of this name.
+
+    Looked for by its name: to look for so long a text costs more than all else in an event.
+    """
+    name = document.find(_LOGPROBS)
+    while name >= 0:
+        begin = document.find(b"{", name)
+        if document.startswith(logprobs, begin):
+            return document[:begin] + b"null" + document[begin + len(logprobs) :]
+        name = document.find(_LOGPROBS, name + 1)
     return document
 
 
@@ -156,7 +173,7 @@ def _split(text: bytes) -> list[bytes]:
     """Split after each event's end; the last item is what has not ended yet."""
     if b"\r" not in text:
         *events, rest = text.split(b"\n\n")
-        return [*(event + b"\n\n" for event in events), rest]
+        return [*[event + b"\n\n" for event in events], rest]
     ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
     return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
 
