@@ -135,9 +135,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
 def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
     """Tell the router what the table says, where it does not follow the table by itself."""
     settings = parts.config.routing
-    if not ROUTERS[settings.router].told:
+    kind = ROUTERS[settings.router]
+    if not kind.told:
         return []
-    carrier = Carrier(parts.database, parts.breaker.router, resync=settings.resync)
+    carrier = Carrier(
+        parts.database, parts.breaker.router, resync=settings.resync, later=kind.later
+    )
     return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
 
 

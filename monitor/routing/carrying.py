@@ -46,6 +46,8 @@ class Carrier:
     ----------
     resync
         How often a router is asked whether it still does as it was told.
+    later
+        Tell it each time, and not only what it has lost: it has more to do by and by.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Carrier:
         router: Router,
         *,
         resync: timedelta,
+        later: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._router = router
         self._resync = resync.total_seconds()
+        self._later = later
         self._monotonic = monotonic
         self._seen: FleetState | None = None
         self._told: dict[str, _Told] = {}
@@ -94,7 +98,7 @@ class Carrier:
         before = self._told.get(route.adapter) if self._is_known(route) else None
         failures = before.failures if before else 0
         try:
-            if before is None or failures or not self._holds(route):
+            if before is None or failures or not self._holds(route) or self._later:
                 self._router.apply(route)
         except RouterFailed as error:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**failures)

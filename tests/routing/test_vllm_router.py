@@ -11,10 +11,11 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.engines import Engines
 from monitor.routing import table
+from monitor.routing.carrying import Carrier
 from monitor.routing.proof import Proof
 from monitor.routing.routers import Reach, RouterFailed
 from monitor.routing.routers.vllm import Replicas, VllmRouting
-from monitor.store import adapters, versions
+from monitor.store import adapters, canaries, versions
 from monitor.store.database import Database
 from tests.loopback import LOOPBACK
 from tests.routed import Vllm, answering
@@ -110,6 +111,44 @@ def test_a_new_version_is_loaded_beside_the_old_one_and_the_old_one_goes_after_t
     assert world.served() == names("v7", "v8")
     world.router.apply(route)
     assert [engine.unloads for engine in world.engines] == [["support@v5", "support@v6"]] * 2
+
+
+def test_the_worker_lets_go_by_itself_once_a_route_has_drained(world: World) -> None:
+    world.flip(v5=1.0)
+    world.flip(v6=1.0)
+    world.flip(v7=1.0)
+    beat, resync = 0.0, timedelta(minutes=1)
+    carrier = Carrier(
+        world.database, world.router, resync=resync, later=True, monotonic=lambda: beat
+    )
+    for _ in range(6):
+        assert world.served() == names("v5", "v6", "v7")
+        carrier.turn()
+        beat += resync.total_seconds()
+        world.now += resync
+    carrier.turn()
+    assert world.served() == names("v6", "v7")
+
+
+def test_the_version_of_a_canary_that_waits_for_its_start_stays(world: World) -> None:
+    world.router.prepare([world.versions["v8"]])
+    with world.database.begin() as tx:
+        canaries.add(
+            tx,
+            world.versions["v8"],
+            control=world.versions["v6"],
+            plan={},
+            state={"phase": "checking"},
+            guards=[],
+            unchecked=[],
+            mode=None,
+            by="ann",
+            now=world.now,
+        )
+    route = world.flip(v6=1.0)
+    world.now += DRAIN
+    world.router.apply(route)
+    assert world.served() == names("v6", "v8")
 
 
 def test_what_another_route_names_and_what_cannot_be_loaded_again_stays(world: World) -> None:

@@ -32,12 +32,14 @@ class RouterKind:
     """How a router is opened.
 
     ``problems`` says what is wrong with the settings of its table, each with its key.
-    ``told`` is False where whoever routes follows the table without being told.
+    ``told`` is False where whoever routes follows the table without being told; ``later``
+    is True where a route that is in force for a while still leaves something to be done.
     """
 
     open: Callable[[Any, Reach, Database], Router]
     problems: Callable[[Any, Reach], list[str]] = lambda _settings, _reach: []
     told: bool = True
+    later: bool = False
 
 
 ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
@@ -50,7 +52,7 @@ ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
             open=lambda settings, reach, _database: Redis(settings, reach.inside),
             problems=redis.problems,
         ),
-        "vllm": RouterKind(open=Replicas, problems=vllm.problems),
+        "vllm": RouterKind(open=Replicas, problems=vllm.problems, later=True),
         "webhook": RouterKind(
             open=lambda settings, reach, _database: Webhook(settings, reach.outside),
             problems=webhook.problems,

@@ -23,7 +23,7 @@ from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.routing.arms import stable_arm
 from monitor.routing.routers.contract import Reach, RouterFailed
-from monitor.store import adapters, routes, versions
+from monitor.store import adapters, canaries, routes, versions
 from monitor.store.database import Database
 
 _AT_ONCE: Final = 16
@@ -205,9 +205,11 @@ def _versions(tx: Connection, adapter: str) -> list[Version]:
 
 
 def _unneeded(tx: Connection, route: Route) -> list[str]:
-    """Models that could be loaded again, and that neither a route nor a fallback needs."""
+    """Models that could be loaded again, and that no route, fallback or canary needs."""
     registered = _versions(tx, route.adapter)
+    canary = canaries.active(tx, registered[0].adapter_id) if registered else None
     kept = {arm.version for arm in route.arms} | _fallbacks(tx, route, registered)
+    kept |= {canary.version} if canary else set()
     free = [one.model for one in registered if one.name not in kept and one.uri is not None]
     named = routes.named_among(tx, free)
     return [model for model in free if model not in named]
