@@ -57,7 +57,6 @@ class Closing(StrEnum):
     ACCEPTED = "accepted"
     FALSE_PAGE = "false_page"
     RULE_CHANGED = "rule_changed"
-    RETIRED = "retired"
     PART_OF_FLEET = "part_of_fleet"
 
 
@@ -67,7 +66,7 @@ class IncidentKey:
 
     The version belongs to it because a version has weights, a reference and evidence of its
     own. When traffic moves from a bad v7 to a healthy v6, v6's ``stable`` says nothing
-    about v7: v7's incident stays open until v7 recovers or is retired.
+    about v7: v7's incident stays open until v7 recovers or a person ends it.
     """
 
     adapter: str

@@ -240,7 +240,6 @@ _CLOSINGS = MappingProxyType(
         Closing.ACCEPTED: "accepted as the new normal",
         Closing.FALSE_PAGE: "closed as a false page",
         Closing.RULE_CHANGED: "closed by a change of rules",
-        Closing.RETIRED: "closed with its version",
         Closing.PART_OF_FLEET: "part of a fleet incident",
     }
 )

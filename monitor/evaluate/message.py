@@ -99,6 +99,7 @@ class Messages:
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
             transition_id=transition_id,
             standing=judgement.standing,
+            rules_changed=judgement.rules_changed,
             scores=_score_lines(tx, outcome, judgement),
             requests=len(outcome.reading.window),
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)

@@ -137,6 +137,7 @@ def facts_of(
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,
         classic=settings.is_classic(reading.version.adapter),
+        enabled=frozenset(settings.detectors),
         **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
     )
 

@@ -21,7 +21,8 @@ class AlertInputs:
     though the verdict stands: it keeps an ``error`` incident open; ``misrouted`` which move of
     traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``base_url`` is where
     people reach this service; None leaves out the links to it. ``standing`` is how the
-    version stands to the others on its base.
+    version stands to the others on its base. ``rules_changed``: what had been found counts no
+    more, so the incident is closed rather than recovered.
     """
 
     adapter: Adapter
@@ -37,6 +38,7 @@ class AlertInputs:
     misrouted: str | None = None
     base_url: str | None = None
     standing: Standing = field(default_factory=Standing)
+    rules_changed: bool = False
 
 
 def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:

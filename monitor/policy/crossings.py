@@ -22,9 +22,10 @@ QUARANTINE_AFTER = 5
 def remember(memory: Memory, facts: Facts) -> Memory:
     """Absorb one evaluation: failures, the probe, new crossings, recoveries.
 
-    What was found against an older reference than the one in force says nothing any more.
+    What was found against an older reference than the one in force, or by a detector that is
+    switched off, says nothing any more.
     """
-    memory = memory.against(facts.reference_id)
+    memory = ruled(memory, facts)
     if facts.reference_id is not None and facts.reference_id != memory.reference_id:
         facts = replace(facts, detectors=())
     memory = replace(memory, failures=_failures(memory, facts))
@@ -38,6 +39,11 @@ def remember(memory: Memory, facts: Facts) -> Memory:
         memory = _crossed(memory, fact, facts.at)
         memory = _recovered(memory, fact)
     return _recovered_by_probes(memory, facts)
+
+
+def ruled(memory: Memory, facts: Facts) -> Memory:
+    """Leave of a memory what still holds by the rules of now."""
+    return memory.against(facts.reference_id).within(facts.enabled)
 
 
 def _classic(last: Streaks, facts: Facts) -> Streaks:

@@ -126,5 +126,7 @@ class Facts:
     """What the detectors were compared with."""
     classic: bool = False
     """Whether the adapter has the preset `classic`."""
+    enabled: frozenset[str] | None = None
+    """Detectors that are switched on; None: nobody says."""
     fleet: FleetFact | None = None
     """The others on its base; None where nobody looked."""

@@ -10,7 +10,7 @@ from detectors.types import Process
 from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
 from monitor.policy.blame import blame_for, explained_by_inputs
 from monitor.policy.common_cause import Standing, standing
-from monitor.policy.crossings import remember
+from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.settings import PolicySettings
@@ -57,6 +57,9 @@ class Judgement:
     """A first suspicion: the perplexity probe should run at once."""
     standing: Standing
     """How the version stands to the others on its base."""
+    rules_changed: bool = False
+    """It is stable because what was found counts no more: another reference, or a detector
+    that was switched off."""
 
 
 def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
@@ -85,7 +88,17 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         action=_action(memory, facts, settings, paging=paging, verdict=verdict),
         wants_probe=_wants_probe(before, memory),
         standing=stands,
+        rules_changed=verdict.severity is Severity.NONE and _other_rules(before, facts) is not None,
     )
+
+
+def _other_rules(before: Memory, facts: Facts) -> str | None:
+    """Say why nothing of what was found counts any more; None: it does, or nothing was."""
+    if not before.crossings or ruled(before, facts).crossings:
+        return None
+    if not before.against(facts.reference_id).crossings:
+        return "compared with a new reference from now on"
+    return f"switched off since: {join(sorted({c.detector for c in before.crossings}))}"
 
 
 def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings) -> bool:
@@ -167,15 +180,13 @@ def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
     """
     return Verdict(
         kind=VerdictKind.STABLE,
-        reason=f"recovered: {_how(before, memory, facts)}",
+        reason=_other_rules(before, facts) or f"recovered: {_how(before, memory, facts)}",
         since=_since(memory, VerdictKind.STABLE, facts.at),
     )
 
 
 def _how(before: Memory, memory: Memory, facts: Facts) -> str:
     probe = memory.perplexity
-    if before.crossings and not before.against(facts.reference_id).crossings:
-        return "compared with a new reference from now on"
     if before.crossings and not facts.traffic and probe is not None:
         return f"{probe.unchanged_streak} unchanged perplexity probes in a row, no traffic"
     if before.crossings:

@@ -88,6 +88,16 @@ class Memory:
             self, reference_id=reference_id, crossings=(), failures={}, classic=Streaks()
         )
 
+    def within(self, enabled: frozenset[str] | None) -> Memory:
+        """Forget what was found by detectors that are switched off: nothing would take it back."""
+        if enabled is None:
+            return self
+        return replace(
+            self,
+            crossings=tuple(c for c in self.crossings if c.detector in enabled),
+            failures={name: n for name, n in self.failures.items() if name in enabled},
+        )
+
     def overruled(self, verdict: Verdict) -> Memory:
         """Forget every finding, because a person has judged them; ``verdict`` stands now.
 

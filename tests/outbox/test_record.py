@@ -124,6 +124,28 @@ def test_the_incident_row_follows_the_machine(database: Database, version: Versi
     assert row.closed_at is not None
 
 
+def test_a_change_of_rules_closes_an_incident_and_what_comes_then_is_another(
+    database: Database, version: Version
+) -> None:
+    record(database, version, DRIFTING)
+    for kind, changed in ((STABLE, True), (DRIFTING, False)):
+        with database.begin() as tx:
+            record_observation(
+                tx,
+                version,
+                verdict=verdict(kind),
+                inputs=replace(inputs(database), rules_changed=changed),
+                channels=BOTH,
+                now=NOW + timedelta(hours=1),
+            )
+    with database.begin() as tx:
+        rows = outbox.deliveries(tx)[::-1]
+        numbers = [(row.number, row.closed_at is None) for row in incidents.incident_list(tx)]
+    assert [row.alert["status"] for row in rows] == ["started", "recovered", "started"]
+    assert "closed by a change of rules; was: " in str(rows[1].alert["summary"])
+    assert numbers == [(2, True), (1, False)]
+
+
 def test_a_breach_within_a_week_reopens_the_same_incident(
     database: Database, version: Version
 ) -> None:

@@ -320,9 +320,25 @@ def test_a_new_reference_closes_what_was_found_against_the_one_before() -> None:
     assert critical.verdict.kind is VerdictKind.CRITICAL
     later = run(facts(soft(), at=NOW + MINUTE, reference_id=SECOND), memory=critical.memory)
     assert later.verdict.kind is VerdictKind.STABLE
-    assert later.verdict.reason == "recovered: compared with a new reference from now on"
+    assert later.verdict.reason == "compared with a new reference from now on"
+    assert later.rules_changed
     again = run(facts(noticed(), reference_id=SECOND), memory=later.memory)
     assert again.verdict.kind is VerdictKind.DRIFTING
+
+
+def test_what_a_detector_found_that_is_switched_off_counts_no_more() -> None:
+    critical = run(facts(page(), enabled=frozenset({"logit_ks", "entropy"})))
+    assert critical.verdict.kind is VerdictKind.CRITICAL
+    assert not critical.rules_changed
+    found_by = {crossing.detector for crossing in critical.memory.crossings}
+    later = run(
+        facts(at=NOW + MINUTE, enabled=frozenset({"entropy"}) - found_by), memory=critical.memory
+    )
+    assert (later.verdict.kind, later.rules_changed) == (VerdictKind.STABLE, True)
+    assert later.verdict.reason == "switched off since: logit_ks"
+    assert later.memory.crossings == ()
+    recovered = run(facts(at=NOW + 2 * MINUTE), memory=later.memory)
+    assert not recovered.rules_changed
 
 
 def test_a_window_read_before_a_new_reference_came_says_nothing_about_it() -> None:
