@@ -109,6 +109,7 @@ def unfit(route: Route | None, version: str) -> str | None:
     busy = [arm for arm in route.arms if arm.arm in _TRIAL and arm.version != version]
     if busy:
         return f"{busy[0].version} is its {busy[0].arm.value} arm already"
-    if stable_arm(route).weight <= 0:
-        return "its stable arm answers nobody: a canary has nothing to be compared with"
+    away = [arm for arm in route.arms if arm.arm is ArmKind.FALLBACK and arm.weight > 0]
+    if away or stable_arm(route).weight <= 0:
+        return "its stable arm has not all of its traffic: a canary has nothing to be compared with"
     return None

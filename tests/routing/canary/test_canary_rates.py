@@ -28,6 +28,11 @@ def rolled_back(ran: list[Ran]) -> list[Ran]:
     return [one for one in ran if one.phase is Phase.ROLLED_BACK]
 
 
+def test_a_version_that_is_no_worse_stays() -> None:
+    """P(more than 3 of 12 | 5 %) = .2 %."""
+    assert len(rolled_back(many(Truth(requests_per_day=1000), 12, every=30))) <= 3
+
+
 def test_a_version_20_points_worse_goes_back_within_a_day_at_100_requests_a_day() -> None:
     ran = rolled_back(many(Truth(requests_per_day=2000, worse=0.2), 12, every=30))
     assert len(ran) == 12
@@ -43,17 +48,19 @@ def test_a_shadow_sees_a_fall_of_5_points_in_300_prompts() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("per_day", [2_000, 10_000])
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("per_day", [500, 2_000])
 def test_a_version_that_is_no_worse_is_hardly_ever_rolled_back(per_day: float) -> None:
-    """With a look every 5 minutes. P(more than 18 of 200 | 5 %) = .6 %."""
-    ran = many(Truth(requests_per_day=per_day), 200)
-    assert len(rolled_back(ran)) <= 18, Counter(one.phase for one in ran)
+    """With a look every 5 minutes. P(more than 10 of 100 | 5 %) = 1.1 %."""
+    ran = many(Truth(requests_per_day=per_day), 100)
+    assert len(rolled_back(ran)) <= 10, Counter(one.phase for one in ran)
     assert all(one.phase is not Phase.SUCCEEDED or one.requests >= 200 for one in ran)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_power_is_as_published() -> None:
-    """9 of 10, as docs/canaries.md says; P(fewer than 170 of 200 | 90 %) = 1 %."""
+    """9 of 10 within a day, as decision 0018 says; P(fewer than 170 of 200 | 90 %) = 1 %."""
     for truth in (
         Truth(requests_per_day=2_000, worse=0.2),
         Truth(requests_per_day=20_000, worse=0.05),
