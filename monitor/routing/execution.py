@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, VerdictKind, Version, VersionId
+from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, VerdictKind, Version
 from monitor.routing.arms import (
     effective,
     fallback_arm,
@@ -20,16 +19,15 @@ from monitor.routing.arms import (
 )
 from monitor.routing.breaker import fires, recovered
 from monitor.routing.killswitch import KillSwitch
-from monitor.routing.ledger import write_down
-from monitor.routing.routers import Router, RouterFailed
+from monitor.routing.ledger import advance, target_id, write_down
+from monitor.routing.routers import Router
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.survey import stored_verdict, targets_of
 from monitor.routing.table import write
+from monitor.routing.verifying import Verifying
 from monitor.store import actions, routes, versions
 from monitor.store.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
-
-_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +38,11 @@ class Execution:
     settings: RoutingSettings
     kill_switch: KillSwitch
     router: Router
+
+    @property
+    def verifying(self) -> Verifying:
+        """What comes after the route has changed."""
+        return Verifying(database=self.database, settings=self.settings, router=self.router)
 
     def begin(self, tx: Connection, action: ActionRow, *, actor: str, now: datetime) -> ActionRow:
         """Start what a person has approved, if the route is still the one it was decided on."""
@@ -58,14 +61,14 @@ class Execution:
 
     def drop(self, tx: Connection, action: ActionRow, reason: str, *, now: datetime) -> ActionRow:
         """End an action without doing it: what it was decided on no longer holds."""
-        return self._advance(tx, action, ActionState.EXPIRED, reason, now=now)
+        return advance(tx, action, ActionState.EXPIRED, reason, now=now)
 
     def carry_out(self, action_id: ActionId, *, now: datetime) -> ActionRow:
         """Change the route, tell the router, read back."""
         action = self.database.run(lambda tx: self._apply(tx, action_id, now=now))
         if action.state is not ActionState.APPLIED:
             return action
-        return self._verify(action, now=now)
+        return self.verifying.verify(action, now=now)
 
     def reconcile(self, *, now: datetime) -> int:
         """Read back every interrupted action; expire those waiting on a verdict that is gone.
@@ -77,43 +80,7 @@ class Execution:
         for action in left:
             self._resume(action, now=now)
         changed = len(left) + self.database.run(lambda tx: self._expire(tx, now=now))
-        return changed + self._reread(now=now) + self.prove(now=now)
-
-    def prove(self, *, now: datetime) -> int:
-        """Say of a fallback whose target fires within two windows that it did not help.
-
-        The window under way when it moved is not one of them. Such an action has failed, and
-        nothing else is done by itself until somebody sets another route.
-        """
-        proof = 3 * self.settings.cycle
-
-        def work(tx: Connection) -> int:
-            worse = 0
-            for action in actions.moved_since(tx, since=now - proof):
-                reason = _worse(tx, action)
-                if reason is not None:
-                    write_down(tx, actions.found_worse(tx, action, reason=reason, now=now))
-                    worse += 1
-            return worse
-
-        return self.database.run(work)
-
-    def _reread(self, *, now: datetime) -> int:
-        """Settle what the router did not confirm, once it does."""
-        settled = 0
-        for action in self.database.run(actions.unverified):
-            settled += self._settled(action, now=now)
-        return settled
-
-    def _settled(self, action: ActionRow, *, now: datetime) -> bool:
-        route = self.database.run(lambda tx: routes.get(tx, action.adapter))
-        if route is None or self._read(route)[0] is not ActionState.VERIFIED:
-            return False
-        reason = f"read back late at generation {route.generation}"
-        self.database.run(
-            lambda tx: self._advance(tx, action, ActionState.VERIFIED, reason, now=now)
-        )
-        return True
+        return changed + self.verifying.reread(now=now) + self.verifying.prove(now=now)
 
     def _apply(self, tx: Connection, action_id: ActionId, *, now: datetime) -> ActionRow:
         """Check everything once more and swap the route, all in one transaction."""
@@ -123,7 +90,7 @@ class Execution:
             return action
         if switch.on:
             reason = f"kill switch: {switch.reason}"
-            return self._advance(tx, action, ActionState.BLOCKED, reason, now=now)
+            return advance(tx, action, ActionState.BLOCKED, reason, now=now)
         why_not = self._stop(tx, action, now=now)
         if why_not is not None:
             return self.drop(tx, action, why_not, now=now)
@@ -131,7 +98,7 @@ class Execution:
         # The action's name as actor tells a return what was moved by us and not by a person.
         write(tx, action.adapter_id, route=route, actor=f"{AUTOMATIC}:action-{action.id}")
         reason = f"route of {action.adapter} is at generation {route.generation}"
-        return self._advance(tx, action, ActionState.APPLIED, reason, now=now)
+        return advance(tx, action, ActionState.APPLIED, reason, now=now)
 
     def _stop(self, tx: Connection, action: ActionRow, *, now: datetime) -> str | None:
         """Say why the action is no longer right; what it needs is held until ``tx`` ends."""
@@ -166,7 +133,7 @@ class Execution:
 
     def _unfit(self, tx: Connection, action: ActionRow) -> str | None:
         usable = targets_of(tx, versions.fetch_by_id(tx, action.version_id)).usable
-        if _target_id(action) not in {version.id for version in usable}:
+        if target_id(action) not in {version.id for version in usable}:
             return "its target is no longer fit to take the traffic"
         return None
 
@@ -177,7 +144,7 @@ class Execution:
         return replace(
             route,
             generation=route.generation + 1,
-            arms=self._arms(route, action, versions.fetch_by_id(tx, _target_id(action))),
+            arms=self._arms(route, action, versions.fetch_by_id(tx, target_id(action))),
             reason=f"{action.kind.value}: {action.reason}",
             since=now,
             # with Driftline down, readers end the trial by themselves
@@ -194,46 +161,10 @@ class Execution:
             case ActionKind.RETURN:
                 return returned_arms(route)
 
-    def _verify(self, action: ActionRow, *, now: datetime, again: bool = False) -> ActionRow:
-        """Compare what the router does with what the table says, and write the result down.
-
-        ``again`` reads back first: the router may have been told before a crash. Where it
-        does something else it is told once more; it wants an end state, so that cannot do
-        anything twice.
-        """
-        route = self.database.run(lambda tx: routes.get(tx, action.adapter))
-        if route is None or route.generation != (action.expected_generation or 0) + 1:
-            state, reason = ActionState.VERIFIED, "replaced by a later route"
-        else:
-            state, reason = self._read(route) if again else self._told(route)
-            if again and state is not ActionState.VERIFIED:
-                state, reason = self._told(route)
-            if again and state is ActionState.APPLIED:
-                late = self.settings.execution_timeout
-                state, reason = ActionState.VERIFY_FAILED, f"not within {late}: {reason}"
-        return self.database.run(lambda tx: self._advance(tx, action, state, reason, now=now))
-
-    def _told(self, route: Route) -> tuple[ActionState, str]:
-        try:
-            self.router.apply(route)
-        except RouterFailed as error:
-            # It may have taken effect all the same: only reading back can tell.
-            _LOG.warning("router_failed", adapter=route.adapter, error=str(error))
-        return self._read(route)
-
-    def _read(self, route: Route) -> tuple[ActionState, str]:
-        try:
-            real = self.router.read_back(route.adapter)
-        except RouterFailed as error:
-            return ActionState.APPLIED, f"not read back yet: {error}"
-        if real == route.arms:
-            return ActionState.VERIFIED, f"read back at generation {route.generation}"
-        return ActionState.VERIFY_FAILED, f"the router says {_words(real)}, not the route"
-
     def _resume(self, action: ActionRow, *, now: datetime) -> None:
         """Route and state change in one transaction, so ``executing`` means: not done."""
         if action.state is ActionState.APPLIED:
-            self._verify(action, now=now, again=True)
+            self.verifying.verify(action, now=now, again=True)
             return
         self.database.run(lambda tx: self._interrupted(tx, action.id, now=now))
 
@@ -254,19 +185,6 @@ class Execution:
                 dropped += 1
         return dropped
 
-    def _advance(
-        self,
-        tx: Connection,
-        action: ActionRow,
-        state: ActionState,
-        reason: str,
-        *,
-        now: datetime,
-    ) -> ActionRow:
-        moved = actions.advance(tx, action.id, state=state, reason=reason, now=now)
-        write_down(tx, moved)
-        return moved
-
 
 def _still_asks(action: ActionRow, verdict: Verdict | None) -> bool:
     """Whether the verdict in force still asks for the action."""
@@ -281,28 +199,7 @@ def _still_asks(action: ActionRow, verdict: Verdict | None) -> bool:
             return fires(verdict)
 
 
-def _worse(tx: Connection, action: ActionRow) -> str | None:
-    """Say since when the version that got the traffic fires, or None."""
-    verdict = stored_verdict(tx, _target_id(action), lock=False)
-    began = action.decided_at or action.created_at
-    if verdict is None or not fires(verdict) or verdict.since < began:
-        return None
-    target = action.target["version"] if action.target else "the target"
-    return f"{target} is {verdict.kind.value} {verdict.since - began} after it got the traffic"
-
-
 def _unlike(action: ActionRow, route: Route) -> str | None:
     if stable_arm(route).version != action.version:
         return f"{action.version} is not the stable arm now"
     return None if fallback_arm(route) else "the route has no fallback arm now"
-
-
-def _target_id(action: ActionRow) -> VersionId:
-    assert action.target is not None, "an action in execution has a target"  # noqa: S101 - an invariant
-    return VersionId(action.target["version_id"])
-
-
-def _words(arms: tuple[Arm, ...] | None) -> str:
-    if arms is None:
-        return "nothing"
-    return ", ".join(f"{arm.arm.value} {arm.version} {arm.weight:g}" for arm in arms)

@@ -95,7 +95,7 @@ class Breaker:
         """
         if not evidence.allowed:
             return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
-        self._execution.prove(now=now)
+        self._execution.verifying.prove(now=now)
         if self._on_trial(version, now=now):
             return self.consider_return(version, now=now)
         served = self._served_targets(version)

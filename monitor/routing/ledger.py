@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from sqlalchemy import Connection
 
 from alerts.message import finite
-from monitor.domain import Version
+from monitor.domain import Version, VersionId
 from monitor.policy import ActionEvidence
 from monitor.routing.decision import Decision, DecisionKind
 from monitor.routing.scene import Scene
@@ -105,6 +105,21 @@ def write_down(tx: Connection, action: ActionRow, *, actor: str = AUTOMATIC) -> 
             "target": action.target and dict(action.target),
         },
     )
+
+
+def advance(
+    tx: Connection, action: ActionRow, state: ActionState, reason: str, *, now: datetime
+) -> ActionRow:
+    """Move an action on, and write that down."""
+    moved = actions.advance(tx, action.id, state=state, reason=reason, now=now)
+    write_down(tx, moved)
+    return moved
+
+
+def target_id(action: ActionRow) -> VersionId:
+    """Return the version that gets the traffic; every action in execution has one."""
+    assert action.target is not None, "an action in execution has a target"  # noqa: S101 - an invariant
+    return VersionId(action.target["version_id"])
 
 
 def _state(kind: DecisionKind) -> ActionState | None:

@@ -261,13 +261,14 @@ def unverified(tx: Connection) -> list[ActionRow]:
 
 
 def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
-    """Verified actions since a moment that took traffic from a version, oldest first."""
+    """Verified actions since a moment that took traffic from a version, held, oldest first."""
     query = _SELECT.where(
         actions.c.kind.in_(AWAY),
         actions.c.state == ActionState.VERIFIED,
         actions.c.decided_at > since,
     )
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+    query = query.order_by(actions.c.id).with_for_update(of=actions)
+    return [_action(row) for row in tx.execute(query).mappings()]
 
 
 def found_worse(tx: Connection, action: ActionRow, *, reason: str, now: datetime) -> ActionRow:
