@@ -38,7 +38,16 @@ from monitor.routing.carrying import Carrier
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import evaluations, feedback, partitions, pending, perplexity, tasks, terms
+from monitor.store import (
+    canaries,
+    evaluations,
+    feedback,
+    partitions,
+    pending,
+    perplexity,
+    tasks,
+    terms,
+)
 from monitor.store.database import Database
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -49,6 +58,8 @@ EVALUATIONS = timedelta(days=90)
 """How long it is kept which windows were evaluated; scores and transitions stay longer."""
 RUNS = timedelta(days=30)
 """How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
+LOOKS = timedelta(days=90)
+"""How long after a canary's end each look at it is kept; the audit keeps its changes."""
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
@@ -340,6 +351,8 @@ class _Housekeeping:
         while self._database.run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
             pass
         while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
+            pass
+        while self._database.run(lambda tx: canaries.drop_looks(tx, ended_before=now - LOOKS)):
             pass
         self._done = now
         return False

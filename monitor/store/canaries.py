@@ -282,6 +282,22 @@ def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Loo
     return [Look(**row) for row in tx.execute(query).mappings()][::-1]
 
 
+_DROP: Final = sa.text(
+    "DELETE FROM canary_looks WHERE id IN (SELECT l.id FROM canary_looks l"
+    " JOIN canaries c ON c.id = l.canary_id WHERE c.ended_at < :before LIMIT :most)"
+)
+MOST: Final = 5_000
+"""Looks that are dropped at a time."""
+
+
+def drop_looks(tx: Connection, *, ended_before: datetime) -> int:
+    """Drop up to ``MOST`` looks at canaries that ended before a time; call it until 0.
+
+    The audit keeps each change with what was measured then.
+    """
+    return tx.execute(_DROP, {"before": ended_before, "most": MOST}).rowcount
+
+
 def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Mapping[str, Any]]:
     """Failures of every look from a time on, the first first."""
     query = (

@@ -138,9 +138,14 @@ def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
     first = trial.start()
     with trial.database.begin() as tx:
         register(tx, "support", "v9")
-    trial.start("v9")
+    second = trial.start("v9")
     assert trial.state(first).phase is Phase.SUPERSEDED
     assert trial.weights() == {"v7": 0.8, "v9": 0.2}
+    with trial.database.begin() as tx:
+        dropped = canaries.drop_looks(tx, ended_before=trial.now + MINUTE)
+        assert canaries.drop_looks(tx, ended_before=trial.now + MINUTE) == 0
+    assert dropped == 2
+    assert (trial.looks(first), len(trial.looks(second))) == ([], 1)
 
 
 def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
