@@ -145,7 +145,7 @@ def _curve(signal: Signal, frame: _Frame) -> Iterator[str]:
         for line in (signal.high, signal.low, signal.effect)
     )
     corners = " ".join([*over, *reversed(under)])
-    yield _tag("polygon", "interval", points=corners, fill="#1d5fd1", fill_opacity=0.18)
+    yield _tag("polygon", "between", points=corners, fill="#1d5fd1", fill_opacity=0.18)
     if len(points) > 1:
         yield _tag(
             "polyline", "effect", points=" ".join(points), fill="none", stroke="#1d5fd1",

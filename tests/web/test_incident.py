@@ -78,6 +78,7 @@ def test_it_says_what_since_when_who_and_what_was_done(
                 lines: marks(".effect") + marks(".dot"),
                 margins: marks(".margin"), onsets: marks(".onset"), moved: marks(".mark"),
                 paper: getComputedStyle(shown[0].querySelector(".paper")).fill,
+                edge: getComputedStyle(shown[0].querySelector(".between")).stroke,
                 overflow: document.documentElement.scrollWidth - innerWidth,
             };
         }"""
@@ -87,7 +88,7 @@ def test_it_says_what_since_when_who_and_what_was_done(
     assert (drawn["lines"], drawn["margins"], drawn["onsets"]) == (rows, rows, rows)
     assert drawn["moved"] == 4  # two changes of verdict, one of route, one declared
     assert {"critical", "repetition"} <= set(drawn["words"])
-    assert drawn["paper"] == "none"  # the page's own, light or dark
+    assert (drawn["paper"], drawn["edge"]) == ("none", "none")  # the page's own, light or dark
     assert drawn["overflow"] <= 0
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
