@@ -6,7 +6,7 @@ from pathlib import Path
 from monitor.domain import Arm, ArmKind, Route
 from monitor.routing.arms import effective
 from tests.inbox import Inbox
-from tests.service import Service, running, until
+from tests.service import Service, Talk, running, until
 
 CHANGES = {
     "service.mode": "auto",
@@ -65,3 +65,16 @@ def test_a_canary_that_nobody_watches_goes_to_weight_0_and_stays_there(tmp_path:
         assert max(look["weight"] for look in found["looks"]) == 0.05
         until(lambda: inbox.messages, "somebody is told")
         assert [message.said for message in inbox.messages] == [("support", "started", "ticket")]
+        # a person lets it try again, and this time it is seen to be worse
+        assert service.call("POST", f"{place}/resume", json={}).is_success
+        until(lambda: shares(route_of(service)).get("v8"), "the first step again")
+        stable, trial = Talk("support", seed=1), Talk("support", seed=2, sent=100_000)
+
+        def seen() -> bool:
+            service.send(stable.records(60, version="v7", arm="stable"))
+            service.send(trial.records(60, version="v8", arm="canary", shift=4.0))
+            return bool(service.get(place)["phase"] == "rolled_back")
+
+        until(seen, "its rollback by what it answers")
+        assert "mean_nll" in service.get(place)["reason"]
+        assert shares(route_of(service)) == {"v7": 1.0}
