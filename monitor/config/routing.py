@@ -63,9 +63,21 @@ def own_settings(routing: RoutingSettings) -> Any:
 
 
 def contradictions(config: Config) -> list[str]:
-    """Whether the chosen router exists and can work with its table."""
+    """Whether the chosen router exists and can work with its table, and trials make sense."""
+    found = _trial_problems(config.routing)
     name = config.routing.router
     if name not in ROUTERS:
-        return [f"routing.router: no router {name!r}; known: {', '.join(ROUTERS)}"]
+        return [*found, f"routing.router: no router {name!r}; known: {', '.join(ROUTERS)}"]
     wrong = ROUTERS[name].problems(own_settings(config.routing), reach_of(config))
-    return [f"routing.{name}.{one}" for one in wrong]
+    return [*found, *(f"routing.{name}.{one}" for one in wrong)]
+
+
+def _trial_problems(routing: RoutingSettings) -> list[str]:
+    found = []
+    if not 0 < routing.trial_share <= 1:
+        found.append("routing.trial_share: must be above 0 and at most 1")
+    if routing.trial_limit <= routing.trial_hold:
+        found.append("routing.trial_limit: must be longer than routing.trial_hold")
+    if routing.return_hold_max < routing.return_hold:
+        found.append("routing.return_hold_max: must be at least routing.return_hold")
+    return found

@@ -118,6 +118,16 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"alerting": {"shown_examples": 5}}, "alerting.shown_examples: needs capture.store_text"),
         ({"database": {"url": "mysql://a:s@h/x"}}, "database.url: expected an address such as"),
         ({"database": {"url": "postgresql://h:port/x"}}, "database.url: expected an address"),
+        ({"routing": {"trial_share": 0.0}}, "routing.trial_share: must be above 0 and at most 1"),
+        (
+            {"routing": {"trial_hold": "24h"}},
+            "routing.trial_limit: must be longer than routing.trial_hold",
+        ),
+        (
+            {"routing": {"return_hold": "25h"}},
+            "routing.return_hold_max: must be at least routing.return_hold",
+        ),
+        ({"retrain": {"channels": ["x"]}}, "retrain.channels: no channel 'x'; known: none"),
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
         ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: gateway"),
         ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
