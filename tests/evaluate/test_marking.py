@@ -295,9 +295,9 @@ def test_a_false_fleet_incident_is_false_for_all_its_members(fleet: Make) -> Non
     assert own.id in {row.id for row in made.incidents(open_only=False)}
     ended = [told for told in made.messages() if told[2] == "recovered"]
     assert sorted(ended) == [
-        ("all", "", "recovered", "page"),
+        ("all", "", "recovered", "ticket"),  # as it was told: a page was out already
         ("all", "support", "recovered", "page"),
-        ("oncall", "", "recovered", "page"),
+        ("oncall", "", "recovered", "ticket"),
         ("oncall", "support", "recovered", "page"),
     ]
 
