@@ -64,7 +64,9 @@ retry_after = [RETRIES]
 [routing]
 cool_down = "5s"
 return_hold = "1s"
-trial_share = 1.0
+trial_share = 0.5
+trial_hold = "1s"
+trial_records = 30
 cycle = "1s"
 evidence_age = "15s"
 

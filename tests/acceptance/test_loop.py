@@ -118,6 +118,11 @@ class Client:
                 self.seen.append((datetime.now(UTC), answer.json()))
                 etag = answer.headers["etag"]
 
+    def share(self, version: str) -> float:
+        """The part of the traffic that a version answers by the newest route."""
+        arms = self.seen[-1][1]["arms"]
+        return float(sum(arm["weight"] for arm in arms if arm["version"] == version))
+
     def in_charge(self) -> str:
         return str(next(arm["version"] for arm in self.seen[-1][1]["arms"] if arm["weight"] > 0))
 
@@ -158,10 +163,21 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
         support.talk_until("stable", shift=0.0)
         recovered = until(lambda: support.told(status="recovered"), "a recovery")
         assert recovered[0].alert["id"] == page.alert["id"]
-        until(lambda: client.in_charge() == "v7", "the route back")
+        until(lambda: client.share("v7") > 0, "a trial")
+        assert (client.share("v7"), client.share("v6")) == (0.5, 0.5)
+        stands = service.get("/v1/adapters/support/breaker")
+        assert (stands["state"], stands["fallbacks"]) == ("half_open", 1)
+
+        def returned() -> bool:
+            support.service.send(support.talk.records(10, shift=0.0, version="v7"))
+            time.sleep(0.15)
+            return client.share("v7") == 1
+
+        until(returned, "the route back")
     actions = service.get("/v1/actions", adapter="support")["items"]
     assert [(a["kind"], a["state"]) for a in actions] == [
         ("return", "verified"),
+        ("trial", "verified"),
         ("fallback", "verified"),
     ]
 
