@@ -48,7 +48,7 @@ def test_an_adapter_without_owner_satisfies_no_owner() -> None:
     [
         ({"ownr": "x"}, "did you mean 'owner'"),
         ({"version": "v7"}, "no 'version'"),
-        ({"kind": "drifting"}, "knows drift, no_data, error, routing, canary"),
+        ({"kind": "drifting"}, "knows drift, no_data, error, routing"),
         ({"blame": ["adapter", "weather"]}, "not 'weather'"),
         ({"severity": "critical"}, "not 'critical'"),
         ({"severity": []}, "non-empty list"),
