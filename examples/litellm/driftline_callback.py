@@ -45,6 +45,7 @@ except ImportError:  # read or tested without LiteLLM
 
 LOG: Final = logging.getLogger("driftline")
 WAIT: Final = 30
+PAUSE: Final = 5.0
 TOP_LOGPROBS: Final = 5
 WAITING: Final = 10_000
 """Records that may wait to be sent; more are dropped, and the log says how many."""
@@ -106,10 +107,11 @@ class Routes:
         route = self._routes.get(name) if isinstance(name, str) else None
         return route and effective(route, now or datetime.now(UTC))
 
-    def follow(self, service: Service) -> None:
-        """Long-poll for ever."""
+    def follow(self, service: Service, stop: threading.Event) -> None:
+        """Long-poll until told to stop; what is wrong is said, and asked again after a pause."""
         tag = ""
-        while True:
+        while not stop.is_set():
+            wrong: str | None = None
             try:
                 wait = f"?wait={WAIT}" if tag else ""
                 known = {"If-None-Match": tag} if tag else {}
@@ -118,12 +120,13 @@ class Routes:
                     self.update(json.loads(body)["items"])
                     tag = headers.get("ETag", "")
                     self.heard.set()
-                if status not in {200, 304}:
-                    LOG.warning("driftline tells no routes: status %d", status)
-                    time.sleep(5)
+                if status not in {200, 304} or not tag:
+                    wrong = f"status {status}, ETag {tag!r}"
             except (OSError, ValueError, KeyError, TypeError) as error:
-                LOG.warning("driftline tells no routes: %s", type(error).__name__)
-                time.sleep(5)
+                wrong = type(error).__name__
+            if wrong is not None and not stop.is_set():
+                LOG.warning("driftline does not tell routes as it should: %s", wrong)
+                stop.wait(PAUSE)
 
 
 def effective(route: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -170,16 +173,16 @@ class Records:
         except queue.Full:
             self.dropped += 1
 
-    def send(self, service: Service) -> None:
-        """Send for ever, up to a batch at a time; what fails for a while is sent again."""
-        while True:
-            batch = [self._queue.get()]
+    def send(self, service: Service, stop: threading.Event) -> None:
+        """Send until told to stop, up to a batch at a time; what fails is sent again."""
+        while not stop.is_set():
+            batch: list[dict[str, Any]] = []
             with contextlib.suppress(queue.Empty):
                 while len(batch) < BATCH:
                     batch.append(self._queue.get(timeout=0.2))
             pause = 1.0
-            while not self._sent(service, batch):
-                time.sleep(pause)
+            while batch and not stop.is_set() and not self._sent(service, batch):
+                stop.wait(pause)
                 pause = min(30.0, 2 * pause)
 
     def _sent(self, service: Service, batch: list[dict[str, Any]]) -> bool:
@@ -204,6 +207,7 @@ class Driftline(CustomLogger):  # type: ignore[misc]
 
     def __init__(self, routes: Routes, records: Records, *, send_text: bool = True) -> None:
         super().__init__()
+        self.stop = threading.Event()
         self.routes = routes
         self.records = records
         self._send_text = send_text
@@ -426,11 +430,12 @@ def started(environ: Mapping[str, str]) -> Driftline:
     service = Service(environ["DRIFTLINE_URL"], environ["DRIFTLINE_KEY"])
     kept = environ.get("DRIFTLINE_ROUTES")
     routes, records = Routes(Path(kept) if kept else None), Records()
+    made = Driftline(routes, records, send_text=environ.get("DRIFTLINE_TEXT") != "0")
     for work in (routes.follow, records.send):
-        threading.Thread(target=work, args=(service,), daemon=True).start()
+        threading.Thread(target=work, args=(service, made.stop), daemon=True).start()
     if not routes.heard.wait(10):
         LOG.warning("driftline has told no routes yet; the last ones hold")
-    return Driftline(routes, records, send_text=environ.get("DRIFTLINE_TEXT") != "0")
+    return made
 
 
 def __getattr__(name: str) -> Driftline:

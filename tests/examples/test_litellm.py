@@ -241,6 +241,7 @@ def test_it_follows_routes_and_sends_records_over_http() -> None:
         deadline = time.monotonic() + 20
         while not service.records and time.monotonic() < deadline:
             time.sleep(0.05)
+        made.stop.set()
     assert [record["adapter"] for record in service.records] == ["support"]
     assert service.keys == {"Bearer dl_k"}
 
