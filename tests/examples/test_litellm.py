@@ -200,7 +200,7 @@ async def _stream(chunks: list[Any]) -> AsyncIterator[Any]:
 
 
 def chunk(text: str | None, *, ended: bool = False) -> Any:
-    token = {"token": text, "logprob": -0.25, "top_logprobs": []}
+    token: dict[str, Any] = {"token": text, "logprob": -0.25, "top_logprobs": []}
     choice = {
         "delta": {"content": text},
         "finish_reason": "stop" if ended else None,
@@ -253,7 +253,7 @@ FOLDER = Path(callback.__file__).parent
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[tuple[str, StubEngine, Service]]:
+def proxy(tmp_path: Path) -> Iterator[tuple[str, str, StubEngine, Service]]:
     if not LITELLM:
         pytest.skip("DRIFTLINE_TEST_LITELLM names no litellm: it is no dependency of ours")
     engine, service = StubEngine(models={"support@v1", "support@v2"}), Service([CANARY])
@@ -279,8 +279,7 @@ def proxy(tmp_path: Path) -> Iterator[tuple[str, StubEngine, Service]]:
         stack.callback(process.terminate)
         url = f"http://127.0.0.1:{port}"
         _wait_until_alive(url, process)
-        engine.key = environ["LITELLM_MASTER_KEY"]  # type: ignore[attr-defined]
-        yield url, engine, service
+        yield url, environ["LITELLM_MASTER_KEY"], engine, service
 
 
 def _wait_until_alive(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -297,9 +296,9 @@ def _wait_until_alive(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_in_a_real_proxy(proxy: tuple[str, StubEngine, Service]) -> None:
-    url, engine, service = proxy
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key=engine.key)  # type: ignore[attr-defined]
+def test_in_a_real_proxy(proxy: tuple[str, str, StubEngine, Service]) -> None:
+    url, key, engine, service = proxy
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key)
     for number in range(10):
         said = client.chat.completions.create(
             model="support",
