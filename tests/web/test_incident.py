@@ -192,3 +192,20 @@ def test_a_button_does_nothing_without_the_scope_a_reason_or_from_elsewhere(
     assert stored(service, paged.id).acknowledged_by is None
     assert service.database.run(lambda tx: routes.row(tx, "support")).route.generation == 2  # type: ignore[union-attr]
     assert service.database.run(lambda tx: audit.about(tx, f"incident {paged.id}")) == []
+
+
+def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
+    service: Serving, paged: IncidentRow, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.READ)
+    looker.open(f"/incidents/{paged.id}")
+    looker.page.click("button[value=ack]")
+    looker.page.wait_for_selector("[role=alert]")
+    assert looker.page.url == f"{service.url}/incidents/{paged.id}/do"
+    with service.database.begin() as tx:
+        worlds._delivered(tx, paged.id, "another-channel", at=datetime.now(UTC))
+    looker.page.evaluate("refresh()")
+    assert looker.page.inner_text("#pulse") == ""
+    assert "another-channel was told" in looker.page.inner_text("[data-live=timeline]")
+    assert "may operate" in looker.page.inner_text("[role=alert]")

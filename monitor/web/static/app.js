@@ -3,6 +3,8 @@
 "use strict";
 
 const EVERY_MS = 10_000;
+// Where the page is, if it was the answer to a form that was sent elsewhere.
+const place = document.body.dataset.place || location.href;
 const pulse = document.getElementById("pulse");
 
 // Whoever is about to send a form keeps it as it is.
@@ -31,11 +33,11 @@ function structureChanged(fresh) {
 async function refresh() {
   if (document.hidden) return;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(place, { headers: { Accept: "text/html" } });
     if (answer.redirected) return location.assign(answer.url);
     if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (structureChanged(fresh)) return location.reload();
+    if (structureChanged(fresh)) return place === location.href ? location.reload() : location.assign(place);
     replaceChanged(fresh);
     if (window.drawChart) await window.drawChart();
     pulse.textContent = "";
