@@ -8,34 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
-import numpy as np
-import numpy.typing as npt
-
-from detectors.trial import (
-    FEWEST_UNITS,
-    Difference,
-    Failures,
-    bounds,
-    difference,
-    failure_evidence,
-    paired,
-)
-from detectors.types import Floats
+from detectors.trial import FEWEST_UNITS, Difference, Failures, bounds, failure_evidence
+from monitor.routing.canary.columns import Column, count, degradation, kind_of
 from monitor.routing.canary.guards import Guard, GuardKind
 from monitor.routing.canary.states import Found, Outcome
-
-Codes = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Column:
-    """One signal of one arm: values ``(n,)``, NaN where not measured, and subjects.
-
-    Subjects are codes ``(n,)``, -1 where none was given; None where no record has one.
-    """
-
-    values: Floats
-    subjects: Codes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -216,8 +192,8 @@ def _hard(guard: Guard, looks: Sequence[Failures], rules: Rules) -> GuardFound:
 
 def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFound:
     trial, control = sides.trial.get(guard.name), sides.control.get(guard.name)
-    n_trial, n_control = _count(trial), _count(control)
-    kind = before.kind or guard.kind or _kind_of(trial, control)
+    n_trial, n_control = count(trial), count(control)
+    kind = before.kind or guard.kind or kind_of(trial, control)
     margin = rules.margin_rate if kind is GuardKind.RATE else rules.margin_rank
     blank = GuardFound(
         name=guard.name,
@@ -231,7 +207,7 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
     )
     if trial is None or control is None or (n_trial == 0 and n_control == 0):
         return _absent(blank) if before.information == 0.0 else _judged(blank, before, rules)
-    here = _difference(guard, kind, trial, control, pairs=sides.pairs)
+    here = degradation(guard, kind, trial, control, pairs=sides.pairs)
     if here is None:
         return blank if before.information == 0.0 else _judged(blank, before, rules)
     planned = before.planned or here.information * max(1.0, rules.ahead)
@@ -275,89 +251,3 @@ def _absent(blank: GuardFound) -> GuardFound:
         bar=blank.bar,
         carried=blank.carried,
     )
-
-
-def _difference(
-    guard: Guard, kind: GuardKind, trial: Column, control: Column, *, pairs: bool
-) -> Difference | None:
-    higher = guard.higher_is_better
-    rates = kind is GuardKind.RATE
-    if pairs:
-        one, other = (trial.values, control.values) if rates else _signs(trial, control)
-        return paired(one, other, higher_is_better=higher, rates=True)
-    if rates:
-        return difference(
-            trial.values,
-            control.values,
-            higher_is_better=higher,
-            trial_subjects=_units(trial),
-            control_subjects=_units(control),
-            rates=True,
-        )
-    return _cliffs_delta(trial, control, higher_is_better=higher)
-
-
-def _cliffs_delta(trial: Column, control: Column, *, higher_is_better: bool) -> Difference | None:
-    """P(trial worse) - P(control worse), by the placements of each arm in the other.
-
-    Source: DeLong, DeLong and Clarke-Pearson (1988), clustered by subject as Obuchowski (1997).
-    """
-    sign = -1.0 if higher_is_better else 1.0
-    one, other = _known(trial), _known(control)
-    if one.values.size == 0 or other.values.size == 0:
-        return None
-    x, y = sign * one.values, sign * other.values
-    found = difference(
-        _placements(x, y),
-        _placements(y, x),
-        higher_is_better=False,
-        trial_subjects=_units(one),
-        control_subjects=_units(other),
-    )
-    if found is None:
-        return None
-    # both placements have the same mean, so their difference moves twice as far as either;
-    # and one pair more that differs either way, so that no overlap proves not everything
-    least = 0.5 / (x.size + 2.0) ** 2 + 0.5 / (y.size + 2.0) ** 2
-    return Difference(
-        value=found.value, variance=4.0 * max(found.variance, least), units=found.units
-    )
-
-
-def _placements(values: Floats, among: Floats) -> Floats:
-    """Share of ``among`` below each value, ties by half, in [0, 1]."""
-    ordered = np.sort(among)
-    below = np.searchsorted(ordered, values, side="left")
-    until = np.searchsorted(ordered, values, side="right")
-    return np.asarray((below + until) / (2.0 * ordered.size), dtype=np.float64)
-
-
-def _signs(trial: Column, control: Column) -> tuple[Floats, Floats]:
-    """Which answer of each pair is larger: as a trial of -1, 0 and 1 beside 0."""
-    larger = np.sign(trial.values - control.values)
-    return larger, np.where(np.isnan(larger), np.nan, 0.0)
-
-
-def _known(column: Column) -> Column:
-    kept = np.isfinite(column.values)
-    subjects = None if column.subjects is None else column.subjects[kept]
-    return Column(values=column.values[kept], subjects=subjects)
-
-
-def _units(column: Column) -> Codes | None:
-    """Subjects, each request without one being a subject of its own."""
-    if column.subjects is None:
-        return None
-    alone = -1 - np.arange(column.subjects.size)
-    return np.where(column.subjects < 0, alone, column.subjects)
-
-
-def _count(column: Column | None) -> int:
-    return 0 if column is None else int(np.isfinite(column.values).sum())
-
-
-def _kind_of(trial: Column | None, control: Column | None) -> GuardKind:
-    """Feedback of zeros and ones is a rate; of any other numbers, ranks."""
-    given = [c.values[np.isfinite(c.values)] for c in (trial, control) if c is not None]
-    two_valued = all(bool(np.isin(values, (0.0, 1.0)).all()) for values in given)
-    return GuardKind.RATE if two_valued else GuardKind.RANK

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from detectors.trial import Failures
 from monitor.domain import AdapterId, VersionId
+from monitor.routing.canary.columns import Column
 from monitor.routing.canary.guards import FEEDBACK, HARD, Guard
-from monitor.routing.canary.measure import Column, Sides
+from monitor.routing.canary.measure import Sides
 from monitor.store import contexts, records, trials
 from monitor.store.records import RecordColumns, Traffic
 

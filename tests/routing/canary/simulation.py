@@ -8,9 +8,10 @@ import numpy as np
 
 from detectors.feedback import Directions
 from detectors.trial import Failures
+from monitor.routing.canary.columns import Column
 from monitor.routing.canary.guards import HARD, alphas, guards_of
 from monitor.routing.canary.machine import step
-from monitor.routing.canary.measure import Carried, Column, GuardFound, Rules, Sides, measure
+from monitor.routing.canary.measure import Carried, GuardFound, Rules, Sides, measure
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import (
     CanaryState,

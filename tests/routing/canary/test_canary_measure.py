@@ -12,10 +12,10 @@ from detectors.identity import Identity, IdentityState
 from detectors.perplexity import DocumentScores
 from detectors.trial import Failures
 from monitor.domain import WeightsState
+from monitor.routing.canary.columns import Column
 from monitor.routing.canary.guards import Guard, GuardKind, alphas, guards_of
 from monitor.routing.canary.measure import (
     Carried,
-    Column,
     GuardFound,
     GuardOutcome,
     Measurement,
