@@ -89,8 +89,12 @@ class CanarySettings:
         ]
         if not 0.0 < self.alpha < 1.0:
             found.append(f"alpha: must be between 0 and 1, not {self.alpha:g}")
+        if self.interval <= timedelta():
+            found.append("interval: must be longer than 0")
         if self.interval * 2 > self.blind_max:
             found.append("blind_max: must be at least twice the interval, or no look comes in time")
+        if self.read_back >= self.lease:
+            found.append("lease: must be longer than read_back")
         return found
 
     def plan(self, *, steps: tuple[Step, ...] = (), shadow: bool = False) -> Plan:
