@@ -22,10 +22,10 @@ from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import advance, target_id, write_down
 from monitor.routing.routers import Router
 from monitor.routing.settings import RoutingSettings
-from monitor.routing.survey import stored_verdict, targets_of
+from monitor.routing.survey import targets_of
 from monitor.routing.table import write
 from monitor.routing.verifying import Verifying
-from monitor.store import actions, routes, versions
+from monitor.store import actions, routes, verdicts, versions
 from monitor.store.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
 
@@ -109,10 +109,13 @@ class Execution:
                 f"the route is at generation {generation},"
                 f" it was decided on {action.expected_generation}"
             )
-        verdict = stored_verdict(tx, action.version_id, lock=True)
-        if not _still_asks(action, verdict):
-            kind = verdict.kind.value if verdict else "missing"
+        judged = verdicts.current(tx, version_id=action.version_id, lock=True)
+        if judged is None or not _still_asks(action, judged.verdict):
+            kind = judged.verdict.kind.value if judged else "missing"
             return f"the verdict of {action.version} is {kind} now"
+        age = now - judged.updated_at
+        if age > self.settings.evidence_age:
+            return f"the verdict of {action.version} is {age} old > {self.settings.evidence_age}"
         match action.kind:
             case ActionKind.FALLBACK:
                 return self._stale_fallback(tx, action, current.route, now=now)
@@ -186,10 +189,8 @@ class Execution:
         return dropped
 
 
-def _still_asks(action: ActionRow, verdict: Verdict | None) -> bool:
+def _still_asks(action: ActionRow, verdict: Verdict) -> bool:
     """Whether the verdict in force still asks for the action."""
-    if verdict is None:
-        return False
     match action.kind:
         case ActionKind.FALLBACK:
             return verdict.kind is VerdictKind.CRITICAL

@@ -11,7 +11,7 @@ from monitor.routing.decision import Decision, DecisionKind
 from monitor.routing.fallback import Breaker
 from monitor.routing.gates import Gate
 from monitor.store import incidents, verdicts
-from monitor.store.actions import ActionState
+from monitor.store.actions import ActionKind, ActionState
 from monitor.store.database import Database
 from monitor.store.incidents import IncidentUpdate
 from monitor.store.tables import references
@@ -23,6 +23,7 @@ from tests.routing.stage import (
     Engine,
     World,
     evidence,
+    executing,
     reroute,
     with_router,
 )
@@ -110,6 +111,23 @@ def test_a_clock_that_differs_from_the_databases_blocks(world: World, seconds: f
         clock=lambda: datetime.now(UTC) + timedelta(seconds=seconds),
     )
     refused(world, wrong.consider(v7, evidence(), now=NOW), "from the database's > 0:00:30")
+
+
+@pytest.mark.parametrize("kind", [ActionKind.FALLBACK, ActionKind.RETURN])
+def test_a_verdict_that_nobody_has_looked_at_for_two_windows_moves_nothing(
+    world: World, kind: ActionKind
+) -> None:
+    v7 = world.adapter()
+    if kind is ActionKind.RETURN:
+        world.break_down(v7)
+    before = world.weights()
+    begun = executing(world, v7, kind)
+    with world.database.begin() as tx:
+        old = {"then": NOW - 31 * MINUTE}
+        tx.execute(sa.text("UPDATE verdicts SET updated_at = :then"), old)
+    done = world.breaker._execution.carry_out(begun.id, now=NOW)
+    assert (done.state, world.weights()) == (ActionState.EXPIRED, before)
+    assert done.reason == "the verdict of v7 is 0:31:00 old > 0:30:00"
 
 
 # --- whether it helped --------------------------------------------------------------------
