@@ -125,12 +125,14 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     assert {action["state"] for action in told["actions"]} == {"blocked"}
 
 
-def test_its_message_leads_to_runbooks_that_the_service_shows(service: Service) -> None:
+def test_its_message_leads_to_runbooks_and_a_chart_that_the_service_shows(service: Service) -> None:
     assert service.inbox is not None
     told = [message.alert for message in service.inbox.messages if message.alert["firing"]]
     links = next(alert["links"] for alert in told if alert["adapter"] == BROKEN)
     for name in ("runbook", "detector_runbook"):
         assert "Look first" in httpx2.get(links[name], trust_env=False).text
+    chart = httpx2.get(links["chart"], trust_env=False)  # signed by the worker, drawn by the API
+    assert (chart.status_code, chart.text[:4]) == (200, "<svg")
 
 
 def test_an_unknown_incident_is_named(run: Run) -> None:
