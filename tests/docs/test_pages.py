@@ -128,13 +128,9 @@ def _read(cell: str, *, like: Any) -> Any:
     match like:
         case timedelta():
             return duration(value)
-        case Path():
-            return Path(value)
-        case StrEnum():
-            return type(like)(value)
         case (timedelta(), *_):
             return tuple(duration(one) for one in value)
-        case tuple() | frozenset():
+        case Path() | StrEnum() | tuple() | frozenset():
             return type(like)(value)
         case _:
             return value
