@@ -21,6 +21,7 @@ MODULES = {
     "other-detectors": "other_detectors",
     "delays": "delays",
     "input-drift": "input_drift",
+    "live-input": "live_input",
     "peers": "race",
     "classic": "classic",
     "cost": "cost",

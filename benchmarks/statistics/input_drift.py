@@ -9,7 +9,7 @@ the mix of topics has shifted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -96,8 +96,15 @@ def run(*, quick: bool, report: Report) -> dict[str, Any]:
 def requests_needed(case: Case, number: int) -> int | None:
     """Requests until the notice process alarms in checks of 40; None if it never does."""
     rng = np.random.default_rng([SEED, CASES.index(case), number])
-    traffic = _traffic(case.new, rng)
+    traffic = traffic_of(case.new, rng)
     contestant = InputDrift().fit_measured(traffic.index, traffic.baseline)
+    return first_noticed(case, traffic, lambda some: contestant.check_measured(some)[0], rng)
+
+
+def first_noticed(
+    case: Case, traffic: Traffic, notices: Callable[[Signals], bool], rng: np.random.Generator
+) -> int | None:
+    """Draw checks of 40 until one is noticed; the requests until then, None without one."""
     known, new = (len(some["similarity"]) for some in (traffic.known, traffic.new))
     for seen in range(PER_CHECK, case.followed + 1, PER_CHECK):
         fresh = rng.random(PER_CHECK) < case.share
@@ -106,7 +113,7 @@ def requests_needed(case: Case, number: int) -> int | None:
             name: np.where(fresh, traffic.new[name][chosen[1]], values[chosen[0]])
             for name, values in traffic.known.items()
         }
-        if contestant.check_measured(batch)[0]:
+        if notices(batch):
             return seen
     return None
 
@@ -120,10 +127,10 @@ def false_alarms(number: int, *, checks: int = MONTH_CHECKS) -> int:
     rng = np.random.default_rng([SEED, len(CASES), number])
     population = _population()
     size = len(next(iter(population.values())))
-    baseline = _drawn(population, rng.integers(size, size=size // 2), spacing=CHECK_SECONDS / 8)
+    baseline = drawn(population, rng.integers(size, size=size // 2), spacing=CHECK_SECONDS / 8)
     reference = INPUT_SIMILARITY.fit(baseline)
     requests = rng.integers(size, size=checks * PER_CHECK)
-    live = _drawn(population, requests, spacing=CHECK_SECONDS / PER_CHECK)
+    live = drawn(population, requests, spacing=CHECK_SECONDS / PER_CHECK)
     every = np.ones(len(live), dtype=np.bool_)
     units = units_of(reference, live, place(reference, live), only=every)
     asked = Asked(process=Process.NOTICE, budget=1.0)
@@ -156,7 +163,8 @@ def summary(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _traffic(new: New, rng: np.random.Generator) -> Traffic:
+def traffic_of(new: New, rng: np.random.Generator) -> Traffic:
+    """Draw which texts are the baseline, which go on arriving, and which are new."""
     match new:
         case New.SNIPS:
             return _snips(rng)
@@ -228,7 +236,7 @@ def _voice_assistant() -> Signals:
     return _index().signals(texts("snips").vectors)
 
 
-def _drawn(population: Signals, rows: Rows, *, spacing: float) -> Window:
+def drawn(population: Signals, rows: Rows, *, spacing: float) -> Window:
     """Requests of a population as a window, evenly spaced from time 0 on."""
     at = spacing * np.arange(rows.size, dtype=np.float64)
     return Window(start=0.0, end=float(at[-1]) + 1.0, at=at, signals=_some(population, rows))
