@@ -1,7 +1,8 @@
 """Silences: what nobody is told of for a while, because a person said so and why.
 
 A silenced incident opens, lives and ends like any other, and pages show it as silenced; only
-messages about it wait. Whatever is still open when the silence ends is told then.
+messages about it wait. Whatever is still open when the silence ends is told then. What only
+quietens a receiver that was told before, an end or an acknowledgement, does not wait.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Matter:
     since
         Since when; the earliest of them. Meaningless where none waits.
     muted
-        The incident is silenced or inhibited.
+        The incident is silenced or inhibited: it is not told, but for the end of what was.
     quiet
         The incident is over, or somebody has it in hand: it is not repeated.
     """
@@ -140,8 +140,9 @@ def news(matter: Matter) -> Alert | None:
 def decide(matters: Sequence[Matter], manner: Manner, now: datetime) -> list[Telling]:
     """Say what one channel is told now; of each group at most one message.
 
-    A group is muted incident by incident. What waits and is not in a result goes on waiting,
-    unless it is :attr:`Matter.cancelled`.
+    A group is muted incident by incident. The end of what was told is told all the same: a
+    receiver that keeps alerts of its own would go on calling people. What waits and is not in
+    a result goes on waiting, unless it is :attr:`Matter.cancelled`.
     """
     tellings = (_tell(group, manner, now) for group in _groups(matters, manner))
     return [telling for telling in tellings if telling is not None]
@@ -174,10 +175,15 @@ def _groups(matters: Sequence[Matter], manner: Manner) -> list[list[Matter]]:
 
 
 def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | None:
-    fresh = [(one, said) for one in group if not one.muted and (said := news(one)) is not None]
+    fresh = [
+        (one, said)
+        for one in group
+        if (said := news(one)) is not None and not (one.muted and said.firing)
+    ]
     if not fresh:
         return _repeat(group, manner, now)
-    if not manner.at_once and now < _due(group, fresh, manner):
+    put_back = any(one.since > now for one, _ in fresh)  # the clock: how long it waited is lost
+    if not manner.at_once and not put_back and now < _due(group, fresh, manner):
         return None
     return Telling(reason=_reason(group, fresh), news=_urgent_first(fresh))
 

@@ -13,7 +13,6 @@ from alerts.telling import acknowledged
 from monitor.domain import IncidentId
 from monitor.outbox.marking import Hearers
 from monitor.outbox.matters import alert_of
-from monitor.outbox.silencing import silenced
 from monitor.store import (
     audit,
     fleet_incidents,
@@ -56,8 +55,7 @@ def acknowledge(
         raise NotOpen(f"Incident {row.id} is not open.")
     incidents.put_state_of(tx, row.id, phase=after.phase.value, state=machine.to_json(after))
     audit.append(tx, actor=by, act="incident.ack", subject=f"incident {row.id}")
-    if not silenced(tx, [row], now=now):
-        _tell(tx, row.id, by=by, now=now, channels=hearers.acknowledging)
+    _tell(tx, row.id, by=by, now=now, channels=hearers.acknowledging)
 
 
 def _tell(

@@ -23,6 +23,7 @@ from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
 from alerts.telling import AT_ONCE, Manner, Telling
+from alerts.types import Reason
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
@@ -164,13 +165,28 @@ def _settle(
 ) -> int:
     """Queue what is due of one channel, and drop what came to nothing."""
     matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
-    tellings = [] if only_drop else telling.decide(matters, manner, muting.now)
+    decided = [] if only_drop else telling.decide(matters, manner, muting.now)
+    tellings = [kept for one in decided if (kept := _still_so(tx, one)) is not None]
     for one in tellings:
         _queue(tx, (held[0] if held else told[0]).channel, one, held)
     moved = {matter.incident for one in tellings for matter, _ in one.news}
     gone = moved | {matter.incident for matter in matters if matter.cancelled}
     store.forget(tx, [row.id for row in held if row.incident_id in gone])
     return len(tellings)
+
+
+def _still_so(tx: Connection, one: Telling) -> Telling | None:
+    """Leave out of a repeat what somebody is changing now, or has ended since it was read.
+
+    What waits is locked; what was told is not, and a repeat behind its end would stay open
+    at the receiver for ever.
+    """
+    if one.reason is not Reason.REPEAT:
+        return one
+    ids = [IncidentId(matter.incident) for matter, _ in one.news]
+    lasting = store.lasting(tx, ids)
+    kept = tuple((matter, alert) for matter, alert in one.news if matter.incident in lasting)
+    return replace(one, news=kept) if kept else None
 
 
 def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:

@@ -144,6 +144,19 @@ def last(
     return [ToldRow(**row) for row in rows]
 
 
+def lasting(tx: Connection, incident_ids: Collection[IncidentId]) -> frozenset[IncidentId]:
+    """Hold those that are open, whatever was read before; nobody ends them meanwhile.
+
+    What another transaction is changing is left out: it is waited for by nobody.
+    """
+    query = (
+        sa.select(incidents.c.id)
+        .where(incidents.c.id.in_(incident_ids), incidents.c.closed_at.is_(None))
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+    return frozenset(tx.execute(query).scalars())
+
+
 def without_records(tx: Connection) -> dict[tuple[str, str], str]:
     """Name the versions whose records do not come, and how severe that is."""
     query = (

@@ -179,7 +179,7 @@ def test_a_page_is_news_to_whoever_had_the_ticket_in_hand() -> None:
     assert [round(at / 60) for at, *_ in story(world)] == [0, 2, 242, 482]
 
 
-def test_what_is_still_open_when_its_silence_ends_is_told_then_and_nothing_else() -> None:
+def test_a_silence_keeps_what_is_open_and_lets_the_end_of_what_was_told_go() -> None:
     world = World(manners={"desk": AT_ONCE})
     world.silences = [
         Silence(
@@ -200,11 +200,22 @@ def test_what_is_still_open_when_its_silence_ends_is_told_then_and_nothing_else(
     world.observe("open", PAGE)
     world.observe("gone", CLEAR)
     world.tick()
-    assert [one.alerts[0].adapter for one in world.sent] == ["told"]
+    world.observe("told", PAGE)  # and comes back: that is news, and waits
+    world.tick()
+    heard = [(one.alerts[0].adapter, one.alerts[0].status) for one in world.sent]
+    assert heard == [("told", Status.STARTED), ("told", Status.RECOVERED)]
     world.now = BEGIN + HOUR
     world.tick()
-    later = [(one.alerts[0].adapter, one.alerts[0].status) for one in world.sent[1:]]
-    assert sorted(later) == [("open", Status.WORSENED), ("told", Status.RECOVERED)]
+    later = [(one.alerts[0].adapter, one.alerts[0].status) for one in world.sent[2:]]
+    assert sorted(later) == [("open", Status.WORSENED), ("told", Status.REOPENED)]
+
+
+def test_a_clock_that_is_put_back_makes_no_page_wait_for_it() -> None:
+    world = World(manners={"desk": TOGETHER}, now=BEGIN + HOUR)
+    world.observe("a", PAGE)
+    world.now = BEGIN
+    world.tick()
+    assert [one.alerts[0].adapter for one in world.sent] == ["a"]
 
 
 def test_missing_records_hold_back_what_is_no_more_urgent() -> None:

@@ -343,6 +343,50 @@ def test_whoever_had_a_ticket_in_hand_has_not_the_page(
         assert (row.acknowledged_by, row.acknowledged_until) == (None, None)
 
 
+def test_what_somebody_is_ending_is_not_repeated_behind_its_end(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        see(tx, fleet[0], STABLE)
+        assert tell(database, 5 * HOUR) == 0  # it reads what was before, and waits for nobody
+    assert tell(database, 5 * HOUR) == 1
+    assert [status for _, status, _ in said(sent(database))] == ["started", "recovered"]
+
+
+def test_who_has_it_in_hand_and_that_it_is_over_are_told_through_a_silence(
+    database: Database, fleet: list[Version]
+) -> None:
+    now = datetime.now(tz=UTC)
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        silences.add(
+            tx,
+            parse_matcher({"adapter": "support"}),
+            starts_at=now - HOUR,
+            ends_at=now + 24 * HOUR,
+            author="ann",
+            comment="the load test",
+        )
+        taken = incidents.open_one(tx, fleet[0], kind="drift")
+        assert taken is not None
+        hearers = Hearers(acknowledging=["desk"])
+        acknowledge(tx, taken, by="ann", lasts=HOUR, now=now, hearers=hearers)
+    assert tell(database, 5 * HOUR) == 0
+    with database.begin() as tx:
+        see(tx, fleet[0], STABLE)
+    assert tell(database, 400 * SECOND) == 1
+    assert [status for _, status, _ in said(sent(database))] == [
+        "started",
+        "acknowledged",
+        "recovered",
+    ]
+
+
 def test_two_that_look_at_once_tell_once(database: Database, fleet: list[Version]) -> None:
     with database.begin() as tx:
         for version in fleet:
