@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -210,6 +211,13 @@ def _step(text: str) -> dict[str, float]:
 
     share, _, time = text.partition(":")
     try:
-        return {"weight": float(share), "hours": duration(time).total_seconds() / 3600}
+        return {"weight": _share(share), "hours": duration(time).total_seconds() / 3600}
     except ValueError as error:
         raise CommandFailed(f"{text!r} is no step such as 0.05:24h ({error})") from None
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not math.isfinite(share):
+        raise ValueError(f"{text!r} is no share")
+    return share

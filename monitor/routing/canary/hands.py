@@ -22,6 +22,7 @@ from monitor.routing.canary.states import (
     Event,
     Phase,
     ReadBack,
+    Renew,
     event_word,
     to_json,
 )
@@ -182,6 +183,9 @@ class Hands:
             return None
         (effect,) = effects
         before = scene.route.route
+        persons = before.generation != scene.canary.generation
+        if isinstance(effect, Renew) and persons and before.valid_until is not None:
+            return None  # whoever wrote it gave it the term that it has
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
         after = changed(before, effect, scene.version, plan=scene.plan, reason=reason, now=now)
         if after is None:

@@ -15,13 +15,7 @@ from monitor.routing.canary.hands import Hands, Measured
 from monitor.routing.canary.prechecks import check
 from monitor.routing.canary.readiness import facts_of
 from monitor.routing.canary.route import standing, unfit
-from monitor.routing.canary.scene import (
-    Scene,
-    forbidden,
-    hold_scene,
-    permission,
-    stable_firing,
-)
+from monitor.routing.canary.scene import Scene, firing, forbidden, hold_scene, permission
 from monitor.routing.canary.states import (
     CanaryState,
     Checked,
@@ -126,7 +120,7 @@ class Judge:
                 found=compared.measurement.found if compared.measurement else None,
                 in_route=in_route,
                 in_route_reason=reason,
-                stable_firing=stable_firing(tx, scene.control),
+                stable_firing=firing(tx, scene.control),
                 permission=permission(
                     tx,
                     scene,

@@ -126,7 +126,8 @@ def _blind(state: CanaryState, look: Looked, plan: Plan, now: datetime) -> Resul
     """The weight is frozen; after ``blind_max`` the stable arm, known good, gets all of it."""
     blind = replace(state, blind=state.blind + 1, ready=False)
     last = state.seen_at or state.step_since or now
-    if plan.on_blind is OnBlind.ROLLBACK and now - last >= plan.blind_max:
+    over = plan.on_blind is OnBlind.ROLLBACK and now - last >= plan.blind_max
+    if over and look.permission.lowering is None:
         return rolling_back(blind, f"blind since {last.isoformat()}: {look.trouble}", now)
     if blind.blind <= plan.blind_looks or by_a_person(blind):
         return blind, ()

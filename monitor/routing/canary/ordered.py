@@ -33,7 +33,7 @@ from monitor.routing.canary.transitions import (
 
 def ordered(state: CanaryState, event: Ordered, plan: Plan, now: datetime) -> Result:
     """Do what a person asks; raises ``NotPossible``."""
-    said = f"{event.by}: {event.why}" if event.why else f"by {event.by}"
+    said = f"by {event.by}: {event.why}" if event.why else f"by {event.by}"
     match event.order:
         case OrderKind.PAUSE:
             return _order_pause(state, said, now)
@@ -51,7 +51,7 @@ def ordered(state: CanaryState, event: Ordered, plan: Plan, now: datetime) -> Re
 
 def _order_pause(state: CanaryState, said: str, now: datetime) -> Result:
     if state.phase not in PLACED or not state.placed:
-        raise NotPossible(f"a canary that is {state.phase.value} has nothing to pause")
+        raise NotPossible(f"a canary that is {_words(state)} has nothing to pause")
     return paused(state, Pause.MANUAL, f"paused {said}", now), ()
 
 
@@ -60,7 +60,7 @@ def _order_resume(state: CanaryState, said: str, plan: Plan, now: datetime) -> R
         fresh = CanaryState(since=now, reason=f"let try again {said}")
         return fresh, ()
     if state.phase is not Phase.PAUSED:
-        raise NotPossible(f"a canary that is {state.phase.value} is not paused")
+        raise NotPossible(f"a canary that is {_words(state)} is not paused")
     if not state.placed:
         return in_phase(state, Phase.PRECHECKS, f"to be checked again {said}", now), ()
     raises = state.proposal is not None and state.proposal is not Move.ROLLBACK
@@ -79,7 +79,7 @@ def _order_promote(
     state: CanaryState, event: Ordered, said: str, plan: Plan, now: datetime
 ) -> Result:
     if state.phase not in PLACED or not state.placed:
-        raise NotPossible(f"a canary that is {state.phase.value} cannot be promoted")
+        raise NotPossible(f"a canary that is {_words(state)} cannot be promoted")
     if not state.ready and not event.force:
         raise NotPossible(
             "not every guardrail is inside its margin over enough requests"
@@ -91,7 +91,7 @@ def _order_promote(
 
 def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:
     if state.ended or state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
-        raise NotPossible(f"a canary that is {state.phase.value} cannot be aborted")
+        raise NotPossible(f"a canary that is {_words(state)} cannot be aborted")
     by_hand = replace(state, asked=True)
     if not state.placed:
         return rolled_back(by_hand, f"aborted {said}", now), ()
@@ -100,7 +100,11 @@ def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:
 
 def _order_supersede(state: CanaryState, said: str, now: datetime) -> Result:
     if state.ended or state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
-        raise NotPossible(f"a canary that is {state.phase.value} cannot be superseded")
+        raise NotPossible(f"a canary that is {_words(state)} cannot be superseded")
     effects: Effects = (SetWeight(weight=0.0),) if state.placed else ()
     out = replace(state, placed=False, weight=0.0)
     return in_phase(out, Phase.SUPERSEDED, f"superseded {said}", now), effects
+
+
+def _words(state: CanaryState) -> str:
+    return state.phase.value.replace("_", " ")

@@ -74,11 +74,11 @@ def check(
     }
     asked = [answer for name, answer in answers.items() if name not in unchecked]
     for passed in (False, None):
-        said = [reason for fine, reason in asked if fine is passed]
+        said = list(dict.fromkeys(reason for fine, reason in asked if fine is passed))
         if said:
             return Checked(passed=passed, reason="; ".join(said), given_up=given_up)
     left_out = [name.value for name in Check if name in unchecked]
-    fine = "; ".join(reason for _, reason in asked) or "nothing was to be checked"
+    fine = "; ".join(dict.fromkeys(reason for _, reason in asked)) or "nothing was to be checked"
     noted = f"; left out: {', '.join(left_out)}" if left_out else ""
     return Checked(passed=True, reason=f"{fine}{noted}")
 

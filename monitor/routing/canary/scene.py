@@ -70,14 +70,14 @@ def permission(
 ) -> Permission:
     """Say what the canary may do by itself, by the switches of all actions.
 
-    While a base or its engine is in question nothing is raised; going back is fair even
-    then, because both arms stand on it.
+    While a base or its engine is in question nothing is raised, nor what its own verdict
+    speaks against; going back is fair even then, because both arms stand on that base.
     """
     stop = _stopped(tx, scene, default_mode=default_mode, now=now)
     if stop is not None:
         return Permission(raising=stop, lowering=stop)
     base = fleet_incidents.open_on(tx, fleet_incidents.base_of(scene.version))
-    raising = None
+    raising = firing(tx, scene.version)
     if base is not None:
         raising = f"fleet incident {base} is open: its base or engine changed"
     window = settings.rollbacks_window
@@ -109,10 +109,10 @@ def _stopped(tx: Connection, scene: Scene, *, default_mode: Mode, now: datetime)
     return stop or by_mode
 
 
-def stable_firing(tx: Connection, control: Version) -> str | None:
-    """Say why the version in charge is no measure now; new questions concern both alike."""
-    verdict = stored_verdict(tx, control.id, lock=False)
+def firing(tx: Connection, version: Version) -> str | None:
+    """Say what its own verdict has against a version; new questions concern both arms alike."""
+    verdict = stored_verdict(tx, version.id, lock=False)
     if verdict is None or verdict.blame is Blame.INPUT:
         return None
-    firing = verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
-    return f"{control.name} is {verdict.kind.value}: {verdict.reason}" if firing else None
+    fires = verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
+    return f"{version.name} is {verdict.kind.value}: {verdict.reason}" if fires else None

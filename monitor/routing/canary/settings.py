@@ -105,6 +105,8 @@ class CanarySettings:
         ValueError
             Steps that no canary can take; the message has every problem.
         """
+        if shadow and steps:
+            raise ValueError("a shadow has no steps: begin them with one of weight 0 instead")
         alone = Step(weight=0.0, lasts=self.shadow_lasts, requests=self.requests)
         taken = (alone,) if shadow else steps or self.steps
         problems = step_problems(taken)

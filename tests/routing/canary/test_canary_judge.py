@@ -1,7 +1,7 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from monitor.routing import table
 from monitor.routing.arms import ArmRequest, effective
 from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import NotPossible, OrderKind, Pause, Phase
+from monitor.routing.canary.states import Move, NotPossible, OrderKind, Pause, Phase
 from monitor.routing.killswitch import FILE
 from monitor.store import audit, canaries
 from monitor.store.database import Database
@@ -134,6 +134,21 @@ def test_a_firing_stable_arm_is_no_measure(trial: Trial) -> None:
     assert trial.told.severities == [Severity.TICKET]
 
 
+def test_a_version_that_its_own_verdict_speaks_against_is_raised_by_people_only(
+    trial: Trial,
+) -> None:
+    canary = trial.start()
+    with trial.database.begin() as tx:
+        judge(tx, trial.version("v8"), verdict(VerdictKind.DRIFTING, blame=Blame.ADAPTER))
+    trial.pass_by(1.5, every=30 * MINUTE, per_hour=3000)
+    state = trial.state(canary)
+    assert (state.pause, state.proposal, state.weight) == (Pause.PERMISSION, Move.ADVANCE, 0.2)
+    assert "v8 is drifting" in state.reason
+    assert trial.told.severities == [Severity.TICKET]
+    trial.order(canary, OrderKind.RESUME)
+    assert trial.weights()["v8"] == 0.5
+
+
 def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
     first = trial.start()
     with trial.database.begin() as tx:
@@ -151,7 +166,7 @@ def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
 def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     canary = trial.start()
 
-    def put(*arms: tuple[ArmKind, str, float]) -> None:
+    def put(*arms: tuple[ArmKind, str, float], until: datetime | None = None) -> None:
         with trial.database.begin() as tx:
             table.put(
                 tx,
@@ -161,6 +176,7 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
                 reason="by hand",
                 actor="bob",
                 now=trial.now,
+                valid_until=until,
             )
 
     put((ArmKind.STABLE, "v7", 0.6), (ArmKind.CANARY, "v8", 0.4))
@@ -168,6 +184,10 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     assert (trial.state(canary).pause, trial.weights()["v8"]) == (Pause.MANUAL, 0.4)
     trial.order(canary, OrderKind.RESUME)
     assert trial.weights()["v8"] == 0.2
+    soon = trial.now + 20 * MINUTE  # the same arms: only their term is the person's
+    put((ArmKind.STABLE, "v7", 0.8), (ArmKind.CANARY, "v8", 0.2), until=soon)
+    trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
+    assert (trial.state(canary).phase, trial.route().valid_until) == (Phase.RUNNING, soon)
     put((ArmKind.STABLE, "v7", 1.0))
     trial.pass_by(0.25, every=15 * MINUTE)
     assert trial.state(canary).phase is Phase.SUPERSEDED

@@ -148,6 +148,9 @@ def test_a_blind_canary_is_frozen_told_and_goes_back_after_an_hour() -> None:
     assert (seeing.phase, seeing.weight) == (Phase.RUNNING, 0.05)
     state, done = run(*each_look(BLIND, until=HOUR))
     assert (state.phase, done[-1]) == (Phase.ROLLING_BACK, SetWeight(weight=0.0))
+    stopped = replace(BLIND, permission=Permission(raising="held", lowering="held"))
+    frozen, _ = run(*each_look(stopped, until=5 * HOUR))  # whoever routes ends it by its term
+    assert (frozen.pause, frozen.weight) == (Pause.BLIND, 0.05)
     held, _ = run(*each_look(BLIND, until=5 * HOUR), plan=replace(PLAN, on_blind=OnBlind.HOLD))
     assert (held.pause, held.weight) == (Pause.BLIND, 0.05)
 
