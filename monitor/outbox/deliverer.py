@@ -22,6 +22,7 @@ from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import Pages
+from monitor.outbox.stranded import rescue
 from monitor.outbox.taken import Taken
 from monitor.store import audit, outbox
 from monitor.store.database import Database
@@ -269,7 +270,7 @@ class Deliverer:
             self._observe(claimed.channel, Outcome.ESCALATED)
 
     def _sweep(self) -> None:
-        """Tell fallbacks of what their channels have not taken in time."""
+        """Tell fallbacks of what their channels have not taken, and others of what nobody can."""
         every = min(self._settings.escalate_after, timedelta(seconds=5)).total_seconds()
         if time.monotonic() - self._swept < every:
             return
@@ -277,6 +278,9 @@ class Deliverer:
         for channel in self._channels.values():
             for _ in range(self._escalate_overdue(channel)):
                 self._observe(channel.name, Outcome.ESCALATED)
+        known = list(self._channels.values())
+        for name in rescue(self._database, known, after=self._settings.escalate_after):
+            self._observe(name, Outcome.DEAD)
 
     def _escalate_overdue(self, channel: ConfiguredChannel) -> int:
         fallback = channel.fallback

@@ -287,6 +287,32 @@ def escalate_overdue(tx: Connection, *, channel: str, fallback: str, after: time
     return _copy(tx, overdue, fallback=fallback)
 
 
+STRANDED: Final = sa.text(
+    """
+    SELECT id FROM outbox o
+    WHERE o.state = 'queued'
+      AND o.next_at <= now() - :after
+      AND o.channel <> ALL(:channels)
+      AND NOT EXISTS (
+          SELECT FROM outbox older
+          WHERE older.state = 'queued'
+            AND older.channel = o.channel
+            AND older.incident_id = o.incident_id
+            AND older.seq < o.seq
+      )
+    ORDER BY o.seq
+    LIMIT 100
+    """
+)
+
+
+def stranded(tx: Connection, *, channels: Sequence[str], after: timedelta) -> list[DeliveryRow]:
+    """Messages for none of ``channels`` that have been due for so long: nobody claims them."""
+    found = tx.execute(STRANDED, {"channels": list(channels), "after": after}).scalars()
+    query = sa.select(*_COLUMNS).where(outbox.c.id.in_(list(found))).order_by(outbox.c.seq)
+    return [_delivery(row) for row in tx.execute(query).mappings()]
+
+
 STANDING: Final = sa.text(
     """
     SELECT DISTINCT ON (o.incident_id) o.id, o.alert, i.closed_at IS NULL AS is_open

@@ -30,6 +30,7 @@ from monitor.outbox import (
     record_observation,
     tell_due,
 )
+from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
 from monitor.store import adapters, incidents, outbox, silences
 from monitor.store import telling as store
@@ -385,6 +386,60 @@ def test_who_has_it_in_hand_and_that_it_is_over_are_told_through_a_silence(
         "acknowledged",
         "recovered",
     ]
+
+
+def test_what_waits_for_a_channel_that_is_no_more_is_told_to_others(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    pages = parse_matcher({"severity": "page"})
+    tickets = parse_matcher({"severity": "ticket"})
+    renamed = [
+        ConfiguredChannel(name="pager", channel=Nowhere(), matcher=pages),
+        ConfiguredChannel(name="mail", channel=Nowhere(), matcher=tickets),
+        LOG,
+    ]
+    assert rescue(database, [DESK, LOG], after=timedelta()) == []
+    assert rescue(database, renamed, after=HOUR) == []
+    assert rescue(database, renamed, after=timedelta()) == ["desk"]
+    [dead] = sent(database)
+    assert (dead.state, dead.last_error) == (DeliveryState.DEAD, NO_CHANNEL)
+    # the log had its own, and mail takes tickets
+    assert said(sent(database, "pager")) == [("support", "started", "first_notification")]
+    assert (len(sent(database, "log")), sent(database, "mail")) == (1, [])
+    with database.begin() as tx:
+        adapter = adapters.fetch(tx, "support")
+        assert adapter is not None
+        record_observation(
+            tx,
+            fleet[0],
+            verdict=verdict(STABLE),
+            inputs=AlertInputs(adapter=adapter),
+            channels=renamed,
+            now=datetime.now(tz=UTC),
+        )
+    assert [status for _, status, _ in said(sent(database, "pager"))] == ["started", "recovered"]
+
+
+def test_what_is_over_by_then_is_told_to_nobody_else(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        see(tx, fleet[0], STABLE)
+    assert tell(database, 400 * SECOND) == 1
+    pager = ConfiguredChannel(name="pager", channel=Nowhere())
+    assert [rescue(database, [pager, LOG], after=timedelta()) for _ in range(3)] == [
+        ["desk"],
+        ["desk"],
+        [],
+    ]
+    assert sent(database, "pager") == []
+    assert [status for _, status, _ in said(sent(database, "log"))] == ["started", "recovered"]
 
 
 def test_two_that_look_at_once_tell_once(database: Database, fleet: list[Version]) -> None:
