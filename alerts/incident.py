@@ -126,6 +126,8 @@ class IncidentState:
         a closing, also of one that had recovered: what comes then is another matter.
     clears
         Clear observations in a row while open.
+    found
+        What was found since the open incident started: names of detectors, sorted.
     """
 
     phase: Phase = Phase.OK
@@ -135,6 +137,7 @@ class IncidentState:
     recovered_at: Moment | None = None
     clears: Count = 0
     ack: Ack | None = None
+    found: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +150,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """An evaluation has looked."""
+    """An evaluation has looked; ``detectors`` are those that have found something."""
 
     condition: Condition
+    detectors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +207,8 @@ def step(
     """
     state = _without_expired_ack(state, now)
     match event:
-        case Observed(condition=condition):
-            return _observe(state, condition, now=now, rule=rule)
+        case Observed():
+            return _observe(state, event, now=now, rule=rule)
         case Acknowledged(by=by, lasts=lasts):
             if state.phase is Phase.OK:
                 return state, ()
@@ -260,27 +264,42 @@ def _silence_condition(verdict: Verdict, silence: Severity | None) -> Condition:
 
 
 def _observe(
-    state: IncidentState, condition: Condition, *, now: datetime, rule: Rule
+    state: IncidentState, seen: Observed, *, now: datetime, rule: Rule
 ) -> tuple[IncidentState, Effects]:
-    match condition:
+    match seen.condition:
         case Condition.TICKET:
-            return _breach(state, Severity.TICKET, now=now, rule=rule)
+            return _breach(state, Severity.TICKET, seen.detectors, now=now, rule=rule)
         case Condition.PAGE:
-            return _breach(state, Severity.PAGE, now=now, rule=rule)
+            return _breach(state, Severity.PAGE, seen.detectors, now=now, rule=rule)
         case Condition.CLEAR:
             return _clear(state, now=now, rule=rule)
         case Condition.UNKNOWN:
             return state, ()
         case _:
-            assert_never(condition)
+            assert_never(seen.condition)
 
 
 def _breach(
-    state: IncidentState, severity: Severity, *, now: datetime, rule: Rule
+    state: IncidentState,
+    severity: Severity,
+    detectors: tuple[str, ...],
+    *,
+    now: datetime,
+    rule: Rule,
 ) -> tuple[IncidentState, Effects]:
     if state.told is None or state.since is None:
-        return _open(state, severity, now=now, rule=rule)
-    firing = replace(state, phase=Phase.FIRING, clears=0)
+        return _open(state, severity, detectors, now=now, rule=rule)
+    found = tuple(sorted({*state.found, *detectors}))
+    # Whoever took what one detector found has not seen what another finds: it is repeated again.
+    # (What was opened without naming any learns them first.)
+    unseen = bool(state.found) and found != state.found
+    firing = replace(
+        state,
+        phase=Phase.FIRING,
+        clears=0,
+        found=found,
+        ack=None if unseen else state.ack,
+    )
     if severity.rank <= state.told.rank:
         return firing, ()
     # Whoever acknowledged a ticket has not acknowledged a page.
@@ -292,11 +311,22 @@ def _breach(
 
 
 def _open(
-    state: IncidentState, severity: Severity, *, now: datetime, rule: Rule
+    state: IncidentState,
+    severity: Severity,
+    detectors: tuple[str, ...],
+    *,
+    now: datetime,
+    rule: Rule,
 ) -> tuple[IncidentState, Effects]:
     again = state.recovered_at is not None and now - state.recovered_at <= rule.reopen_within
     number = state.number if again else state.number + 1
-    opened = IncidentState(phase=Phase.FIRING, number=number, told=severity, since=now)
+    opened = IncidentState(
+        phase=Phase.FIRING,
+        number=number,
+        told=severity,
+        since=now,
+        found=tuple(sorted(detectors)),
+    )
     status = Status.REOPENED if again else Status.STARTED
     return opened, (Tell(status=status, number=number, severity=severity, since=now, at=now),)
 

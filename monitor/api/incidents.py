@@ -79,7 +79,7 @@ def get_incident(_key: Reader, parts: Parts, incident: Number) -> IncidentDetail
 def acknowledge(
     key: Operator, parts: Parts, incident: Number, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
-    """Say that somebody has it in hand: no repeats until then, or until it worsens."""
+    """Say that somebody has it in hand: no repeats until then, or until there is more to it."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:

@@ -89,7 +89,7 @@ def record_observation(
         conditions[words.Kind.DRIFT] = machine.Condition.UNKNOWN
     for kind, condition in conditions.items():
         before = _state(states.get(kind))
-        after, tells = machine.step(before, _event(kind, condition, inputs), now)
+        after, tells = machine.step(before, _event(kind, condition, verdict, inputs), now)
         for tell in tells:
             writing = _Writing(
                 version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
@@ -143,13 +143,14 @@ _CONDITIONS: Final = MappingProxyType(
 
 
 def _event(
-    kind: words.Kind, condition: machine.Condition, inputs: AlertInputs
+    kind: words.Kind, condition: machine.Condition, verdict: Verdict, inputs: AlertInputs
 ) -> Observed | Closed:
     """What is clear because the rules are others has not recovered."""
-    clear = kind is words.Kind.DRIFT and condition is machine.Condition.CLEAR
-    if clear and inputs.rules_changed:
+    if kind is not words.Kind.DRIFT:
+        return Observed(condition=condition)
+    if condition is machine.Condition.CLEAR and inputs.rules_changed:
         return Closed(why=Closing.RULE_CHANGED)
-    return Observed(condition=condition)
+    return Observed(condition=condition, detectors=tuple(verdict.detectors))
 
 
 def _hand_over(

@@ -126,6 +126,24 @@ def test_worse_than_what_was_acknowledged_is_unacknowledged() -> None:
     assert run(TICKET, Acknowledged(by="ada"), PAGE)[0].ack is None
 
 
+def test_what_another_detector_finds_is_in_nobodys_hand() -> None:
+    def found(*detectors: str) -> Observed:
+        return Observed(condition=Condition.TICKET, detectors=detectors)
+
+    taken = Acknowledged(by="ada")
+    state, told = run(found("length"), taken, found("length"), UNKNOWN, found())
+    assert state.ack is not None
+    state, told = run(found("length"), taken, found("refusal", "length"))
+    assert (state.ack, state.found, len(told)) == (None, ("length", "refusal"), 1)
+    # what is gone and found again was in his hand, and after the end all is forgotten
+    both = (found("length", "refusal"), taken, found("length"), found("refusal"))
+    assert run(*both)[0].ack is not None
+    assert run(*both, CLEAR, found("length"))[0].found == ("length",)
+    # as a release before this one wrote it
+    assert run(found(), taken, found("length"))[0].ack is not None
+    assert from_json(to_json(state)) == state
+
+
 def test_nothing_open_can_be_neither_acknowledged_nor_closed() -> None:
     events = (Acknowledged(by="ada"), Closed(why=Closing.FALSE_PAGE))
     assert run(*events) == (IncidentState(), ())
