@@ -74,12 +74,10 @@ def report(
         since=since,
         until=until,
         would_have=[
-            WouldHave(
-                action=row,
-                kept_by=stop,
-                after=in_words(row, aftermath.after(tx, row, until=until)),
+            WouldHave(action=row, kept_by=stop, after=in_words(row, came))
+            for row, stop, came in zip(
+                wanted, stopped, aftermath.after(tx, wanted, until=until), strict=True
             )
-            for row, stop in zip(wanted, stopped, strict=True)
         ],
         taken=sum(row.state in actions.TAKEN and row.actor == AUTOMATIC for row in fallbacks),
         blocked=Counter(str(row.evidence.get("gate")) for row in blocked),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -36,39 +37,38 @@ class Aftermath:
 
 _QUERY: Final = sa.text(
     """
-    WITH person AS (
-        SELECT since, actor FROM route_history
-        WHERE adapter_id = :adapter AND since > :at AND since <= :until
-          AND actor <> :automatic AND actor NOT LIKE :automatic || ':%'
-        ORDER BY generation LIMIT 1
-    ), told AS (
-        SELECT marked, marked_by FROM incidents
-        WHERE adapter_id = :adapter AND version_id = :version AND kind = 'drift'
-          AND opened_at <= :at AND (closed_at IS NULL OR closed_at >= :at)
-        ORDER BY number DESC LIMIT 1
-    )
     SELECT
         (
-            SELECT min(at) FROM transitions
-            WHERE adapter_id = :adapter AND version_id = :version AND at > :at AND at <= :until
-              AND after = 'stable'
+            SELECT min(t.at) FROM transitions t
+            WHERE t.adapter_id = a.adapter_id AND t.version_id = a.version_id
+              AND t.at > a.created_at AND t.at <= :until AND t.after = 'stable'
         ) AS recovered_at,
-        (SELECT since FROM person) AS rerouted_at,
-        (SELECT actor FROM person) AS rerouted_by,
-        (SELECT marked FROM told) AS marked,
-        (SELECT marked_by FROM told) AS marked_by,
-        (SELECT kind FROM verdicts WHERE version_id = :version) AS verdict
+        person.since AS rerouted_at,
+        person.actor AS rerouted_by,
+        told.marked,
+        told.marked_by,
+        (SELECT v.kind FROM verdicts v WHERE v.version_id = a.version_id) AS verdict
+    FROM unnest(CAST(:actions AS bigint[])) WITH ORDINALITY AS asked (id, place)
+    JOIN actions a ON a.id = asked.id
+    LEFT JOIN LATERAL (
+        SELECT h.since, h.actor FROM route_history h
+        WHERE h.adapter_id = a.adapter_id AND h.since > a.created_at AND h.since <= :until
+          AND h.actor <> :automatic AND h.actor NOT LIKE :automatic || ':%'
+        ORDER BY h.generation LIMIT 1
+    ) AS person ON true
+    LEFT JOIN LATERAL (
+        SELECT i.marked, i.marked_by FROM incidents i
+        WHERE i.adapter_id = a.adapter_id AND i.version_id = a.version_id AND i.kind = 'drift'
+          AND i.opened_at <= a.created_at
+          AND (i.closed_at IS NULL OR i.closed_at >= a.created_at)
+        ORDER BY i.number DESC LIMIT 1
+    ) AS told ON true
+    ORDER BY asked.place
     """
 )
 
 
-def after(tx: Connection, action: ActionRow, *, until: datetime) -> Aftermath:
-    """Read it in one query."""
-    bound = {
-        "adapter": action.adapter_id,
-        "version": action.version_id,
-        "at": action.created_at,
-        "until": until,
-        "automatic": AUTOMATIC,
-    }
-    return Aftermath(**tx.execute(_QUERY, bound).mappings().one())
+def after(tx: Connection, of: Sequence[ActionRow], *, until: datetime) -> list[Aftermath]:
+    """Read it for some actions, in their order, in one query."""
+    bound = {"actions": [action.id for action in of], "until": until, "automatic": AUTOMATIC}
+    return [Aftermath(**row) for row in tx.execute(_QUERY, bound).mappings()]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection, RowMapping
 
 from alerts import matching
 from alerts.matching import Matcher
 from alerts.silences import Silence
 from monitor.store.tables import silences
+
+_LOG = structlog.get_logger(__name__)
 
 
 def add(
@@ -42,9 +45,15 @@ def fetch(tx: Connection, silence_id: int) -> Silence | None:
 
 
 def holding(tx: Connection, *, now: datetime) -> list[Silence]:
-    """List those that hold now."""
+    """List those that hold now; one that is unreadable (a later release's) silences nothing."""
     query = sa.select(*silences.c).where(silences.c.ends_at > now, silences.c.starts_at <= now)
-    return [_silence(row) for row in tx.execute(query).mappings()]
+    found = []
+    for row in tx.execute(query).mappings():
+        try:
+            found.append(_silence(row))
+        except ValueError:
+            _LOG.exception("silence_unreadable", silence=row["id"])
+    return found
 
 
 def every(

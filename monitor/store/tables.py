@@ -910,6 +910,8 @@ canary_looks: Final = Table(
     # of this look alone: requests and failures of both arms by hard guardrail
     Column("failures", JSONB),
     Index(None, "canary_id", "id"),
+    # "how many canaries were rolled back lately?" -- asked at each look at any of them
+    Index("ix_canary_looks_rollbacks", "at", postgresql_where=sa.text("phase = 'rolling_back'")),
 )
 
 flags: Final = Table(
