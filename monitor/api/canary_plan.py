@@ -17,6 +17,7 @@ from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer
+from monitor.routing.canary.guards import as_equals
 from monitor.store import capture_counts
 
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
@@ -51,7 +52,9 @@ class PlanBody(Answer):
     drop: float
     margin: float
     critical: bool
-    guardrails: int
+    guardrails: int = Field(
+        description="Equal ones that would each have the share of the false alarms that was used."
+    )
     within_days: float
     chosen: float | None
     choices: Sequence[ChoiceBody]
@@ -66,21 +69,25 @@ class PlanQuery(BaseModel):
     rate: float = Field(0.85, description="Share of requests that succeed now.")
     margin: float = Field(0.05, description="Fall up to which a canary may be promoted.")
     critical: bool = Field(False, description="Any proven fall rolls back.")
-    guardrails: int = Field(4, description="Metrics that are watched.")
+    guardrails: int | None = Field(
+        None,
+        description="Metrics that are watched, each with the same share of the false alarms;"
+        " absent: as a canary of the adapter divides them.",
+    )
     within_days: float = Field(3.0, gt=0.0, le=3650.0)
     requests_per_day: float | None = Field(
         None, description="Of the adapter; absent: those of the last 24 hours."
     )
 
-    def wanted(self, *, counted: int) -> Wanted:
-        """Read it beside the requests that were counted; ValueError where it makes no sense."""
+    def wanted(self, *, counted: int, watched: int) -> Wanted:
+        """Read it beside what is counted and watched; ValueError where it makes no sense."""
         given = self.requests_per_day
         return Wanted(
             rate=self.rate,
             drop=self.drop,
             margin=self.margin,
             critical=self.critical,
-            guardrails=self.guardrails,
+            guardrails=watched if self.guardrails is None else self.guardrails,
             requests_per_day=float(counted) if given is None else given,
         )
 
@@ -93,14 +100,16 @@ def get_canary_plan(
     now = parts.clock()
     counted = parts.database.run(lambda tx: _requests(tx, adapter, since=now - _DAY))
     try:
-        wanted = query.wanted(counted=counted)
+        watched = as_equals(parts.orders.guards(adapter))
+        wanted = query.wanted(counted=counted, watched=watched)
     except ValueError as error:
         raise Problem(422, str(error), kind="invalid-request") from error
     found = choices(wanted)
     chosen = choose(found, within_days=query.within_days)
     return PlanBody(
-        **query.model_dump(exclude={"requests_per_day"}),
+        **query.model_dump(exclude={"requests_per_day", "guardrails"}),
         adapter=adapter,
+        guardrails=wanted.guardrails,
         requests_per_day=wanted.requests_per_day,
         measured=query.requests_per_day is None,
         chosen=None if chosen is None else chosen.weight,

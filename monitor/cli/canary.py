@@ -32,7 +32,10 @@ def plan(
     margin: Annotated[
         float, typer.Option(help="Fall in points up to which a canary may be promoted.")
     ] = 5.0,
-    guardrails: Annotated[int, typer.Option(help="Metrics that are watched.")] = 4,
+    guardrails: Annotated[
+        int | None,
+        typer.Option(help="Metrics that are watched, alike; as the adapter's when left out."),
+    ] = None,
     within: Annotated[float, typer.Option(help="Days until a verdict, at most.")] = 3.0,
     requests_per_day: Annotated[
         float | None,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
 from monitor.domain import ArmKind, Mode, Route, Version, VersionId
-from monitor.routing.canary.guards import Guard, GuardKind, alphas
+from monitor.routing.canary.guards import Guard, as_equals
 from monitor.routing.canary.orders import Wish
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.states import Step
@@ -147,17 +147,10 @@ def read_beginning(
         per_day=per_day,
     )
     try:
-        lines = _lines(asked, per_day, guardrails=_guardrails(guards(version.adapter)), now=now)
+        lines = _lines(asked, per_day, guardrails=as_equals(guards(version.adapter)), now=now)
     except ValueError as error:
         return replace(known, problem=str(error))
     return replace(known, lines=lines, chosen=_chosen(lines, asked))
-
-
-def _guardrails(guards: Sequence[Guard]) -> int:
-    """Count as many equal ones as would leave a soft guardrail its share of the alarms."""
-    shares = alphas(guards, 1.0)
-    soft = [shares[guard.name] for guard in guards if guard.kind is not GuardKind.HARD]
-    return math.ceil(1.0 / min(soft)) if soft else 1
 
 
 def _chosen(lines: Sequence[Line], asked: Asked) -> Line | None:

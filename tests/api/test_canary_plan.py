@@ -24,6 +24,8 @@ def test_the_traffic_is_what_was_counted_sampled_or_not(service: Serving) -> Non
         found = client.get(PATH, params={"drop": 0.1}).json()
         told = client.get(PATH, params={"drop": 0.1, "requests_per_day": 300}).json()
     assert (found["requests_per_day"], found["measured"]) == (20_000, True)
+    # feedback and six signals share four fifths of alpha: 7 / .8
+    assert found["guardrails"] == 9
     chosen = next(one for one in found["choices"] if one["weight"] == found["chosen"])
     assert chosen["days"] <= 3
     assert (told["requests_per_day"], told["measured"], told["chosen"]) == (300, False, None)

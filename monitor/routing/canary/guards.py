@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,6 +77,17 @@ def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
     kept = HARD_SHARE if hard and soft else float(bool(hard))
     shares = {name: alpha * kept / len(hard) for name in hard}
     return shares | {name: alpha * (1.0 - kept) / len(soft) for name in soft}
+
+
+def as_equals(guards: Sequence[Guard]) -> int:
+    """Count the equal guardrails that would each have a soft one's share, for plans.
+
+    >>> as_equals(guards_of(["mean_nll", "entropy"], Directions(), []))
+    3
+    """
+    shares = alphas(guards, 1.0)
+    soft = [shares[guard.name] for guard in guards if guard.kind is not GuardKind.HARD]
+    return math.ceil(1.0 / min(soft)) if soft else 1
 
 
 def guards_of(
