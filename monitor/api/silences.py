@@ -65,7 +65,6 @@ def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBo
     """Set one: what it matches opens and ends as ever, and nobody is told until it is over."""
     now = parts.clock()
     starts_at = body.starts_at or now
-    ends_at = body.ends_at or starts_at + timedelta(hours=body.hours or 0.0)
 
     def work(tx: Connection) -> SilenceBody:
         try:
@@ -73,7 +72,7 @@ def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBo
                 tx,
                 body.match,
                 starts_at=starts_at,
-                ends_at=ends_at,
+                ends_at=_end(body, starts_at),
                 author=key.name,
                 comment=body.comment,
                 now=now,
@@ -103,6 +102,15 @@ def delete_silence(key: Operator, parts: Parts, silence: Number) -> SilenceBody:
         return _body(_found(tx, silence), now)
 
     return parts.database.run(work)
+
+
+def _end(body: SilenceRequest, starts_at: datetime) -> datetime:
+    if body.ends_at is not None:
+        return body.ends_at
+    try:
+        return starts_at + timedelta(hours=body.hours or 0.0)
+    except OverflowError:
+        raise SilenceRefused("a silence ends before the year 10000") from None
 
 
 def _found(tx: Connection, silence: int) -> Silence:

@@ -124,5 +124,10 @@ def _told(last: ToldRow) -> Told:
 
 
 def _in_hand(last: ToldRow, now: datetime) -> bool:
-    ack = machine.from_json(last.state).ack
+    """Whether somebody is known to have it; one state that is unreadable holds up no channel."""
+    try:
+        ack = machine.from_json(last.state).ack
+    except ValueError:
+        _LOG.warning("incident_unreadable", incident=last.incident_id)
+        return False
     return ack is not None and now < ack.until

@@ -46,4 +46,6 @@ async def read_form(request: Request) -> dict[str, str]:
         fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=MOST_FIELDS)
     except ValueError as error:
         raise HTTPException(400, f"The form has at most {MOST_FIELDS} fields.") from error
+    if any("\x00" in value for values in fields.values() for value in values):
+        raise HTTPException(400, "A field has a NUL character, which cannot be stored.")
     return {name: values[0].strip() for name, values in fields.items()}

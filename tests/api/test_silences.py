@@ -70,6 +70,8 @@ REFUSED = [
     ({"hours": None, "ends_at": "2020-01-01T00:00:00Z"}, "ends after it starts"),
     ({"starts_at": "2020-01-01T00:00:00Z"}, "over already"),
     ({"until": "tomorrow"}, "until"),
+    ({"starts_at": "9999-12-31T23:00:00Z"}, "the year 10000"),
+    ({"match": {"adapter": "a\x00b"}}, "match/adapter"),
 ]
 
 

@@ -32,7 +32,7 @@ from monitor.outbox import (
 )
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
-from monitor.store import adapters, incidents, outbox, silences
+from monitor.store import adapters, incidents, outbox, silences, tables
 from monitor.store import telling as store
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryRow, DeliveryState
@@ -290,6 +290,28 @@ def test_a_channel_that_cannot_be_worked_out_keeps_no_other_one_back(
     assert [row.alert for row in sent(database, "old")] == [{"not": "one"}]
     with database.begin() as tx:
         assert [row.channel for row in store.take(tx)] == ["chat"]
+
+
+def test_what_a_later_release_wrote_keeps_no_page_back(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        tx.execute(
+            tables.silences.insert().values(
+                match={"adapter": ["support"], "moon": ["full"]},
+                starts_at=datetime.now(tz=UTC) - HOUR,
+                ends_at=datetime.now(tz=UTC) + 24 * HOUR,
+                author="ann",
+                comment="from another release",
+            )
+        )
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        tx.execute(tables.incidents.update().values(state={"phase": "waning"}))
+        see(tx, fleet[1], CRITICAL)
+    assert tell(database, 120 * SECOND) == 1
+    assert [who for who, *_ in said(sent(database))] == ["support", "billing"]
 
 
 def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(

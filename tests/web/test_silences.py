@@ -51,3 +51,5 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     assert reader.page.locator("main form").count() == 0
     asked = {"adapter": "a", "hours": "1", "reason": "b"}
     assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 403
+    asked["adapter"] = "a\x00"
+    assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 400
