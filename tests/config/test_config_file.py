@@ -77,7 +77,10 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"canary": {"weights": [0.5]}}, "canary.lasts: 3 times for 1 weights"),
         ({"canary": {"weights": [0.5, 0.2, 0.9]}}, "canary.weights: each step has a larger weight"),
         ({"canary": {"requests": 50}}, "canary.weights: step 1: at least 200 requests"),
-        ({"canary": {"signals": ["nll"]}}, "canary.signals: no guardrail 'nll'; there are mean_nll"),
+        (
+            {"canary": {"signals": ["nll"]}},
+            "canary.signals: no guardrail 'nll'; there are mean_nll",
+        ),
         ({"canary": {"on_blind": "guess"}}, "canary.on_blind: invalid enum value 'guess'"),
         ({"canary": {"blind_max": "9m"}}, "canary.blind_max: must be at least twice the interval"),
         ({"canary": {"read_back": "5m"}}, "canary.lease: must be longer than read_back"),
