@@ -50,6 +50,8 @@ def _state(found: dict[str, Any]) -> str:
         parts.append(f"{found['acknowledged_by']} has it until {until}")
     elif not found["closed_at"]:
         parts.append("nobody has it in hand")
+    if found["silenced_by"] is not None:
+        parts.append(f"silenced (silence {found['silenced_by']}), so nobody hears of it")
     if found["part_of"] is not None:
         parts.append(f"part of incident {found['part_of']}")
     if found["marked"]:
@@ -115,8 +117,10 @@ def _print_members(members: list[dict[str, Any]]) -> None:
 
 
 def _print_timeline(found: dict[str, Any]) -> None:
-    if not found["deliveries"]:
-        screen.say("nobody was told yet, or no channel takes it")
+    if found["waits_since"] is not None:
+        screen.say(f"a message about it waits since {screen.moment(found['waits_since'])} UTC")
+    elif not found["deliveries"]:
+        screen.say("nobody was told, as no channel takes it")
     if not found["actions"]:
         screen.say("no action was taken or recommended")
     screen.say("what happened, UTC:")

@@ -123,6 +123,10 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     told = json.loads(run("explain", str(found["incident"]), "--json").out)
     assert told["incident"] == found["incident"]
     assert {action["state"] for action in told["actions"]} == {"blocked"}
+    assert "silenced" not in ran.out
+    number = run("silence", "add", f"adapter={BROKEN}", "-m", "a test").out.strip()
+    assert f"silenced (silence {number})" in run("explain", str(found["incident"])).out
+    assert run("silence", "expire", number).code == 0
 
 
 def test_its_message_leads_to_runbooks_and_a_chart_that_the_service_shows(service: Service) -> None:
