@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -84,9 +85,11 @@ def create_app(
             return JSONResponse({"status": "ready"} | me)
         return JSONResponse({"status": "unready", "reasons": [why]} | me, status_code=503)
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        names = request.query_params.getlist("name[]")
         parts.meters.show(parts.loading)
-        return Response(parts.meters.exposition(), media_type=CONTENT_TYPE_LATEST)
+        body = await asyncio.to_thread(parts.meters.exposition, names)
+        return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     proxy = Proxy(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -115,6 +116,9 @@ class Meters:
             if cost is not None:
                 self.switch.labels(*one).set(cost)
 
-    def exposition(self) -> bytes:
-        """Write everything in Prometheus's text format."""
-        return generate_latest(self.registry)
+    def exposition(self, names: Sequence[str] = ()) -> bytes:
+        """Write these metrics in Prometheus's text format; without names all of them.
+
+        All of them are 2 MB and .3 s with 500 adapters: call it from a thread.
+        """
+        return generate_latest(self.registry.restricted_registry(names) if names else self.registry)
