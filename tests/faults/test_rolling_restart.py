@@ -116,7 +116,7 @@ def test_gateways_follow_each_other_while_the_service_goes_and_comes(tmp_path: P
         site = Site(tmp_path, [engine_url], service=f"http://127.0.0.1:{port}")
         site.keep(route(stable=1.0))
         load = Load("")
-        roll(site, load, times=3, meanwhile=meanwhile)
+        roll(site, load, times=2, meanwhile=meanwhile)
     report(load, site)
 
 
