@@ -37,11 +37,14 @@ def summarise(
     onset: Onset | None = None,
     blame: Blame = Blame.UNKNOWN,
     closing: Closing | None = None,
+    reason: str = "",
 ) -> str:
     """Say in one line what happened to ``subject`` (``support@v7``).
 
     Parameters
     ----------
+    reason
+        How a canary stands, in place of what can be said of any: why somebody is called.
     lead
         The score with the largest evidence.
     closing
@@ -61,7 +64,9 @@ def summarise(
     >>> line.split("; ")[1:]
     ['mean NLL up', 'blame: adapter', 'page evidence 1.6']
     """
-    parts = [f"{_news(kind, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"]
+    over = status is Status.RECOVERED
+    stands = reason if kind is Kind.CANARY and not over else ""
+    parts = [f"{stands or _news(kind, lead)}{_since(onset, now=now, over=over)}"]
     if kind is Kind.DRIFT:
         parts += _figures(lead)
         parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]

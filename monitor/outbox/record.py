@@ -343,6 +343,7 @@ def _alert(writing: _Writing) -> Alert:
             onset=facts.get("onset"),
             blame=blame,
             closing=tell.closing,
+            reason=verdict.reason,
         ),
         reason=_reason(writing),
         at=tell.at,

@@ -176,3 +176,20 @@ def test_times_of_another_day_carry_their_date() -> None:
 )
 def test_durations_are_said_in_the_unit_that_fits(span: timedelta, said: str) -> None:
     assert duration(span) == said
+
+
+def test_a_canary_is_told_of_by_how_it_stands_and_its_end_by_what_it_was() -> None:
+    def said(status: Status) -> str:
+        return summarise(
+            "support@v8",
+            kind=Kind.CANARY,
+            status=status,
+            severity=Severity.PAGE,
+            now=NOON,
+            reason="canary 3 paused: blind",
+        )
+
+    assert said(Status.STARTED) == "support@v8: canary 3 paused: blind"
+    assert said(Status.WORSENED) == "support@v8: now a page: canary 3 paused: blind"
+    over = "support@v8: recovered; was: its canary was rolled back, or waits for a person"
+    assert said(Status.RECOVERED) == over

@@ -139,11 +139,12 @@ class Hands:
             return
         newer = state.ended and canaries.newer(tx, scene.canary)
         trouble = f"; {state.unverified}" if state.unverified else ""
+        stands = state.phase.value.replace("_", " ")
         self.tell(
             tx,
             scene.version,
             severity=urgency(state, newer=newer),
-            reason=f"canary {scene.canary.id}: {state.reason}{trouble}",
+            reason=f"canary {scene.canary.id} {stands}: {state.reason}{trouble}",
             now=now,
         )
 
