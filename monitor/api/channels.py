@@ -21,8 +21,9 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
 from monitor.outbox import ChannelFacts, trial
-from monitor.store import audit, outbox
-from monitor.store.outbox import ChannelHealth, DeliveryRow, DeliveryState
+from monitor.store import audit, receivers
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.receivers import ChannelHealth
 
 router: Final = APIRouter(prefix="/channels", tags=["incidents"])
 
@@ -57,7 +58,7 @@ class TrialBody(Answer):
 @router.get("")
 def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
     """List the configured channels."""
-    health = parts.database.run(outbox.health)
+    health = parts.database.run(receivers.health)
     return Page(
         items=[_body(one, health.get(one.name, ChannelHealth())) for one in parts.known_channels]
     )

@@ -31,8 +31,8 @@ from monitor.store import (
     capture_counts,
     evaluations,
     inspections,
-    outbox,
     probing,
+    receivers,
     routes,
     telling,
     verdicts,
@@ -40,8 +40,8 @@ from monitor.store import (
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
 from monitor.store.evaluations import ScoreRow
-from monitor.store.outbox import ChannelHealth
 from monitor.store.probing import ProbeRow
+from monitor.store.receivers import ChannelHealth
 from monitor.store.verdicts import VerdictRow
 
 KEPT: Final = 5.0
@@ -149,9 +149,9 @@ class StoredMetrics:
             routes=[row.route for row in rows],
             behind=[(row.route.adapter, row.behind is not None) for row in rows],
             records=self._totals.read(tx),
-            outbox_oldest=outbox.oldest_seconds(tx),
+            outbox_oldest=receivers.oldest_seconds(tx),
             held=telling.count(tx),
-            channels={one: ChannelHealth() for one in self._channels} | outbox.health(tx),
+            channels={one: ChannelHealth() for one in self._channels} | receivers.health(tx),
             weights=inspections.states(tx),
             probes=probing.probe_rows(tx),
             canaries=canaries.canary_list(tx, active_only=True, limit=MOST_CANARIES),

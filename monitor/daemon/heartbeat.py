@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 from monitor.config import HeartbeatSection
-from monitor.store import backlog, outbox
+from monitor.store import backlog, receivers
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -81,6 +81,6 @@ class Heartbeat:
         oldest = self._settings.oldest
         if not backlog.evaluations_go_on(tx, within=oldest):
             yield f"no evaluation has finished for {oldest}"
-        waited = outbox.oldest_seconds(tx)
+        waited = receivers.oldest_seconds(tx)
         if waited > oldest.total_seconds():
             yield f"a message has not been delivered for {waited:.0f} s"

@@ -24,7 +24,7 @@ from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import Pages
 from monitor.outbox.stranded import rescue
 from monitor.outbox.taken import Taken
-from monitor.store import audit, outbox
+from monitor.store import audit, escalation, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import Claimed
 
@@ -261,7 +261,7 @@ class Deliverer:
             if mine and delay is None:
                 _write_down(tx, claimed, error)
             told = fallback is not None and (escalate or delay is None)
-            return mine, told and outbox.escalate(tx, claimed.id, fallback=fallback or "")
+            return mine, told and escalation.escalate(tx, claimed.id, fallback=fallback or "")
 
         mine, escalated = self._database.run(work)
         if mine:
@@ -287,7 +287,7 @@ class Deliverer:
         if fallback is None:
             return 0
         return self._database.run(
-            lambda tx: outbox.escalate_overdue(
+            lambda tx: escalation.escalate_overdue(
                 tx, channel=channel.name, fallback=fallback, after=self._settings.escalate_after
             )
         )

@@ -11,7 +11,7 @@ Times are the database's own, so clocks of daemons that differ change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -19,14 +19,10 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
-from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
 from monitor.store.tables import held, outbox
-
-DEGRADED_AFTER: Final = timedelta(minutes=10)
-"""A channel that has not taken a message for so long is shown as degraded."""
 
 
 class DeliveryState(StrEnum):
@@ -265,28 +261,6 @@ def give_back(tx: Connection, claimed: Claimed) -> bool:
     return tx.execute(back).rowcount > 0
 
 
-def escalate(tx: Connection, message: UUID, *, fallback: str) -> bool:
-    """Queue a copy for the fallback channel, once; False when it already has the message.
-
-    The copy's id follows from the original's, so that repeating this changes nothing.
-    """
-    return _copy(tx, _of(message), fallback=fallback) > 0
-
-
-def escalate_overdue(tx: Connection, *, channel: str, fallback: str, after: timedelta) -> int:
-    """Do the same for everything that ``channel`` has not taken within ``after``.
-
-    It also reaches messages that wait behind an older one of their incident and were never
-    tried: their fallback must hear of a recovery even so.
-    """
-    overdue = sa.and_(
-        outbox.c.channel == channel,
-        outbox.c.state == DeliveryState.QUEUED,
-        outbox.c.created_at <= sa.func.now() - after,
-    )
-    return _copy(tx, overdue, fallback=fallback)
-
-
 STRANDED: Final = sa.text(
     """
     SELECT id FROM outbox o
@@ -330,63 +304,6 @@ def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[S
     """Return the last delivered message of each incident that is open or ended lately."""
     bound = {"channel": channel, "ended_within": ended_within}
     return [Standing(**row) for row in tx.execute(STANDING, bound).mappings()]
-
-
-def oldest_seconds(tx: Connection) -> float:
-    """Age of the oldest undelivered message; 0 when there is none."""
-    age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
-    query = sa.select(age).where(outbox.c.state == DeliveryState.QUEUED)
-    return float(tx.execute(query).scalar_one() or 0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelHealth:
-    """How a channel's receiver takes messages.
-
-    waiting, oldest
-        Messages that it has not taken yet; the age of the oldest, 0 s where there is none.
-    failing
-        Since when it has not taken one that was tried; 0 s where none failed.
-    dead
-        Dead letters; tests of the channel are none.
-    """
-
-    waiting: int = 0
-    oldest: timedelta = timedelta()
-    failing: timedelta = timedelta()
-    dead: int = 0
-
-    @property
-    def degraded(self) -> bool:
-        """Whether it has failed for ten minutes; it is told all the same, and tried again."""
-        return self.failing >= DEGRADED_AFTER
-
-
-HEALTH: Final = sa.text(
-    """
-    SELECT channel, count(*) AS waiting, now() - min(created_at) AS oldest,
-           coalesce(now() - min(created_at) FILTER (WHERE last_error IS NOT NULL), '0') AS failing
-    FROM outbox WHERE state = 'queued' GROUP BY channel
-    """
-)
-DEAD: Final = sa.text(
-    """
-    SELECT channel, count(*) FROM outbox
-    WHERE state = 'dead' AND NOT coalesce(CAST(alert ->> 'test' AS boolean), false)
-    GROUP BY channel
-    """
-)
-
-
-def health(tx: Connection) -> dict[str, ChannelHealth]:
-    """How each channel does that has messages waiting or dead."""
-    found = {
-        row["channel"]: ChannelHealth(**{k: v for k, v in row.items() if k != "channel"})
-        for row in tx.execute(HEALTH).mappings()
-    }
-    for name, dead in tx.execute(DEAD):
-        found[name] = replace(found.get(name, ChannelHealth()), dead=dead)
-    return found
 
 
 def delivery(tx: Connection, message: UUID) -> DeliveryRow | None:
@@ -438,44 +355,17 @@ _UNSHOWN: Final = frozenset({"lease_until", "group_key", "batch"})
 _COLUMNS: Final = tuple(column for column in outbox.c if column.name not in _UNSHOWN)
 
 
-def _of(message: UUID) -> sa.ColumnElement[bool]:
+def sent_as(message: UUID) -> sa.ColumnElement[bool]:
     """Match the rows that are sent as one message, or the row that is one."""
     return (outbox.c.id == message) | (outbox.c.batch == message)
 
 
 def _mine(claimed: Claimed) -> sa.Update:
     return outbox.update().where(
-        _of(claimed.id),
+        sent_as(claimed.id),
         outbox.c.state == DeliveryState.QUEUED,
         outbox.c.attempts == claimed.attempts,
     )
-
-
-def _copy(tx: Connection, originals: sa.ColumnElement[bool], *, fallback: str) -> int:
-    """Copy messages to ``fallback`` unless it got the same news by its own matcher."""
-    own = outbox.alias("own")
-    has_it = sa.exists().where(
-        own.c.channel == fallback,
-        own.c.incident_id == outbox.c.incident_id,
-        own.c.transition_id == outbox.c.transition_id,
-    )
-    named = sa.cast(outbox.c.id, sa.Text) + ":" + fallback
-    copies = (
-        sa.select(
-            sa.cast(sa.func.md5(named), sa.UUID),
-            sa.literal(fallback),
-            outbox.c.incident_id,
-            outbox.c.transition_id,
-            outbox.c.alert,
-            outbox.c.group_key,
-            sa.cast(sa.func.md5(sa.cast(outbox.c.batch, sa.Text) + ":" + fallback), sa.UUID),
-        )
-        .where(originals, ~has_it)
-        .order_by(outbox.c.seq)
-    )
-    columns = ["id", "channel", "incident_id", "transition_id", "alert", "group_key", "batch"]
-    inserted = insert(outbox).from_select(columns, copies).on_conflict_do_nothing()
-    return len(tx.execute(inserted.returning(outbox.c.id)).all())
 
 
 def _delivery(row: RowMapping) -> DeliveryRow:

@@ -23,6 +23,7 @@ from monitor.store import (
     inspections,
     outbox,
     probing,
+    receivers,
     references,
     selftests,
     versions,
@@ -214,10 +215,10 @@ def _deliveries(tx: Connection, told: Sequence[IncidentRow]) -> list[DeliveryRow
 
 
 def _notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
-    channels = outbox.health(tx)
+    channels = receivers.health(tx)
     return Notices(
         kill_switch=kill_switch.read(tx),
-        undelivered_for=timedelta(seconds=outbox.oldest_seconds(tx)),
+        undelivered_for=timedelta(seconds=receivers.oldest_seconds(tx)),
         dead=sum(one.dead for one in channels.values()),
         degraded=sorted(name for name, one in channels.items() if one.degraded),
     )

@@ -12,7 +12,7 @@ from alerts.message import Alert
 from monitor.domain import Scope
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.outbox.trial import UNTAKEN
-from monitor.store import outbox
+from monitor.store import receivers
 from monitor.store.database import Database
 from tests.serving import Serving, serving
 
@@ -89,4 +89,4 @@ def test_channels_are_listed_and_tried(service: Serving) -> None:
     assert (untaken["taken"], untaken["answer"]) == (False, UNTAKEN)
     assert unknown.json()["type"] == "urn:driftline:problem:unknown-channel"
     with service.database.begin() as tx:
-        assert outbox.health(tx) == {}
+        assert receivers.health(tx) == {}

@@ -18,7 +18,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
-from monitor.store import outbox
+from monitor.store import outbox, receivers
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryState
 from tests.fleet import incident, message, register
@@ -150,7 +150,7 @@ def deliver_all(
     )
     deliverer.start()
     end = time.monotonic() + 240
-    while database.run(outbox.oldest_seconds):
+    while database.run(receivers.oldest_seconds):
         assert time.monotonic() < end, "it was not delivered in time"
         time.sleep(0.05)
     deliverer.stop()

@@ -9,7 +9,7 @@ from monitor.domain import Mark, VerdictKind, Version
 from monitor.outbox import Hearers, Word, mark
 from monitor.outbox.receipt import Account, Receipt, read_receipt
 from monitor.policy.budget import BudgetSettings, TierBudget
-from monitor.store import incidents, outbox
+from monitor.store import escalation, incidents
 from monitor.store.database import Database
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import references, versions
@@ -53,7 +53,7 @@ def receipt(database: Database, month: str | None = None) -> Receipt:
 def test_new_pages_count_once_whoever_heard_of_them(database: Database, version: Version) -> None:
     for row in record(database, version, DRIFTING, CRITICAL, STABLE):
         with database.begin() as tx:  # a copy for a fallback is the same page
-            outbox.escalate(tx, row.id, fallback="phone")
+            escalation.escalate(tx, row.id, fallback="phone")
     sent_on(database, NOW - 2 * DAY)
     found = receipt(database)
     expected = Account(promised=3.0, sent=1, false=0, accepted=0, undelivered=0)

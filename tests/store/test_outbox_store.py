@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import IncidentId
-from monitor.store import outbox
+from monitor.store import escalation, outbox, receivers
 from monitor.store.database import Database
 from monitor.store.outbox import CLAIM, Claimed, DeliveryState
 from tests.fleet import incident, message, register
@@ -133,9 +133,11 @@ def test_the_fallback_gets_one_copy_however_often_it_is_told(
 ) -> None:
     sent = queue(database, incident_id)
     with database.begin() as tx:
-        assert outbox.escalate(tx, sent, fallback="chat")
-        assert not outbox.escalate(tx, sent, fallback="chat")
-        again = outbox.escalate_overdue(tx, channel="oncall", fallback="chat", after=timedelta(0))
+        assert escalation.escalate(tx, sent, fallback="chat")
+        assert not escalation.escalate(tx, sent, fallback="chat")
+        again = escalation.escalate_overdue(
+            tx, channel="oncall", fallback="chat", after=timedelta(0)
+        )
         assert again == 0
         rows = outbox.deliveries(tx, incident_id=incident_id)
     assert [row.channel for row in rows] == ["chat", "oncall"]
@@ -148,7 +150,9 @@ def test_overdue_messages_reach_the_fallback_in_order_even_those_never_tried(
     for number in range(1, 6):
         queue(database, incident_id, number=number)
     with database.begin() as tx:
-        told = outbox.escalate_overdue(tx, channel="oncall", fallback="chat", after=timedelta(0))
+        told = escalation.escalate_overdue(
+            tx, channel="oncall", fallback="chat", after=timedelta(0)
+        )
         rows = [row for row in outbox.deliveries(tx) if row.channel == "chat"]
     assert told == 5
     assert [row.alert["number"] for row in rows] == [5, 4, 3, 2, 1]  # newest first
@@ -159,7 +163,7 @@ def test_a_message_younger_than_the_patience_stays_where_it_is(
 ) -> None:
     queue(database, incident_id)
     with database.begin() as tx:
-        told = outbox.escalate_overdue(
+        told = escalation.escalate_overdue(
             tx, channel="oncall", fallback="chat", after=timedelta(minutes=2)
         )
     assert told == 0
@@ -184,9 +188,9 @@ def test_the_oldest_age_counts_undelivered_messages_only(
     sent = queue(database, incident_id)
     with database.begin() as tx:
         tx.execute(sa.text("UPDATE outbox SET created_at = now() - interval '90 s'"))
-        assert outbox.oldest_seconds(tx) == pytest.approx(90, abs=1)
+        assert receivers.oldest_seconds(tx) == pytest.approx(90, abs=1)
         outbox.mark_delivered(tx, sent)
-        assert outbox.oldest_seconds(tx) == 0.0
+        assert receivers.oldest_seconds(tx) == 0.0
 
 
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -233,14 +237,14 @@ def test_a_channel_that_takes_nothing_for_ten_minutes_is_degraded(database: Data
                 assert outbox.bury(tx, one, error="503")  # a trial that failed is no dead letter
             else:
                 assert outbox.postpone(tx, one, delay=timedelta(hours=1), error="503")
-        found = outbox.health(tx)
+        found = receivers.health(tx)
         assert (found["broken"].waiting, found["slow"].waiting) == (2, 1)
         assert found["broken"].failing == found["slow"].oldest
         assert not found["broken"].degraded
         tx.execute(sa.text("UPDATE outbox SET created_at = created_at - interval '1 second'"))
-        found = outbox.health(tx)
+        found = receivers.health(tx)
         assert found["broken"].degraded
         # what was never tried says nothing of the receiver
         assert (found["slow"].degraded, found["slow"].failing) == (False, timedelta())
         tx.execute(sa.text("UPDATE outbox SET state = 'dead' WHERE channel = 'broken'"))
-        assert outbox.health(tx)["broken"] == outbox.ChannelHealth(dead=2)
+        assert receivers.health(tx)["broken"] == receivers.ChannelHealth(dead=2)

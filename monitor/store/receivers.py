@@ -1,0 +1,73 @@
+"""How the receivers of channels take messages, as the outbox shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.store.outbox import DeliveryState
+from monitor.store.tables import outbox
+
+DEGRADED_AFTER: Final = timedelta(minutes=10)
+"""A channel that has not taken a message for so long is shown as degraded."""
+
+
+def oldest_seconds(tx: Connection) -> float:
+    """Age of the oldest undelivered message; 0 when there is none."""
+    age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
+    query = sa.select(age).where(outbox.c.state == DeliveryState.QUEUED)
+    return float(tx.execute(query).scalar_one() or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHealth:
+    """How a channel's receiver takes messages.
+
+    waiting, oldest
+        Messages that it has not taken yet; the age of the oldest, 0 s where there is none.
+    failing
+        Since when it has not taken one that was tried; 0 s where none failed.
+    dead
+        Dead letters; tests of the channel are none.
+    """
+
+    waiting: int = 0
+    oldest: timedelta = timedelta()
+    failing: timedelta = timedelta()
+    dead: int = 0
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it has failed for ten minutes; it is told all the same, and tried again."""
+        return self.failing >= DEGRADED_AFTER
+
+
+HEALTH: Final = sa.text(
+    """
+    SELECT channel, count(*) AS waiting, now() - min(created_at) AS oldest,
+           coalesce(now() - min(created_at) FILTER (WHERE last_error IS NOT NULL), '0') AS failing
+    FROM outbox WHERE state = 'queued' GROUP BY channel
+    """
+)
+DEAD: Final = sa.text(
+    """
+    SELECT channel, count(*) FROM outbox
+    WHERE state = 'dead' AND NOT coalesce(CAST(alert ->> 'test' AS boolean), false)
+    GROUP BY channel
+    """
+)
+
+
+def health(tx: Connection) -> dict[str, ChannelHealth]:
+    """How each channel does that has messages waiting or dead."""
+    found = {
+        row["channel"]: ChannelHealth(**{k: v for k, v in row.items() if k != "channel"})
+        for row in tx.execute(HEALTH).mappings()
+    }
+    for name, dead in tx.execute(DEAD):
+        found[name] = replace(found.get(name, ChannelHealth()), dead=dead)
+    return found
