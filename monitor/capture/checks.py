@@ -16,6 +16,8 @@ from monitor.capture.packing import unpack_f16
 from monitor.capture.wire import Feedback, Record
 
 AHEAD: Final = timedelta(minutes=10)
+BEHIND: Final = timedelta(hours=1)
+"""What is older when it comes was not sent as it was made: it is filled in later."""
 """How far a sender's clock may be ahead."""
 
 ENTROPY_TOP: Final = 5
@@ -55,6 +57,10 @@ class Horizon:
             raise Refused(f"at: {at.isoformat()} is more than 10 minutes in the future")
         if self.now - at > self.retention:
             raise Refused(f"at: {at.isoformat()} is older than the {self.retention.days} days kept")
+
+    def is_backfill(self, at: datetime) -> bool:
+        """Whether a record of this time says nothing about the traffic of now."""
+        return self.now - at > BEHIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -31,7 +31,7 @@ from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
-from monitor.store.capture_counts import CountKey
+from monitor.store.capture_counts import BACKFILLED, CountKey
 from monitor.store.contexts import Context
 from monitor.store.database import Database
 from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
@@ -292,6 +292,8 @@ class _Sieve:
         if not keep(record.adapter, record.id, rate):
             self.sampled_out += 1
             self._count(adapter_id, "sampled_out")
+            if self._horizon.is_backfill(record.at):
+                self._count(adapter_id, BACKFILLED)
             return
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))

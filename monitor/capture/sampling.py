@@ -2,7 +2,8 @@
 
 The decision is a hash of the record's id: every replica decides alike, a re-sent record is
 decided as before, and no state is needed. The rate is fixed while a reference is in force,
-because a changing rate changes the mix that is compared with it.
+because a changing rate changes the mix that is compared with it; but not before a day of traffic
+has shown what it is, or the first minute would decide for months.
 """
 
 from __future__ import annotations
@@ -112,8 +113,9 @@ class Rates:
             seen=traffic.seen, elapsed=traffic.elapsed, target_per_day=self._target
         )
         rate = next_rate(stored.rate if stored else None, wanted)
-        if stored is None or rate != stored.rate or reference != stored.reference_id:
+        pinned_by = reference if traffic.is_a_day else None
+        if stored is None or rate != stored.rate or pinned_by != stored.reference_id:
             sampling_rates.put(
-                tx, adapter_id=adapter_id, reference_id=reference, rate=rate, since=now
+                tx, adapter_id=adapter_id, reference_id=pinned_by, rate=rate, since=now
             )
         return rate

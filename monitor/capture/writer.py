@@ -12,10 +12,11 @@ import numpy as np
 import psycopg
 from sqlalchemy import Connection
 
+from monitor.capture.checks import BEHIND
 from monitor.capture.queue import Submission
 from monitor.domain import AdapterId
 from monitor.store import capture_counts, contexts, ingest, partitions
-from monitor.store.capture_counts import CountKey
+from monitor.store.capture_counts import BACKFILLED, CountKey
 from monitor.store.contexts import Context
 from monitor.store.database import Database
 from monitor.store.ingest import RecordBatch
@@ -101,6 +102,8 @@ def _store(
         counts.update(one.counts)
     fresh = np.array(stored.records, dtype=bool)
     _count(counts, joined.adapter_id[fresh], now, "accepted")
+    old = joined.at < int((now - BEHIND).timestamp() * 1e6)
+    _count(counts, joined.adapter_id[fresh & old], now, BACKFILLED)
     _count(counts, joined.adapter_id[~fresh], now, "duplicates")
     capture_counts.add(tx, counts)
     return stored

@@ -16,6 +16,9 @@ from monitor.store.tables import capture_counts
 REQUESTS: Final = ("accepted", "sampled_out")
 """Outcomes that each stand for a request of the adapter."""
 
+BACKFILLED: Final = "backfilled"
+"""Those of them that came long after they were made: counted a second time, by this name."""
+
 CountKey = tuple[AdapterId, datetime, str]
 """Adapter, any time within the hour, outcome."""
 
@@ -56,11 +59,11 @@ def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) 
 def fleet_totals(
     connection: Connection, *, since: datetime, adapter_id: AdapterId | None = None
 ) -> dict[AdapterId, dict[str, int]]:
-    """Sum every adapter's counters since a time, by outcome."""
+    """Sum every adapter's counters since a time, by outcome; each record counts once."""
     c = capture_counts.c
     query = (
         sa.select(c.adapter_id, c.outcome, sa.func.sum(c.count).label("total"))
-        .where(c.hour >= since)
+        .where(c.hour >= since, c.outcome != BACKFILLED)
         .group_by(c.adapter_id, c.outcome)
     )
     if adapter_id is not None:

@@ -17,7 +17,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingRate:
-    """The share in (0, 1], and the reference that pins it (None while learning)."""
+    """The share in (0, 1], and the reference that pins it (None while there is no such)."""
 
     rate: float
     reference_id: ReferenceId | None
@@ -25,10 +25,15 @@ class SamplingRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Records that came in the last day, or since the adapter is known."""
+    """Requests that came as they were made in the last day, or since the adapter is known."""
 
     seen: int
     elapsed: timedelta
+
+    @property
+    def is_a_day(self) -> bool:
+        """Whether it is known what comes in a whole day, its night included."""
+        return self.elapsed >= _DAY
 
 
 def fetch(connection: Connection, adapter_id: AdapterId) -> SamplingRate | None:
@@ -64,13 +69,17 @@ def reference_in_force(connection: Connection, adapter_id: AdapterId) -> Referen
 
 
 def traffic(connection: Connection, adapter_id: AdapterId, *, now: datetime) -> Traffic:
-    """Count what came in the last 24 hours, kept or not; counters are hourly."""
+    """Count what came in the last 24 hours, kept or not; counters are hourly.
+
+    What was sent long after it was made, as an import is, says nothing about the traffic.
+    """
     query = sa.text(
-        "SELECT coalesce(sum(c.count), 0)::bigint AS seen,"
+        "SELECT coalesce(sum(CASE c.outcome WHEN 'backfilled' THEN -c.count ELSE c.count END),"
+        " 0)::bigint AS seen,"
         " greatest(min(c.hour), min(a.created_at), :since) AS start"
         " FROM adapters a LEFT JOIN capture_counts c ON c.adapter_id = a.id"
         " AND c.hour > CAST(:since AS timestamptz) - interval '1 hour'"
-        " AND c.outcome IN ('accepted', 'sampled_out')"
+        " AND c.outcome IN ('accepted', 'sampled_out', 'backfilled')"
         " WHERE a.id = :adapter"
     )
     bound = {"adapter": adapter_id, "since": now - _DAY}

@@ -286,7 +286,8 @@ capture_counts: Final = Table(
     metadata,
     _adapter(),
     Column("hour", _TIME, nullable=False),
-    # accepted, duplicates, sampled_out, rejected, late, unembedded, other_stratum ...
+    # accepted, duplicates, sampled_out, rejected; backfilled: of the first and the third those
+    # that came long after they were made
     Column("outcome", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     PrimaryKeyConstraint("adapter_id", "hour", "outcome"),

@@ -346,6 +346,56 @@ def test_sampling_drops_are_counted_and_the_probability_is_recorded(
     assert canary.accepted == 50
 
 
+def test_an_import_decides_nothing_about_the_traffic_that_follows(
+    open_intake: Callable[..., Intake],
+    send: Send,
+    record: Make,
+    database: Database,
+    support: Adapter,
+) -> None:
+    now = datetime.now(UTC)
+    imported = [
+        record(id=f"old{n}", at=(now - timedelta(days=9, minutes=n)).isoformat())
+        for n in range(1000)
+    ]
+    for start in range(0, 3000, 1000):
+        old = [one | {"id": f"{one['id']}-{start}"} for one in imported]
+        assert send(*old).accepted == 1000
+    _approve_a_reference(database)
+    sampled = open_intake(target_per_day=4_000)
+    live = send(*[record(id=f"r{n}") for n in range(400)], by=sampled)
+    assert (live.accepted, live.sampled_out) == (400, 0)
+    # a rate that a minute's traffic chose is not kept; what a day's traffic chose is
+    assert _pinned(database) == [None]
+    with database.begin() as tx:
+        tx.execute(
+            sa.text("UPDATE adapters SET created_at = :then"), {"then": now - timedelta(days=9)}
+        )
+        for hours in range(1, 26):
+            capture_counts.add(tx, {(support.id, now - timedelta(hours=hours), "accepted"): 1000})
+    settled = open_intake(target_per_day=4_000)
+    day = send(*[record(id=f"s{n}") for n in range(1000)], by=settled)
+    assert 120 <= day.accepted <= 215, "4,000 of about 24,400"
+    assert _pinned(database) != [None]
+
+
+def _approve_a_reference(database: Database) -> None:
+    with database.begin() as tx:
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        tx.execute(
+            sa.text(
+                'INSERT INTO "references" (version_id, generation, state, source, cause, created_by)'
+                " VALUES (:version, 1, 'ready', 'upload', 'first', 'test')"
+            ),
+            {"version": version.id},
+        )
+
+
+def _pinned(database: Database) -> list[int | None]:
+    return [row["reference_id"] for row in _rows(database, "SELECT * FROM sampling_rates")]
+
+
 @pytest.mark.usefixtures("support")
 def test_feedback_is_idempotent_and_checked_item_by_item(
     intake: Intake, record: Make, database: Database

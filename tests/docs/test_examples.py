@@ -63,9 +63,11 @@ def test_the_examples_of_the_http_page_work(service: Service, tmp_path: Path) ->
     statuses = re.findall(r"^#(\d+)$", out, re.MULTILINE)
     asked = sum(block.code.count("dl ") for block in blocks(DOCS / "http.md"))
     assert len(statuses) == asked
-    # what the page itself says of a fresh service: no reference that says what is new, and no
-    # action, message or incident of that number, whatever one would say of it
-    assert [status for status in statuses if status[0] not in "23"] == ["409"] + ["404"] * 5
+    # what the page itself says of a fresh service: no reference that says what is new, no proof by
+    # an engine that is away that it serves v7, and no action, message or incident of that number,
+    # whatever one would say of it
+    assert [status for status in statuses if status[0] not in "23"] == ["409"] * 2 + ["404"] * 5
+    assert '"type":"urn:driftline:problem:not-served"' in out
     assert '"accepted":1,"duplicates":0,"sampled_out":0,"rejected":[{"index":1' in out
     assert "did you mean 'prompt_tokens'?" in out
 
