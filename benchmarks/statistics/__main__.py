@@ -24,6 +24,7 @@ MODULES = {
     "live-input": "live_input",
     "peers": "race",
     "classic": "classic",
+    "canaries": "canaries",
     "cost": "cost",
 }
 

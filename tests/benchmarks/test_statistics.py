@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.statistics import delays, false_alarms, input_drift, live_input, page, race
+from benchmarks.statistics import (
+    canaries,
+    delays,
+    false_alarms,
+    input_drift,
+    live_input,
+    page,
+    race,
+)
 from benchmarks.statistics.false_alarms import ASKED, Cell, bound, kept, measured, month
 from benchmarks.statistics.streams import DRIFTS, Regime, Source, source
 from benchmarks.statistics.texts import TextsMissing, texts
@@ -53,6 +61,11 @@ def test_the_budget_is_kept_where_it_is_promised(cell: Cell) -> None:
 def test_bounds_are_points_of_the_poisson_law() -> None:
     # P(X <= 36) = .9914 at mean 24; P(X <= 2) = .9983 and P(X <= 1) = .975 at .24
     assert (bound(1.0, 24), bound(0.01, 24)) == (36, 2)
+
+
+def test_bounds_of_rollbacks_are_points_of_the_binomial_law() -> None:
+    # P(X <= 9) = .993 and P(X <= 8) = .982 of 80 at 5 %
+    assert canaries.most(80) == 9
 
 
 def test_drift_of_half_a_standard_deviation_is_seen_as_published() -> None:

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from benchmarks.statistics.canary_runs import HOUR, MINUTE, Ran, Truth, run_one
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import Phase
-from tests.routing.canary.simulation import HOUR, MINUTE, Ran, Truth, run
 
 JUDGED = CanarySettings(signals=(), critical=("feedback.solved",))
 """Success alone, of which any proven fall rolls back: where a false rollback is likeliest."""
@@ -21,7 +21,7 @@ def many(
 ) -> list[Ran]:
     rng = np.random.default_rng(seed)
     look = every * MINUTE
-    return [run(truth, rng, settings=JUDGED, every=look, shadow=shadow) for _ in range(count)]
+    return [run_one(truth, rng, settings=JUDGED, every=look, shadow=shadow) for _ in range(count)]
 
 
 def rolled_back(ran: list[Ran]) -> list[Ran]:

@@ -1,5 +1,7 @@
 """Canaries by the thousand, through the machine and the measurement, without a database."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -76,7 +78,7 @@ class Arm:
         return {name: Column(values=values[: self.n]) for name, values in both.items()}
 
 
-def run(
+def run_one(
     truth: Truth,
     rng: np.random.Generator,
     *,
