@@ -207,6 +207,9 @@ class Deliverer:
             self._observe(claimed.channel, Outcome.DELIVERED)
 
     def _failed(self, claimed: Claimed, failure: DeliveryFailed) -> None:
+        if failure.permanent and claimed.beside:
+            self._split(claimed, failure.reason)
+            return
         now = datetime.now(tz=UTC)
         again = next_attempt(
             claimed.attempts,
@@ -232,6 +235,9 @@ class Deliverer:
 
     def _poisoned(self, claimed: Claimed, error: Exception) -> None:
         """Push a message that breaks the code an hour ahead, loudly."""
+        if claimed.beside:
+            self._split(claimed, f"{type(error).__name__} in the channel")
+            return
         dead = claimed.attempts >= POISON_ATTEMPTS
         self._put_off(
             claimed,
@@ -246,6 +252,18 @@ class Deliverer:
             channel=claimed.channel,
             attempts=claimed.attempts,
             error=type(error).__name__,
+        )
+
+    def _split(self, claimed: Claimed, error: str) -> None:
+        """Try one by one what is refused together: one of them must not keep a page back."""
+        self._database.run(lambda tx: outbox.split(tx, claimed, error=error))
+        self._observe(claimed.channel, Outcome.RETRIED)
+        _LOG.error(
+            "delivery_split",
+            id=str(claimed.id),
+            channel=claimed.channel,
+            messages=1 + len(claimed.beside),
+            reason=error,
         )
 
     def _put_off(

@@ -23,7 +23,7 @@ from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
 from alerts.telling import AT_ONCE, Manner, Telling
-from alerts.types import Reason
+from alerts.types import Reason, Severity
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
@@ -207,9 +207,21 @@ def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:
     return found
 
 
+def _apart(tx: Connection, channel: str, one: Telling) -> frozenset[IncidentId]:
+    """What would make a page wait for another incident's earlier message, were it sent with it."""
+    ids = [IncidentId(matter.incident) for matter, _ in one.news]
+    behind = outbox.undelivered(tx, channel=channel, incident_ids=ids)
+    waits = any(
+        alert.firing and alert.severity is Severity.PAGE and matter.incident not in behind
+        for matter, alert in one.news
+    )
+    return behind if waits else frozenset()
+
+
 def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) -> None:
     caused = {row.incident_id: row.transition_id for row in held}
-    batch = uuid4() if len(one.news) > 1 else None
+    apart = _apart(tx, channel, one)
+    batch = uuid4() if len(one.news) - len(apart) > 1 else None
     for matter, alert in one.news:
         incident_id = IncidentId(matter.incident)
         outbox.enqueue(
@@ -219,5 +231,5 @@ def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) 
             incident_id=incident_id,
             transition_id=caused.get(incident_id),
             group_key=matter.group,
-            batch=batch,
+            batch=None if incident_id in apart else batch,
         )

@@ -119,6 +119,18 @@ def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
     return frozenset(tx.execute(late).scalars())
 
 
+def undelivered(
+    tx: Connection, *, channel: str, incident_ids: Sequence[IncidentId]
+) -> frozenset[IncidentId]:
+    """Those of which this channel still has a message to take."""
+    query = sa.select(outbox.c.incident_id).where(
+        outbox.c.state == DeliveryState.QUEUED,
+        outbox.c.channel == channel,
+        outbox.c.incident_id.in_(incident_ids),
+    )
+    return frozenset(IncidentId(one) for one in tx.execute(query).scalars())
+
+
 def channels_told(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
     """Channels that got, or will get, any message about this incident."""
     # one statement: a message moves from the one table to the other
@@ -231,6 +243,14 @@ def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
     """Give up: a dead letter, until somebody replays it."""
     dead = _mine(claimed).values(state=DeliveryState.DEAD, lease_until=None, last_error=error)
     return tx.execute(dead).rowcount > 0
+
+
+def split(tx: Connection, claimed: Claimed, *, error: str) -> bool:
+    """Send what was refused together one by one, each under its own id and with all attempts."""
+    apart = _mine(claimed).values(
+        batch=None, attempts=0, next_at=sa.func.now(), lease_until=None, last_error=error
+    )
+    return tx.execute(apart).rowcount > 0
 
 
 def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:

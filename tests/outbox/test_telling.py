@@ -1,6 +1,7 @@
 """What waits in the store, what lets it go, and that it reaches people as one message."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
-from alerts.delivery import Receipt
+from alerts.delivery import DeliveryFailed, Receipt
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert
@@ -462,6 +463,77 @@ def test_what_is_over_by_then_is_told_to_nobody_else(
     ]
     assert sent(database, "pager") == []
     assert [status for _, status, _ in said(sent(database, "log"))] == ["started", "recovered"]
+
+
+class Picky:
+    """Takes nothing that names billing: in a list it breaks, alone it refuses for good."""
+
+    def __init__(self, broken: Exception) -> None:
+        self.broken = broken
+        self.taken: list[str] = []
+
+    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+        del message_id
+        if alert.adapter == "billing":
+            raise DeliveryFailed("refused", permanent=True)
+        self.taken.append(alert.adapter)
+        return Receipt()
+
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+        del message_id
+        if any(alert.adapter == "billing" for alert in alerts):
+            raise self.broken
+        self.taken.append("+".join(alert.adapter for alert in alerts))
+        return Receipt()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(KeyError("billing"), id="breaks"),
+        pytest.param(DeliveryFailed("refused", permanent=True), id="is refused"),
+    ],
+)
+def test_one_that_cannot_be_told_keeps_back_none_of_its_group(
+    database: Database, fleet: list[Version], broken: Exception
+) -> None:
+    with database.begin() as tx:
+        for version in fleet:
+            see(tx, version, CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    picky = Picky(broken)
+    deliverer = Deliverer(
+        database,
+        [ConfiguredChannel(name="desk", channel=picky, manner=TOGETHER), LOG],
+        settings=DelivererSettings(poll=timedelta(milliseconds=50)),
+    )
+    with database.begin() as tx:  # nobody reads it here
+        for row in outbox.deliveries(tx):
+            if row.channel == "log":
+                outbox.mark_delivered(tx, row.id)
+    deliverer.start()
+    dead = DeliveryState.DEAD
+    until(lambda: [r.state for r in sent(database)].count(dead) == 1, "one dead letter")
+    until(lambda: sorted(picky.taken) == ["legal", "support"], "the others are told")
+    deliverer.stop()
+
+
+def test_what_waits_behind_its_own_earlier_message_makes_no_page_wait(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        [stuck] = outbox.claim(tx, channels=["desk"], limit=9, lease=HOUR)
+        assert outbox.postpone(tx, stuck, delay=HOUR, error="503")
+        see(tx, fleet[0], STABLE)
+        see(tx, fleet[1], CRITICAL)
+        see(tx, fleet[2], CRITICAL)
+    assert tell(database, 400 * SECOND) == 1
+    with database.begin() as tx:
+        [pages] = outbox.claim(tx, channels=["desk"], limit=9, lease=HOUR)
+    assert [one["adapter"] for one in (pages.alert, *pages.beside)] == ["billing", "legal"]
 
 
 def test_two_that_look_at_once_tell_once(database: Database, fleet: list[Version]) -> None:
