@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
 from alerts import incident as machine
 from alerts.message import to_json as alert_to_json
-from alerts.telling import acknowledged
+from alerts.telling import Manner, acknowledged
 from monitor.domain import IncidentId
 from monitor.outbox.marking import Hearers
 from monitor.outbox.matters import alert_of
+from monitor.outbox.telling import tell_at_once
 from monitor.store import (
     audit,
     fleet_incidents,
@@ -22,6 +24,9 @@ from monitor.store import (
     versions,
 )
 from monitor.store.incidents import IncidentRow
+
+_LATER: Final = Manner(wait=timedelta(seconds=1))
+"""Any manner that waits."""
 
 
 class NotOpen(Exception):  # noqa: N818 - what is asked for cannot be done to it
@@ -61,7 +66,14 @@ def acknowledge(
 def _tell(
     tx: Connection, incident_id: IncidentId, *, by: str, now: datetime, channels: Collection[str]
 ) -> None:
-    """Tell those whose people believe that it is open; whoever was not told has nothing to take."""
+    """Tell those whose people believe that it is open; whoever was not told has nothing to take.
+
+    Where its beginning still waits for others, that goes first: it would call people later,
+    as if nobody had it.
+    """
+    waiting = {row.channel for row in telling.take(tx, incident_id)}
+    others = dict.fromkeys(waiting.difference(channels), _LATER)
+    tell_at_once(tx, incident_id, manners=others, now=now)
     for one in telling.last(tx, incident_id):
         told = alert_of(one) if one.channel in channels else None
         if told is not None and told.firing:

@@ -349,6 +349,25 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
         assert row.acknowledged_by == "ann"
 
 
+def test_what_is_taken_in_hand_before_it_was_told_calls_nobody_as_if_it_were_not(
+    database: Database, fleet: list[Version]
+) -> None:
+    now = datetime.now(tz=UTC)
+    with database.begin() as tx:
+        for version, asked in ((fleet[0], ["desk"]), (fleet[1], [])):
+            see(tx, version, CRITICAL)
+            taken = incidents.open_one(tx, version, kind="drift")
+            assert taken is not None
+            hearers = Hearers(acknowledging=asked)
+            acknowledge(tx, taken, by="ann", lasts=HOUR, now=now, hearers=hearers)
+    assert [(who, status) for who, status, _ in said(sent(database))] == [
+        ("support", "started"),
+        ("support", "acknowledged"),
+    ]
+    assert tell(database, 60 * SECOND) == 1
+    assert said(sent(database))[2:] == [("billing", "started", "first_notification")]
+
+
 def test_whoever_had_a_ticket_in_hand_has_not_the_page(
     database: Database, fleet: list[Version]
 ) -> None:
