@@ -184,9 +184,8 @@ class Hands:
             return None
         (effect,) = effects
         before = scene.route.route
-        persons = before.generation != scene.canary.generation
-        if isinstance(effect, Renew) and persons and before.valid_until is not None:
-            return None  # whoever wrote it gave it the term that it has
+        if isinstance(effect, Renew) and _has_a_term_of_its_own(tx, before, scene.canary):
+            return None
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
         after = changed(before, effect, scene.version, plan=scene.plan, reason=reason, now=now)
         if after is None:
@@ -204,6 +203,15 @@ class Hands:
         if self.tell is None or (under_way and not isinstance(event, ReadBack)):
             return now
         return None if state.ended else now + self.settings.interval
+
+
+def _has_a_term_of_its_own(tx: Connection, route: Route, canary: CanaryRow) -> bool:
+    """Whether a person gave the route another term; who only holds it keeps the canary's."""
+    own = canary.generation
+    if own is None or own == route.generation or route.valid_until is None:
+        return False
+    written = routes.history(tx, route.adapter, before_generation=own + 1, limit=1)
+    return [row.route.valid_until for row in written] != [route.valid_until]
 
 
 def _carried(scene: Scene, state: CanaryState, found: Measured) -> dict[str, Any]:

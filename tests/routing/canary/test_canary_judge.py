@@ -166,7 +166,11 @@ def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
 def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     canary = trial.start()
 
-    def put(*arms: tuple[ArmKind, str, float], until: datetime | None = None) -> None:
+    def put(
+        *arms: tuple[ArmKind, str, float],
+        until: datetime | None = None,
+        held: datetime | None = None,
+    ) -> None:
         with trial.database.begin() as tx:
             table.put(
                 tx,
@@ -177,6 +181,7 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
                 actor="bob",
                 now=trial.now,
                 valid_until=until,
+                hold_until=held,
             )
 
     put((ArmKind.STABLE, "v7", 0.6), (ArmKind.CANARY, "v8", 0.4))
@@ -184,8 +189,16 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     assert (trial.state(canary).pause, trial.weights()["v8"]) == (Pause.MANUAL, 0.4)
     trial.order(canary, OrderKind.RESUME)
     assert trial.weights()["v8"] == 0.2
-    soon = trial.now + 20 * MINUTE  # the same arms: only their term is the person's
-    put((ArmKind.STABLE, "v7", 0.8), (ArmKind.CANARY, "v8", 0.2), until=soon)
+    same = (ArmKind.STABLE, "v7", 0.8), (ArmKind.CANARY, "v8", 0.2)
+    term = trial.route().valid_until
+    put(*same, until=term, held=trial.now + HOUR)  # the canary's own term: it is put off
+    trial.pass_by(0.75, every=15 * MINUTE, per_hour=3000)
+    assert term is not None
+    renewed = trial.route().valid_until
+    assert renewed is not None
+    assert renewed > term
+    soon = trial.now + 20 * MINUTE
+    put(*same, until=soon)  # the person's
     trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
     assert (trial.state(canary).phase, trial.route().valid_until) == (Phase.RUNNING, soon)
     put((ArmKind.STABLE, "v7", 1.0))
