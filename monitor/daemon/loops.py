@@ -204,6 +204,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
         tell=Messages(
             channels=parts.channels,
             preview=parts.breaker.preview,
+            doubt=parts.breaker.doubt,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,
