@@ -64,10 +64,6 @@ class Doubt(Protocol):
     def __call__(self, tx: Connection, version: Version) -> str | None: ...
 
 
-def _no_doubt(tx: Connection, version: Version) -> str | None:  # noqa: ARG001 (moves no traffic)
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
     """The service's teller: what a message contains beyond the verdict itself.
@@ -78,7 +74,7 @@ class Messages:
 
     channels: Sequence[outbox.ConfiguredChannel]
     preview: Preview
-    doubt: Doubt = _no_doubt
+    doubt: Doubt
     examples: int = 0
     base_url: str | None = None
     change_margin: timedelta = timedelta(minutes=15)

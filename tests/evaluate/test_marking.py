@@ -44,6 +44,7 @@ class Watched:
         tell = Messages(
             channels=[ConfiguredChannel(name="all", channel=Nowhere())],
             preview=lambda *_, **__: None,
+            doubt=lambda *_: None,
         )
         self.evaluator = world.evaluator(tell=tell)
 

@@ -41,6 +41,7 @@ class Weeks:
         tell = Messages(
             channels=[ConfiguredChannel(name="all", channel=Nowhere())],
             preview=lambda *_, **__: None,
+            doubt=lambda *_: None,
         )
         cadence = Cadence(interval=STEP, lag=timedelta())
         self.evaluator = world.evaluator(tell=tell, cadences=dict.fromkeys(EvaluationKind, cadence))

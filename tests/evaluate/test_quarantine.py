@@ -19,7 +19,7 @@ def messages() -> Messages:
         channel=open_channel("log", {}, client=OutgoingClient(OutgoingPolicy())),
         matcher=Matcher(),
     )
-    return Messages(channels=[journal], preview=lambda *_, **__: None)
+    return Messages(channels=[journal], preview=lambda *_, **__: None, doubt=lambda *_: None)
 
 
 def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
