@@ -385,7 +385,8 @@ def _approve_a_reference(database: Database) -> None:
         assert version is not None
         tx.execute(
             sa.text(
-                'INSERT INTO "references" (version_id, generation, state, source, cause, created_by)'
+                'INSERT INTO "references"'
+                " (version_id, generation, state, source, cause, created_by)"
                 " VALUES (:version, 1, 'ready', 'upload', 'first', 'test')"
             ),
             {"version": version.id},
