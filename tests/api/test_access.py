@@ -21,6 +21,7 @@ SAMPLES = {
     "delivery": "00000000-0000-0000-0000-000000000000",
     "channel": "on-call",
     "silence": "1",
+    "retraining": "1",
 }
 
 OTHERS = {

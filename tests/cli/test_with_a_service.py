@@ -93,10 +93,13 @@ def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
 
 
 def test_a_canary_is_planned(run: Run) -> None:
-    ran = run("canary", "plan", QUIET, "--requests-per-day", "20000")
+    traffic = ("--requests-per-day", "20000")
+    ran = run("canary", "plan", QUIET, *traffic, "--guardrails", "4")
     assert (ran.code, ran.err) == (0, "")
     assert "20,000 requests a day (as you say)" in ran.out
     assert "* 5% for 39.0 h: the smallest share in 3 days" in ran.out
+    as_judged = run("canary", "plan", QUIET, *traffic, "--json")
+    assert json.loads(as_judged.out)["guardrails"] == 8, "six signals share .8 of alpha"
     never = run("canary", "plan", QUIET, "--requests-per-day", "300")
     assert "no share of this traffic brings a verdict in 3 days" in never.out
     refused = run("canary", "plan", QUIET, "--drop", "4", "--requests-per-day", "300")

@@ -124,10 +124,11 @@ def test_more_adapters_than_are_kept_are_scored_all_the_same(seventy: Corpus) ->
         runs = small.score_many(targets, seventy)
         few = corpus_of("User:\nhello\n")
         again = small.score_many([small.base, *ADAPTERS], few)
-    for ahead, back in zip(runs[:4], reversed(runs[5:]), strict=True):
+    many = len(ADAPTERS)
+    for ahead, back in zip(runs[:many], reversed(runs[many + 1 :]), strict=True):
         assert ahead == back
-    assert len({mean(run) for run in (*runs[:5],)}) == 5
-    assert len({mean(run) for run in again}) == 5
+    assert len({mean(run) for run in runs[: many + 1]}) == many + 1
+    assert len({mean(run) for run in again}) == many + 1
 
 
 def test_a_second_run_is_computed_anew(exact: LocalProbe, seventy: Corpus) -> None:
