@@ -51,7 +51,9 @@ class StepRequest(_Request):
 
     weight: float = Field(ge=0.0, lt=1.0, description="0: it only answers copies.")
     hours: float = Field(gt=0.0, le=24.0 * 90, description="At least so long.")
-    requests: int = Field(200, ge=1, le=10**9, description="Of either arm, at least.")
+    requests: int | None = Field(
+        None, ge=1, le=10**9, description="Of either arm, at least; null: as the config says."
+    )
 
 
 class CanaryRequest(_Request):
@@ -193,10 +195,15 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBody:
     It answers people once its pre-checks have passed.
     """
     version = parts.database.run(lambda tx: lookup.version(tx, body.adapter, body.version))
+    least = parts.orders.hands.settings.requests
     wish = Wish(
         version=version,
         steps=tuple(
-            Step(weight=step.weight, lasts=timedelta(hours=step.hours), requests=step.requests)
+            Step(
+                weight=step.weight,
+                lasts=timedelta(hours=step.hours),
+                requests=least if step.requests is None else step.requests,
+            )
             for step in body.steps
         ),
         shadow=body.shadow,

@@ -82,9 +82,9 @@ class Beginning:
         return math.ceil(24 * self.chosen.choice.days) if self.chosen else 24
 
     @property
-    def requests(self) -> int:
-        """Of the canary, until it may be promoted."""
-        return self.chosen.choice.requests_to_promote if self.chosen else 200
+    def requests(self) -> int | None:
+        """Of the canary, until it may be promoted; None: no share is chosen."""
+        return self.chosen.choice.requests_to_promote if self.chosen else None
 
 
 def read_asked(fields: Mapping[str, str]) -> Asked:

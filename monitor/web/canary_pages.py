@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.routing.canary.prechecks import Check
+from monitor.routing.canary.settings import FEWEST
 from monitor.routing.canary.states import NotPossible, OrderKind
 from monitor.store.canaries import CanaryId, OneAtATime
 from monitor.store.errors import NotFound
@@ -160,6 +161,7 @@ class CanaryPages:
             glance=seen,
             steps=settings.plan().steps,
             shadow=settings.plan(shadow=True).steps[0],
+            fewest=FEWEST,
             checks=list(Check),
             now=now,
             refused=refused,

@@ -83,6 +83,18 @@ def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
         assert (resumed["phase"], resumed["latched"]) == ("draft", False)
 
 
+@pytest.mark.usefixtures("judge")
+def test_steps_of_ones_own_take_the_requests_of_the_config(service: Serving) -> None:
+    parts = service.app.state.parts
+    hands = parts.orders.hands
+    hands = replace(hands, settings=replace(hands.settings, requests=700))
+    service.app.state.parts = replace(parts, orders=replace(parts.orders, hands=hands))
+    steps = [{"weight": 0.1, "hours": 1}, {"weight": 0.5, "hours": 1, "requests": 300}]
+    with service.client(Scope.OPERATE) as client:
+        made = client.post(PATH, json=BODY | {"steps": steps}).json()
+    assert [step["requests"] for step in made["steps"]] == [700, 300]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [

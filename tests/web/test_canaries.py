@@ -183,7 +183,11 @@ def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
 
 
 def test_the_verdicts_date_follows_time_requests_and_standing_still() -> None:
-    plan = Plan(steps=(Step(weight=0.1, lasts=DAY), Step(weight=0.5, lasts=DAY / 2)), extensions=3)
+    steps = (
+        Step(weight=0.1, lasts=DAY, requests=200),
+        Step(weight=0.5, lasts=DAY / 2, requests=200),
+    )
+    plan = Plan(steps=steps, extensions=3)
     begun = NOW - DAY / 2
     running = CanaryState(phase=Phase.RUNNING, step_since=begun, clock_since=begun, placed=True)
     seen = forecast(running, plan, requests=190, now=NOW)

@@ -87,7 +87,7 @@ class Step:
 
     weight: float
     lasts: timedelta
-    requests: int = 200
+    requests: int
 
     @property
     def shadow(self) -> bool:
