@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import paging
@@ -25,6 +26,9 @@ class DeliveryBody(Answer):
     """One message for one channel. Its text stays with the receiver: only words are shown."""
 
     delivery: UUID
+    message: UUID = Field(
+        description="The id that its receiver sees; one for what is told together."
+    )
     channel: str
     incident: int | None
     state: DeliveryState
@@ -42,6 +46,7 @@ def delivery_body(row: DeliveryRow) -> DeliveryBody:
     """Write a message without its body, which may carry prompt text where people opted in."""
     return DeliveryBody(
         delivery=row.id,
+        message=row.message,
         channel=row.channel,
         incident=row.incident_id,
         state=row.state,
@@ -82,7 +87,7 @@ def get_deliveries(
 
 @router.post("/{delivery}/replay", status_code=202)
 def replay(key: Operator, parts: Parts, delivery: UUID) -> DeliveryBody:
-    """Queue a dead message again, with its id and all its attempts."""
+    """Queue a dead message again, with its id, all its attempts, and what was sent with it."""
 
     def work(tx: Connection) -> DeliveryBody:
         replayed = outbox.replay(tx, delivery)

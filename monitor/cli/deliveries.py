@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -71,7 +72,12 @@ def replay(
 
 def _replayed(service: Service, ids: list[str]) -> list[Any]:
     # listed whole first: what is queued again leaves the pages that are being read
-    dead = ids or [one["delivery"] for one in service.pages("/deliveries", state="dead")]
+    # and one of each message: what was told together is queued together
+    dead = ids or _one_of_each(service.pages("/deliveries", state="dead"))
     if not dead:
         screen.say("no message is dead")
     return [service.post(place("deliveries", one, "replay")) for one in dead]
+
+
+def _one_of_each(deliveries: Iterable[Any]) -> list[str]:
+    return list({one["message"]: one["delivery"] for one in deliveries}.values())

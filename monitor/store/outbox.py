@@ -52,7 +52,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """A message and what became of it, as people see it."""
+    """A message and what became of it, as people see it.
+
+    ``batch`` is what it is sent together with; None: nothing.
+    """
 
     id: UUID
     seq: int
@@ -66,6 +69,12 @@ class DeliveryRow:
     last_error: str | None
     created_at: datetime
     delivered_at: datetime | None
+    batch: UUID | None
+
+    @property
+    def message(self) -> UUID:
+        """The id that its receiver sees: one for all that is sent together."""
+        return self.batch or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +380,7 @@ def replay(tx: Connection, message: UUID) -> bool:
     return replayed
 
 
-_UNSHOWN: Final = frozenset({"lease_until", "group_key", "batch"})
+_UNSHOWN: Final = frozenset({"lease_until", "group_key"})
 _COLUMNS: Final = tuple(column for column in outbox.c if column.name not in _UNSHOWN)
 
 
