@@ -16,9 +16,10 @@ from monitor.capture.packing import unpack_f16
 from monitor.capture.wire import Feedback, Record
 
 AHEAD: Final = timedelta(minutes=10)
+"""How far a sender's clock may be ahead."""
+
 BEHIND: Final = timedelta(hours=1)
 """What is older when it comes was not sent as it was made: it is filled in later."""
-"""How far a sender's clock may be ahead."""
 
 ENTROPY_TOP: Final = 5
 """Top-k entries that count: entropies from k = 5 and k = 20 are then the same number."""
