@@ -23,7 +23,7 @@ from monitor.store.incidents import IncidentRow
 
 
 class IncidentBody(Answer):
-    """What on-call is told about. ``kind``: drift, no_data or error.
+    """What on-call is told about.
 
     Of one version, or (`base_model` given, `adapter` and `version` null) of all adapters on
     a base model that moved together.
@@ -38,7 +38,7 @@ class IncidentBody(Answer):
     part_of: int | None = Field(
         description="The fleet incident that this one was found to belong to."
     )
-    kind: str
+    kind: str = Field(description="`drift`, `no_data`, `error`, `routing` or `canary`.")
     number: int
     phase: str
     severity: Severity
