@@ -143,7 +143,7 @@ def _stops(
     yield Gate.SELF_HEALTH, unwell(scene)
     if action is ActionKind.TRIAL:
         # the fallback that would end the trial must be left, or nobody could end it
-        yield Gate.ADAPTER_BUDGET, adapter_spent(scene, settings, now=now)
+        yield Gate.ADAPTER_BUDGET, adapter_spent(scene.taken_here, settings, now=now)
     if action is ActionKind.END_TRIAL:
         yield Gate.COMMON_CAUSE, common_cause(scene, settings)
 

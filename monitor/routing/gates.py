@@ -171,29 +171,44 @@ def _unwell(question: Question) -> str | None:
     return unwell(question.scene)
 
 
-def _cooling_down(question: Question) -> str | None:
-    taken = question.scene.taken_here
-    if not taken or question.now - taken[0] >= question.settings.cool_down:
+def cooling_down(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
+    """Say how long ago the adapter's last automatic fallback was, where too short; else None.
+
+    ``taken`` is newest first, here and below.
+    """
+    if not taken or now - taken[0] >= settings.cool_down:
         return None
-    return f"last fallback {question.now - taken[0]} ago < {question.settings.cool_down}"
+    return f"last fallback {now - taken[0]} ago < {settings.cool_down}"
 
 
-def adapter_spent(scene: Scene, settings: RoutingSettings, *, now: datetime) -> str | None:
+def _cooling_down(question: Question) -> str | None:
+    return cooling_down(question.scene.taken_here, question.settings, now=question.now)
+
+
+def adapter_spent(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
     """Say how many automatic fallbacks the adapter had, where none is left; else None."""
-    since = now - settings.adapter_window
-    taken = [at for at in scene.taken_here if at > since]
-    return _spent(taken, settings.adapter_budget, settings.adapter_window, of="adapter")
+    recent = [at for at in taken if now - at < settings.adapter_window]
+    return _spent(recent, settings.adapter_budget, settings.adapter_window, of="adapter")
 
 
 def _adapter_spent(question: Question) -> str | None:
-    return adapter_spent(question.scene, question.settings, now=question.now)
+    return adapter_spent(question.scene.taken_here, question.settings, now=question.now)
+
+
+def fleet_spent(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
+    """Say the same of all adapters together."""
+    recent = [at for at in taken if now - at < settings.fleet_window]
+    return _spent(recent, settings.fleet_budget, settings.fleet_window, of="fleet")
 
 
 def _fleet_spent(question: Question) -> str | None:
-    settings = question.settings
-    return _spent(
-        question.scene.taken_fleet, settings.fleet_budget, settings.fleet_window, of="fleet"
-    )
+    return fleet_spent(question.scene.taken_fleet, question.settings, now=question.now)
 
 
 def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str) -> str | None:

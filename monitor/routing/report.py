@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Mode
+from monitor.routing.gates import Gate, adapter_spent, cooling_down, fleet_spent
 from monitor.routing.settings import RoutingSettings
 from monitor.store import actions, aftermath
 from monitor.store.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.aftermath import Aftermath
 
-MOST: int = 1000
+MOST: Final = 1000
 """Actions read for a report; the oldest of the period come first."""
 
 
@@ -24,14 +26,14 @@ class WouldHave:
     """One fallback that only the mode kept Driftline from.
 
     kept_by
-        The budget that would have stopped it in ``auto`` too, counted over those before it;
-        None: it would have been done.
+        The gate that would have been shut in ``auto``: cool-down or a budget, counted over
+        those before it; None: it would have been done.
     after
         What happened instead, in plain words.
     """
 
     action: ActionRow
-    kept_by: str | None
+    kept_by: Gate | None
     after: tuple[str, ...]
 
 
@@ -85,39 +87,37 @@ def report(
     )
 
 
-def kept_by(wanted: Sequence[ActionRow], settings: RoutingSettings) -> list[str | None]:
+def kept_by(wanted: Sequence[ActionRow], settings: RoutingSettings) -> list[Gate | None]:
     """Say which budget would have stopped each, oldest first, had the others been done.
 
     Recommendations know no budgets; without this a report would promise more than ``auto``
     ever does.
     """
     done: list[ActionRow] = []
-    stopped: list[str | None] = []
+    stopped: list[Gate | None] = []
     for row in wanted:
         here = [one for one in done if one.adapter_id == row.adapter_id]
-        stop = _spent(row, here, done, settings)
+        stop = _shut(row, here, done, settings)
         stopped.append(stop)
         if stop is None:
             done.append(row)
     return stopped
 
 
-def _spent(
+def _shut(
     row: ActionRow,
     here: Sequence[ActionRow],
     fleet: Sequence[ActionRow],
     settings: RoutingSettings,
-) -> str | None:
-    def recent(of: Sequence[ActionRow], window: timedelta) -> int:
-        return sum(row.created_at - one.created_at < window for one in of)
-
-    if recent(here, settings.cool_down) > 0:
-        return "cool_down"
-    if recent(here, settings.adapter_window) >= settings.adapter_budget:
-        return "adapter_budget"
-    if recent(fleet, settings.fleet_window) >= settings.fleet_budget:
-        return "fleet_budget"
-    return None
+) -> Gate | None:
+    now = row.created_at
+    own, all_of_them = ([one.created_at for one in reversed(rows)] for rows in (here, fleet))
+    reasons = {
+        Gate.COOL_DOWN: cooling_down(own, settings, now=now),
+        Gate.ADAPTER_BUDGET: adapter_spent(own, settings, now=now),
+        Gate.FLEET_BUDGET: fleet_spent(all_of_them, settings, now=now),
+    }
+    return next((gate for gate, reason in reasons.items() if reason is not None), None)
 
 
 def in_words(action: ActionRow, found: Aftermath) -> tuple[str, ...]:
