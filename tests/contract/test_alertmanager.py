@@ -7,18 +7,13 @@ its own way, knows the ids of our messages, and cannot have an alert without an 
 """
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from alerts.channels import open_channel
@@ -29,12 +24,10 @@ from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Status
 from tests.alert_samples import an_alert
-from tests.loopback import LOOPBACK, Receiver, answer, unused_port
+from tests.loopback import LOOPBACK, Receiver
+from tests.real_alertmanager import alertmanager, needs_alertmanager
 
-BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="no Alertmanager here: install the package prometheus-alertmanager"
-)
+pytestmark = needs_alertmanager
 CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
 RESOLVE_TIMEOUT = 2.0
 PATIENCE = 15.0
@@ -81,42 +74,8 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder: Path = tmp_path_factory.mktemp("alertmanager")
-    address = f"127.0.0.1:{unused_port()}"
-    with Receiver([answer(200)]) as hook:
-        (folder / "config.yml").write_text(CONFIG % hook.url)
-        process = subprocess.Popen(
-            [
-                str(BINARY),
-                f"--config.file={folder / 'config.yml'}",
-                f"--storage.path={folder}",
-                f"--web.listen-address={address}",
-                "--cluster.listen-address=",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _until_ready(address, process)
-            yield Running(url=f"http://{address}", hook=hook)
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-
-
-def _until_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
-    host, _, port = address.partition(":")
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1.0):
-                if httpx2.get(f"http://{address}/-/ready", trust_env=False).is_success:
-                    return
-        except OSError:
-            pass
-        assert process.poll() is None, "it ended by itself"
-        assert time.monotonic() < end, "it is not ready in time"
-        threading.Event().wait(0.1)
+    with alertmanager(tmp_path_factory.mktemp("alertmanager"), CONFIG) as (url, hook):
+        yield Running(url=url, hook=hook)
 
 
 def alert_of(adapter: str, **changes: Any) -> Alert:

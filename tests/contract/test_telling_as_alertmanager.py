@@ -13,18 +13,13 @@ Wanted differences, each shown here:
 """
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from alerts.channels import open_channel
@@ -33,13 +28,11 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.telling import Manner
 from alerts.types import Reason, Severity, Status
 from tests.alert_samples import an_alert
-from tests.loopback import LOOPBACK, Receiver, answer, unused_port
+from tests.loopback import LOOPBACK, Receiver
+from tests.real_alertmanager import alertmanager, needs_alertmanager
 from tests.telling_world import BEGIN, World
 
-BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-pytestmark = pytest.mark.skipif(
-    BINARY is None, reason="no Alertmanager here: install the package prometheus-alertmanager"
-)
+pytestmark = needs_alertmanager
 PATIENCE = 30.0
 WAIT, INTERVAL, REPEAT = 1.0, 3.0, 9.0
 APART = 1.0
@@ -125,42 +118,8 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder: Path = tmp_path_factory.mktemp("am")
-    address = f"127.0.0.1:{unused_port()}"
-    with Receiver([answer(200)]) as hook:
-        (folder / "config.yml").write_text(CONFIG % hook.url)
-        process = subprocess.Popen(
-            [
-                str(BINARY),
-                f"--config.file={folder / 'config.yml'}",
-                f"--storage.path={folder}",
-                f"--web.listen-address={address}",
-                "--cluster.listen-address=",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            _until_ready(address, process)
-            yield Stage(url=f"http://{address}", hook=hook)
-        finally:
-            process.terminate()
-            process.wait(timeout=PATIENCE)
-
-
-def _until_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
-    host, _, port = address.partition(":")
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1.0):
-                if httpx2.get(f"http://{address}/-/ready", trust_env=False).is_success:
-                    return
-        except OSError:
-            pass
-        assert process.poll() is None, "it ended by itself"
-        assert time.monotonic() < end, "it is not ready in time"
-        threading.Event().wait(0.1)
+    with alertmanager(tmp_path_factory.mktemp("am"), CONFIG) as (url, hook):
+        yield Stage(url=url, hook=hook)
 
 
 def ours(done: list[tuple[float, str, bool]], *, seconds: float) -> list[tuple[float, News]]:
