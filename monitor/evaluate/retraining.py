@@ -25,7 +25,7 @@ from detectors.rate_ratio import RateRatio
 from monitor.domain import Adapter, Blame, Interval, Verdict, VerdictKind, Version
 from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
 from monitor.evaluate.newness import Newness
-from monitor.store import fleet, outbox, retrainings
+from monitor.store import adapters, fleet, outbox, retrainings
 from monitor.store.database import Database
 from monitor.store.fleet import FleetRow
 from monitor.store.retrainings import NewRetraining, RetrainCause, RetrainingRow
@@ -147,7 +147,7 @@ class Retrainings:
         new = self.database.run(lambda tx: self._new(tx, version, cause, reason, now=now))
 
         def work(tx: Connection) -> RetrainingRow | None:
-            retrainings.hold(tx, adapter.id)
+            adapters.hold(tx, adapter.id)
             last = retrainings.newest_at(tx).get(adapter.id)
             if last is not None and now - last < self.settings.cool_down:
                 return None  # another daemon was faster

@@ -57,6 +57,15 @@ def fetch_by_id(connection: Connection, adapter_id: AdapterId) -> Adapter:
     return _adapter(row)
 
 
+def hold(connection: Connection, adapter_id: AdapterId) -> None:
+    """Let one transaction at a time begin canaries of an adapter, or ask for its retraining.
+
+    Records and whatever else names the adapter are still written meanwhile.
+    """
+    guard = sa.select(adapters.c.id).where(adapters.c.id == adapter_id)
+    connection.execute(guard.with_for_update(key_share=True)).one()
+
+
 def fetch_all(connection: Connection) -> list[Adapter]:
     """Return all adapters by name."""
     query = sa.select(adapters).order_by(adapters.c.name)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import AdapterId, Mode, Version, VersionId
+from monitor.store.adapters import hold
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.tables import adapters, canaries, canary_looks, versions
 
@@ -143,12 +144,6 @@ def add(
         .returning(canaries.c.id)
     )
     return fetch(tx, CanaryId(tx.execute(statement).scalar_one()))
-
-
-def hold(tx: Connection, adapter_id: AdapterId) -> None:
-    """Let one transaction at a time begin or bring back canaries of an adapter."""
-    guard = sa.select(adapters.c.id).where(adapters.c.id == adapter_id)
-    tx.execute(guard.with_for_update(key_share=True)).one()
 
 
 def fetch(tx: Connection, canary_id: CanaryId, *, lock: bool = False) -> CanaryRow:

@@ -73,11 +73,6 @@ class Meant:
     similarity: float | None
 
 
-def hold(tx: Connection, adapter_id: AdapterId) -> None:
-    """Keep other daemons from asking for the adapter's retraining until ``tx`` ends."""
-    tx.execute(sa.select(adapters.c.id).where(adapters.c.id == adapter_id).with_for_update())
-
-
 def add(tx: Connection, new: NewRetraining, *, now: datetime) -> RetrainingRow:
     """Append a request."""
     statement = (

@@ -25,7 +25,7 @@ from monitor.routing.canary.states import (
     Step,
     to_json,
 )
-from monitor.store import audit, canaries, routes, versions
+from monitor.store import adapters, audit, canaries, routes, versions
 from monitor.store.canaries import CanaryId, CanaryRow
 
 FeedbackOf = Callable[[str], Directions]
@@ -79,7 +79,7 @@ class Orders:
         def work(tx: Connection) -> CanaryRow:
             self.hands.kill_switch.read(tx, hold=True)
             row = routes.row(tx, version.adapter, lock=True)
-            canaries.hold(tx, version.adapter_id)
+            adapters.hold(tx, version.adapter_id)
             _refuse_latched(tx, version)
             self._supersede(tx, version, by=by, now=now)
             route = routes.get(tx, version.adapter) if row else None
@@ -182,7 +182,7 @@ class Orders:
         """A version that was rolled back cannot come again beside another canary."""
         if kind is not OrderKind.RESUME or canary.ended_at is None:
             return
-        canaries.hold(tx, canary.adapter_id)
+        adapters.hold(tx, canary.adapter_id)
         other = canaries.active(tx, canary.adapter_id)
         if other is not None:
             raise NotPossible(f"canary {other.id} of {other.version} is under way")
