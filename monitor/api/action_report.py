@@ -49,7 +49,7 @@ class ActionReportBody(Answer):
     adapter: str | None
     would_have_acted: int
     taken: int = Field(description="Done by Driftline itself.")
-    blocked: Mapping[str, int] = Field(description="Refused in any mode, by gate.")
+    blocked: Mapping[str, int] = Field(description="Refused, by gate.")
     complete: bool = Field(description="false: there were more actions than are read.")
     items: Sequence[WouldHaveBody] = Field(description="Oldest first.")
     summary: str

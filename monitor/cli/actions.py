@@ -32,7 +32,7 @@ def actions(
     if found["taken"]:
         screen.say(f"done by itself: {found['taken']}")
     for gate, count in found["blocked"].items():
-        screen.say(f"refused in any mode by {gate}: {count}")
+        screen.say(f"refused by {gate}: {count}")
     if not found["complete"]:
         screen.say("there were more actions than are read here: ask for fewer days")
 

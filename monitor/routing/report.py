@@ -82,7 +82,8 @@ def report(
             )
         ],
         taken=sum(row.state in actions.TAKEN and row.actor == AUTOMATIC for row in fallbacks),
-        blocked=Counter(str(row.evidence.get("gate")) for row in blocked),
+        # no gate stopped what had begun: then it was the kill switch, which is read again
+        blocked=Counter(row.evidence.get("gate") or Gate.KILL_SWITCH.value for row in blocked),
         complete=len(rows) <= MOST,
     )
 

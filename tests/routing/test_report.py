@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from monitor.domain import AdapterId, Mode
+from monitor.routing.killswitch import FILE
 from monitor.routing.report import Report, kept_by
 from monitor.routing.settings import RoutingSettings
 from monitor.store import verdicts
 from monitor.store.database import Database
 from tests.fleet import NOW, transition
-from tests.routing.stage import CRITICAL, MINUTE, STABLE, World, reroute
+from tests.routing.stage import CRITICAL, MINUTE, STABLE, World, executing, reroute
 
 DAY = timedelta(days=1)
 
@@ -93,8 +94,15 @@ def test_the_fleets_budget_counts_over_all_adapters(world: World) -> None:
     assert kept_by(rows[:0], RoutingSettings()) == []
 
 
-def test_what_is_refused_in_any_mode_is_counted_by_its_gate(world: World) -> None:
+def test_what_is_refused_is_counted_by_its_gate(world: World) -> None:
     world.served = lambda model: model != "support@v6"
     world.break_down(world.adapter())
     found = report(world)
     assert (found.would_have, found.blocked) == ([], {"target": 1})
+
+
+def test_what_had_begun_when_the_kill_switch_was_set_counts_as_its(world: World) -> None:
+    begun = executing(world, world.adapter())
+    (world.folder / FILE).touch()
+    world.breaker._execution.carry_out(begun.id, now=NOW)
+    assert report(world).blocked == {"kill_switch": 1}
