@@ -21,7 +21,7 @@ from monitor.outbox.record import (
 )
 from monitor.outbox.refreshing import Refresher, refreshers
 from monitor.outbox.silencing import expire, silence, silenced
-from monitor.outbox.telling import Teller, tell_due
+from monitor.outbox.telling import Teller
 
 __all__ = [
     "AlertInputs",
@@ -51,5 +51,4 @@ __all__ = [
     "refreshers",
     "silence",
     "silenced",
-    "tell_due",
 ]

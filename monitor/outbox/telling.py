@@ -80,21 +80,14 @@ def tell_at_once(
         _settle(tx, rows, told, manner=AT_ONCE, muting=muting, only_drop=waits)
 
 
-def tell_due(tx: Connection, manners: Mapping[str, Manner], *, now: datetime) -> int:
-    """Queue whatever is due; give the number of messages. One at a time, whoever asks.
-
-    Raises TellingFailed where a channel's cannot be worked out.
-    """
-    queued, failed = tell_each(tx, manners, now=now)
-    if failed:
-        raise TellingFailed(", ".join(failed))
-    return queued
-
-
 def tell_each(
     tx: Connection, manners: Mapping[str, Manner], *, now: datetime
 ) -> tuple[int, list[str]]:
-    """Do it channel by channel: one that fails is named, and keeps no other one's back."""
+    """Queue whatever is due; give the number of messages, and the channels that failed.
+
+    One at a time, whoever asks. A channel whose messages cannot be worked out keeps no other
+    one's back.
+    """
     if not store.alone(tx):
         return 0, []
     recent = max((one.interval for one in manners.values()), default=timedelta())

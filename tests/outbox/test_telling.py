@@ -1,7 +1,7 @@
 """What waits in the store, what lets it go, and that it reaches people as one message."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,10 @@ from alerts.matching import parse_matcher
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
+from alerts.silences import Silence
 from alerts.telling import Manner
 from alerts.types import Kind, Severity
-from monitor.domain import Blame, VerdictKind, Version
+from monitor.domain import Blame, IncidentId, VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -29,7 +30,6 @@ from monitor.outbox import (
     acknowledge,
     record_closing,
     record_observation,
-    tell_due,
 )
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
@@ -73,6 +73,7 @@ def see(
     kind: VerdictKind,
     *,
     blame: Blame = Blame.ADAPTER,
+    channels: Sequence[ConfiguredChannel] = (DESK, LOG),
     **also: object,
 ) -> None:
     adapter = adapters.fetch(tx, version.adapter)
@@ -82,15 +83,47 @@ def see(
         version,
         verdict=verdict(kind, blame=blame),
         inputs=AlertInputs(adapter=adapter),
-        channels=(DESK, LOG),
+        channels=channels,
         now=datetime.now(tz=UTC),
         **also,  # type: ignore[arg-type]
     )
 
 
+def take_in_hand(
+    tx: Connection, version: Version, *, lasts: timedelta, asked: Collection[str] = ("desk",)
+) -> IncidentId:
+    taken = incidents.open_one(tx, version, kind="drift")
+    assert taken is not None
+    hearers = Hearers(acknowledging=asked)
+    acknowledge(tx, taken, by="ann", lasts=lasts, now=datetime.now(tz=UTC), hearers=hearers)
+    return taken
+
+
+def silence(tx: Connection, match: Mapping[str, object], *, hours: float) -> Silence:
+    """Silence from an hour ago on, for ``hours`` from now."""
+    now = datetime.now(tz=UTC)
+    return silences.add(
+        tx,
+        parse_matcher(match),
+        starts_at=now - HOUR,
+        ends_at=now + hours * HOUR,
+        author="ann",
+        comment="the load test",
+    )
+
+
 def tell(database: Database, after: timedelta) -> int:
     with database.begin() as tx:
-        return tell_due(tx, {"desk": TOGETHER}, now=datetime.now(tz=UTC) + after)
+        queued, failed = tell_each(tx, {"desk": TOGETHER}, now=datetime.now(tz=UTC) + after)
+    assert failed == []
+    return queued
+
+
+def told_of(database: Database, version: Version, kind: VerdictKind) -> None:
+    """Let it be seen, and told after the wait."""
+    with database.begin() as tx:
+        see(tx, version, kind)
+    assert tell(database, 60 * SECOND) == 1
 
 
 def sent(database: Database, channel: str = "desk") -> list[DeliveryRow]:
@@ -161,7 +194,7 @@ def test_fired_and_gone_within_the_wait_is_never_told_but_stays_on_record(
     with database.begin() as tx:
         see(tx, fleet[0], CRITICAL)
         see(tx, fleet[0], STABLE)
-        assert not store.take(tx)[1:]
+        assert not store.any_held(tx)
     assert tell(database, 2 * HOUR) == 0
     assert sent(database) == []
     with database.begin() as tx:
@@ -201,16 +234,8 @@ def test_a_person_who_ends_what_nobody_was_told_tells_nobody(
 def test_while_silenced_nothing_is_sent_and_what_is_still_open_is_told_afterwards(
     database: Database, fleet: list[Version]
 ) -> None:
-    now = datetime.now(tz=UTC)
     with database.begin() as tx:
-        made = silences.add(
-            tx,
-            parse_matcher({"adapter": ["support", "billing"], "kind": "drift"}),
-            starts_at=now - HOUR,
-            ends_at=now + HOUR,
-            author="ann",
-            comment="the load test",
-        )
+        made = silence(tx, {"adapter": ["support", "billing"], "kind": "drift"}, hours=1)
         see(tx, fleet[0], DRIFTING)
         see(tx, fleet[0], CRITICAL)
         see(tx, fleet[1], DRIFTING)
@@ -323,16 +348,7 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
         see(tx, fleet[1], CRITICAL)
     assert tell(database, 60 * SECOND) == 1
     with database.begin() as tx:
-        taken = incidents.open_one(tx, fleet[1], kind="drift")
-        assert taken is not None
-        acknowledge(
-            tx,
-            taken,
-            by="ann",
-            lasts=24 * HOUR,
-            now=datetime.now(tz=UTC),
-            hearers=Hearers(acknowledging=["desk"]),
-        )
+        taken = take_in_hand(tx, fleet[1], lasts=24 * HOUR)
     # the receiver that keeps alerts of its own knows who has it; the log was not asked
     assert said(sent(database))[2:] == [("billing", "acknowledged", "acknowledged")]
     assert tell(database, 3 * HOUR) == 0
@@ -352,14 +368,10 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
 def test_what_is_taken_in_hand_before_it_was_told_calls_nobody_as_if_it_were_not(
     database: Database, fleet: list[Version]
 ) -> None:
-    now = datetime.now(tz=UTC)
     with database.begin() as tx:
         for version, asked in ((fleet[0], ["desk"]), (fleet[1], [])):
             see(tx, version, CRITICAL)
-            taken = incidents.open_one(tx, version, kind="drift")
-            assert taken is not None
-            hearers = Hearers(acknowledging=asked)
-            acknowledge(tx, taken, by="ann", lasts=HOUR, now=now, hearers=hearers)
+            take_in_hand(tx, version, lasts=HOUR, asked=asked)
     assert [(who, status) for who, status, _ in said(sent(database))] == [
         ("support", "started"),
         ("support", "acknowledged"),
@@ -373,10 +385,7 @@ def test_whoever_had_a_ticket_in_hand_has_not_the_page(
 ) -> None:
     with database.begin() as tx:
         see(tx, fleet[0], DRIFTING)
-        taken = incidents.open_one(tx, fleet[0], kind="drift")
-        assert taken is not None
-        now = datetime.now(tz=UTC)
-        acknowledge(tx, taken, by="ann", lasts=24 * HOUR, now=now, hearers=Hearers())
+        taken = take_in_hand(tx, fleet[0], lasts=24 * HOUR, asked=())
         row = incidents.incident(tx, taken)
         assert row is not None
         assert row.acknowledged_by == "ann"
@@ -389,9 +398,7 @@ def test_whoever_had_a_ticket_in_hand_has_not_the_page(
 def test_what_somebody_is_ending_is_not_repeated_behind_its_end(
     database: Database, fleet: list[Version]
 ) -> None:
-    with database.begin() as tx:
-        see(tx, fleet[0], CRITICAL)
-    assert tell(database, 60 * SECOND) == 1
+    told_of(database, fleet[0], CRITICAL)
     with database.begin() as tx:
         see(tx, fleet[0], STABLE)
         assert tell(database, 5 * HOUR) == 0  # it reads what was before, and waits for nobody
@@ -402,23 +409,10 @@ def test_what_somebody_is_ending_is_not_repeated_behind_its_end(
 def test_who_has_it_in_hand_and_that_it_is_over_are_told_through_a_silence(
     database: Database, fleet: list[Version]
 ) -> None:
-    now = datetime.now(tz=UTC)
+    told_of(database, fleet[0], CRITICAL)
     with database.begin() as tx:
-        see(tx, fleet[0], CRITICAL)
-    assert tell(database, 60 * SECOND) == 1
-    with database.begin() as tx:
-        silences.add(
-            tx,
-            parse_matcher({"adapter": "support"}),
-            starts_at=now - HOUR,
-            ends_at=now + 24 * HOUR,
-            author="ann",
-            comment="the load test",
-        )
-        taken = incidents.open_one(tx, fleet[0], kind="drift")
-        assert taken is not None
-        hearers = Hearers(acknowledging=["desk"])
-        acknowledge(tx, taken, by="ann", lasts=HOUR, now=now, hearers=hearers)
+        silence(tx, {"adapter": "support"}, hours=24)
+        take_in_hand(tx, fleet[0], lasts=HOUR)
     assert tell(database, 5 * HOUR) == 0
     with database.begin() as tx:
         see(tx, fleet[0], STABLE)
@@ -433,9 +427,7 @@ def test_who_has_it_in_hand_and_that_it_is_over_are_told_through_a_silence(
 def test_what_waits_for_a_channel_that_is_no_more_is_told_to_others(
     database: Database, fleet: list[Version]
 ) -> None:
-    with database.begin() as tx:
-        see(tx, fleet[0], CRITICAL)
-    assert tell(database, 60 * SECOND) == 1
+    told_of(database, fleet[0], CRITICAL)
     pages = parse_matcher({"severity": "page"})
     tickets = parse_matcher({"severity": "ticket"})
     renamed = [
@@ -452,25 +444,14 @@ def test_what_waits_for_a_channel_that_is_no_more_is_told_to_others(
     assert said(sent(database, "pager")) == [("support", "started", "first_notification")]
     assert (len(sent(database, "log")), sent(database, "mail")) == (1, [])
     with database.begin() as tx:
-        adapter = adapters.fetch(tx, "support")
-        assert adapter is not None
-        record_observation(
-            tx,
-            fleet[0],
-            verdict=verdict(STABLE),
-            inputs=AlertInputs(adapter=adapter),
-            channels=renamed,
-            now=datetime.now(tz=UTC),
-        )
+        see(tx, fleet[0], STABLE, channels=renamed)
     assert [status for _, status, _ in said(sent(database, "pager"))] == ["started", "recovered"]
 
 
 def test_what_is_over_by_then_is_told_to_nobody_else(
     database: Database, fleet: list[Version]
 ) -> None:
-    with database.begin() as tx:
-        see(tx, fleet[0], CRITICAL)
-    assert tell(database, 60 * SECOND) == 1
+    told_of(database, fleet[0], CRITICAL)
     with database.begin() as tx:
         see(tx, fleet[0], STABLE)
     assert tell(database, 400 * SECOND) == 1
@@ -540,9 +521,7 @@ def test_one_that_cannot_be_told_keeps_back_none_of_its_group(
 def test_what_waits_behind_its_own_earlier_message_makes_no_page_wait(
     database: Database, fleet: list[Version]
 ) -> None:
-    with database.begin() as tx:
-        see(tx, fleet[0], DRIFTING)
-    assert tell(database, 60 * SECOND) == 1
+    told_of(database, fleet[0], DRIFTING)
     with database.begin() as tx:
         [stuck] = outbox.claim(tx, channels=["desk"], limit=9, lease=HOUR)
         assert outbox.postpone(tx, stuck, delay=HOUR, error="503")
