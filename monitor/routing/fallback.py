@@ -49,9 +49,7 @@ def _utc_now() -> datetime:
 
 
 Served = Callable[[str], bool]
-"""Whether an engine serves this model name now."""
-
-
+"""Whether every engine that answers serves this model name now, once it was made ready."""
 BASE: Final = "base"
 """Name of the version that stands for an adapter's bare base model."""
 
