@@ -45,14 +45,19 @@ def inside_of(config: Config) -> OutgoingClient:
     )
 
 
+def engine_headers(config: Config) -> Mapping[str, str]:
+    """What engines must be told to let us in."""
+    key = config.serving.api_key
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
 def reach_of(config: Config) -> Reach:
     """What routers reach the world with."""
-    key = config.serving.api_key
     return Reach(
         outside=OutgoingClient(config.outgoing),
         inside=inside_of(config),
         engines=config.serving.engines,
-        engine_headers={"authorization": f"Bearer {key}"} if key else {},
+        engine_headers=engine_headers(config),
         gateway=f"http://{config.gateway.host}:{config.gateway.port}",
     )
 

@@ -13,7 +13,7 @@ from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
 from monitor.capture.subjects import load_key
 from monitor.config import Config, Corpora, read_corpora
-from monitor.config.routing import inside_of, own_settings, reach_of
+from monitor.config.routing import engine_headers, inside_of, own_settings, reach_of
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ConfiguredChannel, Pages, chart_key
 from monitor.policy.budget import Standing, shares
@@ -67,16 +67,14 @@ class Serving:
 
 def serving_of(config: Config) -> Serving:
     """Build the client side of serving, allowed to reach private networks."""
-    http = inside_of(config)
-    section = config.serving
-    headers = {"authorization": f"Bearer {section.api_key}"} if section.api_key else {}
+    http, headers = inside_of(config), engine_headers(config)
     perplexity = config.probes.perplexity
     engines = Engines(
-        section.engines, http, headers=headers, restraint=Restraint(share=perplexity.budget)
+        config.serving.engines, http, headers=headers, restraint=Restraint(share=perplexity.budget)
     )
     if perplexity.source is PerplexitySource.LOCAL:
         return Serving(engines=engines, probe=_local(config))
-    if not section.engines:
+    if not config.serving.engines:
         return Serving(engines=engines, probe=None)
     corpora = read_corpora(config)
     return Serving(
@@ -105,12 +103,7 @@ def _local(config: Config) -> LocalProbe:
 def smoke_test_of(config: Config, engines: Engines) -> SmokeTest:
     """What people put to an adapter's models while they look at an incident."""
     corpora = read_corpora(config)
-    key = config.serving.api_key
-    questioner = Questioner(
-        engines=engines,
-        http=inside_of(config),
-        headers={"authorization": f"Bearer {key}"} if key else {},
-    )
+    questioner = Questioner(engines=engines, http=inside_of(config), headers=engine_headers(config))
     return SmokeTest(
         questioner=questioner if config.serving.engines else None,
         prompts={name: _prompts(found) for name, found in corpora.smoke.items()},
