@@ -123,12 +123,12 @@ def _chunk(
 
 
 def _line(one: Meant, request: RetrainingRow) -> bytes:
-    known = one.similarity is not None and request.below is not None
+    similarity, below = one.similarity, request.below
     body = {
         "id": one.id,
         "at": one.at.isoformat(),
-        "similarity": one.similarity,
-        "unlike": one.similarity < request.below if known else None,  # type: ignore[operator]
+        "similarity": similarity,
+        "unlike": None if similarity is None or below is None else similarity < below,
     }
     return json.dumps(body).encode() + b"\n"
 

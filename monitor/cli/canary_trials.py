@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
-from monitor.cli.client import Service, place
+from monitor.cli.client import place
 from monitor.cli.failures import CommandFailed
 
 Number = Annotated[int, typer.Argument(min=1, help="Number of the canary, as `list` shows it.")]
@@ -156,7 +156,6 @@ def abort(
 
 
 def _order(config: Any, canary: int, what: str, body: dict[str, Any], *, as_json: bool) -> None:
-    service: Service
     with options.service(config) as service:
         found = service.post(place("canaries", canary, what), body)
     _say(found, as_json=as_json)

@@ -1,6 +1,6 @@
 """Twenty adapters break together: rules, incidents, outbox and breaker over one database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -71,14 +71,7 @@ class Shop:
         judgement = judge(memory, facts, PolicySettings())
         fleet = others_on_the_base(tx, version, judgement, cycle=CYCLE)
         if fleet is not None:
-            facts = Facts(
-                at=now,
-                reference=ReferenceStage.APPROVED,
-                detectors=facts.detectors,
-                n_day=4_000,
-                fleet=fleet,
-            )
-            judgement = judge(memory, facts, PolicySettings())
+            judgement = judge(memory, replace(facts, fleet=fleet), PolicySettings())
         verdicts.put(
             tx,
             version_id=version.id,

@@ -2,9 +2,8 @@
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -31,7 +30,7 @@ class World:
 
     database: Database
     receiver: Receiver
-    carrier: Carrier
+    carrier: Carrier = field(init=False)
     now: float = 0.0
 
     def wait(self, seconds: float) -> bool:
@@ -78,7 +77,7 @@ def world(database: Database) -> Iterator[World]:
     with answering(receiver.respond) as url:
         client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
         router = Webhook(WebhookRouting(url=f"{url}/routes", secret=SECRET), client)
-        made: Any = World(database=database, receiver=receiver, carrier=None)  # type: ignore[arg-type]
+        made = World(database=database, receiver=receiver)
         made.carrier = Carrier(database, router, resync=RESYNC, monotonic=lambda: made.now)
         with database.begin() as tx:
             for adapter in ("support", "travel"):

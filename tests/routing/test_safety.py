@@ -1,5 +1,6 @@
 """Guards of actions beyond evidence and budgets: is Driftline to be believed, did it help."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import sqlalchemy as sa
 
 from monitor.domain import Blame, Severity, VerdictKind, Version
 from monitor.routing.decision import Decision, DecisionKind
-from monitor.routing.fallback import Breaker
 from monitor.routing.gates import Gate
 from monitor.store import incidents, verdicts
 from monitor.store.actions import ActionKind, ActionState
@@ -105,11 +105,8 @@ def test_a_reference_younger_than_a_window_blocks(world: World) -> None:
 @pytest.mark.parametrize("seconds", [-3600, 3600])
 def test_a_clock_that_differs_from_the_databases_blocks(world: World, seconds: float) -> None:
     v7 = ill(world)
-    base = world.breaker
-    wrong = Breaker(
-        **{name: getattr(base, name) for name in Breaker.__dataclass_fields__ if name != "clock"},
-        clock=lambda: datetime.now(UTC) + timedelta(seconds=seconds),
-    )
+    skew = timedelta(seconds=seconds)
+    wrong = replace(world.breaker, clock=lambda: datetime.now(UTC) + skew)
     refused(world, wrong.consider(v7, evidence(), now=NOW), "from the database's > 0:00:30")
 
 

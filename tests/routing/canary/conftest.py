@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,12 +136,8 @@ class Trial:
         assert found is not None
         return found
 
-    def start(self, name: str = "v8", **wish: object) -> CanaryRow:
-        made = self.orders.start(
-            Wish(version=self.version(name), **wish),
-            by="ann",
-            now=self.now,  # type: ignore[arg-type]
-        )
+    def start(self, name: str = "v8", **wish: Any) -> CanaryRow:
+        made = self.orders.start(Wish(version=self.version(name), **wish), by="ann", now=self.now)
         self.look()
         return made
 
@@ -240,9 +237,9 @@ class Trial:
 
     def mirror(self, n: int, *, solved: float, worse: float) -> None:
         """Answer ``n`` prompts by both versions, each answer judged, within the last half hour."""
-        each = {"lasted": 30 * MINUTE, "shift": 0.0, "errors": 0.0}
-        ids = self.send("v7", n, arm="stable", solved=solved, **each)  # type: ignore[arg-type]
-        self.send("v8", n, arm="shadow", solved=solved - worse, copies_of=ids, **each)  # type: ignore[arg-type]
+        each: dict[str, Any] = {"lasted": 30 * MINUTE, "shift": 0.0, "errors": 0.0}
+        ids = self.send("v7", n, arm="stable", solved=solved, **each)
+        self.send("v8", n, arm="shadow", solved=solved - worse, copies_of=ids, **each)
 
     def _context(self, arm: str) -> int:
         return next(i for context, i in self.contexts.items() if context.arm == arm)

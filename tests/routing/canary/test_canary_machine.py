@@ -323,7 +323,8 @@ class Canary(RuleBasedStateMachine):
     @precondition(lambda self: self.state.ended)
     @rule()
     def begin_anew(self) -> None:
-        self.__init__()  # type: ignore[misc]
+        self.state, self.weight = CanaryState(), 0.0
+        self.in_charge = self.ever_measured = False
 
 
 TestCanary = Canary.TestCase
