@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import Field
 
+from monitor.api import lookup
 from monitor.api.access import Operator
-from monitor.api.incident_bodies import no_such
+from monitor.api.lookup import IncidentNumber
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer
-from monitor.domain import IncidentId
-from monitor.incident import read_story
 from monitor.incident.smoke import Exchange, NotAskable, Role
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
-
-Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 
 
 class ModelAnswer(Answer):
@@ -47,18 +44,12 @@ class IncidentAnswers(Answer):
 
 
 @router.post("/{incident}/answers")
-def ask(_key: Operator, parts: Parts, incident: Number) -> IncidentAnswers:
+def ask(_key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswers:
     """Put the adapter's smoke prompts to this version, the one before it and their base.
 
     At most ten prompts of `smoke_prompts`, greedily, 200 tokens each, a minute in all.
     """
-    story = parts.database.run(
-        lambda tx: read_story(
-            tx, IncidentId(incident), margin=parts.change_margin, now=parts.clock()
-        )
-    )
-    if story is None:
-        raise no_such(incident)
+    story = parts.database.run(lambda tx: lookup.story(tx, incident, parts, now=parts.clock()))
     try:
         exchanges = parts.smoke.ask(story)
     except NotAskable as why:

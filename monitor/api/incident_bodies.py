@@ -12,7 +12,6 @@ from alerts.silences import Silence
 from monitor.api import answers
 from monitor.api.actions import ActionBody, action_body
 from monitor.api.deliveries import DeliveryBody, delivery_body
-from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, RouteBody, WindowBody
 from monitor.domain import Blame, ChangeKind, Mark, Severity
 from monitor.incident import Chart, Story
@@ -139,11 +138,6 @@ class AcceptedIncident(IncidentDetail):
     """An accepted incident, and what this request began."""
 
     anew: Sequence[AnewBody] = Field(description="Empty: it was accepted before.")
-
-
-def no_such(incident: int) -> Problem:
-    """Say that there is no incident of this number."""
-    return Problem(404, f"There is no incident {incident}.", kind="unknown-incident")
 
 
 def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:

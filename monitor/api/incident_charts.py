@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy import Connection
 
+from monitor.api import lookup
 from monitor.api.access import BEARER, identify, scope_missing
-from monitor.api.incident_bodies import no_such
+from monitor.api.lookup import IncidentNumber
 from monitor.api.parts import ApiParts, Parts, parts_of
 from monitor.api.problems import Problem
-from monitor.domain import IncidentId, Scope
-from monitor.incident import draw, read_chart, read_story
+from monitor.domain import Scope
+from monitor.incident import draw, read_chart
 from monitor.outbox.linking import permits
 from monitor.store import keys
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
 
-Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 Width = Annotated[int, Query(ge=300, le=2000, description="In pixels; the height follows.")]
 HEADERS: Final = {
     "Cache-Control": "private, max-age=60",
@@ -30,7 +30,7 @@ HEADERS: Final = {
 
 async def viewer(
     request: Request,
-    incident: Number,
+    incident: IncidentNumber,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
     *,
     expires: Annotated[int | None, Query(ge=0, lt=2**40)] = None,
@@ -54,7 +54,7 @@ async def viewer(
     response_class=Response,
     responses={200: {"content": {"image/svg+xml": {}}}, 403: {"description": "A link that ended."}},
 )
-def get_chart(parts: Parts, incident: Number, width: Width = 860) -> Response:
+def get_chart(parts: Parts, incident: IncidentNumber, width: Width = 860) -> Response:
     """Draw an incident's signals on one time axis, with margins and onset.
 
     Needs a key, or the `expires` and `signature` of a link in a message.
@@ -62,9 +62,7 @@ def get_chart(parts: Parts, incident: Number, width: Width = 860) -> Response:
     now = parts.clock()
 
     def read(tx: Connection) -> str:
-        story = read_story(tx, IncidentId(incident), margin=parts.change_margin, now=now)
-        if story is None:
-            raise no_such(incident)
+        story = lookup.story(tx, incident, parts, now=now)
         return draw(read_chart(tx, story, settings=parts.outlook.settings, now=now), width=width)
 
     return Response(parts.database.run(read), media_type="image/svg+xml", headers=HEADERS)

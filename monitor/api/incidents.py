@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from alerts.silences import Silence
@@ -18,15 +18,15 @@ from monitor.api.incident_bodies import (
     IncidentBody,
     IncidentDetail,
     detail,
-    no_such,
     summary,
 )
+from monitor.api.lookup import IncidentNumber
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Page
 from monitor.domain import IncidentId, Mark
-from monitor.incident import read_chart, read_story
+from monitor.incident import read_chart
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import Anew, accept
@@ -35,8 +35,6 @@ from monitor.store.incidents import IncidentRow
 from monitor.store.keys import Key
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
-
-Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 
 
 @router.get("")
@@ -70,20 +68,20 @@ def get_incidents(
 
 
 @router.get("/{incident}")
-def get_incident(_key: Reader, parts: Parts, incident: Number) -> IncidentDetail:
+def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentDetail:
     """Show one incident and what was sent about it."""
     return parts.database.run(lambda tx: _detail(tx, incident, parts))
 
 
 @router.post("/{incident}/ack")
 def acknowledge(
-    key: Operator, parts: Parts, incident: Number, body: AcknowledgeRequest | None = None
+    key: Operator, parts: Parts, incident: IncidentNumber, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
     """Say that somebody has it in hand: no repeats until then, or until there is more to it."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:
-        row = _row(tx, incident)
+        row = lookup.incident(tx, incident)
         try:
             take_in_hand(
                 tx,
@@ -101,7 +99,9 @@ def acknowledge(
 
 
 @router.post("/{incident}/false")
-def mark_false(key: Operator, parts: Parts, incident: Number, body: MarkRequest) -> IncidentDetail:
+def mark_false(
+    key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
+) -> IncidentDetail:
     """Say that it was false: it ends if it is open, and its evidence begins at nothing.
 
     Of a fleet incident that holds for all its members. Said twice is said once.
@@ -113,7 +113,7 @@ def mark_false(key: Operator, parts: Parts, incident: Number, body: MarkRequest)
 
 @router.post("/{incident}/accept")
 def accept_incident(
-    key: Operator, parts: Parts, incident: Number, body: MarkRequest
+    key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> AcceptedIncident:
     """Say that what it found is the new normal: it ends, and what it is compared with moves.
 
@@ -122,7 +122,7 @@ def accept_incident(
     word = _word(Mark.ACCEPTED, key, body, parts)
 
     def work(tx: Connection) -> AcceptedIncident:
-        row = _row(tx, incident)
+        row = lookup.incident(tx, incident)
         try:
             anew = accept(tx, row.id, word, hearers=parts.hearers)
         except NotMarkable as reason:
@@ -149,7 +149,7 @@ def _word(said: Mark, key: Key, body: MarkRequest, parts: ApiParts) -> Word:
 
 
 def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> IncidentDetail:
-    row = _row(tx, incident)
+    row = lookup.incident(tx, incident)
     try:
         mark(tx, row.id, word, hearers=parts.hearers)
     except NotMarkable as reason:
@@ -157,16 +157,7 @@ def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> Incid
     return _detail(tx, incident, parts)
 
 
-def _row(tx: Connection, incident: int) -> IncidentRow:
-    row = incidents.incident(tx, IncidentId(incident))
-    if row is None:
-        raise no_such(incident)
-    return row
-
-
 def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
     now = parts.clock()
-    story = read_story(tx, IncidentId(incident), margin=parts.change_margin, now=now)
-    if story is None:
-        raise no_such(incident)
+    story = lookup.story(tx, incident, parts, now=now)
     return detail(story, read_chart(tx, story, settings=parts.outlook.settings, now=now))

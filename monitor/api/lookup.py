@@ -1,12 +1,21 @@
-"""From the names in a path to the rows they mean, or the 404 that says which is unknown."""
+"""From the names and numbers in a path to what they mean, or the 404 that says which is unknown."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Path
 from sqlalchemy import Connection
 
+from monitor.api.parts import ApiParts
 from monitor.api.problems import Problem
-from monitor.domain import Adapter, Version
-from monitor.store import adapters, versions
+from monitor.domain import Adapter, IncidentId, Version
+from monitor.incident import Story, read_story
+from monitor.store import adapters, incidents, versions
+from monitor.store.incidents import IncidentRow
+
+IncidentNumber = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 
 
 def adapter(tx: Connection, name: str) -> Adapter:
@@ -24,3 +33,24 @@ def version(tx: Connection, of: str, name: str) -> Version:
     if found is None:
         raise Problem(404, f"{of!r} has no version {name!r}.", kind="unknown-version")
     return found
+
+
+def incident(tx: Connection, number: int) -> IncidentRow:
+    """Give the incident of this number."""
+    found = incidents.incident(tx, IncidentId(number))
+    if found is None:
+        raise _no_incident(number)
+    return found
+
+
+def story(tx: Connection, number: int, parts: ApiParts, *, now: datetime) -> Story:
+    """Give the same incident with everything that bears on it."""
+    margin = parts.outlook.live_interval
+    found = read_story(tx, IncidentId(number), margin=margin, now=now)
+    if found is None:
+        raise _no_incident(number)
+    return found
+
+
+def _no_incident(number: int) -> Problem:
+    return Problem(404, f"There is no incident {number}.", kind="unknown-incident")

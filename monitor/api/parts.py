@@ -123,8 +123,6 @@ class ApiParts:
     """How long a message may be due and untouched before ``/readyz`` says so."""
     retention: timedelta = timedelta(days=90)
     """A change cannot be declared to have begun before the oldest records."""
-    change_margin: timedelta = timedelta(minutes=15)
-    """How far from an incident's onset a declared change is still listed beside it."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     """How references come about by themselves."""
     pages: Pages = field(default_factory=Pages)

@@ -213,7 +213,6 @@ def _server(
             for entry in config.channels
         ),
         retention=config.capture.retention,
-        change_margin=config.schedule.live_interval,
         learning=milestones_of(config),
         pages=pages_of(config),
         smoke=smoke,
