@@ -79,7 +79,7 @@ def check_config(config: options.Config = None) -> None:
 
 def demo(
     *,
-    once: Annotated[bool, typer.Option("--once", help="End after the third act.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the last act.")] = False,
 ) -> None:
     """Play the demo: real adapters drift, page and are routed round."""
     if not _has_the_demo():
