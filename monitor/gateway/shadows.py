@@ -22,7 +22,7 @@ class Shadows:
     """Asks the shadow arm what a sampled request was, once its answer has been sent.
 
     At most ``shadow_requests`` are under way; what finds no place is dropped and counted, as
-    is what is under way when the gateway ends. Nothing is asked twice.
+    is what is under way when the gateway ends. What fails is not asked again.
     """
 
     def __init__(self, parts: GatewayParts) -> None:
