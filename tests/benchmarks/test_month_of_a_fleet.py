@@ -126,7 +126,7 @@ def followed(story: Story, *, days: int, fleet: int, number: int) -> Followed:
 
 def fell(growth: Floats, check: int) -> bool:
     """Whether the winner of the last days lost over the recovery window for every bet."""
-    window = -(-max(POLICY.recovery_records // PER_CHECK, CHECKS_PER_DAY) // 1)
+    window = max(-(-POLICY.recovery_records // PER_CHECK), CHECKS_PER_DAY)
     if check < window:
         return False
     winner = int(
