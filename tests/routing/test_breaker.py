@@ -1,7 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +24,6 @@ from monitor.routing.killswitch import FILE
 from monitor.routing.settings import RoutingSettings
 from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState
-from monitor.store.database import Database
 from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentUpdate
 from monitor.store.tables import canaries
@@ -42,12 +40,6 @@ from tests.routing.stage import (
     reroute,
     with_router,
 )
-
-
-@pytest.fixture
-def world(database: Database, tmp_path: Path) -> World:
-    return World(database=database, folder=tmp_path)
-
 
 # --- away ---------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +11,6 @@ from monitor.routing.decision import Decision, DecisionKind
 from monitor.routing.gates import Gate
 from monitor.store import incidents, verdicts
 from monitor.store.actions import ActionKind, ActionState
-from monitor.store.database import Database
 from monitor.store.incidents import IncidentUpdate
 from monitor.store.tables import references
 from tests.fleet import NOW, register, verdict
@@ -27,12 +25,6 @@ from tests.routing.stage import (
     reroute,
     with_router,
 )
-
-
-@pytest.fixture
-def world(database: Database, tmp_path: Path) -> World:
-    return World(database=database, folder=tmp_path)
-
 
 # --- whether Driftline is to be believed --------------------------------------------------
 

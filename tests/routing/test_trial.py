@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,18 +13,12 @@ from monitor.routing.gates import Gate
 from monitor.routing.killswitch import FILE
 from monitor.store import actions, partitions
 from monitor.store.actions import ActionKind
-from monitor.store.database import Database
 from tests.fleet import NOW
 from tests.routing.stage import CRITICAL, DRIFTING, MINUTE, STABLE, World, evidence
 
 HOUR = timedelta(hours=1)
 BEGUN = NOW + HOUR
 """When the trial begins: v7 broke at NOW, and has been stable for more than half an hour."""
-
-
-@pytest.fixture
-def world(database: Database, tmp_path: Path) -> World:
-    return World(database=database, folder=tmp_path)
 
 
 @pytest.fixture
