@@ -111,8 +111,7 @@ class Carrier:
         return True
 
     def _holds(self, route: Route) -> bool:
-        real = self._router.read_back(route.adapter)
-        same = real is not None and set(real) == set(route.arms)
+        same = self._router.read_back(route.adapter) == route.arms
         if not same:
             _LOG.warning("route_lost", adapter=route.adapter, generation=route.generation)
         return same
