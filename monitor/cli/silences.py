@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alerts.matching import NAMES, WORDS
 from monitor.cli import options, screen
 from monitor.cli.channels import wants
 from monitor.cli.client import place
@@ -14,7 +15,7 @@ from monitor.cli.failures import CommandFailed
 
 app = typer.Typer(help="What nobody is told of for a while, and why.", no_args_is_help=True)
 
-FACTS = ("adapter", "owner", "tier", "severity", "kind", "blame")
+FACTS = (*NAMES, *WORDS)
 
 
 @app.command("add")

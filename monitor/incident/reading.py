@@ -101,13 +101,14 @@ def read_story(
         return None
     version = None if row.version_id is None else versions.fetch_by_id(tx, row.version_id)
     onset = _onset(tx, row)
-    done = _actions(tx, row)
+    members = fleet_incidents.members(tx, row.id)
+    done = _actions(tx, row, members)
     sent = outbox.deliveries(tx, incident_id=row.id, limit=MOST_MESSAGES)
     return Story(
         row=row,
         version=version,
         versions=versions.of_adapter(tx, version.adapter_id) if version else (),
-        members=fleet_incidents.members(tx, row.id),
+        members=members,
         onset=onset,
         judged=verdicts.current(tx, version_id=version.id) if version else None,
         scores=_scores(tx, version),
@@ -168,9 +169,8 @@ def _within(row: IncidentRow, at: datetime) -> bool:
     return row.opened_at <= at and (row.closed_at is None or at <= row.closed_at)
 
 
-def _actions(tx: Connection, row: IncidentRow) -> list[ActionRow]:
+def _actions(tx: Connection, row: IncidentRow, members: Sequence[Member]) -> list[ActionRow]:
     """What was decided about its versions while it was open, newest first."""
-    members = fleet_incidents.members(tx, row.id)
     about = {row.version_id} if row.version_id is not None else {m.version_id for m in members}
     found = actions.action_list(tx, adapter_id=row.adapter_id, limit=MOST_MOVES)
     return [one for one in found if one.version_id in about and _within(row, one.created_at)]

@@ -218,7 +218,7 @@ def _notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
     channels = receivers.health(tx)
     return Notices(
         kill_switch=kill_switch.read(tx),
-        undelivered_for=timedelta(seconds=receivers.oldest_seconds(tx)),
+        undelivered_for=max((one.oldest for one in channels.values()), default=timedelta()),
         dead=sum(one.dead for one in channels.values()),
         degraded=sorted(name for name, one in channels.items() if one.degraded),
     )
