@@ -26,9 +26,10 @@ from alerts.formats import (
     labels_of,
 )
 from alerts.message import Alert, to_json
-from alerts.telling import MOST_TOGETHER
 from alerts.types import Blame, Kind, Severity, Status
 
+MOST_LISTED: Final = 50
+"""So many incidents are listed in one message; more are counted in it."""
 LARGEST_LIST: Final = 12_000
 """Bytes for the lines; the rest is for the most urgent alert."""
 
@@ -82,7 +83,7 @@ def listed(alerts: Sequence[Alert]) -> Listed:
     """Give the lines of as many as fit, in their order."""
     lines: list[Line] = []
     size = 0
-    for alert in alerts[:MOST_TOGETHER]:
+    for alert in alerts[:MOST_LISTED]:
         line = _line(alert)
         size += len(msgspec.json.encode(line))
         if lines and size > LARGEST_LIST:
@@ -157,7 +158,7 @@ def _with_as_many(body: dict[str, object], alerts: Sequence[Alert]) -> bytes:
     """List as many as fit, the later ones with a summary for all annotations."""
     entries: list[dict[str, object]] = []
     rendered = b""
-    for alert in alerts[:MOST_TOGETHER]:
+    for alert in alerts[:MOST_LISTED]:
         bare = alert if not entries else _bare(alert)
         entries.append(alertmanager_entry(bare, truncated=bare != alert))
         left_out = len(alerts) - len(entries)

@@ -21,8 +21,6 @@ from typing import Final, Self
 from alerts.message import Alert
 from alerts.types import Kind, Reason, Severity, Status
 
-MOST_TOGETHER: Final = 50
-"""So many incidents are listed in one message; more are counted in it."""
 FACTS: Final = ("owner", "blame", "adapter", "kind", "severity", "tier")
 """What messages can be grouped by."""
 

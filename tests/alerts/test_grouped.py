@@ -9,9 +9,8 @@ import pytest
 
 from alerts.channels.slack import slack_body, slack_list
 from alerts.formats import LARGEST_BODY, Body, body_of
-from alerts.grouped import counted, group_body_of, listed
+from alerts.grouped import MOST_LISTED, counted, group_body_of, listed
 from alerts.message import Alert
-from alerts.telling import MOST_TOGETHER
 from alerts.types import Reason, Severity, Status
 from tests.alert_samples import FULL, NOON, an_alert
 from tests.alerts.receiving import slack_message
@@ -86,7 +85,7 @@ def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[
         case {"blocks": [_, *shown, footer]}:
             text = footer["elements"][0]["text"]
             left_out = int(text.partition("and ")[2].partition(" more")[0])
-    assert 3 <= len(shown) <= MOST_TOGETHER
+    assert 3 <= len(shown) <= MOST_LISTED
     assert len(shown) + left_out == len(crowd)
 
 
