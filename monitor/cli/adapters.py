@@ -166,7 +166,9 @@ def _route(route: dict[str, Any] | None) -> str:
     if not route:
         return "-"
     arms = ", ".join(
-        f"{arm['version']} {arm['weight']:.0%}" for arm in route["arms"] if arm["weight"] > 0
+        f"{arm['version']} {screen.weight(arm['weight'])}"
+        for arm in route["arms"]
+        if arm["weight"] > 0
     )
     return f"{arms} (generation {route['generation']})"
 

@@ -78,7 +78,7 @@ def plan(
 def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
     chosen = " *" if one["weight"] == found["chosen"] else ""
     return [
-        f"{one['weight']:.0%}{chosen}",
+        f"{screen.weight(one['weight'])}{chosen}",
         f"{one['requests_to_see']:,} requests, {hours(24 * one['days_to_see'])}",
         f"{one['requests_to_promote']:,} requests, {hours(24 * one['days_to_promote'])}",
         hours(24 * one["days"]),
@@ -92,7 +92,7 @@ def _advice(found: dict[str, Any]) -> str:
     for one in found["choices"]:
         if one["weight"] == found["chosen"]:
             lasts = hours(24 * one["days"])
-            return f"* {one['weight']:.0%} for {lasts}: the smallest share in {within}"
+            return f"* {screen.weight(one['weight'])} for {lasts}: the smallest share in {within}"
     return (
         f"no share of this traffic brings a verdict in {within}: accept a larger drop, or wait"
         f" longer (--within)"

@@ -78,7 +78,7 @@ def listed(
                 f"{one['adapter']}@{one['version']}",
                 one["control"],
                 _stands(one),
-                f"{one['weight']:.0%}",
+                screen.weight(one["weight"]),
                 screen.moment(one["since"]),
                 one["reason"],
             ]
@@ -167,12 +167,12 @@ def _say(found: dict[str, Any], *, as_json: bool = False) -> None:
         return
     screen.say(
         f"canary {found['canary']}: {found['adapter']}@{found['version']} beside"
-        f" {found['control']}, {_stands(found)}, {found['weight']:.0%} of the traffic"
+        f" {found['control']}, {_stands(found)}, {screen.weight(found['weight'])} of the traffic"
         f" (step {found['step'] + 1} of {len(found['steps'])}, since"
         f" {screen.moment(found['step_since'])})"
     )
     steps = ", ".join(
-        f"{step['weight']:.0%} for {hours(step['hours'])}" if step["weight"] else
+        f"{screen.weight(step['weight'])} for {hours(step['hours'])}" if step["weight"] else
         f"copies for {hours(step['hours'])}"
         for step in found["steps"]
     )  # fmt: skip

@@ -65,7 +65,7 @@ def _print_route(found: dict[str, Any]) -> None:
     if route is None:
         return
     arms = ", ".join(
-        f"{arm['version']} {arm['weight']:.0%}" + _role(arm["arm"])
+        f"{arm['version']} {screen.weight(arm['weight'])}" + _role(arm["arm"])
         for arm in route["arms"]
         if arm["weight"] > 0
     )

@@ -103,6 +103,15 @@ def number(value: float | None, *, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
+def weight(share: float) -> str:
+    """Write a share of the traffic; one below a percent is not rounded to nothing.
+
+    >>> weight(0.1), weight(0.005)
+    ('10%', '0.5%')
+    """
+    return f"{100 * share:.3g}%"
+
+
 def moment(at: str | None, *, otherwise: str = "-") -> str:
     """Write a time of the service's as people read it, in UTC to the second.
 

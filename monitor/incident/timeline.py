@@ -102,7 +102,9 @@ def _action(action: ActionRow) -> Moment:
 
 def _route(changed: RouteRow) -> Moment:
     route = changed.route
-    arms = ", ".join(f"{arm.version} {arm.weight:.0%}" for arm in route.arms if arm.weight > 0)
+    arms = ", ".join(
+        f"{arm.version} {100 * arm.weight:.3g}%" for arm in route.arms if arm.weight > 0
+    )
     text = f"route generation {route.generation} ({arms}) by {changed.actor}: {route.reason}"
     label = f"route g{route.generation}"
     return Moment(at=route.since, kind=Kind.ROUTE, text=text, label=label)
