@@ -53,22 +53,19 @@ def wanted(kind: str, rule: Mapping[str, Any], arms: Sequence[Json]) -> list[Jso
             raise ValueError(f"no kind {kind!r} is known")
 
 
-def patch(kind: str, found: Json, route: Mapping[str, Any], *, rule: int, now: datetime) -> Json:
+def patch(
+    kind: str, found: Json, route: Mapping[str, Any], *, rule: int, now: datetime
+) -> list[Json]:
     """Give the JSON patch (RFC 6902) that makes the object say the route.
 
     Its first operation is a test of ``resourceVersion``: whoever changed the object since it
-    was read wins, and nothing is lost.
-
-    Returns
-    -------
-    dict
-        ``operations``; empty where the object says the route already.
+    was read wins, and nothing is lost. Empty where the object says the route already.
     """
     rules = found["spec"]["rules"]
     field = FIELDS[kind]
     targets = wanted(kind, rules[rule], effective(route, now))
-    document = json.dumps(route, sort_keys=True)
     annotations = found["metadata"].get("annotations") or {}
+    document = json.dumps(route, sort_keys=True)
     changes: list[Json] = []
     if rules[rule].get(field) != targets:
         changes.append({"op": "add", "path": f"/spec/rules/{rule}/{field}", "value": targets})
@@ -82,7 +79,14 @@ def patch(kind: str, found: Json, route: Mapping[str, Any], *, rule: int, now: d
         )
     version = found["metadata"]["resourceVersion"]
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-    return {"operations": [test, *changes] if changes else []}
+    return [test, *changes] if changes else []
+
+
+def kept_in(found: Json) -> Json | None:
+    """Give the route that the object was last made of; None where none ever was written."""
+    kept = (found["metadata"].get("annotations") or {}).get(ANNOTATION)
+    route: Json | None = None if kept is None else json.loads(kept)
+    return route
 
 
 def document_of(kind: str, found: Json, *, rule: int, now: datetime) -> Json | None:
@@ -91,10 +95,9 @@ def document_of(kind: str, found: Json, *, rule: int, now: datetime) -> Json | N
     Weights are the route's own only where the object's are what was made of them: a person's
     ``kubectl edit`` shows.
     """
-    kept = (found["metadata"].get("annotations") or {}).get(ANNOTATION)
-    if kept is None:
+    route = kept_in(found)
+    if route is None:
         return None
-    route: Json = json.loads(kept)
     targets = found["spec"]["rules"][rule].get(FIELDS[kind]) or []
     if targets == wanted(kind, found["spec"]["rules"][rule], effective(route, now)):
         return route

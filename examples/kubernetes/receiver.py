@@ -17,7 +17,6 @@ whether Driftline answers or not. Only the standard library is needed.
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -35,7 +34,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from examples.kubernetes.objects import document_of, patch
+from examples.kubernetes.objects import document_of, kept_in, patch
 
 LOG: Final = logging.getLogger("driftline")
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -55,7 +54,7 @@ class Refused(Exception):  # noqa: N818 (named as the outcome)
 
 
 class Cluster:
-    """The API server, as a service account reaches it; ``read_token`` gives its token anew."""
+    """The API server, as a service account reaches it; its token is read anew each time."""
 
     def __init__(self, url: str, token_file: Path, *, tls: ssl.SSLContext | None = None) -> None:
         self._url = url.rstrip("/")
@@ -105,10 +104,10 @@ class Routes:
             if held is not None and held["generation"] > route["generation"]:
                 raise Refused(409)
             change = patch(where["kind"], found, route, rule=where["rule"], now=moment)
-            if not change["operations"]:
+            if not change:
                 return
             try:
-                self._cluster.patch(_place(where), change["operations"])
+                self._cluster.patch(_place(where), change)
             except Refused as refused:
                 if refused.status not in {409, 422}:
                     raise
@@ -124,16 +123,20 @@ class Routes:
         return document_of(where["kind"], found, rule=where["rule"], now=moment)
 
     def enforce_expiry(self, *, now: datetime | None = None) -> None:
-        """Write every kept route again: one that has expired gives all to its heir."""
-        for adapter in self._objects:
-            where = self._where(adapter)
-            with contextlib.suppress(Refused, OSError):
-                found = self._cluster.get(_place(where))
-                kept = (found["metadata"].get("annotations") or {}).get("driftline/route")
-                route = kept and json.loads(kept)
+        """Write each kept route that has expired again, so that its heir gets everything.
+
+        An object that cannot be read or written costs the others nothing.
+        """
+        for adapter, where in self._objects.items():
+            try:
+                route = kept_in(self._cluster.get(_place(where)))
                 moment = now or datetime.now(UTC)
                 if route and route["valid_until"] and _over(route["valid_until"], moment):
                     self.write(route, now=moment)
+            except Refused as refused:
+                LOG.warning("%s: the API server answers %d", adapter, refused.status)
+            except (OSError, LookupError, ValueError, TypeError) as error:
+                LOG.warning("%s: expiry cannot be looked after: %r", adapter, error)
 
     def _where(self, adapter: str) -> Mapping[str, Any]:
         if adapter not in self._objects:

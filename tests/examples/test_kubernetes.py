@@ -206,6 +206,22 @@ def test_expiry_is_enforced_with_driftline_away(scene: Scene) -> None:
     assert scene.targets() == [("support@v6", 10_000)]
 
 
+def test_an_object_that_cannot_be_read_costs_the_others_nothing(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.router.apply(a_route(valid_until=NOW + timedelta(hours=1)))
+    [(path, found)] = scene.server.objects.items()
+    place = scene.routes._objects["support"]
+    odd = copy.deepcopy(found)
+    odd["metadata"]["annotations"][ANNOTATION] = '{"no": "route"'
+    scene.server.objects[f"{path}-odd"] = odd
+    more = {name: {**place, "name": f"support-{name}"} for name in ("gone", "odd")}
+    routes = Routes(scene.routes._cluster, more | {"support": place})
+    routes.enforce_expiry(now=NOW + timedelta(hours=1))
+    assert scene.targets() == [("support@v6", 10_000)]
+    assert [one.getMessage().partition(":")[0] for one in caplog.records] == ["gone", "odd"]
+
+
 def test_what_is_unsigned_unknown_or_no_route_is_refused(scene: Scene) -> None:
     ask = partial(respond, scene.routes, SECRET)
     assert ask("POST", "/routes", {}, b"{}") == (401, b"")
@@ -224,7 +240,7 @@ def test_what_is_unsigned_unknown_or_no_route_is_refused(scene: Scene) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_patch_begins_with_a_test_of_what_was_read(kind: str) -> None:
     found, route = an_object(kind), json.loads(json.dumps(to_json(a_route())))
-    operations = patch(kind, found, route, rule=0, now=NOW)["operations"]
+    operations = patch(kind, found, route, rule=0, now=NOW)
     assert operations[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     assert {one["op"] for one in operations[1:]} == {"add"}
     assert document_of(kind, found, rule=0, now=NOW) is None
