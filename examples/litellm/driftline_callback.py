@@ -96,11 +96,15 @@ class Routes:
             before = known.get(route["adapter"])
             if before is None or route["generation"] > before["generation"]:
                 known[route["adapter"]] = route
-        if known != self._routes and self._kept is not None:
-            new = self._kept.with_suffix(".new")
-            new.write_text(json.dumps(list(known.values())), encoding="utf-8")
-            new.replace(self._kept)
-        self._routes = known
+        changed, self._routes = known != self._routes, known
+        if changed and self._kept is not None:
+            try:
+                new = self._kept.with_suffix(".new")
+                new.write_text(json.dumps(list(known.values())), encoding="utf-8")
+                new.replace(self._kept)
+            except OSError as error:
+                # they are in force all the same; only a restart without Driftline is poorer
+                LOG.warning("routes cannot be kept in DRIFTLINE_ROUTES: %s", error.strerror)
 
     def find(self, name: object, now: datetime | None = None) -> dict[str, Any] | None:
         """Give the route of an adapter as it is now; None: that is no adapter."""
@@ -231,9 +235,8 @@ class Driftline(CustomLogger):  # type: ignore[misc]
             "hides": call_type in ASKED and not data.get("logprobs"),
         }
         if plan["hides"]:
-            chat = "messages" in data
-            data |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if chat else {}
-            data |= {} if chat else {"logprobs": TOP_LOGPROBS}
+            chat = {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+            data |= chat if "messages" in data else {"logprobs": TOP_LOGPROBS}
         data["metadata"] = (data.get("metadata") or {}) | {PLAN: plan}
         return data
 
@@ -372,7 +375,12 @@ def subject_of(data: Mapping[str, Any]) -> str:
         return str(data["user"])
     messages = data.get("messages") or [data.get("prompt")]
     first = next(
-        (n for n, one in enumerate(messages) if isinstance(one, dict) and one["role"] == "user"), 0
+        (
+            n
+            for n, one in enumerate(messages)
+            if isinstance(one, dict) and one.get("role") == "user"
+        ),
+        0,
     )
     return json.dumps(messages[: first + 1], sort_keys=True, default=str)
 

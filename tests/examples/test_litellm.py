@@ -113,6 +113,9 @@ def test_an_older_route_changes_nothing_and_the_last_ones_are_kept(tmp_path: Pat
     assert again["generation"] == 2
     kept.write_text('{"no": "routes"')
     assert Routes(kept).find("support") is None
+    nowhere = Routes(tmp_path / "no such folder" / "routes.json")
+    nowhere.update([route(stable=1.0)])
+    assert nowhere.find("support") is not None
 
 
 # --- requests and answers -----------------------------------------------------------------
@@ -128,6 +131,7 @@ def test_a_request_goes_to_an_arm_and_asks_for_logprobs_and_others_pass_untouche
     assert sent(made, model="gpt-x") == {"model": "gpt-x", "messages": QUESTION}
     own = sent(made, logprobs=True, top_logprobs=2)
     assert own["top_logprobs"] == 2
+    assert sent(made, messages=[{"content": "no role"}])["model"].startswith("support@")
 
 
 def answer(**more: Any) -> Any:
@@ -325,7 +329,6 @@ def test_in_a_real_proxy(proxy: tuple[str, str, StubEngine, Service]) -> None:
         assert record["output"] == "".join(WORDS)
         assert len(record["top_logprobs"][0]) == 5
     assert {record["version"] for record in service.records} == {"v1", "v2"}
-    engine.failures = {}
     engine.models.clear()
     with pytest.raises(openai.APIStatusError):
         client.chat.completions.create(
