@@ -1,10 +1,9 @@
 """A real vLLM behind the gateway: a bad version on trial goes back, and no client notices."""
 
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from examples.texts import Domain, Part, part
 from tests.engine.conftest import Vllm
+from tests.gateway.crowd import Crowd
 from tests.gateway.processes import GatewayProcess, Site
 from tests.inbox import Inbox
 from tests.service import Service, running, until
@@ -30,27 +30,16 @@ class Clients:
     """Users who ask for ``support`` all the time, half of them with streams."""
 
     gateway: GatewayProcess
-    answered: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
+    crowd: Crowd = field(default_factory=Crowd)
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._ask_on, args=(n,)) for n in range(USERS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join()
+    def asking(self) -> AbstractContextManager[None]:
+        return self.crowd.asking(*(partial(self._ask_on, number) for number in range(USERS)))
 
     def _ask_on(self, number: int) -> None:
         prompts = [pair.prompt for pair in part(Domain.SUPPORT, Part.LIVE)][number::USERS]
         with httpx2.Client(base_url=self.gateway.url, trust_env=False, timeout=120) as client:
             for turn, prompt in enumerate(prompts * 100):
-                if self.over.is_set():
+                if self.crowd.over.is_set():
                     return
                 body = {
                     "model": "support",
@@ -60,18 +49,17 @@ class Clients:
                     "stream": number % 2 == 0,
                     "user": f"user-{number}-{turn}",
                 }
-                try:
-                    self._ask(client, body)
-                except (httpx2.HTTPError, AssertionError) as error:
-                    self.failures.append(repr(error))
+                self.crowd.count(partial(_version_of, client, body), who=body["user"])
 
-    def _ask(self, client: httpx2.Client, body: dict[str, Any]) -> None:
-        with client.stream("POST", "/v1/chat/completions", json=body) as reply:
-            said = "".join(reply.iter_text())
-        assert reply.status_code == 200, said[:300]
-        assert "top_logprobs" not in said
-        assert not body["stream"] or said.endswith("data: [DONE]\n\n"), said[-300:]
-        self.answered[reply.headers["x-driftline-version"]] += 1
+
+def _version_of(client: httpx2.Client, body: dict[str, Any]) -> str:
+    """Ask, and give the version that has answered."""
+    with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+        said = "".join(reply.iter_text())
+    assert reply.status_code == 200, said[:300]
+    assert "top_logprobs" not in said
+    assert not body["stream"] or said.endswith("data: [DONE]\n\n"), said[-300:]
+    return str(reply.headers["x-driftline-version"])
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +91,9 @@ def test_the_bad_version_is_rolled_back_and_clients_never_see_an_error(
     try:
         with site.gateway() as gateway:
             clients = Clients(gateway)
+            crowd = clients.crowd
             with clients.asking():
-                until(lambda: clients.answered["v1"] > 10, "answers", patience=LONG)
+                until(lambda: crowd.answered["v1"] > 10, "answers", patience=LONG)
                 begun = service.call(
                     "POST",
                     "/v1/canaries",
@@ -121,23 +110,23 @@ def test_the_bad_version_is_rolled_back_and_clients_never_see_an_error(
                     "it is rolled back",
                     patience=LONG,
                 )
-                until(lambda: _only_v1(clients), "nobody is asked to bear it", patience=LONG)
+                until(lambda: _only_v1(crowd), "nobody is asked to bear it", patience=LONG)
     finally:
         vllm.unload("support@bad")
     found = service.get(path)
     assert found["latched"]
-    assert clients.failures == []
-    assert clients.answered["bad"] > 10
+    assert crowd.failures == []
+    assert crowd.answered["bad"] > 10
     weights = {look["weight"] for look in found["looks"]}
     assert weights == {0.0, 0.5}
     [stable] = service.get("/v1/routes/support")["arms"]
     assert (stable["version"], stable["weight"]) == ("v1", 1.0)
     assert vllm.alive()
-    print(f"{dict(clients.answered)}, 0 failed; {found['reason']}")  # noqa: T201
+    print(f"{dict(crowd.answered)}, 0 failed; {found['reason']}")  # noqa: T201
 
 
-def _only_v1(clients: Clients) -> bool:
+def _only_v1(crowd: Crowd) -> bool:
     """Whether the next 20 answers all come from v1."""
-    before = clients.answered.copy()
-    until(lambda: clients.answered.total() >= before.total() + 20, "more answers", patience=LONG)
-    return clients.answered["bad"] == before["bad"]
+    before = crowd.answered.copy()
+    until(lambda: crowd.answered.total() >= before.total() + 20, "more answers", patience=LONG)
+    return crowd.answered["bad"] == before["bad"]

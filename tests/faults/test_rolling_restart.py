@@ -3,19 +3,20 @@
 The clients try nothing again: each failure of a request or a stream is counted.
 """
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.gateway.conftest import listening, route
+from tests.gateway.crowd import Crowd
 from tests.gateway.processes import Site
 from tests.gateway.stub_engine import StubEngine
 from tests.gateway.stub_service import StubService
@@ -31,43 +32,31 @@ class Load:
     """Clients of three kinds: with kept connections, with new ones, and with streams."""
 
     url: str
-    answered: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
+    crowd: Crowd = field(default_factory=Crowd)
 
-    @contextmanager
-    def of(self, *kinds: str) -> Iterator[None]:
-        threads = [threading.Thread(target=self._ask_on, args=(kind,)) for kind in kinds]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self.over.set()
-            for thread in threads:
-                thread.join()
+    def of(self, *kinds: str) -> AbstractContextManager[None]:
+        return self.crowd.asking(*(partial(self._ask_on, kind) for kind in kinds))
 
     def _ask_on(self, kind: str) -> None:
-        ask = {"kept": _kept, "new": _kept, "stream": _stream}[kind]
         client = self._client()
-        while not self.over.is_set():
+
+        def ask() -> str:
+            (_stream if kind == "stream" else _plain)(client)
+            return kind
+
+        while not self.crowd.over.is_set():
             if kind == "new":
                 client.close()
                 client = self._client()
-            try:
-                ask(client)
-            except (httpx2.HTTPError, AssertionError) as error:
-                self.failures.append(f"{kind}: {error!r}")
-            else:
-                self.answered[kind] += 1
-            self.over.wait(0.01)
+            self.crowd.count(ask, who=kind)
+            self.crowd.over.wait(0.01)
         client.close()
 
     def _client(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, trust_env=False, timeout=30)
 
 
-def _kept(client: httpx2.Client) -> None:
+def _plain(client: httpx2.Client) -> None:
     reply = client.post(PATH, json=ASKED)
     assert reply.status_code == 200, reply.text
     assert reply.headers["x-driftline-arm"] == "stable"
@@ -96,12 +85,13 @@ def roll(site: Site, load: Load, *, times: int, meanwhile: Callable[[], None]) -
 
 
 def report(load: Load, site: Site) -> None:
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(load.answered.items()))
+    crowd = load.crowd
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(crowd.answered.items()))
     print(  # noqa: T201
-        f"{site.started - 1} restarts of the gateway: {counts}, {len(load.failures)} failed"
+        f"{site.started - 1} restarts of the gateway: {counts}, {len(crowd.failures)} failed"
     )
-    assert load.failures == []
-    assert min(load.answered[kind] for kind in ("kept", "new", "stream")) > 10
+    assert crowd.failures == []
+    assert min(crowd.answered[kind] for kind in ("kept", "new", "stream")) > 10
 
 
 def test_gateways_follow_each_other_while_the_service_goes_and_comes(tmp_path: Path) -> None:
