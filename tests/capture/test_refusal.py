@@ -8,7 +8,7 @@ import pytest
 
 from monitor.capture.refusal import BEGINNING, PatternUnfit, languages, refuses, refusing
 from monitor.config import ConfigError
-from monitor.config.sections import parse
+from monitor.config.loading import parse
 
 REFUSALS = {
     "en": [

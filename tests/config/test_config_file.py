@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.config import Config, ConfigError, load
-from monitor.config.sections import parse
+from monitor.config.loading import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.toml"

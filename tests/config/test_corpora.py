@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from monitor.config import Config, ConfigError, read_corpora
-from monitor.config.sections import parse
+from monitor.config.loading import parse
 from monitor.daemon.parts import serving_of
 from monitor.probes.corpus import CorpusRole, load_corpus
 

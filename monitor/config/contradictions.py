@@ -1,0 +1,175 @@
+"""What contradicts itself between keys, or cannot be: each problem by its path."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from alerts.outgoing import OutgoingClient, OutgoingError
+from detectors.feedback import FEEDBACK
+from monitor.capture import intake
+from monitor.capture.refusal import PatternUnfit, refusing
+from monitor.capture.wire import MAX_TOP
+from monitor.config import grouping, probes, routing
+from monitor.config.sections import LONGEST, Config, FeedbackSection
+from monitor.gateway.settings import GatewaySettings
+
+POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def contradictions(config: Config) -> list[str]:
+    """Say, each by its path, what no single section can see."""
+    schedule = config.schedule
+    positive = ("tick", "hard_interval", "live_interval", "perplexity_interval", "lease")
+    found = [
+        f"schedule.{name}: must be longer than 0"
+        for name in positive
+        if getattr(schedule, name) <= timedelta()
+    ]
+    if schedule.selftest_interval < timedelta():
+        found.append('schedule.selftest_interval: must be 0 or longer; "0s": only when asked')
+    if schedule.renew * 2 > schedule.lease:
+        found.append("schedule.renew: must be at most half of schedule.lease")
+    if config.database.url and not _is_postgres(config.database.url):
+        # not quoted: it may hold a password
+        found.append("database.url: expected an address such as postgresql://user@host/name")
+    if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
+        found.append(f"server.port: {config.server.port} is no port")
+    found += _gateway_contradictions(config.gateway)
+    found += probes.contradictions(config.probes.perplexity)
+    found += _pattern_problems(config.capture)
+    found += grouping.contradictions(config.alerting.grouping)
+    found += _heartbeat_contradictions(config)
+    found += routing.contradictions(config)
+    found += [f"canary.{problem}" for problem in config.canary.problems]
+    if config.service.log_level not in LOG_LEVELS:
+        known = ", ".join(LOG_LEVELS)
+        found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")
+    if not 0 < config.probes.perplexity.budget <= 1:
+        found.append("probes.perplexity.budget: must be above 0 and at most 1")
+    found += _retrain_contradictions(config)
+    if not config.evaluation.detectors:
+        found.append("detectors: every detector is switched off")
+    found += [
+        f"alerting.{key}: must be a number from 0 on"
+        for key in ("false_pages_per_30_days", "notices_per_30_days")
+        if not 0 <= getattr(config.alerting, key) < math.inf
+    ]
+    found += _budget_contradictions(config)
+    found += _feedback_contradictions(config)
+    if config.alerting.shown_examples and not config.capture.store_text:
+        found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found
+
+
+def _heartbeat_contradictions(config: Config) -> list[str]:
+    heartbeat = config.alerting.heartbeat
+    if not heartbeat.url:
+        return []
+    found = [
+        f"alerting.heartbeat.{name}: must be longer than 0"
+        for name in ("every", "oldest")
+        if getattr(heartbeat, name) <= timedelta()
+    ]
+    try:
+        OutgoingClient(config.outgoing).check(heartbeat.url)
+    except OutgoingError as error:
+        found.append(f"alerting.heartbeat.url: {error}")
+    return found
+
+
+def _feedback_contradictions(config: Config) -> list[str]:
+    section = config.detectors.get(FEEDBACK.name)
+    named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
+    named |= {"defaults.feedback": config.defaults.feedback}
+    if isinstance(section, FeedbackSection):
+        named |= {"detectors.feedback": section.directions}
+    found = []
+    for where, directions in named.items():
+        names = [] if directions is None else [*directions.higher_is_better]
+        names += [] if directions is None else directions.lower_is_better
+        found += [
+            f"{where}: {name!r:.60} stands twice; it can be better in one direction only"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        found += [
+            f"{where}: {name!r:.60}: a name has 1 to {LONGEST} printable characters, none a colon"
+            for name in names
+            if not (name.isprintable() and 0 < len(name) <= LONGEST and ":" not in name)
+        ]
+    return found
+
+
+def _retrain_contradictions(config: Config) -> list[str]:
+    known = {channel.name for channel in config.channels}
+    return [
+        f"retrain.channels: no channel {name!r:.60}; known: {', '.join(sorted(known)) or 'none'}"
+        for name in config.retrain.channels
+        if name not in known
+    ]
+
+
+def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
+    found = [
+        f"gateway.{name}: must be longer than 0"
+        for name in ("connect_timeout", "idle_timeout", "total_timeout")
+        if getattr(gateway, name) <= timedelta()
+    ]
+    if not 1 <= gateway.port <= 65_535:  # noqa: PLR2004 (ports end there)
+        found.append(f"gateway.port: {gateway.port} is no port")
+    if not 0 <= gateway.top_logprobs <= MAX_TOP:
+        found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
+    addresses = {"upstreams": gateway.upstreams, "service": filter(None, [gateway.service])}
+    found += [
+        f"gateway.{name}: expected an address such as http://10.0.3.7:8000, got {url!r}"
+        for name, urls in addresses.items()
+        for url in urls
+        if not url.startswith(("http://", "https://"))
+    ]
+    return found
+
+
+def _pattern_problems(capture: intake.Settings) -> list[str]:
+    found = []
+    for path in capture.refusal_patterns:
+        try:
+            refusing([path])
+        except PatternUnfit as error:
+            found.append(f"capture.refusal_patterns: {error}")
+    return found
+
+
+def _budget_contradictions(config: Config) -> list[str]:
+    found = [
+        f"adapters.{name}.notices_per_30_days: must be a number from 0 on"
+        for name, own in config.adapters.items()
+        if not 0 <= (own.notices_per_30_days or 0.0) < math.inf
+    ]
+    together = 0.0
+    for name, tier in config.alerting.tiers.items():
+        where = f"alerting.tiers.{name}"
+        if tier.weight is not None and not 0 < tier.weight < math.inf:
+            found.append(f"{where}.weight: must be above 0 and finite")
+        if tier.weight is not None and tier.false_pages_per_30_days is not None:
+            found.append(f"{where}: weight and false_pages_per_30_days exclude each other")
+        if not 0 <= (tier.false_pages_per_30_days or 0.0) < math.inf:
+            found.append(f"{where}.false_pages_per_30_days: must be a number from 0 on")
+        together += max(0.0, tier.false_pages_per_30_days or 0.0)
+    if together > max(0.0, config.alerting.false_pages_per_30_days):
+        found.append(
+            f"alerting.tiers: {together:g} false pages are set aside for tiers, the fleet accepts"
+            f" {config.alerting.false_pages_per_30_days:g}"
+        )
+    return found
+
+
+def _is_postgres(url: str) -> bool:
+    try:
+        return make_url(url).drivername in POSTGRES
+    except (ArgumentError, ValueError):
+        return False

@@ -1,0 +1,164 @@
+"""Read ``config.toml`` and the environment into a config, or say everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from alerts.outgoing import OutgoingPolicy
+from detectors import DETECTORS
+from detectors.feedback import FEEDBACK
+from monitor.capture import intake
+from monitor.config.channels import read_channels
+from monitor.config.contradictions import contradictions
+from monitor.config.probes import ProbesSection
+from monitor.config.reading import (
+    ConfigError,
+    build,
+    overlay,
+    read_toml,
+    resolve_secrets,
+    unknown,
+)
+from monitor.config.routing import read_routing
+from monitor.config.sections import (
+    LONGEST,
+    AdapterSection,
+    AlertingSection,
+    Config,
+    DatabaseSection,
+    DetectorSection,
+    FeedbackSection,
+    ReferenceSection,
+    ScheduleSection,
+    ServerSection,
+    ServiceSection,
+    ServingSection,
+)
+from monitor.evaluate import Margins
+from monitor.evaluate.retraining import RetrainSettings
+from monitor.gateway.settings import GatewaySettings
+from monitor.policy import PolicySettings
+from monitor.routing.canary.settings import CanarySettings
+
+DEFAULT_FILE: Final = Path("config.toml")
+
+
+def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the config: ``path``, else ``./config.toml`` if there is one, else the defaults.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found, each by its path.
+    """
+    environ = os.environ if environ is None else environ
+    chosen = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    table = overlay(read_toml(chosen) if chosen else {}, environ)
+    return parse(table, source=str(chosen) if chosen else "the defaults", environ=environ)
+
+
+def parse(table: Mapping[str, Any], *, source: str, environ: Mapping[str, str]) -> Config:
+    """Turn a table into a config; raises ConfigError."""
+    kinds = {f.name: f for f in fields(Config) if f.name != "source"}
+    problems = [
+        f"{key}: {unknown(key, list(kinds))}".replace("key", "section", 1)
+        for key in table
+        if key not in kinds
+    ]
+    sections: dict[str, Any] = {}
+    for name in kinds:
+        if name not in table:
+            continue
+        try:
+            sections[name] = _section(name, table, environ)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    config = Config(source=source, **sections)
+    problems = list(contradictions(config))
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) -> Any:
+    value = table[name]
+    match name:
+        case "channels":
+            return read_channels(value, environ=environ)
+        case "adapters":
+            return _adapters(value, table.get("defaults", {}))
+        case "detectors":
+            return _detectors(value)
+        case "routing":
+            return read_routing(value, environ=environ)
+        case _:
+            if isinstance(value, Mapping):
+                value = resolve_secrets(value, where=name, environ=environ)
+            return build(_KINDS[name], value, where=name)
+
+
+_KINDS: Final[Mapping[str, type]] = {
+    "service": ServiceSection,
+    "server": ServerSection,
+    "database": DatabaseSection,
+    "capture": intake.Settings,
+    "reference": ReferenceSection,
+    "probes": ProbesSection,
+    "serving": ServingSection,
+    "schedule": ScheduleSection,
+    "policy": PolicySettings,
+    "margins": Margins,
+    "alerting": AlertingSection,
+    "outgoing": OutgoingPolicy,
+    "canary": CanarySettings,
+    "retrain": RetrainSettings,
+    "gateway": GatewaySettings,
+    "defaults": AdapterSection,
+}
+
+
+def _adapters(value: object, defaults: object) -> dict[str, AdapterSection]:
+    if not isinstance(value, Mapping) or not isinstance(defaults, Mapping):
+        raise ConfigError(["adapters: expected tables [adapters.NAME]"])
+    if unfit := [name for name in value if not (name.isprintable() and 0 < len(name) <= LONGEST)]:
+        raise ConfigError(
+            [
+                f"adapters.{name!r:.60}: a name has 1 to {LONGEST} printable characters"
+                for name in unfit
+            ]
+        )
+    return {
+        name: build(
+            AdapterSection,
+            {**defaults, **own} if isinstance(own, Mapping) else own,
+            where=f"adapters.{name}",
+        )
+        for name, own in value.items()
+    }
+
+
+def _detectors(value: object) -> dict[str, DetectorSection]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(["detectors: expected tables [detectors.NAME]"])
+    known = [*DETECTORS]
+    problems = [
+        f"detectors.{name}: {unknown(name, known)}".replace("key", "detector", 1)
+        for name in value
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {
+        name: build(_DETECTORS.get(name, DetectorSection), own, where=f"detectors.{name}")
+        for name, own in value.items()
+    }
+
+
+_DETECTORS: Final[Mapping[str, type[Any]]] = {FEEDBACK.name: FeedbackSection}
+"""Sections of detectors that have more keys than whether they run."""
