@@ -32,12 +32,10 @@ AWAY: Final = frozenset({ActionKind.FALLBACK, ActionKind.END_TRIAL})
 class ActionState(StrEnum):
     """How far an action has come.
 
-    ``proposed`` is a decision in the making and never stored for long; ``executing`` has
-    taken its place in the budgets but has not changed the route; ``applied`` has changed
-    it and is not read back yet.
+    ``executing`` has taken its place in the budgets but has not changed the route;
+    ``applied`` has changed it and is not read back yet.
     """
 
-    PROPOSED = "proposed"
     RECOMMENDED = "recommended"
     AWAITING_APPROVAL = "awaiting_approval"
     EXECUTING = "executing"

@@ -46,14 +46,11 @@ class Pause(StrEnum):
 
 
 class Move(StrEnum):
-    """What a look came to."""
+    """What a look came to, where it is done with the route."""
 
-    WAIT = "wait"
     ADVANCE = "advance"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
-    EXTEND = "extend"
-    HOLD = "hold"
 
 
 class OnBlind(StrEnum):
