@@ -11,7 +11,7 @@ from monitor.gateway.engines import Engines, Unreachable
 from monitor.gateway.settings import GatewaySettings
 from tests.gateway.conftest import listening
 from tests.gateway.stub_engine import StubEngine
-from tests.loopback import Receiver, answer, unused_port
+from tests.loopback import Behaviour, Receiver, answer, unused_port
 
 SGLANG = answer(200, body=b'{"version": "0.5.23", "api_key": "secret", "max": Infinity}')
 NONE = answer(404)
@@ -33,13 +33,13 @@ async def asking(url: str) -> AsyncIterator[tuple[Engines, software.SoftwareKeep
     [([NONE, SGLANG], "sglang 0.5.23"), ([NONE, NONE], ""), ([answer(200, body=b"<p>")], "")],
     ids=["sglang", "tells nothing", "no JSON"],
 )
-def test_engines_are_named_by_what_they_tell(pages: Sequence[object], named: str) -> None:
+def test_engines_are_named_by_what_they_tell(pages: Sequence[Behaviour], named: str) -> None:
     async def ask(url: str) -> str | None:
         async with asking(url) as (engines, keeper):
             await keeper.look()
             return str(engines.all[0].software)
 
-    with Receiver(pages) as engine:  # type: ignore[arg-type]
+    with Receiver(pages) as engine:
         assert asyncio.run(ask(f"http://127.0.0.1:{engine.port}")) == named
         assert [seen.headers["authorization"] for seen in engine.seen] == ["Bearer k"] * len(
             engine.seen
