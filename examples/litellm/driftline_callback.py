@@ -33,6 +33,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from email.message import Message
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,11 +121,11 @@ class Routes:
                 wait = f"?wait={WAIT}" if tag else ""
                 known = {"If-None-Match": tag} if tag else {}
                 status, headers, body = service.ask(f"/v1/routes{wait}", headers=known)
-                if status == 200:  # noqa: PLR2004
+                if status == HTTPStatus.OK:
                     self.update(json.loads(body)["items"])
                     tag = headers.get("ETag", "")
                     self.heard.set()
-                if status not in {200, 304} or not tag:
+                if status not in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED} or not tag:
                     wrong = f"status {status}, ETag {tag!r}"
             except (OSError, ValueError, KeyError, TypeError) as error:
                 wrong = type(error).__name__
@@ -197,16 +198,16 @@ class Records:
         except OSError as error:
             LOG.warning("driftline takes no records: %s", type(error).__name__)
             return False
-        if status == 429 or status >= 500:  # noqa: PLR2004
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             LOG.warning("driftline takes no records: status %d", status)
             return False
-        if status >= 400:  # noqa: PLR2004
+        if status >= HTTPStatus.BAD_REQUEST:
             self.dropped += len(batch)
             LOG.error("driftline refuses records: status %d, %d dropped", status, self.dropped)
         return True
 
 
-class Driftline(CustomLogger):  # type: ignore[misc]
+class Driftline(CustomLogger):  # type: ignore[misc]  # LiteLLM's class, where it is there
     """The hooks that LiteLLM calls; none of them raises for Driftline's sake."""
 
     def __init__(self, routes: Routes, records: Records, *, send_text: bool = True) -> None:
