@@ -104,6 +104,9 @@ class MomentBody(Answer):
 class IncidentDetail(IncidentBody):
     """An incident with everything that bears on it; the messages newest first."""
 
+    blame_now: Blame = Field(
+        description="As far as is known now; `blame` is what was told, and may have known less."
+    )
     waits_since: datetime | None = Field(
         description="Since when a message about it waits to be told; null: none does."
     )
@@ -150,6 +153,7 @@ def detail(story: Story, chart: Chart) -> IncidentDetail:
     scores = {score.detector: score for score in story.scores}
     return IncidentDetail(
         **_fields(story.row, story.silenced),
+        blame_now=story.blame,
         waits_since=story.waits_since,
         members=[
             MemberBody(**{name: getattr(one, name) for name in MemberBody.model_fields})

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from alerts.message import Change
 from alerts.silences import Silence
 from alerts.types import Kind
-from monitor.domain import IncidentId, Interval, Version
+from monitor.domain import Blame, IncidentId, Interval, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
 from monitor.outbox.silencing import silenced
@@ -87,6 +87,14 @@ class Story:
         if self.version is not None:
             return self.version.label
         return f"adapters on {self.row.base_model or 'one base model'}"
+
+    @property
+    def blame(self) -> Blame:
+        """Where the change sits as far as is known now; what was told first may have known less."""
+        now = self.judged.verdict if self.judged else None
+        if self.row.closed_at is not None or now is None or now.blame is Blame.UNKNOWN:
+            return self.row.blame
+        return now.blame
 
 
 def read_story(

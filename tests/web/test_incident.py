@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from monitor.domain import ChangeKind, IncidentId, Scope
+from monitor.domain import Blame, ChangeKind, IncidentId, Scope
 from monitor.store import audit, changes, incidents, routes
 from monitor.store.incidents import IncidentRow
 from tests import worlds
@@ -43,6 +44,22 @@ def stored(service: Serving, incident: IncidentId) -> IncidentRow:
     row = service.database.run(lambda tx: incidents.incident(tx, incident))
     assert row is not None
     return row
+
+
+def test_it_blames_what_is_known_to_be_at_fault_by_now(
+    paged: IncidentRow, service: Serving, look: Callable[..., Looker]
+) -> None:
+    assert paged.blame == Blame.ADAPTER
+    with service.database.begin() as tx:
+        told = {"id": paged.id}
+        tx.execute(sa.text("UPDATE incidents SET blame = 'unknown' WHERE id = :id"), told)
+    looker = look()
+    looker.log_in()
+    looker.open(f"/incidents/{paged.id}")
+    assert "adapter (told as unknown)" in looker.page.inner_text("main")
+    with service.client(Scope.READ) as client:
+        found = client.get(f"/v1/incidents/{paged.id}").json()
+    assert (found["blame"], found["blame_now"]) == ("unknown", "adapter")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
