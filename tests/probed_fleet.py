@@ -40,7 +40,9 @@ class Fleet:
     def probe(self, version: Version | None = None, *, requested: bool = False) -> Ending:
         """One perplexity evaluation, a scheduled one unless requested."""
         wanted = version or self.world.version
-        # one result a window: let the next one be another window
+        # one result a window: let the next one be another window; by the hour of the day what
+        # was claimed began with a piece of the window before it, which was skipped
+        self.world.rows("DELETE FROM evaluations WHERE state = 'skipped' RETURNING 1")
         self.world.rows(
             "DELETE FROM evaluations old USING evaluations new WHERE new.id > old.id"
             " AND new.version_id = old.version_id RETURNING 1"
