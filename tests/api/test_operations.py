@@ -250,7 +250,11 @@ def test_actions_are_listed_and_an_action_that_waits_for_nobody_is_a_409(fleet: 
         assert client.post("/v1/actions/999/approve").status_code == 404
         told = client.get("/v1/actions/report", params={"adapter": "support"}).json()
         assert told["summary"] == "would not have acted in 14 days"
-        assert (told["would_have_acted"], told["taken"], told["blocked"]) == (0, 0, {"None": 1})
+        assert (told["would_have_acted"], told["taken"], told["blocked"]) == (
+            0,
+            0,
+            {"kill_switch": 1},
+        )
         assert client.get("/v1/actions/report", params={"adapter": "none"}).status_code == 404
         assert client.get("/v1/actions/report", params={"days": 0}).status_code == 422
         stands = client.get("/v1/adapters/support/breaker").json()
