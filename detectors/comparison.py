@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from detectors.null import Null
 from detectors.ranks import Placed, cliffs_delta, ks_distance, ks_p_value
@@ -95,7 +95,7 @@ def compare_signal(
 
 def surely_worse(each: Comparison, *, of: int) -> bool:
     """Tell whether a signal surely moved, the one out of ``of`` that moved most as it may be."""
-    half = (each.worse.value - each.worse.lo) * float(special.ndtri(1.0 - 0.025 / of)) / _Z975
+    half = (each.worse.value - each.worse.lo) * float(scipy.special.ndtri(1.0 - 0.025 / of)) / _Z975
     return each.worse.value > half
 
 

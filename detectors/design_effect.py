@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from detectors.season import spans
 from detectors.types import SECONDS_PER_DAY, Floats
@@ -155,4 +155,4 @@ def _limit(ratio: Floats, blocks: Blocks, *, exact_below: int = 0) -> Floats:
     error = np.sqrt(2.0 / freedom)
     shown = (ratio >= 1.0 + 2.0 * error) | (blocks < exact_below)
     quiet = np.where(blocks >= ENOUGH_BLOCKS, 1.0, ratio * (1.0 + _Z95 * error))
-    return np.where(shown, ratio * freedom / special.chdtri(freedom, 0.95), quiet)
+    return np.where(shown, ratio * freedom / scipy.special.chdtri(freedom, 0.95), quiet)

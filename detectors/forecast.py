@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
+import scipy
 
 from detectors.logit_ks import LOGIT_KS
 from detectors.rank_reference import RankReference
@@ -43,7 +43,7 @@ def smallest_shift(*, records: int, days: float, per_day: float, budget: Budget)
     rise = detectable_rise(reference.null, window, units=round(per_day), budget=budget)
     column = reference.null.names.index("mean_nll:up")
     delta = 2.0 * float(rise[column])
-    return float(np.sqrt(2.0) * special.ndtri((1.0 + delta) / 2.0)) if delta < 1.0 else np.inf
+    return float(np.sqrt(2.0) * scipy.special.ndtri((1.0 + delta) / 2.0)) if delta < 1.0 else np.inf
 
 
 _NOTHING: Floats = np.empty(0)

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from detectors.design_effect import design_effect, with_shifts
 from detectors.scores import Units
@@ -171,7 +171,7 @@ def _tolerance(null: Null, process: Process) -> Floats:
 def _upper_bound(
     *, mean: Floats, sd: Floats, size: Floats, indicator: npt.NDArray[np.bool_], alpha: Floats
 ) -> Floats:
-    normal = mean - special.ndtri(alpha) * np.maximum(sd, _SD_FLOOR) / np.sqrt(size)
+    normal = mean - scipy.special.ndtri(alpha) * np.maximum(sd, _SD_FLOOR) / np.sqrt(size)
     hits = mean * size
-    beta = special.betaincinv(hits + 1.0, np.maximum(size - hits, 1e-9), 1.0 - alpha)
+    beta = scipy.special.betaincinv(hits + 1.0, np.maximum(size - hits, 1e-9), 1.0 - alpha)
     return np.where(indicator, beta, normal)

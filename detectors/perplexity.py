@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import special
+import scipy
 
 from detectors.types import Flags, Floats, Score
 
@@ -208,7 +208,7 @@ def _ratio(moved: Floats, tokens: Floats) -> tuple[float, tuple[float, float], f
         return float(np.expm1(centre)), (-1.0, np.inf), 1.0
     spread = np.square(weights * (moved - centre)).sum() * moved.size / (moved.size - 1)
     # one huge document leaves less than one degree: the interval must then say "unknown"
-    half = float(special.stdtrit(max(n_effective - 1.0, 0.1), 0.975) * np.sqrt(spread))
+    half = float(scipy.special.stdtrit(max(n_effective - 1.0, 0.1), 0.975) * np.sqrt(spread))
     interval = (float(np.expm1(centre - half)), float(np.expm1(min(centre + half, 700.0))))
     return float(np.expm1(centre)), interval, n_effective
 

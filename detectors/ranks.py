@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from detectors.types import Effect, Floats
 
@@ -103,7 +103,7 @@ def ks_p_value(distance: float, *, m: int, n: int) -> float:
     if n == 0:
         return 1.0
     root = np.sqrt(m * n / (m + n))
-    return float(special.kolmogorov(distance * (root + 0.12 + 0.11 / root)))
+    return float(scipy.special.kolmogorov(distance * (root + 0.12 + 0.11 / root)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,5 +141,5 @@ def cliffs_delta(placed: Placed, *, deff: float) -> Effect:
     back = mid_ranks(np.sort(placed.values), placed.ordered)
     window_part = max(float(placed.units.var(ddof=1)), _VARIANCE_FLOOR) / n
     reference_part = 4.0 * float(back.var()) * deff / placed.ordered.size
-    half = float(special.stdtrit(n - 1, 0.975) * np.sqrt(window_part + reference_part))
+    half = float(scipy.special.stdtrit(n - 1, 0.975) * np.sqrt(window_part + reference_part))
     return Effect(value=value, lo=max(-1.0, value - half), hi=min(1.0, value + half), n=n)

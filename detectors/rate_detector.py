@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from detectors import packing
 from detectors.columns import columns, measured
@@ -182,7 +182,7 @@ def _difference(reference: RateReference, units: Units, column: int) -> Effect:
 
 def _wilson(rate: float, n: float) -> tuple[float, float]:
     """95 % score interval of a rate."""
-    z = float(special.ndtri(0.975))
+    z = float(scipy.special.ndtri(0.975))
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from scipy.special import betaincinv
+import scipy
 
 _TAIL: Final = 0.025
 
@@ -43,8 +43,8 @@ def rate_ratio(now: int, of_now: int, before: int, of_before: int) -> RateRatio:
     if of_now <= 0 or of_before <= 0:
         raise ValueError("a share of nothing has no ratio")
     scale = of_before / of_now
-    low = float(betaincinv(now, before + 1, _TAIL)) if now else 0.0
-    high = float(betaincinv(now + 1, before, 1 - _TAIL)) if before else 1.0
+    low = float(scipy.special.betaincinv(now, before + 1, _TAIL)) if now else 0.0
+    high = float(scipy.special.betaincinv(now + 1, before, 1 - _TAIL)) if before else 1.0
     ratio = scale * now / before if before else (math.inf if now else math.nan)
     return RateRatio(ratio=ratio, interval=(scale * _odds(low), scale * _odds(high)))
 

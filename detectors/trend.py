@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from detectors.perplexity import MARGIN
 from detectors.types import Floats
@@ -124,7 +124,7 @@ def _moment(
     missing = float(np.log1p(MARGIN)) - mean
     if missing <= 0.0 or slope <= 0.0 or missing / slope > HORIZON / DAY:
         return None
-    t = float(special.stdtrit(freedom, 0.975))
+    t = float(scipy.special.stdtrit(freedom, 0.975))
     a = slope**2 - (t * error) ** 2
     if a <= 0.0:
         return None

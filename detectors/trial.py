@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from detectors.types import Floats
 
@@ -155,7 +155,7 @@ def failure_evidence(looks: Sequence[Failures]) -> float:
     for look in looks:
         if look.trial_failures or look.control_failures:  # else the ratio is 1
             total += _log_ratio(look)
-    return float((special.logsumexp(total) - math.log(_ODDS.size)) / math.log(10.0))
+    return float((scipy.special.logsumexp(total) - math.log(_ODDS.size)) / math.log(10.0))
 
 
 # --- inside -------------------------------------------------------------------------------
@@ -208,12 +208,14 @@ def _log_ratio(look: Failures) -> Floats:
         - _log_binomial(requests, np.asarray(failures))
     )
     log_odds = np.log(_ODDS)
-    normaliser = special.logsumexp(log_null + log_odds[:, None] * possible, axis=1)
+    normaliser = scipy.special.logsumexp(log_null + log_odds[:, None] * possible, axis=1)
     return np.asarray(look.trial_failures * log_odds - normaliser, dtype=np.float64)
 
 
 def _log_binomial(n: int, k: npt.NDArray[np.int64]) -> Floats:
     counted: Floats = (
-        special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0)
+        scipy.special.gammaln(n + 1.0)
+        - scipy.special.gammaln(k + 1.0)
+        - scipy.special.gammaln(n - k + 1.0)
     )
     return counted

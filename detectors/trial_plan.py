@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import special
+import scipy
 
 from detectors.trial import half_width
 
@@ -141,7 +141,7 @@ def _choice(wanted: Wanted, weight: float) -> Choice:
 def _errors(wanted: Wanted) -> float:
     """Standard errors that a fall must stand above its bar to be seen with ``POWER``."""
     alpha = ALPHA / wanted.guardrails
-    return half_width(1.0, alpha=alpha, planned=1.0) + float(special.ndtri(POWER))
+    return half_width(1.0, alpha=alpha, planned=1.0) + float(scipy.special.ndtri(POWER))
 
 
 def _variance(wanted: Wanted, *, weight: float, fallen: float) -> float:

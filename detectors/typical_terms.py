@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
+import scipy
 
 from detectors.types import Floats
 
@@ -60,4 +60,6 @@ def typical_terms(
 
 def _likelihood(count: Floats, of: int, share: Floats) -> Floats:
     """Logarithm of the likelihood of ``count`` of ``of`` at a share, but for its constant."""
-    return np.asarray(xlogy(count, share) + xlogy(of - count, 1.0 - share))
+    return np.asarray(
+        scipy.special.xlogy(count, share) + scipy.special.xlogy(of - count, 1.0 - share)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import betaincinv
+import scipy
 from sqlalchemy import Connection
 
 from alerts.message import Unlike
@@ -60,7 +60,7 @@ def _by_topics(judgement: Judgement) -> bool:
 
 def _surely_more(count: int, of: int) -> bool:
     """Whether the lower 95 % limit of the share (Clopper-Pearson) is above the usual one."""
-    return count > 0 and float(betaincinv(count, of - count + 1, 0.025)) > USUAL
+    return count > 0 and float(scipy.special.betaincinv(count, of - count + 1, 0.025)) > USUAL
 
 
 def unlike_below(reference: RankReference, *, share: float = USUAL) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scipy import special
+import scipy
 
 _SIDE = 0.025
 
@@ -16,8 +16,8 @@ def proportion(hits: int, of: int) -> dict[str, Any]:
     >>> found["share"], [round(bound, 3) for bound in found["interval"]]
     (0.8, [0.444, 0.975])
     """
-    low = float(special.betaincinv(hits, of - hits + 1, _SIDE)) if hits else 0.0
-    high = float(special.betaincinv(hits + 1, of - hits, 1.0 - _SIDE)) if hits < of else 1.0
+    low = float(scipy.special.betaincinv(hits, of - hits + 1, _SIDE)) if hits else 0.0
+    high = float(scipy.special.betaincinv(hits + 1, of - hits, 1.0 - _SIDE)) if hits < of else 1.0
     return {"share": hits / of, "interval": [low, high]}
 
 
@@ -28,8 +28,8 @@ def rate(alarms: int, months: float) -> dict[str, Any]:
     >>> found["per_30_days"], [round(bound, 4) for bound in found["interval"]]
     (0.03, [0.0062, 0.0877])
     """
-    low = float(special.gammaincinv(alarms, _SIDE)) / months if alarms else 0.0
-    high = float(special.gammaincinv(alarms + 1, 1.0 - _SIDE)) / months
+    low = float(scipy.special.gammaincinv(alarms, _SIDE)) / months if alarms else 0.0
+    high = float(scipy.special.gammaincinv(alarms + 1, 1.0 - _SIDE)) / months
     return {
         "alarms": alarms,
         "months": months,
