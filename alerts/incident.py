@@ -58,6 +58,9 @@ class Closing(StrEnum):
     FALSE_PAGE = "false_page"
     RULE_CHANGED = "rule_changed"
     PART_OF_FLEET = "part_of_fleet"
+    OUT_OF_SERVICE = "out_of_service"
+    """Nobody is sent to its version any more. What was found still stands, so a return is
+    the same matter: it reopens the incident as a recovery's would."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +125,15 @@ class IncidentState:
     since
         When the open incident started (or was reopened).
     recovered_at
-        When the latest incident recovered; a breach within 7 days reopens it. None after
-        a closing, also of one that had recovered: what comes then is another matter.
+        When the latest incident recovered, or its version went out of service; a breach
+        within 7 days reopens it. None after any other closing, also of one that had
+        recovered: what comes then is another matter.
     clears
         Clear observations in a row while open.
     found
         What was found since the open incident started: names of detectors, sorted.
+    closing
+        Why the latest incident ended; None while it is open, and where it recovered.
     """
 
     phase: Phase = Phase.OK
@@ -138,6 +144,7 @@ class IncidentState:
     clears: Count = 0
     ack: Ack | None = None
     found: tuple[str, ...] = ()
+    closing: Closing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +173,10 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A person or a change of rules ends the open incident; one that is over stays over.
+    """Something other than a recovery ends the open incident; one that is over stays over.
 
-    What comes after either is another matter: it gets a new number.
+    What comes after it is another matter and gets a new number, but for a version that was
+    out of service (:attr:`Closing.OUT_OF_SERVICE`).
     """
 
     why: Closing
@@ -343,7 +351,8 @@ def _clear(state: IncidentState, *, now: datetime, rule: Rule) -> tuple[Incident
 def _end(
     state: IncidentState, *, now: datetime, closing: Closing | None = None
 ) -> tuple[IncidentState, Effects]:
-    ended = IncidentState(number=state.number, recovered_at=None if closing else now)
+    again = closing is None or closing is Closing.OUT_OF_SERVICE
+    ended = IncidentState(number=state.number, recovered_at=now if again else None, closing=closing)
     if state.told is None or state.since is None:
         return ended, ()
     tell = Tell(

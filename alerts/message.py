@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
+from alerts.incident import Closing
 from alerts.types import Blame, Count, Kind, Moment, Reason, Severity, Status, Verdict
 
 
@@ -221,6 +222,8 @@ class Alert:
         The largest group among them, where there is one.
     changes
         What was declared to have changed about the time of the onset, the first begun first.
+    closing
+        Why the incident ended; None while it is open, and where it recovered.
     notification_reason
         Why it is sent now (:mod:`alerts.telling`).
     late
@@ -243,6 +246,7 @@ class Alert:
     at: Moment
     started_at: Moment
     recovered_at: Moment | None = None
+    closing: Closing | None = None
     onset: Onset | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import assert_never
+from typing import Final, assert_never
 
 from alerts.incident import Closing
 from alerts.message import NewRequests, Onset, ScoreLine, Together, Unlike, finite
@@ -48,7 +48,7 @@ def summarise(
     lead
         The score with the largest evidence.
     closing
-        Why a person or a change of rules ended it; None where it recovered.
+        Why it ended; None where it recovered.
 
     >>> from datetime import datetime, timedelta, UTC
     >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
@@ -240,14 +240,16 @@ def _split(winner: str | None) -> tuple[str, str]:
     return signal, ""
 
 
-_CLOSINGS = MappingProxyType(
+CLOSINGS: Final = MappingProxyType(
     {
         Closing.ACCEPTED: "accepted as the new normal",
         Closing.FALSE_PAGE: "closed as a false page",
         Closing.RULE_CHANGED: "closed by a change of rules",
         Closing.PART_OF_FLEET: "part of a fleet incident",
+        Closing.OUT_OF_SERVICE: "out of service",
     }
 )
+"""How an incident ended that had not recovered."""
 
 
 def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
@@ -259,7 +261,7 @@ def _opening(status: Status, severity: Severity, closing: Closing | None) -> str
         case Status.REOPENED:
             return "again: "
         case Status.RECOVERED:
-            return f"{_CLOSINGS[closing] if closing else 'recovered'}; was: "
+            return f"{CLOSINGS[closing] if closing else 'recovered'}; was: "
         case _:
             assert_never(status)
 

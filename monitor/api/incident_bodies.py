@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from alerts.incident import Closing
 from alerts.silences import Silence
 from monitor.api import answers
 from monitor.api.actions import ActionBody, action_body
@@ -47,6 +48,9 @@ class IncidentBody(Answer):
     closed_at: datetime | None
     acknowledged_by: str | None
     acknowledged_until: datetime | None
+    closing: Closing | None = Field(
+        description="Why it ended without having recovered; null: it recovered, or is open."
+    )
     marked: Mark | None = Field(description="What a person said of it; null: not judged.")
     marked_by: str | None
     marked_at: datetime | None

@@ -174,6 +174,7 @@ class AlertingSection:
     notices_per_30_days: float = 1.0
     tiers: dict[str, TierBudget] = field(default_factory=dict)
     silence_records: int = 50
+    out_of_service_after: timedelta = timedelta(minutes=15)
     shown_examples: int = 0
     grouping: GroupingSection = field(default_factory=GroupingSection)
     delivery: DeliverySection = field(default_factory=DeliverySection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,7 +24,7 @@ from monitor.daemon.parts import Serving, pages_of
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
 from monitor.evaluate.retraining import Retrainings
-from monitor.outbox import ConfiguredChannel, Teller, refreshers
+from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
@@ -129,9 +129,13 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         *_carrying(parts, pulse),
-        Loop("canaries", _judging(parts, owner), pulse=pulse, every=tick),
+        *(
+            Loop(name, turn, pulse=pulse, every=tick)
+            for name, turn in _judging(parts, owner).items()
+        ),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("retraining", _retrainings(parts).turn, pulse=pulse, every=CHORES),
+        Loop("departures", _departing(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         telling,
         *(
@@ -208,6 +212,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,
+            out_of_service_after=config.alerting.out_of_service_after,
         ),
         react=react,
         drain=embedding.drain,
@@ -303,9 +308,10 @@ def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
     return turn
 
 
-def _judging(parts: WorkerParts, owner: str) -> Callable[[], bool]:
+def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
-    return judging(parts.hands, owner=owner, probed=parts.serving.probe is not None)
+    probed = parts.serving.probe is not None
+    return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
 
 
 def _retrainings(parts: WorkerParts) -> Retrainings:
@@ -317,6 +323,23 @@ def _retrainings(parts: WorkerParts) -> Retrainings:
         base_url=config.server.url,
         clock=lambda: datetime.now(tz=UTC),
     )
+
+
+def _departing(parts: WorkerParts) -> Callable[[], bool]:
+    """End what is told of versions that nobody is sent to any more."""
+    config = parts.config
+    departing = Departing(
+        database=parts.database,
+        channels=[channel.name for channel in parts.channels],
+        after=config.alerting.out_of_service_after,
+        base_url=config.server.url,
+    )
+
+    def turn() -> bool:
+        departing.turn(now=datetime.now(tz=UTC))
+        return False
+
+    return turn
 
 
 def _learning(parts: WorkerParts) -> Callable[[], bool]:

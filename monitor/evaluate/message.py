@@ -26,7 +26,7 @@ from monitor.evaluate.asked import largest_group
 from monitor.evaluate.unlike import unlike_training
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import adapters, embeddings, evaluations, incidents
+from monitor.store import adapters, departures, embeddings, evaluations, incidents
 from monitor.store.evaluations import ScoreRow
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Messages:
     """The service's teller: what a message contains beyond the verdict itself.
 
     ``examples`` prompts are shown, and with them the words typical of new requests; 0: no text.
-    ``change_margin`` is how far from the onset a declared change is still listed.
+    ``change_margin`` is how far from the onset a declared change is still listed. Of versions
+    that no arm of the route has had for ``out_of_service_after`` nothing new is told.
     """
 
     channels: Sequence[outbox.ConfiguredChannel]
@@ -78,6 +79,7 @@ class Messages:
     examples: int = 0
     base_url: str | None = None
     change_margin: timedelta = timedelta(minutes=15)
+    out_of_service_after: timedelta = timedelta(minutes=15)
 
     def __call__(
         self,
@@ -108,6 +110,7 @@ class Messages:
             broken=_broken(judgement),
             misrouted=self.doubt(tx, version),
             base_url=self.base_url,
+            departed=_bad(judgement) and self._departed(tx, version, now=outcome.facts.at),
         )
         now = outcome.facts.at
         if transition_id is None:
@@ -156,10 +159,15 @@ class Messages:
                 broken=reason,
                 misrouted=self.doubt(tx, version),
                 base_url=self.base_url,
+                departed=self._departed(tx, version, now=now),
             ),
             channels=self.channels,
             now=now,
         )
+
+    def _departed(self, tx: Connection, version: Version, *, now: datetime) -> bool:
+        after = self.out_of_service_after
+        return bool(departures.departed(tx, [version.id], now=now, after=after))
 
     def _changes(
         self, tx: Connection, outcome: Outcome, judgement: Judgement
@@ -195,6 +203,10 @@ class Messages:
             limit=self.examples,
         )
         return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _bad(judgement: Judgement) -> bool:
+    return judgement.verdict.severity is not Severity.NONE or _broken(judgement) is not None
 
 
 def _waited(tx: Connection, version: Version, judgement: Judgement) -> bool:

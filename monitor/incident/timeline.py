@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from alerts.incident import Closing
+from alerts.words import CLOSINGS
 from monitor.store.actions import ActionRow
 from monitor.store.audit import Entry
 from monitor.store.incidents import IncidentRow
@@ -67,7 +69,9 @@ def timeline(
         *(_person(one) for one in said if one.act in _SAID),
     ]
     if row.closed_at is not None:
-        found.append(Moment(at=row.closed_at, kind=Kind.VERDICT, text="the incident is over"))
+        how = f": {CLOSINGS[Closing(row.closing)]}" if row.closing else ""
+        over = f"the incident is over{how}"
+        found.append(Moment(at=row.closed_at, kind=Kind.VERDICT, text=over))
     return tuple(sorted(found, key=lambda one: one.at))
 
 

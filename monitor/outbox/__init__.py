@@ -10,6 +10,7 @@ from monitor.outbox.acknowledging import NotOpen, acknowledge
 from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
 from monitor.outbox.deliverer import Deliverer, DelivererSettings, Outcome
+from monitor.outbox.departing import Departing
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.linking import Pages, chart_key
 from monitor.outbox.marking import Hearers, NotMarkable, Word, hold, mark
@@ -29,6 +30,7 @@ __all__ = [
     "ConfiguredChannel",
     "Deliverer",
     "DelivererSettings",
+    "Departing",
     "Hearers",
     "NotMarkable",
     "NotOpen",

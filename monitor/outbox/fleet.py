@@ -81,13 +81,17 @@ def leave_shared(
     inputs: AlertInputs,
     channels: Collection[str],
     now: datetime,
+    why: Closing | None = None,
 ) -> None:
-    """End a version's membership because a person has overruled what was found of it.
+    """End a version's membership: a person has overruled what was found of it, or ``why``.
 
     ``channels`` are the names that messages of the incident's end may go to: with its last
-    member it recovers.
+    member it recovers, or ends for that reason.
     """
-    _Looked(tx=tx, version=version, verdict=verdict, inputs=inputs, names=channels, now=now).left()
+    looked = _Looked(
+        tx=tx, version=version, verdict=verdict, inputs=inputs, names=channels, now=now
+    )
+    looked.left(why)
 
 
 def close_shared(
@@ -186,7 +190,7 @@ class _Looked:
         self.hold(alert, incident_id, dict.fromkeys([*wanting, *sorted(set().union(*paged_ones))]))
         return Shared(incident_id=incident_id, member=True, told=True)
 
-    def left(self) -> Shared:
+    def left(self, why: Closing | None = None) -> Shared:
         """End its membership, and the incident with the last one."""
         incident_id = fleet_incidents.membership(self.tx, self.version.id)
         row = incidents.incident(self.tx, incident_id) if incident_id is not None else None
@@ -199,7 +203,8 @@ class _Looked:
         if last is None or not last.open or any(m.left_at is None for m in members):
             return Shared(incident_id=incident_id)
         state = machine.from_json(last.state)
-        after, tells = machine.step(state, Observed(condition=Condition.CLEAR), self.now)
+        event = Observed(condition=Condition.CLEAR) if why is None else Closed(why=why)
+        after, tells = machine.step(state, event, self.now)
         for tell in tells:
             self.ended(row.base_model, after, tell, incident_id)
         return Shared(incident_id=incident_id, told=bool(tells))
@@ -242,6 +247,7 @@ class _Looked:
             at=tell.at,
             started_at=tell.since,
             recovered_at=tell.at if over else None,
+            closing=tell.closing,
             onset=onset_of(self.verdict),
             scores=self.inputs.scores,
             requests=self.inputs.requests,

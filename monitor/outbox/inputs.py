@@ -22,7 +22,8 @@ class AlertInputs:
     traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``base_url`` is where
     people reach this service; None leaves out the links to it. ``standing`` is how the
     version stands to the others on its base. ``rules_changed``: what had been found counts no
-    more, so the incident is closed rather than recovered.
+    more, so the incident is closed rather than recovered. ``departed``: nobody is sent to the
+    version any more, so what is wrong with it opens nothing.
     """
 
     adapter: Adapter
@@ -39,6 +40,7 @@ class AlertInputs:
     base_url: str | None = None
     standing: Standing = field(default_factory=Standing)
     rules_changed: bool = False
+    departed: bool = False
 
 
 def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:

@@ -69,6 +69,8 @@ def record_observation(
     conditions = dict(machine.conditions(words.Verdict(verdict.kind.value), silence=silence))
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
+    if inputs.departed:
+        conditions |= {kind: _unless_bad(conditions[kind]) for kind in _OF_ITS_ANSWERS}
     conditions[words.Kind.ROUTING] = (
         machine.Condition.CLEAR if inputs.misrouted is None else machine.Condition.PAGE
     )
@@ -142,6 +144,15 @@ _CONDITIONS: Final = MappingProxyType(
 )
 
 
+_OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
+"""Of no concern while a version answers nobody."""
+
+
+def _unless_bad(condition: machine.Condition) -> machine.Condition:
+    clear = condition is machine.Condition.CLEAR
+    return condition if clear else machine.Condition.UNKNOWN
+
+
 def _event(
     kind: words.Kind, condition: machine.Condition, verdict: Verdict, inputs: AlertInputs
 ) -> Observed | Closed:
@@ -196,11 +207,11 @@ def record_closing(
     channels: Iterable[str],
     now: datetime,
 ) -> IncidentId | None:
-    """End the open incident of a kind by a person's word, and tell of its end at once.
+    """End the open incident of a kind that has not recovered, and tell of its end at once.
 
     None, and nothing changed, where none is open. ``verdict`` is the one that stood, with
     the reason that people shall read; ``channels`` are the names that messages may go to.
-    What comes after a closing is another matter: it gets a new number.
+    What comes then is another matter or not as :class:`alerts.incident.Closed` says.
     """
     state = _state(incidents.lock_states(tx, version).get(kind))
     after, tells = machine.step(state, Closed(why=why), now)
@@ -349,6 +360,7 @@ def _alert(writing: _Writing) -> Alert:
         at=tell.at,
         started_at=tell.since,
         recovered_at=tell.at if writing.over else None,
+        closing=tell.closing,
         changes=inputs.changes,
         owner=inputs.adapter.owner,
         tier=inputs.adapter.tier,

@@ -30,6 +30,8 @@ class IncidentRow:
         The fleet incident that this one was found to belong to.
     marked
         What a person said of it (:class:`monitor.domain.Mark`); None: nobody has judged it.
+    closing
+        Why it ended, a word of ``alerts``; None while it is open, and where it recovered.
     """
 
     id: IncidentId
@@ -53,6 +55,7 @@ class IncidentRow:
     marked_by: str | None
     marked_at: datetime | None
     marked_because: str | None
+    closing: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,7 @@ _SELECT: Final = (
         *(column for column in incidents.c if column.name != "state"),
         adapters.c.name.label("adapter"),
         versions.c.name.label("version"),
+        incidents.c.state["closing"].astext.label("closing"),
     )
     .outerjoin(adapters, adapters.c.id == incidents.c.adapter_id)
     .outerjoin(versions, versions.c.id == incidents.c.version_id)

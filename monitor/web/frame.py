@@ -80,6 +80,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version)
     environment.filters.update(
         clock=wording.clock,
+        ended=wording.ended,
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,

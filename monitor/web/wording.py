@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from alerts.incident import Closing
+from alerts.words import CLOSINGS
 from monitor.incident.visible import visible
 
 NOTHING: Final = "\N{EN DASH}"
@@ -53,6 +55,15 @@ def signed(value: float | None, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def ended(closing: str) -> str:
+    """Say how an incident ended that had not recovered.
+
+    >>> ended("out_of_service")
+    'out of service'
+    """
+    return CLOSINGS[Closing(closing)]
 
 
 def ago(at: datetime | None, now: datetime) -> str:

@@ -149,12 +149,20 @@ def test_nothing_open_can_be_neither_acknowledged_nor_closed() -> None:
     assert run(*events) == (IncidentState(), ())
 
 
-@pytest.mark.parametrize("why", list(Closing))
+@pytest.mark.parametrize("why", [one for one in Closing if one is not Closing.OUT_OF_SERVICE])
 def test_closing_tells_why_and_what_follows_is_another_incident(why: Closing) -> None:
     _, told = run(PAGE, Closed(why=why), PAGE)
     assert [tell.status for tell in told] == [Status.STARTED, Status.RECOVERED, Status.STARTED]
     assert told[1].closing is why
     assert told[2].number == 2
+
+
+def test_a_version_that_comes_back_into_service_as_it_was_is_the_same_incident() -> None:
+    gone, _ = run(PAGE, Closed(why=Closing.OUT_OF_SERVICE))
+    assert gone.closing is Closing.OUT_OF_SERVICE
+    again, told = run(PAGE, state=gone)
+    assert [(tell.status, tell.number) for tell in told] == [(Status.REOPENED, 1)]
+    assert again.closing is None
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

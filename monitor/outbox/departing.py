@@ -1,0 +1,127 @@
+"""End what is told of versions that nobody is sent to any more.
+
+Their verdict stands, as nothing was found to be well, and evaluations of them open nothing
+(:attr:`monitor.outbox.inputs.AlertInputs.departed`). One that comes back as it was found
+reopens its incident at its next evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+import alerts.types as words
+from alerts.incident import Closing
+from alerts.words import clock_time
+from monitor.domain import IncidentId, Verdict, VerdictKind, Version, VersionId
+from monitor.outbox.fleet import leave_shared
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_closing
+from monitor.store import adapters, audit, departures, verdicts, versions
+from monitor.store.database import Database
+from monitor.store.departures import Departure
+
+_LOG = structlog.get_logger(__name__)
+
+KINDS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
+"""What else people are told of a version ends by itself when its traffic does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departing:
+    """Looks for such versions; :meth:`turn` is the work of a loop.
+
+    ``channels`` are the names that messages may go to; a version must have been gone for
+    ``after``.
+    """
+
+    database: Database
+    channels: Collection[str]
+    after: timedelta
+    base_url: str | None = None
+
+    def turn(self, *, now: datetime) -> Sequence[IncidentId]:
+        """End what is due; give the versions' own incidents that ended."""
+        asked = self.database.run(lambda tx: self._found(tx, now=now))
+        ended = [self._end(one, now=now) for one in sorted(asked)]
+        return [incident_id for found in ended for incident_id in found]
+
+    def _found(self, tx: Connection, *, now: datetime) -> dict[VersionId, Departure]:
+        told = departures.told_of(tx, [kind.value for kind in KINDS])
+        return departures.departed(tx, told, now=now, after=self.after)
+
+    def _end(self, version_id: VersionId, *, now: datetime) -> Sequence[IncidentId]:
+        """Lock as evaluations do: the verdict, then the base, then incidents."""
+
+        def work(tx: Connection) -> list[IncidentId]:
+            judged = verdicts.current(tx, version_id=version_id, lock=True)
+            found = departures.departed(tx, [version_id], now=now, after=self.after)
+            if version_id not in found:
+                return []
+            version = versions.fetch_by_id(tx, version_id)
+            stood = judged.verdict if judged else None
+            return self._told(tx, version, stood, found[version_id], now=now)
+
+        return self.database.run(work)
+
+    def _told(
+        self,
+        tx: Connection,
+        version: Version,
+        stood: Verdict | None,
+        departure: Departure,
+        *,
+        now: datetime,
+    ) -> list[IncidentId]:
+        reason = reason_of(version, departure, now=now)
+        unjudged = Verdict(kind=VerdictKind.LEARNING, reason=reason, since=now)
+        verdict = replace(stood or unjudged, reason=reason)
+        inputs = AlertInputs(
+            adapter=adapters.fetch_by_id(tx, version.adapter_id), base_url=self.base_url
+        )
+        leave_shared(
+            tx,
+            version,
+            verdict=verdict,
+            inputs=inputs,
+            channels=self.channels,
+            now=now,
+            why=Closing.OUT_OF_SERVICE,
+        )
+        closed = [
+            record_closing(
+                tx,
+                version,
+                kind=kind,
+                why=Closing.OUT_OF_SERVICE,
+                verdict=verdict,
+                inputs=inputs,
+                channels=self.channels,
+                now=now,
+            )
+            for kind in KINDS
+        ]
+        ended = [one for one in closed if one is not None]
+        for incident_id in ended:
+            audit.append(
+                tx,
+                actor="driftline",
+                act="incident.out_of_service",
+                subject=f"incident {incident_id}",
+                details={"of": version.label, "reason": reason},
+            )
+            _LOG.info("incident_out_of_service", incident=incident_id, version=version.label)
+        return ended
+
+
+def reason_of(version: Version, departure: Departure, *, now: datetime) -> str:
+    """Say why nothing more is told of a version."""
+    return (
+        f"no arm of {version.adapter}'s route has had {version.name}"
+        f" since {clock_time(departure.at, now=now)} (generation {departure.generation})"
+    )
