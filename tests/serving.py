@@ -132,7 +132,6 @@ def orders_of(database: Database, kill_switch: KillSwitch) -> Orders:
         settings=CanarySettings(),
         mode=Mode.APPROVE,
         kill_switch=kill_switch,
-        router=TableOnly(database),
         served=lambda _model: True,
         promoted=promoted,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +16,9 @@ from monitor.reference.promotion import freeze_promoted
 from monitor.routing.canary.hands import Hands, Teller
 from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.orders import Orders
+from monitor.routing.canary.reading_back import ReadingBack
 from monitor.routing.proof import Proof
+from monitor.routing.routers import Router
 from monitor.store import adapters, verdicts
 from monitor.store.database import Database
 
@@ -30,7 +32,6 @@ def hands_of(
         settings=config.canary,
         mode=config.service.mode,
         kill_switch=kill_switch_of(config),
-        router=proof.router,
         served=proof.served,
         promoted=freeze_promoted,
         tell=tell,
@@ -42,9 +43,20 @@ def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
     return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
 
 
-def judging(hands: Hands, *, owner: str, probed: bool) -> Callable[[], bool]:
-    """Give the turn of a loop: one canary at a time, and whether there may be more."""
-    return Judge(hands=hands, owner=owner, probed=probed).turn
+def judging(
+    hands: Hands, router: Router, *, owner: str, probed: bool
+) -> Mapping[str, Callable[[], bool]]:
+    """Give the turns of three loops: each says whether there may be more at once.
+
+    Looks ask nobody, pre-checks ask engines, and the third asks the router: whoever hangs
+    keeps no look waiting.
+    """
+    judge = Judge(hands=hands, owner=owner, probed=probed)
+    return {
+        "canaries": judge.turn,
+        "canary-checks": judge.check,
+        "canary-routes": ReadingBack(hands=hands, router=router).turn,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -129,7 +129,10 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
         *_carrying(parts, pulse),
-        Loop("canaries", _judging(parts, owner), pulse=pulse, every=tick),
+        *(
+            Loop(name, turn, pulse=pulse, every=tick)
+            for name, turn in _judging(parts, owner).items()
+        ),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop("retraining", _retrainings(parts).turn, pulse=pulse, every=CHORES),
         Loop("departures", _departing(parts), pulse=pulse, every=CHORES),
@@ -305,9 +308,10 @@ def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
     return turn
 
 
-def _judging(parts: WorkerParts, owner: str) -> Callable[[], bool]:
+def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
-    return judging(parts.hands, owner=owner, probed=parts.serving.probe is not None)
+    probed = parts.serving.probe is not None
+    return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
 
 
 def _retrainings(parts: WorkerParts) -> Retrainings:

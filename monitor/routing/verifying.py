@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import Arm, Route
+from monitor.routing.asking import Answer, read, tell
 from monitor.routing.breaker import fires
 from monitor.routing.ledger import advance, target_id, write_down
-from monitor.routing.routers import Router, RouterFailed
+from monitor.routing.routers import Router
 from monitor.routing.settings import RoutingSettings
 from monitor.routing.survey import stored_verdict
 from monitor.store import actions, routes
 from monitor.store.actions import WORSE, ActionRow, ActionState
 from monitor.store.database import Database
-
-_LOG = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +41,10 @@ class Verifying:
         if route is None or route.generation != (action.expected_generation or 0) + 1:
             state, reason = ActionState.VERIFIED, "replaced by a later route"
         else:
-            state, reason = self._read(route) if again else self._told(route)
-            if again and state is not ActionState.VERIFIED:
-                state, reason = self._told(route)
+            answer = read(self.router, route) if again else tell(self.router, route)
+            if again and not answer.goes:
+                answer = tell(self.router, route)
+            state, reason = _state(answer), answer.reason
             if again and state is ActionState.APPLIED:
                 late = self.settings.execution_timeout
                 state, reason = ActionState.VERIFY_FAILED, f"not within {late}: {reason}"
@@ -85,7 +83,7 @@ class Verifying:
 
     def _settled(self, action: ActionRow, *, now: datetime) -> bool:
         route = self.database.run(lambda tx: routes.get(tx, action.adapter))
-        if route is None or self._read(route)[0] is not ActionState.VERIFIED:
+        if route is None or not read(self.router, route).goes:
             return False
         reason = f"read back late at generation {route.generation}"
 
@@ -98,22 +96,11 @@ class Verifying:
 
         return self.database.run(work)
 
-    def _told(self, route: Route) -> tuple[ActionState, str]:
-        try:
-            self.router.apply(route)
-        except RouterFailed as error:
-            # It may have taken effect all the same: only reading back can tell.
-            _LOG.warning("router_failed", adapter=route.adapter, error=str(error))
-        return self._read(route)
 
-    def _read(self, route: Route) -> tuple[ActionState, str]:
-        try:
-            real = self.router.read_back(route.adapter)
-        except RouterFailed as error:
-            return ActionState.APPLIED, f"not read back yet: {error}"
-        if real == route.arms:
-            return ActionState.VERIFIED, f"read back at generation {route.generation}"
-        return ActionState.VERIFY_FAILED, f"the router says {_words(real)}, not the route"
+def _state(answer: Answer) -> ActionState:
+    if answer.goes is None:
+        return ActionState.APPLIED
+    return ActionState.VERIFIED if answer.goes else ActionState.VERIFY_FAILED
 
 
 def _worse(tx: Connection, action: ActionRow) -> str | None:
@@ -124,9 +111,3 @@ def _worse(tx: Connection, action: ActionRow) -> str | None:
         return None
     target = action.target["version"] if action.target else "the target"
     return f"{target} is {verdict.kind.value} {verdict.since - began} after it got the traffic"
-
-
-def _words(arms: tuple[Arm, ...] | None) -> str:
-    if arms is None:
-        return "nothing"
-    return ", ".join(f"{arm.arm.value} {arm.version} {arm.weight:g}" for arm in arms)

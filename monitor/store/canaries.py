@@ -6,7 +6,7 @@ States, plans and guardrails are bodies here: their words are those of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NewType
@@ -201,6 +201,7 @@ _CLAIM: Final = sa.text(
         SELECT id FROM canaries
         WHERE next_look_at <= coalesce(:now, now())
           AND (lease_until IS NULL OR lease_until < now())
+          AND phase = ANY(:phases)
         ORDER BY next_look_at LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, coalesce(:now, now()) AS at
     """
@@ -208,14 +209,35 @@ _CLAIM: Final = sa.text(
 
 
 def claim(
-    tx: Connection, *, owner: str, lease: timedelta, now: datetime | None = None
+    tx: Connection,
+    *,
+    owner: str,
+    lease: timedelta,
+    phases: Collection[str],
+    now: datetime | None = None,
 ) -> tuple[CanaryRow, datetime] | None:
-    """Take the canary that has been due longest, with the moment of the look.
+    """Take the canary of these phases that has been due longest, with the moment of the look.
 
     The database's clock says what is due, unless a test sets ``now``.
     """
-    taken = tx.execute(_CLAIM, {"owner": owner, "lease": lease, "now": now}).one_or_none()
+    wanted = {"owner": owner, "lease": lease, "phases": list(phases), "now": now}
+    taken = tx.execute(_CLAIM, wanted).one_or_none()
     return None if taken is None else (fetch(tx, CanaryId(taken.id)), taken.at)
+
+
+def unread(tx: Connection) -> list[CanaryRow]:
+    """Return those under way whose route was not read back from the router yet."""
+    state = canaries.c.state
+    owed = [state[name].astext.is_not(None) for name in ("unread_since", "unverified")]
+    under_way = canaries.c.phase.in_(("promoting", "rolling_back"))
+    query = _select().where(canaries.c.ended_at.is_(None), sa.or_(under_way, *owed))
+    return [_row(row) for row in tx.execute(query.order_by(canaries.c.id)).mappings()]
+
+
+def moment(tx: Connection) -> datetime:
+    """Return the database's time, by which looks are due."""
+    at: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
+    return at
 
 
 def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:

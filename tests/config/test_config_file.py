@@ -83,7 +83,6 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ),
         ({"canary": {"on_blind": "guess"}}, "canary.on_blind: invalid enum value 'guess'"),
         ({"canary": {"blind_max": "9m"}}, "canary.blind_max: must be at least twice the interval"),
-        ({"canary": {"read_back": "5m"}}, "canary.lease: must be longer than read_back"),
         ({"routing": {"router": "rediss"}}, "routing.router: no router 'rediss'; known: gateway"),
         ({"routing": {"redis": {"ulr": ""}}}, "routing.redis.ulr: unknown key; did you mean 'url'"),
         ({"routing": {"router": "redis"}}, "routing.redis.url: expected an address such as redis"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -17,6 +16,7 @@ from monitor.routing.canary.route import changed
 from monitor.routing.canary.scene import Scene
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import (
+    UNDER_WAY,
     CanaryState,
     Effects,
     Event,
@@ -28,7 +28,6 @@ from monitor.routing.canary.states import (
 )
 from monitor.routing.canary.urgency import urgency
 from monitor.routing.killswitch import KillSwitch
-from monitor.routing.routers import Router, RouterFailed
 from monitor.routing.table import write
 from monitor.store import audit, canaries, routes
 from monitor.store.actions import AUTOMATIC
@@ -36,7 +35,6 @@ from monitor.store.canaries import CanaryRow, Look, Progress
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
-_AGAIN: Final = 0.5
 
 
 class Teller(Protocol):
@@ -93,7 +91,6 @@ class Hands:
     settings: CanarySettings
     mode: Mode
     kill_switch: KillSwitch
-    router: Router
     served: Callable[[str], bool]
     promoted: Promoted
     tell: Teller | None = None
@@ -126,7 +123,7 @@ class Hands:
             carried=_carried(scene, state, found),
             generation=generation or scene.canary.generation,
             measured_until=found.until or scene.canary.measured_until,
-            next_look_at=self._next(event, state, now=now),
+            next_look_at=self._next(event, scene, state, now=now),
         )
         canaries.save(tx, scene.canary, progress, now=now)
         _write_down(tx, scene, state, event, found, actor=actor, now=now)
@@ -147,27 +144,6 @@ class Hands:
             reason=f"canary {scene.canary.id} {stands}: {state.reason}{trouble}",
             now=now,
         )
-
-    def read_back(self, canary: CanaryRow) -> ReadBack:
-        """Tell the router what the table says and ask what it does; outside transactions."""
-        route = self.database.run(lambda tx: routes.get(tx, canary.adapter))
-        if route is None:
-            return ReadBack(problem="the adapter has no route")
-        deadline = time.monotonic() + self.settings.read_back.total_seconds()
-        problem = self._asked(route)
-        while problem is not None and time.monotonic() < deadline:
-            time.sleep(_AGAIN)  # whoever follows the table has it within a second
-            problem = self._asked(route)
-        return ReadBack(problem=problem)
-
-    def _asked(self, route: Route) -> str | None:
-        try:
-            self.router.apply(route)
-            real = self.router.read_back(route.adapter)
-        except RouterFailed as error:
-            _LOG.warning("router_failed", adapter=route.adapter, error=str(error))
-            return f"the router was not reached: {error}"
-        return None if real == route.arms else "the router does not do what the route says"
 
     def _route(
         self,
@@ -197,12 +173,16 @@ class Hands:
             self.promoted(tx, before, after, by=by, now=now)
         return after.generation
 
-    def _next(self, event: Event, state: CanaryState, *, now: datetime) -> datetime | None:
-        """At once where the router or people wait; never where all is over and told."""
-        under_way = state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}
-        if self.tell is None or (under_way and not isinstance(event, ReadBack)):
+    def _next(
+        self, event: Event, scene: Scene, state: CanaryState, *, now: datetime
+    ) -> datetime | None:
+        """At once where people wait; never where nothing is left to look at, and they know."""
+        if self.tell is None:
             return now
-        return None if state.ended else now + self.settings.interval
+        if state.ended or state.phase in UNDER_WAY:
+            return None
+        reading = isinstance(event, ReadBack)
+        return scene.canary.next_look_at if reading else now + self.settings.interval
 
 
 def _has_a_term_of_its_own(tx: Connection, route: Route, canary: CanaryRow) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,7 @@ from monitor.routing.canary.readiness import facts_of
 from monitor.routing.canary.route import standing, unfit
 from monitor.routing.canary.scene import Scene, firing, forbidden, hold_scene, permission
 from monitor.routing.canary.states import (
+    UNBEGUN,
     CanaryState,
     Checked,
     Event,
@@ -24,6 +25,7 @@ from monitor.routing.canary.states import (
     Phase,
     state_from_json,
 )
+from monitor.routing.canary.transitions import PLACED
 from monitor.store import canaries, versions
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryRow
@@ -51,26 +53,40 @@ class Judge:
     probed: bool = False
 
     def turn(self, *, now: datetime | None = None) -> bool:
-        """Look at one canary; False where none is due. ``now``: the database's, but in tests."""
-        lease = self.hands.settings.lease
-        claimed = self.hands.database.run(
-            lambda tx: canaries.claim(tx, owner=self.owner, lease=lease, now=now)
-        )
+        """Look at one canary; False where none is due. ``now``: the database's, but in tests.
+
+        Only the database is asked, so that no engine or router keeps the others waiting.
+        """
+        claimed = self._claimed(frozenset(Phase) - UNBEGUN, now)
         if claimed is None:
             return False
         canary, at = claimed
-        state = state_from_json(canary.state)
-        if state.ended:
-            self._tell_its_end(canary, at)
-        elif state.phase in {Phase.DRAFT, Phase.PRECHECKS}:
-            self._check(canary, state, at)
-        elif state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
-            self._read_back(canary, at)
-        else:
+        if state_from_json(canary.state).phase in PLACED:
             self._look(canary, at)
+        else:
+            self._tell(canary, at)
         return True
 
-    def _tell_its_end(self, canary: CanaryRow, at: datetime) -> None:
+    def check(self, *, now: datetime | None = None) -> bool:
+        """Look at the pre-checks of one canary, which asks engines; False where none is due."""
+        claimed = self._claimed(UNBEGUN, now)
+        if claimed is None:
+            return False
+        canary, at = claimed
+        self._check(canary, state_from_json(canary.state), at)
+        return True
+
+    def _claimed(
+        self, phases: Collection[Phase], now: datetime | None
+    ) -> tuple[CanaryRow, datetime] | None:
+        lease = self.hands.settings.lease
+        return self.hands.database.run(
+            lambda tx: canaries.claim(tx, owner=self.owner, lease=lease, phases=phases, now=now)
+        )
+
+    def _tell(self, canary: CanaryRow, at: datetime) -> None:
+        """Tell people of a canary that needs no look: its end, or what an order began."""
+
         def work(tx: Connection) -> None:
             scene = self._held(tx, canary)
             if scene is not None:
@@ -102,9 +118,6 @@ class Judge:
         self._apply(canary, seen, at)
 
     def _look(self, canary: CanaryRow, at: datetime) -> None:
-        if state_from_json(canary.state).unverified is not None:
-            self._read_back(canary, at)
-            canary = self.hands.database.run(lambda tx: canaries.fetch(tx, canary.id))
         state = state_from_json(canary.state)
         compared = self._compared(canary, state, at) if state.placed else Compared()
 
@@ -150,36 +163,16 @@ class Judge:
         *,
         measured: Measured | None = None,
     ) -> None:
-        """Step it; where the route changed, ask the router without waiting for a next look."""
-
-        def work(tx: Connection) -> bool:
-            scene = self._held(tx, canary)
-            if scene is None:
-                return False
-            event = seen(tx, scene)
-            after = self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at, measured=measured)
-            return _share(after) != _share(scene.state)
-
-        if self.hands.database.run(work):
-            moved = self.hands.database.run(lambda tx: canaries.fetch(tx, canary.id))
-            self._read_back(moved, at)
-
-    def _read_back(self, canary: CanaryRow, at: datetime) -> None:
-        event = self.hands.read_back(canary)
-
         def work(tx: Connection) -> None:
             scene = self._held(tx, canary)
             if scene is not None:
-                self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at)
+                event = seen(tx, scene)
+                self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at, measured=measured)
 
         self.hands.database.run(work)
 
     def _held(self, tx: Connection, canary: CanaryRow) -> Scene | None:
         return hold_scene(tx, canary, self.hands.kill_switch, claimed=True)
-
-
-def _share(state: CanaryState) -> tuple[object, ...]:
-    return state.weight, state.placed, state.step
 
 
 def _no_place(scene: Scene) -> str | None:

@@ -54,6 +54,13 @@ def step(state: CanaryState, event: Event, *, plan: Plan, now: datetime) -> Resu
     NotPossible
         A person asked for what makes no sense now; nothing changes.
     """
+    after, effects = _stepped(state, event, plan, now)
+    if any(not isinstance(effect, Renew) for effect in effects):
+        after = replace(after, unread_since=now)
+    return after, effects
+
+
+def _stepped(state: CanaryState, event: Event, plan: Plan, now: datetime) -> Result:
     match event:
         case Checked():
             return _checked(state, event, plan, now)
@@ -174,8 +181,8 @@ def _running(state: CanaryState, look: Looked, found: Found, plan: Plan, now: da
     begun = state.clock_since or now
     if now < begun + current.lasts:
         return _waits(state, begun + current.lasts, found.reason)
-    if state.unverified is not None:
-        return replace(state, reason=f"not raised: {state.unverified}"), (Renew(),)
+    if state.unconfirmed is not None:
+        return replace(state, reason=f"not raised: {state.unconfirmed}"), (Renew(),)
     if state.ready:
         return _onward(state, look, found, plan, now)
     ends, undecided = begun + current.lasts * (1 + state.extended), _undecided(found, current)
@@ -204,9 +211,9 @@ def _onward(state: CanaryState, look: Looked, found: Found, plan: Plan, now: dat
 
 
 def _read_back(state: CanaryState, event: ReadBack, now: datetime) -> Result:
-    read = replace(state, unverified=event.problem)
     if event.problem is not None:
-        return read, ()
+        return replace(state, unverified=event.problem), ()
+    read = replace(state, unread_since=None, unverified=None)
     match state.phase:
         case Phase.ROLLING_BACK:
             return in_phase(read, Phase.ROLLED_BACK, state.reason, now), ()

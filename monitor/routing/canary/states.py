@@ -31,6 +31,10 @@ class Phase(StrEnum):
 
 ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
 """Nobody looks at these any more."""
+UNDER_WAY: Final = frozenset({Phase.PROMOTING, Phase.ROLLING_BACK})
+"""Only the router's word is waited for; there is nothing to look at."""
+UNBEGUN: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS})
+"""The version has had no share yet."""
 
 
 class Pause(StrEnum):
@@ -132,8 +136,10 @@ class CanaryState:
         Whether the last look had every guardrail inside its margin, over enough requests.
     blind
         Looks in a row that measured nothing; ``seen_at`` is the last that did.
+    unread_since
+        Since when the route that it wrote was not read back from the router; None: it was.
     unverified
-        Why the router is not known to do what the route says; None: it does.
+        Why that has lasted longer than ``read_back``, as people are told; None: it has not.
     latched
         It was rolled back: only a person lets the version try again.
     asked
@@ -155,6 +161,7 @@ class CanaryState:
     ready: bool = False
     blind: int = 0
     seen_at: Moment | None = None
+    unread_since: Moment | None = None
     unverified: str | None = None
     latched: bool = False
     asked: bool = False
@@ -164,6 +171,13 @@ class CanaryState:
     def ended(self) -> bool:
         """Whether nothing will happen to it by itself."""
         return self.phase in ENDED
+
+    @property
+    def unconfirmed(self) -> str | None:
+        """Say why the router is not known to do what the route says; None: it is."""
+        if self.unverified is None and self.unread_since is not None:
+            return "the router was not read back yet"
+        return self.unverified
 
 
 class Outcome(StrEnum):

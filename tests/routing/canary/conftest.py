@@ -16,6 +16,7 @@ from monitor.routing import table
 from monitor.routing.canary.hands import Hands
 from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.orders import Orders, Wish
+from monitor.routing.canary.reading_back import ReadingBack
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import CanaryState, OrderKind, state_from_json
 from monitor.routing.killswitch import KillSwitch
@@ -117,7 +118,6 @@ class Trial:
             settings=self.settings,
             mode=self.mode,
             kill_switch=KillSwitch(self.folder, {}),
-            router=self.router,
             served=self.served,
             promoted=promoted,
             tell=self.told,
@@ -149,8 +149,12 @@ class Trial:
     def look(self) -> None:
         """Let the judge do whatever is due now."""
         judge = Judge(hands=self.hands, owner="test")
-        while judge.turn(now=self.now):
-            pass
+        reading = ReadingBack(hands=self.hands, router=self.router)
+        turns = (reading.turn, judge.check, judge.turn)
+        while True:
+            more = [turn(now=self.now) for turn in turns]
+            if not any(more):
+                return
 
     def pass_by(self, hours: float, *, every: timedelta = 5 * MINUTE, **traffic: float) -> None:
         """Let time go by, with traffic and looks."""

@@ -14,6 +14,7 @@ from monitor.routing.arms import ArmRequest, effective
 from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import Move, NotPossible, OrderKind, Pause, Phase
+from monitor.routing.canary.transitions import PLACED
 from monitor.routing.killswitch import FILE
 from monitor.store import audit, canaries
 from monitor.store.database import Database
@@ -213,7 +214,7 @@ def test_a_router_that_lies_keeps_the_weight_where_it_is_and_is_told(trial: Tria
     trial.pass_by(1, every=30 * MINUTE, per_hour=6000)
     state = trial.state(canary)
     assert (state.weight, state.step) == (0.5, 1)
-    assert state.unverified == "the router does not do what the route says"
+    assert state.unverified == ("the router says stable v7 0.8, canary v8 0.2, not the route")
     assert trial.told.severities == [Severity.TICKET]
     trial.pass_by(1.5, every=45 * MINUTE, per_hour=3000)
     assert trial.state(canary).step == 1
@@ -275,9 +276,9 @@ def test_two_judges_do_nothing_twice(trial: Trial) -> None:
     trial.now += 5 * MINUTE
     with trial.database.begin() as tx:
         lease = trial.settings.lease
-        first = canaries.claim(tx, owner="one", lease=lease, now=trial.now)
+        first = canaries.claim(tx, owner="one", lease=lease, phases=PLACED, now=trial.now)
         assert first is not None
-        assert canaries.claim(tx, owner="two", lease=lease, now=trial.now) is None
+        assert canaries.claim(tx, owner="two", lease=lease, phases=PLACED, now=trial.now) is None
     trial.order(canary, OrderKind.PAUSE)
     with trial.database.begin() as tx:
         assert canaries.held(tx, first[0]) is None  # what it would have done is void

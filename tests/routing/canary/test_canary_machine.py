@@ -52,10 +52,15 @@ BLIND = Looked(found=None, trouble="no records of either arm")
 
 
 def run(*events: tuple[timedelta, Event], plan: Plan = PLAN) -> tuple[CanaryState, list[Effect]]:
-    """Begin at 5 % at NOW and let events happen, each so long after that."""
+    """Begin at 5 % at NOW and let events happen, each so long after that.
+
+    While it runs, the router does what it says before the next event.
+    """
     state, effects = step(CanaryState(), Checked(passed=True, reason="fine"), plan=plan, now=NOW)
     done = list(effects)
     for after, event in events:
+        if state.phase is Phase.RUNNING:
+            state, _ = step(state, ReadBack(problem=None), plan=plan, now=NOW + after)
         state, effects = step(state, event, plan=plan, now=NOW + after)
         done += effects
     return state, [effect for effect in done if not isinstance(effect, Renew)]
@@ -97,6 +102,7 @@ def test_what_is_undecided_is_extended_three_times_and_then_held_for_a_person() 
     resume = Ordered(order=OrderKind.RESUME, by="ann")
     resumed, effects = step(state, resume, plan=PLAN, now=NOW + 100 * HOUR)
     assert effects == (SetWeight(weight=0.05),)
+    resumed, _ = step(resumed, ReadBack(problem=None), plan=PLAN, now=NOW + 100 * HOUR)
     one_more, _ = step(resumed, UNSURE, plan=PLAN, now=NOW + 123 * HOUR)
     assert one_more.phase is Phase.RUNNING
     held, _ = step(resumed, UNSURE, plan=PLAN, now=NOW + 125 * HOUR)
@@ -275,6 +281,7 @@ class Canary(RuleBasedStateMachine):
         assert event.found.outcome is Outcome.PASSED
         assert min(event.found.trial_requests, event.found.control_requests) >= 200
         assert before.phase is Phase.RUNNING
+        assert before.unconfirmed is None
         assert before.clock_since is not None
         assert self.now - before.clock_since >= PLAN.steps[before.step].lasts
         assert event.permission.raising is None
