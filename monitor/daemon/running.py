@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -116,9 +117,11 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 beats=beats,
             )
             signals.stop(server)
+            gc.freeze()  # what stands now stays: no collection need stop all threads to see it
             _LOG.info("serving", url=config.server.url)
             server.run()
         else:
+            gc.freeze()
             signals.wait()
         _LOG.info("stopping")
         early.close()
@@ -244,6 +247,7 @@ def _server(
             create_app(parts, pages=pages),
             host=config.server.host,
             port=config.server.port,
+            ws="none",  # nothing here speaks it; its library would be loaded
             log_config=None,
             access_log=False,
             server_header=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -100,6 +101,7 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
     sockets = listeners(settings.host, settings.port)
     config = uvicorn.Config(
         assemble(settings, cache=cache, key_file=key_file, leaving=leaving),
+        ws="none",  # nothing here speaks it; its library would be loaded
         log_config=None,
         access_log=False,
         server_header=False,
@@ -107,6 +109,7 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=int(settings.drain.total_seconds()),
     )
+    gc.freeze()  # what stands now stays: no collection need hold up streams to look through it
     Server(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
 
 

@@ -68,7 +68,6 @@ class Pages:
         self._frame = frame
         self._parts = frame.parts
         self._page = frame.page
-        self._runbooks = read_runbooks()
         self._new = NewSections(frame.parts.database)
 
     def fleet(self, request: Request) -> Response:
@@ -137,11 +136,11 @@ class Pages:
 
     def runbooks(self) -> Response:
         """List the runbooks; open to whoever holds a message, as they hold nothing secret."""
-        return self._page("runbooks.html", runbooks=self._runbooks.values())
+        return self._page("runbooks.html", runbooks=read_runbooks().values())
 
     def runbook(self, name: str) -> Response:
         """Show one of them."""
-        found = self._runbooks.get(name)
+        found = read_runbooks().get(name)
         if found is None:
             return self._page("missing.html", status=404, name=f"runbook {name}", version=None)
         return self._page("runbook.html", runbook=found)

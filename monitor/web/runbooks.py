@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 INSTALLED: Final = Path(__file__).parent / "runbooks"
@@ -26,13 +26,16 @@ class Runbook:
     html: Markup
 
 
+@cache
 def read_runbooks() -> Mapping[str, Runbook]:
-    """Read and render all of them, by name (``blame-adapter``, ``detector-entropy``)."""
+    """Read and render all of them, by name (``blame-adapter``, ``detector-entropy``); once."""
     folder = INSTALLED if INSTALLED.is_dir() else IN_A_CHECKOUT
     return {one.name: one for one in _rendered(folder)}
 
 
 def _rendered(folder: Path) -> Iterator[Runbook]:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 (.1 s, and few ask for a runbook)
+
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     for page in sorted(folder.glob("*.md")):
         heading, _, body = page.read_text(encoding="utf-8").partition("\n")
