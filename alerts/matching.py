@@ -21,7 +21,7 @@ WORDS: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
     {"severity": Severity, "kind": Kind, "blame": Blame}
 )
 """Facts that are one of a closed set of words."""
-NAMES: Final = ("adapter", "owner", "tier")
+NAMES: Final = ("adapter", "version", "owner", "tier")
 """Facts that people name themselves."""
 KEYS: Final = (*NAMES, *WORDS, "labels")
 
@@ -33,6 +33,8 @@ class Facts(Protocol):
 
     @property
     def adapter(self) -> str: ...
+    @property
+    def version(self) -> str: ...
     @property
     def owner(self) -> str | None: ...
     @property
@@ -52,6 +54,7 @@ class Matcher:
     """Accepted values for each fact; None accepts all, every label named must match."""
 
     adapter: Values | None = None
+    version: Values | None = None
     owner: Values | None = None
     tier: Values | None = None
     severity: Values | None = None

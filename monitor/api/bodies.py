@@ -215,8 +215,8 @@ class SilenceRequest(Body):
     """What nobody shall be told of, for how long, and why."""
 
     match: Annotated[dict[Words, MatchValue], Field(min_length=1, max_length=16)] = Field(
-        description="As a channel's: `adapter`, `owner`, `tier`, `severity`, `kind`, `blame`"
-        " (a word or a list), and `labels`."
+        description="As a channel's: `adapter`, `version`, `owner`, `tier`, `severity`, `kind`,"
+        " `blame` (a word or a list), and `labels`."
     )
     starts_at: AwareDatetime | None = Field(None, description="null: now.")
     ends_at: AwareDatetime | None = None

@@ -167,7 +167,8 @@ class _Looked:
         )
         alert = self.alert(base, tell, incident_id)
         heard = outbox.channels_told(self.tx, incident_id)
-        wanting = [c.name for c in self.channels if self.wanted(c, alert, [self.inputs.adapter])]
+        own = (self.inputs.adapter, self.version.name)
+        wanting = [c.name for c in self.channels if self.wanted(c, alert, [own])]
         self.hold(alert, incident_id, [name for name in wanting if name not in heard])
         summary = replace(alert, severity=state.told or severity).summary
         self.put(base, state, replace(tell, severity=state.told or severity), summary)
@@ -270,20 +271,29 @@ class _Looked:
         found = [versions.fetch_by_id(self.tx, one).label for one in standing.company]
         return Together(base=base, members=(*(known | dict.fromkeys(found)),), of=standing.adapters)
 
-    def concerned(self, incident_id: IncidentId) -> list[Adapter]:
-        """The adapters of all members."""
+    def concerned(self, incident_id: IncidentId) -> list[tuple[Adapter, str]]:
+        """The members: of each its adapter and the version's name."""
         known: list[Member] = fleet_incidents.members(self.tx, incident_id)
-        ids = dict.fromkeys(m.adapter_id for m in known if m.left_at is None)
-        return [adapters.fetch_by_id(self.tx, adapter_id) for adapter_id in ids]
+        present = [member for member in known if member.left_at is None]
+        return [(adapters.fetch_by_id(self.tx, one.adapter_id), one.version) for one in present]
 
     @staticmethod
-    def wanted(channel: ConfiguredChannel, alert: Alert, concerned: Iterable[Adapter]) -> bool:
-        """Whether a channel would have been told of any of these adapters by itself."""
+    def wanted(
+        channel: ConfiguredChannel, alert: Alert, concerned: Iterable[tuple[Adapter, str]]
+    ) -> bool:
+        """Whether a channel would have been told of any of these members by itself."""
         return any(
             channel.matcher.accepts(
-                replace(alert, owner=adapter.owner, tier=adapter.tier, labels=dict(adapter.labels))
+                replace(
+                    alert,
+                    adapter=adapter.name,
+                    version=version,
+                    owner=adapter.owner,
+                    tier=adapter.tier,
+                    labels=dict(adapter.labels),
+                )
             )
-            for adapter in concerned
+            for adapter, version in concerned
         )
 
     # --- what is stored -------------------------------------------------------------------

@@ -82,6 +82,7 @@ class _Facts:
     """What an incident is matched by now; its messages carry the same."""
 
     adapter: str = ""
+    version: str = ""
     owner: str | None = None
     tier: str = "standard"
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -101,6 +102,7 @@ def _facts(tx: Connection, row: IncidentRow) -> _Facts:
     adapter = adapters.fetch_by_id(tx, row.adapter_id)
     return _Facts(
         adapter=adapter.name,
+        version=row.version or "",
         owner=adapter.owner,
         tier=adapter.tier,
         labels=dict(adapter.labels),

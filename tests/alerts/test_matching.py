@@ -26,6 +26,8 @@ def alert(**facts: object) -> Alert:
         ({"labels": {"missing": "nlp"}}, False),
         ({"adapter": "support", "kind": "drift"}, True),
         ({"adapter": ["billing"]}, False),
+        ({"adapter": "support", "version": ["v6", "v7"]}, True),
+        ({"version": "v6"}, False),
         ({"kind": ["no_data", "error"]}, False),
         ({"blame": ["adapter", "unknown"]}, True),
         ({"blame": "input"}, False),
@@ -47,7 +49,7 @@ def test_an_adapter_without_owner_satisfies_no_owner() -> None:
     ("match", "problem"),
     [
         ({"ownr": "x"}, "did you mean 'owner'"),
-        ({"version": "v7"}, "no 'version'"),
+        ({"model": "v7"}, "no 'model'"),
         ({"kind": "drifting"}, "knows drift, no_data, error, routing"),
         ({"blame": ["adapter", "weather"]}, "not 'weather'"),
         ({"severity": "critical"}, "not 'critical'"),
@@ -68,6 +70,7 @@ def test_what_cannot_be_read_is_refused(match: dict[str, object], problem: str) 
 def test_a_matcher_is_written_as_it_is_read() -> None:
     match = {
         "adapter": ["support"],
+        "version": ["v7"],
         "owner": ["a", "b"],
         "severity": ["page"],
         "kind": ["drift", "error"],

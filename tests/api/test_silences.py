@@ -15,7 +15,12 @@ from tests.outbox.test_telling import CRITICAL, see
 from tests.serving import Serving, serving
 
 ASKED = {
-    "match": {"adapter": ["support", "billing"], "severity": "page", "labels": {"team": "care"}},
+    "match": {
+        "adapter": ["support", "billing"],
+        "version": "v7",
+        "severity": "page",
+        "labels": {"team": "care"},
+    },
     "hours": 2,
     "comment": "our own load test",
 }
@@ -36,6 +41,7 @@ def test_a_silence_is_set_shown_and_ended(service: Serving) -> None:
     assert (answer.status_code, made["active"], made["comment"]) == (201, True, ASKED["comment"])
     assert made["match"] == {
         "adapter": ["billing", "support"],
+        "version": ["v7"],
         "severity": ["page"],
         "labels": {"team": ["care"]},
     }

@@ -11,7 +11,7 @@ from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
 from alerts.types import Kind
 from alerts.types import Severity as Urgency
-from monitor.domain import VerdictKind, Version
+from monitor.domain import Blame, VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -269,6 +269,32 @@ def test_fallbacks_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         check_fallbacks(channels)
+
+
+def test_a_fleet_incident_is_told_to_whoever_would_have_heard_of_a_member(
+    database: Database,
+) -> None:
+    wanting = [
+        channel("of v7", version="v7"),
+        channel("of billing", adapter="billing"),
+        channel("of v6", version="v6"),
+        channel("of legal", adapter="legal"),
+    ]
+    with database.begin() as tx:
+        for name in ("billing", "support"):
+            version = register(tx, name)
+            adapter = adapters.fetch(tx, name)
+            assert adapter is not None
+            record_observation(
+                tx,
+                version,
+                verdict=verdict(DRIFTING, blame=Blame.BASE),
+                inputs=AlertInputs(adapter=adapter),
+                channels=wanting,
+                now=NOW,
+            )
+        rows = outbox.deliveries(tx)
+    assert sorted(row.channel for row in rows) == ["of billing", "of v7"]
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,12 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     assert [said for said in looker.complaints if "422" not in said] == []
     looker.complaints.clear()
     page.fill("[name=adapter]", "support")
+    page.fill("[name=version]", "v7")
     page.select_option("[name=severity]", "page")
     page.click("main button[type=submit]")
     page.wait_for_selector("#silence-1")
     told = page.inner_text("#silence-1")
-    assert "adapter support; severity page" in told
+    assert "adapter support; version v7; severity page" in told
     assert HOSTILE in told
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     looker.open(f"/incidents/{row.id}")
