@@ -1,7 +1,8 @@
 """A canary that takes charge gets its own approved traffic as its baseline.
 
 What it answered while on trial is what it was promoted for; its first reference is a picture
-of that, and not of what its predecessor did.
+of that, and not of what its predecessor did. A shadow's are its answers to copies: the sampled
+prompts of people, as the version in charge got them.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
+from monitor.routing.arms import stable_arm
 from monitor.store import audit, references, routes, versions
 from monitor.store.references import ReferenceSource
 
 ACT: Final = "reference.promotion"
+_ON_TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
 _PAGE: Final = 100
 
 
 def promoted(before: Route | None, after: Route) -> str | None:
-    """Name the version that was a canary and is the stable one now, if there is one."""
-    stable = _version(after, ArmKind.STABLE)
-    if before is None or stable == _version(before, ArmKind.STABLE):
+    """Name the version that was on trial and is the stable one now, if there is one."""
+    stable = stable_arm(after).version
+    if before is None or stable == stable_arm(before).version:
         return None
-    return stable if stable == _version(before, ArmKind.CANARY) else None
+    return stable if stable in _on_trial(before) else None
 
 
 def freeze_promoted(
@@ -75,15 +78,15 @@ def freeze_promoted(
 
 
 def _on_trial_since(tx: Connection, after: Route, version: str) -> datetime:
-    """When the version became a canary, without a break since."""
+    """When the version was put on trial, as a shadow or with a share, without a break since."""
     since, generation = after.since, after.generation
     while rows := routes.history(tx, after.adapter, before_generation=generation, limit=_PAGE):
         for row in rows:
-            if _version(row.route, ArmKind.CANARY) != version:
+            if version not in _on_trial(row.route):
                 return since
             since, generation = row.route.since, row.route.generation
     return since
 
 
-def _version(route: Route, kind: ArmKind) -> str | None:
-    return next((arm.version for arm in route.arms if arm.arm is kind), None)
+def _on_trial(route: Route) -> frozenset[str]:
+    return frozenset(arm.version for arm in route.arms if arm.arm in _ON_TRIAL)

@@ -23,6 +23,7 @@ def arm(kind: str, version: str, weight: float) -> dict[str, Any]:
 
 
 PREDECESSOR = [arm("stable", "v0", 1.0)]
+SHADOW = [arm("stable", "v0", 1.0), arm("shadow", "v1", 0.0)]
 TRIAL = [arm("stable", "v0", 0.9), arm("canary", "v1", 0.1)]
 WIDER = [arm("stable", "v0", 0.5), arm("canary", "v1", 0.5)]
 PROMOTED = [arm("stable", "v1", 1.0)]
@@ -55,14 +56,18 @@ def canary(database: Database, version: Version, live: Live) -> Version:
     return version
 
 
-def test_a_promoted_canary_freezes_its_own_traffic(
-    database: Database, canary: Version, tmp_path: Path
+@pytest.mark.parametrize(
+    "trials", [(TRIAL, WIDER), (SHADOW, SHADOW), (SHADOW, WIDER)], ids=["canary", "shadow", "both"]
+)
+def test_a_version_that_was_on_trial_freezes_what_it_answered_then(
+    database: Database, canary: Version, tmp_path: Path, trials: tuple[list[dict[str, Any]], ...]
 ) -> None:
+    first, second = trials
     end = NOON + timedelta(days=1)
     steps = [
         (ON_TRIAL - timedelta(days=1), PREDECESSOR),
-        (ON_TRIAL, TRIAL),
-        (NOON, WIDER),
+        (ON_TRIAL, first),
+        (NOON, second),
         (end, PROMOTED),
     ]
     route(database, tmp_path, *steps)
