@@ -16,8 +16,10 @@ from monitor.api.bodies import Line, Name
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
+from monitor.api.prospects import ForeseenBody, StepBody, foreseen_body, step_bodies
 from monitor.api.shapes import Answer, Page
 from monitor.domain import Mode
+from monitor.routing.canary.foresight import foresee
 from monitor.routing.canary.orders import Wish
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.states import (
@@ -27,13 +29,12 @@ from monitor.routing.canary.states import (
     OrderKind,
     Pause,
     Phase,
-    Plan,
     Step,
     plan_from_json,
     state_from_json,
 )
 from monitor.store import canaries
-from monitor.store.canaries import CanaryId, CanaryRow, Look
+from monitor.store.canaries import CanaryId, CanaryRow, Look, last_measured
 from monitor.store.errors import NotFound
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
@@ -79,14 +80,6 @@ class PromoteRequest(OrderRequest):
     """The same; ``force`` promotes what is not proven to be inside its margins."""
 
     force: bool = False
-
-
-class StepBody(Answer):
-    """A step of the plan."""
-
-    weight: float
-    hours: float
-    requests: int
 
 
 class GuardBody(Answer):
@@ -153,9 +146,18 @@ class CanaryBody(Answer):
     ended_at: datetime | None
 
 
-class CanaryDetail(CanaryBody):
+class CanaryBegun(CanaryBody):
+    """The same, with what it can come to; null: it is decided."""
+
+    prospect: ForeseenBody | None
+
+
+class CanaryDetail(CanaryBegun):
     """The same with its history, the first first."""
 
+    registered_since: Sequence[str] = Field(
+        description="Versions of the adapter; while it is under way."
+    )
     looks: Sequence[LookBody]
 
 
@@ -189,10 +191,11 @@ def get_canaries(
 
 
 @router.post("", status_code=201, responses={409: {"description": "It cannot begin now."}})
-def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBody:
+def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun:
     """Begin a canary; another one of the adapter that is under way is superseded.
 
-    It answers people once its pre-checks have passed.
+    It answers people once its pre-checks have passed. `prospect.warning` says where its steps
+    cannot be decided by themselves at the adapter's traffic.
     """
     version = parts.database.run(lambda tx: lookup.version(tx, body.adapter, body.version))
     least = parts.orders.hands.settings.requests
@@ -216,21 +219,27 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBody:
         raise Problem(409, f"{error}.", kind="not-possible") from error
     except ValueError as error:
         raise Problem(422, f"{error}.", kind="invalid-request") from error
-    return CanaryBody(**_fields(made))
+    found = parts.database.run(lambda tx: _foreseen(tx, parts, made, None))
+    return CanaryBegun(**_fields(made), prospect=found)
 
 
 @router.get("/{canary}")
 def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     """Give one canary with the newest 2,000 things that happened to it."""
 
-    def read(tx: Connection) -> tuple[CanaryRow, list[Look]]:
-        return canaries.fetch(tx, CanaryId(canary)), canaries.looks(tx, CanaryId(canary))
+    def read(tx: Connection) -> CanaryDetail:
+        row, looks = canaries.fetch(tx, CanaryId(canary)), canaries.looks(tx, CanaryId(canary))
+        return CanaryDetail(
+            **_fields(row),
+            prospect=_foreseen(tx, parts, row, last_measured(looks)),
+            registered_since=canaries.registered_since(tx, row),
+            looks=[_look(look) for look in looks],
+        )
 
     try:
-        row, looks = parts.database.run(read)
+        return parts.database.run(read)
     except NotFound as error:
         raise _unknown(canary) from error
-    return CanaryDetail(**_fields(row), looks=[_look(look) for look in looks])
 
 
 @router.post("/{canary}/pause")
@@ -258,6 +267,13 @@ def promote(key: Operator, parts: Parts, canary: Number, body: PromoteRequest) -
 def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
     """Give everything back to the stable version; the kill switch does not stop this."""
     return _order(parts, canary, OrderKind.ABORT, by=key.name, why=body.reason)
+
+
+def _foreseen(
+    tx: Connection, parts: ApiParts, row: CanaryRow, last: Look | None
+) -> ForeseenBody | None:
+    settings = parts.orders.hands.settings
+    return foreseen_body(foresee(tx, row, last, settings=settings, now=parts.clock()))
 
 
 def _order(
@@ -292,7 +308,7 @@ def _fields(row: CanaryRow) -> dict[str, Any]:
         "canary": row.id,
         **{name: getattr(row, name) for name in stored},
         **_standing(state),
-        "steps": _steps(plan),
+        "steps": step_bodies(plan.steps),
         "unchecked": row.unchecked,
         "guards": [guard["name"] for guard in row.guards],
         "ended_at": row.ended_at,
@@ -314,13 +330,6 @@ def _standing(state: CanaryState) -> dict[str, Any]:
         "extended",
     )
     return {name: getattr(state, name) for name in names}
-
-
-def _steps(plan: Plan) -> list[StepBody]:
-    return [
-        StepBody(weight=step.weight, hours=step.lasts / timedelta(hours=1), requests=step.requests)
-        for step in plan.steps
-    ]
 
 
 def _look(look: Look) -> LookBody:

@@ -16,7 +16,9 @@ from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
+from monitor.api.prospects import WayBody, way_body
 from monitor.api.shapes import Answer
+from monitor.routing.canary.foresight import foresee_ways, step_of
 from monitor.routing.canary.guards import as_equals
 from monitor.store import capture_counts
 
@@ -58,6 +60,10 @@ class PlanBody(Answer):
     within_days: float
     chosen: float | None
     choices: Sequence[ChoiceBody]
+    ways: Sequence[WayBody] = Field(
+        description="The steps of the config, the chosen weight alone and a shadow, beside each"
+        " other; none where the adapter has no route."
+    )
 
 
 class PlanQuery(BaseModel):
@@ -96,16 +102,31 @@ class PlanQuery(BaseModel):
 def get_canary_plan(
     _key: Reader, parts: Parts, adapter: AdapterName, query: Annotated[PlanQuery, Query()]
 ) -> PlanBody:
-    """Choose the smallest weight that brings a verdict in time at this adapter's traffic."""
+    """Choose the smallest weight that brings a verdict in time at this adapter's traffic.
+
+    `ways` sets the steps of the config, the chosen weight and a shadow beside each other, by what
+    the version in charge recorded in the last 24 hours.
+    """
     now = parts.clock()
     counted = parts.database.run(lambda tx: _requests(tx, adapter, since=now - _DAY))
     try:
-        watched = as_equals(parts.orders.guards(adapter))
-        wanted = query.wanted(counted=counted, watched=watched)
+        guards = parts.orders.guards(adapter)
+        wanted = query.wanted(counted=counted, watched=as_equals(guards))
     except ValueError as error:
         raise Problem(422, str(error), kind="invalid-request") from error
     found = choices(wanted)
     chosen = choose(found, within_days=query.within_days)
+    ways = parts.database.run(
+        lambda tx: foresee_ways(
+            tx,
+            adapter,
+            guards,
+            settings=parts.orders.hands.settings,
+            now=now,
+            requests_per_day=query.requests_per_day,
+            one=None if chosen is None else step_of(chosen),
+        )
+    )
     return PlanBody(
         **query.model_dump(exclude={"requests_per_day", "guardrails"}),
         adapter=adapter,
@@ -114,6 +135,7 @@ def get_canary_plan(
         measured=query.requests_per_day is None,
         chosen=None if chosen is None else chosen.weight,
         choices=[_choice(one, wanted, now) for one in found],
+        ways=[way_body(way) for way in ways],
     )
 
 

@@ -73,6 +73,37 @@ def plan(
         [_row(one, found) for one in found["choices"]],
     )
     screen.say(_advice(found))
+    if found["ways"]:
+        screen.table(
+            "ways to begin now, for a version that is no worse",
+            ["way", "steps", "decided by itself", "verdict", "else a person is asked"],
+            [_way(one) for one in found["ways"]],
+        )
+
+
+def _way(one: dict[str, Any]) -> list[str]:
+    prospect = one["prospect"]
+    first = next((step for step in prospect["steps"] if not step["decided"]), None)
+    if not prospect["known"]:
+        decided = "not known"
+    else:
+        decided = "yes" if prospect["promotable"] else f"{10 * prospect['chance']:.0f} in 10"
+    copies = f", {one['copies']:,} prompts" if one["copies"] else ""
+    return [
+        _WAYS[one["way"]],
+        ", ".join(_step(step) for step in one["steps"]),
+        f"{decided}{copies}",
+        screen.moment(prospect["verdict_at"]),
+        screen.moment(first["asked_at"] if first else prospect["latest_at"]),
+    ]
+
+
+def _step(step: dict[str, Any]) -> str:
+    share = screen.weight(step["weight"]) if step["weight"] else "copies"
+    return f"{share} {hours(step['hours'])}"
+
+
+_WAYS = {"steps": "by default", "one": "one step", "shadow": "--shadow"}
 
 
 def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:

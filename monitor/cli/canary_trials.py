@@ -180,6 +180,21 @@ def _say(found: dict[str, Any], *, as_json: bool = False) -> None:
     screen.say(f"because: {found['reason']}")
     if found["unverified"]:
         screen.note(f"not as the route says: {found['unverified']}")
+    if found.get("prospect"):
+        _foresee(found["prospect"])
+    if found.get("registered_since"):
+        newer = ", ".join(found["registered_since"])
+        screen.say(f"registered since: {newer}; this canary goes on until another one is begun")
+
+
+def _foresee(prospect: dict[str, Any]) -> None:
+    if prospect["warning"] is None:
+        if prospect["verdict_at"]:
+            screen.say(f"decided by {screen.moment(prospect['verdict_at'])}, if it is no worse")
+        return
+    screen.note(f"mind: {prospect['warning']}")
+    if prospect["advice"]:
+        screen.note(prospect["advice"])
 
 
 def _stands(found: dict[str, Any]) -> str:

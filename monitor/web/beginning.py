@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
 from monitor.domain import ArmKind, Mode, Route, Version, VersionId
-from monitor.routing.canary.guards import Guard, as_equals
-from monitor.routing.canary.orders import Wish
+from monitor.routing.canary.foresight import foresee_ways, step_of
+from monitor.routing.canary.guards import as_equals
+from monitor.routing.canary.orders import Orders, Wish
 from monitor.routing.canary.prechecks import Check
+from monitor.routing.canary.prospect import Way, WayKind, warning
 from monitor.routing.canary.states import Step
 from monitor.store import canaries, capture_counts, routes, versions
 from monitor.store.canaries import CanaryId
@@ -74,17 +76,24 @@ class Beginning:
     per_day: float = 0.0
     lines: Sequence[Line] = ()
     chosen: Line | None = None
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    """What each way to begin comes to, by its kind; none without a route."""
     problem: str | None = None
 
     @property
-    def hours(self) -> int:
-        """How long the chosen step must last for its verdict, whichever it is."""
-        return math.ceil(24 * self.chosen.choice.days) if self.chosen else 24
+    def one(self) -> Step | None:
+        """The one step that is offered: the chosen one, else one that is decided by itself."""
+        if self.chosen:
+            return step_of(self.chosen.choice)
+        way = self.ways.get(WayKind.ONE.value)
+        return way.plan.steps[0] if way else None
 
-    @property
-    def requests(self) -> int | None:
-        """Of the canary, until it may be promoted; None: no share is chosen."""
-        return self.chosen.choice.requests_to_promote if self.chosen else None
+    def comes_to(self, kind: str) -> str | None:
+        """Why a way to begin is not decided by itself; None: it is, or has no prospect."""
+        way, version = self.ways.get(kind), self.version
+        if way is None or version is None or self.control is None:
+            return None
+        return warning(way.prospect, version=version.name, control=self.control)
 
 
 def read_asked(fields: Mapping[str, str]) -> Asked:
@@ -126,10 +135,8 @@ def _step(fields: Mapping[str, str], asked: Asked) -> Step:
     return Step(weight=asked.weight / 100.0, lasts=timedelta(hours=hours), requests=int(requests))
 
 
-def read_beginning(
-    tx: Connection, asked: Asked, guards: Callable[[str], Sequence[Guard]], *, now: datetime
-) -> Beginning:
-    """Work out the plan for what was asked; ``guards`` lists an adapter's."""
+def read_beginning(tx: Connection, asked: Asked, orders: Orders, *, now: datetime) -> Beginning:
+    """Work out the plan for what was asked, and beside it the other ways to begin."""
     version = _fetched(tx, asked.of)
     plain = Beginning(asked=asked, candidates=_candidates(tx))
     if version is None:
@@ -146,11 +153,22 @@ def read_beginning(
         latched=latched,
         per_day=per_day,
     )
+    guards = orders.guards(version.adapter)
     try:
-        lines = _lines(asked, per_day, guardrails=as_equals(guards(version.adapter)), now=now)
+        lines = _lines(asked, per_day, guardrails=as_equals(guards), now=now)
     except ValueError as error:
         return replace(known, problem=str(error))
-    return replace(known, lines=lines, chosen=_chosen(lines, asked))
+    chosen = _chosen(lines, asked)
+    ways = foresee_ways(
+        tx,
+        version.adapter,
+        guards,
+        settings=orders.hands.settings,
+        now=now,
+        requests_per_day=asked.per_day,
+        one=step_of(chosen.choice) if chosen else None,
+    )
+    return replace(known, lines=lines, chosen=chosen, ways={way.kind.value: way for way in ways})
 
 
 def _chosen(lines: Sequence[Line], asked: Asked) -> Line | None:

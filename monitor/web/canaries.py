@@ -12,8 +12,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from monitor.domain import Route
+from monitor.routing.canary.foresight import Foreseen, foresee
 from monitor.routing.canary.guards import GuardKind
 from monitor.routing.canary.measure import GuardFound
+from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import (
     CanaryState,
     OrderKind,
@@ -26,7 +28,6 @@ from monitor.routing.canary.states import (
 from monitor.store import canaries, routes
 from monitor.store.canaries import CanaryId, CanaryRow, Look
 from monitor.web import intervals
-from monitor.web.forecast import Forecast, forecast
 from monitor.web.intervals import Band, RackPlace, band, rack_place
 
 CANARIES_A_PAGE: Final = 50
@@ -94,8 +95,12 @@ class CanaryGlance:
         Of the adapter, as it is now.
     begun_at
         When its first step began, and with it the pictures.
-    stepped, needed
-        How long the present step has run, standing still left out, and how long it must.
+    stepped
+        How long the present step has run, standing still left out.
+    foreseen
+        What it can come to; None: it is decided.
+    registered_since
+        Versions that came while it is under way.
     """
 
     line: CanaryLine
@@ -105,7 +110,8 @@ class CanaryGlance:
     route: Route | None
     begun_at: datetime | None
     stepped: timedelta
-    forecast: Forecast
+    foreseen: Foreseen | None
+    registered_since: Sequence[str]
     orders: Sequence[OrderKind]
 
 
@@ -126,12 +132,13 @@ def asking(tx: Connection) -> list[CanaryLine]:
     return [line for line in active if line.state.phase is Phase.PAUSED]
 
 
-def read_canary(tx: Connection, canary_id: CanaryId, *, now: datetime) -> CanaryGlance:
+def read_canary(
+    tx: Connection, canary_id: CanaryId, *, settings: CanarySettings, now: datetime
+) -> CanaryGlance:
     """Read one canary's page; raises ``NotFound``."""
     line = _line(canaries.fetch(tx, canary_id))
     looks = canaries.looks(tx, canary_id)
-    measured = next((look for look in reversed(looks) if look.guards is not None), None)
-    of_step = measured is not None and measured.step == line.state.step
+    measured = canaries.last_measured(looks)
     return CanaryGlance(
         line=line,
         measured=measured,
@@ -140,9 +147,8 @@ def read_canary(tx: Connection, canary_id: CanaryId, *, now: datetime) -> Canary
         route=routes.get(tx, line.row.adapter),
         begun_at=next((look.at for look in looks if look.guards is not None), None),
         stepped=_stepped(line.state, now),
-        forecast=forecast(
-            line.state, line.plan, requests=_fewest(measured) if of_step else None, now=now
-        ),
+        foreseen=foresee(tx, line.row, measured, settings=settings, now=now),
+        registered_since=canaries.registered_since(tx, line.row),
         orders=possible(line.state),
     )
 
@@ -255,9 +261,3 @@ def _stepped(state: CanaryState, now: datetime) -> timedelta:
     if state.clock_since is None or state.ended:
         return timedelta()
     return (state.stopped_at or now) - state.clock_since
-
-
-def _fewest(look: Look | None) -> int | None:
-    if look is None or look.trial_requests is None or look.control_requests is None:
-        return None
-    return min(look.trial_requests, look.control_requests)

@@ -152,7 +152,7 @@ class CanaryPages:
             asked = Asked()
             refused, status = refused or f"No plan: {why}.", HTTPStatus.UNPROCESSABLE_ENTITY
         seen = self._parts.database.run(
-            lambda tx: read_beginning(tx, asked, self._parts.orders.guards, now=now)
+            lambda tx: read_beginning(tx, asked, self._parts.orders, now=now)
         )
         settings = self._parts.orders.hands.settings
         return self._frame.page(
@@ -173,7 +173,11 @@ class CanaryPages:
     ) -> Response:
         now = self._parts.clock()
         try:
-            seen = self._parts.database.run(lambda tx: canaries.read_canary(tx, canary, now=now))
+            seen = self._parts.database.run(
+                lambda tx: canaries.read_canary(
+                    tx, canary, settings=self._parts.orders.hands.settings, now=now
+                )
+            )
         except NotFound:
             return self._frame.page(
                 "missing.html", status=404, name=f"canary {canary}", version=None

@@ -1,14 +1,16 @@
 """Canaries by HTTP: begun, shown, paused, resumed, promoted and aborted."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from monitor.domain import Scope
 from monitor.routing import table
 from monitor.routing.canary.judge import Judge
+from monitor.routing.canary.reading_back import ReadingBack
 from monitor.routing.canary.scene import hold_scene
+from monitor.routing.routers import TableOnly
 from monitor.store import canaries, routes
 from tests.fleet import register
 from tests.serving import Serving
@@ -32,6 +34,14 @@ def judge(service: Serving) -> Judge:
     return Judge(hands=replace(parts.orders.hands, tell=tell), owner="test")
 
 
+def settle(judge: Judge) -> None:
+    """Do whatever is due by now: pre-checks, looks, and what the table of routes says."""
+    router = TableOnly(judge.hands.database)
+    reading = ReadingBack(hands=judge.hands, router=router)
+    while any([judge.check(), judge.turn(), reading.turn()]):
+        pass
+
+
 def test_a_canary_from_its_begin_to_its_promotion(service: Serving, judge: Judge) -> None:
     with service.client(Scope.OPERATE) as client, service.client(Scope.READ) as reader:
         made = client.post(PATH, json=BODY).json()
@@ -39,9 +49,20 @@ def test_a_canary_from_its_begin_to_its_promotion(service: Serving, judge: Judge
         assert (made["phase"], made["weight"], made["control"]) == ("draft", 0.0, "v7")
         assert [step["weight"] for step in made["steps"]] == [0.05, 0.25, 0.5]
         assert made["guards"][0] == "feedback.solved"
-        while judge.turn():
-            pass
+        assert made["prospect"]["promotable"] is False
+        assert made["prospect"]["warning"].startswith("no request was counted")
+        ways = reader.get("/v1/adapters/support/canary-plan", params={"requests_per_day": 500})
+        by_kind = {way["way"]: way for way in ways.json()["ways"]}
+        [first, *_] = by_kind["steps"]["prospect"]["steps"]
+        reached, asked = (datetime.fromisoformat(first[at]) for at in ("requests_at", "asked_at"))
+        assert reached - asked == timedelta(days=4)  # 200 at 25 a day, where it has 4 days
+        assert (first["decided"], by_kind["one"]["steps"][0]["weight"]) == (False, 0.1)
+        assert by_kind["shadow"]["prospect"]["known"] is False  # nothing was recorded
+        settle(judge)
+        with service.database.begin() as tx:
+            register(tx, "support", "v9")
         shown = reader.get(place).json()
+        assert shown["registered_since"] == ["v9"]
         assert (shown["phase"], shown["weight"]) == ("running", 0.05)
         assert [look["event"] for look in shown["looks"]][:1] == ["checked"]
         paused = client.post(f"{place}/pause", json={"reason": "sale today"}).json()
@@ -54,9 +75,9 @@ def test_a_canary_from_its_begin_to_its_promotion(service: Serving, judge: Judge
             "not-possible",
         )
         assert client.post(f"{place}/promote", json={"force": True}).json()["phase"] == "promoting"
-        while judge.turn():
-            pass
+        settle(judge)
         assert reader.get(place).json()["phase"] == "succeeded"
+        assert reader.get(place).json()["prospect"] is None
         assert reader.get(PATH, params={"active": True}).json()["items"] == []
         assert [one["canary"] for one in reader.get(PATH).json()["items"]] == [made["canary"]]
     with service.database.begin() as tx:
@@ -71,11 +92,9 @@ def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
     with service.client(Scope.OPERATE) as client:
         made = client.post(PATH, json=BODY | {"steps": [{"weight": 0.2, "hours": 1}]}).json()
         place = f"{PATH}/{made['canary']}"
-        while judge.turn():
-            pass
+        settle(judge)
         assert client.post(f"{place}/abort", json={}).json()["phase"] == "rolling_back"
-        while judge.turn():
-            pass
+        settle(judge)
         again = client.post(PATH, json=BODY)
         assert again.status_code == 409
         assert "resume that one" in again.json()["detail"]
@@ -129,7 +148,7 @@ def test_an_order_makes_void_what_a_look_under_way_has_found(
 ) -> None:
     with service.client(Scope.OPERATE) as client:
         made = client.post(PATH, json=BODY).json()
-        judge.turn()
+        settle(judge)
         with service.database.begin() as tx:
             looked_at = canaries.fetch(tx, made["canary"])
         client.post(f"{PATH}/{made['canary']}/pause", json={})

@@ -29,6 +29,7 @@ def test_the_traffic_is_what_was_counted_sampled_or_not(service: Serving) -> Non
     chosen = next(one for one in found["choices"] if one["weight"] == found["chosen"])
     assert chosen["days"] <= 3
     assert (told["requests_per_day"], told["measured"], told["chosen"]) == (300, False, None)
+    assert (found["ways"], told["ways"]) == ([], [])  # nobody is in charge
     for one in told["choices"]:
         begins = datetime.fromisoformat(one["verdict_at"]) - datetime.now(tz=UTC)
         assert begins.total_seconds() / 86_400 == pytest.approx(one["days"], abs=0.01)

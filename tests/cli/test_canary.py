@@ -17,7 +17,8 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
         "canary", "start", NAME, "v2", "--step", "0.1:1h30m", "--step", "0.5:2h",
         "--unchecked", "served",
     )  # fmt: skip
-    assert (begun.code, begun.err) == (0, "")
+    assert begun.code == 0
+    assert begun.err.startswith("mind: no request was counted in the last 24 hours")
     assert "steps: 10% for 1.5 h, 50% for 2.0 h, then everything" in begun.out
     number = re.search(r"canary (\d+)", begun.out)
     assert number is not None
@@ -27,7 +28,12 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
         found: dict[str, object] = json.loads(run("canary", "show", one, "--json").out)
         return found
 
+    planned = run("canary", "plan", NAME, "--requests-per-day", "500").out
+    assert re.search(r"by default.*5% 24.0 h, 25% 6.0 h, 50% 6.0 h", planned)
+    assert re.search(r"--shadow.*copies", planned)
     until(lambda: shown()["phase"] == "running", "its first step")
+    service.register(NAME, "v3")
+    assert "registered since: v3; this canary goes on" in run("canary", "show", one).out
     said = run("canary", "show", one).out
     assert f"{NAME}@v2 beside v1, running, 10% of the traffic (step 1 of 2" in said
     paused = run("canary", "pause", one, "--reason", "sale [bold]today[/bold]")

@@ -8,18 +8,16 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
-from monitor.routing.canary.states import CanaryState, Pause, Phase, Plan, Step
+from monitor.routing.canary.states import CanaryState, Phase
 from monitor.store import canaries as stored
 from monitor.store import routes
 from monitor.store.canaries import CanaryId, Look
 from monitor.web.canaries import happened, possible
-from monitor.web.forecast import forecast
 from tests.serving import Serving
 from tests.web import moves, trials
 from tests.web.conftest import Looker
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -180,30 +178,6 @@ def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
         assert (answer.status_code, words in answer.text) == (status, True), (fields, answer.text)
     kept = service.database.run(lambda tx: (stored.fetch(tx, running), stored.fetch(tx, held)))
     assert [row.phase for row in kept] == ["running", "paused"]
-
-
-def test_the_verdicts_date_follows_time_requests_and_standing_still() -> None:
-    steps = (
-        Step(weight=0.1, lasts=DAY, requests=200),
-        Step(weight=0.5, lasts=DAY / 2, requests=200),
-    )
-    plan = Plan(steps=steps, extensions=3)
-    begun = NOW - DAY / 2
-    running = CanaryState(phase=Phase.RUNNING, step_since=begun, clock_since=begun, placed=True)
-    seen = forecast(running, plan, requests=190, now=NOW)
-    assert (seen.step_at, seen.verdict_at) == (NOW + DAY / 2, NOW + DAY)
-    assert seen.latest_at == begun + 4 * DAY + 2 * DAY
-    # 50 in half a day: 200 take two, and five times the weight a fifth of that
-    slow = forecast(running, plan, requests=50, now=NOW)
-    assert (slow.step_at, slow.verdict_at) == (NOW + 1.5 * DAY, NOW + 2 * DAY)
-    paused = CanaryState(
-        phase=Phase.PAUSED, pause=Pause.MANUAL, placed=True,
-        step_since=begun, clock_since=begun, stopped_at=NOW - DAY / 4,
-    )  # fmt: skip
-    assert forecast(paused, plan, requests=190, now=NOW).step_at == NOW + 0.75 * DAY
-    assert forecast(running, plan, requests=None, now=NOW).verdict_at is None
-    assert forecast(running, plan, requests=1, now=NOW + 9 * DAY).verdict_at is None
-    assert forecast(CanaryState(), plan, requests=None, now=NOW).latest_at is None
 
 
 def test_looks_that_came_to_the_same_are_one_line_and_other_events_are_not() -> None:

@@ -67,7 +67,7 @@ def compare(
     measurement = measure(
         got.sides,
         guards,
-        carried=_closed(canary),
+        carried=carried_from_json(canary.carried.get("closed", {})),
         failures=_all_failures(got, earlier),
         rules=_rules(guards, plan, state, settings, end),
     )
@@ -101,9 +101,9 @@ def _rules(
     )
 
 
-def _closed(canary: CanaryRow) -> dict[str, Carried]:
-    closed = canary.carried.get("closed", {})
-    return {name: msgspec.convert(body, Carried) for name, body in closed.items()}
+def carried_from_json(bodies: Mapping[str, Any]) -> dict[str, Carried]:
+    """Read what was carried on of each guardrail, as it is stored with a canary."""
+    return {name: msgspec.convert(body, Carried) for name, body in bodies.items()}
 
 
 def _all_failures(got: Read, earlier: Sequence[Mapping[str, Any]]) -> dict[str, list[Failures]]:

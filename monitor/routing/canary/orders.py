@@ -22,7 +22,9 @@ from monitor.routing.canary.states import (
     NotPossible,
     Ordered,
     OrderKind,
+    Plan,
     Step,
+    plan_from_json,
     to_json,
 )
 from monitor.store import adapters, audit, canaries, routes, versions
@@ -81,7 +83,7 @@ class Orders:
             row = routes.row(tx, version.adapter, lock=True)
             adapters.hold(tx, version.adapter_id)
             _refuse_latched(tx, version)
-            self._supersede(tx, version, by=by, now=now)
+            self._supersede(tx, version, plan, by=by, now=now)
             route = routes.get(tx, version.adapter) if row else None
             why_not = unfit(route, version.name)
             if why_not is not None or route is None:
@@ -167,11 +169,20 @@ class Orders:
         canaries.look_again(tx, version.adapter_id, at=now)
         return made
 
-    def _supersede(self, tx: Connection, version: Version, *, by: str, now: datetime) -> None:
+    def _supersede(
+        self,
+        tx: Connection,
+        version: Version,
+        plan: Plan,
+        *,
+        by: str,
+        now: datetime,
+    ) -> None:
+        """End the canary that is under way; one of this version only for other steps."""
         standing = canaries.active(tx, version.adapter_id)
         if standing is None:
             return
-        if standing.version_id == version.id:
+        if standing.version_id == version.id and plan_from_json(standing.plan) == plan:
             raise NotPossible(f"canary {standing.id} of {version.name} is under way")
         scene = hold_scene(tx, standing, self.hands.kill_switch, claimed=False)
         assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)

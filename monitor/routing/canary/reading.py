@@ -52,10 +52,29 @@ def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> Read:
     Failures count in whatever settings: a request that failed may have none.
     Cost: as two windows of the step's length.
     """
-    names = [g.name.removeprefix(FEEDBACK) for g in guards if g.name.startswith(FEEDBACK)]
+    names = _named(guards)
     failures = _failures(tx, trial)
     sides = _paired(tx, trial, names) if trial.shadow else _beside(tx, trial, names)
     return Read(sides=sides, failures=failures, silent=_silent(tx, trial))
+
+
+def _named(guards: Sequence[Guard]) -> list[str]:
+    return [g.name.removeprefix(FEEDBACK) for g in guards if g.name.startswith(FEEDBACK)]
+
+
+def answered(
+    tx: Connection, trial: Trial, guards: Sequence[Guard]
+) -> tuple[int, dict[str, Column]]:
+    """Read what the version in charge answered alone, in whatever settings, and how often."""
+    found = sorted(_strata(tx, trial, trial.control_id))
+    return _arm(
+        tx,
+        trial,
+        trial.control_id,
+        names=_named(guards),
+        strata=found,
+        context_ids=contexts.of_strata(tx, found),
+    )
 
 
 def _beside(tx: Connection, trial: Trial, names: Sequence[str]) -> Sides:
@@ -69,17 +88,18 @@ def _beside(tx: Connection, trial: Trial, names: Sequence[str]) -> Sides:
 
 
 def _common_strata(tx: Connection, trial: Trial) -> list[str]:
-    one, other = (
-        records.strata(
-            tx,
-            version_id=version_id,
-            adapter_id=trial.adapter_id,
-            start=trial.since,
-            end=trial.end,
-        )
-        for version_id in (trial.version_id, trial.control_id)
-    )
+    one, other = (_strata(tx, trial, version) for version in (trial.version_id, trial.control_id))
     return sorted(one.keys() & other.keys())
+
+
+def _strata(tx: Connection, trial: Trial, version_id: VersionId) -> dict[str, int]:
+    return records.strata(
+        tx,
+        version_id=version_id,
+        adapter_id=trial.adapter_id,
+        start=trial.since,
+        end=trial.end,
+    )
 
 
 def _arm(
