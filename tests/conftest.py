@@ -5,6 +5,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+# workers share the cores, and threads of arithmetic that wait for a core wait by spinning: before
+# anything imports NumPy or torch, and inherited by every process that a test starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import psycopg
 import pytest
 import structlog

@@ -107,8 +107,9 @@ def _command(port: int) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
+    inherited = {name: said for name, said in os.environ.items() if name != "OMP_NUM_THREADS"}
     return {
-        **os.environ,
+        **inherited,  # vLLM chooses its threads itself
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_NO_USAGE_STATS": "1",
