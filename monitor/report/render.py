@@ -33,8 +33,8 @@ class PageUnknown(Exception):  # noqa: N818 - it is what is wrong
 def render(found: tables.Tables) -> str:
     """Give the page as HTML, notice and policy in it."""
     # the import takes 2.6 s and 270 MB, and must not happen where the service runs
-    from evidently import Report  # noqa: PLC0415 - loaded only when used
-    from evidently.presets import DataDriftPreset  # noqa: PLC0415 - loaded only when used
+    from evidently import Report
+    from evidently.presets import DataDriftPreset
 
     preset = DataDriftPreset(columns=list(found.window))
     run = Report([preset]).run(_dataset(found.window), _dataset(found.reference))
@@ -57,8 +57,8 @@ def _after(tag: str, addition: str, page: str) -> str:
 
 
 def _dataset(columns: Mapping[str, Floats]) -> Any:
-    import pandas as pd  # noqa: PLC0415 - see above
-    from evidently import DataDefinition, Dataset  # noqa: PLC0415 - loaded only when used
+    import pandas as pd
+    from evidently import DataDefinition, Dataset
 
     frame = pd.DataFrame({name: pd.Series(column) for name, column in columns.items()})
     return Dataset.from_pandas(frame, DataDefinition(numerical_columns=list(columns)))

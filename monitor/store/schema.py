@@ -36,7 +36,7 @@ _PATIENCE: Final = timedelta(minutes=10)
 
 def alembic_config(connection: Connection | None = None) -> Config:
     """Build Alembic's configuration in code, so that an installed wheel needs no file."""
-    from alembic.config import Config  # noqa: PLC0415 (see HEAD)
+    from alembic.config import Config  # see HEAD
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("migrations")))
@@ -93,7 +93,7 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
-        from alembic import command  # noqa: PLC0415 (see HEAD)
+        from alembic import command  # see HEAD
 
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         command.upgrade(alembic_config(connection), "head")
