@@ -72,16 +72,14 @@ def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     [(b'accept', b'*/*')]
     """
     lowered = [(name.lower(), value) for name, value in headers]
-    named = {
-        token.strip().lower()
-        for name, value in lowered
-        if name == b"connection"
-        for token in value.split(b",")
-    }
+    dropped = HOP_BY_HOP
+    for name, value in lowered:
+        if name == b"connection":
+            dropped |= {token.strip().lower() for token in value.split(b",")}
     return [
         (name, value)
         for name, value in lowered
-        if name not in HOP_BY_HOP and name not in named and not name.startswith(_OURS)
+        if name not in dropped and not name.startswith(_OURS)
     ]
 
 

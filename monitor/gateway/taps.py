@@ -23,8 +23,8 @@ MOST: Final = 32 * 1024 * 1024
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LOGPROBS: Final = b'"logprobs"'
-_PLAIN: Final = b"data: {"
-"""How an event of one line begins, as engines write them."""
+_DONE: Final = b"data: [DONE]\n\n"
+"""How OpenAI's streams end."""
 
 
 class Tap(Protocol):
@@ -72,49 +72,42 @@ class WholeTap:
 
 
 class StreamTap:
-    """Server-sent events, each cleaned by itself; none waits for the next."""
+    """Server-sent events, each cleaned as soon as it is whole; none waits for the next."""
 
     def __init__(self, *, strip: bool) -> None:
         self._strip = strip
         self._held = b""
-        self._data: list[bytes] = []
+        self._passed: list[bytes] = []
         self._size = 0
 
     def feed(self, piece: bytes) -> bytes:
         """See :class:`Tap`."""
         self._size += len(piece)
         if self._size > MOST:
-            held, self._held, self._data = self._held, b"", []
-            return held + piece if self._strip else piece
-        events = _split(self._held + piece if self._held else piece)
-        self._held = events.pop()
-        out = [self._event(event) for event in events]
+            held, self._held, self._passed = self._held, b"", []
+            return held + piece
         if not self._strip:
+            self._passed.append(piece)
             return piece
-        return out[0] if len(out) == 1 else b"".join(out)
+        events, self._held = _parted(self._held + piece)
+        return self._taken(events)
 
     def close(self) -> bytes:
         """See :class:`Tap`."""
-        rest = self._event(self._held) if self._held else b""
-        return rest if self._strip else b""
+        return self._taken(self._held)
 
     def answer(self) -> Mapping[str, Any]:
         """See :class:`Tap`."""
-        return joined(mapping(_decoded(data)) for data in self._data)
+        events = b"".join(self._passed)
+        try:
+            said = _ANYTHING.decode_lines(_lines(events))
+        except (ValueError, RecursionError):
+            said = [_decoded(_payload(event)) for event in _split(events)]
+        return joined(map(mapping, said))
 
-    def _event(self, event: bytes) -> bytes:
-        plain = event.startswith(_PLAIN) and event.find(b"\n") == len(event) - 2
-        data = event[len(_PLAIN) - 1 : -2] if plain else b"\n".join(_payloads(event))
-        if not data.startswith(b"{"):
-            return event
-        self._data.append(data)
-        if not self._strip or _LOGPROBS not in data:
-            return event
-        clean = cleaned(data)
-        if plain:
-            return b"data: " + clean + b"\n\n"
-        others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
-        return b"\n".join([*others, b"data: " + clean]) + b"\n\n"
+    def _taken(self, events: bytes) -> bytes:
+        self._passed.append(events)
+        return cleaned_events(events)
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -126,6 +119,7 @@ class _Choices(msgspec.Struct, gc=False):
 
 
 _CHOICES: Final = msgspec.json.Decoder(_Choices)
+_ANYTHING: Final = msgspec.json.Decoder()
 
 
 def cleaned(document: bytes) -> bytes:
@@ -135,28 +129,56 @@ def cleaned(document: bytes) -> bytes:
     b'{"choices": [{"text": "a", "logprobs": null}], "x" : 1e400}'
     """
     try:
-        found = [bytes(choice.logprobs) for choice in _CHOICES.decode(document).choices]
+        return _without(document, [_CHOICES.decode(document)])
     except (ValueError, RecursionError):
         return _rewritten(document)
-    for logprobs in found:
-        # inside a string its quotes would be escaped, so these bytes can only be the value
-        if logprobs.startswith(b"{") and b'"' in logprobs:
-            document = _without(document, logprobs)
-    return document
 
 
-def _without(document: bytes, logprobs: bytes) -> bytes:
-    """Put ``null`` in the place of a value of this name.
+def cleaned_events(events: bytes) -> bytes:
+    r"""Do the same to whole events of a stream: at once where they are as engines write them.
 
-    Looked for by its name: to look for so long a text costs more than all else in an event.
+    >>> cleaned_events(b'data: {"choices": [{"logprobs": {"tokens": ["a"]}}]}\n\n: hello\n\n')
+    b'data: {"choices": [{"logprobs": null}]}\n\n: hello\n\n'
     """
-    name = document.find(_LOGPROBS)
-    while name >= 0:
-        begin = document.find(b"{", name)
-        if document.startswith(logprobs, begin):
-            return document[:begin] + b"null" + document[begin + len(logprobs) :]
-        name = document.find(_LOGPROBS, name + 1)
-    return document
+    if _LOGPROBS not in events:
+        return events
+    try:
+        return _without(events, _CHOICES.decode_lines(_lines(events)))
+    except (ValueError, RecursionError):
+        return b"".join(map(_cleaned_event, _split(events)))
+
+
+def _lines(events: bytes) -> bytes:
+    """Give the documents of events as engines write them, a line each; of others no JSON."""
+    # line ends are escaped inside JSON, so these can only lie between two events
+    return events.removesuffix(_DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
+
+
+def _cleaned_event(event: bytes) -> bytes:
+    data = _payload(event)
+    clean = cleaned(data)
+    if clean == data:
+        return event
+    others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"\n".join([*others, b"data: " + clean]) + b"\n\n"
+
+
+def _without(text: bytes, documents: Iterable[_Choices]) -> bytes:
+    """Put ``null`` in the place of all log-probabilities that the documents in a text have.
+
+    Looked for by their name: to look for so long a text costs more than all else in an event.
+    """
+    kept, done = [], 0
+    for logprobs in [bytes(choice.logprobs) for one in documents for choice in one.choices]:
+        # inside a string its quotes would be escaped, so these bytes can only be the value
+        if logprobs[:1] != b"{" or b'"' not in logprobs:
+            continue
+        begin = text.index(b"{", text.index(_LOGPROBS, done))
+        while not text.startswith(logprobs, begin):
+            begin = text.index(b"{", text.index(_LOGPROBS, begin))
+        kept.append(text[done:begin])
+        done = begin + len(logprobs)
+    return b"null".join([*kept, text[done:]])
 
 
 def _rewritten(document: bytes) -> bytes:
@@ -165,23 +187,31 @@ def _rewritten(document: bytes) -> bytes:
     choices = told.get("choices")
     if not isinstance(choices, list):
         return document
-    kept = [one | {"logprobs": None} if isinstance(one, dict) else one for one in choices]
-    return json.dumps({**told, "choices": kept}).encode()
+    kept = [
+        one | {"logprobs": None} if isinstance(one, dict) and "logprobs" in one else one
+        for one in choices
+    ]
+    return document if kept == choices else json.dumps({**told, "choices": kept}).encode()
+
+
+def _parted(text: bytes) -> tuple[bytes, bytes]:
+    """Part the events that are whole from the one that has not ended yet."""
+    if b"\r" in text:
+        *parts, rest = _split(text)
+        return b"".join(parts), rest
+    end = text.rfind(b"\n\n")
+    return (b"", text) if end < 0 else (text[: end + 2], text[end + 2 :])
 
 
 def _split(text: bytes) -> list[bytes]:
     """Split after each event's end; the last item is what has not ended yet."""
-    if b"\r" not in text:
-        *events, rest = text.split(b"\n\n")
-        return [*[event + b"\n\n" for event in events], rest]
     ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
     return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
 
 
-def _payloads(event: bytes) -> Iterable[bytes]:
-    for line in event.splitlines():
-        if line.startswith(b"data:"):
-            yield line[5:].removeprefix(b" ")
+def _payload(event: bytes) -> bytes:
+    lines = (line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:")
+    return b"\n".join(lines)
 
 
 def _decoded(body: bytes) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.gateway.taps import StreamTap, WholeTap, cleaned
+from monitor.gateway.taps import StreamTap, WholeTap, cleaned, cleaned_events
 
 TOKEN = {"token": 'a"\n{', "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1.0}]}
 
@@ -75,6 +75,33 @@ def test_what_is_no_answer_passes_as_it_came(body: bytes) -> None:
 def test_numbers_that_json_does_not_have_are_cut_out_too() -> None:
     body = b'{"choices": [{"text": "a", "logprobs": {"token_logprobs": [NaN]}}], "n": -Infinity}'
     assert json.loads(cleaned(body))["choices"] == [{"text": "a", "logprobs": None}]
+    without = b'{"choices": [{"text":"a", "score": NaN}]}'
+    assert cleaned(without) == without
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b": ping\n\n",
+        b"event: error\ndata: [1]\n\n",
+        b'data:{"choices":[{"logprobs":null}]}\n\n',
+        b'data: {"choices": 3}\n\n',
+    ],
+)
+def test_an_event_of_another_kind_leaves_its_neighbours_cleaned(other: bytes) -> None:
+    said = stream("\n\n", chunk("a", logprobs={"content": [TOKEN]}))
+    plain = stream("\n\n", chunk("a", logprobs=None))
+    tap = StreamTap(strip=True)
+    assert tap.feed(said + other + said) + tap.close() == plain + other + plain
+    choice = tap.answer()["choices"][0]
+    assert choice["message"]["content"] == "aa"
+    assert choice["logprobs"]["content"] == [TOKEN, TOKEN]
+
+
+def test_a_name_written_in_escapes_is_the_same_name() -> None:
+    other = b'"logprobs":{"tokens":["b"]}}]}\n\n'
+    escaped = b'data: {"choices":[{"log\\u0070robs":{"tokens":["a"]}},{' + other
+    assert b"tokens" not in cleaned_events(escaped)
 
 
 def test_calls_of_tools_are_put_together() -> None:
