@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,13 +47,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shared:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
-    """Structlog's default draws tracebacks with every local array: seconds for each."""
+    """Structlog's default draws tracebacks with every local array: seconds for each.
+
+    Lines go where the process writes, so that a command whose output a test redirects is alone.
+    """
     structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(file=sys.__stdout__),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(),
-        ]
+        ],
     )
 
 

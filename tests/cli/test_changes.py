@@ -39,10 +39,12 @@ def fleet(database: Database, tmp_path: Path) -> Iterator[Serving]:
         yield running
 
 
-def run(fleet: Serving, *words: str, scope: Scope = Scope.ADMIN, alone: bool = True) -> Ran:
-    """Run it, alone on its stdout; without ``alone``, beside the application's log lines."""
-    told = {"DRIFTLINE_URL": fleet.url, "DRIFTLINE_KEY": fleet.keys[scope]}
-    return (process if alone else driftline)(*words, environ=told)
+def run(fleet: Serving, *words: str, scope: Scope = Scope.ADMIN) -> Ran:
+    return driftline(*words, environ=told(fleet, scope))
+
+
+def told(fleet: Serving, scope: Scope) -> dict[str, str]:
+    return {"DRIFTLINE_URL": fleet.url, "DRIFTLINE_KEY": fleet.keys[scope]}
 
 
 def done(ran: Ran) -> str:
@@ -51,13 +53,14 @@ def done(ran: Ran) -> str:
 
 
 def test_an_engine_upgrade_is_three_commands(fleet: Serving) -> None:
-    begun = run(fleet, "change", "begin", "engine", "vLLM 0.32 to 0.33")
+    environ = told(fleet, Scope.ADMIN)
+    begun = process("change", "begin", "engine", "vLLM 0.32 to 0.33", environ=environ)
     number = done(begun).strip()
     assert number.isdigit()  # alone on stdout: CI keeps it in a variable
     assert f"driftline change end {number}" in begun.err
     assert "a change of engine is under way since" in done(run(fleet, "status"))
     assert "vLLM 0.32 to 0.33" in done(run(fleet, "status", "support"))
-    over = done(run(fleet, "change", "end", number))
+    over = done(process("change", "end", number, environ=environ))
     assert f"engine change {number}, vLLM 0.32 to 0.33, ended after 0:" in over
     assert "perplexity of 2 versions starts afresh" in over
     assert "under way" not in done(run(fleet, "status"))
@@ -124,14 +127,14 @@ def test_under_one_id_a_change_is_declared_once(fleet: Serving) -> None:
 def test_a_script_is_told_what_is_wrong_by_code_and_word(
     fleet: Serving, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    ran = run(fleet, "change", *words, alone=False)
+    ran = run(fleet, "change", *words)
     assert ran.code == code
     assert said in ran.err
     assert CUT not in ran.err
 
 
 def test_a_key_that_only_sends_is_told_which_scope_it_lacks(fleet: Serving) -> None:
-    ran = run(fleet, "change", "begin", "engine", "x", scope=Scope.INGEST, alone=False)
+    ran = run(fleet, "change", "begin", "engine", "x", scope=Scope.INGEST)
     failed(ran, "needs the scope 'operate'")
     assert done(run(fleet, "change", "add", "prompt", "x", scope=Scope.INGEST)).strip()
 
