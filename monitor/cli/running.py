@@ -12,6 +12,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import CommandFailed
+from monitor.cli.loading import loading
 
 
 class Role(StrEnum):
@@ -29,8 +30,9 @@ def serve(
     ] = Role.ALL,
 ) -> None:
     """Run the service: API, dashboard, schedule and delivery."""
-    settings = options.settings(config)
-    from monitor.daemon.running import run
+    with loading():
+        settings = options.settings(config)
+        from monitor.daemon.running import run
 
     try:
         with options.told():
@@ -44,9 +46,10 @@ def serve(
 
 def gateway(config: options.Config = None) -> None:
     """Run the gateway: an OpenAI-compatible proxy that goes by the routes."""
-    settings = options.settings(config)
-    from monitor.config import ConfigError
-    from monitor.daemon.gateway import run_gateway
+    with loading():
+        settings = options.settings(config)
+        from monitor.config import ConfigError
+        from monitor.daemon.gateway import run_gateway
 
     try:
         with options.told():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 import time
@@ -117,11 +116,9 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 beats=beats,
             )
             signals.stop(server)
-            gc.freeze()  # what stands now stays: no collection need stop all threads to see it
             _LOG.info("serving", url=config.server.url)
             server.run()
         else:
-            gc.freeze()
             signals.wait()
         _LOG.info("stopping")
         early.close()

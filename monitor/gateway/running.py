@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -109,7 +108,6 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=int(settings.drain.total_seconds()),
     )
-    gc.freeze()  # what stands now stays: no collection need hold up streams to look through it
     Server(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
 
 
