@@ -40,6 +40,8 @@ class Manner:
         Facts that make a group (of :data:`FACTS`).
     repeat
         After how long an open incident is told again; without an entry never.
+    acknowledges
+        Whether the receiver keeps incidents of its own, and is told who has one in hand.
     """
 
     wait: timedelta = timedelta()
@@ -47,6 +49,7 @@ class Manner:
     together: bool = False
     by: tuple[str, ...] = ("owner", "blame")
     repeat: Mapping[Severity, timedelta] = field(default_factory=lambda: MappingProxyType({}))
+    acknowledges: bool = False
 
     @property
     def at_once(self) -> bool:
@@ -62,17 +65,19 @@ class Told:
     """What a channel believes of an incident by its last message, and since when.
 
     ``alert`` is that message; None where it cannot be read any more, and is not repeated.
+    ``taken``: since then it was told that somebody has the incident in hand.
     """
 
     firing: bool
     severity: Severity
     at: datetime
     alert: Alert | None = None
+    taken: bool = False
 
     @classmethod
-    def by(cls, alert: Alert, *, at: datetime) -> Self:
+    def by(cls, alert: Alert, *, at: datetime, taken: bool = False) -> Self:
         """Give what an alert makes of it."""
-        return cls(firing=alert.firing, severity=alert.severity, at=at, alert=alert)
+        return cls(firing=alert.firing, severity=alert.severity, at=at, alert=alert, taken=taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,11 @@ class Telling:
 
     reason: Reason
     news: tuple[tuple[Matter, Alert], ...]
+
+    def reason_of(self, matter: Matter) -> Reason:
+        """Say why one of them is told now."""
+        let_go = matter.told is not None and matter.told.taken
+        return Reason.LET_GO if self.reason is Reason.REPEAT and let_go else self.reason
 
 
 def news(matter: Matter) -> Alert | None:

@@ -62,6 +62,8 @@ class Reason(StrEnum):
     ALL_RESOLVED = "all_alerts_resolved"
     REPEAT = "repeat_interval_elapsed"
     ACKNOWLEDGED = "acknowledged"
+    LET_GO = "acknowledgement_ended"
+    """Repeated as nobody has it in hand any more; only to receivers that knew who had."""
 
 
 class Verdict(StrEnum):

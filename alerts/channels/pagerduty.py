@@ -23,7 +23,7 @@ from alerts.incident import LONGEST_DEDUP_KEY
 from alerts.message import Alert, to_json
 from alerts.outgoing import OutgoingClient
 from alerts.posting import check_timeout, post_json
-from alerts.types import Severity, Status
+from alerts.types import Reason, Severity, Status
 
 LONGEST_SUMMARY: Final = 1024
 ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9]{32}")
@@ -86,7 +86,8 @@ class PagerDuty:
     """Opens one alert for each incident and severity.
 
     A page has a key of its own: PagerDuty stays silent about new triggers of an alert that
-    somebody acknowledged, and whoever acknowledged a ticket has not acknowledged a page.
+    somebody acknowledged, and whoever acknowledged a ticket has not acknowledged a page. For
+    the same reason an alert that nobody has in hand any more is ended and opened anew.
     """
 
     def __init__(
@@ -102,12 +103,18 @@ class PagerDuty:
         client.check(settings.endpoint)
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt:
-        """Send one event, or two when a ticket has become a page: first the page's trigger."""
+        """Send one event, or two.
+
+        When a ticket has become a page, first the page's trigger. When nobody has it in hand
+        any more, first the end of the alert that somebody had acknowledged.
+        """
         key = self._settings.routing_key
         if not alert.firing:
             return self._send(follow_up("resolve", alert.id, alert.severity, routing_key=key))
         if alert.status is Status.ACKNOWLEDGED:
             return self._send(follow_up("acknowledge", alert.id, alert.severity, routing_key=key))
+        if alert.notification_reason is Reason.LET_GO:
+            self._send(follow_up("resolve", alert.id, alert.severity, routing_key=key))
         taken = self._send(trigger(alert, message_id, routing_key=key))
         if alert.status is Status.WORSENED:
             return self._send(follow_up("resolve", alert.id, Severity.TICKET, routing_key=key))

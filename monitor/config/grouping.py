@@ -23,7 +23,7 @@ class GroupingSection:
     repeat_pages: timedelta = timedelta(hours=4)
     repeat_tickets: timedelta = timedelta(hours=24)
 
-    def manner(self, groups: Groups) -> Manner:
+    def manner(self, groups: Groups, *, acknowledges: bool = False) -> Manner:
         """Give the manner in which a kind of channel is told."""
         if groups is Groups.THEIRS:
             return AT_ONCE
@@ -35,6 +35,7 @@ class GroupingSection:
             together=together,
             by=self.by,
             repeat={severity: after for severity, after in repeats.items() if after},
+            acknowledges=acknowledges,
         )
 
 

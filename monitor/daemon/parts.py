@@ -46,7 +46,9 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             matcher=entry.matcher,
             fallback=entry.fallback,
             pace=CHANNELS[entry.kind].pace,
-            manner=config.alerting.grouping.manner(entry.groups),
+            manner=config.alerting.grouping.manner(
+                entry.groups, acknowledges=CHANNELS[entry.kind].acknowledges
+            ),
         )
         for entry in config.channels
     ]

@@ -114,7 +114,7 @@ def _told(last: ToldRow) -> Told:
     """Read what was told last, or at least what it made people believe."""
     alert = alert_of(last)
     if alert is not None:
-        return Told.by(alert, at=last.at)
+        return Told.by(alert, at=last.at, taken=last.taken)
     urgent = last.alert.get("severity") == Severity.PAGE
     return Told(
         firing=last.alert.get("status") != Status.RECOVERED,

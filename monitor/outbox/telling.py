@@ -22,12 +22,12 @@ from alerts import telling
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
-from alerts.telling import AT_ONCE, Manner, Telling
+from alerts.telling import AT_ONCE, Manner, Telling, acknowledged
 from alerts.types import Reason, Severity
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
-from monitor.store import outbox
+from monitor.store import incidents, outbox
 from monitor.store import telling as store
 from monitor.store.database import Database
 from monitor.store.telling import HeldRow, ToldRow
@@ -161,7 +161,10 @@ def _settle(
     decided = [] if only_drop else telling.decide(matters, manner, muting.now)
     tellings = [kept for one in decided if (kept := _still_so(tx, one)) is not None]
     for one in tellings:
-        _queue(tx, (held[0] if held else told[0]).channel, one, held)
+        channel = (held[0] if held else told[0]).channel
+        _queue(tx, channel, one, held)
+        if manner.acknowledges and one.reason is not Reason.REPEAT:
+            _say_who_has_them(tx, channel, one, now=muting.now)
     moved = {matter.incident for one in tellings for matter, _ in one.news}
     gone = moved | {matter.incident for matter in matters if matter.cancelled}
     store.forget(tx, [row.id for row in held if row.incident_id in gone])
@@ -220,9 +223,24 @@ def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) 
         outbox.enqueue(
             tx,
             channel=channel,
-            alert=alert_to_json(replace(alert, notification_reason=one.reason)),
+            alert=alert_to_json(replace(alert, notification_reason=one.reason_of(matter))),
             incident_id=incident_id,
             transition_id=caused.get(incident_id),
             group_key=matter.group,
             batch=None if incident_id in apart else batch,
         )
+
+
+def _say_who_has_them(tx: Connection, channel: str, one: Telling, *, now: datetime) -> None:
+    """Tell behind a beginning who took it in hand while it waited; it would call people else."""
+    for matter, alert in one.news:
+        row = incidents.incident(tx, IncidentId(matter.incident)) if alert.firing else None
+        until = row.acknowledged_until if row and row.closed_at is None else None
+        if row is not None and until is not None and now < until:
+            outbox.enqueue(
+                tx,
+                channel=channel,
+                alert=alert_to_json(acknowledged(alert, by=row.acknowledged_by or "", at=now)),
+                incident_id=row.id,
+                group_key=matter.group,
+            )

@@ -37,7 +37,8 @@ class HeldRow:
 class ToldRow:
     """The last message of an incident that a channel was given, and how the incident stands.
 
-    ``state`` is the incident machine's, as JSON.
+    ``state`` is the incident machine's, as JSON. ``taken``: the channel was told since that
+    somebody has it in hand.
     """
 
     channel: str
@@ -47,6 +48,7 @@ class ToldRow:
     at: datetime
     is_open: bool
     state: Mapping[str, object]
+    taken: bool
 
 
 def hold(
@@ -122,7 +124,12 @@ _LAST: Final = sa.text(
     )
     SELECT DISTINCT ON (o.channel, o.incident_id)
         o.channel, o.incident_id, o.alert, o.group_key, o.created_at AS at,
-        i.closed_at IS NULL AS is_open, i.state
+        i.closed_at IS NULL AS is_open, i.state,
+        EXISTS (
+            SELECT FROM outbox a
+            WHERE a.incident_id = o.incident_id AND a.channel = o.channel AND a.seq > o.seq
+              AND a.alert ->> 'status' = 'acknowledged'
+        ) AS taken
     FROM looked_at l
     JOIN incidents i ON i.id = l.id
     JOIN outbox o ON o.incident_id = i.id

@@ -8,7 +8,7 @@ from alerts.delivery import DeliveryFailed
 from alerts.formats import LARGEST_BODY
 from alerts.message import Alert, Together
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from alerts.types import Severity, Status
+from alerts.types import Reason, Severity, Status
 from tests.alert_samples import FULL, a_change, an_alert
 from tests.alerts.receiving import PagerDutyEvent, pagerduty_event
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer
@@ -67,6 +67,22 @@ def test_a_page_opens_an_alert_of_its_own_and_each_one_is_taken_or_ends() -> Non
         ("resolve", page),
         ("trigger", ticket),
         ("resolve", ticket),
+    ]
+
+
+def test_an_alert_that_nobody_has_in_hand_any_more_is_opened_anew() -> None:
+    page = dedup_key(FULL.id, Severity.PAGE)
+    events = sent(
+        FULL,
+        an_alert(status=Status.ACKNOWLEDGED),
+        an_alert(notification_reason=Reason.LET_GO),
+        an_alert(notification_reason=Reason.REPEAT),
+    )
+    assert actions(events) == [
+        ("trigger", page),
+        ("acknowledge", page),
+        *(("resolve", page), ("trigger", page)),
+        ("trigger", page),
     ]
 
 

@@ -112,9 +112,9 @@ def silence(tx: Connection, match: Mapping[str, object], *, hours: float) -> Sil
     )
 
 
-def tell(database: Database, after: timedelta) -> int:
+def tell(database: Database, after: timedelta, *, manner: Manner = TOGETHER) -> int:
     with database.begin() as tx:
-        queued, failed = tell_each(tx, {"desk": TOGETHER}, now=datetime.now(tz=UTC) + after)
+        queued, failed = tell_each(tx, {"desk": manner}, now=datetime.now(tz=UTC) + after)
     assert failed == []
     return queued
 
@@ -356,7 +356,7 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
     assert said(sent(database))[3:] == [("support", "started", "repeat_interval_elapsed")]
     assert tell(database, 26 * HOUR) == 1
     assert sorted(said(sent(database))[4:]) == [
-        ("billing", "started", "repeat_interval_elapsed"),
+        ("billing", "started", "acknowledgement_ended"),
         ("support", "started", "repeat_interval_elapsed"),
     ]
     with database.begin() as tx:
@@ -393,6 +393,32 @@ def test_whoever_had_a_ticket_in_hand_has_not_the_page(
         row = incidents.incident(tx, taken)
         assert row is not None
         assert (row.acknowledged_by, row.acknowledged_until) == (None, None)
+
+
+def test_what_was_taken_in_hand_under_a_silence_is_told_with_who_has_it(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        made = silence(tx, {"adapter": "support"}, hours=1)
+        see(tx, fleet[0], CRITICAL)
+        take_in_hand(tx, fleet[0], lasts=24 * HOUR)
+    pager = replace(TOGETHER, acknowledges=True)
+    assert tell(database, 60 * SECOND, manner=pager) == 0
+    with database.begin() as tx:
+        silences.expire(tx, made.id, now=datetime.now(tz=UTC))
+    assert tell(database, 60 * SECOND, manner=pager) == 2  # and the log
+    assert [status for _, status, _ in said(sent(database))] == ["started", "acknowledged"]
+    assert sent(database)[1].alert["reason"] == "ann has it in hand"
+    # an acknowledgement that has ended by then is no news
+    with database.begin() as tx:
+        made = silence(tx, {"adapter": "billing"}, hours=1)
+        see(tx, fleet[1], CRITICAL)
+        take_in_hand(tx, fleet[1], lasts=10 * SECOND)
+        silences.expire(tx, made.id, now=datetime.now(tz=UTC))
+    assert tell(database, 400 * SECOND, manner=pager) == 2
+    assert [(who, status) for who, status, _ in said(sent(database))[2:]] == [
+        ("billing", "started")
+    ]
 
 
 def test_what_somebody_is_ending_is_not_repeated_behind_its_end(
