@@ -299,6 +299,27 @@ def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Loo
     return [Look(**row) for row in tx.execute(query).mappings()][::-1]
 
 
+def last_measured(looks: Sequence[Look]) -> Look | None:
+    """The last look that measured something; None: none did."""
+    return next((look for look in reversed(looks) if look.guards is not None), None)
+
+
+def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
+    """Versions of the adapter that came while a canary is under way, the first first."""
+    if canary.ended_at is not None:
+        return []
+    query = (
+        sa.select(versions.c.name)
+        .where(
+            versions.c.adapter_id == canary.adapter_id,
+            versions.c.id != canary.version_id,
+            versions.c.registered_at > canary.created_at,
+        )
+        .order_by(versions.c.id)
+    )
+    return list(tx.execute(query).scalars())
+
+
 _DROP: Final = sa.text(
     "DELETE FROM canary_looks WHERE id IN (SELECT l.id FROM canary_looks l"
     " JOIN canaries c ON c.id = l.canary_id WHERE c.ended_at < :before LIMIT :most)"
