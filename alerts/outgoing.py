@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +31,7 @@ from alerts.dialing import (
     TimedOut,
     resolve,
 )
+from alerts.trust import trust
 
 __all__ = [
     "Blocked",
@@ -103,7 +103,8 @@ class OutgoingClient:
         self._policy = policy or OutgoingPolicy()
         self._allowed = parse_networks(self._policy.allow)
         self._resolver = resolver
-        self._tls = ssl.create_default_context(cafile=self._policy.ca_file)
+        if self._policy.ca_file is not None:
+            trust(self._policy.ca_file, http=True)  # what is wrong with it is told now
         # At DEBUG it writes every header it receives, and a receiver may echo a secret.
         logging.getLogger("httpcore2").setLevel(logging.INFO)
 
@@ -159,7 +160,8 @@ class OutgoingClient:
         try:
             stream = backend.connect_tcp(host, port)
             if tls:
-                stream = stream.start_tls(self._tls, server_hostname=host)
+                authorities = trust(self._policy.ca_file, http=False)
+                stream = stream.start_tls(authorities, server_hostname=host)
             with contextlib.closing(stream):
                 yield stream
         except httpcore2.NetworkError as error:
@@ -193,7 +195,9 @@ class OutgoingClient:
         )
         connection = httpcore2.HTTPConnection(
             origin=target.origin,
-            ssl_context=self._tls,
+            ssl_context=(
+                trust(self._policy.ca_file, http=True) if target.scheme == b"https" else None
+            ),
             network_backend=self._backend(timeout),
         )
         with _our_errors(target), contextlib.closing(connection):

@@ -319,6 +319,21 @@ def test_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
     assert receiver.seen == []
 
 
+def test_http_is_offered_only_where_it_is_spoken(authority: trustme.CA, tmp_path: Path) -> None:
+    speaks_http = serving(authority, "127.0.0.1")
+    speaks_http.set_alpn_protocols(["http/1.1"])
+    client = trusting(authority, tmp_path)
+    with Receiver(tls=speaks_http) as receiver:
+        assert client.get(receiver.url).status == 204
+        with client.connection(receiver.host, receiver.port, tls=True) as stream:
+            assert stream.get_extra_info("ssl_object").selected_alpn_protocol() is None
+
+
+def test_a_file_of_authorities_that_is_not_there_is_told_before_the_first_request() -> None:
+    with pytest.raises(FileNotFoundError):
+        OutgoingClient(OutgoingPolicy(ca_file="nowhere.pem"))
+
+
 def test_a_certificate_for_another_name_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     with (
         Receiver(tls=serving(authority, "other.example")) as receiver,
