@@ -106,9 +106,9 @@ def create_app(
     pages = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
     own = Starlette(routes=[Route(path, page) for path, page in pages.items()], lifespan=lifespan)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         # not a mount: middleware and routing would be a third of what the gateway adds
         passed_on = scope["type"] != "lifespan" and scope["path"] not in pages
-        await (proxy if passed_on else own)(scope, receive, send)
+        return (proxy if passed_on else own)(scope, receive, send)
 
     return app

@@ -18,7 +18,7 @@ SET_ASIDE: Final = 5.0
 _KEPT_ALIVE: Final = 4.0
 """Seconds; engines on uvicorn close idle connections after 5."""
 
-_OWN: Final = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
+_OWN: Final = frozenset({"user-agent", "accept", "accept-encoding", "content-type"})
 """Headers that the client library would add; the client of the gateway says them or nobody."""
 
 
@@ -38,28 +38,29 @@ class TooSlow(Exception):  # noqa: N818 (named as the outcome)
 class Engine:
     """One replica; ``busy`` counts what it is answering for this gateway.
 
+    ``url`` ends without a slash; ``name`` is its host and port.
     ``software`` is its name and version; empty where it does not tell, None until it was
     asked, and again once it could not be reached: it may come back as another one.
     """
 
-    url: URL
+    url: str
+    name: str = field(init=False)
     software: str | None = None
     busy: int = 0
     away_until: float = 0.0
     last_asked: int = 0
     last_model: str = field(default="", repr=False)
 
-    @property
-    def name(self) -> str:
-        """Host and port."""
-        return f"{self.url.host}:{self.url.port}"
+    def __post_init__(self) -> None:
+        url = URL(self.url)
+        self.url, self.name = str(url).rstrip("/"), f"{url.host}:{url.port}"
 
 
 class Engines:
     """Replicas that serve the same adapters; the least busy one is asked."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.all: Sequence[Engine] = [Engine(url=URL(url)) for url in settings.upstreams]
+        self.all: Sequence[Engine] = [Engine(url=url) for url in settings.upstreams]
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         self._asked = 0
@@ -76,7 +77,6 @@ class Engines:
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_OWN,
             trust_env=False,
         )
 
@@ -105,7 +105,7 @@ class Engines:
         headers: list[tuple[str, str]],
         body: bytes,
     ) -> aiohttp.ClientResponse:
-        """Send a request and return when the answer's head is there; raises as documented.
+        """Send a request, its headers named in lower case, and return with the answer's head.
 
         Raises
         ------
@@ -115,11 +115,13 @@ class Engines:
             The engine took longer than the timeouts allow.
         """
         assert self._session is not None, "open() comes first"  # noqa: S101 (invariant)
+        unsaid = _OWN.difference(name for name, _ in headers)
         try:
             return await self._session.request(
                 method,
-                URL(f"{str(engine.url).rstrip('/')}{target}", encoded=True),
+                URL(engine.url + target, encoded=True),
                 headers=headers,
+                skip_auto_headers=unsaid or None,  # to leave some out costs even where none is
                 data=body or None,
                 allow_redirects=False,
             )

@@ -187,7 +187,7 @@ class Exchange:
         told = {
             headers.ADAPTER: self._inquiry.adapter.encode(),
             headers.VERSION: attempt.arm.version.encode(),
-            headers.ARM: attempt.arm.arm.value.encode(),
+            headers.ARM: attempt.arm.arm.encode(),
         }
         if attempt.sample is not None:
             # what feedback about this answer has to name

@@ -85,4 +85,7 @@ def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
 
 def find(headers: RawHeaders, wanted: bytes) -> bytes | None:
     """Give the first value of a header, named in lower case."""
-    return next((value for name, value in headers if name.lower() == wanted), None)
+    for name, value in headers:
+        if name.lower() == wanted:
+            return value
+    return None
