@@ -24,6 +24,7 @@ from monitor.domain import (
 )
 from monitor.evaluate.asked import largest_group
 from monitor.evaluate.unlike import unlike_training
+from monitor.outbox.lines import score_lines
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import adapters, departures, embeddings, evaluations, incidents
@@ -245,34 +246,10 @@ def _score_lines(tx: Connection, outcome: Outcome, judgement: Judgement) -> tupl
     crossed = judgement.verdict.detectors
     if not set(crossed) <= set(scores):
         scores = _stored(tx, outcome) | scores
-    lines = [_score_line(name, scores[name], judgement) for name in crossed if name in scores]
-    return tuple(sorted(lines, key=lambda line: line.evidence or 0.0, reverse=True))
+    return score_lines(scores, crossed, judgement.memory.crossings)
 
 
 def _stored(tx: Connection, outcome: Outcome) -> dict[str, Score | ScoreRow]:
     version = outcome.reading.version
     rows = evaluations.latest_scores_of(tx, adapter_id=version.adapter_id)
     return {row.detector: row for row in rows if row.version_id == version.id}
-
-
-def _score_line(name: str, score: Score | ScoreRow, judgement: Judgement) -> ScoreLine:
-    crossings = [c for c in judgement.memory.crossings if c.detector == name]
-    paged = any(c.paged for c in crossings)
-    best = max(crossings, key=lambda c: c.evidence, default=None)
-    page = paged or (name == "perplexity" and score.evidence_page >= 0)
-    now = score.evidence_page if page else score.evidence_notice
-    return ScoreLine(
-        detector=name,
-        value=score.value,
-        winner=best.winner if best else score.winner,
-        evidence=max(now, best.evidence) if best else now,
-        process="page" if page else "notice",
-        effect=score.effect,
-        interval=_interval(score),
-        minimum_detectable=score.minimum_detectable,
-        n=best.n if best and best.n else score.n_window,
-    )
-
-
-def _interval(score: Score | ScoreRow) -> tuple[float, float]:
-    return score.interval if isinstance(score, Score) else (score.effect_low, score.effect_high)

@@ -15,6 +15,7 @@ from alerts.types import Kind
 from monitor.domain import Blame, IncidentId, Interval, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
+from monitor.outbox.present import blame_now
 from monitor.outbox.silencing import silenced
 from monitor.store import (
     actions,
@@ -90,11 +91,8 @@ class Story:
 
     @property
     def blame(self) -> Blame:
-        """Where the change sits as far as is known now; what was told first may have known less."""
-        now = self.judged.verdict if self.judged else None
-        if self.row.closed_at is not None or now is None or now.blame is Blame.UNKNOWN:
-            return self.row.blame
-        return now.blame
+        """Where the change sits as far as is known now (:func:`blame_now`)."""
+        return blame_now(self.row, self.judged.verdict if self.judged else None)
 
 
 def read_story(

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from alerts.incident import Closing
 from alerts.words import CLOSINGS
+from monitor.outbox.present import action_words, route_words
 from monitor.store.actions import ActionRow
 from monitor.store.audit import Entry
 from monitor.store.incidents import IncidentRow
@@ -99,19 +100,12 @@ def _told(sent: DeliveryRow) -> Moment:
 
 
 def _action(action: ActionRow) -> Moment:
-    by = "" if action.actor == "driftline" else f" by {action.actor}"
-    text = f"{action.kind} of {action.adapter}@{action.version} is {action.state}{by}"
-    return Moment(at=action.created_at, kind=Kind.ACTION, text=f"{text}: {action.reason}")
+    return Moment(at=action.created_at, kind=Kind.ACTION, text=action_words(action))
 
 
 def _route(changed: RouteRow) -> Moment:
-    route = changed.route
-    arms = ", ".join(
-        f"{arm.version} {100 * arm.weight:.3g}%" for arm in route.arms if arm.weight > 0
-    )
-    text = f"route generation {route.generation} ({arms}) by {changed.actor}: {route.reason}"
-    label = f"route g{route.generation}"
-    return Moment(at=route.since, kind=Kind.ROUTE, text=text, label=label)
+    label = f"route g{changed.route.generation}"
+    return Moment(at=changed.route.since, kind=Kind.ROUTE, text=route_words(changed), label=label)
 
 
 def _person(entry: Entry) -> Moment:

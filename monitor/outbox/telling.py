@@ -27,6 +27,7 @@ from alerts.types import Reason, Severity
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
+from monitor.outbox.present import present
 from monitor.store import incidents, outbox
 from monitor.store import telling as store
 from monitor.store.database import Database
@@ -159,7 +160,7 @@ def _settle(
     """Queue what is due of one channel, and drop what came to nothing."""
     matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
     decided = [] if only_drop else telling.decide(matters, manner, muting.now)
-    tellings = [kept for one in decided if (kept := _still_so(tx, one)) is not None]
+    tellings = [kept for one in decided if (kept := _still_so(tx, one, muting.now)) is not None]
     for one in tellings:
         channel = (held[0] if held else told[0]).channel
         _queue(tx, channel, one, held)
@@ -171,17 +172,21 @@ def _settle(
     return len(tellings)
 
 
-def _still_so(tx: Connection, one: Telling) -> Telling | None:
+def _still_so(tx: Connection, one: Telling, now: datetime) -> Telling | None:
     """Leave out of a repeat what somebody is changing now, or has ended since it was read.
 
-    What waits is locked; what was told is not, and a repeat behind its end would stay open
-    at the receiver for ever.
+    The others are told as they are by now. What waits is locked; what was told is not, and a
+    repeat behind its end would stay open at the receiver for ever.
     """
     if one.reason is not Reason.REPEAT:
         return one
     ids = [IncidentId(matter.incident) for matter, _ in one.news]
     lasting = store.lasting(tx, ids)
-    kept = tuple((matter, alert) for matter, alert in one.news if matter.incident in lasting)
+    kept = tuple(
+        (matter, present(tx, alert, IncidentId(matter.incident), now=now))
+        for matter, alert in one.news
+        if matter.incident in lasting
+    )
     return replace(one, news=kept) if kept else None
 
 

@@ -187,6 +187,15 @@ def put_state_of(
     )
 
 
+def put_told(tx: Connection, incident_id: IncidentId, *, blame: Blame, summary: str) -> None:
+    """Write what people are told of an incident now that goes on as it was."""
+    tx.execute(
+        incidents.update()
+        .where(incidents.c.id == incident_id)
+        .values(blame=blame.value, summary=summary)
+    )
+
+
 def mark(
     tx: Connection, incident_id: IncidentId, mark: Mark, *, by: str, because: str, at: datetime
 ) -> None:

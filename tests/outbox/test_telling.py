@@ -20,7 +20,7 @@ from alerts.retry import RetrySchedule
 from alerts.silences import Silence
 from alerts.telling import Manner
 from alerts.types import Kind, Severity
-from monitor.domain import Blame, IncidentId, VerdictKind, Version
+from monitor.domain import ArmKind, Blame, IncidentId, VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -33,10 +33,21 @@ from monitor.outbox import (
 )
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
-from monitor.store import adapters, incidents, outbox, silences, tables
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest
+from monitor.store import (
+    adapters,
+    evaluations,
+    incidents,
+    outbox,
+    partitions,
+    silences,
+    tables,
+)
 from monitor.store import telling as store
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryRow, DeliveryState
+from tests import worlds
 from tests.fleet import register, verdict
 from tests.loopback import LOOPBACK, Receiver, answer
 from tests.service import until
@@ -363,6 +374,63 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
         row = incidents.incident(tx, taken)
         assert row is not None
         assert row.acknowledged_by == "ann"
+
+
+def test_a_repeat_says_what_is_known_and_was_done_by_then(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL, blame=Blame.UNKNOWN)
+    assert tell(database, 60 * SECOND) == 1
+    now = datetime.now(tz=UTC)
+    found = replace(verdict(CRITICAL), reason="page evidence 3.1", detectors=("repetition",))
+    score = worlds._score(fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42)
+    with database.begin() as tx:
+        worlds._judge(tx, fleet[0], found, drift=80.0)
+        partitions.ensure(tx, {score.window.end.date()}, tables=("scores",))
+        evaluations.put_scores(tx, [score])
+        table.put(
+            tx,
+            "support",
+            arms=[ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)],
+            expected_generation=0,
+            reason="nothing else is left",
+            actor="ann",
+            now=now,
+        )
+    assert tell(database, 5 * HOUR) == 1
+    first, again = (row.alert for row in sent(database))
+    assert (first["blame"], first["reason"]) == ("unknown", "evidence says critical")
+    assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
+    assert again["summary"] == (
+        "support@v7: answers less certain; mean NLL up; blame: adapter; notice evidence 5.2"
+    )
+    [line] = again["scores"]  # type: ignore[misc] # a list of one
+    assert (line["detector"], line["effect"]) == ("repetition", 0.42)  # type: ignore[index]
+    assert again["action"] == {
+        "done": "taken",
+        "kind": "route",
+        "text": "route generation 1 (v7 100%) by ann: nothing else is left",
+    }
+    with database.begin() as tx:  # and whoever looks it up reads what was told last
+        [row] = incidents.incident_list(tx)
+    assert (row.blame, row.summary) == (Blame.ADAPTER, again["summary"])
+
+
+def test_a_repeat_of_a_fleet_incident_names_those_that_have_joined(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING, blame=Blame.BASE)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        see(tx, fleet[1], DRIFTING, blame=Blame.BASE)
+    assert tell(database, 25 * HOUR) == 1
+    summaries = [str(row.alert["summary"]) for row in sent(database)]
+    assert [("billing@v7" in one, "support@v7" in one) for one in summaries] == [
+        (False, True),
+        (True, True),
+    ]
 
 
 def test_what_is_taken_in_hand_before_it_was_told_calls_nobody_as_if_it_were_not(
