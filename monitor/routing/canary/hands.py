@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain import Mode, Route, Severity, Version
 from monitor.routing.canary import machine
 from monitor.routing.canary.route import changed
-from monitor.routing.canary.scene import Scene
+from monitor.routing.canary.scene import Scene, persons_term
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import (
     UNDER_WAY,
@@ -29,9 +29,9 @@ from monitor.routing.canary.states import (
 from monitor.routing.canary.urgency import urgency
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.table import write
-from monitor.store import audit, canaries, routes
+from monitor.store import audit, canaries
 from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import CanaryRow, Look, Progress
+from monitor.store.canaries import Look, Progress
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -160,7 +160,7 @@ class Hands:
             return None
         (effect,) = effects
         before = scene.route.route
-        if isinstance(effect, Renew) and _has_a_term_of_its_own(tx, before, scene.canary):
+        if isinstance(effect, Renew) and persons_term(tx, scene) is not None:
             return None
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
         after = changed(before, effect, scene.version, plan=scene.plan, reason=reason, now=now)
@@ -183,15 +183,6 @@ class Hands:
             return None
         reading = isinstance(event, ReadBack)
         return scene.canary.next_look_at if reading else now + self.settings.interval
-
-
-def _has_a_term_of_its_own(tx: Connection, route: Route, canary: CanaryRow) -> bool:
-    """Whether a person gave the route another term; who only holds it keeps the canary's."""
-    own = canary.generation
-    if own is None or own == route.generation or route.valid_until is None:
-        return False
-    written = routes.history(tx, route.adapter, before_generation=own + 1, limit=1)
-    return [row.route.valid_until for row in written] != [route.valid_until]
 
 
 def _carried(scene: Scene, state: CanaryState, found: Measured) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from monitor.routing.canary.hands import Hands, Measured
 from monitor.routing.canary.prechecks import check
 from monitor.routing.canary.readiness import facts_of
 from monitor.routing.canary.route import standing, unfit
-from monitor.routing.canary.scene import Scene, firing, forbidden, hold_scene, permission
+from monitor.routing.canary.scene import (
+    Scene,
+    firing,
+    forbidden,
+    hold_scene,
+    permission,
+    persons_term,
+)
 from monitor.routing.canary.states import (
     UNBEGUN,
     CanaryState,
@@ -127,6 +134,7 @@ class Judge:
                 scene.state,
                 version=scene.version.name,
                 control=scene.control.name,
+                term=persons_term(tx, scene),
                 now=at,
             )
             return Looked(

@@ -29,6 +29,7 @@ from monitor.routing.canary.states import (
     Plan,
     ReadBack,
     Renew,
+    SetWeight,
     Step,
 )
 from monitor.routing.canary.transitions import (
@@ -117,6 +118,10 @@ def _taken(state: CanaryState, look: Looked, now: datetime) -> Result | None:
         case InRoute.EXPIRED:
             reason = f"blind: {look.in_route_reason}"
             return rolling_back(state, reason, now)
+        case InRoute.OVER:
+            out = replace(state, placed=False, weight=0.0)
+            ended = in_phase(out, Phase.SUPERSEDED, look.in_route_reason, now)
+            return ended, (SetWeight(weight=0.0),)
         case InRoute.IN_CHARGE:
             out = replace(state, placed=False)
             return in_phase(out, Phase.SUCCEEDED, look.in_route_reason, now), ()

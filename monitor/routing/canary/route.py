@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.routing.arms import stable_arm
+from monitor.routing.arms import effective, stable_arm
 from monitor.routing.canary.states import (
     CanaryState,
     Effect,
@@ -75,9 +75,18 @@ def _arms(route: Route, effect: Effect, version: Version) -> tuple[Arm, ...]:
 
 
 def standing(
-    route: Route | None, state: CanaryState, *, version: str, control: str, now: datetime
+    route: Route | None,
+    state: CanaryState,
+    *,
+    version: str,
+    control: str,
+    term: datetime | None,
+    now: datetime,
 ) -> tuple[InRoute, str]:
-    """Say what has become of the canary's place in the route, and why."""
+    """Say what has become of the canary's place in the route, and why.
+
+    ``term`` is until when a person lets it stand.
+    """
     if route is None:
         return InRoute.GONE, "the adapter has no route"
     named, in_charge = f"generation {route.generation}: {route.reason}", stable_arm(route)
@@ -88,7 +97,17 @@ def standing(
         return InRoute.GONE, f"taken out of the route, {named}"
     if in_charge.version != control:
         return InRoute.CHANGED, f"{in_charge.version} is in charge, not {control}; {named}"
+    if term is not None and term <= now:
+        return _of_its_term(route, term)
     return _of_its_arm(route, arm, state, now)
+
+
+def _of_its_term(route: Route, term: datetime) -> tuple[InRoute, str]:
+    """A person has said when the trial ends, and who answers then: no evidence against it."""
+    heir = effective(route, term)
+    [left] = [arm for arm in heir.arms if arm.weight > 0]
+    reason = f"a person let it stand until {term.isoformat()}, then all to {left.version}"
+    return InRoute.OVER if left.arm is ArmKind.STABLE else InRoute.GONE, reason
 
 
 def _of_its_arm(route: Route, arm: Arm, state: CanaryState, now: datetime) -> tuple[InRoute, str]:

@@ -60,6 +60,19 @@ def hold_scene(
     )
 
 
+def persons_term(tx: Connection, scene: Scene) -> datetime | None:
+    """Until when a person lets the route stand; None: nobody gave it a term but the canary.
+
+    Who only holds the route keeps the canary's own.
+    """
+    own, route = scene.canary.generation, scene.route.route if scene.route else None
+    if route is None or own is None or own == route.generation:
+        return None
+    written = routes.history(tx, route.adapter, before_generation=own + 1, limit=1)
+    same = [row.route.valid_until for row in written] == [route.valid_until]
+    return None if same else route.valid_until
+
+
 def permission(
     tx: Connection,
     scene: Scene,
@@ -71,13 +84,17 @@ def permission(
     """Say what the canary may do by itself, by the switches of all actions.
 
     While a base or its engine is in question nothing is raised, nor what its own verdict
-    speaks against; going back is fair even then, because both arms stand on that base.
+    speaks against, nor what a person lets stand for a time; going back is fair even then,
+    because both arms stand on that base.
     """
     stop = _stopped(tx, scene, default_mode=default_mode, now=now)
     if stop is not None:
         return Permission(raising=stop, lowering=stop)
     base = fleet_incidents.open_on(tx, fleet_incidents.base_of(scene.version))
     raising = firing(tx, scene.version)
+    term = persons_term(tx, scene)
+    if term is not None:
+        raising = f"the route ends at {term.isoformat()}, as a person wrote"
     if base is not None:
         raising = f"fleet incident {base} is open: its base or engine changed"
     window = settings.rollbacks_window

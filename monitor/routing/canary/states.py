@@ -189,10 +189,14 @@ class Outcome(StrEnum):
 
 
 class InRoute(StrEnum):
-    """What the route says of the version, beside what the canary wrote."""
+    """What the route says of the version, beside what the canary wrote.
+
+    ``expired`` is the canary's own term, ``over`` one that a person wrote.
+    """
 
     OURS = "ours"
     EXPIRED = "expired"
+    OVER = "over"
     CHANGED = "changed"
     IN_CHARGE = "in_charge"
     GONE = "gone"

@@ -201,10 +201,18 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     soon = trial.now + 20 * MINUTE
     put(*same, until=soon)  # the person's
     trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
-    assert (trial.state(canary).phase, trial.route().valid_until) == (Phase.RUNNING, soon)
+    kept = trial.state(canary)  # neither put off nor raised, though the hold is over
+    assert (kept.pause, kept.proposal, kept.weight) == (Pause.PERMISSION, Move.ADVANCE, 0.2)
+    assert trial.route().valid_until == soon
+    trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
+    ended = trial.state(canary)  # as the person wrote: that is nothing against the version
+    assert (ended.phase, ended.latched) == (Phase.SUPERSEDED, False)
+    assert f"until {soon.isoformat()}, then all to v7" in ended.reason
+    assert (trial.weights(), trial.route().valid_until) == ({"v7": 1.0}, None)
+    again = trial.start()
     put((ArmKind.STABLE, "v7", 1.0))
     trial.pass_by(0.25, every=15 * MINUTE)
-    assert trial.state(canary).phase is Phase.SUPERSEDED
+    assert trial.state(again).phase is Phase.SUPERSEDED
     assert trial.weights() == {"v7": 1.0}
 
 

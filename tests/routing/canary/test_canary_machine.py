@@ -179,11 +179,14 @@ def test_a_promotion_that_cannot_be_seen_is_held_and_not_routed_back() -> None:
 def test_what_others_did_to_the_route_is_theirs() -> None:
     for seen, phase in (
         (InRoute.GONE, Phase.SUPERSEDED),
+        (InRoute.OVER, Phase.SUPERSEDED),
         (InRoute.IN_CHARGE, Phase.SUCCEEDED),
         (InRoute.EXPIRED, Phase.ROLLING_BACK),
     ):
         state, _ = run((HOUR, replace(PASSED, in_route=seen, in_route_reason="by bob")))
-        assert state.phase is phase
+        assert (state.phase, state.latched) == (phase, seen is InRoute.EXPIRED)
+    _, done = run((HOUR, replace(FAILED, in_route=InRoute.OVER)))
+    assert done == [SetWeight(weight=0.05), SetWeight(weight=0.0)]
     changed = replace(FAILED, in_route=InRoute.CHANGED, in_route_reason="by bob")
     state, done = run((HOUR, changed))
     assert (state.pause, done) == (Pause.MANUAL, [SetWeight(weight=0.05)])
