@@ -4,37 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import KillSwitchRequest, Name
+from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
 from monitor.domain import ActionId
+from monitor.routing.canary.states import Phase
 from monitor.routing.fallback import ActionNotOpen
-from monitor.store import actions, flags
+from monitor.routing.moves import LARGEST, NEWEST, Before, Move, moves, of_action
+from monitor.store import flags
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.errors import NotFound
 
 router: Final = APIRouter(tags=["routing"])
 
-Number = Annotated[int, Path(ge=1, lt=2**63)]
-
 
 class ActionBody(Answer):
-    """One move of traffic that was made, recommended, refused or waits for a person."""
+    """One move of traffic that was made, recommended, refused or waits for a person.
 
-    action: int
+    Or one thing that became of a canary: its ``state`` is the phase that it entered then, and
+    its ``evidence`` has the share, and the guardrails as they were.
+    """
+
+    action: int | None = Field(description="null: what became of a canary.")
+    canary: int | None = Field(description="null: an action.")
     adapter: str
     version: str
-    kind: ActionKind
-    state: ActionState
+    kind: ActionKind | Literal["canary"]
+    state: ActionState | Phase
     reason: str
     evidence: Mapping[str, Any]
     expected_generation: int | None
@@ -59,27 +66,30 @@ class KillSwitchBody(Answer):
 def get_actions(
     _key: Reader,
     parts: Parts,
+    *,
     adapter: Annotated[Name | None, Query()] = None,
-    state: Annotated[ActionState | None, Query()] = None,
+    state: Annotated[ActionState | Phase | None, Query()] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Not begun before.")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[ActionBody]:
-    """List actions, newest first."""
-    before = paging.before_id(cursor)
+    """List actions and what became of canaries, newest first."""
+    before = _before(cursor)
 
-    def read(tx: Connection) -> list[ActionRow]:
-        return actions.action_list(
+    def read(tx: Connection) -> list[Move]:
+        return moves(
             tx,
             adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
             state=state,
-            before_id=before,
+            since=since,
+            before=before,
             limit=limit + 1,
         )
 
-    rows = parts.database.run(read)
+    found = parts.database.run(read)
     return Page(
-        items=[action_body(row) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+        items=[_body(move) for move in found[:limit]],
+        next=paging.encode(*before.after(found[:limit])) if len(found) > limit else None,
     )
 
 
@@ -129,5 +139,15 @@ def _kill_switch(tx: Connection, parts: ApiParts) -> KillSwitchBody:
 
 def action_body(row: ActionRow) -> ActionBody:
     """Write an action."""
-    fields = {name: getattr(row, name) for name in ActionBody.model_fields if name != "action"}
-    return ActionBody(action=row.id, **fields)
+    return _body(of_action(row))
+
+
+def _body(move: Move) -> ActionBody:
+    return ActionBody(**{name: getattr(move, name) for name in ActionBody.model_fields})
+
+
+def _before(cursor: str | None) -> Before:
+    if cursor is None:
+        return NEWEST
+    action, entry = paging.decode(cursor, kinds=(int, int))
+    return Before(*(min(max(int(one), 0), LARGEST) for one in (action, entry)))

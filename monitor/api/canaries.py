@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import Line, Name
+from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -38,8 +39,6 @@ from monitor.store.canaries import CanaryId, CanaryRow, Look, last_measured
 from monitor.store.errors import NotFound
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
-
-Number = Annotated[int, Path(ge=1, lt=2**63)]
 MOST_STEPS: Final = 20
 
 
@@ -198,7 +197,7 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun
     cannot be decided by themselves at the adapter's traffic.
     """
     version = parts.database.run(lambda tx: lookup.version(tx, body.adapter, body.version))
-    least = parts.orders.hands.settings.requests
+    least = parts.orders.settings.requests
     wish = Wish(
         version=version,
         steps=tuple(
@@ -272,7 +271,7 @@ def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> Ca
 def _foreseen(
     tx: Connection, parts: ApiParts, row: CanaryRow, last: Look | None
 ) -> ForeseenBody | None:
-    settings = parts.orders.hands.settings
+    settings = parts.orders.settings
     return foreseen_body(foresee(tx, row, last, settings=settings, now=parts.clock()))
 
 

@@ -121,7 +121,7 @@ def get_canary_plan(
             tx,
             adapter,
             guards,
-            settings=parts.orders.hands.settings,
+            settings=parts.orders.settings,
             now=now,
             requests_per_day=query.requests_per_day,
             one=None if chosen is None else step_of(chosen),

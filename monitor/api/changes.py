@@ -9,13 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, Field
 from sqlalchemy import Connection
 
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Declarer, Operator, Reader, scope_missing
 from monitor.api.bodies import ChangeEndRequest, ChangeRequest, Name
+from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -29,8 +30,6 @@ router: Final = APIRouter(prefix="/changes", tags=["changes"])
 
 AHEAD: Final = timedelta(minutes=10)
 """Clocks differ: a time at most this far ahead is accepted, as it is of a record."""
-
-Number = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class Rebaselined(Answer):

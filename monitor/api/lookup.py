@@ -15,6 +15,8 @@ from monitor.incident import Story, read_story
 from monitor.store import adapters, incidents, versions
 from monitor.store.incidents import IncidentRow
 
+Number = Annotated[int, Path(ge=1, lt=2**63)]
+"""A number in a path that the database can hold."""
 IncidentNumber = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from monitor.api import lookup, paging
 from monitor.api.access import Reader
 from monitor.api.bodies import Name
+from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
@@ -25,8 +26,6 @@ from monitor.store.errors import NotFound
 from monitor.store.retrainings import Meant, RetrainCause, RetrainingRow
 
 router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
-
-Number = Annotated[int, Path(ge=1, lt=2**63)]
 CHUNK: Final = 2_000
 """Records read by one short transaction of a manifest."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
@@ -14,6 +14,7 @@ from alerts.silences import Silence, SilenceRefused
 from monitor.api import paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import SilenceRequest
+from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
@@ -22,8 +23,6 @@ from monitor.outbox import expire, silence
 from monitor.store import silences
 
 router: Final = APIRouter(prefix="/silences", tags=["incidents"])
-
-Number = Annotated[int, Path(ge=1, lt=2**63, description="As in the list of silences.")]
 
 
 class SilenceBody(Answer):

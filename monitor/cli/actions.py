@@ -1,12 +1,16 @@
-"""What Driftline would have done by itself, and what happened instead."""
+"""What Driftline did with traffic, what it would have done, and what happened instead."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
 from monitor.cli import options, screen
+
+MOST: Final = 50
+"""Moves that are listed; ``--days`` asks for a shorter time."""
 
 
 def actions(
@@ -16,12 +20,22 @@ def actions(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Say which fallbacks only the mode kept Driftline from, and what came of each."""
+    """Say what was done with traffic, and which fallbacks only the mode kept Driftline from."""
+    since = datetime.now(tz=UTC) - timedelta(days=days)
     with options.service(config) as service:
         found = service.get("/actions/report", adapter=adapter, days=days)
+        listed = service.get("/actions", adapter=adapter, since=since.isoformat(), limit=MOST)
     if as_json:
-        screen.as_json(found)
+        screen.as_json({**found, "moves": listed["items"]})
         return
+    if listed["items"]:
+        screen.table(
+            "newest first",
+            ["at", "version", "what", "why", "by"],
+            [_move(one) for one in listed["items"]],
+        )
+    if listed["next"]:
+        screen.say(f"only the newest {MOST} are listed: ask for fewer days")
     screen.say(f"{adapter or 'the fleet'}: {found['summary']}")
     if found["items"]:
         screen.table(
@@ -35,6 +49,26 @@ def actions(
         screen.say(f"refused by {gate}: {count}")
     if not found["complete"]:
         screen.say("there were more actions than are read here: ask for fewer days")
+
+
+def _move(one: dict[str, Any]) -> list[str]:
+    return [
+        screen.moment(one["decided_at"] or one["created_at"]),
+        f"{one['adapter']}@{one['version']}",
+        _what(one),
+        one["reason"],
+        one["actor"],
+    ]
+
+
+def _what(one: dict[str, Any]) -> str:
+    state = one["state"].replace("_", " ")
+    if one["canary"] is None:
+        target = f" to {one['target']['version']}" if one["target"] else ""
+        return f"action {one['action']}, {one['kind'].replace('_', ' ')}{target}: {state}"
+    pause = one["evidence"]["pause"]
+    waits = f" ({pause})" if pause else ""
+    return f"canary {one['canary']}: {state}{waits}, {one['evidence']['weight']:.3g} of traffic"
 
 
 def _row(one: dict[str, Any]) -> list[str]:

@@ -210,15 +210,18 @@ def action_list(
     *,
     adapter_id: AdapterId | None = None,
     state: ActionState | None = None,
+    since: datetime | None = None,
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[ActionRow]:
-    """Actions, newest first; ``before_id`` is where the previous page ended."""
+    """Actions decided first since a time, newest first; ``before_id`` ended the page before."""
     query = _SELECT.order_by(actions.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
     if state is not None:
         query = query.where(actions.c.state == state)
+    if since is not None:
+        query = query.where(actions.c.created_at >= since)
     if before_id is not None:
         query = query.where(actions.c.id < before_id)
     return [_action(row) for row in tx.execute(query).mappings()]

@@ -163,7 +163,7 @@ def read_beginning(tx: Connection, asked: Asked, orders: Orders, *, now: datetim
         tx,
         version.adapter,
         guards,
-        settings=orders.hands.settings,
+        settings=orders.settings,
         now=now,
         requests_per_day=asked.per_day,
         one=step_of(chosen.choice) if chosen else None,

@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.lookup import Number
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.settings import FEWEST
 from monitor.routing.canary.states import NotPossible, OrderKind
@@ -24,7 +24,6 @@ from monitor.web.frame import Frame
 
 LARGEST_NUMBER: Final = 2**63 - 1
 
-Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
 RACK: Final = {
@@ -154,7 +153,7 @@ class CanaryPages:
         seen = self._parts.database.run(
             lambda tx: read_beginning(tx, asked, self._parts.orders, now=now)
         )
-        settings = self._parts.orders.hands.settings
+        settings = self._parts.orders.settings
         return self._frame.page(
             "beginning.html",
             status=status,
@@ -175,7 +174,7 @@ class CanaryPages:
         try:
             seen = self._parts.database.run(
                 lambda tx: canaries.read_canary(
-                    tx, canary, settings=self._parts.orders.hands.settings, now=now
+                    tx, canary, settings=self._parts.orders.settings, now=now
                 )
             )
         except NotFound:

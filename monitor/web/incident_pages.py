@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
-from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.lookup import Number
 from monitor.domain import ActionId, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
 from monitor.incident.moving import Move, move, read_choices, unproven
@@ -30,8 +30,6 @@ LARGEST_NUMBER: Final = 2**63 - 1
 IN_HAND_FOR: Final = timedelta(hours=24)
 WIDE: Final = 1120
 NARROW: Final = 360
-
-Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
 
 
 def incident_pages(frame: Frame) -> APIRouter:

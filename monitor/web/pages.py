@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
@@ -27,10 +26,7 @@ from monitor.web.sessions import COOKIE
 from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
 
-LARGEST_NUMBER: Final = 2**63 - 1
-
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
-Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends, Request
-from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from alerts import matching
 from alerts.silences import LONGEST, SilenceRefused
+from monitor.api.lookup import Number
 from monitor.outbox import expire, silence
 from monitor.store import silences
 from monitor.store.keys import Key
@@ -24,8 +24,6 @@ SHOWN: Final = 200
 HOUR: Final = timedelta(hours=1)
 FACTS: Final = (*matching.NAMES, *matching.WORDS)
 """Fields of the form, each a fact or empty; labels are for the API and the command line."""
-
-Number = Annotated[int, PathPart(ge=1, lt=2**63)]
 
 
 def silence_pages(frame: Frame) -> APIRouter:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
 from monitor.routing.arms import effective
 from monitor.routing.killswitch import KillSwitch, Reading
+from monitor.routing.moves import Move, moves
 from monitor.routing.report import Report
 from monitor.routing.standing import Standing
 from monitor.store import actions, canaries, flags, fleet, routes
@@ -79,7 +80,7 @@ class RoutesGlance:
     waiting: Sequence[ActionRow]
     asking: Sequence[CanaryLine]
     """Canaries that wait for a person."""
-    actions: Sequence[ActionRow]
+    actions: Sequence[Move]
     report: Report
     """Of the last ``REPORTED``: what only the mode kept from being done."""
     switch: Switch
@@ -102,7 +103,7 @@ class RouteGlance:
     older: int | None
     """Before which generation the next page begins; None: there is no more."""
     waiting: Sequence[ActionRow]
-    actions: Sequence[ActionRow]
+    actions: Sequence[Move]
     switch: Switch
     canary: CanaryRow | None
     """The one under way."""
@@ -126,7 +127,7 @@ def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> RoutesGlan
         lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
         waiting=_waiting(tx, None),
         asking=asking(tx),
-        actions=_decided(actions.action_list(tx, limit=MOST_ACTIONS)),
+        actions=_decided(moves(tx, limit=MOST_ACTIONS)),
         report=parts.approver.report(tx, since=now - REPORTED, until=now),
         switch=read_switch(tx, parts.kill_switch),
     )
@@ -157,7 +158,7 @@ def route_of(
         history=shown,
         older=shown[-1].row.route.generation if len(history) > len(shown) else None,
         waiting=_waiting(tx, seen.adapter),
-        actions=_decided(actions.action_list(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
+        actions=_decided(moves(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
         switch=read_switch(tx, parts.kill_switch),
         canary=canaries.active(tx, seen.adapter.id),
         standing=parts.approver.standing(tx, name, now=now),
@@ -197,5 +198,5 @@ def _waiting(tx: Connection, adapter: Adapter | None) -> list[ActionRow]:
     ]
 
 
-def _decided(found: Sequence[ActionRow]) -> list[ActionRow]:
-    return [action for action in found if action.state not in OPEN]
+def _decided(found: Sequence[Move]) -> list[Move]:
+    return [move for move in found if move.state not in OPEN]

@@ -7,11 +7,11 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi import Path as PathPart
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.action_report import summary_of
+from monitor.api.lookup import Number
 from monitor.domain import ActionId
 from monitor.routing.fallback import ActionNotOpen
 from monitor.store import actions, flags
@@ -22,7 +22,6 @@ from monitor.web.frame import Frame
 
 LARGEST_NUMBER: Final = 2**63 - 1
 
-Number = Annotated[int, PathPart(ge=1, le=LARGEST_NUMBER)]
 Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
 

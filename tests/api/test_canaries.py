@@ -11,7 +11,8 @@ from monitor.routing.canary.judge import Judge
 from monitor.routing.canary.reading_back import ReadingBack
 from monitor.routing.canary.scene import hold_scene
 from monitor.routing.routers import TableOnly
-from monitor.store import canaries, routes
+from monitor.store import actions, canaries, routes, versions
+from monitor.store.actions import ActionKind, ActionState
 from tests.fleet import register
 from tests.serving import Serving
 
@@ -100,6 +101,57 @@ def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
         assert "resume that one" in again.json()["detail"]
         resumed = client.post(f"{place}/resume", json={"reason": "the data was wrong"}).json()
         assert (resumed["phase"], resumed["latched"]) == ("draft", False)
+    _all_of_it_is_in_one_list(service, made["canary"])
+
+
+def _all_of_it_is_in_one_list(service: Serving, canary: int) -> None:
+    """What became of the canary and an action beside it, newest first, page by page."""
+    with service.database.begin() as tx:
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        blocked = actions.add(
+            tx,
+            version,
+            kind=ActionKind.FALLBACK,
+            state=ActionState.BLOCKED,
+            reason="over budget",
+            evidence={},
+            expected_generation=1,
+            target=None,
+            actor=actions.AUTOMATIC,
+            now=datetime.now(tz=UTC),
+        )
+    with service.client(Scope.READ) as reader:
+
+        def listed(**wanted: object) -> list[dict]:
+            return reader.get("/v1/actions", params={"adapter": "support"} | wanted).json()["items"]
+
+        found = listed()
+        assert [(one["kind"], one["state"]) for one in found] == [
+            ("fallback", "blocked"),
+            ("canary", "draft"),
+            ("canary", "rolled_back"),
+            ("canary", "rolling_back"),
+            ("canary", "running"),
+            ("canary", "draft"),
+        ]
+        assert {one["canary"] for one in found} == {None, canary}
+        assert found[0]["action"] == blocked.id
+        by = ["for operate", "driftline", "for operate", "driftline", "for operate"]
+        assert [one["actor"] for one in found[1:]] == by
+        assert [one["evidence"]["weight"] for one in found[1:]] == [0.0, 0.0, 0.0, 0.2, 0.0]
+        assert "the data was wrong" in found[1]["reason"]
+        assert listed(state="rolled_back") == [found[2]]
+        assert listed(state="draft") == [found[1], found[5]]
+        assert listed(state="blocked") == [found[0]]
+        assert listed(since=(datetime.now(tz=UTC) + timedelta(hours=1)).isoformat()) == []
+        paged, page = [], {"limit": 2}
+        for _ in range(3):
+            got = reader.get("/v1/actions", params=page).json()
+            paged += got["items"]
+            page["cursor"] = got["next"]
+        assert (paged, got["next"]) == (found, None)
+        assert reader.get("/v1/actions", params={"cursor": "W10"}).status_code == 422
 
 
 @pytest.mark.usefixtures("judge")

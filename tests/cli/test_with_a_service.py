@@ -111,6 +111,10 @@ def test_what_it_would_have_done_is_told(run: Run) -> None:
     ran = run("actions", QUIET, "--days", "3")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.strip() == f"{QUIET}: would not have acted in 3 days"
+    done = run("actions", BROKEN)
+    for word in ("newest first", "fallback", "blocked", "driftline", "would not have acted"):
+        assert word in done.out
+    assert json.loads(run("actions", BROKEN, "--json").out)["moves"][0]["kind"] == "fallback"
     failed(run("actions", "unknown"), "unknown")
 
 

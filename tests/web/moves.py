@@ -6,7 +6,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
 from monitor.routing.arms import ArmRequest
-from monitor.store import actions, adapters, route_failures, versions
+from monitor.routing.canary.settings import CanarySettings
+from monitor.routing.canary.states import CanaryState, Phase, to_json
+from monitor.store import actions, adapters, audit, canaries, route_failures, versions
 from monitor.store.actions import ActionKind, ActionState
 from tests import worlds
 
@@ -37,7 +39,8 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
 def _routed(tx: Connection, *, now: datetime) -> None:
     found = versions.fetch(tx, adapter="catalogue", name="v1")
     assert found is not None
-    worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
+    trial = worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
+    _on_trial(tx, trial, found, now=now)
     worlds.table.put(
         tx,
         "catalogue",
@@ -63,6 +66,25 @@ def _routed(tx: Connection, *, now: datetime) -> None:
         hold_until=now + timedelta(hours=8),
     )
     route_failures.note(tx, held, why=f"redis refused it: {HOSTILE}")
+
+
+def _on_trial(tx: Connection, trial: Version, control: Version, *, now: datetime) -> None:
+    """A canary's first step, as the audit has it."""
+    running = CanaryState(phase=Phase.RUNNING, weight=0.1, placed=True, reason=HOSTILE)
+    canary = canaries.add(
+        tx,
+        trial,
+        control=control,
+        plan=to_json(CanarySettings().plan()),
+        state=to_json(running),
+        guards=[],
+        unchecked=[],
+        mode=None,
+        by="ann",
+        now=now,
+    )
+    details = {"canary": canary.id, "state": to_json(running), "guards": []}
+    audit.append(tx, actor="driftline", act="canary.running", subject=trial.label, details=details)
 
 
 def _waiting(tx: Connection, *, now: datetime) -> ActionId:

@@ -42,6 +42,8 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     done = looker.page.inner_text("[data-live=actions]")
     for words in ("read back at generation 2", "blocked adapter_budget", moves.HOSTILE):
         assert words in done, words
+    for words in ("canary of v2", "running 10 %"):
+        assert words in done, words
     report = looker.page.inner_text("[data-live=report]")
     assert "It would have acted 2 times in 14 days" in report
     assert "Refused by adapter_budget: 1" in report

@@ -17,6 +17,7 @@ from monitor.routing.canary.hands import Hands
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.route import unfit
 from monitor.routing.canary.scene import forbidden, hold_scene
+from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import (
     CanaryState,
     NotPossible,
@@ -65,6 +66,11 @@ class Orders:
     hands: Hands
     feedback: FeedbackOf
 
+    @property
+    def settings(self) -> CanarySettings:
+        """How canaries are run where a person says nothing else."""
+        return self.hands.settings
+
     def start(self, wish: Wish, *, by: str, now: datetime) -> CanaryRow:
         """Make a canary; one of the same adapter that is under way is superseded.
 
@@ -75,7 +81,7 @@ class Orders:
         ValueError
             The steps are none.
         """
-        plan = self.hands.settings.plan(steps=wish.steps, shadow=wish.shadow)
+        plan = self.settings.plan(steps=wish.steps, shadow=wish.shadow)
         version = wish.version
 
         def work(tx: Connection) -> CanaryRow:
@@ -131,8 +137,8 @@ class Orders:
 
     def guards(self, adapter: str) -> tuple[Guard, ...]:
         """List what a canary of this adapter would be held to."""
-        settings = self.hands.settings
-        return guards_of(settings.signals, self.feedback(adapter), settings.critical)
+        signals, critical = self.settings.signals, self.settings.critical
+        return guards_of(signals, self.feedback(adapter), critical)
 
     def _made(
         self,
