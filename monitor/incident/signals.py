@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection
@@ -83,24 +84,32 @@ class Chart:
 
 
 def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now: datetime) -> Chart:
-    """Read an incident's signals from some time before it began until it was over, or now."""
+    """Read an incident's signals from some time before it began until it was over, or now.
+
+    Of a fleet incident the first signal of each member. The title says how many are shown
+    where there are more than fit.
+    """
     shown = shown_interval(story, now=now)
     if story.version is not None:
-        signals = _signals_of(
+        found = _signals_of(
             tx,
             story.version.id,
             shown,
             settings=settings,
             crossed=story.judged.verdict.detectors if story.judged else (),
-        )[:MOST_SIGNALS]
+        )
+        signals, of, what = found[:MOST_SIGNALS], len(found), "signals"
     else:
-        signals = [
+        leading = (
             replace(lead, words=f"{member.label}: {lead.words}")
-            for member in story.members[:MOST_MEMBERS]
+            for member in story.members
             for lead in _signals_of(tx, member.version_id, shown, settings=settings)[:1]
-        ]
+        )
+        signals, of = list(islice(leading, MOST_MEMBERS)), len(story.members)
+        what = "members, those that moved first"
+    some = f" · {len(signals)} of {of} {what}" if len(signals) < of else ""
     return Chart(
-        title=f"#{story.row.id} {story.subject}",
+        title=f"#{story.row.id} {story.subject}{some}",
         since=shown.start,
         until=shown.end,
         onset=story.onset,

@@ -11,14 +11,17 @@ import pytest
 
 from alerts.message import Links
 from alerts.types import Kind
-from monitor.domain import Scope
+from monitor.domain import Blame, Scope, VerdictKind
+from monitor.incident.signals import MOST_MEMBERS
 from monitor.outbox import Pages, chart_key
 from monitor.outbox.linking import CHART_LASTS
-from monitor.store import incidents
+from monitor.store import evaluations, incidents
 from monitor.store.database import Database
 from monitor.store.tables import adapters
 from tests import worlds
 from tests.alert_samples import an_alert
+from tests.fleet import register
+from tests.outbox.test_telling import see
 from tests.serving import Serving, serving
 
 KEY = chart_key(b"k" * 32)
@@ -105,3 +108,24 @@ def test_only_messages_of_drift_have_one_and_only_where_people_reach_the_service
         replace(told, links=Links()),
     ):
         assert here.linked(other).links.chart is None
+
+
+def test_of_a_fleet_it_says_how_many_of_the_members_it_shows(site: Serving) -> None:
+    now = datetime.now(UTC)
+    with site.database.begin() as tx:
+        for number in range(MOST_MEMBERS + 2):
+            member = register(tx, f"sibling-{number}")
+            see(tx, member, VerdictKind.DRIFTING, blame=Blame.BASE)
+            if number:  # of the first there are no scores
+                score = worlds._score(
+                    member, "perplexity", now, value=0.1, notice=2.0, page=0.1, effect=0.1
+                )
+                evaluations.put_scores(tx, [score])
+        [row] = incidents.incident_list(tx, fleet_only=True)
+    with site.client(Scope.READ) as reader:
+        drawn = reader.get(f"{site.url}/v1/incidents/{row.id}/chart.svg").text
+    words = [text.text or "" for text in parsed(drawn).iter(f"{SVG}text")]
+    assert words[0].endswith(" · 6 of 8 members, those that moved first")
+    assert [word.partition(":")[0] for word in words if word.startswith("sibling")] == [
+        f"sibling-{number}@v7" for number in range(1, MOST_MEMBERS + 1)
+    ]
