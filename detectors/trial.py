@@ -82,24 +82,6 @@ def difference(
     return Difference(value=worse, variance=variance, units=min(one.units, other.units))
 
 
-def paired(
-    trial: Floats, control: Floats, *, higher_is_better: bool, rates: bool = False
-) -> Difference | None:
-    """The same for pairs ``(n,)``: one prompt answered by both; None below 20 pairs.
-
-    What a prompt does to both answers cancels, so far fewer are needed.
-    """
-    worse = control - trial if higher_is_better else trial - control
-    known = worse[np.isfinite(worse)]
-    n = known.size
-    if n < FEWEST_UNITS:
-        return None
-    variance = float(np.var(known, ddof=1)) / n
-    # one pair more that differs either way, so that equal answers prove nothing
-    least = 2.0 / ((n + 2.0) * n) if rates else np.finfo(float).tiny
-    return Difference(value=float(known.mean()), variance=max(variance, least), units=n)
-
-
 def bounds(found: Difference, *, alpha: float, planned: float) -> Bounds:
     """Where the degradation lies: each end is wrong at any look with probability ``alpha``.
 

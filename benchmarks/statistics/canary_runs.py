@@ -11,7 +11,7 @@ import numpy as np
 from detectors.feedback import Directions
 from detectors.trial import Failures
 from monitor.routing.canary.columns import Column
-from monitor.routing.canary.guards import HARD, alphas, guards_of
+from monitor.routing.canary.guards import HARD, alphas, guards_of, held_to
 from monitor.routing.canary.machine import step
 from monitor.routing.canary.measure import Carried, GuardFound, Rules, Sides, measure
 from monitor.routing.canary.settings import CanarySettings
@@ -91,7 +91,7 @@ def run_one(
     settings = settings or CanarySettings(signals=("mean_nll",))
     plan = settings.plan(shadow=shadow)
     names = Directions(higher_is_better=("solved",))
-    guards = guards_of(settings.signals, names, settings.critical)
+    guards = held_to(guards_of(settings.signals, names, settings.critical), shadow=shadow)
     state, effects = step(CanaryState(), Checked(passed=True, reason=""), plan=plan, now=NOW)
     now, carried = NOW, dict[str, Carried]()
     trial, control = Arm(), Arm()

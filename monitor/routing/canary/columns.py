@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from detectors.trial import Difference, difference, paired
+from detectors.trial import Difference, difference
+from detectors.trial_pairs import paired
 from detectors.types import Floats
 from monitor.routing.canary.guards import Guard, GuardKind
 
@@ -32,8 +33,7 @@ def degradation(
     higher = guard.higher_is_better
     rates = kind is GuardKind.RATE
     if pairs:
-        one, other = (trial.values, control.values) if rates else _signs(trial, control)
-        return paired(one, other, higher_is_better=higher, rates=True)
+        return paired(compared(guard, trial, control))
     if rates:
         return difference(
             trial.values,
@@ -44,6 +44,16 @@ def degradation(
             rates=True,
         )
     return _cliffs_delta(trial, control, higher_is_better=higher)
+
+
+def compared(guard: Guard, trial: Column, control: Column) -> Floats:
+    """Give 1 for each pair whose worse answer is the trial's, -1 for the better, else 0.
+
+    Pairs of which one side is not known are left out.
+    """
+    worse = np.sign(trial.values - control.values)
+    known = worse[np.isfinite(worse)]
+    return -known if guard.higher_is_better else known
 
 
 def _cliffs_delta(trial: Column, control: Column, *, higher_is_better: bool) -> Difference | None:
@@ -79,12 +89,6 @@ def _placements(values: Floats, among: Floats) -> Floats:
     below = np.searchsorted(ordered, values, side="left")
     until = np.searchsorted(ordered, values, side="right")
     return np.asarray((below + until) / (2.0 * ordered.size), dtype=np.float64)
-
-
-def _signs(trial: Column, control: Column) -> tuple[Floats, Floats]:
-    """Which answer of each pair is larger: as a trial of -1, 0 and 1 beside 0."""
-    larger = np.sign(trial.values - control.values)
-    return larger, np.where(np.isnan(larger), np.nan, 0.0)
 
 
 def _known(column: Column) -> Column:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from alerts.message import finite
 from detectors.trial import Failures
-from monitor.routing.canary.guards import Guard, alphas
+from monitor.routing.canary.guards import Guard, alphas, held_to
 from monitor.routing.canary.hands import Measured
 from monitor.routing.canary.measure import Carried, Measurement, Rules, measure
 from monitor.routing.canary.reading import Read, Trial, read
@@ -45,7 +45,8 @@ def compare(
     Raises whatever reading raises.
     """
     plan = plan_from_json(canary.plan)
-    guards = guards_from_json(canary.guards)
+    shadow = plan.steps[state.step].shadow
+    guards = held_to(guards_from_json(canary.guards), shadow=shadow)
     begun, since = state.begun_at or now, state.step_since or now
     end = max(since, now - settings.lag)
     trial = Trial(
@@ -55,7 +56,7 @@ def compare(
         since=since,
         last_look=max(begun, canary.measured_until or begun),
         end=end,
-        shadow=plan.steps[state.step].shadow,
+        shadow=shadow,
     )
 
     def work(tx: Connection) -> tuple[Read, list[Mapping[str, Any]]]:

@@ -18,7 +18,7 @@ from detectors.trial_prospect import Gauge
 from monitor.domain import AdapterId, VersionId
 from monitor.routing.canary.columns import Column, count, degradation, kind_of
 from monitor.routing.canary.comparing import carried_from_json
-from monitor.routing.canary.guards import Guard, GuardKind, alphas
+from monitor.routing.canary.guards import Guard, GuardKind, alphas, held_to
 from monitor.routing.canary.measure import Carried
 from monitor.routing.canary.reading import Trial, answered
 from monitor.routing.canary.settings import CanarySettings
@@ -81,7 +81,7 @@ class Pace:
     ) -> tuple[Gauge, ...]:
         """The guardrails as a step of copies, or one with a share, is held to them."""
         kinds = len({step.shadow for step in plan.steps})  # pairs are a process of their own
-        shares = alphas(guards, settings.alpha / kinds)
+        shares = alphas(held_to(guards, shadow=copies), settings.alpha / kinds)
         per_day = self.copies_per_day if copies else self.requests_per_day
         margins = {
             GuardKind.RATE: settings.margin_rate,
@@ -89,6 +89,8 @@ class Pace:
         }
         found = []
         for name, worth in self.worth.items():
+            if name not in shares:
+                continue
             sums = self.sums.get(name, Carried())
             found.append(
                 Gauge(

@@ -59,7 +59,7 @@ HARD: Final = ("error", "empty", "non_finite")
 """Always watched."""
 DEFAULT: Final = ("mean_nll", "entropy", "latency_ms", "loop", "refusal", "truncated")
 
-
+_WAITED_FOR: Final = frozenset({"latency_ms", "ttft_ms"})
 HARD_SHARE: Final = 0.2
 """Of the accepted false rollbacks, for the hard ones: their evidence grows with each failure, so
 that a small share costs them a failure or two."""
@@ -77,6 +77,14 @@ def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
     kept = HARD_SHARE if hard and soft else float(bool(hard))
     shares = {name: alpha * kept / len(hard) for name in hard}
     return shares | {name: alpha * (1.0 - kept) / len(soft) for name in soft}
+
+
+def held_to(guards: Sequence[Guard], *, shadow: bool) -> list[Guard]:
+    """Leave out what copies do not tell: they wait for their originals, and nobody for them.
+
+    A version that only answers copies is loaded for each anew where engines are full.
+    """
+    return [guard for guard in guards if not (shadow and guard.name in _WAITED_FOR)]
 
 
 def as_equals(guards: Sequence[Guard]) -> int:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
-from detectors.trial import FEWEST_UNITS, Difference, Failures, bounds, failure_evidence
-from monitor.routing.canary.columns import Column, count, degradation, kind_of
+from detectors.trial import (
+    FEWEST_UNITS,
+    Bounds,
+    Difference,
+    Failures,
+    bounds,
+    failure_evidence,
+)
+from detectors.trial_pairs import pair_bounds
+from monitor.routing.canary.columns import Column, compared, count, degradation, kind_of
 from monitor.routing.canary.guards import Guard, GuardKind
 from monitor.routing.canary.states import Found, Outcome
 
@@ -206,48 +214,45 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
         carried=before,
     )
     if trial is None or control is None or (n_trial == 0 and n_control == 0):
-        return _absent(blank) if before.information == 0.0 else _judged(blank, before, rules)
+        return _so_far(_absent(blank), rules)
+    if sides.pairs and not guard.critical and compared(guard, trial, control).size == 0:
+        return _absent(blank)  # people's feedback: nobody has seen what a shadow answered
     here = degradation(guard, kind, trial, control, pairs=sides.pairs)
     if here is None:
-        return blank if before.information == 0.0 else _judged(blank, before, rules)
+        return _so_far(blank, rules)
     planned = before.planned or here.information * max(1.0, rules.ahead)
     total = before.information + here.information
     value = (before.value * before.information + here.value * here.information) / total
-    sum_of_all = Carried(value=value, information=total, planned=planned, kind=kind)
-    return _judged(blank, sum_of_all, rules)
+    summed = Carried(value=value, information=total, planned=planned, kind=kind)
+    if sides.pairs and kind is GuardKind.RATE:
+        worse = compared(guard, trial, control)
+        return _judged(blank, summed, pair_bounds(worse, alpha=rules.alphas[guard.name]))
+    return _judged(blank, summed, _mixed(summed, alpha=rules.alphas[guard.name]))
 
 
-def _judged(blank: GuardFound, total: Carried, rules: Rules) -> GuardFound:
+def _so_far(blank: GuardFound, rules: Rules) -> GuardFound:
+    """What earlier steps came to, where this one has nothing yet."""
+    before = blank.carried
+    if before.information == 0.0:
+        return blank
+    return _judged(blank, before, _mixed(before, alpha=rules.alphas[blank.name]))
+
+
+def _mixed(total: Carried, *, alpha: float) -> Bounds:
     found = Difference(value=total.value, variance=1.0 / total.information, units=FEWEST_UNITS)
-    where = bounds(
-        found, alpha=rules.alphas[blank.name], planned=total.planned or total.information
-    )
+    return bounds(found, alpha=alpha, planned=total.planned or total.information)
+
+
+def _judged(blank: GuardFound, total: Carried, where: Bounds) -> GuardFound:
     outcome = GuardOutcome.UNSURE
     if where.lo > blank.bar:
         outcome = GuardOutcome.FAILED
     elif where.hi < blank.margin:
         outcome = GuardOutcome.PASSED
-    return GuardFound(
-        name=blank.name,
-        kind=blank.kind,
-        outcome=outcome,
-        margin=blank.margin,
-        bar=blank.bar,
-        value=where.value,
-        lo=where.lo,
-        hi=where.hi,
-        trial=blank.trial,
-        control=blank.control,
-        carried=total,
+    return replace(
+        blank, outcome=outcome, value=where.value, lo=where.lo, hi=where.hi, carried=total
     )
 
 
 def _absent(blank: GuardFound) -> GuardFound:
-    return GuardFound(
-        name=blank.name,
-        kind=blank.kind,
-        outcome=GuardOutcome.ABSENT,
-        margin=blank.margin,
-        bar=blank.bar,
-        carried=blank.carried,
-    )
+    return replace(blank, outcome=GuardOutcome.ABSENT, trial=0, control=0)

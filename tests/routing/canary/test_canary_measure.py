@@ -13,7 +13,7 @@ from detectors.perplexity import DocumentScores
 from detectors.trial import Failures
 from monitor.domain import WeightsState
 from monitor.routing.canary.columns import Column
-from monitor.routing.canary.guards import Guard, GuardKind, alphas, guards_of
+from monitor.routing.canary.guards import Guard, GuardKind, alphas, guards_of, held_to
 from monitor.routing.canary.measure import (
     Carried,
     GuardFound,
@@ -128,6 +128,41 @@ def test_what_only_one_arm_has_is_unsure_and_what_neither_has_is_absent() -> Non
     nothing = Sides(trial={}, control={}, trial_requests=900, control_requests=900)
     found = measure(nothing, GUARDS, carried={}, failures={}, rules=RULES).found
     assert (found.outcome, found.reason) == (Outcome.UNSURE, "nothing could be compared")
+
+
+def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> None:
+    solved, told = GUARDS[0], np.ones(250)
+
+    def shadow(given: np.ndarray, *, critical: bool = False) -> Measurement:
+        names = {"feedback.solved": (given, told), "mean_nll": (told, told)}
+        trial, control = (
+            {name: Column(values=sides[which]) for name, sides in names.items()} for which in (0, 1)
+        )
+        sides = Sides(
+            trial=trial, control=control, trial_requests=250, control_requests=250, pairs=True
+        )
+        guards = [replace(solved, critical=critical), NLL]
+        return measure(sides, guards, carried={}, failures={}, rules=RULES)
+
+    nobody = np.full(250, math.nan)
+    assert shadow(nobody).guards[0].outcome is GuardOutcome.ABSENT
+    assert shadow(nobody).found.outcome is Outcome.PASSED
+    held = shadow(nobody, critical=True).found
+    assert (held.outcome, held.reason) == (
+        Outcome.UNSURE,
+        "feedback.solved not known yet (0 and 250)",
+    )
+    assert shadow(told, critical=True).found.outcome is Outcome.PASSED
+    worse = np.repeat([0.0, 1.0], [12, 238])
+    assert shadow(worse, critical=True).guards[0].outcome is GuardOutcome.FAILED
+
+
+def test_copies_are_not_held_to_how_long_they_took() -> None:
+    guards = guards_of(["mean_nll", "latency_ms", "ttft_ms"], Directions(), [])
+    assert held_to(guards, shadow=False) == list(guards)
+    kept = held_to(guards, shadow=True)
+    assert [guard.name for guard in kept] == ["mean_nll", "error", "empty", "non_finite"]
+    assert alphas(kept, 0.05)["mean_nll"] == pytest.approx(0.04)
 
 
 def test_a_few_failures_of_one_arm_alone_are_proof_and_of_both_are_none() -> None:
