@@ -1,24 +1,27 @@
-"""A router across a real socket that is late, refuses, lies, or kills its client."""
+"""A receiver of the router ``webhook`` that is late, refuses, lies, or kills its client."""
 
+import base64
 import json
 import os
 import signal
 import threading
-import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Self
+from urllib.parse import urlsplit
 
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, Route
-from monitor.routing.routers import RouterFailed
-from monitor.store.routes import arm_from_json, arm_to_json
+from monitor.routing.routers.webhook import Webhook, WebhookRouting
+from tests.loopback import LOOPBACK
+from tests.routed import Receiver, answering
 
-TIMEOUT = 0.3
-"""Seconds that the client waits for an answer."""
+SECRET = "whsec_" + base64.b64encode(b"between Driftline and its router").decode()
+PATIENCE, IMPATIENCE = timedelta(seconds=30), timedelta(seconds=0.3)
+"""How long an answer is waited for, and how long one that never comes."""
 
 
 class Temper(StrEnum):
@@ -34,114 +37,103 @@ class Temper(StrEnum):
 
 @dataclass
 class Switchboard:
-    """``changes`` counts effective changes by (adapter, generation); ``told`` every attempt."""
+    """``changes`` counts effective changes by (adapter, generation); ``told`` every attempt.
+
+    Clients call it at a path that is their process id: so it knows whom to kill.
+    """
 
     temper: Temper = Temper.HONEST
-    arms: dict[str, tuple[Arm, ...]] = field(default_factory=dict)
-    generations: Counter[str] = field(default_factory=Counter)
     changes: Counter[tuple[str, int]] = field(default_factory=Counter)
     told: Counter[tuple[str, int]] = field(default_factory=Counter)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    _receiver: Receiver = field(default_factory=lambda: Receiver(secret=SECRET))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _goes_on: threading.Event = field(default_factory=threading.Event)
+    _late: list[threading.Event] = field(default_factory=list)
+    _open: ExitStack = field(default_factory=ExitStack)
+    url: str = ""
 
     def __enter__(self) -> Self:
-        board = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                status = board.take(body)
-                self.reply(status, b"{}")
-
-            def do_GET(self) -> None:
-                with board.lock:
-                    arms = board.arms.get(self.path.strip("/"), ())
-                self.reply(200, json.dumps([arm_to_json(arm) for arm in arms]).encode())
-
-            def reply(self, status: int, body: bytes) -> None:
-                try:
-                    self.send_response(status)
-                    self.send_header("content-length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-                except OSError:
-                    self.close_connection = True  # the client was killed, or waits no more
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self.url = self._open.enter_context(answering(self.respond))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.catch_up()
+        self._open.close()
 
-    @property
-    def port(self) -> int:
-        return self._server.server_port
+    def line(self) -> Webhook:
+        """A client for this process; short of patience where no answer will come."""
+        return line(self.url, IMPATIENCE if self.temper is Temper.LATE else PATIENCE)
 
-    def take(self, body: dict) -> int:
-        """Treat one route as the temper says; give the status of the answer."""
-        key = (body["adapter"], body["generation"])
+    def catch_up(self) -> None:
+        """Let what is late arrive now, and wait until it has."""
+        self._goes_on.set()
+        for one in self._late:
+            assert one.wait(PATIENCE.total_seconds())
+        self._late.clear()
+        self._goes_on.clear()
+
+    def respond(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        if method == "GET":
+            return self._receiver.respond(method, path, headers, body)
+        pid = int(urlsplit(path).path.strip("/"))
+        route = json.loads(body)
+        key = (route["adapter"], route["generation"])
         self.told[key] += 1
         match self.temper:
             case Temper.REFUSES:
-                return 409
+                return 409, b""
             case Temper.LIES:
-                return 200
+                return 204, b""
             case Temper.LATE:
-                time.sleep(2 * TIMEOUT)
+                return self._be_late(key, path, headers, body)
             case Temper.KILLS_BEFORE:
-                os.kill(body["pid"], signal.SIGKILL)
-                return 500
-        self._apply(key, tuple(arm_from_json(arm) for arm in body["arms"]))
+                os.kill(pid, signal.SIGKILL)
+                return 500, b""
+        answer = self._take(key, path, headers, body)
         if self.temper is Temper.KILLS_AFTER:
-            os.kill(body["pid"], signal.SIGKILL)
-        return 200
+            os.kill(pid, signal.SIGKILL)
+        return answer
 
-    def _apply(self, key: tuple[str, int], arms: tuple[Arm, ...]) -> None:
+    def _be_late(
+        self, key: tuple[str, int], path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        done = threading.Event()
+        self._late.append(done)
+        self._goes_on.wait()
+        answer = self._take(key, path, headers, body)
+        done.set()
+        return answer
+
+    def _take(
+        self, key: tuple[str, int], path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, bytes]:
         adapter, generation = key
-        with self.lock:
-            if generation > self.generations[adapter]:
-                self.generations[adapter] = generation
-                self.arms[adapter] = arms
-                self.changes[key] += 1
+        with self._lock:
+            before = self._receiver.held.get(adapter, {"generation": 0})["generation"]
+            answer = self._receiver.respond("POST", path, headers, body)
+            after = self._receiver.held.get(adapter, {"generation": 0})["generation"]
+            self.changes[key] += before != after == generation
+        return answer
 
 
-@dataclass(frozen=True)
-class Line:
-    """The router's client; ``dies`` ends its own process instead of calling."""
+def line(url: str, patience: timedelta = PATIENCE) -> Webhook:
+    """The product's own client of the board at ``url``, for this process."""
+    client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=patience.total_seconds()))
+    settings = WebhookRouting(url=f"{url}/{os.getpid()}", secret=SECRET, timeout=patience)
+    return Webhook(settings, client)
 
-    port: int
-    dies: bool = False
+
+class Fatal:
+    """A router that ends its own process instead of being told."""
+
+    def prepare(self, versions: object) -> None:
+        del versions
 
     def apply(self, route: Route) -> None:
-        if self.dies:
-            os.kill(os.getpid(), signal.SIGKILL)
-        body = {
-            "adapter": route.adapter,
-            "generation": route.generation,
-            "arms": [arm_to_json(arm) for arm in route.arms],
-            "pid": os.getpid(),
-        }
-        self._ask("POST", "/", json.dumps(body))
+        del route
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
-        found = self._ask("GET", f"/{adapter}")
-        return tuple(arm_from_json(arm) for arm in found) or None
-
-    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
-        try:
-            connection.request(method, path, body=body)
-            answer = connection.getresponse()
-            if answer.status != HTTPStatus.OK:
-                raise RouterFailed(f"HTTP {answer.status}")
-            return json.loads(answer.read())
-        except (HTTPException, OSError) as error:
-            raise RouterFailed(type(error).__name__) from error
-        finally:
-            connection.close()
+        raise AssertionError(f"nobody is left to ask about {adapter}")

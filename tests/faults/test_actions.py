@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from monitor.routing.killswitch import FILE, VARIABLE, KillSwitch, Reading
 from monitor.store import actions, audit, flags, routes
 from monitor.store.actions import TAKEN, ActionRow, ActionState
 from monitor.store.database import Database
-from tests.faults.switchboard import TIMEOUT, Line, Switchboard, Temper
+from tests.faults.switchboard import Fatal, Switchboard, Temper, line
 from tests.fleet import NOW
 from tests.routing.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
 
@@ -48,7 +47,7 @@ POINTS = (DIES_BEFORE_ROUTE, DIES_BEFORE_CALL, Temper.KILLS_BEFORE, Temper.KILLS
 TEMPERS = (Temper.HONEST, Temper.LATE, Temper.REFUSES, Temper.LIES)
 
 
-class Fatal(KillSwitch):
+class FatalSwitch(KillSwitch):
     """Ends the process at the second look, which is in the transaction that swaps the route."""
 
     looks = 0
@@ -60,21 +59,21 @@ class Fatal(KillSwitch):
         return super().read(tx, hold=hold)
 
 
-def daemon(url: str, folder: Path, line: Line, version: Version, point: str) -> None:
+def daemon(url: str, folder: Path, board: str, version: Version, point: str) -> None:
     """A process of its own: decides about the version, and dies at the point."""
     database = Database(url)
-    switch = Fatal(folder, {}) if point == DIES_BEFORE_ROUTE else KillSwitch(folder, {})
+    switch = FatalSwitch(folder, {}) if point == DIES_BEFORE_ROUTE else KillSwitch(folder, {})
+    router = Fatal() if point == DIES_BEFORE_CALL else line(board)
     breaker = World(database=database, folder=folder).breaker
-    breaker = replace(breaker, kill_switch=switch, router=line)
+    breaker = replace(breaker, kill_switch=switch, router=router)
     breaker.consider(version, evidence(), now=NOW)
 
 
 def killed_at(world: World, board: Switchboard, version: Version, point: str) -> None:
     if isinstance(point, Temper):
         board.temper = point
-    line = Line(board.port, dies=point == DIES_BEFORE_CALL)
     url = world.database.engine.url.render_as_string(hide_password=False)
-    child = FORK.Process(target=daemon, args=(url, world.folder, line, version, point))
+    child = FORK.Process(target=daemon, args=(url, world.folder, board.url, version, point))
     child.start()
     child.join(timeout=60)
     assert child.exitcode == -9, "it was killed where the test meant it to be"
@@ -82,14 +81,13 @@ def killed_at(world: World, board: Switchboard, version: Version, point: str) ->
 
 def settle(world: World, board: Switchboard, version: Version, temper: Temper) -> None:
     """Another daemon takes over, with a router that may misbehave first and then does not."""
-    breaker = replace(world.breaker, router=Line(board.port))
     for minute, mood in enumerate([temper, Temper.HONEST, Temper.HONEST], start=1):
         board.temper = mood
+        breaker = replace(world.breaker, router=board.line())
         now = NOW + minute * MINUTE
         breaker.reconcile(now=now)
         breaker.consider(version, evidence(at=now), now=now)
-        if mood is Temper.LATE:
-            time.sleep(3 * TIMEOUT)  # what was under way arrives before the next minute
+        board.catch_up()  # what was under way arrives before the next minute
     with world.database.begin() as tx:
         doubt = breaker.doubt(tx, version)
     if temper not in {Temper.REFUSES, Temper.LIES}:
@@ -122,7 +120,8 @@ def check(world: World, board: Switchboard) -> Counter[str]:
     assert set(board.changes.values()) <= {1}
     newest = rows[0]
     assert newest.state is ActionState.VERIFIED
-    assert board.arms[newest.adapter] == world.route(newest.adapter).arms, "it was read back"
+    real = line(board.url).read_back(newest.adapter)
+    assert real == world.route(newest.adapter).arms, "it was read back"
     return Counter(row.state.value for row in rows)
 
 
@@ -312,7 +311,7 @@ def test_with_the_database_unreadable_nothing_moves_and_the_file_still_counts(
     """The flag cannot be read: the action fails as a whole, and no router hears of it."""
     version = world.adapter()
     begun = executing(world, version)
-    breaker = replace(world.breaker, router=Line(board.port))
+    breaker = replace(world.breaker, router=board.line())
     with world.database.begin() as tx:
         tx.execute(sa.text("ALTER TABLE flags RENAME TO away"))
     with pytest.raises(sa.exc.DBAPIError):
