@@ -22,7 +22,7 @@ from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import Pages
-from monitor.outbox.stranded import rescue
+from monitor.outbox.stranded import MOST_AT_ONCE, rescue
 from monitor.outbox.taken import Taken
 from monitor.store import audit, escalation, outbox
 from monitor.store.database import Database
@@ -297,8 +297,12 @@ class Deliverer:
             for _ in range(self._escalate_overdue(channel)):
                 self._observe(channel.name, Outcome.ESCALATED)
         known = list(self._channels.values())
-        for name in rescue(self._database, known, after=self._settings.escalate_after):
+        rescued = rescue(self._database, known, after=self._settings.escalate_after)
+        for name in rescued:
             self._observe(name, Outcome.DEAD)
+        if len(rescued) == MOST_AT_ONCE:  # go on at once, but claim what is due in between
+            self._swept = float("-inf")
+            self._due.set()
 
     def _escalate_overdue(self, channel: ConfiguredChannel) -> int:
         fallback = channel.fallback

@@ -27,6 +27,8 @@ from monitor.store.outbox import DeliveryRow
 _LOG = structlog.get_logger(__name__)
 
 NO_CHANNEL: Final = "the config names no such channel"
+MOST_AT_ONCE: Final = 10
+"""Each is a transaction of its own, and whoever looks for them claims nothing meanwhile."""
 
 
 def rescue(
@@ -35,10 +37,13 @@ def rescue(
     """Hand on what has been due for ``after`` and is for none of ``channels``.
 
     A daemon with another config would have taken it by then. Gives the names of the channels
-    whose messages are dead letters now.
+    whose messages are dead letters now, :data:`MOST_AT_ONCE` at most: as many mean that there
+    may be more.
     """
     names = [channel.name for channel in channels]
-    rows = database.run(lambda tx: outbox.stranded(tx, channels=names, after=after))
+    rows = database.run(
+        lambda tx: outbox.stranded(tx, channels=names, after=after, most=MOST_AT_ONCE)
+    )
     return [row.channel for row in rows if _handed_on(database, row, channels)]
 
 

@@ -304,14 +304,17 @@ STRANDED: Final = sa.text(
             AND older.seq < o.seq
       )
     ORDER BY o.seq
-    LIMIT 100
+    LIMIT :most
     """
 )
 
 
-def stranded(tx: Connection, *, channels: Sequence[str], after: timedelta) -> list[DeliveryRow]:
+def stranded(
+    tx: Connection, *, channels: Sequence[str], after: timedelta, most: int = 100
+) -> list[DeliveryRow]:
     """Messages for none of ``channels`` that have been due for so long: nobody claims them."""
-    found = tx.execute(STRANDED, {"channels": list(channels), "after": after}).scalars()
+    asked = {"channels": list(channels), "after": after, "most": most}
+    found = tx.execute(STRANDED, asked).scalars()
     query = sa.select(*_COLUMNS).where(outbox.c.id.in_(list(found))).order_by(outbox.c.seq)
     return [_delivery(row) for row in tx.execute(query).mappings()]
 

@@ -2,9 +2,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from standardwebhooks import Webhook
 
 from alerts.channels import open_channel
@@ -16,7 +18,8 @@ from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.domain import IncidentId
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, Outcome
-from monitor.store import audit, outbox
+from monitor.outbox.stranded import MOST_AT_ONCE
+from monitor.store import audit, outbox, tables
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.wakeups import OUTBOX, WakeUps
@@ -370,3 +373,29 @@ def test_a_lost_database_does_not_end_the_deliverer(database_url: str) -> None:
     assert lost.alive
     lost.stop()
     gone.close()
+
+
+def test_messages_for_no_channel_are_handed_on_at_once_and_hold_nobody_up(
+    database: Database,
+) -> None:
+    # a sweep is due every 5 s: that many would take longer than the test's patience
+    sweeps = int(PATIENCE / 5) + 2
+    with database.begin() as tx:
+        version = register(tx)
+        stranded = [incident(tx, version, n + 1) for n in range(MOST_AT_ONCE * sweeps)]
+        for one in stranded:
+            outbox.enqueue(tx, channel="renamed", alert=message(), incident_id=one)
+    queue(database, stranded[-1], number=2)
+    channel = Scripted()
+    swift = replace(FAST, escalate_after=timedelta(seconds=5))
+    with database.begin() as tx:
+        tx.execute(
+            tables.outbox.update()
+            .where(tables.outbox.c.channel == "renamed")
+            .values(next_at=sa.func.now() - timedelta(minutes=1))
+        )
+    with delivering(database, configured("oncall", channel), settings=swift):
+        until(lambda: settled(database))
+    states = [row.state for row in rows(database) if row.channel == "renamed"]
+    assert states == [DeliveryState.DEAD] * len(stranded)
+    assert len(channel.taken) == 1
