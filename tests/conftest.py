@@ -2,8 +2,10 @@
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # workers share the cores, and threads of arithmetic that wait for a core wait by spinning: before
@@ -29,6 +31,12 @@ settings.load_profile("untimed")
 # what commands print shall not depend on the width of whoever's terminal runs the tests
 os.environ.pop("COLUMNS", None)
 
+SMALL = ServerSettings(shared_buffers="32MB", max_wal_size="64MB")
+
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - where there is one, files in it are memory
+ROOM = 8 << 30
+"""Bytes it must have free; a run holds some two at once."""
+
 TOGETHER = ("tests/cli/", "tests/docs/", "tests/probes/local/", "tests/web/")
 """Folders whose tests share a service, an engine or a browser."""
 
@@ -43,6 +51,19 @@ class Shared(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shared:
     return Shared(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let files of tests lie in memory: a database is 650 of them, and there are thousands."""
+    if config.option.basetemp or hasattr(config, "workerinput") or not IN_MEMORY.is_dir():
+        return
+    found = os.statvfs(IN_MEMORY)
+    if found.f_bavail * found.f_frsize < ROOM or found.f_flag & os.ST_NOEXEC:
+        return
+    folder = IN_MEMORY / f"driftline-{os.getpid()}"
+    config.option.basetemp = str(folder)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,7 +90,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     folder = tmp_path_factory.mktemp("server")
-    with EmbeddedPostgres(folder, settings=ServerSettings(shared_buffers="32MB")) as server:
+    with EmbeddedPostgres(folder, settings=SMALL) as server:
         yield server.url
 
 
