@@ -144,7 +144,7 @@ class Retraining:
     request
         Number of the request.
     cause
-        ``input`` or ``max_age``.
+        ``input``, ``max_age`` or ``person``.
     since, until
         Whose requests are meant; ``manifest`` is the address of the list of their ids.
     parent

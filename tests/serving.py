@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from monitor.capture.queue import Bounds
 from monitor.config import Config
 from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.probes.engines import Engines
 from monitor.routing.canary.hands import Hands
 from monitor.routing.canary.orders import Orders
@@ -116,6 +117,9 @@ def _parts(
         "orders": orders_of(database, kill_switch),
         "kill_switch": kill_switch,
         "outlook": Outlook(Config().evaluation, Config().schedule.cadences),
+        "retrainings": Retrainings(
+            database=database, settings=RetrainSettings(), clock=lambda: datetime.now(UTC)
+        ),
         "version": "1.2.3",
     }
     return ApiParts(**(fields | overrides))

@@ -70,6 +70,7 @@ ENDPOINTS: Final = (
     budget.router,
     receipt.router,
     retraining.router,
+    retraining.of_adapters,
     canaries.router,
     canary_plan.router,
 )

@@ -16,6 +16,7 @@ from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
@@ -109,6 +110,7 @@ class ApiParts:
     orders: Orders
     kill_switch: KillSwitch
     outlook: Outlook
+    retrainings: Retrainings
     version: str
     beats: Mapping[str, Beat] = field(default_factory=dict)
     limits: BodyLimits = field(default_factory=BodyLimits)

@@ -13,19 +13,23 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
-from monitor.api.access import Reader
-from monitor.api.bodies import Name
+from monitor.api.access import Operator, Reader
+from monitor.api.bodies import Body, Line, Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
+from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page, WindowBody
-from monitor.store import retrainings
+from monitor.domain import Adapter, Version
+from monitor.evaluate.retraining import TooSoon
+from monitor.store import fleet, retrainings
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
 from monitor.store.retrainings import Meant, RetrainCause, RetrainingRow
 
 router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
+of_adapters: Final = APIRouter(prefix="/adapters", tags=["retraining"])
 CHUNK: Final = 2_000
 """Records read by one short transaction of a manifest."""
 
@@ -44,6 +48,40 @@ class RetrainingBody(Answer):
     evidence: Mapping[str, Any]
     manifest: str
     created_at: datetime
+
+
+class RetrainRequest(Body):
+    """Why a person asks; ``force``: although it was asked for within the cool-down."""
+
+    reason: Line
+    force: bool = False
+
+
+@of_adapters.post(
+    "/{adapter}/retraining",
+    status_code=201,
+    responses={409: {"description": "It was asked for already, or no version is in charge."}},
+)
+def post_request(
+    key: Operator, parts: Parts, adapter: AdapterName, body: RetrainRequest
+) -> RetrainingBody:
+    """Ask for the version in charge to be retrained; channels of `[retrain]` get the event."""
+
+    def read(tx: Connection) -> tuple[Adapter, Version | None]:
+        return lookup.adapter(tx, adapter), fleet.in_charge(tx, adapter)
+
+    known, version = parts.database.run(read)
+    if version is None:
+        raise Problem(409, f"{adapter} has no version that is in charge.", kind="not-possible")
+    try:
+        made = parts.retrainings.request(
+            known, version, by=key.name, why=body.reason, force=body.force
+        )
+    except TooSoon as error:
+        raise Problem(
+            409, f"{error}: ask with force to do so all the same.", kind="not-possible"
+        ) from error
+    return _body(made)
 
 
 @router.get("")

@@ -25,6 +25,7 @@ from monitor.cli import (
     reference,
     replay,
     report,
+    retraining,
     routes,
     running,
     selftest,
@@ -82,6 +83,7 @@ app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")
 app.add_typer(canary.app, name="canary")
 app.add_typer(routes.app, name="route")
+app.add_typer(retraining.app, name="retraining")
 app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")

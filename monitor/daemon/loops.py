@@ -20,10 +20,9 @@ from monitor.config import Config
 from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
-from monitor.daemon.parts import Serving, pages_of
+from monitor.daemon.parts import Serving, pages_of, retrainings_of
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
-from monitor.evaluate.retraining import Retrainings
 from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
@@ -134,7 +133,12 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
             for name, turn in _judging(parts, owner).items()
         ),
         Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
-        Loop("retraining", _retrainings(parts).turn, pulse=pulse, every=CHORES),
+        Loop(
+            "retraining",
+            retrainings_of(parts.config, parts.database).turn,
+            pulse=pulse,
+            every=CHORES,
+        ),
         Loop("departures", _departing(parts), pulse=pulse, every=CHORES),
         Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
         telling,
@@ -312,17 +316,6 @@ def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]
     """Look at canaries; what probes find before one begins is waited for where they run."""
     probed = parts.serving.probe is not None
     return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
-
-
-def _retrainings(parts: WorkerParts) -> Retrainings:
-    config = parts.config
-    return Retrainings(
-        database=parts.database,
-        settings=config.retrain,
-        words=config.alerting.shown_examples > 0,
-        base_url=config.server.url,
-        clock=lambda: datetime.now(tz=UTC),
-    )
 
 
 def _departing(parts: WorkerParts) -> Callable[[], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
@@ -14,6 +15,7 @@ from detectors.types import Budget
 from monitor.capture.subjects import load_key
 from monitor.config import Config, Corpora, read_corpora
 from monitor.config.routing import engine_headers, inside_of, own_settings, reach_of
+from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ConfiguredChannel, Pages, chart_key
 from monitor.policy.budget import Standing, shares
@@ -172,6 +174,17 @@ def milestones_of(config: Config) -> MilestoneRules:
         auto=config.reference.auto,
         learned=config.reference.learned,
         share=Budget(notice=min((one.notice for one in divided), default=0.0), page=0.0),
+    )
+
+
+def retrainings_of(config: Config, database: Database) -> Retrainings:
+    """Asks for retraining, whether by itself or because a person does."""
+    return Retrainings(
+        database=database,
+        settings=config.retrain,
+        words=config.alerting.shown_examples > 0,
+        base_url=config.server.url,
+        clock=lambda: datetime.now(tz=UTC),
     )
 
 

@@ -21,6 +21,7 @@ class RetrainCause(StrEnum):
 
     INPUT = "input"
     MAX_AGE = "max_age"
+    PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Blame, Scope, Severity, Verdict, VerdictKind
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.outbox import ConfiguredChannel, Deliverer
+from monitor.store import adapters, audit
 from tests import newcomers, worlds
 from tests.inbox import Inbox
 from tests.loopback import LOOPBACK
@@ -127,6 +129,42 @@ def test_the_manifest_names_the_records_and_nothing_else_of_them(drifting: Servi
     assert (len(lines), sum(line["unlike"] for line in lines)) == (26, 6)
     assert [json.loads(line) for line in new] == [line for line in lines if line["unlike"]]
     assert set(lines[0]) == {"id", "at", "similarity", "unlike"}
+
+
+def test_a_person_asks_too_and_past_the_cool_down_only_by_saying_so(drifting: Serving) -> None:
+    path, body = "/v1/adapters/support/retraining", {"reason": "the sale brought new questions"}
+    drifting.app.state.parts = replace(
+        drifting.app.state.parts, retrainings=asking(drifting)
+    )  # with the channel that gets the events
+    with drifting.client(Scope.OPERATE) as client, drifting.client(Scope.READ) as reader:
+        assert reader.post(path, json=body).status_code == 403
+        asked = client.post(path, json=body)
+        made = asked.json()
+        assert (asked.status_code, made["cause"], made["version"]) == (201, "person", "v1")
+        assert made["reason"] == "by for operate: the sale brought new questions"
+        assert (made["evidence"]["unlike"], made["replay_share"]) == (6, 0.123)
+        assert (
+            asking(drifting).turn() is False
+        )  # the cool-down is everybody's: only billing's is due
+        soon = client.post(path, json=body)
+        assert (soon.status_code, soon.json()["type"].split(":")[-1]) == (409, "not-possible")
+        assert "within 7 days" in soon.json()["detail"]
+        again = client.post(path, json=body | {"force": True}).json()
+        listed = reader.get("/v1/retraining", params={"adapter": "support"}).json()["items"]
+        assert [one["retraining"] for one in listed] == [again["retraining"], made["retraining"]]
+        assert client.post(path, json={}).status_code == 422
+        assert client.post("/v1/adapters/nobody/retraining", json=body).status_code == 404
+        with drifting.database.begin() as tx:
+            adapters.put(tx, name="empty")
+            acts = [(one.act, one.actor) for one in audit.about(tx, "support@v1")]
+        none = client.post("/v1/adapters/empty/retraining", json=body)
+        assert (none.status_code, "no version" in none.json()["detail"]) == (409, True)
+    assert acts[:2] == [("retraining.request", "for operate")] * 2
+    with Inbox() as inbox:
+        delivered(drifting, inbox, 3)
+        told = [one.alert for one in inbox.messages if one.alert["adapter"] == "support"]
+    assert {one["retraining"]["cause"] for one in told} == {"person"}
+    assert told[0]["summary"] == "support@v1: it shall be retrained, as a person asks"
 
 
 def test_words_of_prompts_are_told_only_to_who_opted_in(drifting: Serving) -> None:

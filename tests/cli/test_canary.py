@@ -1,4 +1,4 @@
-"""Canaries from the command line, on the service that all commands share."""
+"""Canaries and retraining from the command line, on the service that all commands share."""
 
 import json
 import re
@@ -50,3 +50,16 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
     both = run("canary", "start", NAME, "v2", "--shadow", "--step", "0.1:2h")
     failed(both, "a shadow has no steps")
     failed(run("canary", "show", "4711"), "There is no canary 4711.")
+
+
+def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service) -> None:
+    service.register("retrained", "v1")
+    assert "no retraining was asked for" in run("retraining", "list", "retrained").out
+    why = "new [bold]questions[/bold]"
+    asked = run("retraining", "request", "retrained", "--reason", why)
+    assert re.search(r"request \d+: retrain retrained from v1 on what came from", asked.out)
+    failed(run("retraining", "request", "retrained", "--reason", why), "ask with force")
+    assert run("retraining", "request", "retrained", "--reason", why, "--force").code == 0
+    listed = run("retraining", "list", "retrained").out
+    assert listed.count("retrained@v1") == 2
+    assert why in listed

@@ -157,7 +157,7 @@ retrainings: Final = Table(
     own_id(),
     adapter_id(),
     version_id(),
-    Column("cause", Text, nullable=False),  # input | max_age
+    Column("cause", Text, nullable=False),  # input | max_age | person
     Column("reason", Text, nullable=False),
     Column("window_start", TIME, nullable=False),
     Column("window_end", TIME, nullable=False),
