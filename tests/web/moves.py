@@ -39,8 +39,7 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
 def _routed(tx: Connection, *, now: datetime) -> None:
     found = versions.fetch(tx, adapter="catalogue", name="v1")
     assert found is not None
-    trial = worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
-    _on_trial(tx, trial, found, now=now)
+    worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
     worlds.table.put(
         tx,
         "catalogue",
@@ -68,8 +67,11 @@ def _routed(tx: Connection, *, now: datetime) -> None:
     route_failures.note(tx, held, why=f"redis refused it: {HOSTILE}")
 
 
-def _on_trial(tx: Connection, trial: Version, control: Version, *, now: datetime) -> None:
-    """A canary's first step, as the audit has it."""
+def on_trial(tx: Connection, *, now: datetime) -> None:
+    """The first step of the canary that ``catalogue`` has in its route, as the audit has it."""
+    control, trial = (versions.fetch(tx, adapter="catalogue", name=name) for name in ("v1", "v2"))
+    assert control is not None
+    assert trial is not None
     running = CanaryState(phase=Phase.RUNNING, weight=0.1, placed=True, reason=HOSTILE)
     canary = canaries.add(
         tx,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import httpx2
 import pytest
+from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Scope
 from monitor.routing.arms import ArmRequest
@@ -21,7 +22,13 @@ PAGE = "/routes/acme%2Frefunds"
 @pytest.fixture
 def waits(service: Serving) -> ActionId:
     """A fleet that was moved about, and the action of it that waits for a person."""
-    return service.database.run(lambda tx: moves.seed(tx, now=datetime.now(UTC)))
+
+    def seed(tx: Connection) -> ActionId:
+        waiting = moves.seed(tx, now=datetime.now(UTC))
+        moves.on_trial(tx, now=datetime.now(UTC))
+        return waiting
+
+    return service.database.run(seed)
 
 
 def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_there(
