@@ -129,7 +129,8 @@ class Telling:
 def news(matter: Matter) -> Alert | None:
     """Say what the channel has not heard yet, in one alert; None: nothing.
 
-    It is told of the end of what it was told: receivers know an incident by its severity, too.
+    It is told of the end of what it was told: receivers know an incident by its severity, its
+    blame and its owner, too, and whatever has recovered is blamed on nothing any more.
     """
     if not matter.held:
         return None
@@ -138,11 +139,25 @@ def news(matter: Matter) -> Alert | None:
         return last if last.firing else None
     known = _known(matter)
     if not last.firing:
-        return replace(last, severity=known)
+        return _ended(matter, last)
     if last.severity.rank > known.rank:
         return replace(last, status=Status.WORSENED)
     gone_and_back = any(not one.firing for one in matter.held)
     return None if gone_and_back else last
+
+
+def _ended(matter: Matter, end: Alert) -> Alert:
+    told = None if matter.told is None else matter.told.alert
+    if told is None:
+        return replace(end, severity=_known(matter))
+    return replace(
+        end,
+        severity=told.severity,
+        blame=told.blame,
+        owner=told.owner,
+        tier=told.tier,
+        labels=told.labels,
+    )
 
 
 def decide(matters: Sequence[Matter], manner: Manner, now: datetime) -> list[Telling]:

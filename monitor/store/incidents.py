@@ -84,6 +84,12 @@ class IncidentUpdate:
             **_in_hand(self.state),
         }
 
+    @property
+    def replacing(self) -> dict[str, Any]:
+        """The same of a number that stands: what has recovered keeps what it was blamed on."""
+        keeps = self.closed_at is not None and self.blame is Blame.UNKNOWN
+        return {name: said for name, said in self.changing.items() if name != "blame" or not keeps}
+
 
 def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
     """Return the state of each kind of incident of a version, and hold them.
@@ -146,7 +152,7 @@ def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) 
         )
         .on_conflict_do_update(
             index_elements=["adapter_id", "version_id", "kind", "number"],
-            set_=update.changing,
+            set_=update.replacing,
         )
         .returning(incidents.c.id)
     )

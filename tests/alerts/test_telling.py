@@ -11,7 +11,7 @@ from alerts.incident import Condition
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
 from alerts.telling import AT_ONCE, Manner, Matter, Told, group_of, news
-from alerts.types import Kind, Reason, Severity, Status
+from alerts.types import Blame, Kind, Reason, Severity, Status
 from tests.alert_samples import an_alert
 from tests.telling_world import BEGIN, World
 
@@ -115,12 +115,15 @@ def test_what_a_receiver_knows_as_a_ticket_ends_as_one_and_worsens_when_it_is_ba
         since=BEGIN,
     )
     over, back = (
-        an_alert(status=Status.RECOVERED, severity=Severity.PAGE),
+        an_alert(
+            status=Status.RECOVERED, severity=Severity.PAGE, blame=Blame.UNKNOWN, owner="others"
+        ),
         an_alert(status=Status.REOPENED, severity=Severity.PAGE),
     )
     ended = news(replace(known, held=(over,)))
     assert ended is not None
     assert (ended.status, ended.severity) == (Status.RECOVERED, Severity.TICKET)
+    assert (ended.blame, ended.owner) == (Blame.ADAPTER, "search")  # as it was told
     worse = news(replace(known, held=(over, back)))
     assert worse is not None
     assert (worse.status, worse.severity) == (Status.WORSENED, Severity.PAGE)

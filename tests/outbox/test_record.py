@@ -124,6 +124,26 @@ def test_the_incident_row_follows_the_machine(database: Database, version: Versi
     assert row.closed_at is not None
 
 
+def test_what_has_recovered_keeps_what_it_was_blamed_on(
+    database: Database, version: Version
+) -> None:
+    record(database, version, CRITICAL)
+    with database.begin() as tx:
+        record_observation(
+            tx,
+            version,
+            verdict=verdict(STABLE, blame=Blame.UNKNOWN),  # nothing is at fault any more
+            inputs=inputs(database),
+            channels=BOTH,
+            now=NOW + timedelta(hours=1),
+        )
+        [row] = incidents.incident_list(tx)
+        [end, _] = outbox.deliveries(tx)
+    assert (row.phase, row.blame) == ("ok", Blame.ADAPTER)
+    # an Alertmanager takes what is blamed on something else for another alert
+    assert (end.alert["status"], end.alert["blame"]) == ("recovered", "adapter")
+
+
 def test_a_change_of_rules_closes_an_incident_and_what_comes_then_is_another(
     database: Database, version: Version
 ) -> None:
