@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -30,6 +30,9 @@ COMPLETIONS: Final = frozenset({CHAT, PLAIN})
 NOT_ASKED_FOR: Final = 600.0
 """Seconds for which an engine that refused log-probabilities is not asked for them."""
 
+COMPANY: Final = 0.05
+"""Seconds that an answer waits for others: a thread that is woken for each holds the loop up."""
+
 _OK: Final = 200
 
 
@@ -44,6 +47,12 @@ class Sample:
     asked: Asked
     injected: Mapping[str, object]
     tap: Tap | None = None
+
+
+class _Finished(NamedTuple):
+    sample: Sample
+    measured: Measured
+    subject: str | None
 
 
 class Sampler:
@@ -62,13 +71,14 @@ class Sampler:
         self._offer = offer
         self._meters = meters
         self._refusing: dict[str, float] = {}
-        self._writing: set[asyncio.Future[bytes]] = set()
+        self._finished: list[_Finished] = []
+        self._writing: asyncio.Task[None] | None = None
 
     def begin(self, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample | None:
         """Decide about one attempt; None: it becomes no record."""
         if path not in COMPLETIONS:
             return None
-        record_id = secrets.token_hex(16)
+        record_id = os.urandom(16).hex()
         if not self._shares.decide(adapter, arm, record_id):
             return None
         return self._sample(record_id, path, asked, adapter=adapter, arm=arm)
@@ -114,37 +124,45 @@ class Sampler:
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
-        """Write the record beside the loop, and queue it."""
-        loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(None, self._written, sample, measured, subject)
-        self._writing.add(writing)
-        writing.add_done_callback(lambda done: self._hand_over(sample.adapter, done))
+        """Have the record written and queued; soon, and nothing waits for it."""
+        self._finished.append(_Finished(sample, measured, subject))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
 
     async def settle(self) -> None:
         """Return when every record is queued."""
-        await asyncio.gather(*self._writing, return_exceptions=True)
+        while self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
 
-    def _written(self, sample: Sample, measured: Measured, subject: str | None) -> bytes:
-        request = {name: sample.asked.value(name) for name in sample.asked.fields or ()}
-        return records.line(
-            record_id=sample.id,
-            adapter=sample.adapter,
-            arm=sample.arm,
-            at=sample.at,
-            request=request,
-            answer={} if sample.tap is None else sample.tap.answer(),
-            measured=measured,
-            subject=subject,
-            with_text=self._settings.send_text,
-        )
+    async def _write(self) -> None:
+        """Write beside the loop what is finished, until nothing is left."""
+        try:
+            await asyncio.sleep(COMPANY)
+            while self._finished:
+                finished, self._finished = self._finished, []
+                lines = await asyncio.to_thread(list, map(self._line, finished))
+                for one, line in zip(finished, lines, strict=True):
+                    if line is not None:
+                        self._offer(one.sample.adapter, line)
+        finally:
+            self._writing = None
 
-    def _hand_over(self, adapter: str, done: asyncio.Future[bytes]) -> None:
-        self._writing.discard(done)
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            self._offer(adapter, done.result())
-            return
-        self._meters.records.labels(adapter, "unreadable").inc()
-        _LOG.warning("answer_unreadable", adapter=adapter, error=type(error).__name__)
+    def _line(self, one: _Finished) -> bytes | None:
+        """Write one record; None where what the engine said cannot be read."""
+        sample = one.sample
+        try:
+            return records.line(
+                record_id=sample.id,
+                adapter=sample.adapter,
+                arm=sample.arm,
+                at=sample.at,
+                request={name: sample.asked.value(name) for name in sample.asked.fields or ()},
+                answer={} if sample.tap is None else sample.tap.answer(),
+                measured=one.measured,
+                subject=one.subject,
+                with_text=self._settings.send_text,
+            )
+        except Exception as error:  # noqa: BLE001 (one of many, and others wait behind it)
+            self._meters.records.labels(sample.adapter, "unreadable").inc()
+            _LOG.warning("answer_unreadable", adapter=sample.adapter, error=type(error).__name__)
+            return None

@@ -1,12 +1,13 @@
 """The sampled share: records with log-probabilities, answers without what nobody asked for."""
 
+import asyncio
 import base64
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,16 @@ import sqlalchemy as sa
 from monitor.capture.packing import unpack_f16
 from monitor.capture.sampling import keep
 from monitor.capture.wire import Record
-from monitor.domain import Scope
+from monitor.domain import Arm, ArmKind, Scope
 from monitor.gateway import shares as sharing
+from monitor.gateway.asked import read
+from monitor.gateway.meters import Meters
+from monitor.gateway.records import Measured
 from monitor.gateway.running import assemble
+from monitor.gateway.sampling import Sample, Sampler
 from monitor.gateway.settings import GatewaySettings
+from monitor.gateway.shares import Shares
+from monitor.gateway.taps import WholeTap
 from monitor.store.database import Database
 from tests.gateway.conftest import Stage, Start, listening, route
 from tests.gateway.stub_engine import WORDS, StubEngine
@@ -242,7 +249,10 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
     with sampled(start, service, queue_records=20) as stage:
         for _ in range(40):
             ask(stage, {"max_tokens": 1})
-        assert stage.metric("driftline_gateway_records_total", outcome="dropped") >= 20
+        until(
+            lambda: stage.metric("driftline_gateway_records_total", outcome="dropped") >= 20,
+            "what finds no place is dropped",
+        )
         assert stage.metric("driftline_gateway_queue_records") == 20
         service.status = 202
         assert len(records(service, 20)) == 20
@@ -250,6 +260,41 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
             lambda: stage.metric("driftline_gateway_records_total", outcome="sent"), "counted"
         )
         assert sent == 20
+
+
+class Unreadable(WholeTap):
+    def answer(self) -> Mapping[str, Any]:
+        raise ValueError
+
+
+def test_an_answer_that_cannot_be_read_costs_the_others_nothing() -> None:
+    written: list[str] = []
+    meters = Meters()
+    sampler = Sampler(
+        GatewaySettings(),
+        shares=Shares(),
+        offer=lambda _, line: written.append(json.loads(line)["id"]),
+        meters=meters,
+    )
+
+    async def finish() -> None:
+        for name, kind in (("a", WholeTap), ("b", Unreadable), ("c", WholeTap)):
+            sample = Sample(
+                id=name,
+                at=datetime.now(UTC),
+                adapter="support",
+                arm=Arm(arm=ArmKind.STABLE, version="v1", model="support@v1", weight=1.0),
+                asked=read(b"{}"),
+                injected={},
+                tap=kind(strip=False),
+            )
+            measured = Measured(status=200, latency_ms=1.0, ttft_ms=None, replica="engine:1")
+            sampler.finish(sample, measured, subject=None)
+        await sampler.settle()
+
+    asyncio.run(finish())
+    assert written == ["a", "c"]
+    assert b'outcome="unreadable"} 1.0' in meters.exposition()
 
 
 def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> None:
