@@ -54,7 +54,9 @@ class ForeseenBody(ProspectBody):
     """The same of one canary, and what is to be said of it."""
 
     warning: str | None = Field(description="Why it is not decided by itself.")
-    advice: str | None = Field(description="What would be.")
+    advice: str | None = Field(
+        description="Other ways that would be, and when; commands between backticks."
+    )
 
 
 class WayBody(Answer):

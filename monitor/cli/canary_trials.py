@@ -194,7 +194,7 @@ def _foresee(prospect: dict[str, Any]) -> None:
         return
     screen.note(f"mind: {prospect['warning']}")
     if prospect["advice"]:
-        screen.note(prospect["advice"])
+        screen.note(f"decided by itself: {prospect['advice']}")
 
 
 def _stands(found: dict[str, Any]) -> str:

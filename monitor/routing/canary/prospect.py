@@ -263,7 +263,10 @@ def _unknown(control: str) -> str:
 
 
 def advice(found: Sequence[Way], *, adapter: str, version: str) -> str | None:
-    """Say which other ways are decided by themselves, with their commands; None: none is."""
+    """Say which other ways are decided by themselves, and when; None: none is.
+
+    Commands stand between backticks.
+    """
     said = []
     for way in found:
         ends, step = way.prospect.verdict_at, way.plan.steps[0]
@@ -275,7 +278,7 @@ def advice(found: Sequence[Way], *, adapter: str, version: str) -> str | None:
         else:
             hours = step.lasts / timedelta(hours=1)
             said.append(f"`{command} --step {step.weight:g}:{hours:g}h` on {_date(ends)}")
-    return f"decided by itself: {', '.join(said)}" if said else None
+    return ", ".join(said) or None
 
 
 def _on(at: datetime | None) -> str:
