@@ -115,7 +115,7 @@ class Engines:
             The engine took longer than the timeouts allow.
         """
         assert self._session is not None, "open() comes first"  # noqa: S101 (invariant)
-        unsaid = _OWN.difference(name for name, _ in headers)
+        unsaid = _OWN.difference(dict(headers))
         try:
             return await self._session.request(
                 method,

@@ -53,7 +53,7 @@ async def answer(
     asked, route = _resolved(parts, scope, body)
     inquiry = Inquiry(parts, scope, asked, route)
     exchange = Exchange(parts, inquiry, send, complete_at=complete_at)
-    arm = None if route is None else choose(route, _point(route, inquiry, asked))
+    arm = None if route is None else _chosen(route, inquiry, asked)
     whole: Attempt | None = None
     async with Hangup(receive) as hangup:
         whole = await exchange.run(arm, hangup)
@@ -75,11 +75,13 @@ def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Ro
     return Asked(body=body), None
 
 
-def _point(route: Route, inquiry: Inquiry, asked: Asked) -> float:
-    if sum(arm.weight > 0 for arm in route.arms) == 1:
-        return 0.0
+def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:
+    serving = [arm for arm in route.arms if arm.weight > 0]
+    if len(serving) == 1:
+        return serving[0]
     subject = inquiry.subject() or asked.conversation()
-    return point_of(route, subject) if subject else random.random()  # noqa: S311 - no secret
+    point = point_of(route, subject) if subject else random.random()  # noqa: S311 - no secret
+    return choose(route, point)
 
 
 class Exchange:
@@ -126,7 +128,7 @@ class Exchange:
         """Give the client the answer as it comes; False where it broke off."""
         tap, passed = None, headers.to_client(response.raw_headers, self._told(attempt))
         if attempt.sample is not None:
-            tap = self._parts.sampler.tap(attempt.sample, response.status, response.raw_headers)
+            tap = self._parts.sampler.tap(attempt.sample, response.status, response.headers)
             if tap is not None and attempt.sample.injected:
                 passed = [pair for pair in passed if pair[0] != b"content-length"]
         await self._send(

@@ -15,7 +15,6 @@ import structlog
 from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
 from monitor.gateway.asked import Asked
-from monitor.gateway.headers import RawHeaders, find
 from monitor.gateway.meters import Meters
 from monitor.gateway.records import Measured
 from monitor.gateway.settings import GatewaySettings
@@ -114,12 +113,15 @@ class Sampler:
         self._refusing[model] = time.monotonic() + NOT_ASKED_FOR
         _LOG.warning("logprobs_refused", model=model, seconds=NOT_ASKED_FOR)
 
-    def tap(self, sample: Sample, status: int, headers: RawHeaders) -> Tap | None:
-        """Read the answer along; None where it tells nothing, or cannot be read."""
-        if status != _OK or find(headers, b"content-encoding") not in {None, b"identity"}:
+    def tap(self, sample: Sample, status: int, headers: Mapping[str, str]) -> Tap | None:
+        """Read the answer along; None where it tells nothing, or cannot be read.
+
+        ``headers`` are looked up whatever their case.
+        """
+        if status != _OK or headers.get("Content-Encoding", "identity") != "identity":
             return None
-        kind = find(headers, b"content-type") or b""
-        made = StreamTap if kind.startswith(b"text/event-stream") else WholeTap
+        kind = headers.get("Content-Type", "")
+        made = StreamTap if kind.startswith("text/event-stream") else WholeTap
         sample.tap = made(strip=bool(sample.injected))
         return sample.tap
 

@@ -72,7 +72,7 @@ class Shadows:
             return TIMED_OUT
         except Unreachable:
             return NO_ANSWER
-        tap = self._parts.sampler.tap(sample, response.status, response.raw_headers)
+        tap = self._parts.sampler.tap(sample, response.status, response.headers)
         try:
             async for piece in response.content.iter_any():
                 attempt.first_byte_at = attempt.first_byte_at or time.perf_counter()
