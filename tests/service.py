@@ -74,7 +74,13 @@ evidence_age = "15s"
 allow = ["127.0.0.0/8"]
 """.replace("RETRIES", ", ".join(['"300ms"'] * 60))
 
-CALM = {"schedule.hard_interval": "10s", "schedule.live_interval": "10s"}
+CALM = {
+    "schedule.tick": "1s",
+    "schedule.hard_interval": "10s",
+    "schedule.live_interval": "10s",
+    "alerting.delivery.poll": "1s",
+    "routing.cycle": "10s",
+}
 """For services that many tests ask and none waits for: they leave the machine to others."""
 
 CHANNEL = """
@@ -188,7 +194,7 @@ class Service:
         if self.alive:
             self._send(signal.SIGCONT, wait=False)
             self._send(signal.SIGTERM)
-        if (self.data_dir / "postgres" / "cluster").exists():
+        if live_postmaster(self.data_dir / "postgres" / "cluster") is not None:
             with EmbeddedPostgres(self.data_dir):
                 pass
 

