@@ -95,7 +95,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
-    teller = Teller(database, parts.channels)
+    teller = Teller(database, parts.channels, change_margin=config.schedule.live_interval)
     telling = Loop("telling", teller.turn, pulse=pulse, every=config.alerting.delivery.poll)
     loops = [
         Loop(f"evaluate-{number}", _worker(parts, evaluator, owner, live), pulse=pulse, every=tick)

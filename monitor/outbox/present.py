@@ -7,7 +7,7 @@ have not moved. A repeat says what is known by then, and lists and pages say the
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -17,6 +17,7 @@ import alerts.types as words
 from alerts.message import ActionLine, Alert, Done, ScoreLine
 from alerts.words import summarise, summarise_fleet
 from monitor.domain import Blame, IncidentId, Severity, Verdict, VersionId
+from monitor.outbox.changes import changes_about
 from monitor.outbox.inputs import leading, onset_of
 from monitor.outbox.lines import score_lines
 from monitor.policy import Memory
@@ -29,11 +30,16 @@ from monitor.store.verdicts import VerdictRow
 _LOG = structlog.get_logger(__name__)
 
 RECENT_ACTIONS: Final = 20
+NEAR: Final = timedelta(minutes=15)
+"""A declared change is listed with an onset that it is no further from, unless said otherwise."""
 
 
-def present(tx: Connection, told: Alert, incident_id: IncidentId, *, now: datetime) -> Alert:
+def present(
+    tx: Connection, told: Alert, incident_id: IncidentId, *, margin: timedelta, now: datetime
+) -> Alert:
     """Give what was told of an open incident with what is known by now, and store that it is.
 
+    ``margin`` is how far from the onset a declared change is still listed.
     Only of drift; what else there is to tell does not change while it lasts. What cannot be
     read is told as it was: one incident keeps no channel's messages back.
     """
@@ -44,7 +50,7 @@ def present(tx: Connection, told: Alert, incident_id: IncidentId, *, now: dateti
         if row.version_id is None:
             alert = _of_fleet(tx, told, row, now=now)
         else:
-            alert = _own(tx, told, row, row.version_id, now=now)
+            alert = _own(tx, told, row, row.version_id, margin=margin, now=now)
     except (KeyError, TypeError, ValueError):  # another release wrote the verdict's memory
         _LOG.warning("verdict_unreadable", incident=incident_id)
         return told
@@ -79,7 +85,13 @@ def route_words(changed: RouteRow) -> str:
 
 
 def _own(
-    tx: Connection, told: Alert, row: IncidentRow, version_id: VersionId, *, now: datetime
+    tx: Connection,
+    told: Alert,
+    row: IncidentRow,
+    version_id: VersionId,
+    *,
+    margin: timedelta,
+    now: datetime,
 ) -> Alert:
     alert = replace(told, action=_done(tx, row) or told.action)
     judged = verdicts.current(tx, version_id=version_id)
@@ -95,6 +107,9 @@ def _own(
         onset=onset_of(verdict) or told.onset,
     )
     alert = replace(alert, scores=_lines(tx, judged) or told.scores)
+    if verdict.onset is not None:
+        declared = changes_about(tx, told.adapter, interval=verdict.onset, margin=margin, now=now)
+        alert = replace(alert, changes=declared)
     summary = summarise(
         f"{told.adapter}@{told.version}",
         kind=told.kind,

@@ -27,7 +27,7 @@ from alerts.types import Reason, Severity
 from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
-from monitor.outbox.present import present
+from monitor.outbox.present import NEAR, present
 from monitor.store import incidents, outbox
 from monitor.store import telling as store
 from monitor.store.database import Database
@@ -82,12 +82,13 @@ def tell_at_once(
 
 
 def tell_each(
-    tx: Connection, manners: Mapping[str, Manner], *, now: datetime
+    tx: Connection, manners: Mapping[str, Manner], *, now: datetime, margin: timedelta = NEAR
 ) -> tuple[int, list[str]]:
     """Queue whatever is due; give the number of messages, and the channels that failed.
 
-    One at a time, whoever asks. A channel whose messages cannot be worked out keeps no other
-    one's back.
+    One at a time, whoever asks. ``margin`` is how far from the onset a declared change is still
+    listed where something is told again. A channel whose messages cannot be worked out keeps
+    no other one's back.
     """
     if not store.alone(tx):
         return 0, []
@@ -99,7 +100,7 @@ def tell_each(
         manner = manners.get(name, AT_ONCE)
         try:
             with tx.begin_nested():
-                queued += _settle(tx, rows, told, manner=manner, muting=muting)
+                queued += _settle(tx, rows, told, manner=manner, muting=muting, margin=margin)
         except sa.exc.DBAPIError:
             raise
         except Exception:  # noqa: BLE001 (one channel of many)
@@ -111,8 +112,15 @@ def tell_each(
 class Teller:
     """Looks at what waits; :meth:`turn` is the work of a loop."""
 
-    def __init__(self, database: Database, channels: Sequence[ConfiguredChannel]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        channels: Sequence[ConfiguredChannel],
+        *,
+        change_margin: timedelta = NEAR,
+    ) -> None:
         self._database = database
+        self._margin = change_margin
         self._manners = {channel.name: channel.manner for channel in channels}
         repeats = [after for one in self._manners.values() for after in one.repeat.values()]
         self._pause = min([LONGEST_PAUSE, *(after / 4 for after in repeats)])
@@ -134,7 +142,7 @@ class Teller:
 
     def _look(self, tx: Connection) -> tuple[int, list[str]]:
         now: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
-        return tell_each(tx, self._manners, now=now)
+        return tell_each(tx, self._manners, now=now, margin=self._margin)
 
 
 def _by_channel(
@@ -156,11 +164,13 @@ def _settle(
     manner: Manner,
     muting: Muting,
     only_drop: bool = False,
+    margin: timedelta = NEAR,
 ) -> int:
     """Queue what is due of one channel, and drop what came to nothing."""
     matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
     decided = [] if only_drop else telling.decide(matters, manner, muting.now)
-    tellings = [kept for one in decided if (kept := _still_so(tx, one, muting.now)) is not None]
+    lasting = (_still_so(tx, one, now=muting.now, margin=margin) for one in decided)
+    tellings = [one for one in lasting if one is not None]
     for one in tellings:
         channel = (held[0] if held else told[0]).channel
         _queue(tx, channel, one, held)
@@ -172,7 +182,7 @@ def _settle(
     return len(tellings)
 
 
-def _still_so(tx: Connection, one: Telling, now: datetime) -> Telling | None:
+def _still_so(tx: Connection, one: Telling, *, now: datetime, margin: timedelta) -> Telling | None:
     """Leave out of a repeat what somebody is changing now, or has ended since it was read.
 
     The others are told as they are by now. What waits is locked; what was told is not, and a
@@ -183,7 +193,7 @@ def _still_so(tx: Connection, one: Telling, now: datetime) -> Telling | None:
     ids = [IncidentId(matter.incident) for matter, _ in one.news]
     lasting = store.lasting(tx, ids)
     kept = tuple(
-        (matter, present(tx, alert, IncidentId(matter.incident), now=now))
+        (matter, present(tx, alert, IncidentId(matter.incident), margin=margin, now=now))
         for matter, alert in one.news
         if matter.incident in lasting
     )

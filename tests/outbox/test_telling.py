@@ -20,7 +20,15 @@ from alerts.retry import RetrySchedule
 from alerts.silences import Silence
 from alerts.telling import Manner
 from alerts.types import Kind, Severity
-from monitor.domain import ArmKind, Blame, IncidentId, VerdictKind, Version
+from monitor.domain import (
+    ArmKind,
+    Blame,
+    ChangeKind,
+    IncidentId,
+    Interval,
+    VerdictKind,
+    Version,
+)
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -37,6 +45,7 @@ from monitor.routing import table
 from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
+    changes,
     evaluations,
     incidents,
     outbox,
@@ -45,6 +54,7 @@ from monitor.store import (
     tables,
 )
 from monitor.store import telling as store
+from monitor.store.changes import Declaration
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryRow, DeliveryState
 from tests import worlds
@@ -383,10 +393,24 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
         see(tx, fleet[0], CRITICAL, blame=Blame.UNKNOWN)
     assert tell(database, 60 * SECOND) == 1
     now = datetime.now(tz=UTC)
-    found = replace(verdict(CRITICAL), reason="page evidence 3.1", detectors=("repetition",))
+    onset = Interval(start=now - HOUR, end=now - HOUR / 2)
+    found = replace(
+        verdict(CRITICAL), reason="page evidence 3.1", detectors=("repetition",), onset=onset
+    )
     score = worlds._score(fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42)
     with database.begin() as tx:
         worlds._judge(tx, fleet[0], found, drift=80.0)
+        changes.add(
+            tx,
+            Declaration(
+                kind=ChangeKind.ENGINE,
+                title="vLLM 0.33",
+                adapters=("support",),
+                begun_at=onset.start - 10 * SECOND,
+                ended_at=onset.start,
+                author="ann",
+            ),
+        )
         partitions.ensure(tx, {score.window.end.date()}, tables=("scores",))
         evaluations.put_scores(tx, [score])
         table.put(
@@ -402,9 +426,11 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     first, again = (row.alert for row in sent(database))
     assert (first["blame"], first["reason"]) == ("unknown", "evidence says critical")
     assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
-    assert again["summary"] == (
-        "support@v7: answers less certain; mean NLL up; blame: adapter; notice evidence 5.2"
-    )
+    said_now = str(again["summary"]).split("; ")
+    assert said_now[0].startswith("support@v7: answers less certain since ")
+    assert said_now[1:] == ["mean NLL up", "blame: adapter", "notice evidence 5.2"]
+    [change] = again["changes"]  # type: ignore[misc] # a list of one
+    assert change["title"] == "vLLM 0.33"  # type: ignore[index]
     [line] = again["scores"]  # type: ignore[misc] # a list of one
     assert (line["detector"], line["effect"]) == ("repetition", 0.42)  # type: ignore[index]
     assert again["action"] == {
