@@ -36,6 +36,7 @@ from monitor.routing.canary.states import (
     to_json,
 )
 from monitor.routing.killswitch import KillSwitch
+from monitor.routing.routers import RouterFailed
 from monitor.routing.routers.webhook import Webhook, WebhookRouting
 from monitor.store import canaries, contexts, ingest, partitions, routes
 from monitor.store.canaries import CanaryRow
@@ -248,3 +249,39 @@ def test_a_router_that_hangs_or_refuses_delays_no_look_at_any_canary(
     assert back.asked == 2 * many
     assert receiver.posts == many
     assert [state.unconfirmed for state in fleet.check(now)] == [None] * many
+
+
+@dataclass
+class Picky:
+    """It fails for some adapters, and does as it is told for all others."""
+
+    fails: frozenset[str]
+    held: dict[str, tuple[Arm, ...]] = field(default_factory=dict)
+
+    def prepare(self, versions: object) -> None:
+        del versions
+
+    def apply(self, route: Route) -> None:
+        if route.adapter in self.fails:
+            raise RouterFailed("it holds a newer route")
+        self.held[route.adapter] = route.arms
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
+        if adapter in self.fails:
+            raise RouterFailed("it does not say")
+        return self.held.get(adapter)
+
+
+def test_a_few_routes_that_fail_hold_up_no_others(database: Database, tmp_path: Path) -> None:
+    """As many as say that a router is away: the turn after, whoever was not asked comes first."""
+    fleet = Fleet(database=database, folder=tmp_path, many=2 * IN_A_ROW)
+    picky = Picky(fails=frozenset(f"adapter-{number}" for number in range(IN_A_ROW)))
+    reading = ReadingBack(hands=fleet.hands, router=picky)
+    soon = NOW + timedelta(seconds=5)
+    assert not reading.turn(now=soon)
+    assert picky.held == {}
+    assert reading.turn(now=soon)
+    assert len(picky.held) == IN_A_ROW
+    assert Severity.TICKET not in fleet.told
+    assert not reading.turn(now=NOW + MINUTE)
+    assert fleet.told[Severity.TICKET] == IN_A_ROW
