@@ -62,7 +62,8 @@ def run() -> Sequence[Row]:
             ),
             limit=_megabytes("import numpy, scipy", limit.megabytes),
             note="resident memory of the one process, all roles, no adapter registered. The"
-            " embedding probe is a process of its own and starts at first use.",
+            " first score loads scipy.special: 24 MB more. The embedding probe is a process of"
+            " its own and starts at first use.",
         ),
         Row(
             number=15,
