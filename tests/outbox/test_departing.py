@@ -156,6 +156,23 @@ def test_an_incident_of_a_version_that_may_answer_again_stays_open(
     assert [status for _, status, _ in told(database)] == ["started", "recovered", "reopened"]
 
 
+def test_evaluations_that_fail_are_nobodys_concern_then(
+    database: Database, version: Version
+) -> None:
+    with database.begin() as tx:
+        see(tx, version, VerdictKind.STABLE, now=NOW - 50 * MINUTE)
+        see(tx, version, VerdictKind.ERROR, now=NOW - 40 * MINUTE)
+        route(tx, ALONE, GONE, adapter="support")
+    rows = sweep(database)
+    assert [(row.kind, row.closing) for row in rows] == [
+        ("drift", None),
+        ("error", "out_of_service"),
+    ]
+    with database.begin() as tx:
+        see(tx, version, VerdictKind.ERROR, now=NOW + MINUTE)
+    assert all(row.closed_at is not None for row in sweep(database))
+
+
 @pytest.mark.usefixtures("version")
 def test_it_stays_open_for_the_time_that_is_stated(database: Database) -> None:
     with database.begin() as tx:
