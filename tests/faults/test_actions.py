@@ -155,6 +155,7 @@ def test_a_router_that_misbehaves_after_the_kill_is_found_out_by_reading_back(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_of_160_kills_none_changes_traffic_twice(world: World, board: Switchboard) -> None:
     """Ten times each point of death with each temper of the router that the next daemon finds.
 
