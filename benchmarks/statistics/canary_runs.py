@@ -92,7 +92,8 @@ def run_one(
     plan = settings.plan(shadow=shadow)
     names = Directions(higher_is_better=("solved",))
     guards = held_to(guards_of(settings.signals, names, settings.critical), shadow=shadow)
-    state, effects = step(CanaryState(), Checked(passed=True, reason=""), plan=plan, now=NOW)
+    state, _ = step(CanaryState(), Checked(passed=True, reason=""), plan=plan, now=NOW)
+    state, _ = step(state, ReadBack(problem=None), plan=plan, now=NOW)
     now, carried = NOW, dict[str, Carried]()
     trial, control = Arm(), Arm()
     failures: dict[str, list[Failures]] = {name: [] for name in HARD}
@@ -123,7 +124,7 @@ def run_one(
         carried = _carried(carried, found.guards, closed=state.step != before.step)
         if state.step != before.step:
             trial, control = Arm(), Arm()
-        if any(isinstance(effect, (Promote, SetWeight)) for effect in effects):
+        if any(isinstance(effect, (Promote, SetWeight)) for effect in effects):  # it obeys
             state, _ = step(state, ReadBack(problem=None), plan=plan, now=now)
         if state.ended or state.phase is Phase.PAUSED:
             break
@@ -185,11 +186,11 @@ def _fail(
     for name in HARD:
         rates = (truth.errors or truth.stable_errors, truth.stable_errors)
         rates = rates if name == "error" else (0.0, 0.0)
-        failures[name].append(
-            Failures(
-                trial_requests=n,
-                control_requests=m,
-                trial_failures=int(rng.binomial(n, rates[0])),
-                control_failures=int(rng.binomial(m, rates[1])),
-            )
+        seen = Failures(
+            trial_requests=n,
+            control_requests=m,
+            trial_failures=int(rng.binomial(n, rates[0])),
+            control_failures=int(rng.binomial(m, rates[1])),
         )
+        if seen.trial_failures or seen.control_failures:  # a look without any tells nothing
+            failures[name].append(seen)

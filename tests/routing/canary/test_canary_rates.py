@@ -4,6 +4,7 @@ Bounds are worked out beside each: k of n runs, by the binomial distribution.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,12 +40,34 @@ def test_a_version_20_points_worse_goes_back_within_a_day_at_100_requests_a_day(
     assert float(np.median([one.after / HOUR for one in ran])) < 16
 
 
-def test_a_shadow_sees_a_fall_of_5_points_in_300_prompts() -> None:
-    """2.6 % of the prompts are judged differently by chance, 5 % worse in truth."""
+def within(ran: list[Ran], prompts: int) -> int:
+    return sum(one.requests <= prompts for one in rolled_back(ran))
+
+
+def test_a_shadow_sees_a_fall_of_5_points_in_300_prompts_and_promotes_what_is_no_worse() -> None:
+    """2.6 % of the prompts are judged differently by chance.
+
+    84 % are seen within 300: P(fewer than 13 of 20) = .8 %. P(more than 4 of 12 | 5 %) = .02 %.
+    """
     truth = Truth(requests_per_day=600, worse=0.05, agree=0.9)
-    ran = rolled_back(many(truth, 30, every=15, shadow=True))
-    assert len(ran) == 30
-    assert float(np.median([one.requests for one in ran])) <= 300
+    ran = many(truth, 20, every=30, shadow=True)
+    assert within(ran, 300) >= 13, [one.requests for one in ran]
+    fine = many(replace(truth, worse=0.0), 12, every=30, shadow=True)
+    assert len(rolled_back(fine)) <= 4
+    assert sum(one.phase is Phase.SUCCEEDED for one in fine) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("solved", [0.85, 0.95])
+def test_shadows_go_back_as_published(solved: float) -> None:
+    """With a look every 5 minutes. P(more than 10 of 100 | 5 %) = 1.1 %.
+
+    Decision 0024 says 84 and 93 % within 300; P(fewer than 75 of 100 | 84 %) = .7 %.
+    """
+    truth = Truth(requests_per_day=600, solved=solved, agree=0.9)
+    assert len(rolled_back(many(truth, 100, shadow=True))) <= 10
+    assert within(many(replace(truth, worse=0.05), 100, seed=2, shadow=True), 300) >= 75
 
 
 @pytest.mark.slow
