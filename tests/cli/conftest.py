@@ -19,6 +19,7 @@ from tests.cli.command import ROOT, Ran, driftline, process
 from tests.inbox import Inbox
 from tests.loopback import unused_port
 from tests.service import CALM, Service, Talk, baseline, running, until
+from tests.sharing import of_folder
 
 Run = Callable[..., Ran]
 
@@ -27,12 +28,14 @@ HOSTILE = "acme/[bold]evil[/bold]\x1b]0;owned\x07"
 """A name with a slash, with markup and with an escape that sets a terminal's title."""
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with (
-        Inbox() as inbox,
-        running(tmp_path_factory.mktemp("cli"), inbox=inbox, changes=CALM) as started,
-    ):
+@pytest.fixture(scope="module")
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return of_folder(request, lambda: _told_of_three(tmp_path_factory.mktemp("cli")))
+
+
+@contextmanager
+def _told_of_three(folder: Path) -> Iterator[Service]:
+    with Inbox() as inbox, running(folder, inbox=inbox, changes=CALM) as started:
         for adapter in (QUIET, DRIFTS, BROKEN):
             # each on a base of its own: two that break are no common cause here
             started.register(adapter, "v1", base_model=f"base of {adapter}")
@@ -79,10 +82,14 @@ def alone(service: Service, tmp_path: Path) -> Run:
 # --- the demo's engine, with adapters that are as they should be and others that are not ----
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve right, unapplied, mixed up and damaged adapters of the demo; yields the address."""
-    folder = tmp_path_factory.mktemp("adapters")
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Serve right, unapplied, mixed up and damaged adapters of the demo; gives the address."""
+    return of_folder(request, lambda: _engine(tmp_path_factory.mktemp("adapters")))
+
+
+@contextmanager
+def _engine(folder: Path) -> Iterator[str]:
     unapplied = zeroed(DemoAdapter.SUPPORT_V1.path, folder / "unapplied")
     scaled = folder / "scaled"
     corrupt_adapter(DemoAdapter.SUPPORT_V1.path, scaled, seed=7, how=Corruption.SCALED)

@@ -1,20 +1,27 @@
 """One service for all pages, with an adapter of which everything is known."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from examples.weights import DemoAdapter
 from tests.inbox import Inbox
 from tests.service import CALM, NDJSON, Service, Talk, baseline, ndjson, running, until
+from tests.sharing import of_folder
 
 ADAPTER = "known"
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return of_folder(request, lambda: _knowing(tmp_path_factory.mktemp("docs")))
+
+
+@contextmanager
+def _knowing(folder: Path) -> Iterator[Service]:
     away = {**CALM, "serving.engines": '["http://127.0.0.1:9"]'}
-    folder = tmp_path_factory.mktemp("docs")
     with Inbox() as inbox, running(folder, inbox=inbox, changes=away) as started:
         started.register(ADAPTER, "v1")
         started.upload(ADAPTER, "v1", baseline(400))
