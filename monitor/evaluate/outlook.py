@@ -20,6 +20,7 @@ from detectors.expected_delay import (
     growth_of,
     minimum_detectable,
 )
+from detectors.feedback import FEEDBACK
 from detectors.types import Budget, Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
@@ -31,6 +32,7 @@ from monitor.policy.budget import (
     saw_too_few_days,
     shares,
 )
+from monitor.reference.older_feedback import FEEDBACK_OF
 from monitor.store import calibrations, evaluations, fleet, references, versions, watching
 from monitor.windows import Cadence
 
@@ -235,8 +237,14 @@ class Outlook:
         if kept is not None:
             return kept
         stored = calibrations.read(tx, reference.id)
+        records = dict.fromkeys(stored, reference.n_baseline)
+        older = references.details(tx, reference.id).request.get(FEEDBACK_OF)
+        if older is not None:
+            records[FEEDBACK.name] = older["records"]
         known = {
-            name: _read(name, one, reference) for name, one in stored.items() if name in DETECTORS
+            name: _read(name, one, records=records[name], span_days=reference.span_days)
+            for name, one in stored.items()
+            if name in DETECTORS
         }
         with self._lock:
             while len(self._kept) >= MOST_REFERENCES:
@@ -245,7 +253,7 @@ class Outlook:
         return known
 
 
-def _read(name: str, stored: calibrations.Calibration, of: Reference) -> _Known:
+def _read(name: str, stored: calibrations.Calibration, *, records: int, span_days: float) -> _Known:
     if stored.body is None:
         return _Known(absent=stored.absent_reason or "not calibrated")
     fitted = DETECTORS[name].load(stored.body)
@@ -255,8 +263,8 @@ def _read(name: str, stored: calibrations.Calibration, of: Reference) -> _Known:
     units = float(growth.null.units.max())
     return _Known(
         growth=growth,
-        part=min(1.0, units / max(1, of.n_baseline)),
-        few_days=bool(saw_too_few_days({name: fitted}, span_days=of.span_days)),
+        part=min(1.0, units / max(1, records)),
+        few_days=bool(saw_too_few_days({name: fitted}, span_days=span_days)),
     )
 
 

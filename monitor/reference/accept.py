@@ -3,7 +3,8 @@
 What moved is no longer drift, so what it is compared with must move: live signals get a
 generation of the reference made of the records since the onset, perplexity is registered
 anew. The incident ends at once; until the generation is ready the old one stays in force
-as provisional.
+as provisional. Feedback that had not moved is compared with what it was before, since what is
+said of the last days is not complete.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from detectors.feedback import FEEDBACK
 from monitor.domain import IncidentId, Interval, Mark, Reference, Version
 from monitor.outbox.marking import Hearers, Held, NotMarkable, Word, hold, mark
 from monitor.policy import Memory
@@ -86,12 +88,16 @@ def accept(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What accepting takes for one version; ``window`` None: no reference."""
+    """What accepting takes for one version; ``window`` None: no reference.
+
+    ``feedback``: it is among what moved.
+    """
 
     version: Version
     window: Interval | None = None
     records: int = 0
     perplexity: bool = False
+    feedback: bool = False
     left: str | None = None
 
     @property
@@ -124,7 +130,13 @@ def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
     window = Interval(start=start, end=now)
     found = usable(tx, version, window)
     if found.enough:
-        return _Plan(version=version, window=window, records=found.records, perplexity=probed)
+        return _Plan(
+            version=version,
+            window=window,
+            records=found.records,
+            perplexity=probed,
+            feedback=any(crossing.detector == FEEDBACK.name for crossing in memory.crossings),
+        )
     return _Plan(
         version=version,
         records=found.records,
@@ -138,6 +150,7 @@ def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
 def _begun(tx: Connection, plan: _Plan, word: Word) -> Anew:
     made = None
     if plan.window is not None:
+        in_force = references.current(tx, plan.version.id)
         made = open_generation(
             tx,
             version=plan.version,
@@ -146,6 +159,7 @@ def _begun(tx: Connection, plan: _Plan, word: Word) -> Anew:
             created_by=word.by,
             source=ReferenceSource.ACCEPT,
             append=references.current_index(tx, plan.version.id) is not None,
+            feedback=in_force.id if in_force and not plan.feedback else None,
         )
     return Anew(
         version=plan.version,

@@ -24,7 +24,7 @@ from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder, Searcher
 from monitor.probes.errors import ModelMissing, ProbeError, place_of
 from monitor.reference import baseline as baselines
-from monitor.reference import fitting, similarity, training
+from monitor.reference import fitting, older_feedback, similarity, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
 from monitor.reference.coverage import NOTE, seen_in
@@ -192,7 +192,7 @@ class _Building:
         window = baseline.window(measured | said, self._directions)
         self._kept = pack(window)
         self._notes[NOTE] = seen_in(window.at)
-        self._finish(self._explained(calibrate(window)), strata=strata, span=span_of(window))
+        self._finish(self._with_feedback(calibrate(window)), strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:
         """Make the training index, unless the baseline itself must give it."""
@@ -326,10 +326,23 @@ class _Building:
         self._notes["same_texts"] = same
         return laid
 
+    def _with_feedback(self, made: Calibrated) -> Calibrated:
+        """Where the baseline has no feedback, take an older one over, or say what was left out."""
+        if made.calibrations[FEEDBACK.name].body is not None:
+            return made
+        source = self._claim.request.get("feedback")
+        older = source and self._database.run(lambda tx: older_feedback.read(tx, source))
+        if not older:
+            return self._explained(made)
+        self._notes |= older.notes
+        told = {FEEDBACK.name: older.calibration}
+        bins = {**made.bins, **older.bins}
+        return Calibrated(calibrations=made.calibrations | told, bins=bins)
+
     def _explained(self, made: Calibrated) -> Calibrated:
         """Say of feedback that was left out as incomplete that this is why there is none."""
         unsettled = self._notes.get(UNSETTLED, 0)
-        if not unsettled or made.calibrations[FEEDBACK.name].body is not None:
+        if not unsettled:
             return made
         since = datetime.fromisoformat(self._notes[FEEDBACK_FROM])
         reason = (

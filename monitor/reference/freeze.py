@@ -107,11 +107,13 @@ def open_generation(
     source: ReferenceSource = ReferenceSource.FREEZE,
     after: int | None = None,
     append: bool = False,
+    feedback: ReferenceId | None = None,
 ) -> Reference:
     """Do the same in the caller's transaction.
 
     ``append``: the early half of the window's records joins the index that is taken over,
-    and the later half carries the similarity baseline.
+    and the later half carries the similarity baseline. ``feedback``: the reference whose feedback
+    goes on being compared with where the window has too little of its own.
     """
     claim = references.create(
         tx,
@@ -125,6 +127,7 @@ def open_generation(
             "end": window.end.isoformat(),
             "training": training or references.current_index(tx, version.id),
             **({"append": True} if append else {}),
+            **({"feedback": feedback} if feedback is not None else {}),
         },
     )
     return references.seal(tx, claim)

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from detectors.feedback import Directions
-from monitor.domain import EvaluationKind, Interval
+from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.evaluate import EvaluateSettings
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
-from monitor.reference.freeze import freeze
+from monitor.reference.freeze import freeze, open_generation
 from monitor.reference.index import Indexes
+from monitor.store import references
+from monitor.store.references import ReferenceSource
 from monitor.store.tasks import StaleLease
 from tests.evaluate.conftest import NoEncoder, World
 
@@ -138,6 +140,50 @@ def test_a_reference_that_is_too_young_for_feedback_says_so(world: World, tmp_pa
         " ORDER BY reference_id DESC LIMIT 1"
     )
     assert absent[0].startswith("what is said of 400 records since ")
+
+
+def _accepted(world: World, indexes: Indexes, *, feedback: ReferenceId) -> ReferenceId:
+    """Freeze the records of two hours, with another reference's feedback."""
+    now = datetime.now(tz=UTC)
+    made = world.database.run(
+        lambda tx: open_generation(
+            tx,
+            version=world.version,
+            window=Interval(start=now - timedelta(hours=2), end=now),
+            cause="the new normal",
+            created_by="me",
+            source=ReferenceSource.ACCEPT,
+            feedback=feedback,
+        )
+    )
+    assert build_next(
+        world.database,
+        NoEncoder(),
+        indexes=indexes,
+        directions=SETTINGS.directions,
+        settles_after=timedelta(days=3),
+    )
+    return made.id
+
+
+def test_a_reference_too_young_for_feedback_goes_on_with_an_older_ones(
+    world: World, evaluate: Callable[[], Any], tmp_path: Path
+) -> None:
+    whole = world.refreeze(**{"higher_is_better.solved": np.arange(4_000) % 10 > 0.0})
+    begun = datetime.now(tz=UTC) - timedelta(hours=1)
+    world.send(400, at=begun)
+    first = _accepted(world, Indexes(tmp_path), feedback=whole)
+    # what was taken over is taken over again
+    second = _accepted(world, Indexes(tmp_path), feedback=first)
+    details = world.database.run(lambda tx: references.details(tx, second))
+    assert details.request["feedback_of"] == {"generation": 2, "records": 4_000}
+    assert details.feedback_from is None
+    # what is said of the very records that the new reference is made of is evidence
+    _give(world, range(2, 42), 0.0, begun)
+    score = evaluate()
+    assert (score.n_reference, score.n_window) == (4_000, 40)
+    assert score.effect == pytest.approx(0.9, abs=0.01)
+    assert score.evidence_notice > 0.0
 
 
 def test_a_detector_that_raised_finds_its_feedback_next_time(

@@ -64,11 +64,11 @@ def opened(database: Database, version: Version, memory: Memory) -> IncidentId:
     return database.run(work)
 
 
-def crossed(*, start: datetime = ONSET) -> Memory:
+def crossed(*, start: datetime = ONSET, detector: str = "input_similarity") -> Memory:
     return Memory(
         crossings=(
             Crossing(
-                detector="input_similarity", process=Process.NOTICE, hard=False, model_side=False,
+                detector=detector, process=Process.NOTICE, hard=False, model_side=False,
                 at=start + timedelta(hours=1), evidence=2.0, winner="similarity:down",
                 onset=Interval(start=start, end=start + timedelta(minutes=15)), margin=0.2,
             ),
@@ -126,12 +126,24 @@ def test_the_early_half_joins_the_index_and_the_held_out_half_is_measured(
     assert measured["similarity"].counts.sum() + built.request["same_texts"] == 325
     assert measured["mean_nll"].counts.sum() == 500
 
+    # feedback had not moved: what was said before is compared with, where there is any
+    assert built.request["feedback"] == old.id
+
     # a parcel is near what is known now
     fresh = words.embed(["where is my parcel number 2999"]).astype(np.float32)
     assert float((grown.astype(np.float32) @ fresh[0]).max()) > 0.8
     assert float((grown[:50].astype(np.float32) @ fresh[0]).max()) < 0.8
     # said twice is said once
     assert said(database, incident) == []
+
+
+def test_feedback_that_was_itself_accepted_is_not_compared_with_what_it_was(
+    database: Database, version: Version, old: Reference
+) -> None:
+    del old
+    [anew] = said(database, opened(database, version, crossed(detector="feedback")))
+    made = database.run(lambda tx: references.details(tx, anew.reference.id))
+    assert "feedback" not in made.request
 
 
 def test_a_builder_that_comes_after_one_that_died_appends_once(  # noqa: PLR0917 - fixtures

@@ -1,0 +1,50 @@
+"""Feedback of an older generation, for one whose records are too young to have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from detectors.feedback import FEEDBACK
+from monitor.domain import ReferenceId
+from monitor.store import calibrations, references
+from monitor.store.calibrations import Bins, Calibration
+from monitor.store.references import FEEDBACK_FROM
+
+FEEDBACK_OF: Final = "feedback_of"
+"""Key of a note: the generation whose feedback is compared with, and the records it is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OlderFeedback:
+    """What is taken over: the calibration, its signals' bins, and notes that say whose they are.
+
+    Evidence is what is said of records since the older generation's own, as before.
+    """
+
+    calibration: Calibration
+    bins: Mapping[str, Bins]
+    notes: Mapping[str, Any]
+
+
+def read(tx: Connection, reference_id: ReferenceId) -> OlderFeedback | None:
+    """Read the feedback of a ready reference; None where it has none itself."""
+    stored = calibrations.read(tx, reference_id).get(FEEDBACK.name)
+    if stored is None or stored.body is None:
+        return None
+    details = references.details(tx, reference_id)
+    of = {"generation": details.reference.generation, "records": details.reference.n_baseline}
+    bins = calibrations.read_bins(tx, reference_id)
+    signals = FEEDBACK.load(stored.body).signals
+    return OlderFeedback(
+        calibration=stored,
+        bins={signal: bins[signal] for signal in signals if signal in bins},
+        notes={
+            # it may itself have been taken over
+            FEEDBACK_OF: details.request.get(FEEDBACK_OF, of),
+            FEEDBACK_FROM: details.request.get(FEEDBACK_FROM),
+        },
+    )
