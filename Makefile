@@ -21,10 +21,11 @@ help:
 
 env: $(READY)
 
+# Python compiles the modules that are imported; pip would compile 37,000 one after the other.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Driftline needs Python 3.11 or newer, $(PYTHON) is {v.major}.{v.minor}; set PYTHON=python3.12, say")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --progress-bar on --no-compile -e '.[dev]'
 	@touch $@
 
 demo: $(READY)
