@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, assert_never
+from typing import Final
 
 from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import Closed, Closing, IncidentKey, IncidentState, Observed, Tell
+from alerts.incident import Closed, Closing, IncidentState, Observed
 from alerts.message import Alert
-from alerts.words import summarise
 from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
-from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.outbox.inputs import AlertInputs, links_to
 from monitor.outbox.telling import hold, tell_at_once
+from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store import fleet_incidents, incidents, outbox
-from monitor.store.incidents import IncidentUpdate
-
-SILENT = "records were expected and none came"
 
 
 def record_transition(
@@ -93,7 +90,7 @@ def record_observation(
         before = _state(states.get(kind))
         after, tells = machine.step(before, _event(kind, condition, verdict, inputs), now)
         for tell in tells:
-            writing = _Writing(
+            writing = Writing(
                 version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
             )
             told.append(_tell(tx, writing, channels))
@@ -123,7 +120,7 @@ def record_canary(
     if not tells and after != state:
         _remember(tx, version, kind=words.Kind.CANARY, state=after)
     for tell in tells:
-        writing = _Writing(
+        writing = Writing(
             version=version,
             verdict=verdict,
             inputs=inputs,
@@ -216,7 +213,7 @@ def record_closing(
     state = _state(incidents.lock_states(tx, version).get(kind))
     after, tells = machine.step(state, Closed(why=why), now)
     for tell in tells:
-        writing = _Writing(
+        writing = Writing(
             version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
         )
         incident_id, alert = _written(tx, writing)
@@ -241,23 +238,7 @@ def _remember(tx: Connection, version: Version, *, kind: words.Kind, state: Inci
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Writing:
-    """One message in the making: what is told, by which verdict, and the state after."""
-
-    version: Version
-    verdict: Verdict
-    inputs: AlertInputs
-    kind: words.Kind
-    tell: Tell
-    after: IncidentState
-
-    @property
-    def over(self) -> bool:
-        return self.tell.status is words.Status.RECOVERED
-
-
-def _tell(tx: Connection, writing: _Writing, channels: Sequence[ConfiguredChannel]) -> IncidentId:
+def _tell(tx: Connection, writing: Writing, channels: Sequence[ConfiguredChannel]) -> IncidentId:
     incident_id, alert = _written(tx, writing)
     manners = {channel.name: channel.manner for channel in channels}
     if writing.over:
@@ -271,7 +252,7 @@ def _tell(tx: Connection, writing: _Writing, channels: Sequence[ConfiguredChanne
 
 def _hold_its_end(
     tx: Connection,
-    writing: _Writing,
+    writing: Writing,
     incident_id: IncidentId,
     alert: Alert,
     *,
@@ -286,16 +267,16 @@ def _hold_its_end(
             _hold(tx, writing, incident_id, told, channels=[name])
 
 
-def _written(tx: Connection, writing: _Writing) -> tuple[IncidentId, Alert]:
-    alert = _alert(writing)
-    update = _update(writing, alert.summary)
+def _written(tx: Connection, writing: Writing) -> tuple[IncidentId, Alert]:
+    alert = alert_of(writing)
+    update = update_of(writing, alert.summary)
     incident_id = incidents.put(tx, writing.version, kind=writing.kind.value, update=update)
     return incident_id, replace(alert, links=links_to(writing.inputs, incident_id))
 
 
 def _hold(
     tx: Connection,
-    writing: _Writing,
+    writing: Writing,
     incident_id: IncidentId,
     alert: Alert,
     *,
@@ -308,91 +289,3 @@ def _hold(
         incident_id=incident_id,
         transition_id=writing.inputs.transition_id,
     )
-
-
-def _update(writing: _Writing, summary: str) -> IncidentUpdate:
-    tell = writing.tell
-    return IncidentUpdate(
-        number=tell.number,
-        phase=writing.after.phase.value,
-        state=machine.to_json(writing.after),
-        severity=Severity(tell.severity.value),
-        blame=writing.verdict.blame,
-        summary=summary,
-        opened_at=tell.since,
-        closed_at=tell.at if writing.over else None,
-    )
-
-
-def _alert(writing: _Writing) -> Alert:
-    version, verdict, inputs, tell = (
-        writing.version,
-        writing.verdict,
-        writing.inputs,
-        writing.tell,
-    )
-    key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
-    blame = words.Blame(verdict.blame.value)
-    facts = _drift_facts(verdict, inputs) if writing.kind is words.Kind.DRIFT else {}
-    return Alert(
-        id=key.dedup_key(tell.number),
-        number=tell.number,
-        kind=writing.kind,
-        adapter=version.adapter,
-        version=version.name,
-        status=tell.status,
-        severity=tell.severity,
-        verdict=words.Verdict(verdict.kind.value),
-        blame=blame,
-        summary=summarise(
-            version.label,
-            kind=writing.kind,
-            status=tell.status,
-            severity=tell.severity,
-            now=tell.at,
-            lead=leading(inputs.scores) if facts else None,
-            onset=facts.get("onset"),
-            blame=blame,
-            closing=tell.closing,
-            reason=verdict.reason,
-        ),
-        reason=_reason(writing),
-        at=tell.at,
-        started_at=tell.since,
-        recovered_at=tell.at if writing.over else None,
-        closing=tell.closing,
-        changes=inputs.changes,
-        owner=inputs.adapter.owner,
-        tier=inputs.adapter.tier,
-        labels=dict(inputs.adapter.labels),
-        **facts,
-    )
-
-
-def _reason(writing: _Writing) -> str:
-    if writing.tell.closing is not None:
-        return writing.verdict.reason
-    match writing.kind:
-        case words.Kind.NO_DATA:
-            return SILENT
-        case words.Kind.ERROR:
-            return writing.inputs.broken or writing.verdict.reason
-        case words.Kind.ROUTING:
-            return writing.inputs.misrouted or "the route is another one, or was read back"
-        case words.Kind.DRIFT | words.Kind.CANARY | words.Kind.RETRAIN:
-            return writing.verdict.reason
-        case _:
-            assert_never(writing.kind)
-
-
-def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
-    """Give what only an incident about drift has to say."""
-    return {
-        "onset": onset_of(verdict),
-        "scores": inputs.scores,
-        "requests": inputs.requests,
-        "unlike": inputs.unlike,
-        "new": inputs.new,
-        "action": inputs.action,
-        "examples": inputs.examples,
-    }

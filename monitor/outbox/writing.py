@@ -1,0 +1,124 @@
+"""One message about one incident, as the machine, the verdict and the evaluation make it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, assert_never
+
+import alerts.types as words
+from alerts import incident as machine
+from alerts.incident import IncidentKey, IncidentState, Tell
+from alerts.message import Alert
+from alerts.words import summarise
+from monitor.domain import Severity, Verdict, Version
+from monitor.outbox.inputs import AlertInputs, leading, onset_of
+from monitor.store.incidents import IncidentUpdate
+
+SILENT: Final = "records were expected and none came"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """One message in the making: what is told, by which verdict, and the state after."""
+
+    version: Version
+    verdict: Verdict
+    inputs: AlertInputs
+    kind: words.Kind
+    tell: Tell
+    after: IncidentState
+
+    @property
+    def over(self) -> bool:
+        """Whether it is the incident's end."""
+        return self.tell.status is words.Status.RECOVERED
+
+
+def update_of(writing: Writing, summary: str) -> IncidentUpdate:
+    """Say what of the incident is stored with the message."""
+    tell = writing.tell
+    return IncidentUpdate(
+        number=tell.number,
+        phase=writing.after.phase.value,
+        state=machine.to_json(writing.after),
+        severity=Severity(tell.severity.value),
+        blame=writing.verdict.blame,
+        summary=summary,
+        opened_at=tell.since,
+        closed_at=tell.at if writing.over else None,
+    )
+
+
+def alert_of(writing: Writing) -> Alert:
+    """Write the message, but for its links: those need the incident's number."""
+    version, verdict, inputs, tell = (
+        writing.version,
+        writing.verdict,
+        writing.inputs,
+        writing.tell,
+    )
+    key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
+    blame = words.Blame(verdict.blame.value)
+    facts = _drift_facts(verdict, inputs) if writing.kind is words.Kind.DRIFT else {}
+    return Alert(
+        id=key.dedup_key(tell.number),
+        number=tell.number,
+        kind=writing.kind,
+        adapter=version.adapter,
+        version=version.name,
+        status=tell.status,
+        severity=tell.severity,
+        verdict=words.Verdict(verdict.kind.value),
+        blame=blame,
+        summary=summarise(
+            version.label,
+            kind=writing.kind,
+            status=tell.status,
+            severity=tell.severity,
+            now=tell.at,
+            lead=leading(inputs.scores) if facts else None,
+            onset=facts.get("onset"),
+            blame=blame,
+            closing=tell.closing,
+            reason=verdict.reason,
+        ),
+        reason=_reason(writing),
+        at=tell.at,
+        started_at=tell.since,
+        recovered_at=tell.at if writing.over else None,
+        closing=tell.closing,
+        changes=inputs.changes,
+        owner=inputs.adapter.owner,
+        tier=inputs.adapter.tier,
+        labels=dict(inputs.adapter.labels),
+        **facts,
+    )
+
+
+def _reason(writing: Writing) -> str:
+    if writing.tell.closing is not None:
+        return writing.verdict.reason
+    match writing.kind:
+        case words.Kind.NO_DATA:
+            return SILENT
+        case words.Kind.ERROR:
+            return writing.inputs.broken or writing.verdict.reason
+        case words.Kind.ROUTING:
+            return writing.inputs.misrouted or "the route is another one, or was read back"
+        case words.Kind.DRIFT | words.Kind.CANARY | words.Kind.RETRAIN:
+            return writing.verdict.reason
+        case _:
+            assert_never(writing.kind)
+
+
+def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
+    """Give what only an incident about drift has to say."""
+    return {
+        "onset": onset_of(verdict),
+        "scores": inputs.scores,
+        "requests": inputs.requests,
+        "unlike": inputs.unlike,
+        "new": inputs.new,
+        "action": inputs.action,
+        "examples": inputs.examples,
+    }
