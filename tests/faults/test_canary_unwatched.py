@@ -73,7 +73,10 @@ def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[
 
 @dataclass
 class JudgeOfAnswers:
-    """Says of each record of an adapter whether it is right, as soon as it is stored."""
+    """Says of each record of an adapter whether it is right, as soon as it is stored.
+
+    Of a copy it knows what a client is told of the original: its id, and when it was answered.
+    """
 
     service: Service
     adapter: str
@@ -88,16 +91,17 @@ class JudgeOfAnswers:
         )
         with self.service.stored() as database:
             rows = database.execute(query, [self.adapter]).fetchall()
+        answered = {name: at.isoformat() for name, at, _ in rows}
         given = [
             {
                 "adapter": self.adapter,
                 "id": name,
-                "at": at.isoformat(),
+                "at": answered[name.removesuffix(SHADOWED)],
                 "name": "solved",
                 "value": float(self.right(name, version)),
             }
-            for name, at, version in rows
-            if name not in self.judged
+            for name, _, version in rows
+            if name not in self.judged and name.removesuffix(SHADOWED) in answered
         ]
         if given:
             answer = self.service.call("POST", "/v1/feedback", json={"feedback": given})
