@@ -77,7 +77,9 @@ class Worker(Generic[Opened]):
         self._opened: Opened | None = None
         self._deaths = 0
         self._not_before = 0.0
-        self._last_error: ProbeError | None = None
+        # in words: a raised error keeps the frames it came through, and the texts in them
+        self._missing: str | None = None
+        self._last: str = ""
 
     @property
     def pid(self) -> int | None:
@@ -141,9 +143,9 @@ class Worker(Generic[Opened]):
         left = self._not_before - time.monotonic()
         if left <= 0:
             return
-        if isinstance(self._last_error, ModelMissing):
-            raise self._last_error
-        reason = f"the worker restarts in {left:.0f} s after: {self._last_error}"
+        if self._missing is not None:
+            raise ModelMissing(self._opening.model, self._missing)
+        reason = f"the worker restarts in {left:.0f} s after: {self._last}"
         raise ProbeFailed(reason, permanent=False, asked=False)
 
     def _start(self) -> None:
@@ -194,9 +196,10 @@ class Worker(Generic[Opened]):
     def _failed(self, error: ProbeError) -> None:
         self._end()
         self._deaths += 1
-        self._last_error = error
+        self._missing = error.reason if isinstance(error, ModelMissing) else None
+        self._last = str(error)
         pause = 0.0 if self._deaths == 1 else min(LONGEST_PAUSE, 2.0 ** (self._deaths - 2))
-        if isinstance(error, ModelMissing):
+        if self._missing is not None:
             # each try costs seconds of importing torch, and a person must act first
             pause = LONGEST_PAUSE
         self._not_before = time.monotonic() + pause

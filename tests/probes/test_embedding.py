@@ -1,5 +1,6 @@
 """The embedding probe with a real MiniLM in a real worker process."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -124,14 +125,23 @@ def test_a_request_whose_worker_is_killed_is_answered_by_the_next(client: Embedd
 )
 def test_a_missing_model_is_named_and_not_tried_again_at_once(model: str, reason: str) -> None:
     client = EmbeddingClient(EmbeddingSettings(model=model))
+    prompt = f"a prompt that {model} does not embed"
     with pytest.raises(ModelMissing, match=reason):
-        client.embed(["text"])
+        client.embed([prompt])
     started = time.monotonic()
     with pytest.raises(ModelMissing, match=reason):
-        client.embed(["text"])
+        client.embed([prompt])
     # a second start would import torch, which takes seconds
     assert time.monotonic() - started < 1.0
     assert client.pid is None
+    assert not is_held(prompt)
+
+
+def is_held(text: str) -> bool:
+    """Whether a list that begins with a text is still in memory."""
+    gc.collect()
+    lists = (one for one in gc.get_objects() if type(one) is list and one)
+    return any(isinstance(one[0], str) and one[0] == text for one in lists)
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
