@@ -22,6 +22,7 @@ MODULES = {
     "delays": "delays",
     "input-drift": "input_drift",
     "live-input": "live_input",
+    "learned-index": "learned_index",
     "peers": "race",
     "classic": "classic",
     "canaries": "canaries",

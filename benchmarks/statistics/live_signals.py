@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.statistics.streams import per_day
 from detectors.axes import fit_axes
@@ -34,10 +35,11 @@ Draw = Callable[..., Signals]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """Requests in order of time with their signals, each ``(n,)``."""
+    """Requests in order of time with their signals, each ``(n,)``, and who asked."""
 
     at: Floats
     signals: Signals
+    subjects: npt.NDArray[np.int64] | None = None
 
     def window(self, first: int, last: int) -> Window:
         """Requests ``first`` to ``last`` as the detectors read them."""
@@ -47,6 +49,7 @@ class Measured:
             end=float(np.nextafter(self.at[last - 1], np.inf)),
             at=self.at[part],
             signals={name: values[part] for name, values in self.signals.items()},
+            subjects=None if self.subjects is None else self.subjects[part],
         )
 
 

@@ -11,6 +11,7 @@ from benchmarks.statistics import (
     delays,
     false_alarms,
     input_drift,
+    learned_index,
     live_input,
     page,
     race,
@@ -100,6 +101,19 @@ def test_days_of_the_baseline_are_paid_for() -> None:
     cell = {"name": "20 % snips", "days": 7, "requests": [80, None, 120, 40]}
     shown = page._live_input({"cells": [cell], "followed": 2_000})
     assert "| 20 % snips | 7 | 4 | 75% | 80 | ∞ |" in shown
+
+
+def test_an_index_of_the_early_half_keeps_the_budget_where_a_days_effect_lasts() -> None:
+    world, split = learned_index.LASTING, learned_index.Split.IN_TIME
+    alarms = learned_index.month(world, split, number=1_000)
+    # P(X <= 4) = .996 at a budget of 1, P(X <= 1) = .99995 at 1/100
+    assert alarms[0] <= 4
+    assert alarms[1] <= 1
+    cell = learned_index.measured(world, split, [[2, 2]] * 2)
+    drifting = {"world": "days", "split": "half", "requests": [8, None]}
+    shown = page._learned_index({"calm": [cell], "drifting": [drifting], "days": 30})
+    assert "its early half | 2 | 4 (at most 6) | **4** (at most 1) |" in shown
+    assert "| days | half | 2 | 50% | 8 | ∞ |" in shown
 
 
 def test_usual_requests_are_not_new() -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from detectors.design_effect import design_effect, with_shifts
+from detectors.design_effect import FEW_DAYS, _limit, design_effect, with_shifts
 
 DAY = 86_400.0
 
@@ -52,6 +53,27 @@ def test_seven_days_pay_the_exact_limit_although_they_look_alike(rng: np.random.
     deff = design_effect(at, rng.random((at.size, 200)), check_seconds=900.0)
     # 6 / chi2_.05(6) = 3.67 at an estimate of 1, whose median is chi2_.5(6) / 6 = .891
     assert np.median(deff) == pytest.approx(3.27, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("days", "missed", "share"),
+    [(7, 8.0, 0.201), (9, 6.0, 0.18), (10, 5.5, 0.172), (14, 4.0, 0.15)],
+)
+def test_what_the_approximation_misses_up_to_which_inflation(
+    days: int, missed: float, share: float
+) -> None:
+    # the mean square between b days over the variance is truth * chi2(b - 1) / (b - 1)
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    ratio = stats.chi2.ppf(quantiles, days - 1) / (days - 1)
+
+    def below(truth: float, *, exact_below: int) -> float:
+        limit = _limit(truth * ratio, np.full(ratio.size, days), exact_below=exact_below)
+        return float((limit < truth).mean())
+
+    assert below(2.0, exact_below=0) == pytest.approx(share, abs=1e-3)
+    assert below(missed - 0.5, exact_below=0) > 0.0505 > below(missed, exact_below=0)
+    exact = below(2.0, exact_below=FEW_DAYS)
+    assert exact == pytest.approx(0.05 if days < FEW_DAYS else share, abs=1e-3)
 
 
 def test_days_that_differ_are_seen(rng: np.random.Generator) -> None:
