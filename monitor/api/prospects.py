@@ -33,7 +33,7 @@ class StepProspectBody(Answer):
     ends_at: datetime | None = Field(description="Both, and its least time is over.")
     asked_at: datetime = Field(description="A person is asked then, if it has not ended.")
     decided: bool = Field(description="It ends by itself before, in 9 of 10 canaries.")
-    chance: float = Field(description="That it does.")
+    chance: float = Field(description="That it does, at least.")
     slowest: str | None = Field(description="The guardrail that takes longest.")
 
 

@@ -87,7 +87,9 @@ def _way(one: dict[str, Any]) -> list[str]:
     if not prospect["known"]:
         decided = "not known"
     else:
-        decided = "yes" if prospect["promotable"] else f"{10 * prospect['chance']:.0f} in 10"
+        decided = (
+            "yes" if prospect["promotable"] else f"{10 * prospect['chance']:.0f} in 10 or more"
+        )
     copies = f", {one['copies']:,} prompts" if one["copies"] else ""
     return [
         _WAYS[one["way"]],

@@ -37,7 +37,8 @@ class StepProspect:
     asked_at
         A person is asked then, if it has not ended by itself.
     chance
-        Of a canary that is no worse, to be decided until then; in [0, 1].
+        Of a canary that is no worse, to be decided by the look at that time; in [0, 1]. Some
+        more are decided by an earlier one.
     slowest
         The guardrail that takes longest; None: none is known.
     """
@@ -251,7 +252,8 @@ def warning(found: Prospect, *, version: str, control: str) -> str | None:
         return f"{at} reaches {step.requests:,} {what} {_on(stuck.requests_at)}; {asked}"
     return (
         f"{at} proves {stuck.slowest} to be inside its margin {_on(stuck.inside_at)}, in 9 of 10"
-        f" canaries that are no worse; {asked}, when {10 * stuck.chance:.0f} of 10 are decided"
+        f" canaries that are no worse; {asked}, when {10 * stuck.chance:.0f} of 10 or more are"
+        " decided"
     )
 
 

@@ -5,14 +5,20 @@ Bounds are worked out beside each: k of n runs, by the binomial distribution.
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
-from benchmarks.statistics.canary_runs import HOUR, MINUTE, Ran, Truth, run_one
+from benchmarks.statistics.canary_runs import HOUR, MINUTE, NOW, Ran, Truth, run_one
+from detectors.feedback import Directions
+from monitor.routing.canary.gauges import ALIKE, Pace, Worth
+from monitor.routing.canary.guards import GuardKind, guards_of
+from monitor.routing.canary.prospect import WayKind, ways
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import Phase
 
+DAY = timedelta(days=1)
 JUDGED = CanarySettings(signals=(), critical=("feedback.solved",))
 """Success alone, of which any proven fall rolls back: where a false rollback is likeliest."""
 
@@ -68,6 +74,41 @@ def test_shadows_go_back_as_published(solved: float) -> None:
     truth = Truth(requests_per_day=600, solved=solved, agree=0.9)
     assert len(rolled_back(many(truth, 100, shadow=True))) <= 10
     assert within(many(replace(truth, worse=0.05), 100, seed=2, shadow=True), 300) >= 75
+
+
+def test_what_is_foretold_of_a_version_that_is_no_worse_comes_true() -> None:
+    """At 500 requests a day; P(fewer than 9 of 12 | 9 of 10) = .4 %."""
+    settings = CanarySettings(signals=("mean_nll",))
+    worth = {
+        "mean_nll": Worth(kind=GuardKind.RANK, request=3.0, copy=1.0),
+        "feedback.solved": Worth(
+            kind=GuardKind.RATE, request=1 / 0.1275, copy=1 / (2 * 0.1275 * (1 - ALIKE))
+        ),
+    }
+    pace = Pace(requests_per_day=500, copies_per_day=500, worth=worth)
+    guards = guards_of(settings.signals, Directions(higher_is_better=("solved",)), ())
+    for way in ways(pace, guards, settings, now=NOW):
+        steps, rng, every = way.plan.steps, np.random.default_rng(3), 6 * HOUR
+        shadow = way.kind is WayKind.SHADOW
+        if not shadow:
+            settings = replace(
+                settings,
+                weights=tuple(step.weight for step in steps),
+                lasts=tuple(step.lasts for step in steps),
+            )
+        ran = [
+            run_one(
+                Truth(requests_per_day=500), rng, settings=settings, every=every,
+                longest=60 * DAY, shadow=shadow,
+            )
+            for _ in range(12)
+        ]  # fmt: skip
+        told = way.prospect.verdict_at
+        if told is None:  # the steps of the config
+            assert [one.phase for one in ran] == [Phase.PAUSED] * 12
+            continue
+        timely = [one for one in ran if one.after <= told - NOW + every]
+        assert sum(one.phase is Phase.SUCCEEDED for one in timely) >= 9, way.kind
 
 
 @pytest.mark.slow
