@@ -1,5 +1,6 @@
 """A real PostgreSQL server for the whole test session, and a fresh database for each test."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -56,6 +57,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shared:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what only one worker can run, so that none is alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
+
+
+def pytest_collection() -> None:
+    """Load all tests without looking for garbage among what stays."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded alone from here on: to look through all of it takes a second."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
