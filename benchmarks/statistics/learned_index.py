@@ -2,7 +2,8 @@
 
 Requests are vectors of twenty kinds, and every day has an effect on all of them. The product splits
 in time. Half of each day as the index would give similarities all days of a fortnight; what that
-buys and what it breaks is measured here (``docs/decisions/0022-few-days-pay-the-exact-limit.md``).
+buys and breaks is measured here
+(``docs/decisions/0023-a-baselines-own-index-is-its-early-half.md``).
 """
 
 from __future__ import annotations

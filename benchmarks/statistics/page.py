@@ -251,7 +251,8 @@ def _learned_index(found: Mapping[str, Any]) -> str:
         " an effect on all of them, in sd of a request. The product makes the index of the early"
         " half. With half of each day, where what is held out is compared with examples a day or"
         " more away, similarities would have 14 days in place of 7. That is sooner, and does not"
-        " keep the budget ([why it is not so](decisions/0022-few-days-pay-the-exact-limit.md)).\n\n"
+        " keep the budget"
+        " ([why it is not so](decisions/0023-a-baselines-own-index-is-its-early-half.md)).\n\n"
     )
     names = [f"{one.process.value} {one.budget:g}" for one in learned_index.NOTICES]
     rows = [
