@@ -246,7 +246,6 @@ def _server(
             create_app(parts, pages=pages),
             host=config.server.host,
             port=config.server.port,
-            ws="none",  # nothing here speaks it; its library would be loaded
             log_config=None,
             access_log=False,
             server_header=False,

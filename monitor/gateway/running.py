@@ -100,7 +100,6 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
     sockets = listeners(settings.host, settings.port)
     config = uvicorn.Config(
         assemble(settings, cache=cache, key_file=key_file, leaving=leaving),
-        ws="none",  # nothing here speaks it; its library would be loaded
         proxy_headers=False,  # who asks, and over what, is looked at nowhere
         log_config=None,
         access_log=False,

@@ -26,7 +26,6 @@ NOT_YET = {
     "sentence_transformers": "the embedding process has it",
     "torch": "the processes of models have it",
     "transformers": "the processes of models have it",
-    "websockets": "spoken nowhere",
 }
 
 SERVE = """
