@@ -168,7 +168,7 @@ def survive(folder: Path, inbox: Inbox, *, faults: list[str], adapters: int) -> 
 def test_killed_in_the_middle_of_everything_it_loses_and_doubles_nothing(
     tmp_path: Path, inbox: Inbox
 ) -> None:
-    faults = ["service", "postgres", "service", "service", "postgres", "service"]
+    faults = ["service", "postgres", "service", "service"]
     survive(tmp_path, inbox, faults=faults, adapters=3)
 
 
