@@ -26,6 +26,7 @@ MODULES = {
     "peers": "race",
     "classic": "classic",
     "canaries": "canaries",
+    "shadows": "shadows",
     "cost": "cost",
 }
 

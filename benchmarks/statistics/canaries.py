@@ -30,7 +30,6 @@ class Cell:
     title: str
     truth: Truth
     runs: int
-    shadow: bool = False
 
 
 CELLS: Final = (
@@ -46,12 +45,6 @@ CELLS: Final = (
         truth=Truth(requests_per_day=20_000, worse=0.05),
         runs=100,
     ),
-    Cell(
-        title="5 points worse, as a shadow of 600 prompts a day",
-        truth=Truth(requests_per_day=600, worse=0.05, agree=0.9),
-        runs=100,
-        shadow=True,
-    ),
 )
 
 
@@ -61,11 +54,8 @@ def run(*, quick: bool, report: Report) -> dict[str, Any]:
     cells: list[dict[str, Any]] = []
     for cell in report.each("canaries", CELLS):
         runs = max(2, cell.runs // 10) if quick else cell.runs
-        ran = [
-            run_one(cell.truth, rng, settings=SETTINGS, every=EVERY, shadow=cell.shadow)
-            for _ in range(runs)
-        ]
-        cells.append(asdict(cell) | {"runs": runs} | _ended(ran))
+        ran = [run_one(cell.truth, rng, settings=SETTINGS, every=EVERY) for _ in range(runs)]
+        cells.append(asdict(cell) | {"runs": runs} | ended(ran))
         report.partial({"cells": cells})
     return {"cells": cells}
 
@@ -83,7 +73,8 @@ def most(runs: int) -> int:
     return int(stats.binom.ppf(0.99, runs, PROMISED))
 
 
-def _ended(ran: list[Ran]) -> dict[str, Any]:
+def ended(ran: list[Ran]) -> dict[str, Any]:
+    """Count how canaries ended, with the medians of those that were rolled back."""
     back = [one for one in ran if one.phase is Phase.ROLLED_BACK]
     return {
         "rolled_back": len(back),

@@ -18,6 +18,7 @@ from benchmarks.statistics import (
     learned_index,
     other_detectors,
     race,
+    shadows,
     svg,
 )
 from benchmarks.statistics.about import load
@@ -430,7 +431,7 @@ def _canaries(found: Mapping[str, Any]) -> str:
         " version succeeds in 85 %; success is critical, so that any proven fall rolls back: there"
         " false rollbacks are likeliest. "
         f"**False rollbacks kept to 5 % in {kept} of {len(good)} kinds**: at most the 99 % point of"
-        " the binomial law at 5 %. A shadow judges 2.6 % of the prompts differently by chance."
+        " the binomial law at 5 %."
         " What was neither rolled back nor promoted waits for a person.\n\n"
     )
     rows = [
@@ -458,6 +459,7 @@ _PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "race": ("Beside other detectors", _race),
     "classic": ("The preset classic", _classic),
     "canaries": ("Canaries", _canaries),
+    "shadows": ("Shadows", shadows.rendered),
     "cost": ("Cost of an evaluation", _cost),
 }
 _DRAWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

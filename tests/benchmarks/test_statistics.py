@@ -15,6 +15,7 @@ from benchmarks.statistics import (
     live_input,
     page,
     race,
+    shadows,
 )
 from benchmarks.statistics.false_alarms import ASKED, Cell, bound, kept, measured, month
 from benchmarks.statistics.streams import DRIFTS, Regime, Source, source
@@ -67,6 +68,16 @@ def test_bounds_are_points_of_the_poisson_law() -> None:
 def test_bounds_of_rollbacks_are_points_of_the_binomial_law() -> None:
     # P(X <= 9) = .993 and P(X <= 8) = .982 of 80 at 5 %
     assert canaries.most(80) == 9
+
+
+def test_false_rollbacks_of_shadows_are_held_to_the_same_bound() -> None:
+    # P(X <= 11) = .996 and P(X <= 10) = .989 of 100 at 5 %
+    truth = {"worse": 0.0}
+    cell = {"title": "one", "truth": truth, "runs": 100, "within": 3, "requests": 40.0}
+    cells = [cell | {"rolled_back": back, "promoted": 100 - back} for back in (11, 12)]
+    shown = shadows.rendered({"cells": cells})
+    assert "kept to 5 % in 1 of 2 kinds" in shown
+    assert "| one | 100 | 12 (at most 11) | 3 | 40 | 88 |" in shown
 
 
 def test_drift_of_half_a_standard_deviation_is_seen_as_published() -> None:
