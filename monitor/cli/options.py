@@ -12,6 +12,7 @@ import typer
 
 from monitor.cli.client import Service, local_key
 from monitor.cli.failures import CommandFailed
+from monitor.cli.loading import loading
 
 if TYPE_CHECKING:
     from monitor.config import Config as Settings
@@ -41,7 +42,8 @@ Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")
 
 def settings(config: Path | None) -> Settings:
     """Read the config; raises CommandFailed with everything that is wrong with it."""
-    from monitor.config import ConfigError, load
+    with loading():
+        from monitor.config import ConfigError, load
 
     try:
         return load(config)

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import CommandFailed
-from monitor.cli.loading import loading
+from monitor.cli.loading import loading, set_apart
 
 
 class Role(StrEnum):
@@ -33,6 +33,7 @@ def serve(
     with loading():
         settings = options.settings(config)
         from monitor.daemon.running import run
+    set_apart()
 
     try:
         with options.told():
@@ -50,6 +51,7 @@ def gateway(config: options.Config = None) -> None:
         settings = options.settings(config)
         from monitor.config import ConfigError
         from monitor.daemon.gateway import run_gateway
+    set_apart()
 
     try:
         with options.told():
