@@ -104,6 +104,32 @@ def test_a_name_written_in_escapes_is_the_same_name() -> None:
     assert b"tokens" not in cleaned_events(escaped)
 
 
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("last", ["finish_reason", "logprobs"])
+def test_members_in_any_order_and_blanks_are_cleaned(
+    separators: tuple[str, str], last: str
+) -> None:
+    said = '"logprobs"'
+
+    def event(logprobs: Any) -> bytes:
+        choices = []
+        for found in (logprobs, None, logprobs):
+            choice = {"delta": {"content": said}, "finish_reason": None, "logprobs": found}
+            choice[last] = choice.pop(last)
+            choices.append(choice)
+        return b"data: %b\n\n" % json.dumps({"choices": choices}, separators=separators).encode()
+
+    both = b"".join(map(event, [{"content": [TOKEN]}, None, {"content": [TOKEN]}]))
+    assert cleaned_events(both) == event(None) * 3
+
+
+def test_a_text_that_is_the_name_hides_no_log_probabilities() -> None:
+    asked, plain = (chunk("logprobs", logprobs=found) for found in ({"content": [TOKEN]}, None))
+    assert cleaned_events(stream("\n\n", asked)) == stream("\n\n", plain)
+    mixed = b'data: {"choices":[{"logprobs" :  {"tokens":["a"]},"finish_reason":null}]}\n\n'
+    assert b"tokens" not in cleaned_events(mixed + stream("\n\n", asked))
+
+
 def test_calls_of_tools_are_put_together() -> None:
     parts = [
         {"index": 0, "function": {"name": "look", "arguments": ""}},
