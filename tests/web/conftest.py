@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from monitor.domain import Scope
 from monitor.store.database import Database
 from tests.serving import Serving, serving
+from tests.sharing import of_folder
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -18,8 +20,14 @@ def service(database: Database, tmp_path: Path) -> Iterator[Serving]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> Browser:
+    """The folder's: while there is one, nothing else of its worker may run an event loop."""
+    return of_folder(request, _browser)
+
+
+@contextmanager
+def _browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
