@@ -39,6 +39,11 @@ class Guard:
     higher_is_better: bool = False
     critical: bool = False
 
+    @property
+    def dispensable(self) -> bool:
+        """Whether a shadow does without: people say nothing of answers that nobody has seen."""
+        return self.name.startswith(FEEDBACK) and not self.critical
+
 
 SIGNALS: Final[Mapping[str, GuardKind]] = MappingProxyType(
     {

@@ -215,8 +215,8 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
     )
     if trial is None or control is None or (n_trial == 0 and n_control == 0):
         return _so_far(_absent(blank), rules)
-    if sides.pairs and not guard.critical and compared(guard, trial, control).size == 0:
-        return _absent(blank)  # people's feedback: nobody has seen what a shadow answered
+    if sides.pairs and guard.dispensable and compared(guard, trial, control).size == 0:
+        return _absent(blank)
     here = degradation(guard, kind, trial, control, pairs=sides.pairs)
     if here is None:
         return _so_far(blank, rules)

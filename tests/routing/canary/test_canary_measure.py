@@ -133,8 +133,10 @@ def test_what_only_one_arm_has_is_unsure_and_what_neither_has_is_absent() -> Non
 def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> None:
     solved, told = GUARDS[0], np.ones(250)
 
-    def shadow(given: np.ndarray, *, critical: bool = False) -> Measurement:
-        names = {"feedback.solved": (given, told), "mean_nll": (told, told)}
+    def shadow(
+        given: np.ndarray, *, critical: bool = False, measured: np.ndarray = told
+    ) -> Measurement:
+        names = {"feedback.solved": (given, told), "mean_nll": (measured, told)}
         trial, control = (
             {name: Column(values=sides[which]) for name, sides in names.items()} for which in (0, 1)
         )
@@ -147,6 +149,7 @@ def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> 
     nobody = np.full(250, math.nan)
     assert shadow(nobody).guards[0].outcome is GuardOutcome.ABSENT
     assert shadow(nobody).found.outcome is Outcome.PASSED
+    assert shadow(told, measured=nobody).found.outcome is Outcome.UNSURE  # the engine told nothing
     held = shadow(nobody, critical=True).found
     assert (held.outcome, held.reason) == (
         Outcome.UNSURE,
