@@ -25,6 +25,8 @@ from monitor.store import capture_counts
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
 
 _DAY: Final = timedelta(days=1)
+LATEST: Final = 36_500 * _DAY
+"""What is later is given as this."""
 
 
 class ChoiceBody(Answer):
@@ -38,7 +40,7 @@ class ChoiceBody(Answer):
     )
     days_to_promote: float
     days: float = Field(description="Until there is a verdict, whichever it is.")
-    verdict_at: datetime = Field(description="If the canary began now.")
+    verdict_at: datetime = Field(description="If the canary began now; at most in 100 years.")
     detectable_in_a_day: float = Field(
         description="Smallest fall that one day would show (90 %); above 1: none."
     )
@@ -152,6 +154,6 @@ def _choice(choice: Choice, wanted: Wanted, now: datetime) -> ChoiceBody:
         requests_to_promote=choice.requests_to_promote,
         days_to_promote=choice.days_to_promote,
         days=choice.days,
-        verdict_at=now + timedelta(days=choice.days),
+        verdict_at=now + min(choice.days, LATEST / _DAY) * _DAY,
         detectable_in_a_day=detectable_drop(wanted, weight=choice.weight, days=1.0),
     )

@@ -23,6 +23,8 @@ def test_the_traffic_is_what_was_counted_sampled_or_not(service: Serving) -> Non
     with service.client(Scope.READ) as client:
         found = client.get(PATH, params={"drop": 0.1}).json()
         told = client.get(PATH, params={"drop": 0.1, "requests_per_day": 300}).json()
+        hardly = client.get(PATH, params={"requests_per_day": 1e-9})
+    assert hardly.status_code == 200  # in a hundred years or later
     assert (found["requests_per_day"], found["measured"]) == (20_000, True)
     # feedback and six signals share four fifths of alpha: 7 / .8
     assert found["guardrails"] == 9

@@ -59,6 +59,16 @@ def test_a_step_of_copies_is_a_process_of_its_own() -> None:
     assert behind == alone
 
 
+def test_the_arm_with_fewer_requests_is_waited_for_on_either_side_of_half() -> None:
+    little, most = (at(1_000, replace(STEPS[0], weight=weight))[0] for weight in (0.1, 0.9))
+    assert [little.requests_after, most.requests_after] == pytest.approx([2.0, 2.0])
+
+
+def test_where_nothing_may_be_lost_nothing_is_foretold_to_be_inside() -> None:
+    strict = replace(SUCCESS, margin=0.0, pace=1e6)
+    assert shortest([strict], weight=0.5, requests_per_day=1e6, fewest=200) == math.inf
+
+
 def test_what_is_there_already_counts() -> None:
     gauge = replace(SUCCESS, pace=SUCCESS.pace * 5_000, planned=2_000.0)
     needed = gauge.needs()

@@ -93,9 +93,8 @@ def _rules(
     end: datetime,
 ) -> Rules:
     passed = max(end - (state.step_since or end), timedelta(seconds=1))
-    processes = len({step.shadow for step in plan.steps})  # pairs are a process of their own
     return Rules(
-        alphas=alphas(guards, settings.alpha / processes),
+        alphas=alphas(guards, settings.alpha / plan.processes),
         margin_rate=settings.margin_rate,
         margin_rank=settings.margin_rank,
         ahead=plan.steps[state.step].lasts / passed,

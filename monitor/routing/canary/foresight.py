@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice
 from monitor.routing.arms import stable_arm
 from monitor.routing.canary.comparing import guards_from_json
-from monitor.routing.canary.gauges import Pace, counted, gathered
+from monitor.routing.canary.gauges import DAY, Pace, counted, gathered
 from monitor.routing.canary.guards import Guard
 from monitor.routing.canary.prospect import Prospect, Way, advice, prospect, warning, ways
 from monitor.routing.canary.settings import CanarySettings
@@ -27,7 +28,9 @@ from monitor.routing.canary.states import (
 from monitor.store import routes, versions
 from monitor.store.canaries import CanaryRow, Look
 
-_AHEAD = frozenset({Phase.DRAFT, Phase.PRECHECKS, Phase.RUNNING, Phase.PAUSED})
+LONGEST: Final = 3650 * DAY
+"""No step that is reckoned with lasts longer, however little a plan was told to make do with."""
+_AHEAD: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS, Phase.RUNNING, Phase.PAUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,7 @@ def foresee(
         canary.carried,
         state,
         plan.steps[state.step],
+        guards,
         seen=_seen(last, state),
         until=canary.measured_until,
         now=now,
@@ -106,9 +110,10 @@ def foresee_ways(
 
 def step_of(choice: Choice) -> Step:
     """The one step that brings what a plan chose: its share, whole hours, its requests."""
+    days = min(choice.days, LONGEST / DAY)
     return Step(
         weight=choice.weight,
-        lasts=timedelta(hours=max(1, math.ceil(24 * choice.days))),
+        lasts=timedelta(hours=max(1, math.ceil(24 * days))),
         requests=choice.requests_to_promote,
     )
 

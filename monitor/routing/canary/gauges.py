@@ -57,7 +57,7 @@ class Pace:
     sums
         What the canary has gathered of each guardrail by now.
     ran, seen
-        Time, in days, and requests that the present step has by now.
+        Time, in days, and requests of the smaller arm that the present step has by now.
     """
 
     requests_per_day: float
@@ -80,8 +80,7 @@ class Pace:
         self, guards: Sequence[Guard], plan: Plan, settings: CanarySettings, *, copies: bool
     ) -> tuple[Gauge, ...]:
         """The guardrails as a step of copies, or one with a share, is held to them."""
-        kinds = len({step.shadow for step in plan.steps})  # pairs are a process of their own
-        shares = alphas(held_to(guards, shadow=copies), settings.alpha / kinds)
+        shares = alphas(held_to(guards, shadow=copies), settings.alpha / plan.processes)
         per_day = self.copies_per_day if copies else self.requests_per_day
         margins = {
             GuardKind.RATE: settings.margin_rate,
@@ -161,6 +160,7 @@ def gathered(
     carried: Mapping[str, Any],
     state: CanaryState,
     step: Step,
+    guards: Sequence[Guard],
     *,
     seen: int,
     until: datetime | None,
@@ -170,7 +170,7 @@ def gathered(
 
     ``seen`` are requests of the smaller arm in the present step, read up to ``until``. Less
     than a day of them says little of the others: then their rate only counts where it is
-    more than that of the last 24 hours.
+    more than that of the last 24 hours. What nobody says of copies holds up no shadow.
     """
     if state.step_since is None or state.clock_since is None:
         return pace
@@ -181,6 +181,10 @@ def gathered(
         told = _told(sums.information - before, sums.kind, step, seen, worth.get(name))
         if told is not None:
             worth[name] = told
+    if step.shadow and seen >= FEWEST_UNITS:
+        silent = {guard.name for guard in guards if guard.dispensable}
+        silent -= {name for name, sums in latest.items() if sums.information > 0.0}
+        worth |= {name: replace(worth[name], copy=0.0) for name in silent & worth.keys()}
     ran = max(timedelta(), (state.stopped_at or now) - state.clock_since)
     over = max(timedelta(), (until or state.step_since) - state.step_since)
     here = _at_its_rate(pace, step, seen, over)
@@ -196,7 +200,8 @@ def _told(
     base = known or Worth(kind=kind, request=0.0, copy=0.0)
     if step.shadow:
         return replace(base, kind=kind, copy=information / seen)
-    return replace(base, kind=kind, request=information / (seen * (1.0 - step.weight)))
+    larger = max(step.weight, 1.0 - step.weight)
+    return replace(base, kind=kind, request=information / (seen * larger))
 
 
 def _at_its_rate(pace: Pace, step: Step, seen: int, over: timedelta) -> Pace:
@@ -206,6 +211,6 @@ def _at_its_rate(pace: Pace, step: Step, seen: int, over: timedelta) -> Pace:
     if step.shadow:
         taken = own if over >= DAY else max(own, pace.copies_per_day)
         return replace(pace, copies_per_day=taken)
-    everything = own / step.weight
+    everything = own / min(step.weight, 1.0 - step.weight)
     taken = everything if over >= DAY else max(everything, pace.requests_per_day)
     return pace.at(taken)

@@ -248,7 +248,8 @@ def warning(found: Prospect, *, version: str, control: str) -> str | None:
     traffic = found.copies_per_day if step.shadow else found.requests_per_day
     at = f"at {traffic:,.0f} {'copies' if step.shadow else 'requests'} a day {name}"
     if stuck.requests_at is None or stuck.requests_at > stuck.asked_at:
-        what = "pairs" if step.shadow else f"requests of {version}"
+        fewer = version if step.weight <= 1.0 - step.weight else control
+        what = "pairs" if step.shadow else f"requests of {fewer}"
         return f"{at} reaches {step.requests:,} {what} {_on(stuck.requests_at)}; {asked}"
     return (
         f"{at} proves {stuck.slowest} to be inside its margin {_on(stuck.inside_at)}, in 9 of 10"

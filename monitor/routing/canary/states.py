@@ -114,6 +114,14 @@ class Plan:
     blind_max: timedelta = timedelta(minutes=60)
     on_blind: OnBlind = OnBlind.ROLLBACK
 
+    @property
+    def processes(self) -> int:
+        """In how many ways its arms are compared, each with its part of the false rollbacks.
+
+        Pairs are a process of their own.
+        """
+        return len({step.shadow for step in self.steps})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryState:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from detectors.feedback import Directions
-from monitor.routing.canary.foresight import Foreseen, foresee, foresee_ways
-from monitor.routing.canary.gauges import Pace, Worth
+from detectors.trial_plan import Wanted, choices
+from monitor.routing.canary.foresight import LONGEST, Foreseen, foresee, foresee_ways, step_of
+from monitor.routing.canary.gauges import Pace, Worth, gathered
 from monitor.routing.canary.guards import GuardKind, guards_of
 from monitor.routing.canary.prospect import WayKind, advice, prospect, warning, ways
 from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import NotPossible, Phase, Step
+from monitor.routing.canary.states import CanaryState, NotPossible, Phase, Step
 from monitor.store import canaries, capture_counts
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
@@ -119,6 +120,20 @@ def test_ways_are_compared_before_any_is_begun(trial: Trial) -> None:
         assert foresee_ways(tx, "nobody", guards, settings=SETTINGS, now=NOW) == ()
 
 
+@pytest.mark.parametrize("per_day", [500.0, 1e-9])
+def test_a_step_is_made_of_whatever_a_plan_chose(per_day: float) -> None:
+    wanted = Wanted(
+        rate=0.85, drop=0.1, margin=0.05, critical=False, guardrails=1, requests_per_day=per_day
+    )
+    [choice] = choices(wanted, [0.5])
+    step = step_of(choice)
+    assert step.lasts >= min(choice.days, LONGEST / DAY) * DAY
+    assert step.lasts <= LONGEST
+    pace = Pace(requests_per_day=per_day, copies_per_day=per_day, worth={})
+    found = ways(pace, (), SETTINGS, now=NOW, one=step)
+    assert found[1].plan.steps == (step,)
+
+
 def test_only_what_was_recorded_is_reckoned_with(trial: Trial) -> None:
     counted_yesterday(trial, 0)
     guards = trial.orders.guards("support")
@@ -130,6 +145,31 @@ def test_only_what_was_recorded_is_reckoned_with(trial: Trial) -> None:
     said = warning(steps.prospect, version="v8", control="v7")
     assert said is not None
     assert said.startswith("too few answers of v7")
+
+
+@pytest.mark.parametrize(("critical", "copy"), [((), 0.0), (("feedback.solved",), SUCCESS.copy)])
+def test_what_only_people_say_holds_up_no_shadow_unless_it_is_critical(
+    critical: tuple[str, ...], copy: float
+) -> None:
+    pace = Pace(
+        requests_per_day=500,
+        copies_per_day=500,
+        worth={"mean_nll": RANK, "feedback.solved": SUCCESS},
+    )
+    sums = {"mean_nll": {"value": 0.0, "information": 80.0, "planned": 400.0, "kind": "rank"}}
+    silent = {"value": 0.0, "information": 0.0, "planned": None, "kind": None}
+    found = gathered(
+        pace,
+        {"latest": sums | {"feedback.solved": silent}},
+        CanaryState(phase=Phase.RUNNING, placed=True, step_since=NOW, clock_since=NOW),
+        Step(weight=0.0, lasts=DAY, requests=200),
+        guards_of(SETTINGS.signals, Directions(higher_is_better=("solved",)), critical),
+        seen=100,
+        until=NOW + DAY / 5,
+        now=NOW + DAY / 5,
+    )
+    assert found.worth["feedback.solved"].copy == copy
+    assert found.worth["mean_nll"].copy == pytest.approx(80 / 100)
 
 
 @pytest.mark.parametrize(
