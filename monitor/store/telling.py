@@ -121,20 +121,25 @@ _LAST: Final = sa.text(
         WHERE CAST(:one AS bigint) IS NULL AND closed_at >= now() - CAST(:recent AS interval)
         UNION
         SELECT incident_id FROM held WHERE CAST(:one AS bigint) IS NULL
+    ),
+    newest AS (
+        SELECT DISTINCT ON (o.channel, o.incident_id)
+            o.channel, o.incident_id, o.alert, o.group_key, o.created_at AS at, o.seq,
+            i.closed_at IS NULL AS is_open, i.state
+        FROM looked_at l
+        JOIN incidents i ON i.id = l.id
+        JOIN outbox o ON o.incident_id = i.id
+        WHERE o.alert ->> 'status' <> 'acknowledged'
+        ORDER BY o.channel, o.incident_id, o.seq DESC
     )
-    SELECT DISTINCT ON (o.channel, o.incident_id)
-        o.channel, o.incident_id, o.alert, o.group_key, o.created_at AS at,
-        i.closed_at IS NULL AS is_open, i.state,
-        EXISTS (
+    SELECT n.channel, n.incident_id, n.alert, n.group_key, n.at, n.is_open, n.state,
+        EXISTS (  -- asked of the newest alone: repeats of a month are many
             SELECT FROM outbox a
-            WHERE a.incident_id = o.incident_id AND a.channel = o.channel AND a.seq > o.seq
+            WHERE a.incident_id = n.incident_id AND a.channel = n.channel AND a.seq > n.seq
               AND a.alert ->> 'status' = 'acknowledged'
         ) AS taken
-    FROM looked_at l
-    JOIN incidents i ON i.id = l.id
-    JOIN outbox o ON o.incident_id = i.id
-    WHERE o.alert ->> 'status' <> 'acknowledged'
-    ORDER BY o.channel, o.incident_id, o.seq DESC
+    FROM newest n
+    ORDER BY n.channel, n.incident_id
     """
 )
 
