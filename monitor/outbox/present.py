@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
@@ -37,7 +38,7 @@ NEAR: Final = timedelta(minutes=15)
 def present(
     tx: Connection, told: Alert, incident_id: IncidentId, *, margin: timedelta, now: datetime
 ) -> Alert:
-    """Give what was told of an open incident with what is known by now, and store that it is.
+    """Give what was told of an open incident with what is known by now, and store what is new.
 
     ``margin`` is how far from the onset a declared change is still listed.
     Only of drift; what else there is to tell does not change while it lasts. What cannot be
@@ -48,14 +49,13 @@ def present(
         return told
     try:
         if row.version_id is None:
-            alert = _of_fleet(tx, told, row, now=now)
-        else:
-            alert = _own(tx, told, row, row.version_id, margin=margin, now=now)
-    except (KeyError, TypeError, ValueError):  # another release wrote the verdict's memory
-        _LOG.warning("verdict_unreadable", incident=incident_id)
+            return _of_fleet(tx, told, row, now=now)
+        return _own(tx, told, row, row.version_id, margin=margin, now=now)
+    except sa.exc.DBAPIError:
+        raise
+    except Exception:  # noqa: BLE001 (one incident of many: another release wrote its memory)
+        _LOG.exception("incident_unreadable", incident=incident_id)
         return told
-    incidents.put_told(tx, incident_id, blame=Blame(alert.blame.value), summary=alert.summary)
-    return alert
 
 
 def blame_now(row: IncidentRow, verdict: Verdict | None) -> Blame:
@@ -120,7 +120,12 @@ def _own(
         onset=alert.onset,
         blame=blame,
     )
-    return replace(alert, summary=summary)
+    return _stored(tx, row, replace(alert, summary=summary))
+
+
+def _stored(tx: Connection, row: IncidentRow, alert: Alert) -> Alert:
+    incidents.put_told(tx, row.id, blame=Blame(alert.blame.value), summary=alert.summary)
+    return alert
 
 
 def _lines(tx: Connection, judged: VerdictRow) -> tuple[ScoreLine, ...]:
@@ -145,7 +150,7 @@ def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -
         lead=leading(told.scores),
         onset=told.onset,
     )
-    return replace(told, together=together, summary=summary)
+    return _stored(tx, row, replace(told, together=together, summary=summary))
 
 
 def _done(tx: Connection, row: IncidentRow) -> ActionLine | None:

@@ -41,6 +41,7 @@ from monitor.outbox import (
 )
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
+from monitor.policy import Memory
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest
 from monitor.store import (
@@ -441,6 +442,24 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     with database.begin() as tx:  # and whoever looks it up reads what was told last
         [row] = incidents.incident_list(tx)
     assert (row.blame, row.summary) == (Blame.ADAPTER, again["summary"])
+
+
+def test_a_repeat_of_what_cannot_be_read_any_more_says_what_was_told(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        worlds._judge(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
+        odd = Memory().to_json() | {"classic": ["from another release"]}
+        tx.execute(tables.verdicts.update().values(memory=odd))
+    assert tell(database, 5 * HOUR) == 1
+    first, again = (row.alert for row in sent(database))
+    assert again["notification_reason"] == "repeat_interval_elapsed"
+    assert [again[name] for name in ("verdict", "blame", "summary")] == [
+        first[name] for name in ("verdict", "blame", "summary")
+    ]
 
 
 def test_a_repeat_of_a_fleet_incident_names_those_that_have_joined(
