@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.message import ActionLine, Change, ScoreLine
@@ -92,7 +93,9 @@ class Messages:
     ) -> tuple[IncidentId, ...]:
         """Step the version's incidents; the outbox rows ride in this transaction."""
         version = outcome.reading.version
-        fresh = transition_id is not None or _waited(tx, version, judgement)
+        departed = _bad(judgement) and self._departed(tx, version)
+        waited = not departed and _waited(tx, version, judgement)
+        fresh = transition_id is not None or waited
         unlike = unlike_training(tx, outcome, judgement) if fresh else None
         inputs = outbox.AlertInputs(
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
@@ -111,7 +114,7 @@ class Messages:
             broken=_broken(judgement),
             misrouted=self.doubt(tx, version),
             base_url=self.base_url,
-            departed=_bad(judgement) and self._departed(tx, version, now=outcome.facts.at),
+            departed=departed,
         )
         now = outcome.facts.at
         if transition_id is None:
@@ -160,13 +163,15 @@ class Messages:
                 broken=reason,
                 misrouted=self.doubt(tx, version),
                 base_url=self.base_url,
-                departed=self._departed(tx, version, now=now),
+                departed=self._departed(tx, version),
             ),
             channels=self.channels,
             now=now,
         )
 
-    def _departed(self, tx: Connection, version: Version, *, now: datetime) -> bool:
+    def _departed(self, tx: Connection, version: Version) -> bool:
+        """As of now: what was claimed before its incident ended must not reopen it."""
+        now = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         after = self.out_of_service_after
         return bool(departures.departed(tx, [version.id], now=now, after=after))
 

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from alerts.channels import open_channel
 from alerts.matching import Matcher
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from monitor.domain import ArmKind
 from monitor.evaluate import Messages
 from monitor.outbox import ConfiguredChannel
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest
+from monitor.store import adapters, versions
 
 Run = Callable[..., Any]
 
@@ -68,6 +75,38 @@ def test_evaluations_that_fail_as_a_whole_open_an_error_ticket_until_one_succeed
     evaluator.evaluate(claim)
     alerts = [row.alert for row in world.rows("SELECT alert FROM outbox ORDER BY seq")]
     assert [alert["status"] for alert in alerts] == ["started", "recovered"]
+
+
+def test_what_was_claimed_before_its_version_went_out_of_service_opens_nothing(
+    world: Any,
+) -> None:
+    world.make_due()
+    claim = world.claim()
+    now = datetime.now(tz=UTC)
+    tell = messages()
+
+    def route(tx: Connection) -> None:
+        adapter = adapters.put(tx, name="support")
+        versions.put(tx, adapter=adapter, name="v6", model="support@v6")
+        for generation, (name, ago) in enumerate((("v7", 2), ("v6", 1))):
+            table.put(
+                tx,
+                "support",
+                arms=[ArmRequest(arm=ArmKind.STABLE, version=name, weight=1.0)],
+                expected_generation=generation,
+                reason="by hand",
+                actor="ann",
+                now=now - ago * tell.out_of_service_after,
+            )
+
+    world.database.run(route)
+    early = replace(claim, failures=5, now=now - timedelta(minutes=1))
+    world.evaluator(tell=tell).report_broken(early, RuntimeError())
+    assert world.rows("SELECT kind FROM incidents") == []
+    # not so where it may answer for longer
+    tell = replace(tell, out_of_service_after=timedelta(hours=1))
+    world.evaluator(tell=tell).report_broken(early, RuntimeError())
+    assert [row.kind for row in world.rows("SELECT kind FROM incidents")] == ["error"]
 
 
 def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world: Any) -> None:
