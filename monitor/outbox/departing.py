@@ -10,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-import alerts.types as words
 from alerts.incident import Closing
 from alerts.words import clock_time
 from monitor.domain import IncidentId, Verdict, VerdictKind, Version, VersionId
 from monitor.outbox.fleet import leave_shared
 from monitor.outbox.inputs import AlertInputs
-from monitor.outbox.record import record_closing
+from monitor.outbox.record import OF_ITS_ANSWERS, record_closing
 from monitor.store import adapters, audit, departures, verdicts, versions
 from monitor.store.database import Database
 from monitor.store.departures import Departure
 
 _LOG = structlog.get_logger(__name__)
 
-KINDS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
-"""What else people are told of a version ends by itself when its traffic does."""
+
+class DepartingFailed(Exception):  # noqa: N818 - named as the outcome it reports
+    """What is told of some versions could not be ended; of the others it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,27 @@ class Departing:
     base_url: str | None = None
 
     def turn(self, *, now: datetime) -> Sequence[IncidentId]:
-        """End what is due; give the versions' own incidents that ended."""
+        """End what is due; give the versions' own incidents that ended.
+
+        Raises DepartingFailed after the others have ended.
+        """
         asked = self.database.run(lambda tx: self._found(tx, now=now))
-        ended = [self._end(one, now=now) for one in sorted(asked)]
-        return [incident_id for found in ended for incident_id in found]
+        ended: list[IncidentId] = []
+        failed: list[VersionId] = []
+        for version_id in sorted(asked):
+            try:
+                ended += self._end(version_id, now=now)
+            except sa.exc.DBAPIError:
+                raise
+            except Exception:  # noqa: BLE001 (one version of many)
+                _LOG.exception("departing_failed", version=version_id)
+                failed.append(version_id)
+        if failed:
+            raise DepartingFailed(", ".join(str(one) for one in failed))
+        return ended
 
     def _found(self, tx: Connection, *, now: datetime) -> dict[VersionId, Departure]:
-        told = departures.told_of(tx, [kind.value for kind in KINDS])
+        told = departures.told_of(tx, [kind.value for kind in OF_ITS_ANSWERS])
         return departures.departed(tx, told, now=now, after=self.after)
 
     def _end(self, version_id: VersionId, *, now: datetime) -> Sequence[IncidentId]:
@@ -104,7 +118,7 @@ class Departing:
                 channels=self.channels,
                 now=now,
             )
-            for kind in KINDS
+            for kind in OF_ITS_ANSWERS
         ]
         ended = [one for one in closed if one is not None]
         for incident_id in ended:

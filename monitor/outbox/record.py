@@ -67,7 +67,7 @@ def record_observation(
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
     if inputs.departed:
-        conditions |= {kind: _unless_bad(conditions[kind]) for kind in _OF_ITS_ANSWERS}
+        conditions |= {kind: _unless_bad(conditions[kind]) for kind in OF_ITS_ANSWERS}
     conditions[words.Kind.ROUTING] = (
         machine.Condition.CLEAR if inputs.misrouted is None else machine.Condition.PAGE
     )
@@ -141,8 +141,11 @@ _CONDITIONS: Final = MappingProxyType(
 )
 
 
-_OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
-"""Of no concern while a version answers nobody."""
+OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
+"""Of no concern while a version answers nobody.
+
+What else people are told of a version ends by itself when its traffic does.
+"""
 
 
 def _unless_bad(condition: machine.Condition) -> machine.Condition:
