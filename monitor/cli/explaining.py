@@ -44,7 +44,8 @@ def explain(
 def _state(found: dict[str, Any]) -> str:
     since = f"{found['severity']} since {screen.moment(found['opened_at'])} UTC"
     over = f", over since {screen.moment(found['closed_at'])}" if found["closed_at"] else ", open"
-    over += f" ({found['closing'].replace('_', ' ')})" if found["closing"] else ""
+    if found["closing"] and found["closing"] != found["marked"]:
+        over += f" ({found['closing'].replace('_', ' ')})"
     what = f"blame {found['blame_now']}" if found["kind"] == "drift" else found["kind"]
     parts = [since + over, what]
     if found["acknowledged_by"]:

@@ -70,8 +70,8 @@ def timeline(
         *(_person(one) for one in said if one.act in _SAID),
     ]
     if row.closed_at is not None:
-        how = f": {CLOSINGS[Closing(row.closing)]}" if row.closing else ""
-        over = f"the incident is over{how}"
+        why = row.closing_beside_mark
+        over = "the incident is over" + (f": {CLOSINGS[Closing(why)]}" if why else "")
         found.append(Moment(at=row.closed_at, kind=Kind.VERDICT, text=over))
     return tuple(sorted(found, key=lambda one: one.at))
 

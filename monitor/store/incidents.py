@@ -57,6 +57,11 @@ class IncidentRow:
     marked_because: str | None
     closing: str | None
 
+    @property
+    def closing_beside_mark(self) -> str | None:
+        """Why it ended, unless what a person said of it says so already."""
+        return None if self.closing == self.marked else self.closing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentUpdate:

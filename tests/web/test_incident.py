@@ -144,6 +144,9 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     text = looker.page.inner_text("[data-live=timeline]")
     for words in ("for admin took it in hand", "for admin marked it as false: a load test of ours"):
         assert words in text, words
+    assert "the incident is over" in text
+    # how it ended is what the person said, and is not said again in other words
+    assert looker.page.inner_text("main").count("closed as a false page") == 1, "in the summary"
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
