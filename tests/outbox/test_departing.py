@@ -9,6 +9,7 @@ from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from monitor.domain import ArmKind, Blame, VerdictKind, Version
 from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
+from monitor.outbox.departing import DepartingFailed
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest
 from monitor.store import (
@@ -218,6 +219,24 @@ def test_it_stays_open_while_a_canary_holds_the_version(
         tx.execute(ended.values(ended_at=NOW))
     [row] = sweep(database)
     assert row.closing == "out_of_service"
+
+
+def test_an_incident_that_cannot_be_read_keeps_no_other_one_open(database: Database) -> None:
+    with database.begin() as tx:
+        odd, plain = (register(tx, name, "v6", "v7") for name in ("support", "billing"))
+        for one in (odd, plain):
+            see(tx, one, now=NOW - 60 * MINUTE)
+            route(tx, ALONE, GONE, adapter=one.adapter)
+        of_it = tables.incidents.c.version_id == odd.id
+        tx.execute(tables.incidents.update().where(of_it).values(state={"phase": "waning"}))
+    departing = Departing(database=database, channels=["desk"], after=AFTER)
+    with pytest.raises(DepartingFailed, match=f"^{odd.id}$"):
+        departing.turn(now=NOW)
+    rows = database.run(incidents.incident_list)
+    assert {row.adapter: row.closing for row in rows} == {
+        "support": None,
+        "billing": "out_of_service",
+    }
 
 
 def test_a_fleet_incident_ends_with_the_last_member_that_answers(database: Database) -> None:
