@@ -42,7 +42,8 @@ def pair_bounds(worse: Floats, *, alpha: float) -> Bounds:
     Exact for pairs ``(n,)`` of -1, 0 and 1, at least one, however rarely they differ: the
     lower end is the largest mean that a fair bet against it has not yet refuted. Each pair
     multiplies a capital of 1 by ``1 + b (x - m)``, whose mean is at most 1 where the mean is at
-    most m; it ever reaches 1/alpha with probability alpha (Ville's inequality). The capital is
+    most m whatever came before; it ever reaches 1/alpha with probability alpha (Ville's
+    inequality). Pairs of one subject that come out alike break that. The capital is
     divided over four sizes of b and let alone, so that only counts matter, whatever the order.
     Against a mean of 0 it is bet on which of two differing answers is the worse, as McNemar's
     test asks.
