@@ -23,6 +23,15 @@ MOST: Final = 32 * 1024 * 1024
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LOGPROBS: Final = b'"logprobs"'
+_AS_WRITTEN: Final = {
+    blank: re.compile(
+        rb'"logprobs":%b\{[^}]*+(?:\}(?:,%b\{|\])[^}]*+)*+\}(?=,%b"finish_reason":)'
+        % ((blank,) * 3)
+    )
+    for blank in (b"", b" ")
+}
+"""The whole value and no more: objects within it lie in lists, so that ``}`` before a comma and a
+name is its end, and inside a text quotes would be escaped."""
 _DONE: Final = b"data: [DONE]\n\n"
 """How OpenAI's streams end."""
 
@@ -149,7 +158,7 @@ def cleaned_events(events: bytes) -> bytes:
 
 
 def _cut(events: bytes) -> bytes:
-    """Cut between the names of two members, as engines write them one after the other.
+    """Cut values out that lie between the names of two members, as engines write them.
 
     To read the documents costs more than twice as much, and a client waits for it.
 
@@ -158,18 +167,9 @@ def _cut(events: bytes) -> bytes:
     ValueError
         They are not written like that, or not all of them.
     """
-    # inside a string the quotes would be escaped, so both can only be names
     blank = b" " if b'"logprobs": ' in events else b""
-    opening, closing = b'"logprobs":%b{' % blank, b'},%b"finish_reason":' % blank
-    first, *rest = events.split(opening)
-    kept = [first]
-    for part in rest:
-        value, found, after = part.partition(closing)
-        if not found or b"\n" in value:  # then it was another event's
-            raise ValueError
-        kept.append(after)
-    nothing = opening[:-1] + b"null"
-    clean = (nothing + closing[1:]).join(kept)
+    nothing = b'"logprobs":%bnull' % blank
+    clean = _AS_WRITTEN[blank].sub(nothing, events)
     # what is left of that name is not to be seen here: other blanks, letters in escapes, a text
     escapes = b"\\u006" in clean or b"\\u007" in clean
     if escapes or clean.count(_LOGPROBS) != clean.count(nothing):

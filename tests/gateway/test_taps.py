@@ -1,6 +1,8 @@
 """What is cut out of answers, whatever pieces they come in."""
 
+import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -121,6 +123,29 @@ def test_members_in_any_order_and_blanks_are_cleaned(
 
     both = b"".join(map(event, [{"content": [TOKEN]}, None, {"content": [TOKEN]}]))
     assert cleaned_events(both) == event(None) * 3
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("ends", ["\n\n", "\r\n\r\n", "\r\r"])
+@pytest.mark.parametrize("order", list(itertools.permutations(["delta", "end", "logprobs"])))
+def test_nothing_is_cut_out_with_them_whatever_the_order_of_members(
+    separators: tuple[str, str], ends: str, order: tuple[str, ...]
+) -> None:
+    def events(logprobs: Any) -> bytes:
+        members = {
+            "delta": ("delta", {"content": "a"}),
+            "end": ("finish_reason", None),
+            "logprobs": ("logprobs", logprobs),
+        }
+        asked = dict(members[name] for name in order)
+        alone = {"choices": [asked]}
+        two = {"choices": [asked, asked | {"logprobs": None}]}
+        texts = [json.dumps(said, separators=separators) for said in (alone, two)]
+        return "".join(f"data: {text}{ends}" for text in 2 * texts).encode()
+
+    said = cleaned_events(events({"content": [TOKEN]}))
+    # events that were read one by one end as OpenAI's do
+    assert re.split(r"[\r\n]+", said.decode()) == re.split(r"[\r\n]+", events(None).decode())
 
 
 def test_a_text_that_is_the_name_hides_no_log_probabilities() -> None:
