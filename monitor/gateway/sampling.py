@@ -32,6 +32,9 @@ NOT_ASKED_FOR: Final = 600.0
 COMPANY: Final = 0.05
 """Seconds that an answer waits for others: a thread that is woken for each holds the loop up."""
 
+MOST_UNWRITTEN: Final = 1_000
+"""Answers that may wait to be written; what is more is dropped and counted."""
+
 _OK: Final = 200
 
 
@@ -127,6 +130,9 @@ class Sampler:
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
         """Have the record written and queued; soon, and nothing waits for it."""
+        if len(self._finished) >= MOST_UNWRITTEN:
+            self._meters.records.labels(sample.adapter, "dropped").inc()
+            return
         self._finished.append(_Finished(sample, measured, subject))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())

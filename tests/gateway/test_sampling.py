@@ -24,7 +24,7 @@ from monitor.gateway.asked import read
 from monitor.gateway.meters import Meters
 from monitor.gateway.records import Measured
 from monitor.gateway.running import assemble
-from monitor.gateway.sampling import Sample, Sampler
+from monitor.gateway.sampling import MOST_UNWRITTEN, Sample, Sampler
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import Shares
 from monitor.gateway.taps import WholeTap
@@ -267,7 +267,8 @@ class Unreadable(WholeTap):
         raise ValueError
 
 
-def test_an_answer_that_cannot_be_read_costs_the_others_nothing() -> None:
+def outcome_of(kinds: Mapping[str, type[WholeTap]]) -> tuple[list[str], bytes]:
+    """Finish answers by name, all at once; give the records written, and the metrics."""
     written: list[str] = []
     meters = Meters()
     sampler = Sampler(
@@ -278,7 +279,7 @@ def test_an_answer_that_cannot_be_read_costs_the_others_nothing() -> None:
     )
 
     async def finish() -> None:
-        for name, kind in (("a", WholeTap), ("b", Unreadable), ("c", WholeTap)):
+        for name, kind in kinds.items():
             sample = Sample(
                 id=name,
                 at=datetime.now(UTC),
@@ -293,8 +294,20 @@ def test_an_answer_that_cannot_be_read_costs_the_others_nothing() -> None:
         await sampler.settle()
 
     asyncio.run(finish())
+    return written, meters.exposition()
+
+
+def test_an_answer_that_cannot_be_read_costs_the_others_nothing() -> None:
+    written, metrics = outcome_of({"a": WholeTap, "b": Unreadable, "c": WholeTap})
     assert written == ["a", "c"]
-    assert b'outcome="unreadable"} 1.0' in meters.exposition()
+    assert b'outcome="unreadable"} 1.0' in metrics
+
+
+def test_answers_beyond_what_can_be_written_are_dropped_and_counted() -> None:
+    names = [str(number) for number in range(MOST_UNWRITTEN + 3)]
+    written, metrics = outcome_of(dict.fromkeys(names, WholeTap))
+    assert written == names[:MOST_UNWRITTEN]
+    assert b'outcome="dropped"} 3.0' in metrics
 
 
 def test_records_reach_the_real_service(database: Database, tmp_path: Path) -> None:
