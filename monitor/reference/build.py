@@ -192,7 +192,8 @@ class _Building:
         window = baseline.window(measured | said, self._directions)
         self._kept = pack(window)
         self._notes[NOTE] = seen_in(window.at)
-        self._finish(self._with_feedback(calibrate(window)), strata=strata, span=span_of(window))
+        made = self._with_feedback(calibrate(window), strata)
+        self._finish(made, strata=strata, span=span_of(window))
 
     def _index_before_baseline(self) -> bool:
         """Make the training index, unless the baseline itself must give it."""
@@ -326,12 +327,14 @@ class _Building:
         self._notes["same_texts"] = same
         return laid
 
-    def _with_feedback(self, made: Calibrated) -> Calibrated:
+    def _with_feedback(self, made: Calibrated, strata: tuple[str, ...]) -> Calibrated:
         """Where the baseline has no feedback, take an older one over, or say what was left out."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
         source = self._claim.request.get("feedback")
-        older = source and self._database.run(lambda tx: older_feedback.read(tx, source))
+        older = source and self._database.run(
+            lambda tx: older_feedback.read(tx, source, strata=strata)
+        )
         if not older:
             return self._explained(made)
         self._notes |= older.notes
