@@ -17,6 +17,7 @@ from monitor.api import (
     breakers,
     budget,
     canaries,
+    canary_pairs,
     canary_plan,
     changes,
     channels,
@@ -72,6 +73,7 @@ ENDPOINTS: Final = (
     retraining.router,
     retraining.of_adapters,
     canaries.router,
+    canary_pairs.router,
     canary_plan.router,
 )
 

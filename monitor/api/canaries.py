@@ -227,7 +227,7 @@ def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     """Give one canary with the newest 2,000 things that happened to it."""
 
     def read(tx: Connection) -> CanaryDetail:
-        row, looks = canaries.fetch(tx, CanaryId(canary)), canaries.looks(tx, CanaryId(canary))
+        row, looks = lookup.canary(tx, canary), canaries.looks(tx, CanaryId(canary))
         return CanaryDetail(
             **_fields(row),
             prospect=_foreseen(tx, parts, row, last_measured(looks)),
@@ -235,10 +235,7 @@ def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
             looks=[_look(look) for look in looks],
         )
 
-    try:
-        return parts.database.run(read)
-    except NotFound as error:
-        raise _unknown(canary) from error
+    return parts.database.run(read)
 
 
 @router.post("/{canary}/pause")
@@ -289,15 +286,11 @@ def _order(
             CanaryId(canary), kind, by=by, now=parts.clock(), why=why or "", force=force
         )
     except NotFound as error:
-        raise _unknown(canary) from error
+        raise lookup.no_canary(canary) from error
     except NotPossible as error:
         raise Problem(409, f"{error}.", kind="not-possible") from error
     parts.watch.wake(row.adapter)
     return CanaryBody(**_fields(row))
-
-
-def _unknown(canary: int) -> Problem:
-    return Problem(404, f"There is no canary {canary}.", kind="unknown-canary")
 
 
 def _fields(row: CanaryRow) -> dict[str, Any]:

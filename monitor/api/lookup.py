@@ -12,7 +12,9 @@ from monitor.api.parts import ApiParts
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
 from monitor.incident import Story, read_story
-from monitor.store import adapters, incidents, versions
+from monitor.store import adapters, canaries, incidents, versions
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentRow
 
 Number = Annotated[int, Path(ge=1, lt=2**63)]
@@ -35,6 +37,19 @@ def version(tx: Connection, of: str, name: str) -> Version:
     if found is None:
         raise Problem(404, f"{of!r} has no version {name!r}.", kind="unknown-version")
     return found
+
+
+def canary(tx: Connection, number: int) -> CanaryRow:
+    """Give the canary of this number."""
+    try:
+        return canaries.fetch(tx, CanaryId(number))
+    except NotFound as error:
+        raise no_canary(number) from error
+
+
+def no_canary(number: int) -> Problem:
+    """Say that there is no canary of this number."""
+    return Problem(404, f"There is no canary {number}.", kind="unknown-canary")
 
 
 def incident(tx: Connection, number: int) -> IncidentRow:

@@ -43,6 +43,8 @@ def decode(cursor: str, *, kinds: Sequence[type]) -> list[str | int]:
         raise _refused() from error
     if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
         raise _refused()
+    if any(isinstance(part, str) and "\0" in part for part in parts):
+        raise _refused()  # no text that the database can hold
     return parts
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from monitor.api import paging
 from monitor.domain import Scope
 from monitor.routing import table
 from monitor.routing.canary.judge import Judge
@@ -13,6 +14,7 @@ from monitor.routing.canary.scene import hold_scene
 from monitor.routing.routers import TableOnly
 from monitor.store import actions, canaries, routes, versions
 from monitor.store.actions import ActionKind, ActionState
+from monitor.store.tables import record_texts
 from tests.fleet import register
 from tests.serving import Serving
 
@@ -207,3 +209,82 @@ def test_an_order_makes_void_what_a_look_under_way_has_found(
     with service.database.begin() as tx:
         switch = judge.hands.kill_switch
         assert hold_scene(tx, looked_at, switch, claimed=True) is None
+
+
+def test_a_judge_reads_what_a_shadow_answered_and_sends_what_it_thinks(
+    service: Serving, judge: Judge
+) -> None:
+    with service.client(Scope.OPERATE) as client:
+        made = client.post(PATH, json=BODY | {"shadow": True}).json()
+    settle(judge)
+    place = f"{PATH}/{made['canary']}/pairs"
+    begun = datetime.now(tz=UTC)
+    names = ["b", "a", "c", "d"]
+    times = [begun + timedelta(seconds=number) for number in range(len(names))]
+    sent = [_answered(name, at) for name, at in zip(names, times, strict=True)]
+    # copies come later than what they are copies of, and that of the last one has not yet
+    sent += [
+        _answered(f"{name}:shadow", at + timedelta(seconds=0.5), version="v8", arm="shadow")
+        for name, at in zip(names[:3], times[:3], strict=True)
+    ]
+    with service.client(Scope.INGEST) as client:
+        assert client.post("/v1/records", json={"records": sent}).json()["accepted"] == len(sent)
+    _keep_text(service, "a", times[1], prompt="Where is my order?", output="On its way.")
+    _keep_text(service, "a:shadow", times[1] + timedelta(seconds=0.5), output="Which order?")
+    with service.client(Scope.READ) as client:
+        found = client.get(place).json()
+        assert [one["answered"]["record"] for one in found["items"]] == ["b", "a", "c"]
+        assert found["next"] is None
+        second = found["items"][1]
+        assert datetime.fromisoformat(second.pop("at")) == times[1]
+        assert second == {
+            "prompt": "Where is my order?",
+            "answered": {"record": "a", "version": "v7", "answer": "On its way."},
+            "copied": {"record": "a:shadow", "version": "v8", "answer": "Which order?"},
+        }
+        assert found["items"][0]["prompt"] is None
+        cursor, listed = None, []
+        while cursor is not None or not listed:
+            query = {"limit": 1} | ({"cursor": cursor} if cursor else {})
+            page = client.get(place, params=query).json()
+            listed += [one["copied"]["record"] for one in page["items"]]
+            cursor = page["next"]
+        assert listed == ["b:shadow", "a:shadow", "c:shadow"]
+        for wrong in (
+            "x",
+            paging.encode(1),
+            paging.encode("soon", "a"),
+            paging.encode(begun.isoformat(), "\0"),
+        ):
+            assert client.get(place, params={"cursor": wrong}).status_code == 422
+        assert client.get(f"{PATH}/4711/pairs").status_code == 404
+    opinions = [("b", 0), ("b:shadow", 0), ("a", 1)]
+    feedback = [
+        {"adapter": "support", "id": name, "at": times[number].isoformat(), "name": "solved"}
+        | {"value": 1.0}
+        for (name, number) in opinions
+    ]
+    with service.client(Scope.INGEST) as client:
+        told = client.post("/v1/feedback", json={"feedback": feedback}).json()
+        assert told["rejected"] == []
+        assert client.get(place).status_code == 403
+    with service.client(Scope.READ) as client:
+        left = client.get(place, params={"without": "solved"}).json()["items"]
+        other = client.get(place, params={"without": "polite"}).json()["items"]
+    assert [one["answered"]["record"] for one in left] == ["a", "c"]  # of both sides, or not
+    assert len(other) == len(names) - 1
+
+
+def _answered(
+    name: str, at: datetime, *, version: str = "v7", arm: str = "stable"
+) -> dict[str, object]:
+    record = {"id": name, "adapter": "support", "version": version, "arm": arm}
+    return record | {"at": at.isoformat(), "output": "It arrives today."}
+
+
+def _keep_text(service: Serving, name: str, at: datetime, **texts: str) -> None:
+    with service.database.begin() as tx:
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        key = {"adapter_id": version.adapter_id, "id": name, "at": at}
+        tx.execute(record_texts.insert(), [key | texts])

@@ -4,7 +4,7 @@ In the second everything of Driftline is killed meanwhile, and the share ends by
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -71,43 +71,31 @@ def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[
         yield started
 
 
-@dataclass
+@dataclass(frozen=True)
 class JudgeOfAnswers:
-    """Says of each record of an adapter whether it is right, as soon as it is stored.
-
-    Of a copy it knows what a client is told of the original: its id, and when it was answered.
-    """
+    """Says of both answers to a prompt whether they are right, as soon as there are both."""
 
     service: Service
-    adapter: str
     right: Callable[[str, str], bool]
-    """Of its id and its version."""
-    judged: set[str] = field(default_factory=set)
+    """Of its record's id and its version."""
 
-    def judge(self) -> None:
-        query = (
-            "SELECT r.id, r.at, v.name FROM records r JOIN versions v ON v.id = r.version_id"
-            " JOIN adapters a ON a.id = r.adapter_id WHERE a.name = %s"
-        )
-        with self.service.stored() as database:
-            rows = database.execute(query, [self.adapter]).fetchall()
-        answered = {name: at.isoformat() for name, at, _ in rows}
+    def judge(self, canary: str) -> None:
+        pairs = self.service.get(f"{canary}/pairs", without="solved", limit=1000)["items"]
         given = [
             {
-                "adapter": self.adapter,
-                "id": name,
-                "at": answered[name.removesuffix(SHADOWED)],
+                "adapter": "triage",
+                "id": side["record"],
+                "at": pair["at"],
                 "name": "solved",
-                "value": float(self.right(name, version)),
+                "value": float(self.right(side["record"], side["version"])),
             }
-            for name, _, version in rows
-            if name not in self.judged and name.removesuffix(SHADOWED) in answered
+            for pair in pairs
+            for side in (pair["answered"], pair["copied"])
         ]
         if given:
             answer = self.service.call("POST", "/v1/feedback", json={"feedback": given})
             assert answer.status_code == 202, answer.text
             assert answer.json()["rejected"] == []
-        self.judged.update(one["id"] for one in given)
 
 
 def ask(client: httpx2.Client, number: int) -> str:
@@ -137,7 +125,6 @@ def test_a_shadow_is_judged_by_what_the_gateway_replays_and_no_client_notices(
     # the bad one is wrong where the last digit of a record's id is even: in half of its answers
     judge = JudgeOfAnswers(
         service,
-        "triage",
         lambda name, version: version != "bad" or int(name.removesuffix(SHADOWED)[-1], 16) % 2 == 1,
     )
 
@@ -149,7 +136,7 @@ def test_a_shadow_is_judged_by_what_the_gateway_replays_and_no_client_notices(
         place = f"/v1/canaries/{begun.json()['canary']}"
 
         def ended() -> bool:
-            judge.judge()
+            judge.judge(place)
             found = service.get(place)
             assert found["phase"] in {
                 "draft",
