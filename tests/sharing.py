@@ -23,6 +23,7 @@ def of_folder(request: pytest.FixtureRequest, start: Callable[[], AbstractContex
     if name not in started:
         ends = ExitStack()
         started[name] = ends.enter_context(start())
+        ends.callback(started.pop, name)  # where tests of others lie between, it is started anew
         folder.addfinalizer(ends.close)
     found: T = started[name]
     return found
