@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
 
-def pytest_collection() -> None:
-    """Load all tests without looking for garbage among what stays."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Load all tests without looking for garbage among what stays, and leave it alone after.
+
+    To look through all of it takes a second. A process that only hands tests out loads none.
+    """
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """Leave what is loaded alone from here on: to look through all of it takes a second."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
