@@ -10,9 +10,13 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.trial import FEWEST_UNITS, Bounds, Difference
 from detectors.types import Floats
+
+Subjects = npt.NDArray[np.int64]
+"""Whose prompt each pair ``(n,)`` is."""
 
 _BETS: Final = np.array([0.05, 0.1, 0.2, 0.55])
 """Shares of the most that may be bet on a pair. The last grows fastest for a fall of 5 points
@@ -22,28 +26,54 @@ _MEANS: Final = 65
 _ROUNDS: Final = 4
 
 
-def paired(worse: Floats) -> Difference | None:
-    """Say how much worse the trial is of pairs ``(n,)``; None below 20 pairs.
+def paired(worse: Floats, subjects: Subjects | None = None) -> Difference | None:
+    """Say how much worse the trial is of pairs ``(n,)``; None below 20 subjects.
 
     1 where the trial's answer is the worse of two, -1 where it is the better one, else 0.
+    Without subjects each pair is of a subject of its own.
     """
     n = worse.size
-    if n < FEWEST_UNITS:
+    units = n if subjects is None else np.unique(subjects).size
+    if units < FEWEST_UNITS:
         return None
     variance = float(np.var(worse, ddof=1)) / n
     # one pair more that differs either way, so that equal answers prove nothing
     least = 2.0 / ((n + 2.0) * n)
-    return Difference(value=float(worse.mean()), variance=max(variance, least), units=n)
+    return Difference(
+        value=float(worse.mean()),
+        variance=max(variance, least) * design_effect(worse, subjects),
+        units=units,
+    )
 
 
-def pair_bounds(worse: Floats, *, alpha: float) -> Bounds:
+def design_effect(worse: Floats, subjects: Subjects | None) -> float:
+    """How many pairs count for one, as those of one subject may come out alike; 1 or more.
+
+    Variance of the sum over subjects against that over pairs. Two subjects more, of the size
+    that most pairs belong to, whose pairs all differ alike, stand beside those seen: what is
+    not known yet of a few pairs that differ is taken for the worst.
+    """
+    if subjects is None:
+        return 1.0
+    _, where = np.unique(subjects, return_inverse=True)
+    sizes = np.bincount(where).astype(np.float64)
+    residuals = worse - worse.mean()
+    sums = np.bincount(where, weights=residuals)
+    size = float(sizes @ sizes / sizes.sum())
+    of_subjects = float(sums @ sums) + 2.0 * size**2
+    return max(1.0, of_subjects / (float(residuals @ residuals) + 2.0 * size))
+
+
+def pair_bounds(worse: Floats, *, alpha: float, subjects: Subjects | None = None) -> Bounds:
     """Where the degradation lies: each end is wrong at any look with probability ``alpha``.
 
     Exact for pairs ``(n,)`` of -1, 0 and 1, at least one, however rarely they differ: the
     lower end is the largest mean that a fair bet against it has not yet refuted. Each pair
     multiplies a capital of 1 by ``1 + b (x - m)``, whose mean is at most 1 where the mean is at
     most m whatever came before; it ever reaches 1/alpha with probability alpha (Ville's
-    inequality). Pairs of one subject that come out alike break that. The capital is
+    inequality). Where pairs of one subject may come out alike, counts are divided by their
+    :func:`design_effect`: a power of at most 1 of each bet, whose mean is at most 1 all the
+    same, whatever a subject's pairs have in common (Hölder's inequality). The capital is
     divided over four sizes of b and let alone, so that only counts matter, whatever the order.
     Against a mean of 0 it is bet on which of two differing answers is the worse, as McNemar's
     test asks.
@@ -58,6 +88,7 @@ def pair_bounds(worse: Floats, *, alpha: float) -> Bounds:
     Cost: O(n).
     """
     counts = np.array([(worse == one).sum() for one in (1.0, 0.0, -1.0)], dtype=np.float64)
+    counts /= design_effect(worse, subjects)
     value = float(worse.mean())
     return Bounds(
         value=value,

@@ -33,10 +33,14 @@ class GivenColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs:
-    """Prompts that both versions answered: signals of each side, arrays ``(n,)``."""
+    """Prompts that both versions answered: signals of each side, arrays ``(n,)``.
+
+    ``subjects`` are codes ``(n,)`` of those who asked; None where nobody is known.
+    """
 
     trial: Mapping[str, Floats]
     control: Mapping[str, Floats]
+    subjects: npt.NDArray[np.int64] | None
     n: int
 
 
@@ -81,11 +85,15 @@ def feedback(
 
 
 def _given(rows: Sequence[tuple[float, bytes | None]]) -> GivenColumn:
-    hashes = [int.from_bytes(subject or b"", "big") for _, subject in rows]
     return GivenColumn(
         values=np.array([value for value, _ in rows], dtype=np.float64),
-        subjects=subject_codes(np.array(hashes, dtype=np.uint64)),
+        subjects=_codes([subject for _, subject in rows]),
     )
+
+
+def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64] | None:
+    hashes = [int.from_bytes(subject or b"", "big") for subject in subjects]
+    return subject_codes(np.array(hashes, dtype=np.uint64))
 
 
 _SIGNALS: Final = (*MEASURED, "status")
@@ -105,7 +113,7 @@ _SHADOWS: Final = sa.text(
     " AND right(id, :suffix) = :shadowed ORDER BY at, id"
 )
 _ANSWERED: Final = sa.text(
-    f"SELECT id, ARRAY[{_measured()}] AS measured FROM records"
+    f"SELECT id, subject, ARRAY[{_measured()}] AS measured FROM records"
     " WHERE adapter_id = :adapter AND version_id = :control"
     " AND at >= :earliest AND at < :latest AND id = ANY(:ids)"
 )
@@ -142,13 +150,11 @@ def pairs(
         "shadowed": SHADOWED,
     }
     copies = {row.id: row.measured for row in tx.execute(_SHADOWS, bound)}
-    answered = {
-        row.id: row.measured for row in tx.execute(_ANSWERED, bound | {"ids": list(copies)})
-    }
+    answered = {row.id: row for row in tx.execute(_ANSWERED, bound | {"ids": list(copies)})}
     ids = [one for one in copies if one in answered]
     trial, control = (
         _columns([copies[one] for one in ids]),
-        _columns([answered[one] for one in ids]),
+        _columns([answered[one].measured for one in ids]),
     )
     if names and ids:
         shadows = [f"{one}{SHADOWED}" for one in ids]
@@ -156,7 +162,8 @@ def pairs(
         for name in names:
             trial[name] = _laid_out(given, name, shadows)
             control[name] = _laid_out(given, name, ids)
-    return Pairs(trial=trial, control=control, n=len(ids))
+    subjects = _codes([answered[one].subject for one in ids])
+    return Pairs(trial=trial, control=control, subjects=subjects, n=len(ids))
 
 
 def _columns(rows: Sequence[Sequence[float]]) -> dict[str, Floats]:

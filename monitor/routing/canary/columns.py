@@ -33,7 +33,8 @@ def degradation(
     higher = guard.higher_is_better
     rates = kind is GuardKind.RATE
     if pairs:
-        return paired(compared(guard, trial, control))
+        both = compared(guard, trial, control)
+        return paired(both.values, both.subjects)
     if rates:
         return difference(
             trial.values,
@@ -46,14 +47,18 @@ def degradation(
     return _cliffs_delta(trial, control, higher_is_better=higher)
 
 
-def compared(guard: Guard, trial: Column, control: Column) -> Floats:
+def compared(guard: Guard, trial: Column, control: Column) -> Column:
     """Give 1 for each pair whose worse answer is the trial's, -1 for the better, else 0.
 
-    Pairs of which one side is not known are left out.
+    Pairs of which one side is not known are left out; each without a subject has one of its own.
     """
     worse = np.sign(trial.values - control.values)
-    known = worse[np.isfinite(worse)]
-    return -known if guard.higher_is_better else known
+    known = np.isfinite(worse)
+    subjects = _units(control)
+    return Column(
+        values=-worse[known] if guard.higher_is_better else worse[known],
+        subjects=None if subjects is None else subjects[known],
+    )
 
 
 def _cliffs_delta(trial: Column, control: Column, *, higher_is_better: bool) -> Difference | None:

@@ -215,7 +215,7 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
     )
     if trial is None or control is None or (n_trial == 0 and n_control == 0):
         return _so_far(_absent(blank), rules)
-    if sides.pairs and guard.dispensable and compared(guard, trial, control).size == 0:
+    if sides.pairs and guard.dispensable and compared(guard, trial, control).values.size == 0:
         return _absent(blank)
     here = degradation(guard, kind, trial, control, pairs=sides.pairs)
     if here is None:
@@ -225,8 +225,9 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
     value = (before.value * before.information + here.value * here.information) / total
     summed = Carried(value=value, information=total, planned=planned, kind=kind)
     if sides.pairs and kind is GuardKind.RATE:
-        worse = compared(guard, trial, control)
-        return _judged(blank, summed, pair_bounds(worse, alpha=rules.alphas[guard.name]))
+        both = compared(guard, trial, control)
+        where = pair_bounds(both.values, alpha=rules.alphas[guard.name], subjects=both.subjects)
+        return _judged(blank, summed, where)
     return _judged(blank, summed, _mixed(summed, alpha=rules.alphas[guard.name]))
 
 

@@ -149,7 +149,9 @@ def _paired(tx: Connection, trial: Trial, names: Sequence[str]) -> Sides:
     )
     one, other = (
         {
-            (f"{FEEDBACK}{name}" if name in names else name): Column(values=values)
+            (f"{FEEDBACK}{name}" if name in names else name): Column(
+                values=values, subjects=found.subjects
+            )
             for name, values in side.items()
         }
         for side in (found.trial, found.control)

@@ -160,6 +160,24 @@ def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> 
     assert shadow(worse, critical=True).guards[0].outcome is GuardOutcome.FAILED
 
 
+def test_prompts_of_one_subject_that_are_judged_alike_are_one() -> None:
+    worse, told = np.repeat([0.0, 1.0], [12, 238]), np.ones(250)
+    alone, together = np.full(250, -1), np.r_[np.zeros(12), np.arange(1, 239)].astype(np.int64)
+    outcomes = []
+    for subjects in (None, alone, together):
+        sides = Sides(
+            trial={"feedback.solved": Column(values=worse, subjects=subjects)},
+            control={"feedback.solved": Column(values=told, subjects=subjects)},
+            trial_requests=250,
+            control_requests=250,
+            pairs=True,
+        )
+        guard = replace(GUARDS[0], critical=True)
+        [found] = measure(sides, [guard], carried={}, failures={}, rules=RULES).guards
+        outcomes.append(found.outcome)
+    assert outcomes == [GuardOutcome.FAILED, GuardOutcome.FAILED, GuardOutcome.UNSURE]
+
+
 def test_copies_are_not_held_to_how_long_they_took() -> None:
     guards = guards_of(["mean_nll", "latency_ms", "ttft_ms"], Directions(), [])
     assert held_to(guards, shadow=False) == list(guards)
