@@ -87,6 +87,7 @@ def create_app(
 
     async def metrics(request: Request) -> Response:
         names = request.query_params.getlist("name[]")
+        parts.afterwards.settle()
         parts.meters.show(parts.loading)
         body = await asyncio.to_thread(parts.meters.exposition, names)
         return Response(body, media_type=CONTENT_TYPE_LATEST)
@@ -99,6 +100,7 @@ def create_app(
         end = await work()
         yield
         await proxy.shadows.end()
+        parts.afterwards.settle()
         await parts.sampler.settle()
         await end()
         await parts.engines.close()

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -158,24 +159,26 @@ class Exchange:
             last += tap.close()
         hangup.over()
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
-        self._note(attempt, response)
-        self._inquiry.record(attempt, response.status)
+        attempt.ended_at = time.perf_counter()
+        over = partial(self._over, attempt, response.status, stream=_is_stream(response))
+        self._parts.afterwards.add(over)
         return True
 
-    def _note(self, attempt: Attempt, response: aiohttp.ClientResponse) -> None:
-        """Measure what is over; nobody waits any more."""
+    def _over(self, attempt: Attempt, status: int, *, stream: bool) -> None:
+        """Measure what is over, and have its record written; nobody waits any more."""
         adapter, version, arm = self._inquiry.labels(attempt)
         meters = self._parts.meters
-        meters.requests.labels(adapter, version, arm, str(response.status)).inc()
+        meters.requests.labels(adapter, version, arm, str(status)).inc()
         before = attempt.sent_at - self._complete_at
         after = attempt.passed_at - attempt.answered_at
         meters.overhead.labels(adapter).observe(before + after)
         first_byte = attempt.first_byte_at or attempt.answered_at
         meters.first_byte.labels(adapter, version).observe(first_byte - self._complete_at)
-        if attempt.arm is not None and _is_stream(response):
+        if attempt.arm is not None and stream:
             self._parts.loading.observe(
                 Loaded(adapter, version), first_byte - attempt.sent_at, switched=attempt.switched
             )
+        self._inquiry.record(attempt, status)
 
     async def _refuse(self, refusal: Refusal, hangup: Hangup) -> None:
         adapter = self._inquiry.adapter

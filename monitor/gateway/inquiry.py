@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from monitor.domain import Arm, Route
 from monitor.gateway import headers
+from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.asked import Asked
 from monitor.gateway.choice import rescuer
 from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable
@@ -43,6 +44,7 @@ class GatewayParts:
     meters: Meters
     sampler: Sampler
     loading: Loading
+    afterwards: Afterwards
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from monitor.gateway.advice import Adviser
+from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
 from monitor.gateway.engines import Engines
 from monitor.gateway.follow import RouteFollower
@@ -78,6 +79,7 @@ def assemble(
         meters=meters,
         sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
         loading=loading,
+        afterwards=Afterwards(),
     )
     app = create_app(
         parts,

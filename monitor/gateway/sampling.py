@@ -29,9 +29,6 @@ COMPLETIONS: Final = frozenset({CHAT, PLAIN})
 NOT_ASKED_FOR: Final = 600.0
 """Seconds for which an engine that refused log-probabilities is not asked for them."""
 
-COMPANY: Final = 0.05
-"""Seconds that an answer waits for others: a thread that is woken for each holds the loop up."""
-
 MOST_UNWRITTEN: Final = 1_000
 """Answers that may wait to be written; what is more is dropped and counted."""
 
@@ -145,7 +142,6 @@ class Sampler:
     async def _write(self) -> None:
         """Write beside the loop what is finished, until nothing is left."""
         try:
-            await asyncio.sleep(COMPANY)
             while self._finished:
                 finished, self._finished = self._finished, []
                 lines = await asyncio.to_thread(list, map(self._line, finished))

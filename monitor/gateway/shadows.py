@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import aiohttp
 from starlette.types import Scope
@@ -61,7 +62,7 @@ class Shadows:
             raise
         finally:
             attempt.close()
-        inquiry.record(attempt, status)
+        parts.afterwards.add(partial(inquiry.record, attempt, status))
         self._count(route, arm, MIRRORED)
 
     async def _status(self, inquiry: Inquiry, attempt: Attempt, sample: Sample) -> int:

@@ -1,0 +1,36 @@
+"""What is left to do when an answer is over: counting it, and writing its record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+_LOG: Final = structlog.get_logger(__name__)
+
+COMPANY: Final = 0.05
+"""Seconds that it waits for that of other answers."""
+
+
+class Afterwards:
+    """Does it in company: at once it would take the processor from those who wait for answers."""
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+
+    def add(self, work: Callable[[], None]) -> None:
+        """Have it done soon, or by :meth:`settle`."""
+        if not self._due:
+            asyncio.get_running_loop().call_later(COMPANY, self.settle)
+        self._due.append(work)
+
+    def settle(self) -> None:
+        """Do now what is left to do."""
+        due, self._due = self._due, []
+        for work in due:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 (one of many, and others wait behind it)
+                _LOG.warning("answer_not_counted", error=type(error).__name__)

@@ -1,0 +1,26 @@
+"""What is done when answers are over: together, soon, and each on its own account."""
+
+import asyncio
+
+from monitor.gateway.afterwards import Afterwards
+
+
+def test_work_is_done_together_and_one_that_fails_costs_the_others_nothing() -> None:
+    done: list[str] = []
+
+    def fails() -> None:
+        raise ValueError("this answer cannot be counted")
+
+    async def go() -> list[str]:
+        afterwards = Afterwards()
+        for work in (lambda: done.append("first"), fails, lambda: done.append("second")):
+            afterwards.add(work)
+        assert done == []  # nobody who waits for an answer is held up
+        while len(done) < 2:
+            await asyncio.sleep(0.01)
+        afterwards.add(lambda: done.append("third"))
+        afterwards.settle()
+        afterwards.settle()
+        return list(done)
+
+    assert asyncio.run(go()) == ["first", "second", "third"]
