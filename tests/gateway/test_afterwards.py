@@ -12,12 +12,11 @@ def test_work_is_done_together_and_one_that_fails_costs_the_others_nothing() -> 
         raise ValueError("this answer cannot be counted")
 
     async def go() -> list[str]:
-        afterwards = Afterwards()
-        for work in (lambda: done.append("first"), fails, lambda: done.append("second")):
+        afterwards, over = Afterwards(), asyncio.Event()
+        for work in (lambda: done.append("first"), fails, lambda: done.append("second"), over.set):
             afterwards.add(work)
         assert done == []  # nobody who waits for an answer is held up
-        while len(done) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(over.wait(), timeout=60)
         afterwards.add(lambda: done.append("third"))
         afterwards.settle()
         afterwards.settle()
