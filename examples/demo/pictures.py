@@ -79,7 +79,7 @@ def summary(results: Sequence[ActResult]) -> RenderableType:
     table.add_column("times")
     for result in results:
         passed = Text("yes", "green") if result.passed else Text("no", "bold red")
-        times = "\n".join(f"{what}: {seconds:.1f} s" for what, seconds in result.times)
+        times = "\n".join(f"{what}: {seconds:z.1f} s" for what, seconds in result.times)
         table.add_row(result.title, passed, times)
     return table
 
