@@ -10,8 +10,11 @@ import structlog
 
 _LOG: Final = structlog.get_logger(__name__)
 
-COMPANY: Final = 0.05
-"""Seconds that it waits for that of other answers."""
+COMPANY: Final = 0.25
+"""Seconds that it waits for that of other answers: records wait longer than that anyway."""
+
+AT_ONCE: Final = 16
+"""Answers after which whoever waits for the loop comes in between: a millisecond or so."""
 
 
 class Afterwards:
@@ -23,12 +26,20 @@ class Afterwards:
     def add(self, work: Callable[[], None]) -> None:
         """Have it done soon, or by :meth:`settle`."""
         if not self._due:
-            asyncio.get_running_loop().call_later(COMPANY, self.settle)
+            asyncio.get_running_loop().call_later(COMPANY, self._turn)
         self._due.append(work)
 
     def settle(self) -> None:
-        """Do now what is left to do."""
-        due, self._due = self._due, []
+        """Do now all that is left to do."""
+        self._do(len(self._due))
+
+    def _turn(self) -> None:
+        self._do(AT_ONCE)
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _do(self, most: int) -> None:
+        due, self._due = self._due[:most], self._due[most:]
         for work in due:
             try:
                 work()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from monitor.gateway.afterwards import Afterwards
+from monitor.gateway.afterwards import AT_ONCE, Afterwards
 
 
 def test_work_is_done_together_and_one_that_fails_costs_the_others_nothing() -> None:
@@ -17,6 +17,13 @@ def test_work_is_done_together_and_one_that_fails_costs_the_others_nothing() -> 
             afterwards.add(work)
         assert done == []  # nobody who waits for an answer is held up
         await asyncio.wait_for(over.wait(), timeout=60)
+        for _ in range(3 * AT_ONCE):
+            afterwards.add(lambda: done.append("one of many"))
+        over.clear()
+        afterwards.add(over.set)
+        await asyncio.wait_for(over.wait(), timeout=60)
+        assert done[2:] == ["one of many"] * (3 * AT_ONCE)
+        del done[2:]
         afterwards.add(lambda: done.append("third"))
         afterwards.settle()
         afterwards.settle()
