@@ -2,9 +2,9 @@
 
 Wall time, unlike most rows: what a client waits for. All ways take turns request by request
 in one run, so what else the machine does falls on all alike; figures are medians of the
-differences within a turn. Every order comes as often as every other, and each request waits
-until what the one before left to do after its answer (a record to write) is done: else that
-would be the time of whichever way comes next.
+differences within a turn. Every order comes as often as every other, with a rest before each
+request, so that none pays for what another leaves behind; what the gateway does later for many
+answers together, as writing records, falls on all ways alike.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.row import Figure, Row, at_most
 TURNS = 300
 WARM_UP = 30
 REST_SECONDS = 0.005
-"""Between a request and the next: longer than the gateway needs for a record."""
+"""Before each request: what ends a connection's turn in all processes is done by then."""
 STREAMS = 50
 ROUNDS = 3
 """Of the longest wait the median counts: what the machine does once is not the gateway's."""
