@@ -22,7 +22,8 @@ from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
 from monitor.outbox import ChannelFacts, trial
 from monitor.store import audit, receivers
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.deliveries import DeliveryRow
+from monitor.store.outbox import DeliveryState
 from monitor.store.receivers import ChannelHealth
 
 router: Final = APIRouter(prefix="/channels", tags=["incidents"])

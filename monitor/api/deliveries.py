@@ -16,8 +16,9 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
-from monitor.store import audit, outbox
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store import audit, deliveries
+from monitor.store.deliveries import DeliveryRow
+from monitor.store.outbox import DeliveryState
 
 router: Final = APIRouter(prefix="/deliveries", tags=["incidents"])
 
@@ -77,7 +78,7 @@ def get_deliveries(
     """List messages, newest first."""
     before = paging.before_id(cursor)
     rows = parts.database.run(
-        lambda tx: outbox.deliveries(tx, state=state, before_seq=before, limit=limit + 1)
+        lambda tx: deliveries.newest(tx, state=state, before_seq=before, limit=limit + 1)
     )
     return Page(
         items=[delivery_body(row) for row in rows[:limit]],
@@ -90,8 +91,8 @@ def replay(key: Operator, parts: Parts, delivery: UUID) -> DeliveryBody:
     """Queue a dead message again, with its id, all its attempts, and what was sent with it."""
 
     def work(tx: Connection) -> DeliveryBody:
-        replayed = outbox.replay(tx, delivery)
-        row = outbox.delivery(tx, delivery)
+        replayed = deliveries.replay(tx, delivery)
+        row = deliveries.fetch(tx, delivery)
         if row is None:
             raise Problem(404, f"There is no delivery {delivery}.", kind="unknown-delivery")
         if not replayed:

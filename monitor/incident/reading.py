@@ -20,20 +20,20 @@ from monitor.outbox.silencing import silenced
 from monitor.store import (
     actions,
     audit,
+    deliveries,
     evaluations,
     fleet_incidents,
     incidents,
-    outbox,
     routes,
     telling,
     verdicts,
     versions,
 )
 from monitor.store.actions import ActionRow
+from monitor.store.deliveries import DeliveryRow
 from monitor.store.evaluations import ScoreRow
 from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
-from monitor.store.outbox import DeliveryRow
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import VerdictRow
 
@@ -109,7 +109,7 @@ def read_story(
     onset = _onset(tx, row)
     members = fleet_incidents.members(tx, row.id)
     done = _actions(tx, row, members)
-    sent = outbox.deliveries(tx, incident_id=row.id, limit=MOST_MESSAGES)
+    sent = deliveries.newest(tx, incident_id=row.id, limit=MOST_MESSAGES)
     return Story(
         row=row,
         version=version,

@@ -12,8 +12,9 @@ from alerts.words import CLOSINGS
 from monitor.outbox.present import action_words, route_words
 from monitor.store.actions import ActionRow
 from monitor.store.audit import Entry
+from monitor.store.deliveries import DeliveryRow
 from monitor.store.incidents import IncidentRow
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.outbox import DeliveryState
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import TransitionRow
 

@@ -20,9 +20,9 @@ from alerts.message import from_json as alert_from_json
 from monitor.domain import IncidentId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.telling import hold, tell_at_once
-from monitor.store import audit, incidents, outbox, telling
+from monitor.store import audit, deliveries, incidents, outbox, telling
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryRow
+from monitor.store.deliveries import DeliveryRow
 
 _LOG = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ def rescue(
     """
     names = [channel.name for channel in channels]
     rows = database.run(
-        lambda tx: outbox.stranded(tx, channels=names, after=after, most=MOST_AT_ONCE)
+        lambda tx: deliveries.stranded(tx, channels=names, after=after, most=MOST_AT_ONCE)
     )
     return [row.channel for row in rows if _handed_on(database, row, channels)]
 

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 import alerts.types as words
 from alerts.message import Alert
 from alerts.message import to_json as alert_to_json
-from monitor.store import outbox
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store import deliveries, outbox
+from monitor.store.deliveries import DeliveryRow
+from monitor.store.outbox import DeliveryState
 
 UNTAKEN = "no worker took it up in time; is `driftline serve` running with a worker?"
 
@@ -39,7 +40,7 @@ def answered(tx: Connection, message: UUID) -> DeliveryRow | None:
 
     A trial is not tried again: one that was not taken is withdrawn.
     """
-    row = outbox.delivery(tx, message)
+    row = deliveries.fetch(tx, message)
     if row is None or (row.state is DeliveryState.QUEUED and row.last_error is None):
         return None
     return row if row.state is not DeliveryState.QUEUED else given_up(tx, message)
@@ -48,7 +49,7 @@ def answered(tx: Connection, message: UUID) -> DeliveryRow | None:
 def given_up(tx: Connection, message: UUID) -> DeliveryRow | None:
     """Withdraw a message that nobody took in time; return what is known of it."""
     outbox.withdraw(tx, message, error=UNTAKEN)
-    return outbox.delivery(tx, message)
+    return deliveries.fetch(tx, message)
 
 
 def _alert(

@@ -3,7 +3,8 @@
 A row is ``queued`` until a receiver has taken it (``delivered``) or nobody will
 (``dead``). A claim is a lease: it pushes ``next_at`` to the end of the lease, so a worker
 that dies gives the row back by doing nothing. ``attempts`` counts claims and fences them:
-whoever claimed attempt 3 cannot postpone a row that is at attempt 4.
+whoever claimed attempt 3 cannot postpone a row that is at attempt 4. What people see of the
+rows is in :mod:`monitor.store.deliveries`.
 
 Times are the database's own, so clocks of daemons that differ change nothing.
 """
@@ -12,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -48,33 +49,6 @@ class Claimed:
     age: timedelta
     alert: Mapping[str, object]
     beside: tuple[Mapping[str, object], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """A message and what became of it, as people see it.
-
-    ``batch`` is what it is sent together with; None: nothing.
-    """
-
-    id: UUID
-    seq: int
-    channel: str
-    incident_id: IncidentId | None
-    transition_id: TransitionId | None
-    alert: Mapping[str, object]
-    state: DeliveryState
-    next_at: datetime
-    attempts: int
-    last_error: str | None
-    created_at: datetime
-    delivered_at: datetime | None
-    batch: UUID | None
-
-    @property
-    def message(self) -> UUID:
-        """The id that its receiver sees: one for all that is sent together."""
-        return self.batch or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,35 +264,6 @@ def give_back(tx: Connection, claimed: Claimed) -> bool:
     return tx.execute(back).rowcount > 0
 
 
-STRANDED: Final = sa.text(
-    """
-    SELECT id FROM outbox o
-    WHERE o.state = 'queued'
-      AND o.next_at <= now() - :after
-      AND o.channel <> ALL(:channels)
-      AND NOT EXISTS (
-          SELECT FROM outbox older
-          WHERE older.state = 'queued'
-            AND older.channel = o.channel
-            AND older.incident_id = o.incident_id
-            AND older.seq < o.seq
-      )
-    ORDER BY o.seq
-    LIMIT :most
-    """
-)
-
-
-def stranded(
-    tx: Connection, *, channels: Sequence[str], after: timedelta, most: int = 100
-) -> list[DeliveryRow]:
-    """Messages for none of ``channels`` that have been due for so long: nobody claims them."""
-    asked = {"channels": list(channels), "after": after, "most": most}
-    found = tx.execute(STRANDED, asked).scalars()
-    query = sa.select(*_COLUMNS).where(outbox.c.id.in_(list(found))).order_by(outbox.c.seq)
-    return [_delivery(row) for row in tx.execute(query).mappings()]
-
-
 STANDING: Final = sa.text(
     """
     SELECT DISTINCT ON (o.incident_id) o.id, o.alert, i.closed_at IS NULL AS is_open
@@ -338,55 +283,6 @@ def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[S
     return [Standing(**row) for row in tx.execute(STANDING, bound).mappings()]
 
 
-def delivery(tx: Connection, message: UUID) -> DeliveryRow | None:
-    """Return one message."""
-    row = tx.execute(sa.select(*_COLUMNS).where(outbox.c.id == message)).mappings().one_or_none()
-    return _delivery(row) if row else None
-
-
-def deliveries(
-    tx: Connection,
-    *,
-    state: DeliveryState | None = None,
-    incident_id: IncidentId | None = None,
-    before_seq: int | None = None,
-    limit: int = 100,
-) -> list[DeliveryRow]:
-    """Messages, newest first; ``before_seq`` is where the previous page ended."""
-    query = sa.select(*_COLUMNS).order_by(outbox.c.seq.desc()).limit(limit)
-    if state is not None:
-        query = query.where(outbox.c.state == state)
-    if incident_id is not None:
-        query = query.where(outbox.c.incident_id == incident_id)
-    if before_seq is not None:
-        query = query.where(outbox.c.seq < before_seq)
-    return [_delivery(row) for row in tx.execute(query).mappings()]
-
-
-def replay(tx: Connection, message: UUID) -> bool:
-    """Queue a dead letter again, with all its attempts; False when it is not dead.
-
-    What was sent with it goes with it: under one id always the same is sent.
-    """
-    mates = sa.select(outbox.c.batch).where(outbox.c.id == message).scalar_subquery()
-    again = (
-        outbox.update()
-        .where(
-            (outbox.c.id == message) | (outbox.c.batch == mates),
-            outbox.c.state == DeliveryState.DEAD,
-        )
-        .values(state=DeliveryState.QUEUED, next_at=sa.func.now(), attempts=0)
-    )
-    replayed = tx.execute(again).rowcount > 0
-    if replayed:
-        wakeups.notify(tx, wakeups.OUTBOX)
-    return replayed
-
-
-_UNSHOWN: Final = frozenset({"lease_until", "group_key"})
-_COLUMNS: Final = tuple(column for column in outbox.c if column.name not in _UNSHOWN)
-
-
 def sent_as(message: UUID) -> sa.ColumnElement[bool]:
     """Match the rows that are sent as one message, or the row that is one."""
     return (outbox.c.id == message) | (outbox.c.batch == message)
@@ -398,9 +294,3 @@ def _mine(claimed: Claimed) -> sa.Update:
         outbox.c.state == DeliveryState.QUEUED,
         outbox.c.attempts == claimed.attempts,
     )
-
-
-def _delivery(row: RowMapping) -> DeliveryRow:
-    fields: dict[str, Any] = dict(row)
-    fields["state"] = DeliveryState(fields["state"])
-    return DeliveryRow(**fields)

@@ -16,12 +16,12 @@ from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
     canaries,
     changes,
+    deliveries,
     evaluations,
     fleet,
     fleet_incidents,
     incidents,
     inspections,
-    outbox,
     probing,
     receivers,
     references,
@@ -30,12 +30,12 @@ from monitor.store import (
 )
 from monitor.store.canaries import CanaryRow
 from monitor.store.changes import Change
+from monitor.store.deliveries import DeliveryRow
 from monitor.store.evaluations import ScoreRow
 from monitor.store.fleet import FleetRow
 from monitor.store.fleet_incidents import Member
 from monitor.store.incidents import IncidentRow
 from monitor.store.inspections import InspectionRow
-from monitor.store.outbox import DeliveryRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
@@ -209,7 +209,7 @@ def _deliveries(tx: Connection, told: Sequence[IncidentRow]) -> list[DeliveryRow
     found = [
         delivery
         for incident in told[:3]
-        for delivery in outbox.deliveries(tx, incident_id=incident.id, limit=RECENT_DELIVERIES)
+        for delivery in deliveries.newest(tx, incident_id=incident.id, limit=RECENT_DELIVERIES)
     ]
     return sorted(found, key=lambda delivery: delivery.seq, reverse=True)[:RECENT_DELIVERIES]
 

@@ -13,7 +13,7 @@ from monitor.domain import Blame, Severity, VerdictKind, Version
 from monitor.evaluate import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.store import fleet_incidents, incidents, outbox
+from monitor.store import deliveries, fleet_incidents, incidents
 from tests.probed_fleet import HOUR, Fleet
 from tests.toy_models import Toys
 
@@ -42,7 +42,7 @@ class Told(Fleet):
 
     def messages(self) -> list[tuple[str, str, str, str]]:
         """Channel, whom it is about, what happened and how urgent it is; the first first."""
-        rows = self.world.database.run(lambda tx: outbox.deliveries(tx, limit=500))
+        rows = self.world.database.run(lambda tx: deliveries.newest(tx, limit=500))
         alerts = [(row.channel, row.alert) for row in rows[::-1]]
         return [(c, a["adapter"], a["status"], a["severity"]) for c, a in alerts]
 

@@ -19,7 +19,7 @@ from monitor.policy import Crossing, Memory
 from monitor.reference.accept import accept
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
-from monitor.store import audit, incidents, outbox, verdicts
+from monitor.store import audit, deliveries, incidents, verdicts
 from monitor.store.database import Database
 from monitor.store.incidents import IncidentRow
 from monitor.store.tasks import StaleLease
@@ -81,7 +81,7 @@ class Watched:
         )
 
     def messages(self) -> list[tuple[str, int]]:
-        rows = self.world.database.run(lambda tx: outbox.deliveries(tx, limit=100))
+        rows = self.world.database.run(lambda tx: deliveries.newest(tx, limit=100))
         return [(row.alert["status"], row.alert["number"]) for row in rows[::-1]]
 
 

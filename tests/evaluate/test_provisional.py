@@ -18,7 +18,7 @@ from monitor.domain import EvaluationKind, Scope, VerdictKind
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import Memory
-from monitor.store import audit, outbox, partitions, references, verdicts
+from monitor.store import audit, deliveries, partitions, references, verdicts
 from monitor.windows import Cadence
 from tests.evaluate.conftest import STRATUM_SOURCE, answer, baseline, ready_reference
 from tests.evaluate.test_fleet_incident import Nowhere
@@ -98,7 +98,7 @@ class Weeks:
         return {one.process for one in memory.crossings if not one.hard}
 
     def told(self) -> list[str]:
-        rows = self.world.database.run(lambda tx: outbox.deliveries(tx, limit=500))
+        rows = self.world.database.run(lambda tx: deliveries.newest(tx, limit=500))
         return [str(row.alert["severity"]) for row in rows]
 
 

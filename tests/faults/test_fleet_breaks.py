@@ -20,7 +20,7 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
-from monitor.store import adapters, outbox, verdicts
+from monitor.store import adapters, deliveries, verdicts
 from monitor.store.database import Database
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.fleet import NOW
@@ -138,7 +138,7 @@ def test_twenty_adapters_that_break_together_are_one_page_and_no_action(shop: Sh
             assert shop.evaluate(version, now=now) is VerdictKind.CRITICAL
             shop.looked_at(version, at=now)
     with shop.world.database.begin() as tx:
-        alerts = [row.alert for row in outbox.deliveries(tx, limit=500)]
+        alerts = [row.alert for row in deliveries.newest(tx, limit=500)]
     pages = [alert for alert in alerts if alert["severity"] == "page"]
     assert len(pages) == 1
     # whoever was paged hears that it is the fleet's; nobody hears of each adapter

@@ -14,7 +14,7 @@ from alerts.message import Alert
 from monitor.outbox import ConfiguredChannel
 from monitor.outbox.claiming import MOST_AHEAD, Claims
 from monitor.outbox.taken import Taken
-from monitor.store import outbox
+from monitor.store import deliveries, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryState
 from tests.fleet import message
@@ -51,7 +51,7 @@ def claims_of(database: Database, clock: Clock) -> Claims:
 def claimed(database: Database) -> list[int]:
     """Attempts of the messages that somebody has, or had."""
     with database.begin() as tx:
-        return [row.attempts for row in outbox.deliveries(tx, limit=500) if row.attempts]
+        return [row.attempts for row in deliveries.newest(tx, limit=500) if row.attempts]
 
 
 @pytest.mark.usefixtures("queued")
@@ -118,7 +118,7 @@ def test_threads_share_commits_and_each_waits_for_its_own(
     for thread in threads:
         thread.join(20)
     with database.begin() as tx:
-        found = {row.id for row in outbox.deliveries(tx, state=DeliveryState.DELIVERED, limit=500)}
+        found = {row.id for row in deliveries.newest(tx, state=DeliveryState.DELIVERED, limit=500)}
     assert found == set(queued[:40])
     assert runs < 20
     taken.database.close()
@@ -142,6 +142,6 @@ def test_a_commit_that_fails_is_everybodys_own_again(
     store.broken = False
     taken.note(queued[1])
     with database.begin() as tx:
-        found = {row.id for row in outbox.deliveries(tx, state=DeliveryState.DELIVERED, limit=500)}
+        found = {row.id for row in deliveries.newest(tx, state=DeliveryState.DELIVERED, limit=500)}
     assert found == set(queued[:2])
     store.close()

@@ -19,9 +19,10 @@ from alerts.types import Status
 from monitor.domain import IncidentId
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, Outcome
 from monitor.outbox.stranded import MOST_AT_ONCE
-from monitor.store import audit, outbox, tables
+from monitor.store import audit, deliveries, outbox, tables
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.deliveries import DeliveryRow
+from monitor.store.outbox import DeliveryState
 from monitor.store.wakeups import OUTBOX, WakeUps
 from tests.fleet import incident, message, register
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset
@@ -85,7 +86,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def rows(database: Database) -> list[DeliveryRow]:
     with database.begin() as tx:
-        return outbox.deliveries(tx)[::-1]
+        return deliveries.newest(tx)[::-1]
 
 
 def settled(database: Database) -> bool:

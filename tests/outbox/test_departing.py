@@ -15,10 +15,10 @@ from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     canaries,
+    deliveries,
     departures,
     fleet_incidents,
     incidents,
-    outbox,
     partitions,
     tables,
 )
@@ -97,7 +97,7 @@ def sweep(database: Database, *, now: datetime = NOW) -> list[IncidentRow]:
 
 
 def told(database: Database) -> list[tuple[str, object, object]]:
-    rows = database.run(outbox.deliveries)[::-1]
+    rows = database.run(deliveries.newest)[::-1]
     return [(row.channel, row.alert["status"], row.alert["number"]) for row in rows]
 
 
@@ -109,7 +109,7 @@ def test_an_incident_of_a_version_in_no_arm_ends_and_whoever_heard_of_it_hears_w
     [row] = sweep(database)
     assert (row.closing, row.closed_at, row.phase) == ("out_of_service", NOW, "ok")
     assert told(database) == [("desk", "started", 1), ("desk", "recovered", 1)]
-    last = database.run(outbox.deliveries)[0].alert
+    last = database.run(deliveries.newest)[0].alert
     assert str(last["summary"]).startswith("support@v7: out of service; was: ")
     assert last["reason"] == ("no arm of support's route has had v7 since 13:50 UTC (generation 2)")
     assert last["closing"] == "out_of_service"

@@ -18,7 +18,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
-from monitor.store import outbox, receivers
+from monitor.store import deliveries, outbox, receivers
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryState
 from tests.fleet import incident, message, register
@@ -134,7 +134,7 @@ def check(database: Database, incidents: int) -> None:
     for statuses in told.values():  # repeats, but never a start after an end
         assert sorted(statuses, key=list(map(str, STORY)).index) == statuses
     with database.begin() as tx:
-        rows = outbox.deliveries(tx, limit=10_000)
+        rows = deliveries.newest(tx, limit=10_000)
     assert {row.state for row in rows} == {DeliveryState.DELIVERED}
 
 
@@ -172,6 +172,6 @@ def test_gone_is_the_end_of_a_message_and_not_of_its_channel(database: Database)
     with Receiver([answer(410), answer(204)]) as receiver:
         deliver_all(database, receiver.url, settings=replace(SETTINGS, workers=1))
     with database.begin() as tx:
-        states = {row.id: row.state for row in outbox.deliveries(tx)}
+        states = {row.id: row.state for row in deliveries.newest(tx)}
     assert sorted(states.values()) == [DeliveryState.DEAD, DeliveryState.DELIVERED]
     assert set(states) == {first, second}

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from alerts.types import Status
-from monitor.store import outbox
+from monitor.store import deliveries, outbox
 from monitor.store.database import Database
 from monitor.store.outbox import DeliveryState
 from tests.fleet import incident, message, register
@@ -79,7 +79,7 @@ def check(database: Database, point: Point, incidents: int) -> None:
     if point not in {Point.AFTER_POST, Point.IN_ACK}:
         assert duplicates == 0
     with database.begin() as tx:
-        rows = outbox.deliveries(tx, limit=10_000)
+        rows = deliveries.newest(tx, limit=10_000)
     assert {row.state for row in rows} == {DeliveryState.DELIVERED}
 
 

@@ -20,9 +20,9 @@ from monitor.outbox import (
     record_observation,
     record_transition,
 )
-from monitor.store import adapters, incidents, outbox
+from monitor.store import adapters, deliveries, incidents, outbox
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryRow
+from monitor.store.deliveries import DeliveryRow
 from tests.fleet import NOW, register, transition, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
@@ -68,7 +68,7 @@ def record(
             )
         before = kind
     with database.begin() as tx:
-        return outbox.deliveries(tx)[::-1]
+        return deliveries.newest(tx)[::-1]
 
 
 def inputs(database: Database) -> AlertInputs:
@@ -138,7 +138,7 @@ def test_what_has_recovered_keeps_what_it_was_blamed_on(
             now=NOW + timedelta(hours=1),
         )
         [row] = incidents.incident_list(tx)
-        [end, _] = outbox.deliveries(tx)
+        [end, _] = deliveries.newest(tx)
     assert (row.phase, row.blame) == ("ok", Blame.ADAPTER)
     # an Alertmanager takes what is blamed on something else for another alert
     assert (end.alert["status"], end.alert["blame"]) == ("recovered", "adapter")
@@ -159,7 +159,7 @@ def test_a_change_of_rules_closes_an_incident_and_what_comes_then_is_another(
                 now=NOW + timedelta(hours=1),
             )
     with database.begin() as tx:
-        rows = outbox.deliveries(tx)[::-1]
+        rows = deliveries.newest(tx)[::-1]
         numbers = [(row.number, row.closed_at is None) for row in incidents.incident_list(tx)]
     assert [row.alert["status"] for row in rows] == ["started", "recovered", "started"]
     assert "closed by a change of rules; was: " in str(rows[1].alert["summary"])
@@ -232,7 +232,7 @@ def test_a_transaction_that_fails_leaves_neither_incident_nor_message(
     with pytest.raises(RuntimeError):
         database.run(fail_after_recording)
     with database.begin() as tx:
-        assert outbox.deliveries(tx) == []
+        assert deliveries.newest(tx) == []
         assert incidents.incident_list(tx) == []
 
 
@@ -253,7 +253,7 @@ def test_silence_opens_an_incident_of_its_own_and_never_ends_a_drift(
                 silence=silence,
             )
     with database.begin() as tx:
-        rows = outbox.deliveries(tx)[::-1]
+        rows = deliveries.newest(tx)[::-1]
         open_now = incidents.incident_list(tx, open_only=True)
     assert [(row.alert["kind"], row.alert["status"]) for row in rows] == [
         ("drift", "started"),
@@ -313,7 +313,7 @@ def test_a_fleet_incident_is_told_to_whoever_would_have_heard_of_a_member(
                 channels=wanting,
                 now=NOW,
             )
-        rows = outbox.deliveries(tx)
+        rows = deliveries.newest(tx)
     assert sorted(row.channel for row in rows) == ["of billing", "of v7"]
 
 

@@ -47,6 +47,7 @@ from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     changes,
+    deliveries,
     evaluations,
     incidents,
     outbox,
@@ -57,7 +58,8 @@ from monitor.store import (
 from monitor.store import telling as store
 from monitor.store.changes import Declaration
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.deliveries import DeliveryRow
+from monitor.store.outbox import DeliveryState
 from tests import worlds
 from tests.fleet import register, verdict
 from tests.loopback import LOOPBACK, Receiver, answer
@@ -150,7 +152,7 @@ def told_of(database: Database, version: Version, kind: VerdictKind) -> None:
 
 def sent(database: Database, channel: str = "desk") -> list[DeliveryRow]:
     with database.begin() as tx:
-        return [row for row in outbox.deliveries(tx)[::-1] if row.channel == channel]
+        return [row for row in deliveries.newest(tx)[::-1] if row.channel == channel]
 
 
 def said(rows: list[DeliveryRow]) -> list[tuple[object, ...]]:
@@ -647,7 +649,7 @@ def test_one_that_cannot_be_told_keeps_back_none_of_its_group(
         settings=DelivererSettings(poll=timedelta(milliseconds=50)),
     )
     with database.begin() as tx:  # nobody reads it here
-        for row in outbox.deliveries(tx):
+        for row in deliveries.newest(tx):
             if row.channel == "log":
                 outbox.mark_delivered(tx, row.id)
     deliverer.start()

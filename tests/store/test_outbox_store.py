@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import IncidentId
-from monitor.store import escalation, outbox, receivers
+from monitor.store import deliveries, escalation, outbox, receivers
 from monitor.store.database import Database
 from monitor.store.outbox import CLAIM, Claimed, DeliveryState
 from tests.fleet import incident, message, register
@@ -35,7 +35,7 @@ def claim(database: Database, *, limit: int = 10, lease: timedelta = LEASE) -> l
 
 def state(database: Database, message_id: UUID) -> DeliveryState:
     with database.begin() as tx:
-        row = outbox.delivery(tx, message_id)
+        row = deliveries.fetch(tx, message_id)
     assert row is not None
     return row.state
 
@@ -47,9 +47,9 @@ def test_a_queued_message_is_there_for_a_second_connection_once_committed(
     with database.begin() as tx:
         written = outbox.enqueue(tx, channel="oncall", alert=message(), incident_id=incident_id)
         with other.begin() as reader:
-            assert outbox.delivery(reader, written) is None
+            assert deliveries.fetch(reader, written) is None
     with other.begin() as reader:
-        assert outbox.delivery(reader, written) is not None
+        assert deliveries.fetch(reader, written) is not None
     other.close()
 
 
@@ -139,7 +139,7 @@ def test_the_fallback_gets_one_copy_however_often_it_is_told(
             tx, channel="oncall", fallback="chat", after=timedelta(0)
         )
         assert again == 0
-        rows = outbox.deliveries(tx, incident_id=incident_id)
+        rows = deliveries.newest(tx, incident_id=incident_id)
     assert [row.channel for row in rows] == ["chat", "oncall"]
     assert rows[0].alert == rows[1].alert
 
@@ -153,7 +153,7 @@ def test_overdue_messages_reach_the_fallback_in_order_even_those_never_tried(
         told = escalation.escalate_overdue(
             tx, channel="oncall", fallback="chat", after=timedelta(0)
         )
-        rows = [row for row in outbox.deliveries(tx) if row.channel == "chat"]
+        rows = [row for row in deliveries.newest(tx) if row.channel == "chat"]
     assert told == 5
     assert [row.alert["number"] for row in rows] == [5, 4, 3, 2, 1]  # newest first
 
@@ -175,9 +175,9 @@ def test_a_dead_letter_can_be_replayed_and_nothing_else(
     sent = queue(database, incident_id)
     (held,) = claim(database)
     with database.begin() as tx:
-        assert not outbox.replay(tx, sent)
+        assert not deliveries.replay(tx, sent)
         outbox.bury(tx, held, error="410")
-        assert outbox.replay(tx, sent)
+        assert deliveries.replay(tx, sent)
     (again,) = claim(database)
     assert (again.id, again.attempts) == (sent, 1)
 
