@@ -34,8 +34,9 @@ from monitor.routing.canary.states import (
     plan_from_json,
     state_from_json,
 )
-from monitor.store import canaries
-from monitor.store.canaries import CanaryId, CanaryRow, Look, last_measured
+from monitor.store import canaries, canary_looks
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.canary_looks import Look
 from monitor.store.errors import NotFound
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
@@ -227,10 +228,10 @@ def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     """Give one canary with the newest 2,000 things that happened to it."""
 
     def read(tx: Connection) -> CanaryDetail:
-        row, looks = lookup.canary(tx, canary), canaries.looks(tx, CanaryId(canary))
+        row, looks = lookup.canary(tx, canary), canary_looks.looks(tx, CanaryId(canary))
         return CanaryDetail(
             **_fields(row),
-            prospect=_foreseen(tx, parts, row, last_measured(looks)),
+            prospect=_foreseen(tx, parts, row, canary_looks.last_measured(looks)),
             registered_since=canaries.registered_since(tx, row),
             looks=[_look(look) for look in looks],
         )

@@ -38,7 +38,7 @@ from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import (
-    canaries,
+    canary_looks,
     evaluations,
     feedback,
     partitions,
@@ -369,7 +369,7 @@ class _Housekeeping:
             pass
         while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
             pass
-        while self._database.run(lambda tx: canaries.drop_looks(tx, ended_before=now - LOOKS)):
+        while self._database.run(lambda tx: canary_looks.drop(tx, ended_before=now - LOOKS)):
             pass
         self._done = now
         return False

@@ -1,4 +1,4 @@
-"""Canaries, what each look at them found, and the versions that only a person lets try again.
+"""Canaries, and the versions that only a person lets try again.
 
 States, plans and guardrails are bodies here: their words are those of
 :mod:`monitor.routing.canary`.
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import AdapterId, Mode, Version, VersionId
 from monitor.store.adapters import hold
 from monitor.store.errors import Conflict, NotFound
-from monitor.store.tables import adapters, canaries, canary_looks, versions
+from monitor.store.tables import adapters, canaries, versions
 
 CanaryId = NewType("CanaryId", int)
 
@@ -62,25 +62,6 @@ class CanaryRow:
     def label(self) -> str:
         """``support@v8``."""
         return f"{self.adapter}@{self.version}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One thing that happened to a canary; what was measured is None where nothing was."""
-
-    at: datetime
-    event: str
-    phase: str
-    pause: str | None
-    step: int
-    weight: float
-    reason: str
-    actor: str
-    outcome: str | None = None
-    trial_requests: int | None = None
-    control_requests: int | None = None
-    guards: Sequence[Mapping[str, Any]] | None = None
-    failures: Mapping[str, Sequence[int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,30 +261,6 @@ def save(tx: Connection, canary: CanaryRow, progress: Progress, *, now: datetime
     )
 
 
-def write_look(tx: Connection, canary_id: CanaryId, look: Look) -> None:
-    """Append what happened."""
-    fields = {name: getattr(look, name) for name in Look.__slots__}
-    fields["guards"] = sa.null() if look.guards is None else [dict(g) for g in look.guards]
-    fields["failures"] = sa.null() if look.failures is None else dict(look.failures)
-    tx.execute(canary_looks.insert().values(canary_id=canary_id, **fields))
-
-
-def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Look]:
-    """What happened to a canary, the newest ``limit``, the first first."""
-    query = (
-        sa.select(*(canary_looks.c[name] for name in Look.__slots__))
-        .where(canary_looks.c.canary_id == canary_id)
-        .order_by(canary_looks.c.id.desc())
-        .limit(limit)
-    )
-    return [Look(**row) for row in tx.execute(query).mappings()][::-1]
-
-
-def last_measured(looks: Sequence[Look]) -> Look | None:
-    """The last look that measured something; None: none did."""
-    return next((look for look in reversed(looks) if look.guards is not None), None)
-
-
 def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
     """Versions of the adapter that came while a canary is under way, the first first."""
     if canary.ended_at is not None:
@@ -316,36 +273,6 @@ def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
             versions.c.registered_at > canary.created_at,
         )
         .order_by(versions.c.id)
-    )
-    return list(tx.execute(query).scalars())
-
-
-_DROP: Final = sa.text(
-    "DELETE FROM canary_looks WHERE id IN (SELECT l.id FROM canary_looks l"
-    " JOIN canaries c ON c.id = l.canary_id WHERE c.ended_at < :before LIMIT :most)"
-)
-MOST: Final = 5_000
-"""Looks that are dropped at a time."""
-
-
-def drop_looks(tx: Connection, *, ended_before: datetime) -> int:
-    """Drop up to ``MOST`` looks at canaries that ended before a time; call it until 0.
-
-    The audit keeps each change with what was measured then.
-    """
-    return tx.execute(_DROP, {"before": ended_before, "most": MOST}).rowcount
-
-
-def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Mapping[str, Any]]:
-    """Failures of every look from a time on, the first first."""
-    query = (
-        sa.select(canary_looks.c.failures)
-        .where(
-            canary_looks.c.canary_id == canary_id,
-            canary_looks.c.at >= since,
-            canary_looks.c.failures.is_not(None),
-        )
-        .order_by(canary_looks.c.id)
     )
     return list(tx.execute(query).scalars())
 
@@ -365,18 +292,6 @@ def look_again(tx: Connection, adapter_id: AdapterId, *, at: datetime) -> None:
         .where(canaries.c.adapter_id == adapter_id, canaries.c.latched)
         .values(next_look_at=at)
     )
-
-
-def rollbacks_since(tx: Connection, *, since: datetime, actor: str) -> int:
-    """Count the rollbacks that ``actor`` began since a time, of all adapters."""
-    query = sa.select(sa.func.count(sa.distinct(canary_looks.c.canary_id))).where(
-        # a literal: of a bound value the planner would not know that the index has it
-        canary_looks.c.phase == sa.literal_column("'rolling_back'"),
-        canary_looks.c.event == "looked",
-        canary_looks.c.actor == actor,
-        canary_looks.c.at > since,
-    )
-    return int(tx.execute(query).scalar_one())
 
 
 def _select() -> sa.Select[Any]:

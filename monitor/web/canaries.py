@@ -25,8 +25,9 @@ from monitor.routing.canary.states import (
     plan_from_json,
     state_from_json,
 )
-from monitor.store import canaries, routes
-from monitor.store.canaries import CanaryId, CanaryRow, Look
+from monitor.store import canaries, canary_looks, routes
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.canary_looks import Look
 from monitor.web import intervals
 from monitor.web.intervals import Band, RackPlace, band, rack_place
 
@@ -137,8 +138,8 @@ def read_canary(
 ) -> CanaryGlance:
     """Read one canary's page; raises ``NotFound``."""
     line = _line(canaries.fetch(tx, canary_id))
-    looks = canaries.looks(tx, canary_id)
-    measured = canaries.last_measured(looks)
+    looks = canary_looks.looks(tx, canary_id)
+    measured = canary_looks.last_measured(looks)
     return CanaryGlance(
         line=line,
         measured=measured,

@@ -24,6 +24,7 @@ from monitor.store import (
     adapters,
     audit,
     canaries,
+    canary_looks,
     changes,
     evaluations,
     outbox,
@@ -33,7 +34,7 @@ from monitor.store import (
     versions,
 )
 from monitor.store.actions import ActionKind, ActionState
-from monitor.store.canaries import Look
+from monitor.store.canary_looks import Look
 from monitor.store.database import Database
 from tests import newcomers, worlds
 from tests.serving import Serving, serving
@@ -239,7 +240,7 @@ def _tried(tx: Connection, version: Version, *, now: datetime) -> None:
         outcome="unsure", trial_requests=1, control_requests=1,
         guards=[msgspec.to_builtins(found)],
     )  # fmt: skip
-    canaries.write_look(tx, canary.id, look)
+    canary_looks.append(tx, canary.id, look)
 
 
 def _calm(looker: Looker) -> None:

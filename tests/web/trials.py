@@ -22,8 +22,9 @@ from monitor.routing.canary.states import (
     Step,
     to_json,
 )
-from monitor.store import adapters, canaries, versions
-from monitor.store.canaries import CanaryId, Look, Progress
+from monitor.store import adapters, canaries, canary_looks, versions
+from monitor.store.canaries import CanaryId, Progress
+from monitor.store.canary_looks import Look
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = Plan(
@@ -182,7 +183,7 @@ def _write(
         bodies = msgspec.to_builtins(found.guards)
         guards = [{k: v for k, v in body.items() if k != "carried"} for body in bodies]
     looked = trouble or found is not None
-    canaries.write_look(
+    canary_looks.append(
         tx,
         canary,
         Look(

@@ -18,7 +18,7 @@ from monitor.routing.canary.measure import Carried, Measurement, Rules, measure
 from monitor.routing.canary.reading import Read, Trial, read
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import CanaryState, Plan, plan_from_json
-from monitor.store import canaries
+from monitor.store import canary_looks
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
 
@@ -60,7 +60,7 @@ def compare(
     )
 
     def work(tx: Connection) -> tuple[Read, list[Mapping[str, Any]]]:
-        return read(tx, trial, guards), canaries.failures(tx, canary.id, since=begun)
+        return read(tx, trial, guards), canary_looks.failures(tx, canary.id, since=begun)
 
     got, earlier = database.run(work)
     if got.silent is not None:

@@ -26,7 +26,8 @@ from monitor.routing.canary.states import (
     state_from_json,
 )
 from monitor.store import routes, versions
-from monitor.store.canaries import CanaryRow, Look
+from monitor.store.canaries import CanaryRow
+from monitor.store.canary_looks import Look
 
 LONGEST: Final = 3650 * DAY
 """No step that is reckoned with lasts longer, however little a plan was told to make do with."""

@@ -29,9 +29,10 @@ from monitor.routing.canary.states import (
 from monitor.routing.canary.urgency import urgency
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.table import write
-from monitor.store import audit, canaries
+from monitor.store import audit, canaries, canary_looks
 from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import Look, Progress
+from monitor.store.canaries import Progress
+from monitor.store.canary_looks import Look
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -238,7 +239,7 @@ def _write_down(
         guards=found.guards,
         failures=found.failures,
     )
-    canaries.write_look(tx, scene.canary.id, look)
+    canary_looks.append(tx, scene.canary.id, look)
     if not moved:
         return
     details = {

@@ -18,7 +18,7 @@ from monitor.routing.canary.states import (
 )
 from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.routing.survey import stored_verdict
-from monitor.store import adapters, canaries, fleet_incidents, routes, versions
+from monitor.store import adapters, canaries, canary_looks, fleet_incidents, routes, versions
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryRow
 from monitor.store.routes import RouteRow
@@ -98,7 +98,7 @@ def permission(
     if base is not None:
         raising = f"fleet incident {base} is open: its base or engine changed"
     window = settings.rollbacks_window
-    taken = canaries.rollbacks_since(tx, since=now - window, actor=AUTOMATIC)
+    taken = canary_looks.rollbacks_since(tx, since=now - window, actor=AUTOMATIC)
     if taken < settings.rollbacks:
         return Permission(raising=raising)
     return Permission(

@@ -21,8 +21,9 @@ from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import CanaryState, OrderKind, state_from_json
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.routers import RouterFailed
-from monitor.store import canaries, contexts, ingest, partitions, routes, versions
-from monitor.store.canaries import CanaryRow, Look
+from monitor.store import canaries, canary_looks, contexts, ingest, partitions, routes, versions
+from monitor.store.canaries import CanaryRow
+from monitor.store.canary_looks import Look
 from monitor.store.contexts import Context
 from monitor.store.database import Database
 from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
@@ -257,7 +258,7 @@ class Trial:
 
     def looks(self, canary: CanaryRow) -> list[Look]:
         with self.database.begin() as tx:
-            return canaries.looks(tx, canary.id)
+            return canary_looks.looks(tx, canary.id)
 
     def route(self) -> Route:
         with self.database.begin() as tx:

@@ -14,7 +14,7 @@ from monitor.routing.canary.guards import GuardKind, guards_of
 from monitor.routing.canary.prospect import WayKind, advice, prospect, warning, ways
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import CanaryState, NotPossible, Phase, Step
-from monitor.store import canaries, capture_counts
+from monitor.store import canaries, canary_looks, capture_counts
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
 from tests.routing.canary.conftest import HOUR, NOW, Trial
@@ -43,7 +43,7 @@ def counted_yesterday(trial: Trial, accepted: int, *, sampled_out: int = 0) -> N
 def seen(trial: Trial, canary: CanaryRow) -> Foreseen:
     with trial.database.begin() as tx:
         row = canaries.fetch(tx, canary.id)
-        last = canaries.last_measured(canaries.looks(tx, canary.id))
+        last = canary_looks.last_measured(canary_looks.looks(tx, canary.id))
         found = foresee(tx, row, last, settings=trial.settings, now=trial.now)
     assert found is not None
     return found

@@ -17,7 +17,7 @@ from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import Move, NotPossible, OrderKind, Pause, Phase
 from monitor.routing.canary.transitions import PLACED
 from monitor.routing.killswitch import FILE
-from monitor.store import audit, canaries
+from monitor.store import audit, canaries, canary_looks
 from monitor.store.database import Database
 from tests.fleet import judge, register, verdict
 from tests.routing.canary.conftest import HOUR, MINUTE, NOW, Trial
@@ -159,8 +159,8 @@ def test_a_newer_version_takes_the_place_of_one_on_trial(trial: Trial) -> None:
     assert trial.state(first).phase is Phase.SUPERSEDED
     assert trial.weights() == {"v7": 0.8, "v9": 0.2}
     with trial.database.begin() as tx:
-        dropped = canaries.drop_looks(tx, ended_before=trial.now + MINUTE)
-        assert canaries.drop_looks(tx, ended_before=trial.now + MINUTE) == 0
+        dropped = canary_looks.drop(tx, ended_before=trial.now + MINUTE)
+        assert canary_looks.drop(tx, ended_before=trial.now + MINUTE) == 0
     assert dropped == 2
     assert (trial.looks(first), len(trial.looks(second))) == ([], 1)
 
