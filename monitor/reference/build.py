@@ -12,21 +12,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
 import structlog
 
-from detectors.axes import Axes, dump_axes, fit_axes
+from detectors.axes import dump_axes
 from detectors.feedback import FEEDBACK, Directions
-from detectors.nearest import nearest
-from detectors.types import Floats
 from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import ReferenceId, Version
-from monitor.probes.embedding import Embedder, Searcher
+from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ModelMissing, ProbeError, place_of
 from monitor.reference import baseline as baselines
-from monitor.reference import fitting, older_feedback, similarity, training
+from monitor.reference import fitting, older_feedback, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
+from monitor.reference.comparing import Compared, Comparing
 from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
 from monitor.reference.fitting import KnownAnswers
@@ -170,7 +168,6 @@ class _Building:
         self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
-        self._axes: Axes | None = None
         self._kept = b""
         self._done = 0
         made = database.run(lambda tx: references.details(tx, claim.reference_id)).reference
@@ -179,39 +176,44 @@ class _Building:
 
     def run(self) -> None:
         self._indexes.forget(self._claim.reference_id)
-        own_index = self._index_before_baseline()
+        self._encoder = self._encoder_before_baseline()
         baseline, strata = self._baseline()
-        if own_index and self._claim.request.get("append"):
-            measured = self._against_grown_index(baseline)
-        elif own_index:
-            measured = self._against_index(baseline, fitting.usable(baseline, self._encoder))
-        else:
-            measured = self._against_early_half(baseline)
+        compared = self._compared(baseline)
         self._known_answers, said = fitting.early_answers(baseline)
         self._report(self._total)
-        window = baseline.window(measured | said, self._directions)
+        window = baseline.window({**compared.signals, **said}, self._directions)
         self._kept = pack(window)
-        self._notes[NOTE] = seen_in(window.at)
+        self._notes |= {**compared.notes, NOTE: seen_in(window.at)}
         made = self._with_feedback(calibrate(window), strata)
-        self._finish(made, strata=strata, span=span_of(window))
+        self._finish(made, compared, strata=strata, span=span_of(window))
 
-    def _index_before_baseline(self) -> bool:
-        """Make the training index, unless the baseline itself must give it."""
+    def _encoder_before_baseline(self) -> str | None:
+        """Make the training index; None where the baseline itself must give it."""
         taken = self._claim.request.get("training")
         if taken is not None:
-            self._encoder = training.copied(
-                self._database, self._claim, source=ReferenceId(int(taken))
-            )
-        elif self._claim.source is ReferenceSource.UPLOAD:
-            self._encoder = training.from_items(
-                self._database,
-                self._claim,
-                version=self._version,
-                embed=self._embed,
-                horizon=ANY_TIME,
-                report=self._report,
-            )
-        return self._encoder is not None
+            return training.copied(self._database, self._claim, source=ReferenceId(int(taken)))
+        if self._claim.source is not ReferenceSource.UPLOAD:
+            return None
+        return training.from_items(
+            self._database,
+            self._claim,
+            version=self._version,
+            embed=self._embed,
+            horizon=ANY_TIME,
+            report=self._report,
+        )
+
+    def _compared(self, baseline: Baseline) -> Compared:
+        comparing = Comparing(
+            database=self._database,
+            claim=self._claim,
+            embed=self._embed,
+            indexes=self._indexes,
+            beat=lambda: self._report(self._done),
+        )
+        if self._encoder is None:
+            return comparing.with_early_half(baseline)
+        return comparing.with_index(baseline, self._encoder)
 
     def _baseline(self) -> tuple[Baseline, tuple[str, ...]]:
         uploaded = self._claim.source is ReferenceSource.UPLOAD
@@ -271,62 +273,6 @@ class _Building:
             self._notes["no_answers"] = str(error)
             return fitting.without_texts(part)
 
-    def _against_index(self, baseline: Baseline, usable: np.ndarray) -> dict[str, Floats]:
-        """Compare the baseline with an index that others made."""
-        if usable.size == 0:
-            fitting.refuse_other_encoders(baseline, self._encoder, self._embed)
-        # an upload's texts were compared line by line; live texts are gone, vectors remain
-        return self._measure(
-            baseline, usable, drop=self._claim.source is not ReferenceSource.UPLOAD
-        )
-
-    def _against_grown_index(self, baseline: Baseline) -> dict[str, Floats]:
-        """Append the baseline's early half to the index that was taken over; hold the rest out.
-
-        So what has become normal is near the index, and no record is compared with itself.
-        Rather nothing is appended than too little held out to be a baseline: the records are
-        normal by what they measure, however far from the index.
-        """
-        usable = fitting.usable(baseline, self._encoder)
-        halves = similarity.split(baseline, usable, least=SMALLEST_BASELINE)
-        if halves.early.size == 0:
-            return self._against_index(baseline, usable)
-        rows = similarity.stack(baseline.vectors, halves.early)
-        training.append_rows(self._database, self._claim, rows)
-        self._notes["appended"] = len(rows)
-        return self._measure(baseline, halves.held_out, drop=True)
-
-    def _against_early_half(self, baseline: Baseline) -> dict[str, Floats]:
-        """Make the index of the baseline's early half and hold the later one out."""
-        encoder, halves = fitting.early_half(baseline)
-        if encoder is None:
-            self._notes["no_index"] = "no record of the baseline has a text or an embedding"
-        if encoder is None or halves.early.size == 0:
-            return fitting.unmeasured(baseline)
-        self._encoder = encoder
-        training.from_rows(
-            self._database, self._claim, similarity.stack(baseline.vectors, halves.early)
-        )
-        return self._measure(baseline, halves.held_out, drop=True)
-
-    def _measure(self, baseline: Baseline, rows: np.ndarray, *, drop: bool) -> dict[str, Floats]:
-        if rows.size == 0:
-            return fitting.unmeasured(baseline)
-        index = self._indexes.open(self._database, self._claim.reference_id)
-        self._axes = fit_axes(index)
-        search = self._embed.nearest if isinstance(self._embed, Searcher) else nearest
-        laid, same = fitting.measure(
-            baseline,
-            rows,
-            index,
-            self._axes,
-            search=search,
-            drop_same_texts=drop,
-            beat=lambda: self._report(self._done),
-        )
-        self._notes["same_texts"] = same
-        return laid
-
     def _with_feedback(self, made: Calibrated, strata: tuple[str, ...]) -> Calibrated:
         """Where the baseline has no feedback, take an older one over, or say what was left out."""
         if made.calibrations[FEEDBACK.name].body is not None:
@@ -355,17 +301,19 @@ class _Building:
         told = {FEEDBACK.name: Calibration(body=None, absent_reason=reason)}
         return replace(made, calibrations=made.calibrations | told)
 
-    def _finish(self, made: Calibrated, *, strata: tuple[str, ...], span: Any) -> None:
+    def _finish(
+        self, made: Calibrated, compared: Compared, *, strata: tuple[str, ...], span: Any
+    ) -> None:
         claim = self._claim
         rows = 0
-        if self._encoder is not None:
+        if compared.encoder is not None:
             rows = len(self._indexes.open(self._database, claim.reference_id))
             self._notes["index_sha256"] = self._indexes.checksum(claim.reference_id)
         outcome = Outcome(
             n_training=rows,
             n_baseline=span.records,
             span_days=span.days,
-            encoder=self._encoder,
+            encoder=compared.encoder,
             strata=strata,
             hourly_rate=span.hourly_rate,
             approved_by=span.approved_by,
@@ -377,9 +325,9 @@ class _Building:
             reference_baselines.insert(
                 tx, claim.reference_id, version_id=claim.version_id, body=self._kept
             )
-            if self._axes is not None and self._encoder is not None:
-                body = dump_axes(self._axes)
-                reference_axes.insert(tx, claim.reference_id, encoder=self._encoder, body=body)
+            if compared.axes is not None and compared.encoder is not None:
+                encoder, body = compared.encoder, dump_axes(compared.axes)
+                reference_axes.insert(tx, claim.reference_id, encoder=encoder, body=body)
             if self._known_answers is not None:
                 body = dump_axes(self._known_answers.axes)
                 encoder = self._known_answers.encoder
