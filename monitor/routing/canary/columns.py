@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.trial import Difference, difference
-from detectors.trial_pairs import paired
 from detectors.types import Floats
 from monitor.routing.canary.guards import Guard, GuardKind
 
@@ -26,16 +25,10 @@ class Column:
     subjects: Codes | None = None
 
 
-def degradation(
-    guard: Guard, kind: GuardKind, trial: Column, control: Column, *, pairs: bool
-) -> Difference | None:
+def degradation(guard: Guard, kind: GuardKind, trial: Column, control: Column) -> Difference | None:
     """Say how much worse the trial is, as a kind compares; None with too few subjects."""
     higher = guard.higher_is_better
-    rates = kind is GuardKind.RATE
-    if pairs:
-        both = compared(guard, trial, control)
-        return paired(both.values, both.subjects)
-    if rates:
+    if kind is GuardKind.RATE:
         return difference(
             trial.values,
             control.values,

@@ -145,7 +145,7 @@ def counted(
 def _worth(guard: Guard, column: Column, records: int) -> Worth | None:
     """Compare a column with itself: that has twice the variance of a request, by its number."""
     kind = guard.kind or kind_of(column, column)
-    found = degradation(guard, kind, column, column, pairs=False)
+    found = degradation(guard, kind, column, column)
     if found is None:
         return None
     known = count(column)

@@ -16,7 +16,7 @@ from detectors.trial import (
     bounds,
     failure_evidence,
 )
-from detectors.trial_pairs import pair_bounds
+from detectors.trial_pairs import pair_bounds, paired
 from monitor.routing.canary.columns import Column, compared, count, degradation, kind_of
 from monitor.routing.canary.guards import Guard, GuardKind
 from monitor.routing.canary.states import Found, Outcome
@@ -215,17 +215,20 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
     )
     if trial is None or control is None or (n_trial == 0 and n_control == 0):
         return _so_far(_absent(blank), rules)
-    if sides.pairs and guard.dispensable and compared(guard, trial, control).values.size == 0:
+    both = compared(guard, trial, control) if sides.pairs else None
+    if both is None:
+        here = degradation(guard, kind, trial, control)
+    elif guard.dispensable and both.values.size == 0:
         return _absent(blank)
-    here = degradation(guard, kind, trial, control, pairs=sides.pairs)
+    else:
+        here = paired(both.values, both.subjects)
     if here is None:
         return _so_far(blank, rules)
     planned = before.planned or here.information * max(1.0, rules.ahead)
     total = before.information + here.information
     value = (before.value * before.information + here.value * here.information) / total
     summed = Carried(value=value, information=total, planned=planned, kind=kind)
-    if sides.pairs and kind is GuardKind.RATE:
-        both = compared(guard, trial, control)
+    if both is not None and kind is GuardKind.RATE:
         where = pair_bounds(both.values, alpha=rules.alphas[guard.name], subjects=both.subjects)
         return _judged(blank, summed, where)
     return _judged(blank, summed, _mixed(summed, alpha=rules.alphas[guard.name]))
