@@ -318,7 +318,7 @@ def running(folder: Path, **fields: Any) -> Iterator[Service]:
         service.start()
         yield service
     except BaseException:
-        print(service.tail())  # noqa: T201 (pytest shows it beside the failure)
+        print(service.tail())  # pytest shows it beside the failure
         raise
     finally:
         service.clear_away()

@@ -157,7 +157,7 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
         until(lambda: client.in_charge() == "v6", "the route to the version before")
         heard, route = client.seen[-1]
         late = (heard - datetime.fromisoformat(route["since"])).total_seconds()
-        print(f"critical after {needed} requests, followed {late:.3f} s later")  # noqa: T201
+        print(f"critical after {needed} requests, followed {late:.3f} s later")
         assert late <= 1.0
 
         support.talk_until("stable", shift=0.0)

@@ -130,7 +130,7 @@ def stay_quiet_then_notice(
         bot.ask([next(mixed) for _ in range(BATCH)])
         needed += BATCH
         bot.wait_until_seen()
-    print(  # noqa: T201
+    print(
         f"reference of {training} + {baseline} texts in {built:.0f} s;"
         f" quiet over {len(usual)} requests;"
         f" drifting within {needed} requests of which {MIXED:.0%} are new"

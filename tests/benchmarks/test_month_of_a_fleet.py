@@ -290,4 +290,4 @@ def test_a_drift_that_comes_and_goes_every_six_hours_is_one_incident_and_one_pag
 def test_a_month_of_a_hundred_adapters_is_told_as_it_was() -> None:
     stories = fleet(100, drifting=10, twice=3, days=30)
     told = check(live(stories, days=30), stories, days=30)
-    print(told)  # noqa: T201 - the figures of docs/channels.md
+    print(told)  # the figures of docs/channels.md

@@ -122,7 +122,7 @@ def test_the_bad_version_is_rolled_back_and_clients_never_see_an_error(
     [stable] = service.get("/v1/routes/support")["arms"]
     assert (stable["version"], stable["weight"]) == ("v1", 1.0)
     assert vllm.alive()
-    print(f"{dict(crowd.answered)}, 0 failed; {found['reason']}")  # noqa: T201
+    print(f"{dict(crowd.answered)}, 0 failed; {found['reason']}")
 
 
 def _only_v1(crowd: Crowd) -> bool:

@@ -90,7 +90,7 @@ def test_an_evaluation_that_is_killed_anywhere_has_told_all_or_nothing(
         assert tuple(state) in {NOTHING, EVERYTHING}, (before, state)
         if not killed or tuple(state) == EVERYTHING:
             break
-    print(f"{len(seen)} kills, each before another statement")  # noqa: T201
+    print(f"{len(seen)} kills, each before another statement")
     assert len(seen) > 40 / step
     assert seen[:-1] == [NOTHING] * (len(seen) - 1)
     assert seen[-1] == EVERYTHING

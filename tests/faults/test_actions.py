@@ -168,7 +168,7 @@ def test_of_160_kills_none_changes_traffic_twice(world: World, board: Switchboar
         ended += trial(world, board, f"adapter-{number}", point, temper)
     assert ended["verified"] == 160
     assert max(board.changes.values()) == 1
-    print(dict(ended), sum(board.changes.values()), sum(board.told.values()))  # noqa: T201
+    print(dict(ended), sum(board.changes.values()), sum(board.told.values()))
 
 
 # --- F22: a verdict that flaps on its threshold -------------------------------------------
@@ -222,7 +222,7 @@ def test_a_verdict_that_flaps_for_thirty_days_moves_traffic_at_most_twice_a_day(
 ) -> None:
     """Measured: 4 moves each; after them the hold is longer than it ever is good at a stretch."""
     moved = check_flapping(flap(world, flapping(world), days=30, seed=seed))
-    print(f"seed {seed}: {moved} moves in 30 days")  # noqa: T201
+    print(f"seed {seed}: {moved} moves in 30 days")
     assert moved <= 60
 
 

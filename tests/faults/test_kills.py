@@ -157,7 +157,7 @@ def survive(folder: Path, inbox: Inbox, *, faults: list[str], adapters: int) -> 
             messages = check_messages(connection, inbox)
             windows = check_results(connection)
     assert sender.unexpected == []
-    print(  # noqa: T201
+    print(
         f"{faults.count('service')} kills, {faults.count('postgres')} immediate restarts:"
         f" {len(sender.acknowledged)} records acknowledged and stored once,"
         f" {sender.resent} batches sent again, {windows} windows evaluated,"

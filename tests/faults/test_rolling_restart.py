@@ -87,9 +87,7 @@ def roll(site: Site, load: Load, *, times: int, meanwhile: Callable[[], None]) -
 def report(load: Load, site: Site) -> None:
     crowd = load.crowd
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(crowd.answered.items()))
-    print(  # noqa: T201
-        f"{site.started - 1} restarts of the gateway: {counts}, {len(crowd.failures)} failed"
-    )
+    print(f"{site.started - 1} restarts of the gateway: {counts}, {len(crowd.failures)} failed")
     assert crowd.failures == []
     assert min(crowd.answered[kind] for kind in ("kept", "new", "stream")) > 10
 

@@ -147,7 +147,7 @@ def pair(daemons: Pair) -> Iterator[Pair]:
         wait_for_both_at_work(daemons)
         yield daemons
     except BaseException:
-        print(daemons.first.tail(), daemons.second.tail(), sep="\n---\n")  # noqa: T201
+        print(daemons.first.tail(), daemons.second.tail(), sep="\n---\n")
         raise
 
 
@@ -187,7 +187,7 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
         follower, waited = until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
         assert f":{pid_of(pair.second)}:" in follower
         assert waited >= LEASE - 0.1  # no earlier than the lease allows
-        print(f"task {task} taken over {waited:.2f} s after its last claim")  # noqa: T201
+        print(f"task {task} taken over {waited:.2f} s after its last claim")
     before = check_every_window_once(pair)
     until(lambda: check_every_window_once(pair) > before + 4, "the work going on")
 
@@ -257,7 +257,7 @@ def test_a_daemon_told_to_stop_answers_what_is_in_flight_and_frees_its_leases_at
     assert took <= 30
     before = check_every_window_once(pair)
     until(lambda: check_every_window_once(pair) > before + 4, "the work going on")
-    print(f"ended {took:.1f} s after SIGTERM with {len(held)} tasks in hand")  # noqa: T201
+    print(f"ended {took:.1f} s after SIGTERM with {len(held)} tasks in hand")
 
 
 @pytest.mark.slow

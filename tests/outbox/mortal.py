@@ -129,4 +129,4 @@ def main(url: str, receiver: str, point: Point) -> int:
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], sys.argv[2], Point(sys.argv[3])))  # noqa: T201
+    print(main(sys.argv[1], sys.argv[2], Point(sys.argv[3])))

@@ -123,7 +123,7 @@ def check(database: Database, incidents: int) -> None:
         assert elsewhere.connections == 0  # no redirect was followed
     arrived = [request.headers["webhook-id"] for request in seen]
     attempts = len(took)
-    print(f"{len(sent)} messages, {attempts} attempts, the longest {max(took):.2f} s")  # noqa: T201
+    print(f"{len(sent)} messages, {attempts} attempts, the longest {max(took):.2f} s")
     assert set(arrived) == sent  # none lost, none invented
     assert attempts > 1.15 * len(sent)  # it was as bad as it was meant to be
     assert max(took) <= LIMIT + SLACK

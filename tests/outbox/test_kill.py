@@ -72,7 +72,7 @@ def check(database: Database, point: Point, incidents: int) -> None:
         seen = list(receiver.seen)
     arrived = [request.headers["webhook-id"] for request in seen]
     duplicates = len(arrived) - len(set(arrived))
-    print(f"{point.value}: {len(sent)} messages, {killed} kills, {duplicates} duplicates")  # noqa: T201
+    print(f"{point.value}: {len(sent)} messages, {killed} kills, {duplicates} duplicates")
     assert killed > 0
     assert set(arrived) == sent  # none lost, none invented: a repeat has the same id
     assert {*map(tuple, first_arrivals(seen).values())} == {tuple(map(str, STORY))}

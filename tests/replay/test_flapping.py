@@ -64,5 +64,5 @@ def test_a_score_that_flaps_for_thirty_days_pages_once_a_day_at_most(
     lines = flapping(days=30, period=period, shift=shift, seed=9)
     story = one(replayed(write, lines, baseline()))
     told = pages(story)
-    print(f"{hours} h, {shift} sd: {len(told)} pages, {len(story.changes)} changes")  # noqa: T201
+    print(f"{hours} h, {shift} sd: {len(told)} pages, {len(story.changes)} changes")
     assert busiest(told) <= 1
