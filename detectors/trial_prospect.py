@@ -165,11 +165,10 @@ def shortest(
 
     ``requests_per_day`` are those of the adapter, or the copies.
     """
-    share = weight * (1.0 - weight) if weight > 0.0 else 1.0
+    stage = Stage(weight=weight, days=0.0, longest=math.inf, requests=fewest)
     fresh = [replace(gauge, information=0.0, planned=None) for gauge in gauges]
-    waits = [gauge.needs() / (gauge.pace * share) for gauge in fresh]
-    per_day = requests_per_day * (weight if weight > 0.0 else 1.0)
-    return max([_days(fewest, per_day), *waits])
+    waits = [_inside_after(gauge, stage) for gauge in fresh]
+    return max([_days(fewest, requests_per_day * stage.fewer), *waits])
 
 
 def _reach(
