@@ -73,7 +73,7 @@ def test_a_worse_answer_more_is_never_better(counts: tuple[int, int, int]) -> No
 
 
 def test_against_no_difference_only_pairs_that_differ_count() -> None:
-    """8 of 8 that differ: 1.55^8 x 27/30 + 1.05^8/30 + ... = 30.3 > 25 = 1/.04; 7 are too few."""
+    """8 of 8 that differ: 1.55^8 x 27/30 + 1.05^8/30 + ... = 30.2 > 25 = 1/.04; 7 are too few."""
     for same in (12, 500):
         assert pair_bounds(of(8, same, 0), alpha=ALPHA).lo > 0
         assert pair_bounds(of(7, same, 0), alpha=ALPHA).lo <= 0
