@@ -15,6 +15,7 @@ from alerts.delivery import DeliveryFailed, Receipt
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert
+from alerts.message import from_json as alert_from_json
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.silences import Silence
@@ -432,10 +433,9 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     said_now = str(again["summary"]).split("; ")
     assert said_now[0].startswith("support@v7: answers less certain since ")
     assert said_now[1:] == ["mean NLL up", "blame: adapter", "notice evidence 5.2"]
-    [change] = again["changes"]  # type: ignore[misc] # a list of one
-    assert change["title"] == "vLLM 0.33"  # type: ignore[index]
-    [line] = again["scores"]  # type: ignore[misc] # a list of one
-    assert (line["detector"], line["effect"]) == ("repetition", 0.42)  # type: ignore[index]
+    read = alert_from_json(again)
+    assert [change.title for change in read.changes] == ["vLLM 0.33"]
+    assert [(line.detector, line.effect) for line in read.scores] == [("repetition", 0.42)]
     assert again["action"] == {
         "done": "taken",
         "kind": "route",
