@@ -26,6 +26,7 @@ from monitor.domain import (
 from monitor.evaluate.asked import largest_group
 from monitor.evaluate.unlike import unlike_training
 from monitor.outbox.lines import score_lines
+from monitor.outbox.present import NEAR
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import adapters, departures, embeddings, evaluations, incidents
@@ -80,7 +81,7 @@ class Messages:
     doubt: Doubt
     examples: int = 0
     base_url: str | None = None
-    change_margin: timedelta = timedelta(minutes=15)
+    change_margin: timedelta = NEAR
     out_of_service_after: timedelta = timedelta(minutes=15)
 
     def __call__(
