@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Path
 from sqlalchemy import Connection
@@ -17,9 +17,13 @@ from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentRow
 
-Number = Annotated[int, Path(ge=1, lt=2**63)]
-"""A number in a path that the database can hold."""
-IncidentNumber = Annotated[int, Path(ge=1, lt=2**63, description="As in the incident's link.")]
+LARGEST_NUMBER: Final = 2**63 - 1
+"""What the database can hold."""
+
+Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
+IncidentNumber = Annotated[
+    int, Path(ge=1, le=LARGEST_NUMBER, description="As in the incident's link.")
+]
 
 
 def adapter(tx: Connection, name: str) -> Adapter:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api.lookup import Number
+from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.settings import FEWEST
 from monitor.routing.canary.states import NotPossible, OrderKind
@@ -21,8 +21,6 @@ from monitor.web import canaries, intervals
 from monitor.web.beginning import Asked, read_asked, read_beginning, read_wish
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
-
-LARGEST_NUMBER: Final = 2**63 - 1
 
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 

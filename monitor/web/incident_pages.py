@@ -13,7 +13,7 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api.lookup import Number
+from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
 from monitor.incident.moving import Move, move, read_choices, unproven
@@ -26,7 +26,6 @@ from monitor.store.keys import Key
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 
-LARGEST_NUMBER: Final = 2**63 - 1
 IN_HAND_FOR: Final = timedelta(hours=24)
 WIDE: Final = 1120
 NARROW: Final = 360

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.action_report import summary_of
-from monitor.api.lookup import Number
+from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId
 from monitor.routing.fallback import ActionNotOpen
 from monitor.store import actions, flags
@@ -19,8 +19,6 @@ from monitor.store.errors import NotFound
 from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
-
-LARGEST_NUMBER: Final = 2**63 - 1
 
 Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
