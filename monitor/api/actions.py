@@ -21,7 +21,7 @@ from monitor.api.shapes import Answer, Page
 from monitor.domain import ActionId
 from monitor.routing.canary.states import Phase
 from monitor.routing.fallback import ActionNotOpen
-from monitor.routing.moves import LARGEST, NEWEST, Before, Move, moves, of_action
+from monitor.routing.moves import NEWEST, Before, Move, moves, of_action
 from monitor.store import flags
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.errors import NotFound
@@ -150,4 +150,4 @@ def _before(cursor: str | None) -> Before:
     if cursor is None:
         return NEWEST
     action, entry = paging.decode(cursor, kinds=(int, int))
-    return Before(*(min(max(int(one), 0), LARGEST) for one in (action, entry)))
+    return Before(action=int(action), entry=int(entry))

@@ -43,19 +43,14 @@ def decode(cursor: str, *, kinds: Sequence[type]) -> list[str | int]:
         raise _refused() from error
     if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
         raise _refused()
-    if any(isinstance(part, str) and "\0" in part for part in parts):
-        raise _refused()  # no text that the database can hold
+    if not all(map(_fits, parts)):
+        raise _refused()
     return parts
 
 
 def before_id(cursor: str | None) -> int | None:
     """Read a cursor that is one id."""
-    if cursor is None:
-        return None
-    found = int(decode(cursor, kinds=(int,))[0])
-    if not 0 <= found < 2**63:
-        raise _refused()
-    return found
+    return None if cursor is None else int(decode(cursor, kinds=(int,))[0])
 
 
 def moment(text: str | int) -> datetime:
@@ -67,6 +62,11 @@ def moment(text: str | int) -> datetime:
     if at.tzinfo is None:
         raise _refused()
     return at
+
+
+def _fits(part: str | int) -> bool:
+    """Whether the database can hold it."""
+    return "\0" not in part if isinstance(part, str) else 0 <= part < 2**63
 
 
 def _refused() -> Problem:

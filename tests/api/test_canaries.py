@@ -153,7 +153,8 @@ def _all_of_it_is_in_one_list(service: Serving, canary: int) -> None:
             paged += got["items"]
             page["cursor"] = got["next"]
         assert (paged, got["next"]) == (found, None)
-        assert reader.get("/v1/actions", params={"cursor": "W10"}).status_code == 422
+        for wrong in ("W10", paging.encode(-1, 0), paging.encode(1, 2**63)):
+            assert reader.get("/v1/actions", params={"cursor": wrong}).status_code == 422
 
 
 @pytest.mark.usefixtures("judge")
