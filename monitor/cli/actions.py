@@ -68,7 +68,8 @@ def _what(one: dict[str, Any]) -> str:
         return f"action {one['action']}, {one['kind'].replace('_', ' ')}{target}: {state}"
     pause = one["evidence"]["pause"]
     waits = f" ({pause})" if pause else ""
-    return f"canary {one['canary']}: {state}{waits}, {one['evidence']['weight']:.3g} of traffic"
+    share = screen.weight(one["evidence"]["weight"])
+    return f"canary {one['canary']}: {state}{waits}, {share} of the traffic"
 
 
 def _row(one: dict[str, Any]) -> list[str]:

@@ -36,6 +36,7 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
     assert "registered since: v3; this canary goes on" in run("canary", "show", one).out
     said = run("canary", "show", one).out
     assert f"{NAME}@v2 beside v1, running, 10% of the traffic (step 1 of 2" in said
+    assert f"canary {one}: running, 10% of the traffic" in run("actions", NAME).out
     paused = run("canary", "pause", one, "--reason", "sale [bold]today[/bold]")
     assert "paused (manual)" in paused.out
     assert "sale [bold]today[/bold]" in paused.out
