@@ -59,7 +59,7 @@ class StepProspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What steps come to, the present one first.
+    """What steps come to from ``since`` on, the present one first.
 
     requests_per_day, copies_per_day
         What was reckoned with.
@@ -69,6 +69,7 @@ class Prospect:
         A person is asked by then, whatever is found.
     """
 
+    since: datetime
     requests_per_day: float
     copies_per_day: float
     known: bool
@@ -114,12 +115,11 @@ class Way:
     @property
     def copies(self) -> int:
         """Copies that the version answers until the verdict, of a shadow that has one."""
-        step, ends = self.plan.steps[0], self.prospect.steps[0].ends_at
-        if not step.shadow or ends is None:
+        found = self.prospect
+        ends = found.steps[0].ends_at
+        if not self.plan.steps[0].shadow or ends is None:
             return 0
-        asked = self.prospect.steps[0].asked_at
-        begun = asked - step.lasts * (1 + self.plan.extensions)
-        return math.ceil((ends - begun) / DAY * self.prospect.copies_per_day)
+        return math.ceil((ends - found.since) / DAY * found.copies_per_day)
 
 
 def prospect(
@@ -151,6 +151,7 @@ def prospect(
         steps.append(_step(number, one, reach, begins))
         begins = steps[-1].ends_at
     return Prospect(
+        since=now,
         requests_per_day=pace.requests_per_day,
         copies_per_day=pace.copies_per_day,
         known=bool(pace.worth),

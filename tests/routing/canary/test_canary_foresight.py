@@ -120,8 +120,9 @@ def test_ways_are_compared_before_any_is_begun(trial: Trial) -> None:
         assert foresee_ways(tx, "nobody", guards, settings=SETTINGS, now=NOW) == ()
 
 
-@pytest.mark.parametrize("per_day", [500.0, 1e-9])
-def test_a_step_is_made_of_whatever_a_plan_chose(per_day: float) -> None:
+@pytest.mark.parametrize(("per_day", "copies"), [(500.0, 500), (1e-9, 0)])
+def test_a_step_is_made_of_whatever_a_plan_chose(per_day: float, copies: int) -> None:
+    """A shadow, of which no bound is known, ends after its least time of a day, or never."""
     wanted = Wanted(
         rate=0.85, drop=0.1, margin=0.05, critical=False, guardrails=1, requests_per_day=per_day
     )
@@ -132,6 +133,7 @@ def test_a_step_is_made_of_whatever_a_plan_chose(per_day: float) -> None:
     pace = Pace(requests_per_day=per_day, copies_per_day=per_day, worth={})
     found = ways(pace, (), SETTINGS, now=NOW, one=step)
     assert found[1].plan.steps == (step,)
+    assert [way.copies for way in found] == [0, 0, copies]
 
 
 def test_only_what_was_recorded_is_reckoned_with(trial: Trial) -> None:
