@@ -216,8 +216,8 @@ class Alert:
     requests
         Requests behind the verdict.
     unlike
-        How many requests are unlike training; only where the inputs have drifted, and not
-        by their mix of topics alone.
+        How many requests are unlike training; where their similarity has not drifted, only
+        if they are surely more than usual.
     new
         The largest group among them, where there is one.
     changes

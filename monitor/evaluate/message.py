@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, Change, ScoreLine
+from alerts.message import ActionLine, Change, ScoreLine, Unlike
 from detectors.types import Score
 from monitor import outbox
 from monitor.domain import (
@@ -24,7 +24,7 @@ from monitor.domain import (
     Version,
 )
 from monitor.evaluate.asked import largest_group
-from monitor.evaluate.unlike import unlike_training
+from monitor.evaluate.unlike import DETECTOR, unlike_training
 from monitor.outbox.lines import score_lines
 from monitor.outbox.present import NEAR
 from monitor.policy import ActionEvidence, Judgement
@@ -111,7 +111,7 @@ class Messages:
             changes=self._changes(tx, outcome, judgement),
             unlike=unlike,
             new=largest_group(tx, outcome, judgement, words=self.examples > 0) if unlike else None,
-            examples=self._examples(tx, outcome, judgement) if fresh else (),
+            examples=self._examples(tx, outcome, judgement, unlike) if fresh else (),
             broken=_broken(judgement),
             misrouted=self.doubt(tx, version),
             base_url=self.base_url,
@@ -193,11 +193,13 @@ class Messages:
             is_onset=onset is not None,
         )
 
-    def _examples(self, tx: Connection, outcome: Outcome, judgement: Judgement) -> tuple[str, ...]:
+    def _examples(
+        self, tx: Connection, outcome: Outcome, judgement: Judgement, unlike: Unlike | None
+    ) -> tuple[str, ...]:
         """Least similar prompts since the onset; none unless the operator stores text."""
         calibrated = outcome.reading.calibrated
-        wanted = self.examples and "input_similarity" in judgement.verdict.detectors
-        if not wanted or calibrated is None:
+        of_inputs = unlike is not None or DETECTOR in judgement.verdict.detectors
+        if not self.examples or not of_inputs or calibrated is None:
             return ()
         onset = judgement.verdict.onset
         found = embeddings.least_similar(

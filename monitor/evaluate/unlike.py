@@ -1,4 +1,4 @@
-"""How many requests are unlike training, for the ticket about drifting inputs."""
+"""How many requests are unlike training, for what is told about drift."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ USUAL: Final = 0.01
 
 
 def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> Unlike | None:
-    """Count the requests since the onset; None unless the inputs have drifted.
+    """Count the requests since the onset; None where nothing drifts.
 
-    None as well where their mix of topics alone has: known topics are like training, and the
-    usual few that are not would be told as news.
+    Where it is not their similarity that does, but answers or the mix of known topics, None too
+    unless there are surely more than usual: answers often show new questions first, and the
+    usual few would be told as news.
     """
     calibrated = outcome.reading.calibrated
-    if calibrated is None or DETECTOR not in judgement.verdict.detectors:
+    if calibrated is None or not judgement.verdict.detectors:
         return None
     reference = calibrated.by_detector.get(DETECTOR)
     # crossed before a re-freeze that measured no similarity, or by coordinates alone
@@ -47,15 +48,16 @@ def unlike_training(tx: Connection, outcome: Outcome, judgement: Judgement) -> U
         reference_id=calibrated.reference.id,
         similarity=below,
     )
-    if _by_topics(judgement) and not _surely_more(count, compared):
+    if not _by_similarity(judgement) and not _surely_more(count, compared):
         return None
     return Unlike(count=count, of=compared, below=below, usual=USUAL)
 
 
-def _by_topics(judgement: Judgement) -> bool:
-    """Whether coordinates of the embedding crossed, and not the similarity."""
+def _by_similarity(judgement: Judgement) -> bool:
+    """Whether the inputs have drifted, and not by coordinates of the embedding alone."""
     won = [c.winner.partition(":")[0] for c in judgement.memory.crossings if c.detector == DETECTOR]
-    return bool(won) and not set(won) - set(TOPICS)
+    by_topics = bool(won) and not set(won) - set(TOPICS)
+    return DETECTOR in judgement.verdict.detectors and not by_topics
 
 
 def _surely_more(count: int, of: int) -> bool:

@@ -25,7 +25,13 @@ def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_train
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-def _told(monkeypatch: pytest.MonkeyPatch, *winners: str, count: int, of: int) -> bool:
+def _told(
+    monkeypatch: pytest.MonkeyPatch,
+    *winners: str,
+    count: int,
+    of: int,
+    detectors: tuple[str, ...] = ("input_similarity",),
+) -> bool:
     """Whether a ticket with these winners counts requests unlike training."""
     monkeypatch.setattr(unlike.embeddings, "count_below", lambda *_, **__: (count, of))
     window = Interval(start=NOON, end=NOON)
@@ -52,7 +58,7 @@ def _told(monkeypatch: pytest.MonkeyPatch, *winners: str, count: int, of: int) -
         reading=SimpleNamespace(calibrated=calibrated, version=version), window=window
     )
     judgement = SimpleNamespace(
-        verdict=SimpleNamespace(detectors=("input_similarity",), onset=window),
+        verdict=SimpleNamespace(detectors=detectors, onset=window),
         memory=SimpleNamespace(crossings=crossings),
     )
     return unlike.unlike_training(None, outcome, judgement) is not None  # type: ignore[arg-type]
@@ -67,3 +73,12 @@ def test_a_ticket_about_the_mix_of_topics_says_nothing_of_requests_unlike_traini
     assert _told(monkeypatch, "topic_3:up", **many), "the similarity moved as well"
     assert _told(monkeypatch, "similarity:bottom5%", **usual)
     assert _told(monkeypatch, "topic_3:up", "similarity:low", **usual)
+
+
+def test_answers_that_drift_first_are_told_with_the_new_questions_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = ("output_similarity",)
+    assert _told(monkeypatch, count=12, of=20, detectors=answers)
+    assert not _told(monkeypatch, count=5, of=400, detectors=answers), "as many as ever"
+    assert not _told(monkeypatch, count=12, of=20, detectors=()), "nothing drifts any more"
