@@ -18,15 +18,13 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.prospects import WayBody, way_body
 from monitor.api.shapes import Answer
-from monitor.routing.canary.foresight import foresee_ways, step_of
+from monitor.routing.canary.foresight import foresee_ways, step_of, verdict_at
 from monitor.routing.canary.guards import as_equals
 from monitor.store import capture_counts
 
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
 
 _DAY: Final = timedelta(days=1)
-LATEST: Final = 36_500 * _DAY
-"""What is later is given as this."""
 
 
 class ChoiceBody(Answer):
@@ -154,6 +152,6 @@ def _choice(choice: Choice, wanted: Wanted, now: datetime) -> ChoiceBody:
         requests_to_promote=choice.requests_to_promote,
         days_to_promote=choice.days_to_promote,
         days=choice.days,
-        verdict_at=now + min(choice.days, LATEST / _DAY) * _DAY,
+        verdict_at=verdict_at(choice, now=now),
         detectable_in_a_day=detectable_drop(wanted, weight=choice.weight, days=1.0),
     )

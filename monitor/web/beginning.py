@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
 from monitor.domain import ArmKind, Mode, Route, Version, VersionId
-from monitor.routing.canary.foresight import foresee_ways, step_of
+from monitor.routing.canary.foresight import foresee_ways, step_of, verdict_at
 from monitor.routing.canary.guards import as_equals
 from monitor.routing.canary.orders import Orders, Wish
 from monitor.routing.canary.prechecks import Check
@@ -202,7 +202,7 @@ def _line(choice: Choice, wanted: Wanted, asked: Asked, *, now: datetime) -> Lin
     return Line(
         choice=choice,
         weight=100.0 * choice.weight,
-        verdict_at=now + timedelta(days=min(choice.days, 36500.0)),
+        verdict_at=verdict_at(choice, now=now),
         in_a_day=100.0 * smallest if smallest <= wanted.rate else None,
         in_time=choice.days <= asked.days,
     )

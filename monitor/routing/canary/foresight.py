@@ -31,6 +31,8 @@ from monitor.store.canary_looks import Look
 
 LONGEST: Final = 3650 * DAY
 """No step that is reckoned with lasts longer, however little a plan was told to make do with."""
+LATEST: Final = 36_500 * DAY
+"""A verdict that is later is given as then."""
 _AHEAD: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS, Phase.RUNNING, Phase.PAUSED})
 
 
@@ -117,6 +119,11 @@ def step_of(choice: Choice) -> Step:
         lasts=timedelta(hours=max(1, math.ceil(24 * days))),
         requests=choice.requests_to_promote,
     )
+
+
+def verdict_at(choice: Choice, *, now: datetime) -> datetime:
+    """When that step has its verdict, whichever it is, if it begins now."""
+    return now + min(choice.days, LATEST / DAY) * DAY
 
 
 def _seen(last: Look | None, state: CanaryState) -> int:
