@@ -171,12 +171,21 @@ def _from_fallback(
         return Step(state=stays, reason=f"the verdict is {_kind(verdict)}")
     waited, needed = now - verdict.since, hold(progress.fallbacks, settings)
     if waited < needed:
-        return Step(state=stays, reason=f"recovered {waited} ago < {needed}")
-    whole = settings.trial_share >= 1
+        return Step(state=stays, reason=f"recovered {whole(waited)} ago < {needed}")
+    at_once = settings.trial_share >= 1
     return Step(
-        state=BreakerState.HEALTHY if whole else BreakerState.HALF_OPEN,
-        reason=f"recovered {waited} ago >= {needed}",
+        state=BreakerState.HEALTHY if at_once else BreakerState.HALF_OPEN,
+        reason=f"recovered {whole(waited)} ago >= {needed}",
     )
+
+
+def whole(span: timedelta) -> timedelta:
+    """Leave out the part of a second that says nothing to people.
+
+    >>> f"{whole(timedelta(seconds=4.56))} ago"
+    '0:00:04 ago'
+    """
+    return span - span % timedelta(seconds=1)
 
 
 def _from_trial(

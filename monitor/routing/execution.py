@@ -17,7 +17,7 @@ from monitor.routing.arms import (
     stable_arm,
     trial_arms,
 )
-from monitor.routing.breaker import fires, recovered
+from monitor.routing.breaker import fires, recovered, whole
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.ledger import advance, target_id, write_down
 from monitor.routing.routers import Router
@@ -113,9 +113,9 @@ class Execution:
         if judged is None or not _still_asks(action, judged.verdict):
             kind = judged.verdict.kind.value if judged else "missing"
             return f"the verdict of {action.version} is {kind} now"
-        age = now - judged.updated_at
-        if age > self.settings.evidence_age:
-            return f"the verdict of {action.version} is {age} old > {self.settings.evidence_age}"
+        age, limit = now - judged.updated_at, self.settings.evidence_age
+        if age > limit:
+            return f"the verdict of {action.version} is {whole(age)} old > {limit}"
         match action.kind:
             case ActionKind.FALLBACK:
                 return self._stale_fallback(tx, action, current.route, now=now)
@@ -127,9 +127,9 @@ class Execution:
     def _stale_fallback(
         self, tx: Connection, action: ActionRow, route: Route, *, now: datetime
     ) -> str | None:
-        age = now - datetime.fromisoformat(action.evidence["at"])
-        if age > self.settings.evidence_age:
-            return f"the evidence is {age} old > {self.settings.evidence_age}"
+        age, limit = now - datetime.fromisoformat(action.evidence["at"]), self.settings.evidence_age
+        if age > limit:
+            return f"the evidence is {whole(age)} old > {limit}"
         if serving_arm(effective(route, now), action.version) is None:
             return f"{action.version} answers nobody now"
         return self._unfit(tx, action)

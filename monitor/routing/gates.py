@@ -10,6 +10,7 @@ from typing import Final
 
 from monitor.domain import Blame, VerdictKind
 from monitor.routing.arms import serving_arm
+from monitor.routing.breaker import whole
 from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.store.actions import ActionState
@@ -89,7 +90,7 @@ def _unfinished(question: Question) -> str | None:
 def _too_old(question: Question) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
-    return f"the evidence is {age} old > {limit}" if age > limit else None
+    return f"the evidence is {whole(age)} old > {limit}" if age > limit else None
 
 
 def _on_hold(question: Question) -> str | None:
