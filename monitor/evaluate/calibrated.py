@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -23,7 +23,9 @@ class Calibrated:
 
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
     Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
-    any record it is. ``only_tickets`` are detectors that saw too few days to page.
+    any record it is. ``only_tickets`` are detectors that saw too few days to page. ``measured``
+    is the share of the baseline's requests that a detector was measured on; all, where the
+    reference does not say.
     """
 
     reference: Reference
@@ -32,6 +34,7 @@ class Calibrated:
     absent: Mapping[str, str]
     feedback_from: datetime | None = None
     only_tickets: frozenset[str] = frozenset()
+    measured: Mapping[str, float] = field(default_factory=dict)
 
 
 class Calibrations:
@@ -68,7 +71,7 @@ def _load(tx: Connection, reference: Reference) -> Calibrated:
     stored = calibrations.read(tx, reference.id)
     details = references.details(tx, reference.id)
     loaded = unpacked(reference, stored, hourly_rate=details.hourly_rate)
-    return replace(loaded, feedback_from=details.feedback_from)
+    return replace(loaded, feedback_from=details.feedback_from, measured=details.measured)
 
 
 def unpacked(

@@ -12,10 +12,12 @@ import structlog
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
 from detectors.types import Detector, State
-from monitor.domain import EvaluationKind
+from monitor.domain import EvaluationKind, Interval
+from monitor.evaluate.coverage import coverage
 from monitor.evaluate.findings import Finding, Question, failed, find
 from monitor.evaluate.reading import Lookback, Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy.coverage import CoveredWindow
 from monitor.policy.crossings import QUARANTINE_AFTER
 
 _LOG = structlog.get_logger(__name__)
@@ -45,6 +47,27 @@ def find_all(
         if detector.name in reading.calibrated.by_detector
         and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
     ]
+
+
+def covered(
+    kind: EvaluationKind,
+    reading: Reading,
+    findings: Iterable[Finding],
+    settings: EvaluateSettings,
+    *,
+    window: Interval,
+) -> CoveredWindow:
+    """Say how much of the window's requests each detector of this kind compared."""
+    asked = _detectors(kind, settings)
+    worked = {finding.detector for finding in findings if finding.fact.error is None}
+    found = coverage(
+        asked,
+        reading.requests,
+        reading.window.signals,
+        reading.calibrated,
+        failed=frozenset(detector.name for detector in asked) - worked,
+    )
+    return CoveredWindow(end=window.end, by_detector={one.detector: one for one in found})
 
 
 def drift_score(findings: Iterable[Finding]) -> float | None:
