@@ -250,6 +250,17 @@ def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[
     }
 
 
+def blindness(verdict: Verdict, *, known: bool, blind: bool) -> Condition:
+    """Read what of the requests could be compared; always a ticket.
+
+    ``known``: whether this evaluation has counted it at all. One that failed may not have read
+    the records.
+    """
+    if blind:
+        return Condition.TICKET
+    return Condition.CLEAR if known and verdict is not Verdict.ERROR else Condition.UNKNOWN
+
+
 def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
     match verdict:
         case Verdict.CRITICAL:
