@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from monitor.api import coverage
 from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer
+from monitor.api.shapes import Answer, CoverageBody
 from monitor.domain import Mark
-from monitor.outbox.receipt import Account, Receipt, read_receipt
+from monitor.outbox.receipt import Account, Receipt, Watched, read_receipt
 from monitor.store.pages import SentPage
 
 router: Final = APIRouter(prefix="/receipt", tags=["budget"])
@@ -52,6 +53,15 @@ class PageBody(Answer):
     marked: Mark | None
 
 
+class WatchedBody(Answer):
+    """What was compared of a version's requests; `least` null: no detector could compare any."""
+
+    adapter: str
+    version: str
+    least: CoverageBody | None = Field(description="The detector that compared the least.")
+    blind_hours: float = Field(description="How long its verdict was `blind`.")
+
+
 class ReceiptBody(Answer):
     """The account of a month, or of the last 30 days."""
 
@@ -62,6 +72,9 @@ class ReceiptBody(Answer):
     tiers: Sequence[TierAccountBody] = Field(description="By the tier when the page was sent.")
     fleet: AccountBody = Field(description="Pages of fleet incidents; no tier promises them.")
     pages: Sequence[PageBody] = Field(description=f"The newest {MOST_PAGES}, newest first.")
+    coverage: Sequence[WatchedBody] = Field(
+        description="By version, the longest blind first; whole days in UTC."
+    )
     notes: Sequence[str] = Field(description="What these numbers cannot know.")
 
 
@@ -97,7 +110,17 @@ def _body(found: Receipt) -> ReceiptBody:
         tiers=[TierAccountBody(tier=name, **_counts(one)) for name, one in found.by_tier.items()],
         fleet=AccountBody(**_counts(found.fleet)),
         pages=[_page(page) for page in found.pages[:MOST_PAGES]],
+        coverage=[_watched(one) for one in found.watched],
         notes=found.notes,
+    )
+
+
+def _watched(one: Watched) -> WatchedBody:
+    return WatchedBody(
+        adapter=one.adapter,
+        version=one.version,
+        least=None if one.least is None else coverage.body(one.least, since={}),
+        blind_hours=one.blind_for / timedelta(hours=1),
     )
 
 

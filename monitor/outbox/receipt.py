@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import Mark
 from monitor.policy.budget import BudgetSettings, pages_of_adapter
-from monitor.store import pages, watching
+from monitor.policy.coverage import Coverage
+from monitor.policy.coverage_words import coverage_words, lasting, least
+from monitor.store import coverage_days, pages, watching
 from monitor.store.pages import SentPage
 
 PERIOD: Final = timedelta(days=30)
@@ -43,6 +45,39 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a version's requests of the period were compared by.
+
+    least
+        The detector that compared the least of what it could; None: none could any.
+    blind_for
+        How long its verdict was ``blind``.
+    """
+
+    adapter: str
+    version: str
+    least: Coverage | None
+    blind_for: timedelta
+
+    @property
+    def share(self) -> float | None:
+        """Compared of the expected, in [0, 1]; None: not even one was expected."""
+        return None if self.least is None else self.least.of_expected
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is to be told of it."""
+        return not self.blind_for and (self.share is None or self.share >= 1.0)
+
+    @property
+    def text(self) -> str:
+        """All of it in plain words."""
+        blind = f"blind for {lasting(self.blind_for)}" if self.blind_for else ""
+        compared = coverage_words(self.least) if self.least else ""
+        return "; ".join(filter(None, (blind, compared)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """One period's account; ``notes`` say in plain words what its numbers cannot know.
 
@@ -53,6 +88,9 @@ class Receipt:
         By the tier that an adapter had when its page was sent.
     fleet
         Pages of fleet incidents, which have no tier.
+    watched
+        What was compared of each version's requests, the longest blind first, then the least
+        compared; by whole days in UTC.
     """
 
     month: str | None
@@ -62,6 +100,7 @@ class Receipt:
     by_tier: Mapping[str, Account]
     fleet: Account
     pages: Sequence[SentPage]
+    watched: Sequence[Watched]
     notes: Sequence[str]
 
 
@@ -100,8 +139,29 @@ def read_receipt(
         by_tier=by_tier,
         fleet=_account([page for page in found if page.tier is None], promised=0.0),
         pages=found,
+        watched=_watched(tx, start=start, end=end),
         notes=_notes(total, start=start, since=since),
     )
+
+
+def _watched(tx: Connection, *, start: datetime, end: datetime) -> list[Watched]:
+    last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
+    lasted = coverage_days.blind_time(tx, start=start, end=end)
+    found = [
+        Watched(
+            adapter=one.adapter,
+            version=one.version,
+            least=least(one.coverage),
+            blind_for=lasted.get(one.version_id, timedelta()),
+        )
+        for one in coverage_days.totals(tx, first=start.astimezone(UTC).date(), last=last)
+    ]
+    return sorted(found, key=_least_watched)
+
+
+def _least_watched(one: Watched) -> tuple[timedelta, float, str, str]:
+    share = 1.0 if one.share is None else one.share
+    return -one.blind_for, share, one.adapter, one.version
 
 
 def _period(month: str | None, now: datetime) -> tuple[datetime, datetime]:

@@ -81,6 +81,8 @@ def blind_words(blind: Blindness) -> str:
 
 def why_words(why: Why) -> str:
     """Say why requests were not compared, to follow their number."""
+    if why.cause is Cause.NO_REFERENCE and why.value:
+        return f"are not compared: {why.value}"
     return _WHY[why.cause].format(why.value)
 
 

@@ -14,6 +14,7 @@ from monitor.store import watching
 
 LINES_A_PAGE: Final = 300
 MOST_PAGES: Final = 20
+MOST_UNCOMPARED: Final = 20
 
 
 def read_budget(
@@ -50,4 +51,6 @@ def read_budget(
         "settings": settings,
         "receipts": receipts,
         "most_pages": MOST_PAGES,
+        "uncompared": [one for one in receipts[0].watched if not one.whole],
+        "most_uncompared": MOST_UNCOMPARED,
     }
