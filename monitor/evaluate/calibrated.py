@@ -36,6 +36,11 @@ class Calibrated:
     only_tickets: frozenset[str] = frozenset()
     measured: Mapping[str, float] = field(default_factory=dict)
 
+    def strata_of(self, detector: str) -> tuple[str, ...]:
+        """Name the settings that a detector can compare requests of."""
+        del detector
+        return tuple(self.reference.strata)
+
 
 class Calibrations:
     """Loads each reference once; references never change, so nothing expires."""

@@ -63,7 +63,6 @@ def covered(
     found = coverage(
         asked,
         reading.requests,
-        reading.window.signals,
         reading.calibrated,
         failed=frozenset(detector.name for detector in asked) - worked,
     )
