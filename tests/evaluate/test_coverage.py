@@ -18,6 +18,8 @@ from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.settings import PolicySettings
+from monitor.reference.learned import LearnedSettings
+from monitor.reference.other_settings import learn_settings
 from monitor.store import deliveries, evaluations, incidents, verdicts
 from monitor.store.records import SIGNALS
 from monitor.strata import NEEDS, Strata, alike
@@ -261,3 +263,60 @@ def test_a_page_in_force_stays_in_force_while_nothing_can_be_compared(world: Any
         row.alert["kind"] for row in world.database.run(lambda tx: deliveries.newest(tx, limit=9))
     }
     assert kinds == {"drift", "blind"}
+
+
+def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+    rules = LearnedSettings(least=320)
+
+    def evaluate() -> Any:
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+        return world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+
+    def learn() -> list[str]:
+        return learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules)
+
+    def compared() -> tuple[int, int]:
+        rows = world.database.run(evaluations.latest_scores_of)
+        (own,) = [row.details["coverage"] for row in rows if row.detector == "logit_ks"]
+        return own["compared"], own["requests"]
+
+    assert learn() == []
+    for _ in range(4):
+        world.send(70, temperature=0.7, shift=1.5)  # other answers than at the reference's own
+        row = evaluate()
+    assert row.verdict.kind is VerdictKind.BLIND
+    assert learn() == []  # 280 of 320
+    world.send(70, temperature=0.7, shift=1.5)
+    evaluate()
+    assert learn() == ["support@v7: temperature 0.7"]
+    assert learn() == []
+    for _ in range(3):
+        world.send(60, temperature=0.7, shift=1.5)
+        world.send(20)
+        row = evaluate()
+        assert compared() == (80, 80)
+    assert row.verdict.kind is VerdictKind.STABLE
+    assert not world.database.run(lambda tx: incidents.any_open(tx, world.version))
+    # and what goes wrong under the new settings is seen
+    for _ in range(3):
+        world.send(60, temperature=0.7, shift=6.0)
+        row = evaluate()
+    assert row.verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
+    assert "logit_ks" in row.verdict.detectors
+
+
+def test_settings_of_few_requests_get_no_reference(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+    for _ in range(4):
+        world.send(400)
+        world.send(20, temperature=0.7)
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+    rules = LearnedSettings(least=50)
+    assert learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules) == []
