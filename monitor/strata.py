@@ -116,13 +116,22 @@ class Strata:
 
 
 def comparable(
-    signals: Mapping[str, Floats], strata: Strata, known: Sequence[str]
+    signals: Mapping[str, Floats],
+    strata: Strata,
+    known: Sequence[str],
+    *,
+    but: Sequence[str] = (),
 ) -> dict[str, Floats]:
-    """Leave of each signal ``(n,)`` what may be compared with the known strata; NaN elsewhere."""
-    masks = {needs: strata.alike(known, needs) for needs in set(NEEDS.values())}
+    """Leave of each signal ``(n,)`` what may be compared with the known strata; NaN elsewhere.
+
+    What may be compared with the strata ``but`` is left to them.
+    """
+    masks = {
+        needs: strata.alike(known, needs) & ~(strata.alike(but, needs) if but else np.False_)
+        for needs in {*NEEDS.values(), *([frozenset[str]()] if but else [])}
+    }
     return {
-        name: np.where(masks[NEEDS[name]], values, np.nan)
-        if name in NEEDS and not masks[NEEDS[name]].all()
-        else values
+        name: values if kept is None or kept.all() else np.where(kept, values, np.nan)
         for name, values in signals.items()
+        for kept in [masks.get(NEEDS.get(name, frozenset()))]
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.types import Detector, Floats
 from monitor.evaluate.calibrated import Calibrated
 from monitor.policy.coverage import Cause, Coverage, Why
-from monitor.strata import Strata, needed, unlike
+from monitor.strata import NEEDS, Strata, needed, unlike
 
 OF_REQUESTS: Final = frozenset({"errors", "input_similarity"})
 """Detectors that look at a request whatever became of it; to all others one without an answer
@@ -47,18 +47,17 @@ class Requests:
 def coverage(
     detectors: Iterable[Detector[Any]],
     requests: Requests,
-    compared: Mapping[str, Floats],
     calibrated: Calibrated | None,
     *,
     failed: frozenset[str] = frozenset(),
 ) -> tuple[Coverage, ...]:
     """Say of each detector how many of the requests it compares, and why not the others.
 
-    ``compared`` are the signals that are left to compare, NaN where a record has none.
-    ``feedback`` is left out: its numbers come when people give them.
+    ``failed`` detectors raised an error. ``feedback`` is left out: its numbers come when people
+    give them.
     """
     return tuple(
-        _covered(detector, requests, compared, calibrated, failed=detector.name in failed)
+        _covered(detector, requests, calibrated, failed=detector.name in failed)
         for detector in detectors
         if detector.name != FEEDBACK.name
     )
@@ -67,7 +66,6 @@ def coverage(
 def _covered(
     detector: Detector[Any],
     requests: Requests,
-    compared: Mapping[str, Floats],
     calibrated: Calibrated | None,
     *,
     failed: bool,
@@ -82,7 +80,7 @@ def _covered(
     elif failed:
         gaps[Why(Cause.FAILED)] = n
     else:
-        known = _any(compared, detector.signals, n)
+        known = _comparable(detector, requests, calibrated.strata_of(detector.name))
         gaps += Counter(_gaps(detector, requests, calibrated, ~known))
     return Coverage(
         detector=detector.name,
@@ -103,7 +101,7 @@ def _gaps(
         found[Why(Cause.NO_ANSWER)] = int(unanswered.sum())
         left = left & ~unanswered
     needs = needed(detector.signals)
-    known = calibrated.reference.strata
+    known = calibrated.strata_of(detector.name)
     other = left & ~requests.strata.alike(known, needs) if needs else np.zeros_like(left)
     for code, count in _counted(requests.strata.codes[other]):
         differing = unlike(requests.strata.names[code], known, needs)
@@ -118,15 +116,20 @@ def _gaps(
     return found
 
 
-def _any(signals: Mapping[str, Floats], names: Iterable[str], n: int) -> Rows:
-    measured = [~np.isnan(signals[name]) for name in names if name in signals]
-    return np.logical_or.reduce(measured) if measured else np.zeros(n, dtype=np.bool_)
+def _comparable(detector: Detector[Any], requests: Requests, known: Sequence[str]) -> Rows:
+    """Say of each request whether one of the detector's signals can be compared."""
+    found = np.zeros(len(requests), dtype=np.bool_)
+    for name in detector.signals:
+        if name in requests.signals:
+            alike = requests.strata.alike(known, NEEDS.get(name, frozenset()))
+            found |= alike & ~np.isnan(requests.signals[name])
+    return found
 
 
 def _unanswered(signals: Mapping[str, Floats], n: int) -> Rows:
-    failed = signals.get("error", np.zeros(n)) == 1.0
-    nothing: Rows = signals.get("n_tokens", np.full(n, np.nan)) == 0.0
-    return np.logical_or(failed, nothing)
+    unknown = np.full(n, np.nan)
+    rows: Rows = (signals.get("error", unknown) == 1.0) | (signals.get("n_tokens", unknown) == 0.0)
+    return rows
 
 
 def _counted(codes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ import structlog
 
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
-from detectors.types import Detector, State
+from detectors.types import Detector, State, Window
 from monitor.domain import EvaluationKind, Interval
+from monitor.evaluate.calibrated import Beside
 from monitor.evaluate.coverage import coverage
 from monitor.evaluate.findings import Finding, Question, failed, find
 from monitor.evaluate.reading import Lookback, Reading, budget_of
@@ -63,7 +64,6 @@ def covered(
     found = coverage(
         asked,
         reading.requests,
-        reading.window.signals,
         reading.calibrated,
         failed=frozenset(detector.name for detector in asked) - worked,
     )
@@ -89,6 +89,16 @@ def _detectors(kind: EvaluationKind, settings: EvaluateSettings) -> list[Detecto
     return [d for d in chosen if d.hard is (kind is EvaluationKind.HARD)]
 
 
+def _beside(
+    detector: Detector[Any], reading: Reading, windows: Sequence[Window]
+) -> list[tuple[Beside, Window]]:
+    """Pair the references beside that carry a detector with their windows."""
+    if reading.calibrated is None:
+        return []
+    pairs = zip(reading.calibrated.beside, windows, strict=True)
+    return [(one, window) for one, window in pairs if detector.name in one.by_detector]
+
+
 def _ask(
     ask: Ask,
     detector: Detector[Any],
@@ -107,6 +117,13 @@ def _ask(
         recent=lambda: lookback.feedback if detector.name == FEEDBACK.name else lookback.recent,
         past=partial(lookback.past, detector.name),
         memory=reading.memory,
+        beside=[
+            (one.by_detector[detector.name], window)
+            for one, window in _beside(detector, reading, reading.beside)
+        ],
+        recent_beside=lambda: [
+            window for _, window in _beside(detector, reading, lookback.recent_beside)
+        ],
     )
     try:
         return ask(question, settings)

@@ -15,7 +15,7 @@ from detectors import DETECTORS
 from detectors.feedback import FEEDBACK, Directions
 from detectors.input_similarity import SIMILARITY
 from detectors.output_similarity import OUTPUT_SIMILARITY
-from detectors.types import Budget, State, Window
+from detectors.types import Budget, Floats, State, Window
 from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.coverage import Requests
@@ -53,6 +53,8 @@ class Reading:
     states: Mapping[str, State]
     window: Window
     """What can be compared: NaN where a record's settings are not the reference's."""
+    beside: tuple[Window, ...] = ()
+    """What is compared with each reference that stands beside the one in force."""
     requests: Requests
     """All that arrived in the window, whether it can be compared or not."""
     traffic: Traffic
@@ -117,6 +119,7 @@ def read(
         if calibrated is None
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
         window=_window(columns, window, calibrated),
+        beside=_beside(columns, window, calibrated),
         requests=_requests(tx, version, columns, window, behind=behind, skipped=skipped),
         traffic=records.traffic(
             tx,
@@ -124,7 +127,7 @@ def read(
             adapter_id=version.adapter_id,
             start=claim.now - DAY,
             end=claim.now,
-            compared=None if calibrated is None else calibrated.reference.strata,
+            compared=None if calibrated is None else calibrated.strata,
             needs=frozenset() if calibrated is None else _needs(calibrated),
         ),
         standing=watching.standing(tx, version, now=claim.now),
@@ -190,6 +193,11 @@ class Lookback(Protocol):
         ...
 
     @property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        ...
+
+    @property
     def feedback(self) -> Window:
         """Feedback that came within the effect window, about whatever records."""
         ...
@@ -210,6 +218,17 @@ class StoredLookback:
     @cached_property
     def recent(self) -> Window:
         """Newest records up to the window's end, over at most the effect window."""
+        columns, span = self._newest
+        return _window(columns, span, self._reading.calibrated)
+
+    @cached_property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        columns, span = self._newest
+        return _beside(columns, span, self._reading.calibrated)
+
+    @cached_property
+    def _newest(self) -> tuple[RecordColumns, Interval]:
         reading = self._reading
         end = datetime.fromtimestamp(reading.window.end, tz=UTC)
         since = end - self._settings.effect_window
@@ -224,7 +243,7 @@ class StoredLookback:
                 answers=_reads_answers(reading.calibrated),
             )
         )
-        return _window(columns, Interval(start=since, end=end), reading.calibrated)
+        return columns, Interval(start=since, end=end)
 
     @cached_property
     def feedback(self) -> Window:
@@ -344,6 +363,24 @@ def _window(columns: RecordColumns, interval: Interval, calibrated: Calibrated |
     signals = columns.signals
     if calibrated is not None:
         signals = comparable(signals, columns.strata, calibrated.reference.strata)
+    return _cut(columns, signals, interval)
+
+
+def _beside(
+    columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
+) -> tuple[Window, ...]:
+    """Give each reference beside the one in force what no other is compared with."""
+    if calibrated is None:
+        return ()
+    found, taken = [], calibrated.reference.strata
+    for one in calibrated.beside:
+        signals = comparable(columns.signals, columns.strata, one.strata, but=taken)
+        found.append(_cut(columns, signals, interval))
+        taken = (*taken, *one.strata)
+    return tuple(found)
+
+
+def _cut(columns: RecordColumns, signals: Mapping[str, Floats], interval: Interval) -> Window:
     return Window(
         start=interval.start.timestamp(),
         end=interval.end.timestamp(),

@@ -326,6 +326,11 @@ class _HeldLookback:
         )
 
     @property
+    def recent_beside(self) -> Sequence[Window]:
+        """A log is compared with one reference."""
+        return ()
+
+    @property
     def feedback(self) -> Window:
         """Feedback of a log stands beside its records."""
         return self.recent

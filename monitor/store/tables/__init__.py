@@ -54,6 +54,8 @@ from monitor.store.tables.references import (
     reference_items,
     reference_vectors,
     references,
+    settings_calibrations,
+    settings_references,
 )
 from monitor.store.tables.registry import adapters, versions
 from monitor.store.tables.routing import (
@@ -126,6 +128,8 @@ __all__ = [
     "sampling_rates",
     "scores",
     "selftests",
+    "settings_calibrations",
+    "settings_references",
     "silences",
     "tasks",
     "terms",
