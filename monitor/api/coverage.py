@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from monitor.api.shapes import CoverageBody, GapBody, SamplingBody
 from monitor.domain import AdapterId, Version
+from monitor.evaluate.unseen import mend
+from monitor.policy import PolicySettings
 from monitor.policy.coverage import BLINDING, Coverage, Seen, Why
 from monitor.policy.coverage_words import coverage_words, largest_first, least, sampling_words
 from monitor.policy.words import why_words
@@ -35,6 +37,14 @@ def least_covered(judged: VerdictRow | None) -> CoverageBody | None:
     seen = seen_of(judged)
     found = least(seen.coverage())
     return None if found is None else body(found, since=seen.since)
+
+
+def mending(
+    judged: VerdictRow | None, version: Version | None, policy: PolicySettings, *, now: datetime
+) -> str | None:
+    """Name the one command that lets a blind version see again; None: it is not blind."""
+    blind = seen_of(judged).blindness(policy)
+    return None if blind is None or version is None else mend(blind, version, now=now)
 
 
 def last_day(tx: Connection, version: Version | None, *, now: datetime) -> list[CoverageBody]:

@@ -310,6 +310,9 @@ class AdapterDetail(AdapterSummary):
         description="Of the newest windows, those that `blind` is judged by; least covered first."
     )
     coverage_last_day: Sequence[CoverageBody] = Field(description="Of the last 24 hours.")
+    mend: str | None = Field(
+        description="The one command that makes missed requests comparable; null: not blind."
+    )
     sampling: SamplingBody
     versions: Sequence[VersionBody]
     scores: Sequence[ScoreBody]

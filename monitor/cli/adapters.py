@@ -113,6 +113,8 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
     if found.get("reason"):
         screen.say(found["reason"])
     _say_coverage("compared of the newest requests", found["coverage"])
+    if found["mend"]:
+        screen.say(f"to have them compared: {found['mend']}")
     if found["sampling"]["text"]:
         screen.say(f"in the last 24 h {found['sampling']['text']}")
     changes.say_under_way([found["change_under_way"]] if found["change_under_way"] else [])

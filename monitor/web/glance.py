@@ -96,6 +96,8 @@ class AdapterGlance:
     """Of the newest windows, those that ``blind`` is judged by; the least covered first."""
     least_covered: CoverageBody | None
     coverage_last_day: Sequence[CoverageBody]
+    mend: str | None
+    """The one command that lets it see again; None: it is not blind."""
     sampling: SamplingBody
     weights: InspectionRow | None
     probe: ProbeRow | None
@@ -195,6 +197,7 @@ def _glance(
         coverage=coverage.newest(judged),
         least_covered=coverage.least_covered(judged),
         coverage_last_day=coverage.last_day(tx, shown, now=now),
+        mend=coverage.mending(judged, shown, parts.outlook.settings.policy, now=now),
         sampling=coverage.sampling(tx, row.adapter.id, now=now),
         scores=sorted(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident

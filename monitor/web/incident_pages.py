@@ -125,6 +125,9 @@ class IncidentPages:
                 "choices": read_choices(tx, story, now=now),
                 "chart": chart,
                 "coverage": coverage.newest(story.judged),
+                "mend": coverage.mending(
+                    story.judged, story.version, self._parts.outlook.settings.policy, now=now
+                ),
                 "coverage_last_day": coverage.last_day(tx, story.version, now=now),
                 "wide": Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
                 "narrow": Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes

@@ -50,6 +50,7 @@ def test_an_adapter_says_what_each_detector_compares_and_why_not_the_rest(fleet:
     assert found["sampling"]["sampled_out"] == 36_112
     assert "aside; no loss" in found["sampling"]["text"]
     assert found["least_covered"] == least
+    assert found["mend"].startswith("driftline reference freeze billing v1 --start ")
 
 
 def test_the_blind_stand_between_the_failing_and_the_quiet(fleet: Serving) -> None:
@@ -109,4 +110,5 @@ def test_an_adapter_without_requests_has_no_coverage(service: Serving) -> None:
         adapters.put(tx, name="bare")
     found = _get(service, "/v1/adapters/bare")
     assert (found["coverage"], found["coverage_last_day"], found["least_covered"]) == ([], [], None)
+    assert found["mend"] is None
     assert found["sampling"] == {"requests": 0, "sampled_out": 0, "text": None}

@@ -11,6 +11,7 @@ from alerts.types import Severity as Urgency
 from monitor.domain import Blame, IncidentId, Severity
 from monitor.store import incidents, versions
 from monitor.store.incidents import IncidentUpdate
+from monitor.web.wording import NOTHING
 from tests import worlds
 from tests.serving import Serving
 from tests.uncompared import blind
@@ -59,7 +60,7 @@ def test_the_fleet_shows_the_blind_and_what_each_adapter_compares(
     assert "8 % logit_ks" in " ".join(row.locator("[data-label=Compared]").inner_text().split())
     assert "blind" in looker.page.locator(".counts").inner_text()
     quiet = looker.page.locator("tbody tr.stable").first
-    assert quiet.locator("[data-label=Compared]").inner_text().split()[-1] == "–"
+    assert quiet.locator("[data-label=Compared]").inner_text().split()[-1] == NOTHING
     _no_sideways_scroll(looker)
     assert looker.complaints == []
 
@@ -91,7 +92,9 @@ def test_an_incident_of_this_kind_shows_it_before_its_charts(
     looker.open(f"/incidents/{told}")
     titles = looker.page.locator("main h2").all_inner_texts()
     assert titles.index("What is compared now") < titles.index("Signals")
-    assert GAP in looker.page.locator("[data-live=coverage]").inner_text()
+    section = looker.page.locator("[data-live=coverage]").inner_text()
+    assert GAP in section
+    assert "driftline reference freeze billing v1 --start" in section
     assert looker.page.locator("[data-live=coverage] a[href='/runbooks/kind-blind']").count() == 1
     assert looker.complaints == []
 
