@@ -260,7 +260,10 @@ def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
         probe = judgement.memory.perplexity
         degraded = probe is not None and probe.degraded
         return VerdictKind.CRITICAL if degraded else VerdictKind.DRIFTING
-    return VerdictKind.DRIFTING if open_here else VerdictKind.STABLE
+    if open_here:
+        return VerdictKind.DRIFTING
+    blind = judgement.blindness is not None and detector in judgement.blindness.detectors
+    return VerdictKind.BLIND if blind else VerdictKind.STABLE
 
 
 def _numbers(score: Score) -> str:

@@ -54,6 +54,8 @@ def test_the_budget_promises_nothing_for_what_is_not_compared(world: Any, evalua
     for _ in range(4):
         world.send(60, temperature=0.2)
         evaluate()
+    words = world.rows("SELECT detector, verdict FROM latest_scores WHERE detector <> 'feedback'")
+    assert ("logit_ks", "blind") in [tuple(row) for row in words]
     found = line()
     assert found.blind == "100 % of requests use temperature 0.2, which the reference has not"
     assert found.per_day < whole.per_day
