@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -55,12 +54,6 @@ class AlertInputs:
     standing: Standing = field(default_factory=Standing)
     rules_changed: bool = False
     departed: bool = False
-
-
-def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:
-    """Give the score with the strongest evidence."""
-    shown = [score for score in scores if score.evidence is not None]
-    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
 
 
 def onset_of(verdict: Verdict) -> Onset | None:

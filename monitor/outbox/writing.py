@@ -8,10 +8,10 @@ from typing import Any, Final, assert_never
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Tell
-from alerts.message import Alert
+from alerts.message import Alert, leading
 from alerts.words import not_monitored, summarise, unseen_words
 from monitor.domain import Severity, Verdict, Version
-from monitor.outbox.inputs import AlertInputs, leading, onset_of
+from monitor.outbox.inputs import AlertInputs, onset_of
 from monitor.store.incidents import IncidentUpdate
 
 SILENT: Final = "records were expected and none came"
