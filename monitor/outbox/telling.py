@@ -78,8 +78,9 @@ def tell_at_once(
     held = store.take(tx, incident_id)
     muting = read_muting(tx, now=now)
     for name, (rows, told) in _by_channel(held, store.last(tx, incident_id)).items():
-        waits = not manners.get(name, AT_ONCE).at_once
-        _settle(tx, rows, told, manner=AT_ONCE, muting=muting, only_drop=waits)
+        its = manners.get(name, AT_ONCE)
+        now_then = replace(AT_ONCE, acknowledges=its.acknowledges)
+        _settle(tx, rows, told, manner=now_then, muting=muting, only_drop=not its.at_once)
 
 
 def tell_each(
