@@ -204,12 +204,11 @@ def update_due(
 
     For whoever has more to say then. It decides as :func:`record_observation` will.
     """
-    state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
-    condition = _CONDITIONS[verdict.severity]
-    if state.told is None or condition is machine.Condition.CLEAR:
+    if verdict.severity is Severity.NONE:
         return False
-    _, tells = machine.step(state, _drift(condition, verdict, scores), now, rule=rule)
-    return bool(tells)
+    state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
+    found = _drift(_CONDITIONS[verdict.severity], verdict, scores)
+    return state.told is not None and bool(machine.step(state, found, now, rule=rule)[1])
 
 
 def _hand_over(
