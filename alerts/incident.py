@@ -297,7 +297,7 @@ def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
             return Condition.TICKET
         case Verdict.STABLE:
             return Condition.UNKNOWN if silent else Condition.CLEAR
-        case Verdict.LEARNING | Verdict.INSUFFICIENT | Verdict.ERROR:
+        case Verdict.LEARNING | Verdict.BLIND | Verdict.INSUFFICIENT | Verdict.ERROR:
             return Condition.UNKNOWN
         case _:
             assert_never(verdict)

@@ -76,6 +76,7 @@ class Verdict(StrEnum):
 
     LEARNING = "learning"
     STABLE = "stable"
+    BLIND = "blind"
     DRIFTING = "drifting"
     CRITICAL = "critical"
     INSUFFICIENT = "insufficient"
