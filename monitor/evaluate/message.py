@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from alerts.incident import Rule
 from alerts.message import ActionLine, Change, ScoreLine, Unlike, Unseen
 from detectors.types import Score
-from monitor import outbox
+from monitor import outbox, strata
 from monitor.domain import (
     IncidentId,
     Interval,
@@ -134,6 +134,7 @@ class Messages:
             misrouted=self.doubt(tx, version),
             unseen=_unseen(outcome, judgement),
             coverage_known=outcome.facts.covered is not None,
+            own_references=_own_references(outcome),
             base_url=self.base_url,
             departed=departed,
         )
@@ -238,6 +239,13 @@ class Messages:
 def _bad(judgement: Judgement) -> bool:
     told = judgement.verdict.severity is not Severity.NONE or judgement.blindness is not None
     return told or _broken(judgement) is not None
+
+
+def _own_references(outcome: Outcome) -> tuple[str, ...]:
+    calibrated = outcome.reading.calibrated
+    if calibrated is None:
+        return ()
+    return tuple(strata.words(one.strata[0]) for one in calibrated.beside)
 
 
 def _unseen(outcome: Outcome, judgement: Judgement) -> Unseen | None:

@@ -104,6 +104,12 @@ def _stands(writing: Writing) -> str:
     return not_monitored(unseen) if blind and unseen else writing.verdict.reason
 
 
+def _seen_again(inputs: AlertInputs) -> str:
+    if not inputs.own_references:
+        return SEEN_AGAIN
+    return f"{SEEN_AGAIN}: a reference was learned for {'; '.join(inputs.own_references)}"
+
+
 def _reason(writing: Writing) -> str:
     if writing.tell.closing is not None:
         return writing.verdict.reason
@@ -112,7 +118,9 @@ def _reason(writing: Writing) -> str:
             return SILENT
         case words.Kind.BLIND:
             unseen = writing.inputs.unseen
-            return unseen_words(unseen, now=writing.tell.at) if unseen else SEEN_AGAIN
+            return (
+                unseen_words(unseen, now=writing.tell.at) if unseen else _seen_again(writing.inputs)
+            )
         case words.Kind.ERROR:
             return writing.inputs.broken or writing.verdict.reason
         case words.Kind.ROUTING:
