@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from monitor.gateway.disputes import Disputes
 from monitor.gateway.meters import Meters
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.service import Service
@@ -44,11 +45,13 @@ class RouteFollower:
         *,
         book: RouteBook,
         meters: Meters,
+        disputes: Disputes,
         told: Callable[[Sequence[str]], None],
     ) -> None:
         self._service = service
         self._book = book
         self._meters = meters
+        self._disputes = disputes
         self._told = told
         self._tag: str | None = None
         self.heard = False
@@ -92,4 +95,7 @@ class RouteFollower:
         self._meters.routes_seen.set(time.time())
         for route in self._book.routes:
             self._meters.generation.labels(route.adapter).set(route.generation)
+            self._meters.epoch.labels(route.adapter).set(route.epoch)
+            self._meters.refused.labels(route.adapter).set(route.adapter in self._book.refused)
         self._told([route.adapter for route in self._book.routes])
+        self._disputes.look()
