@@ -128,11 +128,12 @@ class Routes:
 
     def complain(self, service: Service, name: str) -> None:
         """Let Driftline know of every route that is not gone by; it forgets within minutes."""
-        held = [self._routes[adapter] for adapter in self.refused]
-        body = {
-            "router": name,
-            "held": [{key: one[key] for key in ("adapter", "epoch", "generation")} for one in held],
-        }
+        keys = ("adapter", "epoch", "generation")
+        held = [
+            {key: self._routes[adapter][key] for key in keys} | {"told_epoch": told["epoch"]}
+            for adapter, told in self.refused.items()
+        ]
+        body = {"router": name, "held": held}
         kind = {"Content-Type": "application/json"}
         service.ask("/v1/routes/refusals", body=json.dumps(body).encode(), headers=kind)
 
@@ -155,6 +156,7 @@ class Routes:
                 elif self.refused or complained:
                     self.complain(service, me)
                     complained = bool(self.refused)
+                    stop.wait(1.0)  # two databases behind one address would answer in turns
             except (OSError, ValueError, KeyError, TypeError) as error:
                 wrong = type(error).__name__
             if wrong is not None and not stop.is_set():

@@ -212,6 +212,9 @@ class HeldRoute(Body):
     adapter: Name
     epoch: int = Field(ge=0, le=LATEST_EPOCH)
     generation: int = Field(ge=1, lt=2**53)
+    told_epoch: int = Field(
+        0, ge=0, description="Of the table that it refuses; 0: of the one that it tells this to."
+    )
 
 
 class RefusalsRequest(Body):

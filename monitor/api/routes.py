@@ -80,8 +80,18 @@ def post_refusals(_key: Ingester, parts: Parts, body: RefusalsRequest) -> None:
 
     What is not said again within three minutes is forgotten.
     """
-    held = {one.adapter: Edition(one.epoch, one.generation) for one in body.held}
-    parts.database.run(lambda tx: route_refusals.note(tx, body.router, held))
+
+    def work(tx: Connection) -> None:
+        # behind one address may be the services of two databases: this may concern the other
+        ours = {0, epochs.in_force(tx)}
+        held = {
+            one.adapter: Edition(one.epoch, one.generation)
+            for one in body.held
+            if one.told_epoch in ours
+        }
+        route_refusals.note(tx, body.router, held)
+
+    parts.database.run(work)
 
 
 @router.get("/{adapter}/history")

@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import structlog
 
-from monitor.domain import Route
+from monitor.domain import Edition, Route
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.service import Service
 
@@ -17,6 +17,7 @@ _LOG: Final = structlog.get_logger(__name__)
 
 SAY_EVERY: Final = 60.0
 """Seconds; the service forgets what it has not heard for three minutes."""
+_PAUSE: Final = 2.0
 _SHOWN: Final = 10
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
@@ -29,20 +30,19 @@ class Disputes:
         self._book = book
         self._name = name
         self._seen: Mapping[str, Route] = {}
+        self._logged: dict[str, Edition] = {}
         self._new = asyncio.Event()
 
     def look(self) -> None:
-        """The service has told its routes: log what is refused of them, once."""
+        """The service has told its routes: log what is refused of them, once each."""
         refused = self._book.refused
-        if refused == self._seen:
-            return
         for adapter, told in refused.items():
-            if self._seen.get(adapter) != told:
+            if self._logged.get(adapter) != told.edition:
                 _LOG.warning("route_refused", why=_sentence(self._book, told))
-        if self._seen and not refused:
-            _LOG.info("no_route_refused")
-        self._seen = refused
-        self._new.set()
+            self._logged[adapter] = told.edition
+        if refused != self._seen:
+            self._seen = refused
+            self._new.set()
 
     async def run(self) -> None:
         """Say it to the service until cancelled: when it changes, and each minute."""
@@ -54,12 +54,18 @@ class Disputes:
                 pass
             self._new.clear()
             await self._say()
+            await asyncio.sleep(_PAUSE)  # two services may tell different tables in turns
 
     async def _say(self) -> None:
         held = [
-            {"adapter": route.adapter, "epoch": route.epoch, "generation": route.generation}
-            for route in self._book.routes
-            if route.adapter in self._book.refused
+            {
+                "adapter": held.adapter,
+                "epoch": held.epoch,
+                "generation": held.generation,
+                "told_epoch": self._book.refused[held.adapter].epoch,
+            }
+            for held in self._book.routes
+            if held.adapter in self._book.refused
         ]
         body = {"router": self._name, "held": held}
         try:

@@ -25,6 +25,7 @@ WAIT: Final = 30
 _PATIENCE: Final = aiohttp.ClientTimeout(total=WAIT + 15, sock_connect=5)
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
+_DISPUTED: Final = 1.0
 _OK, _NOT_MODIFIED = 200, 304
 
 
@@ -74,6 +75,9 @@ class RouteFollower:
                 if pause:
                     _LOG.info("routes_told_again")
                 pause, told = 0.0, ""
+                if self._book.refused:
+                    # behind one address may be the services of two databases: each answers at once
+                    await asyncio.sleep(_DISPUTED)
 
     async def _ask(self) -> None:
         known = {} if self._tag is None else {"If-None-Match": self._tag}

@@ -182,7 +182,8 @@ class IncidentPages:
             raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
 
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
-        seen = Edition(_number(fields, "epoch"), _number(fields, "generation"))
+        epoch = _number(fields, "epoch") if "epoch" in fields else 0  # whichever is in force
+        seen = Edition(epoch, _number(fields, "generation"))
         because = _reason(fields)
         self._prove(incident, Move(fields["do"]))
 

@@ -104,7 +104,9 @@ def test_what_a_router_refuses_is_told_of_its_route(routed: Serving) -> None:
     held = {"adapter": "support", "epoch": 1764298000, "generation": 4}
     with routed.client(Scope.ADMIN) as client:
         epoch = client.get("/v1/routes/support").json()["epoch"]
-        for one, said in ((held | {"epoch": epoch}, True), (held, False)):
+        ours = held | {"epoch": epoch}
+        of_another = ours | {"told_epoch": epoch - 9}
+        for one, said in ((ours, True), (held, False), (of_another, False)):
             with routed.client(Scope.INGEST) as router:
                 body = {"router": "gateway a:8441", "held": [one]}
                 assert router.post("/v1/routes/refusals", json=body).status_code == 204

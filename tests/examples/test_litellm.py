@@ -134,7 +134,9 @@ def test_a_restored_table_counts_and_one_that_is_refused_is_told_of(
         assert book.find("support")["generation"] == 4  # type: ignore[index]
         assert "which is older" in caplog.text
         book.complain(driftline, "litellm")
-        assert service.refusals == [{"adapter": "support", "epoch": 10, "generation": 4}]
+        assert service.refusals == [
+            {"adapter": "support", "epoch": 10, "generation": 4, "told_epoch": 10}
+        ]
         book.update([route(generation=4, canary=1.0)])  # an older service, and something else
         assert book.refused
         book.update([route(generation=1, canary=1.0) | {"epoch": 11}])
