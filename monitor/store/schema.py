@@ -102,9 +102,11 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
+        # loading Alembic on a busy machine is a pause, too
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         from alembic import command  # see HEAD
 
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         command.upgrade(alembic_config(connection), "head")
 
 
