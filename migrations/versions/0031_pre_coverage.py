@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0031"
-down_revision = "0021"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
