@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
+from sqlalchemy import Connection
 
 from monitor.api import coverage
 from monitor.api.access import Reader
@@ -15,7 +16,8 @@ from monitor.api.parts import Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, CoverageBody
 from monitor.domain import Mark
-from monitor.outbox.receipt import Account, Receipt, Watched, read_receipt
+from monitor.outbox.receipt import Account, Receipt, Watched, read_receipt, read_watched
+from monitor.policy.budget import BudgetSettings
 from monitor.store.pages import SentPage
 
 router: Final = APIRouter(prefix="/receipt", tags=["budget"])
@@ -90,7 +92,7 @@ def get_receipt(
     """Account for the pages of a month, or of the last 30 days."""
     settings, now = parts.outlook.settings.budget, parts.clock()
     try:
-        found = parts.database.run(lambda tx: read_receipt(tx, settings, month=month, now=now))
+        return parts.database.run(lambda tx: _read(tx, settings, month=month, now=now))
     except ValueError as error:
         raise Problem(
             422,
@@ -98,10 +100,16 @@ def get_receipt(
             kind="invalid-request",
             errors=[{"detail": str(error), "parameter": "month"}],
         ) from error
-    return _body(found)
 
 
-def _body(found: Receipt) -> ReceiptBody:
+def _read(
+    tx: Connection, settings: BudgetSettings, *, month: str | None, now: datetime
+) -> ReceiptBody:
+    found = read_receipt(tx, settings, month=month, now=now)
+    return _body(found, read_watched(tx, start=found.start, end=found.end))
+
+
+def _body(found: Receipt, watched: Sequence[Watched]) -> ReceiptBody:
     return ReceiptBody(
         month=found.month,
         start=found.start,
@@ -110,7 +118,7 @@ def _body(found: Receipt) -> ReceiptBody:
         tiers=[TierAccountBody(tier=name, **_counts(one)) for name, one in found.by_tier.items()],
         fleet=AccountBody(**_counts(found.fleet)),
         pages=[_page(page) for page in found.pages[:MOST_PAGES]],
-        coverage=[_watched(one) for one in found.watched],
+        coverage=[_watched(one) for one in watched],
         notes=found.notes,
     )
 

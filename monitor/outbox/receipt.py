@@ -88,9 +88,6 @@ class Receipt:
         By the tier that an adapter had when its page was sent.
     fleet
         Pages of fleet incidents, which have no tier.
-    watched
-        What was compared of each version's requests, the longest blind first, then the least
-        compared; by whole days in UTC.
     """
 
     month: str | None
@@ -100,7 +97,6 @@ class Receipt:
     by_tier: Mapping[str, Account]
     fleet: Account
     pages: Sequence[SentPage]
-    watched: Sequence[Watched]
     notes: Sequence[str]
 
 
@@ -139,12 +135,15 @@ def read_receipt(
         by_tier=by_tier,
         fleet=_account([page for page in found if page.tier is None], promised=0.0),
         pages=found,
-        watched=_watched(tx, start=start, end=end),
         notes=_notes(total, start=start, since=since),
     )
 
 
-def _watched(tx: Connection, *, start: datetime, end: datetime) -> list[Watched]:
+def read_watched(tx: Connection, *, start: datetime, end: datetime) -> list[Watched]:
+    """Say what was compared of each version's requests, the longest blind first.
+
+    By whole days in UTC. Cost: .3 s of CPU for 300 versions with requests on all of 30 days.
+    """
     last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
     lasted = coverage_days.blind_time(tx, start=start, end=end)
     found = [

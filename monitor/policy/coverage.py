@@ -220,11 +220,10 @@ class Blindness:
 
 def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
     """Add coverages up, by detector."""
-    found: dict[str, Coverage] = {}
+    found: dict[str, list[Coverage]] = {}
     for one in parts:
-        known = found.get(one.detector)
-        found[one.detector] = one if known is None else _both(known, one)
-    return tuple(found.values())
+        found.setdefault(one.detector, []).append(one)
+    return tuple(_total(each) for each in found.values())
 
 
 def to_json(one: Coverage) -> dict[str, Any]:
@@ -249,13 +248,17 @@ def from_json(body: Mapping[str, Any]) -> Coverage:
     )
 
 
-def _both(one: Coverage, other: Coverage) -> Coverage:
+def _total(parts: Sequence[Coverage]) -> Coverage:
+    gaps: Counter[Why] = Counter()
+    for one in parts:
+        for why, n in one.gaps.items():
+            gaps[why] += n
     return Coverage(
-        detector=one.detector,
-        requests=one.requests + other.requests,
-        compared=one.compared + other.compared,
-        gaps=dict(Counter(one.gaps) + Counter(other.gaps)),
-        usual=other.usual,
+        detector=parts[-1].detector,
+        requests=sum(one.requests for one in parts),
+        compared=sum(one.compared for one in parts),
+        gaps=dict(gaps),
+        usual=parts[-1].usual,
     )
 
 

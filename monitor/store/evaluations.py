@@ -171,6 +171,8 @@ def coverage_since(
     bodies = tx.execute(
         sa.select(evaluations.c.coverage).where(
             evaluations.c.version_id == version_id,
+            # by name, so that the index leads to the windows of these hours and no others
+            evaluations.c.kind.in_([EvaluationKind.HARD.value, EvaluationKind.LIVE.value]),
             evaluations.c.window_end > since,
             evaluations.c.coverage.is_not(None),
         )
