@@ -39,6 +39,7 @@ class DetectorFact:
     increments over the recovery window are below -1 nat for every betting fraction.
     ``onset`` is given when evidence crossed now. ``effect`` is taken since the onset
     (it decides actions), ``recent`` over the recovery window (it decides recovery).
+    ``acts`` is false where the effect is against a reference too young to move traffic by.
     ``textbook`` is what the preset `classic` looks at; None where this window has none.
     """
 
@@ -53,6 +54,7 @@ class DetectorFact:
     effect: Effect | None = None
     recent: Effect | None = None
     textbook: float | None = None
+    acts: bool = True
     fell_notice: bool = False
     fell_page: bool = False
     error: str | None = None
@@ -110,7 +112,8 @@ class IdentityFact:
 class Facts:
     """Everything one evaluation knows.
 
-    ``n_day`` counts records of the last 24 h that can be compared, ``covered`` says how much of
+    ``n_day`` counts records of the last 24 h that can be compared, ``n_day_all`` all of them, where
+    somebody counted; ``covered`` says how much of
     the window's requests each detector compared.
     ``corpora`` are the ids of the corpora in use; empty where no probe was made.
     """
@@ -122,6 +125,7 @@ class Facts:
     identity: IdentityFact | None = None
     corpora: tuple[str, ...] = ()
     n_day: int = 0
+    n_day_all: int | None = None
     covered: CoveredWindow | None = None
     kind: EvaluationKind = EvaluationKind.LIVE
     traffic: bool = True

@@ -36,6 +36,8 @@ class Crossing:
     effect: float | None = None
     effect_low: float | None = None
     paged: bool = False
+    acts: bool = True
+    """Whether it may move traffic: not by a reference that is too young."""
     looked_at: datetime | None = None
 
     @property
@@ -185,6 +187,7 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "effect": crossing.effect,
         "effect_low": crossing.effect_low,
         "paged": crossing.paged,
+        "acts": crossing.acts,
         "looked_at": crossing.seen_at.isoformat(),
     }
 

@@ -91,6 +91,7 @@ _WHY: Final[Mapping[Cause, str]] = {
     Cause.NOT_MEASURED: "came without {}",
     Cause.NOT_EMBEDDED: "have texts that are not embedded yet",
     Cause.LATE: "came more than a day after they were made",
+    Cause.IMPORTED: "were imported long after they were made",
     Cause.NO_ANSWER: "have no answer to look at",
     Cause.SKIPPED: "came while nothing was evaluated",
     Cause.FAILED: "could not be compared: the detector failed",
@@ -126,6 +127,8 @@ def large_words(crossing: Crossing, settings: PolicySettings) -> str:
 
 def small_words(crossing: Crossing, settings: PolicySettings) -> str:
     """Say what a crossing lacks to move traffic."""
+    if not crossing.acts:
+        return f"{crossing.winner}: the reference of its settings is too young to act by"
     low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
     return (
         f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"

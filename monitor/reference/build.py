@@ -199,7 +199,7 @@ class _Building:
                 answered=_share(baseline.answers),
             ),
         }
-        made = self._with_feedback(calibrate(window), strata)
+        made = self._with_feedback(calibrate(window))
         self._finish(made, compared, strata=strata, span=span_of(window))
 
     def _encoder_before_baseline(self) -> str | None:
@@ -288,13 +288,13 @@ class _Building:
             self._notes["no_answers"] = str(error)
             return fitting.without_texts(part)
 
-    def _with_feedback(self, made: Calibrated, strata: tuple[str, ...]) -> Calibrated:
+    def _with_feedback(self, made: Calibrated) -> Calibrated:
         """Where the baseline has no feedback, take an older one over, or say what was left out."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
         source = self._claim.request.get("feedback")
         older = source and self._database.run(
-            lambda tx: older_feedback.read(tx, source, strata=strata)
+            lambda tx: older_feedback.read(tx, source)
         )
         if not older:
             return self._explained(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -53,13 +53,16 @@ def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) ->
 def any_backfilled(
     connection: Connection, *, adapter_id: AdapterId, start: datetime, end: datetime
 ) -> bool:
-    """Whether anything came in these hours that was made long before."""
+    """Whether anything came in these hours, or the next to them, that was made long before.
+
+    The counters are of the service's clock, which may be a little off the database's.
+    """
     c = capture_counts.c
     query = sa.select(sa.literal(1)).where(
         c.adapter_id == adapter_id,
         c.outcome == BACKFILLED,
-        c.hour >= _hour(start),
-        c.hour <= _hour(end),
+        c.hour >= _hour(start - timedelta(hours=1)),
+        c.hour <= _hour(end + timedelta(hours=1)),
     )
     return connection.execute(query.limit(1)).one_or_none() is not None
 
