@@ -20,7 +20,6 @@ from detectors.evidence import window_increments
 from detectors.null import Null
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import Units, subject_checks
-from detectors.season import covered
 from detectors.types import HORIZON_SECONDS, Floats, Process, Window
 
 _TOGETHER = 32
@@ -62,33 +61,45 @@ def follow(
     groups = subject_checks(window.at, window.subjects, check_seconds=CHECK_SECONDS)
     placement = Placement(values=placed.values, u=placed.u, groups=groups)
     checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
-    found: dict[Process, Floats] = {}
-    units: Units | None = None
-    for process in sorted({one.process for one in asked}):  # notice first: it has all units
-        seen = np.ones(len(window), dtype=np.bool_)
-        if process is Process.PAGE:
-            seen = covered(reference.coverage, window.at)
-        if units is None or not seen.all():
-            units = rank_reference.units_of(reference, window, placement, only=seen)
-        found[process] = check_increments(
-            reference.null, process, units, start=start, checks=checks
+    every = np.ones(len(window), dtype=np.bool_)
+    units = rank_reference.units_of(reference, window, placement, only=every)
+    null = reference.null
+    found: dict[Asked, Floats] = {}
+    for one in asked:
+        alike = [o for o in found if o.process is one.process and null.unknown is None]
+        found[one] = (
+            found[alike[0]]
+            if alike
+            else check_increments(null, one, units, start=start, checks=checks)
         )
-    return evidence({one: found[one.process] for one in asked}, weights=reference.null.weights)
+    return evidence(found, weights=null.weights)
 
 
 def check_increments(
-    null: Null, process: Process, units: Units, *, start: float, checks: int
+    null: Null, asked: Asked, units: Units, *, start: float, checks: int
 ) -> Floats:
     """Log growth ``(checks, L, K)`` by the units of each check of 15 minutes from ``start`` on."""
     check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
-    scores = units.scores[np.argsort(check, kind="stable")]
+    order = np.argsort(check, kind="stable")
+    scores = units.scores[order]
+    unseen = None if units.unseen is None else units.unseen[order]
     sizes = np.bincount(check, minlength=checks)
     ends = np.cumsum(sizes)
     parts = []
     for first in range(0, checks, _TOGETHER):
         some = sizes[first : first + _TOGETHER]
         end = ends[first + some.size - 1]
-        parts.append(window_increments(null, process, scores[end - some.sum() : end], sizes=some))
+        part = slice(end - some.sum(), end)
+        parts.append(
+            window_increments(
+                null,
+                asked.process,
+                scores[part],
+                sizes=some,
+                share=asked.budget,
+                unseen=None if unseen is None else unseen[part],
+            )
+        )
     return np.concatenate(parts)
 
 

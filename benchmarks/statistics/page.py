@@ -453,6 +453,7 @@ _PARTS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "false_alarms": ("False alarms", _false_alarms),
     "other_detectors": ("False alarms of other live detectors", _other_detectors),
     "delays": ("Delays", _delays),
+    "ages": ("Delays by the age of the reference", ages.rendered),
     "input_drift": ("Input drift on real texts", _input_drift),
     "live_input": ("Input drift against live references", _live_input),
     "learned_index": ("References that make their own index", _learned_index),

@@ -1,0 +1,272 @@
+"""How days may differ before a reference has shown it: a prior, not zero.
+
+A reference of a few hours knows nothing of how other days move a signal, nor of hours and
+weekdays it has not seen. What it cannot know is assumed: the day's common movement is a normal
+shift of a request's value with the sd ``tau``. A live day then differs from the reference, the
+mean of d days of its own, by a shift of the variance
+
+    tau² (1 + 1/d)  +  what hours and weekdays it has not seen may add,
+
+and the null mean of every score is widened to what a shift of z such sd does to that score. z
+leaves as many days beyond as the budget allows (:func:`surprise`). Formula, bound and what it
+costs: ``docs/decisions/0025-a-short-reference-assumes-how-days-differ.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from detectors.season import Coverage
+from detectors.types import SECONDS_PER_DAY, Floats
+
+ASSUMED_SD: Final = 0.2
+SHIFTS: Final = np.linspace(0.0, 3.0, 31)
+"""Shifts, in sd, at which the means of scores are worked out; between them is a line."""
+_ALLOWED: Final = 1.0
+"""Days beyond the allowance, as a part of the budget."""
+_DAYS: Final = 30.0
+_PSEUDO_DAYS: Final = 2.0
+_SMALLEST_SHARE: Final = 1e-9
+_FLATTEST: Final = 1e-3
+"""A rate that never was 1 says nothing of its days."""
+_QUANTILES: Final = 1_024
+_FINEST: Final = 2.0
+"""Shares are rounded down to a power of two to this root: each has null means of its own."""
+
+
+class Origin(StrEnum):
+    """Whose days it was that a day effect was taken from."""
+
+    ASSUMED = "assumed"
+    FLEET = "fleet"
+    OWN = "own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayEffect:
+    """The sd, in sd of a request's value, by which days and by which hours differ.
+
+    0 and 0: they do not, and nothing is assumed.
+    """
+
+    sd: float = ASSUMED_SD
+    hours: float = ASSUMED_SD
+    origin: Origin = Origin.ASSUMED
+
+
+ASSUMED: Final = DayEffect()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unknown:
+    """What a reference cannot know of each score: K columns.
+
+    seen, unseen
+        Sd ``(K,)`` of the shift between a live day and the reference, at hours and weekdays
+        that it has seen and at others.
+    parts
+        Each score's part ``(K,)`` of the days that may lie beyond: 1 where all signals share
+        one movement.
+    rises
+        By how much the mean of each score rises under each of ``SHIFTS`` ``(31, K)``.
+    covered
+        Share of the week that the reference has seen.
+    effect
+        What was assumed, or taken from the fleet or the reference's own days where they differ
+        by more.
+    """
+
+    seen: Floats
+    unseen: Floats
+    parts: Floats
+    rises: Floats
+    covered: float
+    effect: DayEffect
+
+    @property
+    def mostly_seen(self) -> bool:
+        """Whether a request falls in hours and weekdays that were seen, more often than not."""
+        return self.covered >= 0.5  # noqa: PLR2004 - that is what mostly means
+
+    def rise(self, *, share: float, seen: bool) -> Floats:
+        """Rise ``(K,)`` of each score's mean that a budget of so many alarms must allow for."""
+        sd = self.seen if seen else self.unseen
+        shift = surprise(share * self.parts) * sd
+        columns = zip(shift, self.rises.T, strict=True)
+        return np.array([np.interp(one, SHIFTS, rises) for one, rises in columns])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shown:
+    """What a reference says of its own days: m units, K scores.
+
+    at, scores
+        The units, as the null was fitted on.
+    deff
+        Within days ``(K,)``.
+    location
+        For each score the column ``(K,)`` of its signal's location.
+    steady
+        Scores ``(K,)`` whose signal has no daily rhythm any more, or never had one.
+    days_known
+        Whether blocks of whole days are part of the design effect: then they speak for days.
+    """
+
+    at: Floats
+    scores: Floats
+    deff: Floats
+    location: npt.NDArray[np.int64]
+    steady: npt.NDArray[np.bool_]
+    days_known: bool
+
+
+def unknown_of(
+    shown: Shown, coverage: Coverage, effect: DayEffect, *, parts: Floats, rises: Floats
+) -> Unknown | None:
+    """Work out what a reference is too short to know; None where it is not, or nothing is assumed.
+
+    With h of 24 hours seen and a rhythm of the sd ``hours``, requests of unseen hours lie
+    ``2 (1 - h/24) hours²`` from the reference's own, and those of any hour ``(h/24) hours²``
+    where the rhythm could not be taken out.
+    """
+    seen_hours = float(coverage.hours.mean())
+    everything = bool(coverage.hours.all() and coverage.weekdays.all())
+    if (effect.sd == 0.0 and effect.hours == 0.0) or (shown.days_known and everything):
+        return None
+    slopes = (rises[1] / SHIFTS[1])[shown.location]
+    own = own_sd(
+        shown.at,
+        shown.scores[:, shown.location],
+        deff=shown.deff[shown.location],
+        slopes=np.maximum(slopes, _FLATTEST),
+        effect=effect,
+    )
+    between = np.square(own) * (1.0 + 1.0 / days_of(shown.at, shown.scores))
+    rhythm = np.where(shown.steady, 0.0, seen_hours * effect.hours**2)
+    moved = own.max() > effect.sd
+    return Unknown(
+        seen=np.zeros_like(own) if shown.days_known else np.sqrt(between + rhythm),
+        unseen=np.sqrt(between + rhythm + 2.0 * (1.0 - seen_hours) * effect.hours**2),
+        parts=parts,
+        rises=rises,
+        covered=covered_share(coverage),
+        effect=replace(effect, sd=float(own.max()), origin=Origin.OWN) if moved else effect,
+    )
+
+
+def covered_share(coverage: Coverage) -> float:
+    """Share of a week's hours that were seen."""
+    return float(coverage.hours.mean() * coverage.weekdays.mean())
+
+
+def older(coverage: Coverage, *, scores: int) -> Floats:
+    """What a reference of an older release cannot have known ``(2, K)``, by what it has seen.
+
+    It did not keep how long it was: all seven weekdays are 7 days, which speak for themselves,
+    and fewer are as many days. Empty where nothing is unknown.
+    """
+    hours, days = float(coverage.hours.mean()), int(coverage.weekdays.sum())
+    if hours == 1.0 and days == coverage.weekdays.size:
+        return np.zeros(0)
+    between = ASSUMED.sd**2 * (1.0 + 1.0 / max(1, days))
+    unseen = between + ASSUMED.hours**2 * (2.0 - hours)
+    seen = 0.0 if days == coverage.weekdays.size else between + ASSUMED.hours**2 * hours
+    return np.sqrt(np.repeat([[seen], [unseen]], scores, axis=1))
+
+
+def surprise(share: Floats) -> Floats:
+    """Sd beyond which a day's movement may lie ``share`` times in 30 days, in both directions.
+
+    >>> surprise(np.array([1.0, 0.01])).round(2).tolist()
+    [2.13, 3.59]
+    """
+    beyond = _ALLOWED * np.maximum(share, _SMALLEST_SHARE) / (2.0 * _DAYS)
+    return np.asarray(-scipy.special.ndtri(np.minimum(beyond, 0.5)), dtype=np.float64)
+
+
+def rounded(share: float) -> float:
+    """The next smaller of few shares, so that a fleet that grows by one changes nothing.
+
+    >>> rounded(0.6) < rounded(0.8) == rounded(0.9) < 0.9
+    True
+    """
+    safe = max(share, _SMALLEST_SHARE)
+    return float(2.0 ** (np.floor(np.log2(safe) * _FINEST) / _FINEST))
+
+
+def days_of(at: Floats, scores: Floats) -> Floats:
+    """Effective number of UTC days behind each score ``(K,)``: ``(sum n)² / sum n²``."""
+    counts = _day_sums(at, (~np.isnan(scores)).astype(np.float64))
+    total = counts.sum(axis=0)
+    squares = np.square(counts).sum(axis=0)
+    return np.maximum(1.0, np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0))
+
+
+def own_sd(
+    at: Floats, scores: Floats, *, deff: Floats, slopes: Floats, effect: DayEffect
+) -> Floats:
+    """Sd of a day's movement ``(K,)`` for a reference whose own days differ by more.
+
+    Day means of each score over its slope are shifts; what their variance exceeds by chance
+    alone is theirs. It is weighed with 2 days of the assumed one, and never below that: few
+    days that are alike may be luck.
+    """
+    known = ~np.isnan(scores)
+    counts = _day_sums(at, known.astype(np.float64))
+    used = counts > 1.0
+    days = used.sum(axis=0)
+    mean, variance = np.nanmean(scores, axis=0), np.nanvar(scores, axis=0)
+    sums = _day_sums(at, np.where(known, scores - mean, 0.0))
+    shifts = np.where(used, sums / np.maximum(counts, 1.0), 0.0) / slopes
+    freedom = np.maximum(days - 1, 0)
+    between = np.square(shifts).sum(axis=0) / np.maximum(freedom, 1)
+    chance = np.where(used, deff * variance / np.maximum(counts, 1.0), 0.0).sum(axis=0)
+    own = np.maximum(0.0, between - chance / np.maximum(days, 1) / np.square(slopes))
+    mixed = (_PSEUDO_DAYS * effect.sd**2 + freedom * own) / (_PSEUDO_DAYS + freedom)
+    return np.sqrt(np.maximum(effect.sd**2, mixed))
+
+
+def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Floats:
+    """Rise of the mean scores ``(31, k)`` of one signal under each shift, the worse direction.
+
+    A shift moves the normal score of a value, so that units, tails and ties do not matter:
+    the value at the quantile ``Phi(z)`` becomes the one at ``Phi(z ± shift)``.
+
+    Parameters
+    ----------
+    ordered_ranks
+        Mid-ranks of the reference's own sorted values ``(m,)``.
+    scored
+        Scores ``(n, k)`` of mid-ranks ``(n,)``.
+    """
+    z = scipy.special.ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+
+    def means(shifts: Floats) -> Floats:
+        place = scipy.special.ndtr(z + shifts[:, None]) * ordered_ranks.size
+        ranks = ordered_ranks[np.minimum(place.astype(np.int64), ordered_ranks.size - 1)]
+        scores = scored(ranks.ravel())
+        return scores.reshape(shifts.size, _QUANTILES, -1).mean(axis=1)
+
+    moved = np.maximum(means(SHIFTS), means(-SHIFTS))
+    return np.maximum.accumulate(moved - moved[0], axis=0)
+
+
+def rate_rises(rates: Floats) -> Floats:
+    """Rise of rates ``(K,)`` under each shift ``(31, K)`` of what lies behind a 0/1 value."""
+    with np.errstate(divide="ignore"):
+        z = scipy.special.ndtri(rates)
+    return np.asarray(scipy.special.ndtr(z + SHIFTS[:, None]) - rates)
+
+
+def _day_sums(at: Floats, values: Floats) -> Floats:
+    _, day = np.unique(at // SECONDS_PER_DAY, return_inverse=True)
+    sums = np.zeros((int(day.max(initial=-1)) + 1, values.shape[1]))
+    np.add.at(sums, day.reshape(-1), values)
+    return sums
