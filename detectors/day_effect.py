@@ -14,7 +14,7 @@ costs: ``docs/decisions/0025-a-short-reference-assumes-how-days-differ.md``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -29,16 +29,21 @@ from detectors.types import SECONDS_PER_DAY, Floats
 ASSUMED_SD: Final = 0.2
 SHIFTS: Final = np.linspace(0.0, 3.0, 31)
 """Shifts, in sd, at which the means of scores are worked out; between them is a line."""
-_ALLOWED: Final = 1.0
-"""Days beyond the allowance, as a part of the budget."""
+_ALLOWED: Final = 0.75
+"""Days beyond the allowance, as a part of the budget. Little beyond is no alarm, far beyond is
+several in a day: simulated, they nearly balance."""
 _DAYS: Final = 30.0
+FLEET_ADAPTERS: Final = 5
+"""Other adapters whose days must be known before they say something of a new one's."""
+_FLEET_FLOOR: Final = 0.05
+_TELLING_DAYS: Final = 7
 _PSEUDO_DAYS: Final = 2.0
 _SMALLEST_SHARE: Final = 1e-9
 _FLATTEST: Final = 1e-3
 """A rate that never was 1 says nothing of its days."""
 _QUANTILES: Final = 1_024
-_FINEST: Final = 2.0
-"""Shares are rounded down to a power of two to this root: each has null means of its own."""
+_FINEST: Final = 4.0
+"""Shares are rounded down to a quarter of an octave: each has null means of its own."""
 
 
 class Origin(StrEnum):
@@ -140,14 +145,7 @@ def unknown_of(
     everything = bool(coverage.hours.all() and coverage.weekdays.all())
     if (effect.sd == 0.0 and effect.hours == 0.0) or (shown.days_known and everything):
         return None
-    slopes = (rises[1] / SHIFTS[1])[shown.location]
-    own = own_sd(
-        shown.at,
-        shown.scores[:, shown.location],
-        deff=shown.deff[shown.location],
-        slopes=np.maximum(slopes, _FLATTEST),
-        effect=effect,
-    )
+    own = own_sd(shown, rises, effect)
     between = np.square(own) * (1.0 + 1.0 / days_of(shown.at, shown.scores))
     rhythm = np.where(shown.steady, 0.0, seen_hours * effect.hours**2)
     moved = own.max() > effect.sd
@@ -185,7 +183,7 @@ def surprise(share: Floats) -> Floats:
     """Sd beyond which a day's movement may lie ``share`` times in 30 days, in both directions.
 
     >>> surprise(np.array([1.0, 0.01])).round(2).tolist()
-    [2.13, 3.59]
+    [2.24, 3.66]
     """
     beyond = _ALLOWED * np.maximum(share, _SMALLEST_SHARE) / (2.0 * _DAYS)
     return np.asarray(-scipy.special.ndtri(np.minimum(beyond, 0.5)), dtype=np.float64)
@@ -194,7 +192,7 @@ def surprise(share: Floats) -> Floats:
 def rounded(share: float) -> float:
     """The next smaller of few shares, so that a fleet that grows by one changes nothing.
 
-    >>> rounded(0.6) < rounded(0.8) == rounded(0.9) < 0.9
+    >>> 0.84 < rounded(0.9) == rounded(0.99) < 0.9
     True
     """
     safe = max(share, _SMALLEST_SHARE)
@@ -209,28 +207,80 @@ def days_of(at: Floats, scores: Floats) -> Floats:
     return np.maximum(1.0, np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0))
 
 
-def own_sd(
-    at: Floats, scores: Floats, *, deff: Floats, slopes: Floats, effect: DayEffect
-) -> Floats:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Between:
+    """What day means of scores say: columns K, in shifts of a request's value.
+
+    variance
+        Of the day means, and what of it is ``chance``: that of as many requests alone.
+    freedom
+        Days less one.
+    """
+
+    variance: Floats
+    chance: Floats
+    freedom: Floats
+
+
+def own_sd(shown: Shown, rises: Floats, effect: DayEffect) -> Floats:
     """Sd of a day's movement ``(K,)`` for a reference whose own days differ by more.
 
-    Day means of each score over its slope are shifts; what their variance exceeds by chance
-    alone is theirs. It is weighed with 2 days of the assumed one, and never below that: few
-    days that are alike may be luck.
+    What the variance of day means exceeds by chance alone is theirs. It is weighed with 2 days
+    of the assumed one, and never below that: few days that are alike may be luck.
     """
-    known = ~np.isnan(scores)
-    counts = _day_sums(at, known.astype(np.float64))
-    used = counts > 1.0
-    days = used.sum(axis=0)
-    mean, variance = np.nanmean(scores, axis=0), np.nanvar(scores, axis=0)
-    sums = _day_sums(at, np.where(known, scores - mean, 0.0))
-    shifts = np.where(used, sums / np.maximum(counts, 1.0), 0.0) / slopes
-    freedom = np.maximum(days - 1, 0)
-    between = np.square(shifts).sum(axis=0) / np.maximum(freedom, 1)
-    chance = np.where(used, deff * variance / np.maximum(counts, 1.0), 0.0).sum(axis=0)
-    own = np.maximum(0.0, between - chance / np.maximum(days, 1) / np.square(slopes))
-    mixed = (_PSEUDO_DAYS * effect.sd**2 + freedom * own) / (_PSEUDO_DAYS + freedom)
+    seen = _between(shown, rises)
+    own = np.maximum(0.0, seen.variance - seen.chance)
+    mixed = (_PSEUDO_DAYS * effect.sd**2 + seen.freedom * own) / (_PSEUDO_DAYS + seen.freedom)
     return np.sqrt(np.maximum(effect.sd**2, mixed))
+
+
+def shown_sd(shown: Shown, rises: Floats) -> float:
+    """Upper 95 % limit of the sd by which days differ, the largest of the signals'.
+
+    NaN where days are not known yet.
+    """
+    if not shown.days_known:
+        return np.nan
+    seen = _between(shown, rises)
+    told = seen.freedom >= _TELLING_DAYS - 1
+    if not told.any():
+        return np.nan
+    factor = seen.freedom / scipy.special.chdtri(np.maximum(seen.freedom, 1.0), 0.95)
+    return float(np.sqrt(np.maximum(0.0, seen.variance * factor - seen.chance)[told].max()))
+
+
+def of_fleet(shown: Sequence[float], assumed: DayEffect) -> DayEffect:
+    """Sharpen what is assumed by what at least 5 other adapters have shown.
+
+    The largest of their upper limits, at least .05 sd. Where adapters are alike in kind, that of a
+    newcomer is above it with a chance of at most ``1 / (n + 1) + 5 %`` of n adapters: its own is
+    the largest of n + 1 once in n + 1, and the limit of the largest fails in 5 %. It only ever
+    sharpens: a limit above what is assumed says that little is known.
+    """
+    if assumed.sd == 0.0 or len(shown) < FLEET_ADAPTERS:
+        return assumed
+    sd = max(_FLEET_FLOOR, *shown)
+    return replace(assumed, sd=sd, origin=Origin.FLEET) if sd < assumed.sd else assumed
+
+
+def _between(shown: Shown, rises: Floats) -> _Between:
+    columns = shown.location
+    slopes = np.maximum((rises[1] / SHIFTS[1])[columns], _FLATTEST)
+    scores = shown.scores[:, columns]
+    known = ~np.isnan(scores)
+    counts = _day_sums(shown.at, known.astype(np.float64))
+    used = counts > 1.0
+    days = np.maximum(used.sum(axis=0), 1)
+    freedom = (days - 1).astype(np.float64)
+    sums = _day_sums(shown.at, np.where(known, scores - np.nanmean(scores, axis=0), 0.0))
+    means = np.where(used, sums / np.maximum(counts, 1.0), 0.0)
+    alone = shown.deff[columns] * np.nanvar(scores, axis=0)
+    chance = np.where(used, alone / np.maximum(counts, 1.0), 0.0).sum(axis=0) / days
+    return _Between(
+        variance=np.square(means).sum(axis=0) / np.maximum(freedom, 1.0) / np.square(slopes),
+        chance=chance / np.square(slopes),
+        freedom=freedom,
+    )
 
 
 def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Floats:

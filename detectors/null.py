@@ -45,6 +45,8 @@ class Null:
         the scores' capital under these weights, whose expectation grows as each one's does.
     unknown
         What the reference is too short to know of days and hours; None: nothing.
+    shown_days
+        Upper 95 % limit of the sd by which its days differ; NaN: too few to say.
     """
 
     names: tuple[str, ...]
@@ -56,6 +58,7 @@ class Null:
     units: npt.NDArray[np.int64]
     weights: Floats
     unknown: Unknown | None = None
+    shown_days: float = np.nan
 
 
 def equal_weights(scores: int) -> Floats:

@@ -68,6 +68,7 @@ def null_arrays(null: Null) -> Arrays:
         "indicator": null.indicator,
         "units": null.units,
         "weights": null.weights,
+        "shown_days": np.array(null.shown_days),
         **unknown_arrays(null),
     }
 
@@ -84,6 +85,7 @@ def read_null(arrays: Arrays) -> Null:
         indicator=arrays["indicator"],
         units=arrays["units"],
         weights=arrays["weights"] if "weights" in arrays else equal_weights(len(names)),
+        shown_days=float(arrays.get("shown_days", np.nan)),
     )
 
 

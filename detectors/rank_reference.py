@@ -16,6 +16,7 @@ from detectors.day_effect import (
     DayEffect,
     Shown,
     rank_rises,
+    shown_sd,
     unknown_of,
 )
 from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
@@ -134,13 +135,9 @@ def fit_ranks(
         steady=np.repeat(steady, [len(kinds) for kinds in kinds_of(chosen)]),
         days_known=by_day or spans(units.at, DAY_BLOCKS_FROM_DAYS),
     )
-    unknown = unknown_of(
-        shown,
-        coverage,
-        days,
-        parts=_parts(null, led=lead is not None),
-        rises=_rises(null.names, found.present, ordered),
-    )
+    rises = _rises(null.names, found.present, ordered)
+    parts = _parts(null, led=lead is not None)
+    unknown = unknown_of(shown, coverage, days, parts=parts, rises=rises)
     return RankReference(
         signals=found.present,
         sides=chosen,
@@ -149,7 +146,7 @@ def fit_ranks(
         ordered=ordered,
         season=season,
         coverage=coverage,
-        null=replace(null, unknown=unknown),
+        null=replace(null, unknown=unknown, shown_days=shown_sd(shown, rises)),
         cuts=cuts,
         counts=_count(cuts, values),
     )

@@ -33,10 +33,10 @@ class Regime(StrEnum):
     DAILY = "daily rhythm ±.3 sd"
     DAYS_1 = "day effects .1 sd"
     DAYS_2 = "day effects .2 sd"
-    BOTH = "day effects .2 sd, daily rhythm ±.3 sd"
     MIXED = "mixed traffic"
     SESSIONS = "sessions of 4"
     SUBJECTS = "sessions of 4, subject given"
+    BOTH = "day effects .2 sd, daily rhythm ±.3 sd"
 
 
 Change = Callable[[Floats, Floats, np.random.Generator], Floats]

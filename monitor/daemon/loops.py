@@ -118,6 +118,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 answers=config.embeds_answers,
                 refuses=refuses,
                 settles_after=config.feedback_settles_after,
+                days=config.day_effect,
             ),
             pulse=pulse,
             every=tick,

@@ -213,7 +213,7 @@ class Outlook:
             check_seconds=seconds,
         )
         delays: dict[tuple[Drift, Process], Delay] = {}
-        for drift in growth.drifting:
+        for drift in growth.moved:
             for process, share in (
                 (Process.NOTICE, line.share.notice),
                 (Process.PAGE, line.share.page),
@@ -286,8 +286,8 @@ def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
-    if reference.provisional and not DETECTORS[detector].hard:
-        return "the reference is provisional"
+    if reference.replaced and not DETECTORS[detector].hard:
+        return "the reference is being replaced"
     return None
 
 

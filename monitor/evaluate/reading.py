@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from detectors.feedback import FEEDBACK, Directions
 from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Budget, State, Window
-from monitor.domain import EvaluationKind, Interval, Version
+from monitor.domain import EvaluationKind, Interval, Reference, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Facts, Memory, ReferenceStage
@@ -126,8 +126,7 @@ def facts_of(
     """Put what was found (``detectors`` or ``perplexity``) beside what was read."""
     stage = ReferenceStage.NONE
     if reading.calibrated is not None:
-        provisional = reading.calibrated.reference.provisional
-        stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
+        stage = _stage(reading.calibrated.reference)
     horizon = at - settings.policy.recovery_window
     return Facts(
         at=at,
@@ -140,6 +139,12 @@ def facts_of(
         enabled=frozenset(settings.detectors),
         **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
     )
+
+
+def _stage(reference: Reference) -> ReferenceStage:
+    if reference.replaced:
+        return ReferenceStage.REPLACED
+    return ReferenceStage.PROVISIONAL if reference.provisional else ReferenceStage.APPROVED
 
 
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit
 from monitor.store import versions as registry
 from monitor.store.errors import Conflict, NotFound, StoreError
@@ -335,7 +335,27 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
         _R.generation > row.generation,
     )
     replaced = connection.execute(newer.limit(1)).one_or_none() is not None
-    return _reference(row, approved_by=None if replaced else row.approved_by)
+    return _reference(row, replaced=True, approved_by=None) if replaced else _reference(row)
+
+
+def approved_notes(
+    connection: Connection, key: str, *, besides: AdapterId
+) -> list[Mapping[str, Any]]:
+    """Read a note of each other adapter's newest approved reference that has one."""
+    note = _R.request[key]
+    query = (
+        sa.select(note)
+        .join(versions, versions.c.id == _R.version_id)
+        .where(
+            _R.state == ReferenceState.READY.value,
+            _R.approved_by.is_not(None),
+            versions.c.adapter_id != besides,
+            _R.request.has_key(key),
+        )
+        .distinct(versions.c.adapter_id)
+        .order_by(versions.c.adapter_id, _R.ready_at.desc())
+    )
+    return list(connection.execute(query).scalars())
 
 
 def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:
