@@ -204,7 +204,9 @@ def days_of(at: Floats, scores: Floats) -> Floats:
     counts = _day_sums(at, (~np.isnan(scores)).astype(np.float64))
     total = counts.sum(axis=0)
     squares = np.square(counts).sum(axis=0)
-    return np.maximum(1.0, np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0))
+    return np.asarray(
+        np.maximum(1.0, np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -231,7 +233,7 @@ def own_sd(shown: Shown, rises: Floats, effect: DayEffect) -> Floats:
     seen = _between(shown, rises)
     own = np.maximum(0.0, seen.variance - seen.chance)
     mixed = (_PSEUDO_DAYS * effect.sd**2 + seen.freedom * own) / (_PSEUDO_DAYS + seen.freedom)
-    return np.sqrt(np.maximum(effect.sd**2, mixed))
+    return np.asarray(np.sqrt(np.maximum(effect.sd**2, mixed)))
 
 
 def shown_sd(shown: Shown, rises: Floats) -> float:
@@ -305,7 +307,7 @@ def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Flo
         return scores.reshape(shifts.size, _QUANTILES, -1).mean(axis=1)
 
     moved = np.maximum(means(SHIFTS), means(-SHIFTS))
-    return np.maximum.accumulate(moved - moved[0], axis=0)
+    return np.asarray(np.maximum.accumulate(moved - moved[0], axis=0))
 
 
 def rate_rises(rates: Floats) -> Floats:

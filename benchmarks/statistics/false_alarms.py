@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -75,12 +78,19 @@ def month(cell: Cell, source: Source, *, number: int, checks: int = MONTH_CHECKS
 def run(*, quick: bool, report: Report) -> dict[str, Any]:
     """Follow every cell for its months; ``quick`` is three months of a week each."""
     months, checks = (3, 7 * CHECKS_PER_DAY) if quick else (MONTHS, MONTH_CHECKS)
-    drawn, found = source(), []
-    for cell in report.each("false alarms", tuple(cells())):
-        alarms = [month(cell, drawn, number=i, checks=checks) for i in range(months)]
-        found.append(measured(cell, alarms))
-        report.partial({"cells": found, "days": checks // CHECKS_PER_DAY})
+    asked, found = tuple(cells()), []
+    source()  # once, before the workers are forked
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        each = pool.map(partial(_months, months=months, checks=checks), asked)
+        for cell, alarms in zip(report.each("false alarms", asked), each, strict=True):
+            found.append(measured(cell, alarms))
+            report.partial({"cells": found, "days": checks // CHECKS_PER_DAY})
     return {"cells": found, "days": checks // CHECKS_PER_DAY}
+
+
+def _months(cell: Cell, *, months: int, checks: int) -> list[list[int]]:
+    """Each month has random numbers of its own, so that it matters not which worker has it."""
+    return [month(cell, source(), number=i, checks=checks) for i in range(months)]
 
 
 def measured(cell: Cell, alarms: list[list[int]]) -> dict[str, Any]:
