@@ -176,7 +176,7 @@ def older(coverage: Coverage, *, scores: int) -> Floats:
     between = ASSUMED.sd**2 * (1.0 + 1.0 / max(1, days))
     unseen = between + ASSUMED.hours**2 * (2.0 - hours)
     seen = 0.0 if days == coverage.weekdays.size else between + ASSUMED.hours**2 * hours
-    return np.sqrt(np.repeat([[seen], [unseen]], scores, axis=1))
+    return np.asarray(np.sqrt(np.repeat([[seen], [unseen]], scores, axis=1)))
 
 
 def surprise(share: Floats) -> Floats:
