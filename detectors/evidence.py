@@ -101,10 +101,10 @@ def window_increments(
         Units ``(n,)`` of hours and weekdays that the reference has not seen; None: none.
     """
     if null.unknown is None or unseen is None or not unseen.any():
-        return _grown_by(bet_terms(null, process, share=share), scores, sizes=sizes)
+        return grown_by(bet_terms(null, process, share=share), scores, sizes=sizes)
     window = np.repeat(np.arange(sizes.size), sizes)
     parts = [
-        _grown_by(
+        grown_by(
             bet_terms(null, process, share=share, seen=seen),
             scores[unseen != seen],
             sizes=np.bincount(window[unseen != seen], minlength=sizes.size),
@@ -114,7 +114,8 @@ def window_increments(
     return np.asarray(parts[0] + parts[1])
 
 
-def _grown_by(terms: BetTerms, scores: Floats, *, sizes: npt.NDArray[np.int64]) -> Floats:
+def grown_by(terms: BetTerms, scores: Floats, *, sizes: npt.NDArray[np.int64]) -> Floats:
+    """Log growth ``(T, L, K)`` of bets on these terms; see :func:`window_increments`."""
     grown = np.zeros((sizes.size, *terms.stakes.shape))
     filled = sizes > 0
     if not filled.any():
