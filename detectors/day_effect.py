@@ -304,7 +304,7 @@ def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Flo
         place = scipy.special.ndtr(z + shifts[:, None]) * ordered_ranks.size
         ranks = ordered_ranks[np.minimum(place.astype(np.int64), ordered_ranks.size - 1)]
         scores = scored(ranks.ravel())
-        return scores.reshape(shifts.size, _QUANTILES, -1).mean(axis=1)
+        return np.asarray(scores.reshape(shifts.size, _QUANTILES, -1).mean(axis=1))
 
     moved = np.maximum(means(SHIFTS), means(-SHIFTS))
     return np.asarray(np.maximum.accumulate(moved - moved[0], axis=0))

@@ -84,10 +84,13 @@ class Growths:
         self._null = null
         unseen = np.zeros(len(units), dtype=np.bool_) if units.unseen is None else units.unseen
         check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
+        parts = {seen: unseen != seen for seen in (True, False)}
         self._parts = {
-            seen: _Part(units.scores[unseen != seen], check[unseen != seen], checks)
-            for seen in (True, False)
-            if (unseen != seen).any() or seen
+            seen: _Part(units.scores, check, checks)
+            if mine.all()
+            else _Part(units.scores[mine], check[mine], checks)
+            for seen, mine in parts.items()
+            if mine.any() or seen
         }
 
     def by(self, asked: Asked) -> Floats:
@@ -106,13 +109,15 @@ class _Part:
     """Units of hours that are seen, or not, in order of their checks."""
 
     def __init__(self, scores: Floats, check: Checks, checks: int) -> None:
-        self._scores = scores[np.argsort(check, kind="stable")]
+        in_order = bool((np.diff(check) >= 0).all())
+        self._scores = scores if in_order else scores[np.argsort(check, kind="stable")]
         self._sizes = np.bincount(check, minlength=checks)
-        self._whole = np.isin(self._scores, (0.0, 1.0)).all(axis=0)
-        ends = np.cumsum(self._sizes)
-        sums = np.zeros((len(scores) + 1, scores.shape[1]))
-        np.cumsum(np.where(self._whole, self._scores, 0.0), axis=0, out=sums[1:])
-        self._ones = sums[ends] - sums[ends - self._sizes]
+        self._whole = ((self._scores == 0.0) | (self._scores == 1.0)).all(axis=0)
+        self._ones = np.zeros((checks, scores.shape[1]))
+        filled = self._sizes > 0
+        starts = (np.cumsum(self._sizes) - self._sizes)[filled]
+        if starts.size:
+            self._ones[filled] = np.add.reduceat(self._scores, starts, axis=0)
         self._known: dict[tuple[int, float], Floats] = {}
 
     def grown(self, terms: BetTerms) -> Floats:

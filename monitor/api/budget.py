@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
+from detectors.day_effect import Origin
 from detectors.expected_delay import Delay, Drift
 from detectors.types import Process
 from monitor.api import answers, lookup
@@ -37,6 +38,13 @@ class DelaysBody(Answer):
     page: DelayBody | None
 
 
+class DayEffectBody(Answer):
+    """By how much days are taken to differ."""
+
+    sd: float = Field(description="In sd of a request's value.")
+    origin: Origin = Field(description="Whose days: assumed, the fleet's, or its own few.")
+
+
 class ShareBody(Answer):
     """One detector of one version: its part of the budget and what it would see."""
 
@@ -55,6 +63,9 @@ class ShareBody(Answer):
     )
     blind: str | None = Field(description="Why it sees nothing; null: it sees.")
     only_tickets: str | None = Field(description="Why it cannot page now; null: it can.")
+    day_effect: DayEffectBody | None = Field(
+        description="What the reference is too short to know; null: it has seen days and hours."
+    )
 
 
 class TierBody(Answer):
@@ -128,6 +139,7 @@ def _share(line: Line) -> ShareBody:
         },
         blind=line.blind,
         only_tickets=line.only_tickets,
+        day_effect=line.days and DayEffectBody(sd=line.days.sd, origin=line.days.origin),
     )
 
 

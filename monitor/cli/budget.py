@@ -96,7 +96,10 @@ def note(item: dict[str, Any]) -> str:
     """Say what keeps it from seeing, or from paging."""
     if item["blind"] is not None:
         return f"blind: {item['blind']}"
-    return f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else ""
+    if item["only_tickets"] is not None:
+        return f"tickets: {item['only_tickets']}"
+    days = item.get("day_effect")
+    return f"days taken to differ by {days['sd']:.2g} sd ({days['origin']})" if days else ""
 
 
 def _delay(item: dict[str, Any], drift: str, process: str | None) -> str:

@@ -114,13 +114,12 @@ class DetectorSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackSection:
+class FeedbackSection(DetectorSection):
     """The detector of feedback: which names it compares, by where they are better.
 
     What is said of a live record is taken to be complete ``settles_after`` it was made.
     """
 
-    enabled: bool = True
     higher_is_better: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
     settles_after: timedelta = timedelta(days=3)
@@ -192,7 +191,7 @@ class DetectorsSection:
     """
 
     assumed_day_effect: float = ASSUMED_SD
-    by_name: dict[str, DetectorSection | FeedbackSection] = field(default_factory=dict)
+    by_name: dict[str, DetectorSection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

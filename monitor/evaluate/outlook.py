@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
+from detectors.day_effect import DayEffect
 from detectors.expected_delay import (
     Delay,
     Drift,
@@ -61,6 +62,8 @@ class Line:
         Why it sees nothing; None where it sees.
     only_tickets
         Why it cannot page now although it sees; None where it can.
+    days
+        By how much days are taken to differ, and by whose; None where they speak for themselves.
     """
 
     adapter: str
@@ -73,6 +76,7 @@ class Line:
     delays: Mapping[tuple[Drift, Process], Delay] = field(default_factory=dict)
     blind: str | None = None
     only_tickets: str | None = None
+    days: DayEffect | None = None
 
     @property
     def opens(self) -> Process:
@@ -101,6 +105,12 @@ class _Known:
     absent: str | None = None
     few_days: bool = False
     """Whether it saw too few days to page."""
+
+    @property
+    def days(self) -> DayEffect | None:
+        """What is assumed of its days."""
+        unknown = self.growth.null.unknown if self.growth else None
+        return unknown.effect if unknown else None
 
 
 _OLDER: Final = _Known(absent="the reference is older than this detector")
@@ -199,6 +209,7 @@ class Outlook:
                     share=divided[name],
                     per_day=_rounded(per_day * found.part),
                     only_tickets=_only_tickets(name, reference, few_days=found.few_days),
+                    days=found.days,
                 )
                 yield self._seeing(line, found.growth)
 
