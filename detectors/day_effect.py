@@ -67,6 +67,8 @@ class DayEffect:
 
 
 ASSUMED: Final = DayEffect()
+ALIKE: Final = DayEffect(sd=0.0, hours=0.0)
+"""Nothing is assumed: all days are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

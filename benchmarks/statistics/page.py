@@ -192,7 +192,8 @@ def _input_drift(found: Mapping[str, Any]) -> str:
         " the traffic: the other half. Unseen intents: ten of 77, drawn for each run, left out"
         " of index and baseline. The known intent, one of 77 in the baseline, is drawn for each"
         " run too. Similarity and 12 coordinates, as the service has them; MiniLM by the"
-        " embedding worker's encoder.\n\n"
+        " embedding worker's encoder. The baseline has no times: its days are taken to be"
+        " alike.\n\n"
     )
     rows = [
         "| new requests | runs | within | noticed | median | 90 % |",

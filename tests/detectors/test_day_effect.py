@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from detectors.day_effect import (
+    ALIKE,
     ASSUMED,
     SHIFTS,
     DayEffect,
@@ -31,7 +32,6 @@ from detectors.scores import Side, rank_scores
 from detectors.types import Budget, Process, State, Window
 
 MONDAY, DAY = 1_699_833_600.0, 86_400.0
-NOTHING = DayEffect(sd=0.0, hours=0.0)
 
 
 def requests(
@@ -79,7 +79,7 @@ def test_what_never_happened_does_not_happen_on_other_days() -> None:
 
 @given(st.sampled_from([1.0, 0.1, 0.01, 1e-4]), st.sampled_from([0.05, 0.1, 0.2, 0.4]))
 def test_more_unknown_and_less_budget_allow_for_more(share: float, sd: float) -> None:
-    nothing, some = short(effect=NOTHING), short(effect=DayEffect(sd=sd, hours=sd))
+    nothing, some = short(effect=ALIKE), short(effect=DayEffect(sd=sd, hours=sd))
     assert nothing.null.unknown is None
     assert (m0(some, share=share) >= m0(nothing, share=share)).all()
     assert (m0(some, share=share, seen=False) >= m0(some, share=share)).all()
@@ -107,7 +107,7 @@ def test_on_a_day_within_the_allowance_no_bet_grows_on_average(
 def test_a_fortnight_that_saw_every_hour_assumes_nothing() -> None:
     rng = np.random.default_rng(4)
     whole, plain = (
-        LOGIT_KS.fit(requests(rng, 5_600, days=14.0), days=effect) for effect in (ASSUMED, NOTHING)
+        LOGIT_KS.fit(requests(rng, 5_600, days=14.0), days=effect) for effect in (ASSUMED, ALIKE)
     )
     assert whole.null.unknown is None is plain.null.unknown
     assert np.isfinite(whole.null.shown_days)
@@ -143,7 +143,7 @@ def test_failures_that_never_were_page_as_soon_as_without_the_assumption() -> No
     budget = Budget(notice=0.1, page=0.1)
     found = [
         REPETITION.score(REPETITION.fit(baseline, days=effect), live, State(), budget)[0]
-        for effect in (ASSUMED, NOTHING)
+        for effect in (ASSUMED, ALIKE)
     ]
     assert found[0].evidence_page == found[1].evidence_page > 0.0
 
@@ -190,7 +190,7 @@ def test_five_other_adapters_sharpen_what_is_assumed_and_never_blunt_it() -> Non
     assert of_fleet([0.1] * 4 + [0.12], ASSUMED) == replace(ASSUMED, sd=0.12, origin=Origin.FLEET)
     assert of_fleet([0.01] * 5, ASSUMED).sd == 0.05
     assert of_fleet([0.1] * 4 + [0.5], ASSUMED) == ASSUMED
-    assert of_fleet([0.1] * 5, NOTHING) == NOTHING
+    assert of_fleet([0.1] * 5, ALIKE) == ALIKE
 
 
 @pytest.mark.parametrize("n", [5, 10, 20])
