@@ -342,9 +342,8 @@ def approved_notes(
     connection: Connection, key: str, *, besides: AdapterId
 ) -> list[Mapping[str, Any]]:
     """Read a note of each other adapter's newest approved reference that has one."""
-    note = _R.request[key]
     query = (
-        sa.select(note)
+        sa.select(versions.c.adapter_id, _R.request[key].label("note"))
         .join(versions, versions.c.id == _R.version_id)
         .where(
             _R.state == ReferenceState.READY.value,
@@ -352,10 +351,10 @@ def approved_notes(
             versions.c.adapter_id != besides,
             _R.request.has_key(key),
         )
-        .distinct(versions.c.adapter_id)
-        .order_by(versions.c.adapter_id, _R.ready_at.desc())
+        .order_by(_R.ready_at, _R.id)
     )
-    return list(connection.execute(query).scalars())
+    # the newest of each adapter comes last and stays
+    return list({row.adapter_id: row.note for row in connection.execute(query)}.values())
 
 
 def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:
