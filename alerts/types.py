@@ -36,6 +36,8 @@ class Kind(StrEnum):
 
     DRIFT = "drift"
     NO_DATA = "no_data"
+    BLIND = "blind"
+    """Records come, and too few of them can be compared with the reference."""
     ERROR = "error"
     ROUTING = "routing"
     RETRAIN = "retrain"
@@ -49,6 +51,8 @@ class Status(StrEnum):
     WORSENED = "worsened"
     RECOVERED = "recovered"
     REOPENED = "reopened"
+    UPDATED = "updated"
+    """It goes on, and something else is known of it than people were told."""
     ACKNOWLEDGED = "acknowledged"
     """Somebody has it in hand; told only to receivers that keep incidents of their own."""
 
@@ -60,6 +64,7 @@ class Reason(StrEnum):
     NEW_ALERTS = "new_alerts_in_group"
     NEW_RESOLVED = "new_resolved_alerts"
     ALL_RESOLVED = "all_alerts_resolved"
+    UPDATED = "incident_updated"
     REPEAT = "repeat_interval_elapsed"
     ACKNOWLEDGED = "acknowledged"
     LET_GO = "acknowledgement_ended"
@@ -71,6 +76,7 @@ class Verdict(StrEnum):
 
     LEARNING = "learning"
     STABLE = "stable"
+    BLIND = "blind"
     DRIFTING = "drifting"
     CRITICAL = "critical"
     INSUFFICIENT = "insufficient"

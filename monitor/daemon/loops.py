@@ -31,6 +31,7 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.other_settings import learn_settings
 from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
@@ -218,6 +219,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,
             out_of_service_after=config.alerting.out_of_service_after,
+            window=config.schedule.live_interval,
         ),
         react=react,
         drain=embedding.drain,
@@ -342,7 +344,9 @@ def _learning(parts: WorkerParts) -> Callable[[], bool]:
 
     def turn() -> bool:
         if rules.auto:
-            freeze_learned(parts.database, now=datetime.now(tz=UTC), settings=rules.learned)
+            now = datetime.now(tz=UTC)
+            freeze_learned(parts.database, now=now, settings=rules.learned)
+            learn_settings(parts.database, now=now, rules=rules.learned)
         return False
 
     return turn

@@ -11,7 +11,9 @@ from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
 from alerts.types import Kind
 from alerts.types import Severity as Urgency
+from alerts.words import clock_time
 from monitor.domain import Blame, VerdictKind, Version
+from monitor.incident import read_story
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -23,6 +25,7 @@ from monitor.outbox import (
 from monitor.store import adapters, deliveries, incidents, outbox
 from monitor.store.database import Database
 from monitor.store.deliveries import DeliveryRow
+from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import NOW, register, transition, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
@@ -261,6 +264,53 @@ def test_silence_opens_an_incident_of_its_own_and_never_ends_a_drift(
         ("no_data", "recovered"),
     ]
     assert [row.kind for row in open_now] == ["drift"]
+
+
+def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_force(
+    database: Database, version: Version
+) -> None:
+    """It begins and ends by what was counted; an evaluation that counts nothing changes nothing."""
+    facts = inputs(database)
+    record(database, version, CRITICAL)
+    blind = replace(facts, unseen=UNSEEN, coverage_known=True)
+    for seen in (blind, blind, facts, replace(facts, coverage_known=True)):
+        with database.begin() as tx:
+            record_observation(
+                tx, version, verdict=verdict(CRITICAL), inputs=seen, channels=BOTH, now=NOW
+            )
+    with database.begin() as tx:
+        _, first, last = deliveries.newest(tx)[::-1]
+        open_now = incidents.incident_list(tx, open_only=True)
+    assert (first.channel, first.alert["severity"]) == ("desk", "ticket")
+    assert first.alert["summary"] == f"support@v7: not monitored: {CAUSE}"
+    assert first.alert["reason"] == (
+        f"8 of 100 requests since {clock_time(UNSEEN.since, now=NOW)}"
+        " could be compared with the reference"
+    )
+    assert [(row.alert["kind"], row.alert["status"]) for row in (first, last)] == [
+        ("blind", "started"),
+        ("blind", "recovered"),
+    ]
+    with database.begin() as tx:
+        over = read_story(tx, first.incident_id, margin=timedelta(), now=NOW)
+    assert over is not None
+    assert over.unseen is None
+    assert last.alert["summary"] == "support@v7: recovered; was: not monitored"
+    assert last.alert["reason"] == "enough of its requests can be compared with the reference"
+    assert [row.kind for row in open_now] == ["drift"]
+
+
+def test_the_page_of_what_is_not_compared_says_what_mends_it(
+    database: Database, version: Version
+) -> None:
+    blind = replace(inputs(database), unseen=UNSEEN, coverage_known=True)
+    with database.begin() as tx:
+        [told] = record_observation(
+            tx, version, verdict=verdict(STABLE), inputs=blind, channels=BOTH, now=NOW
+        )
+        story = read_story(tx, told, margin=timedelta(), now=NOW)
+    assert story is not None
+    assert story.unseen == UNSEEN
 
 
 def test_errors_are_tickets_of_their_own(database: Database, version: Version) -> None:

@@ -53,6 +53,8 @@ from monitor.store.tables.references import (
     reference_items,
     reference_vectors,
     references,
+    settings_calibrations,
+    settings_references,
 )
 from monitor.store.tables.registry import adapters, versions
 from monitor.store.tables.routing import (
@@ -61,8 +63,10 @@ from monitor.store.tables.routing import (
     canary_looks,
     flags,
     retrainings,
+    route_epochs,
     route_failures,
     route_history,
+    route_refusals,
     routes,
 )
 
@@ -118,12 +122,16 @@ __all__ = [
     "reference_vectors",
     "references",
     "retrainings",
+    "route_epochs",
     "route_failures",
     "route_history",
+    "route_refusals",
     "routes",
     "sampling_rates",
     "scores",
     "selftests",
+    "settings_calibrations",
+    "settings_references",
     "silences",
     "tasks",
     "terms",
