@@ -5,11 +5,12 @@ weekdays it has not seen. What it cannot know is assumed: the day's common movem
 shift of a request's value with the sd ``tau``. A live day then differs from the reference, the
 mean of d days of its own, by a shift of the variance
 
-    tau² (1 + 1/d)  +  what hours and weekdays it has not seen may add,
+    tau² (1 + 1/d),
 
-and the null mean of every score is widened to what a shift of z such sd does to that score. z
-leaves as many days beyond as the budget allows (:func:`surprise`). Formula, bound and what it
-costs: ``docs/decisions/0025-a-short-reference-assumes-how-days-differ.md``.
+and hours it has not seen by as much as a rhythm may move them. The null mean of every score is
+widened to what z such sd and the rhythm do to that score; z leaves as many days beyond as the
+budget allows (:func:`surprise`). Formula, bound and what it costs:
+``docs/decisions/0025-a-short-reference-assumes-how-days-differ.md``.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Unknown:
     """What a reference cannot know of each score: K columns.
 
     seen, unseen
-        Sd ``(K,)`` of the shift between a live day and the reference, at hours and weekdays
-        that it has seen and at others.
+        Shifts between a live day and the reference ``(2, K)``, at hours and weekdays that it
+        has seen and at others: the sd by day, and what a rhythm may add at most.
     parts
         Each score's part ``(K,)`` of the days that may lie beyond: 1 where all signals share
         one movement.
@@ -104,8 +105,8 @@ class Unknown:
 
     def rise(self, *, share: float, seen: bool) -> Floats:
         """Rise ``(K,)`` of each score's mean that a budget of so many alarms must allow for."""
-        sd = self.seen if seen else self.unseen
-        shift = surprise(share * self.parts) * sd
+        by_day, rhythm = self.seen if seen else self.unseen
+        shift = surprise(share * self.parts) * by_day + rhythm
         columns = zip(shift, self.rises.T, strict=True)
         return np.array([np.interp(one, SHIFTS, rises) for one, rises in columns])
 
@@ -139,25 +140,36 @@ def unknown_of(
 ) -> Unknown | None:
     """Work out what a reference is too short to know; None where it is not, or nothing is assumed.
 
-    With h of 24 hours seen and a rhythm of the sd ``hours``, requests of unseen hours lie
-    ``2 (1 - h/24) hours²`` from the reference's own, and those of any hour ``(h/24) hours²``
-    where the rhythm could not be taken out.
+    A rhythm of the sd ``hours`` has the amplitude a = √2 ``hours``. From the mean of a
+    reference of h of 24 hours, unseen ones lie up to ``2 a (1 - h/24)`` away, and ``a h/24`` more
+    where the rhythm could not be taken out; seen ones then up to ``a min(1, h/12)``.
     """
-    seen_hours = float(coverage.hours.mean())
     everything = bool(coverage.hours.all() and coverage.weekdays.all())
     if (effect.sd == 0.0 and effect.hours == 0.0) or (shown.days_known and everything):
         return None
     own = own_sd(shown, rises, effect)
-    between = np.square(own) * (1.0 + 1.0 / days_of(shown.at, shown.scores))
-    rhythm = np.where(shown.steady, 0.0, seen_hours * effect.hours**2)
+    between = own * np.sqrt(1.0 + 1.0 / days_of(shown.at, shown.scores))
+    within, beyond = _rhythm(coverage, effect.hours, steady=shown.steady)
     moved = own.max() > effect.sd
     return Unknown(
-        seen=np.zeros_like(own) if shown.days_known else np.sqrt(between + rhythm),
-        unseen=np.sqrt(between + rhythm + 2.0 * (1.0 - seen_hours) * effect.hours**2),
+        seen=np.zeros((2, own.size)) if shown.days_known else np.stack([between, within]),
+        unseen=np.stack([between, beyond]),
         parts=parts,
         rises=rises,
         covered=covered_share(coverage),
         effect=replace(effect, sd=float(own.max()), origin=Origin.OWN) if moved else effect,
+    )
+
+
+def _rhythm(
+    coverage: Coverage, hours: float, *, steady: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """How far hours that were seen, and others, may lie from the reference's mean ``(K,)``."""
+    part, amplitude = float(coverage.hours.mean()), np.sqrt(2.0) * hours
+    left = np.where(steady, 0.0, 1.0)
+    return (
+        amplitude * left * min(1.0, 2.0 * part),
+        amplitude * (2.0 * (1.0 - part) + left * part),
     )
 
 
@@ -167,18 +179,19 @@ def covered_share(coverage: Coverage) -> float:
 
 
 def older(coverage: Coverage, *, scores: int) -> Floats:
-    """What a reference of an older release cannot have known ``(2, K)``, by what it has seen.
+    """What a reference of an older release cannot have known ``(4, K)``, by what it has seen.
 
-    It did not keep how long it was: all seven weekdays are 7 days, which speak for themselves,
-    and fewer are as many days. Empty where nothing is unknown.
+    Seen and unseen, one below the other. It did not keep how long it was: all seven weekdays
+    are 7 days, which speak for themselves, and fewer are as many days. Empty where nothing is
+    unknown.
     """
-    hours, days = float(coverage.hours.mean()), int(coverage.weekdays.sum())
-    if hours == 1.0 and days == coverage.weekdays.size:
+    days, every = int(coverage.weekdays.sum()), coverage.weekdays.size
+    if coverage.hours.all() and days == every:
         return np.zeros(0)
-    between = ASSUMED.sd**2 * (1.0 + 1.0 / max(1, days))
-    unseen = between + ASSUMED.hours**2 * (2.0 - hours)
-    seen = 0.0 if days == coverage.weekdays.size else between + ASSUMED.hours**2 * hours
-    return np.asarray(np.sqrt(np.repeat([[seen], [unseen]], scores, axis=1)))
+    by_day = np.full(scores, ASSUMED.sd * np.sqrt(1.0 + 1.0 / max(1, days)))
+    within, beyond = _rhythm(coverage, ASSUMED.hours, steady=np.zeros(scores, dtype=np.bool_))
+    seen = np.zeros((2, scores)) if days == every else np.stack([by_day, within])
+    return np.vstack([seen, by_day, beyond])
 
 
 def surprise(share: Floats) -> Floats:

@@ -95,7 +95,7 @@ def unknown_arrays(null: Null) -> Arrays:
         return {"unknown": np.zeros(0)}
     unknown, effect = null.unknown, null.unknown.effect
     return {
-        "unknown": np.stack([unknown.seen, unknown.unseen]),
+        "unknown": np.vstack([unknown.seen, unknown.unseen]),
         "day_effect": np.array([effect.sd, effect.hours]),
         "day_effect_of": np.array(effect.origin.value),
     }
@@ -123,8 +123,8 @@ def with_unknown(
     if not stored.size:
         return null
     unknown = Unknown(
-        seen=stored[0],
-        unseen=stored[1],
+        seen=stored[:2],
+        unseen=stored[2:],
         parts=parts,
         rises=rises(),
         covered=covered_share(coverage),
