@@ -99,7 +99,7 @@ def test_unseen_hours_may_differ_more_than_seen_ones_and_garbage_pages_in_both(
 
     noon, next_week = MONDAY + 12 * 3600.0, MONDAY + 7 * DAY + 3600.0
     assert pages(3.0, noon) > 0.0 < pages(3.0, next_week)
-    assert pages(1.3, noon) < 0.0 < pages(1.3, next_week)
+    assert pages(1.6, noon) < 0.0 < pages(1.6, next_week)
 
 
 def test_subjects_are_one_voice_each(rng: np.random.Generator) -> None:
