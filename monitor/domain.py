@@ -180,6 +180,8 @@ class Reference:
     state: ReferenceState
     approved_by: str | None = None
     """Who or what approved it: ``coverage`` or a key's name; None is provisional."""
+    replaced: bool = False
+    """Whether it is in force only until a newer one that is being built is ready."""
     cause: str
     n_training: int = 0
     n_baseline: int = 0
@@ -193,7 +195,7 @@ class Reference:
 
     @property
     def provisional(self) -> bool:
-        """Provisional references give tickets only, no pages from soft evidence."""
+        """Soft evidence against a provisional reference moves no traffic."""
         return self.approved_by is None
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
+from detectors.day_effect import Origin
 from detectors.expected_delay import Delay, Drift
 from detectors.types import Process
 from monitor.api import answers, lookup
@@ -37,6 +38,13 @@ class DelaysBody(Answer):
     page: DelayBody | None
 
 
+class DayEffectBody(Answer):
+    """By how much days are taken to differ."""
+
+    sd: float = Field(description="In sd of a request's value.")
+    origin: Origin = Field(description="Whose days: assumed, the fleet's, or its own few.")
+
+
 class ShareBody(Answer):
     """One detector of one version: its part of the budget and what it would see."""
 
@@ -60,6 +68,9 @@ class ShareBody(Answer):
     uncompared: str | None = Field(
         description="Which share of the requests it does not compare, and why: of them it"
         " promises nothing. null: none to speak of, or `blind` says it."
+    )
+    day_effect: DayEffectBody | None = Field(
+        description="What the reference is too short to know; null: it has seen days and hours."
     )
 
 
@@ -135,6 +146,7 @@ def _share(line: Line) -> ShareBody:
         blind=line.blind,
         only_tickets=line.only_tickets,
         uncompared=line.uncompared,
+        day_effect=line.days and DayEffectBody(sd=line.days.sd, origin=line.days.origin),
     )
 
 

@@ -195,7 +195,7 @@ class ReferenceSummary(Answer):
 
     state: ReferenceState | None = Field(description="null: there is none yet.")
     generation: int | None
-    provisional: bool = Field(description="True until approved: tickets only, no pages.")
+    provisional: bool = Field(description="True until approved: soft evidence moves no traffic.")
     progress: float | None
     n_training: int
     n_baseline: int

@@ -96,7 +96,9 @@ def note(item: dict[str, Any]) -> str:
     """Say what keeps it from seeing, or from paging."""
     if item["blind"] is not None:
         return f"blind: {item['blind']}"
-    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else None
+    days = item.get("day_effect")
+    differ = f"days taken to differ by {days['sd']:.2g} sd ({days['origin']})" if days else None
+    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else differ
     return "; ".join(filter(None, (tickets, item["uncompared"])))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
+from detectors.day_effect import DayEffect
 from detectors.expected_delay import (
     Delay,
     Drift,
@@ -76,6 +77,8 @@ class Line:
     uncompared
         Which share of the requests it does not compare, and why; None where it is none to
         speak of. Its delays are those of what it compares.
+    days
+        By how much days are taken to differ, and by whose; None where they speak for themselves.
     """
 
     adapter: str
@@ -89,6 +92,7 @@ class Line:
     blind: str | None = None
     only_tickets: str | None = None
     uncompared: str | None = None
+    days: DayEffect | None = None
 
     @property
     def opens(self) -> Process:
@@ -117,6 +121,12 @@ class _Known:
     absent: str | None = None
     few_days: bool = False
     """Whether it saw too few days to page."""
+
+    @property
+    def days(self) -> DayEffect | None:
+        """What is assumed of its days."""
+        unknown = self.growth.null.unknown if self.growth else None
+        return unknown.effect if unknown else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +267,7 @@ class Outlook:
                     share=divided[name],
                     per_day=_rounded(per_day * found.part * seen.share(name)),
                     only_tickets=_only_tickets(name, reference, few_days=found.few_days),
+                    days=found.days,
                 )
                 yield seen.said(self._seeing(line, found.growth))
 
@@ -271,7 +282,7 @@ class Outlook:
             check_seconds=seconds,
         )
         delays: dict[tuple[Drift, Process], Delay] = {}
-        for drift in growth.drifting:
+        for drift in growth.moved:
             for process, share in (
                 (Process.NOTICE, line.share.notice),
                 (Process.PAGE, line.share.page),
@@ -344,8 +355,8 @@ def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
-    if reference.provisional and not DETECTORS[detector].hard:
-        return "the reference is provisional"
+    if reference.replaced and not DETECTORS[detector].hard:
+        return "the reference is being replaced"
     return None
 
 

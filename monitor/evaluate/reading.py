@@ -16,7 +16,7 @@ from detectors.feedback import FEEDBACK, Directions
 from detectors.input_similarity import SIMILARITY
 from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Budget, Floats, State, Window
-from monitor.domain import EvaluationKind, Interval, Version
+from monitor.domain import EvaluationKind, Interval, Reference, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
@@ -155,8 +155,7 @@ def facts_of(
     """
     stage = ReferenceStage.NONE
     if reading.calibrated is not None:
-        provisional = reading.calibrated.reference.provisional
-        stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
+        stage = _stage(reading.calibrated.reference)
     horizon = at - settings.policy.recovery_window
     return Facts(
         at=at,
@@ -170,6 +169,12 @@ def facts_of(
         enabled=frozenset(settings.detectors),
         **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
     )
+
+
+def _stage(reference: Reference) -> ReferenceStage:
+    if reference.replaced:
+        return ReferenceStage.REPLACED
+    return ReferenceStage.PROVISIONAL if reference.provisional else ReferenceStage.APPROVED
 
 
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:

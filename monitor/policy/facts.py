@@ -13,9 +13,11 @@ from monitor.policy.coverage import CoveredWindow
 
 
 class ReferenceStage(StrEnum):
-    """How much the reference allows: none, tickets only, or everything."""
+    """How much the reference allows soft evidence: nothing, tickets, pages, or actions too."""
 
     NONE = "none"
+    REPLACED = "replaced"
+    """Somebody has said that it no longer fits, and a newer one is being built."""
     PROVISIONAL = "provisional"
     APPROVED = "approved"
 

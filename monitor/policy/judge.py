@@ -129,7 +129,7 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
         return False
     if crossing.hard:
         return crossing.n >= settings.hard_records
-    if facts.reference is not ReferenceStage.APPROVED:
+    if facts.reference is ReferenceStage.REPLACED:
         return False
     return _probe_lets_page(crossing, memory, facts, settings)
 
@@ -286,7 +286,8 @@ def _action(
             at=facts.at,
         )
     paging = tuple(c for c in paging if c.model_side)
-    large = [c for c in paging if _large(c, settings)]
+    approved = facts.reference is ReferenceStage.APPROVED
+    large = [c for c in paging if (approved or c.hard) and _large(c, settings)]
     probe = memory.perplexity
     if probe is not None and probe.low >= settings.action_perplexity:
         return ActionEvidence(
@@ -307,10 +308,11 @@ def _action(
             n=worst.n,
             at=max(c.seen_at for c in large),
         )
+    small = [small_words(c, settings) for c in paging if not _large(c, settings)]
+    if len(small) < len(paging):
+        small.append("nobody and nothing has approved the reference")
     return ActionEvidence(
-        allowed=False,
-        reason=join([small_words(c, settings) for c in paging]) or _nothing_of_the_model(memory),
-        at=facts.at,
+        allowed=False, reason=join(small) or _nothing_of_the_model(memory), at=facts.at
     )
 
 

@@ -62,8 +62,8 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
     if not soft:
         return ""
-    if facts.reference is not ReferenceStage.APPROVED:
-        return "; no page: the reference is provisional"
+    if facts.reference is ReferenceStage.REPLACED:
+        return "; no page: the reference is being replaced"
     probe = memory.perplexity
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"

@@ -57,7 +57,9 @@ class SettingsLearner:
     settings nothing is read; what could not be learned is tried again an hour later.
     """
 
-    def __init__(self, database: Database, *, rules: LearnedSettings, days: DayEffect = ASSUMED) -> None:
+    def __init__(
+        self, database: Database, *, rules: LearnedSettings, days: DayEffect = ASSUMED
+    ) -> None:
         self._database = database
         self._rules = rules
         self._days = days
@@ -76,7 +78,9 @@ class SettingsLearner:
         version = registry.fetch_by_id(tx, row.version_id)
         found = [
             one
-            for one in wanted(tx, version, now=now, until=_evaluated_until(row) or now, rules=self._rules)
+            for one in wanted(
+                tx, version, now=now, until=_evaluated_until(row) or now, rules=self._rules
+            )
             if one.records >= self._rules.least and self._in_turn(version, one, now=now)
         ]
         if not found:
@@ -95,7 +99,13 @@ class SettingsLearner:
         return now >= self._not_before.get((version.id, one.strata), now)
 
     def _freeze(
-        self, tx: Connection, version: Version, reference: Reference, one: NewSettings, *, now: datetime
+        self,
+        tx: Connection,
+        version: Version,
+        reference: Reference,
+        one: NewSettings,
+        *,
+        now: datetime,
     ) -> bool:
         window = _window(tx, version, reference, one)
         fitted = _fitted(

@@ -19,7 +19,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit
 from monitor.store import versions as registry
 from monitor.store.errors import Conflict, NotFound, StoreError
@@ -343,7 +343,26 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
         _R.generation > row.generation,
     )
     replaced = connection.execute(newer.limit(1)).one_or_none() is not None
-    return _reference(row, approved_by=None if replaced else row.approved_by)
+    return _reference(row, replaced=True, approved_by=None) if replaced else _reference(row)
+
+
+def approved_notes(
+    connection: Connection, key: str, *, besides: AdapterId
+) -> list[Mapping[str, Any]]:
+    """Read a note of each other adapter's newest approved reference that has one."""
+    query = (
+        sa.select(versions.c.adapter_id, _R.request[key].label("note"))
+        .join(versions, versions.c.id == _R.version_id)
+        .where(
+            _R.state == ReferenceState.READY.value,
+            _R.approved_by.is_not(None),
+            versions.c.adapter_id != besides,
+            _R.request.has_key(key),
+        )
+        .order_by(_R.ready_at, _R.id)
+    )
+    # the newest of each adapter comes last and stays
+    return list({row.adapter_id: row.note for row in connection.execute(query)}.values())
 
 
 def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:

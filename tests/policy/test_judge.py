@@ -112,13 +112,24 @@ def test_a_page_crossing_without_a_probe_pages_at_once() -> None:
     assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
 
 
-def test_a_provisional_reference_gives_tickets_only() -> None:
-    got = run(facts(page(), reference=ReferenceStage.PROVISIONAL))
+def test_a_provisional_reference_pages_and_moves_no_traffic_until_it_is_approved() -> None:
+    first = run(facts(page(), reference=ReferenceStage.PROVISIONAL))
+    assert first.verdict.kind is VerdictKind.CRITICAL
+    assert not first.action.allowed
+    assert first.action.reason == "nobody and nothing has approved the reference"
+    later = run(facts(soft(effect=LARGE), at=NOW + MINUTE), memory=first.memory)
+    assert later.action.allowed
+
+
+def test_a_reference_that_is_being_replaced_gives_tickets_only() -> None:
+    got = run(facts(page(), reference=ReferenceStage.REPLACED))
     assert got.verdict.kind is VerdictKind.DRIFTING
-    assert "provisional" in got.verdict.reason
+    assert got.verdict.reason.endswith("no page: the reference is being replaced")
 
 
-@pytest.mark.parametrize("stage", [ReferenceStage.PROVISIONAL, ReferenceStage.APPROVED])
+@pytest.mark.parametrize(
+    "stage", [ReferenceStage.REPLACED, ReferenceStage.PROVISIONAL, ReferenceStage.APPROVED]
+)
 def test_hard_signals_page_under_any_reference_once_twenty_records_say_so(
     stage: ReferenceStage,
 ) -> None:

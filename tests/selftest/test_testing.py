@@ -10,7 +10,7 @@ from detectors.nearest import nearest
 from detectors.types import SECONDS_PER_DAY, Budget, Window
 from monitor.selftest import replayed
 from monitor.selftest.injections import unseen_topics
-from monitor.selftest.testing import Question, TooShort, run
+from monitor.selftest.testing import Question, TooShort, _Count, _false_alarms, run
 
 MONDAY = 4 * SECONDS_PER_DAY
 SHARES = {
@@ -112,12 +112,19 @@ def test_the_same_question_gives_the_same_report_in_json() -> None:
     assert told[-1][0] == told[-1][1]
 
 
-def test_days_that_differ_more_than_a_short_reference_knows_break_the_promise() -> None:
-    # what a self-test is for: budgets are not promised under day effects without days
+def test_three_days_that_differ_more_than_is_assumed_are_believed() -> None:
     window = baseline(3_000, days=3.0, bad_days=1.5)
     found = run(question(window, per_day=1_000.0))["false_alarms"]["notice"]
-    assert found["alarms"] > 0
+    assert found["kept"]
     assert found["interval"][0] <= found["per_30_days"] <= found["interval"][1]
+
+
+def test_more_alarms_than_promised_break_the_promise() -> None:
+    # P(40 or more | 4) is below 1e-20
+    told = _false_alarms(_Count(alarms=40, streams=40), months=1.0, promised=0.1)
+    assert told is not None
+    assert not told["kept"]
+    assert told["interval"][0] > 0.1
 
 
 @pytest.mark.parametrize("records", [0, 599])
