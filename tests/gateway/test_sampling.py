@@ -140,6 +140,7 @@ def test_a_stream_shows_nothing_of_being_sampled(
             assert one == other
     (record,) = records(service)
     assert record["output"] == SAID
+    assert (record["prompt_tokens"], record["output_tokens"]) == (3, len(WORDS))
     assert record["ttft_ms"] <= record["latency_ms"]
     assert len(tokens_of(record)) == len(WORDS)
 
@@ -159,6 +160,12 @@ def test_a_rewritten_stream_still_comes_as_it_is_made(stage: Stage) -> None:
     [
         {"logprobs": True, "top_logprobs": 2},
         {"logprobs": True, "top_logprobs": 2, "stream": True},
+        {
+            "logprobs": True,
+            "top_logprobs": 2,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
     ],
 )
 def test_who_asks_for_log_probabilities_gets_them_untouched(
