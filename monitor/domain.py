@@ -185,6 +185,8 @@ class Reference:
     cause: str
     n_training: int = 0
     n_baseline: int = 0
+    left_out: int = 0
+    """Baseline lines of the upload that stood among the training lines too."""
     span_days: float = 0.0
     encoder: str | None = None
     strata: Sequence[str] = ()

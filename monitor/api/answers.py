@@ -154,6 +154,7 @@ def reference(found: Reference, *, of: Version) -> ReferenceBody:
         cause=found.cause,
         n_training=found.n_training,
         n_baseline=found.n_baseline,
+        left_out=found.left_out,
         span_days=found.span_days,
         encoder=found.encoder,
         strata=found.strata,

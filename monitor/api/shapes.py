@@ -216,6 +216,9 @@ class ReferenceBody(Answer):
     cause: str
     n_training: int
     n_baseline: int
+    left_out: int = Field(
+        description="Baseline lines of an upload that stood among its training lines too."
+    )
     span_days: float
     encoder: str | None
     strata: Sequence[str]
