@@ -22,7 +22,15 @@ from monitor.api.shapes import (
     WeightsSummary,
     WindowBody,
 )
-from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.domain import (
+    UNMEASURED,
+    Blame,
+    Interval,
+    Reference,
+    Route,
+    VerdictKind,
+    Version,
+)
 from monitor.reference.coverage import Seen
 from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
@@ -56,7 +64,7 @@ def score(row: ScoreRow) -> ScoreBody:
         n_reference=row.n_reference,
         n_window=row.n_window,
         minimum_detectable=number(row.minimum_detectable),
-        verdict=VerdictKind(row.verdict),
+        verdict=UNMEASURED if row.verdict == UNMEASURED else VerdictKind(row.verdict),
         blame=Blame(row.blame),
         reason=row.reason,
         details={

@@ -38,6 +38,7 @@ VERDICT_STYLES = {
     "stable": "green",
     "learning": "cyan",
     "insufficient": "dim",
+    "unmeasured": "dim",
     "error": "magenta",
 }
 

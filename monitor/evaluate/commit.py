@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -24,12 +25,23 @@ from monitor.evaluate.company import others_on_the_base
 from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
-from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
+from monitor.policy import (
+    Facts,
+    Judgement,
+    Memory,
+    PolicySettings,
+    detector_reason,
+    judge,
+    unmeasured,
+)
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, feedback, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.feedback import Unread
 from monitor.store.tasks import Claim
+
+PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
+"""The detector of the evaluation of this kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,6 +108,7 @@ def commit(
         return None
     _write_skipped(tx, outcome)
     _write_scores(tx, outcome, judgement, evaluation_id)
+    _write_unmeasured(tx, outcome, judgement)
     _write_processes(tx, outcome)
     feedback.mark(tx, _feedback_read(outcome), version_id=claim.version_id, window_end=window.end)
     verdicts.put(
@@ -170,6 +183,14 @@ def _write_scores(
         for name, score in (measured | dict(outcome.scores)).items()
     ]
     evaluations.put_scores(tx, rows)
+
+
+def _write_unmeasured(tx: Connection, outcome: Outcome, judgement: Judgement) -> None:
+    """Take back what perplexity's newest score says, if a suspicion came after it."""
+    since = judgement.memory.unmeasured_since
+    if since is not None and outcome.facts.probe_available:
+        reason = unmeasured(since, outcome.facts.probe_stopped)
+        evaluations.put_unmeasured(tx, outcome.claim.version_id, detector=PERPLEXITY, reason=reason)
 
 
 def _score_row(

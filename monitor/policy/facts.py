@@ -122,6 +122,8 @@ class Facts:
     traffic: bool = True
     """Whether records came within the recovery window."""
     probe_available: bool = False
+    probe_stopped: str | None = None
+    """Why the newest try of a probe had no answer; None: it had one, or none was made."""
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
     classic: bool = False

@@ -20,6 +20,7 @@ from monitor.probes.expectations import TOP, as_top_logprobs
 from monitor.probes.own_tokens import number_fault
 from monitor.probes.perplexity import DocumentScore, Http, PerplexityRun, PerplexitySettings
 from monitor.probes.prompt_logprobs import PromptTokens, total
+from monitor.probes.share import Purpose
 
 __all__ = ["PRIVATE_NETWORKS", "Engines", "ServedProbe"]
 
@@ -48,6 +49,8 @@ class ServedProbe:
         Further corpora by adapter; ``domain`` is that of every other one.
     http
         A guarded client that may read :data:`monitor.probes.perplexity.LARGEST_ANSWER`.
+    purpose
+        What the engines are asked for, which says what pays for it.
     """
 
     general: Corpus
@@ -56,6 +59,11 @@ class ServedProbe:
     settings: PerplexitySettings
     domains: Mapping[str, Corpus | None] = field(default_factory=dict)
     domain: Corpus | None = None
+    purpose: Purpose = Purpose.ROUTINE
+
+    def on(self, purpose: Purpose) -> ServedProbe:
+        """Give the same probe, asking for this."""
+        return replace(self, purpose=purpose)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Give the general corpus, and the adapter's own where there is one."""
@@ -96,7 +104,12 @@ class ServedProbe:
                     score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
                     return replace(run, stopped=f"{stop} (after {number} documents)")
-                run = replace(run, documents=(*run.documents, score), source=engine.way)
+                run = replace(
+                    run,
+                    documents=(*run.documents, score),
+                    source=engine.way,
+                    seconds=engine.spent,
+                )
             return run
 
     def read(
@@ -151,8 +164,8 @@ class ServedProbe:
 
     @contextmanager
     def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, Engine]]:
-        chosen = self.engines.choose(target.model, replica=replica)
-        with self.engines.restraint.of(chosen.url).turn() as turn:
+        chosen = self.engines.choose(target.model, replica=replica, purpose=self.purpose)
+        with self.engines.restraint.of(chosen.url).turn(self.purpose) as turn:
             yield (
                 chosen,
                 Engine(

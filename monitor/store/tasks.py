@@ -116,6 +116,15 @@ def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[s
     return {model: VersionId(version_id) for model, version_id in tx.execute(query)}
 
 
+def why_stopped(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> str | None:
+    """Why the newest try of a version's task had no answer; None: it had one."""
+    query = sa.select(tasks.c.stopped).where(
+        tasks.c.version_id == version_id, tasks.c.kind == kind.value
+    )
+    found: str | None = tx.execute(query).scalar_one_or_none()
+    return found
+
+
 def guard(tx: Connection, held: Claim) -> None:
     """Lock our task for this transaction; raise :class:`StaleLease` if it is not ours."""
     found = tx.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from monitor.probes.asking import ModelProbe, Target, local_folder
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.share import Purpose
 from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
@@ -55,6 +56,20 @@ class Replicated(Protocol):
         ...
 
 
+@runtime_checkable
+class Charged(Protocol):
+    """A probe whose engines give each purpose its own part of their time."""
+
+    def on(self, purpose: Purpose) -> ModelProbe:
+        """Give the same probe, asking for this."""
+        ...
+
+
+def on(via: ModelProbe, purpose: Purpose) -> ModelProbe:
+    """Say what a probe is for, where that makes a difference to it."""
+    return via.on(purpose) if isinstance(via, Charged) else via
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
     """When and why a version is probed.
@@ -67,12 +82,22 @@ class Occasion:
         SCHEDULED or SUSPICION.
     last
         When the last evaluation was written; None: there is none.
+    returning
+        Whether the version is critical or has lost its traffic.
     """
 
     at: datetime
     interval: timedelta
     role: RunRole
     last: datetime | None = None
+    returning: bool = False
+
+    @property
+    def purpose(self) -> Purpose:
+        """What its engines are asked for."""
+        if self.role is RunRole.SUSPICION:
+            return Purpose.SUSPICION
+        return Purpose.RETURN if self.returning else Purpose.ROUTINE
 
     @property
     def resumed_since(self) -> datetime:
@@ -105,6 +130,10 @@ class Asked:
     version: Version
     via: ModelProbe
     held: Claim
+
+    def asking_for(self, purpose: Purpose) -> Asked:
+        """Give the same probing, with its engines asked for this from now on."""
+        return replace(self, via=on(self.via, purpose))
 
     @cached_property
     def own(self) -> Model:
@@ -181,6 +210,7 @@ class Asked:
                 dtype=run.dtype,
                 source=run.source,
                 weights=run.weights,
+                seconds=run.seconds,
                 stopped=run.stopped,
             )
         )

@@ -8,13 +8,14 @@ from detectors.identity import Identity, IdentityState
 from monitor.domain import Version
 from monitor.evaluate.probing.answer import Answer, confirm, look, registered_answer
 from monitor.evaluate.probing.applied import check_identity, latest_identity, register_base
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike
+from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike, on
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
 from monitor.policy import PerplexityFact
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
 from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.share import Purpose
 from monitor.store import perplexity
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun
@@ -46,7 +47,7 @@ def probe(
     StaleLease
         The task ``held`` was lost while models were asked; nothing more was written.
     """
-    asked = Asked(database=database, version=version, via=via, held=held)
+    asked = Asked(database=database, version=version, via=on(via, Purpose.ROUTINE), held=held)
     try:
         missing = [
             corpus
@@ -55,7 +56,7 @@ def probe(
         ]
         if missing:
             return _register(asked, missing, occasion)
-        return _compare(asked, occasion)
+        return _compare(asked.asking_for(occasion.purpose), occasion)
     except RunStopped as stop:
         return ProbeOutcome(stopped=str(stop))
 
@@ -117,6 +118,7 @@ def _take_back(
 def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
     answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
     if any(answer.found for answer in answers):
+        asked = asked.asking_for(Purpose.CONFIRMATION)
         answers = [confirm(asked, a) if a.found else a for a in answers]
     moved = any(answer.found for answer in answers)
     company = ask_company(asked, answers, occasion) if moved else None
