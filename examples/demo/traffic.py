@@ -64,7 +64,7 @@ class Traffic:
 
     async def _live(self) -> None:
         async with (
-            httpx2.AsyncClient(base_url=self._gateway_url, timeout=30.0) as gateway,
+            httpx2.AsyncClient(base_url=self._gateway_url, timeout=120.0) as gateway,
             _Ending() as tasks,
         ):
             for adapter in REQUESTS_PER_SECOND:

@@ -81,6 +81,15 @@ def plan_rounds(
     return tuple(sorted(rounds, key=lambda one: (-one.period, one.engine)))
 
 
+def versions_within(share: float, *, seconds: float, wanted: timedelta) -> int:
+    """Tell how many versions an engine's share is enough for, at ``seconds`` a probe.
+
+    >>> versions_within(0.1, seconds=6.0, wanted=timedelta(hours=6))
+    270
+    """
+    return int(PLANNED * share * wanted.total_seconds() / seconds)
+
+
 def period_of(version: VersionId, rounds: Iterable[Round], *, wanted: timedelta) -> timedelta:
     """Tell how often a version is probed; one that was not measured yet as often as wanted."""
     return next((one.period for one in rounds if version in one.versions), wanted)

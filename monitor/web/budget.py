@@ -48,6 +48,7 @@ def read_budget(
         "last": last,
         "tiers": tiers,
         "settings": settings,
+        "rounds": outlook.rounds(tx, now=now),
         "receipts": receipts,
         "most_pages": MOST_PAGES,
     }
