@@ -36,6 +36,11 @@ PRIVATE_NETWORKS: Final = (
 """Where engines live; nothing else private may be reached through their addresses."""
 _TEXTS_PER_LOOK: Final = 16
 
+
+def _never() -> str | None:
+    return None
+
+
 _Ask = Callable[[str], PromptTokens | None]
 
 
@@ -51,6 +56,8 @@ class ServedProbe:
         A guarded client that may read :data:`monitor.probes.perplexity.LARGEST_ANSWER`.
     purpose
         What the engines are asked for, which says what pays for it.
+    gives_way
+        Asked before each text of a run: why the run should stop, None where it need not.
     """
 
     general: Corpus
@@ -60,10 +67,11 @@ class ServedProbe:
     domains: Mapping[str, Corpus | None] = field(default_factory=dict)
     domain: Corpus | None = None
     purpose: Purpose = Purpose.ROUTINE
+    gives_way: Callable[[], str | None] = _never
 
-    def on(self, purpose: Purpose) -> ServedProbe:
+    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None]) -> ServedProbe:
         """Give the same probe, asking for this."""
-        return replace(self, purpose=purpose)
+        return replace(self, purpose=purpose, gives_way=gives_way)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Give the general corpus, and the adapter's own where there is one."""
@@ -99,8 +107,7 @@ class ServedProbe:
             )
             for number, document in enumerate(corpus.documents):
                 try:
-                    if number % _TEXTS_PER_LOOK == 0:
-                        engine.require_idle()
+                    self._look(engine, number)
                     score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
                     return replace(run, stopped=f"{stop} (after {number} documents)")
@@ -154,6 +161,13 @@ class ServedProbe:
     def replicas_of(self, target: Target) -> tuple[str, ...]:
         """Addresses of the engines that hold the model; raises as :meth:`score` does."""
         return tuple(one.name for one in self.engines.holding(target.model))
+
+    def _look(self, engine: Engine, number: int) -> None:
+        """Stop where somebody comes first, or the engine has others to serve."""
+        if (why := self.gives_way()) is not None:
+            raise Stop(why)
+        if number % _TEXTS_PER_LOOK == 0:
+            engine.require_idle()
 
     def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
         """Ask an adapter at any time, a base model alone where that can be had."""

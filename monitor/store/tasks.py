@@ -116,6 +116,17 @@ def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[s
     return {model: VersionId(version_id) for model, version_id in tx.execute(query)}
 
 
+def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
+    """Whether a task of this kind that was asked for is due, and nobody works on it."""
+    waiting = sa.select(tasks.c.id).where(
+        tasks.c.kind == kind.value,
+        tasks.c.requested_at.is_not(None),
+        tasks.c.next_due_at <= sa.func.now(),
+        tasks.c.lease_until.is_(None) | (tasks.c.lease_until < sa.func.now()),
+    )
+    return bool(tx.execute(sa.select(waiting.exists())).scalar_one())
+
+
 def why_stopped(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> str | None:
     """Why the newest try of a version's task had no answer; None: it had one."""
     query = sa.select(tasks.c.stopped).where(

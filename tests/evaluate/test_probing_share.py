@@ -18,7 +18,7 @@ from tests.probed_fleet import Fleet
 from tests.probes.fake_engine import serving
 from tests.probes.served import Time, served
 
-MINUTE = 60.0
+OTHER = "other@v1"
 SOON = timedelta(seconds=10)
 
 
@@ -82,6 +82,8 @@ class Watched:
 def watched(world: Any) -> Iterator[Watched]:
     time = Time()
     engine = Starved(time=time)
+    engine.models.append({"id": OTHER, "parent": "base"})
+    engine.levels[OTHER] = 0.7
     with ExitStack() as stack:
         url = stack.enter_context(serving(engine))
         probe = served(url, time=time)
@@ -157,6 +159,30 @@ def test_a_probe_that_began_before_the_suspicion_is_no_measure_of_it(watched: Wa
     watched.suspect()
     assert watched.fleet.evaluator.evaluate(before) in {Ending.DONE, Ending.NOT_DUE}
     assert watched.fleet.score().verdict == UNMEASURED
+    assert watched.asked_for() is Ending.DONE
+    assert watched.fleet.score().verdict == "stable"
+
+
+def test_a_scheduled_probe_gives_way_to_a_suspicion(watched: Watched) -> None:
+    world, other = watched.fleet.world, watched.fleet.register(OTHER)
+    assert watched.fleet.probe(other) is Ending.DONE
+    watched.suspect()
+    world.rows(
+        "UPDATE tasks SET next_due_at = now() - interval '1 day', requested_at = NULL,"
+        f" next_window_start = now() - interval '7 h' WHERE kind = 'perplexity'"
+        f" AND version_id = {other.id} RETURNING 1"
+    )
+    world.rows(
+        "UPDATE tasks SET next_due_at = now() + interval '2 s' WHERE kind = 'perplexity'"
+        f" AND version_id = {world.version.id} RETURNING 1"
+    )
+    claim = world.claim(EvaluationKind.PERPLEXITY)
+    assert claim is not None
+    assert claim.version_id == other.id
+    watched.engine.lasts = 0.7
+    assert watched.fleet.evaluator.evaluate(claim) is Ending.POSTPONED
+    rows = world.rows(f"SELECT stopped FROM tasks WHERE version_id = {other.id} AND stopped <> ''")
+    assert rows[0].stopped.startswith("another version's suspicion comes first (after ")
     assert watched.asked_for() is Ending.DONE
     assert watched.fleet.score().verdict == "stable"
 

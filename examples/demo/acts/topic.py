@@ -32,7 +32,8 @@ def topic(stage: Stage) -> ActResult:
     questions.topic = Topic(domain=NEW_TOPIC, share=SHARE)
     changed = time.monotonic()
     stage.watch("until a ticket arrives", seconds=TICKET_S, until=signs.told("booking@v1"))
-    stage.watch(
+    stage.watch("a page would arrive by now, if there were one", seconds=NO_PAGE_S)
+    after = stage.watch(
         "until a probe has found the model as it was, and the inputs are blamed",
         seconds=BLAMED_S,
         until=signs.every(
@@ -40,8 +41,7 @@ def topic(stage: Stage) -> ActResult:
             signs.drifting("booking", "input_similarity"),
             signs.blamed("booking", "input"),
         ),
-    )
-    after = stage.watch("a page would arrive by now, if there were one", seconds=NO_PAGE_S).sight
+    ).sight
     questions.back_to_normal()
     stage.narrator.say(
         "topic back to normal; the verdict lasts until its evidence has fallen over the recovery"

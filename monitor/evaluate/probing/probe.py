@@ -8,7 +8,7 @@ from detectors.identity import Identity, IdentityState
 from monitor.domain import Version
 from monitor.evaluate.probing.answer import Answer, confirm, look, registered_answer
 from monitor.evaluate.probing.applied import check_identity, latest_identity, register_base
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike, on
+from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
 from monitor.policy import PerplexityFact
@@ -47,7 +47,7 @@ def probe(
     StaleLease
         The task ``held`` was lost while models were asked; nothing more was written.
     """
-    asked = Asked(database=database, version=version, via=on(via, Purpose.ROUTINE), held=held)
+    asked = Asked(database=database, version=version, via=via, held=held)
     try:
         missing = [
             corpus
@@ -55,7 +55,7 @@ def probe(
             if len(asked.registration(asked.own, corpus)) < REGISTRATION_REPEATS
         ]
         if missing:
-            return _register(asked, missing, occasion)
+            return _register(asked.asking_for(Purpose.ROUTINE), missing, occasion)
         return _compare(asked.asking_for(occasion.purpose), occasion)
     except RunStopped as stop:
         return ProbeOutcome(stopped=str(stop))
