@@ -17,6 +17,7 @@ from monitor.domain import (
     EvaluationKind,
     IncidentId,
     Interval,
+    Severity,
     Transition,
     TransitionId,
     VerdictKind,
@@ -63,6 +64,8 @@ class Outcome:
     drift_score: float | None = None
     n_late: int = 0
     silence: AlertSeverity | None = None
+    returning: bool = False
+    """Whether the version waits for its probes: it is critical, or has lost its traffic."""
     started_at: datetime
 
 
@@ -123,13 +126,25 @@ def commit(
     told = tell(tx, outcome, judgement, was, transition_id)
     if judgement.wants_probe and outcome.facts.probe_available:
         tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
-    tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)
+    tasks.finish(
+        tx,
+        claim,
+        next_due=outcome.next_due,
+        next_start=window.end,
+        first=_goes_first(outcome, judgement),
+    )
     return Committed(
         evaluation_id=evaluation_id,
         judgement=judgement,
         transition_id=transition_id,
         told=told,
     )
+
+
+def _goes_first(outcome: Outcome, judgement: Judgement) -> bool:
+    """Whether the next probe goes before others that are due: it brings the version back."""
+    returning = outcome.returning or judgement.verdict.severity is Severity.PAGE
+    return returning and outcome.claim.kind is EvaluationKind.PERPLEXITY
 
 
 def _evaluation(outcome: Outcome, judgement: Judgement) -> NewEvaluation:

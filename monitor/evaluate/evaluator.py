@@ -238,6 +238,7 @@ class Evaluator:
                 corpora=found.corpora,
             ),
             scores=found.scores,
+            returning=returning,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )

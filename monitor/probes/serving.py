@@ -69,7 +69,7 @@ class ServedProbe:
     purpose: Purpose = Purpose.ROUTINE
     gives_way: Callable[[], str | None] = _never
 
-    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None]) -> ServedProbe:
+    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
         """Give the same probe, asking for this."""
         return replace(self, purpose=purpose, gives_way=gives_way)
 

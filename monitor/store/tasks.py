@@ -46,7 +46,7 @@ _CLAIM: Final = sa.text(
         SELECT id FROM tasks
         WHERE next_due_at <= now() AND (lease_until IS NULL OR lease_until < now())
           AND kind = ANY(:kinds)
-        ORDER BY requested_at IS NULL,
+        ORDER BY requested_at IS NULL, NOT first,
                  CASE WHEN requested_at IS NULL AND version_id = ANY(:at_hand)
                       THEN next_due_at - :head_start ELSE next_due_at END
         LIMIT :limit FOR UPDATE SKIP LOCKED)
@@ -68,8 +68,9 @@ def claim(
 ) -> list[Claim]:
     """Take up to ``limit`` due tasks; others skip what we hold.
 
-    Requested ones first, then the oldest: a suspicion's probe decides about a page within
-    minutes, and must not wait for a fleet's turn that takes hours. Of what is merely due,
+    Requested ones first, then those that bring a version back, then the oldest: a
+    suspicion's probe decides about a page within minutes, and must not wait for a fleet's
+    turn that takes hours. Of what is merely due,
     versions ``at_hand`` of an engine count as due for :data:`HEAD_START` longer: none waits
     longer than that for them.
     """
@@ -161,8 +162,18 @@ def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
     return done.rowcount == 1
 
 
-def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datetime | None) -> None:
-    """Hand the task back. A request that came while we worked stays due at once."""
+def finish(
+    tx: Connection,
+    held: Claim,
+    *,
+    next_due: datetime,
+    next_start: datetime | None,
+    first: bool = False,
+) -> None:
+    """Hand the task back. A request that came while we worked stays due at once.
+
+    ``first``: once it is due again, it goes before others that nobody asked for.
+    """
     tx.execute(
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
@@ -170,6 +181,7 @@ def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datet
             next_due_at=sa.case((tasks.c.requested_at > held.now, held.now), else_=next_due),
             requested_at=sa.case((tasks.c.requested_at > held.now, tasks.c.requested_at)),
             next_window_start=next_start,
+            first=first,
             lease_until=None,
             lease_owner=None,
             failures=0,

@@ -198,6 +198,22 @@ def test_what_a_critical_version_waits_for_is_not_refused_for_routine(watched: W
     assert "perplexity" not in watched.fleet.verdict().detectors
 
 
+def test_what_a_critical_version_waits_for_goes_before_what_was_due_longer(
+    watched: Watched,
+) -> None:
+    world, other = watched.fleet.world, watched.fleet.register(OTHER)
+    watched.engine.levels[OWN] = 1.0
+    assert watched.fleet.later() is Ending.DONE
+    assert watched.fleet.verdict().kind is VerdictKind.CRITICAL
+    for version, age in ((other, "2 h"), (world.version, "1 s")):
+        world.rows(
+            f"UPDATE tasks SET next_due_at = now() - interval '{age}', requested_at = NULL"
+            f" WHERE kind = 'perplexity' AND version_id = {version.id} RETURNING 1"
+        )
+    claimed = [world.claim(EvaluationKind.PERPLEXITY) for _ in range(2)]
+    assert [claim.version_id for claim in claimed if claim] == [world.version.id, other.id]
+
+
 def test_a_starved_machine_leaves_the_share_to_whoever_needs_it(watched: Watched) -> None:
     watched.engine.texts_last = 30.0
     for _ in range(12):

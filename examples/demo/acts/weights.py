@@ -12,9 +12,9 @@ from examples.demo.stage import Stage
 
 PROBE_S: Final = 300.0
 PAGE_S: Final = 400.0
-MOVE_S: Final = 300.0
+MOVE_S: Final = 600.0
 AWAY_S: Final = 5.0
-RETURN_S: Final = 600.0
+RETURN_S: Final = 900.0
 SUBJECT: Final = "support@v2"
 DETECTORS: Final = ("logit_ks", "perplexity")
 SEED: Final = 7

@@ -1,4 +1,4 @@
-"""What a run of the perplexity probe cost its engine: how often all of them can be made."""
+"""What a run of the perplexity probe cost its engine, and which task others wait behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("perplexity_runs", sa.Column("seconds", sa.Double()))
+    op.add_column(
+        "tasks", sa.Column("first", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("tasks", "first")
     op.drop_column("perplexity_runs", "seconds")
