@@ -123,7 +123,7 @@ class Facts:
     """Whether records came within the recovery window."""
     probe_available: bool = False
     probe_stopped: str | None = None
-    """Why the newest try of a probe had no answer; None: it had one, or none was made."""
+    """Why a probe that is to be tried again had no answer; None: none waits."""
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
     classic: bool = False

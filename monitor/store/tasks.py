@@ -129,9 +129,11 @@ def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
 
 
 def why_stopped(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> str | None:
-    """Why the newest try of a version's task had no answer; None: it had one."""
+    """Why a version's task waits to be tried again; None: it is about to be, or had an answer."""
     query = sa.select(tasks.c.stopped).where(
-        tasks.c.version_id == version_id, tasks.c.kind == kind.value
+        tasks.c.version_id == version_id,
+        tasks.c.kind == kind.value,
+        tasks.c.next_due_at > sa.func.now(),
     )
     found: str | None = tx.execute(query).scalar_one_or_none()
     return found
