@@ -184,7 +184,7 @@ def test_a_scheduled_probe_gives_way_to_a_suspicion(watched: Watched) -> None:
     watched.engine.lasts = 0.7
     assert watched.fleet.evaluator.evaluate(claim) is Ending.POSTPONED
     rows = world.rows(f"SELECT stopped FROM tasks WHERE version_id = {other.id} AND stopped <> ''")
-    assert rows[0].stopped.startswith("another version's suspicion comes first (after ")
+    assert rows[0].stopped.startswith("another version's probe comes first (after ")
     assert watched.asked_for() is Ending.DONE
     assert watched.fleet.score().verdict == "stable"
 

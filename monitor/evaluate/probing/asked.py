@@ -263,7 +263,7 @@ class _Way:
         waits = self.database.run(
             lambda tx: tasks.somebody_waits(tx, kind=EvaluationKind.PERPLEXITY)
         )
-        return "another version's suspicion comes first" if waits else None
+        return "another version's probe comes first" if waits else None
 
 
 def _keep_on() -> str | None:
