@@ -13,7 +13,7 @@ from examples.demo.stage import Stage
 from examples.texts import NEW_TOPIC, pairs
 
 TICKET_S: Final = 400.0
-BLAMED_S: Final = 400.0
+BLAMED_S: Final = 600.0
 NO_PAGE_S: Final = 20.0
 SHARE: Final = 0.6
 EXAMPLES: Final = 5

@@ -11,7 +11,7 @@ from examples.demo.outcome import ActResult
 from examples.demo.stage import Stage
 
 PROBE_S: Final = 300.0
-PAGE_S: Final = 400.0
+PAGE_S: Final = 600.0
 MOVE_S: Final = 600.0
 AWAY_S: Final = 5.0
 RETURN_S: Final = 900.0

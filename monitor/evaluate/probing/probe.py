@@ -122,7 +122,7 @@ def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
         answers = [confirm(asked, a) if a.found else a for a in answers]
     moved = any(answer.found for answer in answers)
     company = ask_company(asked, answers, occasion) if moved else None
-    if not moved:
+    if not moved and occasion.purpose is Purpose.ROUTINE:  # nobody waits
         for answer in answers:
             register_base(asked, answer.corpus, occasion)
     fact = fact_of(answers, company)
