@@ -19,6 +19,10 @@ from examples.demo.tally import Tally
 USERS: Final = 2_000
 """Of each adapter; a canary is shown to a share of them, always the same ones."""
 
+AT_ONCE: Final = 6
+"""Users of an adapter who wait for their answers at the same time: on a machine that answers
+slowly others come later, or the engine would only ever work at its queue."""
+
 
 class Traffic:
     """Users of all adapters, from entering the context to leaving it.
@@ -79,7 +83,8 @@ class Traffic:
             while True:
                 await asyncio.sleep(self._random.expovariate(self.rates[adapter]))
                 asked.raise_failed()
-                asked.start(self._ask(adapter, gateway))
+                if asked.running < AT_ONCE:
+                    asked.start(self._ask(adapter, gateway))
 
     async def _ask(self, adapter: str, gateway: httpx2.AsyncClient) -> None:
         user = f"user-{self._random.randrange(USERS)}"
@@ -111,6 +116,11 @@ class _Ending:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*running, return_exceptions=True)
+
+    @property
+    def running(self) -> int:
+        """How many have not ended."""
+        return len(self._tasks)
 
     def start(self, work: Any) -> None:
         """Start a coroutine."""
