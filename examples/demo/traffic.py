@@ -13,6 +13,7 @@ import httpx2
 
 from examples.demo.cast import REQUESTS_PER_SECOND, domain_of
 from examples.demo.engine_client import chat_request
+from examples.demo.processes import FRESH
 from examples.demo.questions import Questions
 from examples.demo.tally import Tally
 
@@ -68,7 +69,7 @@ class Traffic:
 
     async def _live(self) -> None:
         async with (
-            httpx2.AsyncClient(base_url=self._gateway_url, timeout=120.0) as gateway,
+            httpx2.AsyncClient(base_url=self._gateway_url, timeout=120.0, limits=FRESH) as gateway,
             _Ending() as tasks,
         ):
             for adapter in REQUESTS_PER_SECOND:
