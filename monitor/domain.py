@@ -34,6 +34,10 @@ class VerdictKind(StrEnum):
     ERROR = "error"
 
 
+UNMEASURED: Final = "unmeasured"
+"""What a score of fixed texts says in place of a verdict after a suspicion, until it is probed."""
+
+
 class Severity(StrEnum):
     """How a verdict reaches people: a ticket waits for the morning, a page does not."""
 

@@ -28,6 +28,8 @@ def budget(
         screen.as_json(found)
         return
     _say_promise(found)
+    for one in found["rounds"]:
+        screen.say(one["text"])
     items = found["items"]
     if not items:
         screen.say("no version is watched yet")

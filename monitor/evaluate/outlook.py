@@ -35,12 +35,14 @@ from monitor.policy.budget import (
 )
 from monitor.policy.coverage import Coverage, Seen
 from monitor.policy.coverage_words import blind_share_words
+from monitor.policy.rounds import LONGEST, Round, plan_rounds
 from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
 from monitor.store import (
     calibrations,
     evaluations,
     fleet,
+    probing,
     references,
     verdicts,
     versions,
@@ -178,6 +180,14 @@ class Outlook:
     def live_interval(self) -> timedelta:
         """How long a window of the live detectors is: as exactly as an onset can be placed."""
         return self._cadences[EvaluationKind.LIVE].interval
+
+    def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
+        """How often routine probes every version of each engine, the most stretched first."""
+        return plan_rounds(
+            probing.measured(tx, since=now - LONGEST),
+            share=self.settings.probe_share,
+            wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
+        )
 
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.

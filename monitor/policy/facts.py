@@ -133,6 +133,8 @@ class Facts:
     traffic: bool = True
     """Whether records came within the recovery window."""
     probe_available: bool = False
+    probe_stopped: str | None = None
+    """Why a probe that is to be tried again had no answer; None: none waits."""
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
     classic: bool = False

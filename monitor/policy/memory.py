@@ -13,6 +13,10 @@ from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
+UNPROBED = frozenset({"input_similarity", "latency"})
+"""A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
+of these asks for no probe, and a page of theirs waits for none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
@@ -76,6 +80,18 @@ class Memory:
         """Whether a finding of the probes is open."""
         moved = self.perplexity is not None and self.perplexity.moved
         return moved or self.misidentified
+
+    @property
+    def unmeasured_since(self) -> datetime | None:
+        """When a suspicion came that no probe has looked at since; None: there is none.
+
+        Nor where a finding of the probes is open: nobody takes that for a quiet one.
+        """
+        if self.probes_found:
+            return None
+        probed = self.perplexity
+        waiting = (c.at for c in self.crossings if c.detector not in UNPROBED)
+        return min((at for at in waiting if probed is None or probed.at <= at), default=None)
 
     def against(self, reference_id: ReferenceId | None) -> Memory:
         """Forget crossings and failures once a newer reference is in force.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from detectors.types import Process
@@ -68,6 +69,24 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"
     return "; the page waits for the perplexity probe"
+
+
+def unmeasured_words(memory: Memory, facts: Facts) -> str:
+    """Say since when perplexity is not known, after a semicolon; empty where it is."""
+    since = memory.unmeasured_since
+    if since is None or not facts.probe_available:
+        return ""
+    return f"; perplexity {unmeasured(since, facts.probe_stopped)}"
+
+
+def unmeasured(since: datetime, stopped: str | None) -> str:
+    """Say since when something is not measured, and why.
+
+    >>> unmeasured(datetime(2026, 11, 25, 12, 4), None)
+    'unmeasured since 12:04 UTC'
+    """
+    because = f": {stopped}" if stopped else ""
+    return f"unmeasured since {since:%H:%M} UTC{because}"
 
 
 def blind_words(blind: Blindness) -> str:
