@@ -74,6 +74,9 @@ evidence_age = "15s"
 allow = ["127.0.0.0/8"]
 """.replace("RETRIES", ", ".join(['"300ms"'] * 60))
 
+LAG = 0.6
+"""Seconds, a little more than the lags above."""
+
 CALM = {
     "schedule.tick": "1s",
     "schedule.hard_interval": "10s",
@@ -295,7 +298,8 @@ class Service:
         return str(self.get(f"/v1/adapters/{adapter}")["verdict"])
 
     def evaluate(self, adapter: str) -> Any:
-        """Run the live detectors over what has come so far."""
+        """Run the live detectors over what has come so far: a window is read a lag later."""
+        time.sleep(LAG)
         answer = self.call("POST", f"/v1/adapters/{adapter}/evaluations", params={"wait": 60})
         assert answer.status_code == 200, answer.text
         return answer.json()
