@@ -54,7 +54,9 @@ class ShareBody(Answer):
     detector: str = Field(description="`all detectors`: the version has no reference.")
     pages_per_30_days: float
     notices_per_30_days: float
-    requests_per_day: float = Field(description="Those of the last day that it can use.")
+    requests_per_day: float = Field(
+        description="Those of the last day that it compares; the delays are those of them."
+    )
     minimum_detectable: float | None = Field(
         description="Smallest effect seen within a day, in the detector's unit; null: none."
     )
@@ -65,6 +67,10 @@ class ShareBody(Answer):
     only_tickets: str | None = Field(description="Why it cannot page now; null: it can.")
     day_effect: DayEffectBody | None = Field(
         description="What the reference is too short to know; null: it has seen days and hours."
+    )
+    uncompared: str | None = Field(
+        description="Which share of the requests it does not compare, and why: of them it"
+        " promises nothing. null: none to speak of, or `blind` says it."
     )
 
 
@@ -140,6 +146,7 @@ def _share(line: Line) -> ShareBody:
         blind=line.blind,
         only_tickets=line.only_tickets,
         day_effect=line.days and DayEffectBody(sd=line.days.sd, origin=line.days.origin),
+        uncompared=line.uncompared,
     )
 
 

@@ -96,10 +96,10 @@ def note(item: dict[str, Any]) -> str:
     """Say what keeps it from seeing, or from paging."""
     if item["blind"] is not None:
         return f"blind: {item['blind']}"
-    if item["only_tickets"] is not None:
-        return f"tickets: {item['only_tickets']}"
-    days = item.get("day_effect")
-    return f"days taken to differ by {days['sd']:.2g} sd ({days['origin']})" if days else ""
+    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else None
+    effect = item.get("day_effect")
+    days = effect and f"days taken to differ by {effect['sd']:.2g} sd ({effect['origin']})"
+    return "; ".join(filter(None, (tickets, item["uncompared"], days)))
 
 
 def _delay(item: dict[str, Any], drift: str, process: str | None) -> str:
