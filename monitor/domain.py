@@ -34,6 +34,10 @@ class VerdictKind(StrEnum):
     ERROR = "error"
 
 
+UNMEASURED: Final = "unmeasured"
+"""What a score of fixed texts says in place of a verdict after a suspicion, until it is probed."""
+
+
 class Severity(StrEnum):
     """How a verdict reaches people: a ticket waits for the morning, a page does not."""
 
@@ -185,6 +189,8 @@ class Reference:
     cause: str
     n_training: int = 0
     n_baseline: int = 0
+    left_out: int = 0
+    """Baseline lines of the upload that stood among the training lines too."""
     span_days: float = 0.0
     encoder: str | None = None
     strata: Sequence[str] = ()

@@ -260,6 +260,7 @@ class Config:
             margins=self.margins,
             policy=self.policy,
             silence_records=self.alerting.silence_records,
+            probe_share=self.probes.perplexity.budget,
             shown_examples=self.alerting.shown_examples,
             preset=self.defaults.preset,
             preset_of={name: own.preset for name, own in self.adapters.items()},

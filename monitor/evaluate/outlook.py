@@ -35,12 +35,14 @@ from monitor.policy.budget import (
 )
 from monitor.policy.coverage import Coverage, Seen
 from monitor.policy.coverage_words import blind_share_words
+from monitor.policy.rounds import LONGEST, Round, plan_rounds
 from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
 from monitor.store import (
     calibrations,
     evaluations,
     fleet,
+    probing,
     references,
     verdicts,
     versions,
@@ -74,11 +76,11 @@ class Line:
         Why it sees nothing; None where it sees.
     only_tickets
         Why it cannot page now although it sees; None where it can.
-    days
-        By how much days are taken to differ, and by whose; None where they speak for themselves.
     uncompared
         Which share of the requests it does not compare, and why; None where it is none to
         speak of. Its delays are those of what it compares.
+    days
+        By how much days are taken to differ, and by whose; None where they speak for themselves.
     """
 
     adapter: str
@@ -91,8 +93,8 @@ class Line:
     delays: Mapping[tuple[Drift, Process], Delay] = field(default_factory=dict)
     blind: str | None = None
     only_tickets: str | None = None
-    days: DayEffect | None = None
     uncompared: str | None = None
+    days: DayEffect | None = None
 
     @property
     def opens(self) -> Process:
@@ -178,6 +180,14 @@ class Outlook:
     def live_interval(self) -> timedelta:
         """How long a window of the live detectors is: as exactly as an onset can be placed."""
         return self._cadences[EvaluationKind.LIVE].interval
+
+    def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
+        """How often routine probes every version of each engine, the most stretched first."""
+        return plan_rounds(
+            probing.measured(tx, since=now - LONGEST),
+            share=self.settings.probe_share,
+            wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
+        )
 
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.

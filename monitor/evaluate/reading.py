@@ -161,6 +161,7 @@ def facts_of(
         at=at,
         reference=stage,
         n_day=reading.traffic.compared,
+        n_day_all=reading.traffic.count,
         traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,
@@ -377,12 +378,28 @@ def _beside(
     """Give each reference beside the one in force what no other is compared with."""
     if calibrated is None:
         return ()
-    found, taken = [], calibrated.reference.strata
-    for one in calibrated.beside:
-        signals = comparable(columns.signals, columns.strata, one.strata, but=taken)
-        found.append(_cut(columns, signals, interval))
-        taken = (*taken, *one.strata)
-    return tuple(found)
+    return tuple(
+        _cut(columns, _own(columns, calibrated, number), interval)
+        for number in range(len(calibrated.beside))
+    )
+
+
+def _own(columns: RecordColumns, calibrated: Calibrated, number: int) -> dict[str, Floats]:
+    """Leave to one reference beside what neither that in force nor an earlier one compares."""
+    one = calibrated.beside[number]
+    found: dict[str, Floats] = {}
+    for detector in one.by_detector:
+        taken = [
+            stratum
+            for earlier in calibrated.beside[:number]
+            if detector in earlier.by_detector
+            for stratum in earlier.strata
+        ]
+        signals = {name: columns.signals[name] for name in DETECTORS[detector].signals}
+        found |= comparable(
+            signals, columns.strata, one.strata, but=(*calibrated.reference.strata, *taken)
+        )
+    return found
 
 
 def _cut(columns: RecordColumns, signals: Mapping[str, Floats], interval: Interval) -> Window:

@@ -208,7 +208,7 @@ class _Building:
                 answered=_share(baseline.answers),
             ),
         }
-        made = self._with_feedback(self._calibrated(window), strata)
+        made = self._with_feedback(self._calibrated(window))
         self._finish(made, compared, strata=strata, span=span_of(window))
 
     def _calibrated(self, window: Window) -> Calibrated:
@@ -304,14 +304,12 @@ class _Building:
             self._notes["no_answers"] = str(error)
             return fitting.without_texts(part)
 
-    def _with_feedback(self, made: Calibrated, strata: tuple[str, ...]) -> Calibrated:
+    def _with_feedback(self, made: Calibrated) -> Calibrated:
         """Where the baseline has no feedback, take an older one over, or say what was left out."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
         source = self._claim.request.get("feedback")
-        older = source and self._database.run(
-            lambda tx: older_feedback.read(tx, source, strata=strata)
-        )
+        older = source and self._database.run(lambda tx: older_feedback.read(tx, source))
         if not older:
             return self._explained(made)
         self._notes |= older.notes

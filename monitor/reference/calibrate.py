@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from detectors import DETECTORS
-from detectors.columns import columns
+from detectors.columns import SMALLEST_REFERENCE, columns
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.input_similarity import INPUT_SIMILARITY
@@ -19,6 +19,7 @@ from detectors.rank_reference import RankReference
 from detectors.types import Window
 from monitor.reference.errors import Unbuildable
 from monitor.store.calibrations import Bins, Calibration
+from monitor.strata import telling
 
 SMALLEST_BASELINE: Final = 300
 COVERED_RECORDS: Final = 1_000
@@ -105,11 +106,20 @@ def measured_shares(window: Window, *, embedded: float, answered: float) -> dict
     where the baseline's early half is its own index, only the later half is compared.
     """
     shares = {
-        name: float((~np.isnan(columns(window, detector.signals))).any(axis=1).mean())
+        name: _share(window, telling(name, _present(window, detector.signals)))
         for name, detector in DETECTORS.items()
         if detector.signals
     }
     return shares | {INPUT_SIMILARITY.name: embedded, OUTPUT_SIMILARITY.name: answered}
+
+
+def _present(window: Window, signals: tuple[str, ...]) -> tuple[str, ...]:
+    counts = (~np.isnan(columns(window, signals))).sum(axis=0)
+    return tuple(s for s, n in zip(signals, counts, strict=True) if n >= SMALLEST_REFERENCE)
+
+
+def _share(window: Window, signals: tuple[str, ...]) -> float:
+    return float((~np.isnan(columns(window, signals))).any(axis=1).mean()) if signals else 0.0
 
 
 def _bins(fitted: RankReference) -> dict[str, Bins]:

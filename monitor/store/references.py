@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit
@@ -35,6 +36,7 @@ FEEDBACK_FROM: Final = "feedback_from"
 MEASURED: Final = "measured"
 """Key of a note: by detector, the share of the baseline's requests that it was measured on."""
 
+_LEFT_OUT: Final = "left_out"
 _R: Final = references.c
 
 
@@ -153,14 +155,23 @@ def create(
 
 
 def seal(
-    connection: Connection, claim: Claim, *, n_training: int = 0, n_baseline: int = 0
+    connection: Connection,
+    claim: Claim,
+    *,
+    n_training: int = 0,
+    n_baseline: int = 0,
+    left_out: int = 0,
 ) -> Reference:
-    """Hand a reference whose lines are complete to the builders; this is audited."""
+    """Hand a reference whose lines are complete to the builders; this is audited.
+
+    ``left_out`` counts the baseline lines that were sent beside those and are not used.
+    """
+    noted = {_LEFT_OUT: left_out} if left_out else {}
     _write(
         connection,
         claim,
         lease_until=None,
-        request=_R.request.op("-")(sa.cast("held", sa.Text)),
+        request=_R.request.op("-")(sa.cast("held", sa.Text)).op("||")(sa.cast(noted, JSONB)),
         n_training=n_training,
         n_baseline=n_baseline,
     )
@@ -407,6 +418,7 @@ def _reference(row: Any, **changed: Any) -> Reference:
         "version_id": VersionId(row.version_id),
         "state": ReferenceState(row.state),
         "strata": tuple(row.strata),
+        "left_out": row.request.get(_LEFT_OUT, 0),
     }
     plain = (
         "generation",

@@ -180,6 +180,37 @@ def test_an_unchanged_probe_with_still_inputs_pages_and_blames_serving() -> None
     assert not got.action.allowed
 
 
+def test_a_suspicion_that_no_probe_has_looked_at_says_since_when_and_why() -> None:
+    before = run(facts(soft(), perplexity=probe(NOW - MINUTE)))
+    first = run(facts(page(), probe_available=True), memory=before.memory)
+    assert first.wants_probe
+    assert first.verdict.reason.endswith("; perplexity unmeasured since 12:00 UTC")
+    refused = facts(
+        soft(), at=NOW + MINUTE, probe_available=True, probe_stopped="refused until 13:00"
+    )
+    told = run(refused, memory=first.memory)
+    assert not told.wants_probe
+    assert "; perplexity unmeasured since 12:00 UTC: refused until 13:00" in told.verdict.reason
+    looked = run(
+        facts(at=NOW + 2 * MINUTE, probe_available=True, perplexity=probe(NOW + 2 * MINUTE)),
+        memory=told.memory,
+    )
+    assert "unmeasured" not in looked.verdict.reason
+
+
+def test_a_probe_that_began_before_a_crossing_is_asked_for_again() -> None:
+    first = run(facts(page(), probe_available=True))
+    late = facts(at=NOW + MINUTE, probe_available=True, perplexity=probe(NOW - MINUTE))
+    ended = run(late, memory=first.memory)
+    assert ended.wants_probe
+    assert "unmeasured since 12:00 UTC" in ended.verdict.reason
+
+
+@pytest.mark.parametrize("detector", ["input_similarity", "latency"])
+def test_what_no_probe_says_anything_of_leaves_perplexity_measured(detector: str) -> None:
+    assert run(facts(noticed(detector), probe_available=True)).memory.unmeasured_since is None
+
+
 def test_latency_pages_without_a_probe_blames_serving_and_moves_nothing() -> None:
     got = run(facts(page("latency"), probe_available=True))
     assert got.verdict.kind is VerdictKind.CRITICAL
