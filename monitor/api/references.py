@@ -22,6 +22,7 @@ from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.coverage import read_seen
 from monitor.reference.freeze import freeze
 from monitor.reference.milestone import next_milestone
+from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store import audit, references
 
@@ -193,6 +194,53 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
     raise Problem(
         404, f"{of.label} has no reference of generation {generation}.", kind="unknown-reference"
     )
+
+
+class OtherSettingsBody(Answer):
+    """Settings that a version's requests have and its reference in force has not."""
+
+    settings: str = Field(description="Such as `temperature 0.7`.")
+    records: int
+    share: float = Field(description="Of the last day's requests.")
+    needed: int = Field(description="Records from which on they are learned by themselves.")
+
+
+class LearnedBody(Answer):
+    """What was learned now, and what still waits for records."""
+
+    learned: Sequence[str]
+    waiting: Sequence[OtherSettingsBody]
+
+
+@router.post("/reference/learn")
+def learn_other_settings(
+    _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
+) -> LearnedBody:
+    """Learn now what answers are like under settings that the reference has not.
+
+    It is done by itself from `reference.learned.least` records on; at a person's word 300 do.
+    """
+    learner = SettingsLearner(
+        parts.database, rules=parts.learning.learned, days=parts.learning.days
+    )
+
+    def learn(tx: Connection) -> LearnedBody:
+        of, now = lookup.version(tx, adapter, version), parts.clock()
+        made = learner.learn_now(tx, of, now=now)
+        return LearnedBody(
+            learned=[one.partition(": ")[2] for one in made],
+            waiting=[
+                OtherSettingsBody(
+                    settings=one.text,
+                    records=one.records,
+                    share=one.share,
+                    needed=learner.rules.least,
+                )
+                for one in wanted(tx, of, now=now, until=now, rules=learner.rules)
+            ],
+        )
+
+    return parts.database.run(learn)
 
 
 @router.post("/reference/approve")
