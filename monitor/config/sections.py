@@ -15,6 +15,7 @@ from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
 from monitor.config.grouping import GroupingSection
 from monitor.config.probes import ProbesSection
+from monitor.connections import ConnectionSettings
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.evaluate.retraining import RetrainSettings
@@ -42,12 +43,19 @@ class ServiceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages."""
+    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages.
+
+    ``trusted_proxies`` are networks whose ``X-Forwarded-For`` and ``-Proto`` are believed.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8440
     public_url: str = ""
     public_metrics: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    deadline: timedelta = timedelta(seconds=30)
+    """Until a request is answered, counted from its last byte; where it may ``wait``, beside that."""
+    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
 
     @property
     def url(self) -> str:
