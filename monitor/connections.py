@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -297,7 +297,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if now - self._stuck_since > settings.reading.total_seconds():
                 self.end("reading")
             return
-        answered = self.cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        answered = cycle is None or cycle.response_complete
         if self.flow.read_paused or (self._part is Part.HEAD and not answered):
             self._since = now  # it is our turn, not the client's
         elif self._part is Part.BODY and answered:
@@ -306,8 +307,8 @@ class BoundedProtocol(HttpToolsProtocol):
         elif is_late(
             settings, self._part, now - self._since, size=self._size, hurried=self.hurried
         ):
-            began = self.cycle is not None and self.cycle.response_started
-            said = None if self._part is Part.BODY and began else b"408 Request Timeout"
+            speechless = not answered and cycle is not None and cycle.response_started
+            said = None if speechless else b"408 Request Timeout"
             self.end(self._part.name.lower(), said)
 
     def end(self, why: str, said: bytes | None = None) -> None:

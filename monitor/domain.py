@@ -138,6 +138,18 @@ class Adapter:
     """None: the service's mode."""
     created_at: datetime
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What is matched on."""
+        return facts_of(self.name, owner=self.owner, tier=self.tier, labels=self.labels)
+
+
+def facts_of(
+    name: str, *, owner: str | None, tier: str, labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Name what is matched on of an adapter: its labels, and what no label can say."""
+    return {**labels, "adapter": name, "owner": owner or "", "tier": tier}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:

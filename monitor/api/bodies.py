@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from monitor.capture.surrogates import is_whole
 from monitor.domain import ArmKind, ChangeKind, Mode
 
 DEEPEST: Final = 8
@@ -85,9 +86,16 @@ Tree = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class Body(BaseModel):
-    """A request body: no unknown field, no NaN, no surprises."""
+    """A request body: no unknown field, no NaN, no halves of characters, no surprises."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, tree: Any) -> Any:
+        if not is_whole(tree):  # in a name too, which an answer would repeat
+            raise ValueError("holds half a character (a lone surrogate)")
+        return tree
 
 
 class AdapterRequest(Body):

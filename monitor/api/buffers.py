@@ -1,17 +1,15 @@
-"""Raw request bodies, and the memory they may take together.
+"""The memory that the bodies of all requests in flight may take together.
 
-An ingest body is held whole until its records are durable. The sum over all requests in
-flight is bounded; whoever comes when it is used up is told to come again, before a byte
-of theirs is kept.
+A body is held whole until its request is answered. The sum is bounded, and no sender may hold
+more of it than is still free: one alone gets half, ``n`` of them ``n / (n + 1)``, and whoever
+comes next finds room. Who does not is told to come again, before a byte more is kept.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from typing import Annotated, Final
-
-from fastapi import Depends, Request
+from collections import Counter
+from typing import Final
 
 from monitor.api.problems import Problem
 
@@ -23,37 +21,24 @@ class Buffers:
 
     def __init__(self, most: int = MOST_BUFFERED) -> None:
         self._most = most
+        self._of: Counter[str] = Counter()
         self.used = 0
 
-    def take(self, size: int) -> None:
-        """Count ``size`` more bytes; 429 when that is more than there may be."""
-        if self.used + size > self._most:
+    def take(self, size: int, *, sender: str) -> None:
+        """Count ``size`` more bytes; 429 when that is more than the sender may hold."""
+        if self._of[sender] + size > self._most - self.used:
             raise Problem(
                 429,
                 "Too many bodies are in flight; send this one again.",
                 kind="overloaded",
                 headers={"Retry-After": str(random.randint(5, 30))},  # noqa: S311 (jitter)
             )
+        self._of[sender] += size
         self.used += size
 
-    def give(self, size: int) -> None:
+    def give(self, size: int, *, sender: str) -> None:
         """Count ``size`` bytes less."""
         self.used -= size
-
-
-async def raw_body(request: Request) -> AsyncIterator[bytes]:
-    """Read the body into memory that is accounted for until the answer is sent."""
-    buffers: Buffers = request.app.state.buffers
-    chunks: list[bytes] = []
-    taken = 0
-    try:
-        async for chunk in request.stream():
-            buffers.take(len(chunk))
-            taken += len(chunk)
-            chunks.append(chunk)
-        yield b"".join(chunks)
-    finally:
-        buffers.give(taken)
-
-
-RawBody = Annotated[bytes, Depends(raw_body)]
+        self._of[sender] -= size
+        if not self._of[sender]:
+            del self._of[sender]

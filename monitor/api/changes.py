@@ -6,6 +6,7 @@ A key with ``ingest`` may say what happened. What changes Driftline's own behavi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -56,7 +57,9 @@ def post_change(
         known = declared.given_id and changes.claim_id(tx, declared.given_id)
         if known:
             return _answer(_same(known, body)), False
-        return _declare(tx, declared, rebaseline=body.rebaseline is not False, parts=parts), True
+        rebaseline = body.rebaseline is not False
+        made = _declare(tx, declared, rebaseline=rebaseline, parts=parts, match=key.match)
+        return made, True
 
     answer, new = parts.database.run(work)
     response.status_code = 201 if new else 200
@@ -131,6 +134,16 @@ def _check_scope(key: Key, body: ChangeRequest) -> None:
         raise scope_missing(key, Scope.OPERATE, why="Re-baselining (without rebaseline: false)")
 
 
+def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequence[str]]) -> None:
+    """A key bound to adapters speaks for these only, and never for the fleet."""
+    known = {one.name: one.facts for one in adapters.fetch_all(tx)}
+    named = declared.adapters or ()
+    if not named or not all(keys.may_send_for(match, known[name]) for name in named):
+        raise Problem(
+            403, "This key may declare changes only of its own adapters.", kind="not-yours"
+        )
+
+
 def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declaration:
     now = parts.clock()
     begun_at = body.begun_at or now
@@ -152,11 +165,18 @@ def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declar
 
 
 def _declare(
-    tx: Connection, declared: Declaration, *, rebaseline: bool, parts: ApiParts
+    tx: Connection,
+    declared: Declaration,
+    *,
+    rebaseline: bool,
+    parts: ApiParts,
+    match: Mapping[str, Sequence[str]],
 ) -> DeclaredChange:
     unknown = adapters.unknown(tx, declared.adapters or ())
     if unknown:
         raise _refused("adapters", f"no adapter is called {unknown[0]!r}")
+    if match:
+        _check_bound(tx, declared, match)
     made = changes.add(tx, declared)
     over = made.ended_at is not None
     details = answers.change(made).model_dump(mode="json", exclude={"change", "author"})

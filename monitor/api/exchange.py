@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.api.access import key_of
 from monitor.api.problems import internal_error, problem_response
 
 _LOG = structlog.get_logger(__name__)
@@ -84,9 +85,10 @@ class Exchange:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if scope["path"] not in QUIET:
-            _LOG.info(
-                "request", method=method, route=route, status=status, ms=round(seconds * 1e3, 1)
-            )
+            key = key_of(scope)
+            who = {} if key is None else {"key": key.name[:64]}
+            ms = round(seconds * 1e3, 1)
+            _LOG.info("request", method=method, route=route, status=status, ms=ms, **who)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})

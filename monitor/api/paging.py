@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from fastapi import Query
 
 from monitor.api.problems import Problem
+from monitor.capture.surrogates import is_whole
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 1000
@@ -66,7 +67,9 @@ def moment(text: str | int) -> datetime:
 
 def _fits(part: str | int) -> bool:
     """Whether the database can hold it."""
-    return "\0" not in part if isinstance(part, str) else 0 <= part < 2**63
+    if isinstance(part, str):
+        return "\0" not in part and is_whole(part)
+    return 0 <= part < 2**63
 
 
 def _refused() -> Problem:

@@ -1,8 +1,8 @@
 """Bytes to records, one by one: a bad one is named and costs the others nothing.
 
 The whole body is decoded at once; only when that fails is it taken apart. JSON as Python
-writes it (``NaN``, ``Infinity``, lone surrogates) is read too: a model that went wrong is
-exactly what sends such numbers, and its records must not be lost with the request.
+writes it (``NaN``, ``Infinity``, lone surrogates, which become U+FFFD) is read too: a model
+that went wrong is exactly what sends these, and its records must not be lost with the request.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
+from monitor.capture.surrogates import whole
 from monitor.capture.wire import Feedback, Record
 
 T = TypeVar("T", Record, Feedback)
@@ -137,7 +138,7 @@ def _parse_lines(body: bytes, form: Format[T]) -> Parsed[T]:
 
 def _lenient_items(body: bytes, form: Format[T], cause: Exception) -> list[object]:
     try:
-        envelope = json.loads(body)
+        envelope = whole(json.loads(body))
     except ValueError:
         raise Malformed(f"the body is not JSON: {cause}"[:300]) from cause
     if not isinstance(envelope, dict) or set(envelope) != {form.field}:
@@ -155,7 +156,7 @@ def _read_one(item: bytes | Raw, form: Format[T]) -> T:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         try:
-            value = json.loads(bytes(item))
+            value = whole(json.loads(bytes(item)))
         except ValueError:
             raise msgspec.ValidationError(f"not JSON: {error}") from error
         return _converter(form)(value)
@@ -172,7 +173,7 @@ def _take_apart(raw: Sequence[Any], form: Format[T], read: Callable[[Any], T]) -
     for index, one in enumerate(raw):
         try:
             items.append((index, read(one)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = explain(str(error), f"{form.field}[{index}]", form.item)
             rejected.append(Rejected(index=index, error=reason))
     return Parsed(items=items, rejected=rejected)

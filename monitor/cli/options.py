@@ -36,6 +36,16 @@ SendKey = Annotated[
         help="Send serving.api_key to an engine on a host that serving.engines does not name.",
     ),
 ]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Read one ``--match KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandFailed(f"--match {text}: write KEY=VALUE")
+    return key, value
+
+
 Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients ask for it.")]
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
 

@@ -53,8 +53,8 @@ class ServerSection:
     public_url: str = ""
     public_metrics: bool = False
     trusted_proxies: tuple[str, ...] = ()
-    deadline: timedelta = timedelta(seconds=30)
-    """Until a request is answered, counted from its last byte; where it may ``wait``, beside that."""
+    deadline: timedelta = timedelta(seconds=60)
+    """Until a request is answered, from its last byte; what it asks to wait comes on top."""
     connections: ConnectionSettings = field(default_factory=ConnectionSettings)
 
     @property

@@ -53,7 +53,7 @@ from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
 _LOG = structlog.get_logger(__name__)
 
 OWN_FILES = 128
-"""Files that a daemon needs beside its connections: the database's, engines', receivers', models'."""
+"""Files that a daemon needs beside its clients' connections."""
 
 GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
@@ -211,6 +211,7 @@ def _server(
         version=installed_version("driftline"),
         beats=beats,
         public_metrics=config.server.public_metrics,
+        deadline=config.server.deadline,
         channels=frozenset(entry.name for entry in config.channels),
         known_channels=tuple(
             ChannelFacts(
