@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Query
 
+from monitor.api.moments import storable
 from monitor.api.problems import Problem
 from monitor.capture.surrogates import is_whole
 
@@ -57,12 +58,9 @@ def before_id(cursor: str | None) -> int | None:
 def moment(text: str | int) -> datetime:
     """Read an aware time out of a cursor."""
     try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError as error:
+        return storable(datetime.fromisoformat(str(text)))
+    except (ValueError, TypeError) as error:  # the latter where it has no offset
         raise _refused() from error
-    if at.tzinfo is None:
-        raise _refused()
-    return at
 
 
 def _fits(part: str | int) -> bool:

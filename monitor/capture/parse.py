@@ -1,7 +1,7 @@
 """Bytes to records, one by one: a bad one is named and costs the others nothing.
 
 The whole body is decoded at once; only when that fails is it taken apart. JSON as Python
-writes it (``NaN``, ``Infinity``, lone surrogates, which become U+FFFD) is read too: a model
+writes it (``NaN``, ``Infinity``, lone surrogates in texts) is read too: a model
 that went wrong is exactly what sends these, and its records must not be lost with the request.
 """
 
@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
-from monitor.capture.surrogates import whole
+from monitor.capture.surrogates import is_whole, whole
 from monitor.capture.wire import Feedback, Record
 
 T = TypeVar("T", Record, Feedback)
@@ -27,6 +27,7 @@ MAX_RECORDS: Final = 1_000
 
 _JSON: Final = "application/json"
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_SAID: Final = frozenset({"prompt", "output"})
 _SHOWN: Final = 60
 
 
@@ -138,7 +139,7 @@ def _parse_lines(body: bytes, form: Format[T]) -> Parsed[T]:
 
 def _lenient_items(body: bytes, form: Format[T], cause: Exception) -> list[object]:
     try:
-        envelope = whole(json.loads(body))
+        envelope = json.loads(body)
     except ValueError:
         raise Malformed(f"the body is not JSON: {cause}"[:300]) from cause
     if not isinstance(envelope, dict) or set(envelope) != {form.field}:
@@ -156,14 +157,26 @@ def _read_one(item: bytes | Raw, form: Format[T]) -> T:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         try:
-            value = whole(json.loads(bytes(item)))
+            value = json.loads(bytes(item))
         except ValueError:
             raise msgspec.ValidationError(f"not JSON: {error}") from error
         return _converter(form)(value)
 
 
 def _converter(form: Format[T]) -> Callable[[object], T]:
-    return lambda value: msgspec.convert(value, form.item)
+    return lambda value: msgspec.convert(_mended(value), form.item)
+
+
+def _mended(value: object) -> object:
+    """Mend halves of characters in what people and models say; a name that has some is none."""
+    if not isinstance(value, dict):
+        return value
+    for name, item in value.items():
+        if not is_whole(name):
+            raise msgspec.ValidationError("a field's name has characters that cannot be printed")
+        if name not in _SAID and not is_whole(item):
+            raise msgspec.ValidationError(f"Has characters that cannot be printed - at `$.{name}`")
+    return {name: whole(item) if name in _SAID else item for name, item in value.items()}
 
 
 def _take_apart(raw: Sequence[Any], form: Format[T], read: Callable[[Any], T]) -> Parsed[T]:

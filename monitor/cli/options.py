@@ -88,13 +88,14 @@ def told() -> Iterator[None]:
     """Turn what an operator can do something about into one message, without a traceback."""
     import sqlalchemy as sa
 
+    from monitor.capture.subjects import KeyUnfit
     from monitor.daemon.database import UnsupportedServer
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
 
     try:
         yield
-    except (PostgresError, UnsupportedServer, CorpusInvalid) as error:
+    except (PostgresError, UnsupportedServer, CorpusInvalid, KeyUnfit) as error:
         raise CommandFailed(str(error)) from None
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]

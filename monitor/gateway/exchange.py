@@ -21,6 +21,7 @@ from monitor.gateway.engines import TooSlow, Unreachable
 from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, read_body
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.loading import Loaded
+from monitor.gateway.passing import ASKED
 from monitor.gateway.refusals import Refusal
 from monitor.gateway.sampling import Sample
 
@@ -49,9 +50,15 @@ async def answer(
         return None
     except BodyTooLarge:
         await refusals.too_large(limit).send(send)
+        parts.meters.refused(refusals.too_large(limit).status)
         return None
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
+    refusal = _refusal(scope, asked)
+    if refusal is not None:
+        await refusal.send(send)
+        parts.meters.refused(refusal.status)
+        return None
     inquiry = Inquiry(parts, scope, asked, route)
     exchange = Exchange(parts, inquiry, send, complete_at=complete_at)
     arm = None if route is None else _chosen(route, inquiry, asked)
@@ -67,13 +74,22 @@ async def answer(
 
 def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Route | None]:
     """Find the route of the name in the body; without one the body goes on as it is."""
-    if scope["method"] == "POST" and body:
-        asked = read(body)
-        model = asked.model
-        route = None if model is None else parts.book.find(model)
-        if route is not None:
-            return asked, route
-    return Asked(body=body), None
+    if scope["method"] != "POST" or not body:
+        return Asked(body=body), None
+    asked = read(body)
+    model = asked.model
+    route = None if model is None else parts.book.find(model)
+    return asked, route
+
+
+def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
+    """Refuse what an engine would not read either: it would pass without a route, and uncounted."""
+    if scope["method"] != "POST" or scope["path"] not in ASKED:
+        return None
+    encoding = headers.find(scope["headers"], b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in {b"", b"identity"}:
+        return refusals.ENCODED
+    return refusals.NO_JSON if asked.fields is None else None
 
 
 def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:

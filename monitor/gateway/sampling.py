@@ -16,16 +16,20 @@ from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
 from monitor.gateway.asked import Asked
 from monitor.gateway.meters import Meters
+from monitor.gateway.passing import CHAT, PLAIN, RESPONSES
 from monitor.gateway.records import Measured
+from monitor.gateway.responses import (
+    OUTPUT_LOGPROBS,
+    cleaned_response,
+    cleaned_response_events,
+)
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import Shares
-from monitor.gateway.taps import StreamTap, Tap, WholeTap
+from monitor.gateway.taps import StreamTap, Tap, WholeTap, cleaned, cleaned_events
 
 _LOG: Final = structlog.get_logger(__name__)
 
-CHAT: Final = "/v1/chat/completions"
-PLAIN: Final = "/v1/completions"
-COMPLETIONS: Final = frozenset({CHAT, PLAIN})
+COMPLETIONS: Final = frozenset({CHAT, PLAIN, RESPONSES})
 NOT_ASKED_FOR: Final = 600.0
 """Seconds for which an engine that refused log-probabilities is not asked for them."""
 
@@ -104,6 +108,9 @@ class Sampler:
         if path == CHAT:
             own = asked.value("logprobs") or asked.value("top_logprobs") is not None
             return {} if own else {"logprobs": True, "top_logprobs": k}
+        if path == RESPONSES:
+            own = asked.value("include") is not None or asked.value("top_logprobs") is not None
+            return {} if own else {"include": [OUTPUT_LOGPROBS], "top_logprobs": k}
         # with echo the prompt's tokens would come too, computed for nobody
         own = asked.value("logprobs") is not None or asked.value("echo")
         return {} if own else {"logprobs": k}
@@ -121,8 +128,13 @@ class Sampler:
         if status != _OK or headers.get("Content-Encoding", "identity") != "identity":
             return None
         kind = headers.get("Content-Type", "")
-        made = StreamTap if kind.startswith("text/event-stream") else WholeTap
-        sample.tap = made(strip=bool(sample.injected))
+        strip = bool(sample.injected)
+        if kind.startswith("text/event-stream"):
+            clean = cleaned_response_events if "include" in sample.injected else cleaned_events
+            sample.tap = StreamTap(strip=strip, clean=clean)
+        else:
+            whole = cleaned_response if "include" in sample.injected else cleaned
+            sample.tap = WholeTap(strip=strip, clean=whole)
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:

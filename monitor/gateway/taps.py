@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -55,8 +55,9 @@ class Tap(Protocol):
 class WholeTap:
     """An answer in one JSON document. To be cleaned it is held to its end."""
 
-    def __init__(self, *, strip: bool) -> None:
+    def __init__(self, *, strip: bool, clean: Callable[[bytes], bytes] | None = None) -> None:
         self._strip = strip
+        self._clean = clean or cleaned
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -73,7 +74,7 @@ class WholeTap:
 
     def close(self) -> bytes:
         """See :class:`Tap`."""
-        return cleaned(b"".join(self._parts)) if self._strip else b""
+        return self._clean(b"".join(self._parts)) if self._strip else b""
 
     def answer(self) -> Mapping[str, Any]:
         """See :class:`Tap`."""
@@ -83,8 +84,9 @@ class WholeTap:
 class StreamTap:
     """Server-sent events, each cleaned as soon as it is whole; none waits for the next."""
 
-    def __init__(self, *, strip: bool) -> None:
+    def __init__(self, *, strip: bool, clean: Callable[[bytes], bytes] | None = None) -> None:
         self._strip = strip
+        self._clean = clean or cleaned_events
         self._held = b""
         self._passed: list[bytes] = []
         self._size = 0
@@ -111,12 +113,12 @@ class StreamTap:
         try:
             said = _ANYTHING.decode_lines(_lines(events))
         except (ValueError, RecursionError):
-            said = [_decoded(_payload(event)) for event in _split(events)]
+            said = [_decoded(payload(event)) for event in split(events)]
         return joined(map(mapping, said))
 
     def _taken(self, events: bytes) -> bytes:
         self._passed.append(events)
-        return cleaned_events(events)
+        return self._clean(events)
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -154,7 +156,7 @@ def cleaned_events(events: bytes) -> bytes:
     try:
         return _cut(events)
     except ValueError:
-        return b"".join(map(_cleaned_event, _split(events)))
+        return b"".join(map(_cleaned_event, split(events)))
 
 
 def _cut(events: bytes) -> bytes:
@@ -184,12 +186,15 @@ def _lines(events: bytes) -> bytes:
 
 
 def _cleaned_event(event: bytes) -> bytes:
-    data = _payload(event)
+    data = payload(event)
     clean = cleaned(data)
-    if clean == data:
-        return event
+    return event if clean == data else with_data(event, clean)
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """Give an event with other data, which is one line."""
     others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
-    return b"\n".join([*others, b"data: " + clean]) + b"\n\n"
+    return b"\n".join([*others, b"data: " + data]) + b"\n\n"
 
 
 def _without(text: bytes, document: _Choices) -> bytes:
@@ -226,19 +231,20 @@ def _rewritten(document: bytes) -> bytes:
 def _parted(text: bytes) -> tuple[bytes, bytes]:
     """Part the events that are whole from the one that has not ended yet."""
     if b"\r" in text:
-        *parts, rest = _split(text)
+        *parts, rest = split(text)
         return b"".join(parts), rest
     end = text.rfind(b"\n\n")
     return (b"", text) if end < 0 else (text[: end + 2], text[end + 2 :])
 
 
-def _split(text: bytes) -> list[bytes]:
+def split(text: bytes) -> list[bytes]:
     """Split after each event's end; the last item is what has not ended yet."""
     ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
     return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
 
 
-def _payload(event: bytes) -> bytes:
+def payload(event: bytes) -> bytes:
+    """Give the data of an event."""
     lines = (line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:")
     return b"\n".join(lines)
 
