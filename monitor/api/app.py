@@ -41,7 +41,6 @@ from monitor.api import (
     silences,
 )
 from monitor.api.access import Gate, Reader
-from monitor.api.buffers import Buffers
 from monitor.api.deadline import Deadline
 from monitor.api.exchange import Exchange
 from monitor.api.limits import LimitBody
@@ -113,7 +112,7 @@ def create_app(
     records.install(app)
     # the last added is outermost
     app.add_middleware(KeepSlashes)
-    app.add_middleware(LimitBody, limits=parts.limits, buffers=Buffers())
+    app.add_middleware(LimitBody, limits=parts.limits)
     app.add_middleware(Deadline, limit=parts.deadline, longest_wait=parts.longest_wait)
     app.add_middleware(Exchange, registry=registry)
     return app

@@ -8,6 +8,7 @@ that an honest client gets to see the 413 instead of a reset connection.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,12 +16,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.api.access import BEARER, identify
-from monitor.api.buffers import Buffers
 from monitor.api.problems import Problem, problem_response
+from monitor.room import Room
 
 DRAINED: Final = 4
 KEYED: Final = "/v1/"
 """What lies below takes bodies only from callers with a key."""
+
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all bodies together whose requests are not answered yet."""
 
 _NOBODY: Final = ""
 
@@ -41,10 +45,10 @@ class BodyLimits:
 class LimitBody:
     """ASGI middleware: 401 before a body is read, 413 over its limit, 429 over the memory."""
 
-    def __init__(self, app: ASGIApp, *, limits: BodyLimits, buffers: Buffers) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
         self._limits = limits
-        self._buffers = buffers
+        self._room = Room(MOST_HELD)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,7 +61,7 @@ class LimitBody:
             return
         # uploads are handed on piece by piece, and held nowhere
         held = limit <= self._limits.ordinary
-        body = _Body(scope, receive, limit=limit, buffers=self._buffers if held else None)
+        body = _Body(scope, receive, limit=limit, room=self._room if held else None)
         try:
             await self._app(scope, body.receive, send)
         finally:
@@ -67,13 +71,11 @@ class LimitBody:
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, *, limit: int, buffers: Buffers | None
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, room: Room | None) -> None:
         self._scope = scope
         self._receive = receive
         self._limit = limit
-        self._buffers = buffers
+        self._room = room
         self._sender = _NOBODY
         self._checked = not (scope["path"].startswith(KEYED) and _has_body(scope))
         self._size = 0
@@ -91,15 +93,16 @@ class _Body:
         if self._size > self._limit:
             await _drain(self._receive, message, self._limit * (DRAINED - 1))
             raise _too_large(self._limit)
-        if self._buffers is not None and size:
-            self._buffers.take(size, sender=self._sender)
+        if self._room is not None and size:
+            if not self._room.take(size, holder=self._sender):
+                raise _no_room()
             self._held += size
         return message
 
     def give_back(self) -> None:
         """Let others have the memory: the request is answered."""
-        if self._buffers is not None and self._held:
-            self._buffers.give(self._held, sender=self._sender)
+        if self._room is not None and self._held:
+            self._room.give(self._held, holder=self._sender)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -121,6 +124,15 @@ async def _drain(receive: Receive, message: Message, most: int) -> None:
     while left > 0 and message.get("more_body", False):
         message = await receive()
         left -= len(message.get("body", b""))
+
+
+def _no_room() -> Problem:
+    return Problem(
+        429,
+        "Too many bodies are in flight; send this one again.",
+        kind="overloaded",
+        headers={"Retry-After": str(random.randint(5, 30))},  # noqa: S311 (jitter)
+    )
 
 
 def _too_large(limit: int) -> Problem:

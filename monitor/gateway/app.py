@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.gateway import catalogue, refusals
-from monitor.gateway.exchange import answer
+from monitor.gateway.exchange import answer, refuse
 from monitor.gateway.inquiry import GatewayParts
 from monitor.gateway.passing import passes
 from monitor.gateway.shadows import Shadows
@@ -34,8 +34,7 @@ class Proxy:
             return
         parts = self._parts
         if not passes(scope["method"], scope["raw_path"], parts.settings.passes):
-            await refusals.NOT_PASSED_ON.send(send)
-            parts.meters.refused(refusals.NOT_PASSED_ON.status)
+            await refuse(parts, refusals.NOT_PASSED_ON, send)
             return
         if catalogue.is_asked_for(scope, parts.book):
             await catalogue.tell(parts, scope, receive, send)

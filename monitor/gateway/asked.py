@@ -11,8 +11,8 @@ import msgspec
 
 from monitor.capture.surrogates import whole
 
-MOST_LENIENT: Final = 2 * 1024 * 1024
-"""Bytes of a body that are read as Python reads them: some 20 ms, in which nothing else is done."""
+MOST_LENIENT: Final = 1024 * 1024
+"""Bytes of a body that are read as Python reads them: some 10 ms, in which nothing else is done."""
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MESSAGES: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -18,7 +18,7 @@ from monitor.gateway import headers, refusals
 from monitor.gateway.asked import Asked, read
 from monitor.gateway.choice import choose, point_of
 from monitor.gateway.engines import TooSlow, Unreachable
-from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, read_body
+from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, Held, NoRoom, read_body
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.loading import Loaded
 from monitor.gateway.passing import ASKED
@@ -43,21 +43,34 @@ async def answer(
     parts: GatewayParts, scope: Scope, receive: Receive, send: Send
 ) -> Answered | None:
     """Read a request, find out who answers it, and answer it; None where no copy may be made."""
-    limit = parts.settings.max_body
-    try:
-        body = await read_body(receive, limit=limit)
-    except ClientGone:
-        return None
-    except BodyTooLarge:
-        await refusals.too_large(limit).send(send)
-        parts.meters.refused(refusals.too_large(limit).status)
-        return None
+    with Held(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
+        try:
+            body = await read_body(receive, limit=parts.settings.max_body, held=held)
+        except ClientGone:
+            return None
+        except BodyTooLarge:
+            await refuse(parts, refusals.too_large(parts.settings.max_body), send)
+            return None
+        except NoRoom:
+            await refuse(parts, refusals.NO_ROOM, send)
+            return None
+        return await _answer(parts, scope, body, receive, send)
+
+
+async def refuse(parts: GatewayParts, refusal: Refusal, send: Send) -> None:
+    """Answer without an engine, and count it."""
+    await refusal.send(send)
+    parts.meters.refused(refusal.status)
+
+
+async def _answer(
+    parts: GatewayParts, scope: Scope, body: bytes, receive: Receive, send: Send
+) -> Answered | None:
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
     refusal = _refusal(scope, asked)
     if refusal is not None:
-        await refusal.send(send)
-        parts.meters.refused(refusal.status)
+        await refuse(parts, refusal, send)
         return None
     inquiry = Inquiry(parts, scope, asked, route)
     exchange = Exchange(parts, inquiry, send, complete_at=complete_at)

@@ -47,6 +47,12 @@ NOT_PASSED_ON = Refusal(
     kind="permission_error",
     code="path_not_passed",
 )
+NO_ROOM = Refusal(
+    status=429,
+    message="Too many bodies are under way; send this one again.",
+    kind="rate_limit_error",
+    code="too_many_bodies",
+)
 NO_JSON = Refusal(
     status=400,
     message="The body is not a JSON object.",

@@ -28,6 +28,7 @@ from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
 from monitor.gateway.software import SoftwareKeeper
+from monitor.room import Room
 
 SWITCH: Final = 0.0005
 """Seconds after which the thread that writes records lets streams go on; Python's own are 5 ms."""
@@ -84,6 +85,7 @@ def assemble(
         sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
         loading=loading,
         afterwards=Afterwards(),
+        room=Room(settings.max_bodies),
     )
     app = create_app(
         parts,

@@ -6,11 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from monitor.api.buffers import Buffers
-from monitor.api.problems import Problem
 from monitor.domain import Scope
 from tests.serving import Serving
 
@@ -77,28 +73,3 @@ def test_feedback_finds_its_record(registered: Serving) -> None:
         client.post("/v1/records", json={"records": [record]})
         answer = client.post("/v1/feedback", json={"feedback": [feedback]})
     assert answer.status_code == 202, answer.text
-
-
-def test_bodies_in_flight_have_a_ceiling_together() -> None:
-    buffers = Buffers(most=10)
-    buffers.take(5, sender="a")
-    with pytest.raises(Problem) as refused:
-        buffers.take(1, sender="a")
-    assert refused.value.status_code == 429
-    assert 5 <= int(refused.value.headers["Retry-After"]) <= 30  # type: ignore[index]  # such a problem has some
-    buffers.give(5, sender="a")
-    buffers.take(5, sender="a")
-
-
-@given(wanted=st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 30)), max_size=80))
-def test_whatever_others_hold_a_newcomer_finds_room(wanted: list[tuple[str, int]]) -> None:
-    buffers, held = Buffers(most=700), dict.fromkeys("abcdef", 0)
-    for sender, size in wanted:
-        try:
-            buffers.take(size, sender=sender)
-        except Problem:
-            continue
-        held[sender] += size
-        assert held[sender] <= 350
-    # of n senders that take all they may, each has 1 / (n + 1), and as much is left
-    buffers.take(700 // 7, sender="newcomer")

@@ -150,7 +150,7 @@ def _in_parameters(operation: Operation) -> Iterator[Request]:
     for parameter in operation.parameters:
         name, place = parameter["name"], parameter["in"]
         for value in HOSTILE:
-            if isinstance(value, list | dict):
+            if isinstance(value, list | dict) or (place == "header" and not f"{value}".isascii()):
                 continue
             text = quote(str(value), safe="", errors="surrogatepass")
             made: dict[str, Any] = {"path": operation.path}
@@ -159,7 +159,7 @@ def _in_parameters(operation: Operation) -> Iterator[Request]:
             elif place == "query":
                 made["query"] = f"{quote(name)}={text[:3000]}"
             else:
-                made["headers"] = {name: str(value).encode("utf-8", "replace").decode("latin-1")}
+                made["headers"] = {name: str(value).replace("\0", "0")[:30_000]}
             yield Request(
                 method=operation.method,
                 about=f"{place} {name} = {str(value)[:40]!r}",

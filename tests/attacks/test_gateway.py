@@ -114,9 +114,9 @@ def test_what_engines_do_not_read_is_refused_and_counted(
 
 def test_a_body_too_large_to_be_read_with_patience_is_refused(start: Start) -> None:
     stage = start([route(stable=1.0)])
-    body = b'{"model": "support", "x": NaN, "messages": [' + b'{"a": "b"}, ' * 500_000 + b"{}]}"
-    assert _posted(stage, body).status_code == 400
-    assert _posted(stage, body.replace(b"NaN", b"1.0")).status_code == 200
+    for repeats, expected in (50_000, 200), (100_000, 400):
+        body = b'{"model": "support", "x": NaN, "messages": [' + b'{"a": "b"}, ' * repeats + b"{}]}"
+        assert _posted(stage, body).status_code == expected
 
 
 def _posted(stage: Stage, body: bytes, **headers: str) -> Any:
