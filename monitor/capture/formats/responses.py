@@ -49,11 +49,11 @@ def chat_answer(body: Table) -> Table:
         for part in sequence(item.get("content"))
     ]
     calls = [{"function": item} for item in said if item.get("type") == "function_call"]
-    texts = _texts(parts, "text")
+    texts, refusals = _texts(parts, "text"), _texts(parts, "refusal")
     usage = mapping(body.get("usage"))
     message = {
-        "content": "".join(texts) if texts or not calls else None,
-        "refusal": "".join(_texts(parts, "refusal")) or None,
+        "content": "".join(texts) if texts or not (calls or refusals) else None,
+        "refusal": "".join(refusals) or None,
         "tool_calls": calls,
     }
     tokens = [token for part in parts for token in sequence(part.get("logprobs"))]
