@@ -26,6 +26,7 @@ from monitor.capture.directory import Directory, Resolve, Resolved
 from monitor.capture.errors import CaptureError
 from monitor.capture.parse import Rejected
 from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
 from monitor.capture.sender import Sender
@@ -44,6 +45,8 @@ class Settings:
     """How records are taken; the section ``[capture]`` of the configuration."""
 
     target_per_day: int = 4_000
+    trial_per_subject: int = 200
+    """Records of one subject, by one key, that a canary or shadow arm takes in an hour; 0: all."""
     store_text: bool = False
     embed_prompts: bool = True
     """Whether prompts wait for the embedding probe at all."""
@@ -113,6 +116,7 @@ class Intake:
         self._resolve = resolve or Directory(database).resolve
         self._clock = clock
         self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
+        self._quota = Quota(self._settings.trial_per_subject)
         self._keeping = Keeping(
             subject_key=subject_key,
             prompts=self._settings.embed_prompts or self._settings.store_text,
@@ -231,7 +235,7 @@ class Intake:
     ) -> Outcome:
         parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
         horizon = Horizon(now=now, retention=self._kept)
-        sieve = _Sieve(self._resolve, self._rates, horizon, sender)
+        sieve = _Sieve(self._resolve, self._rates, horizon, sender, self._quota)
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted
@@ -296,9 +300,17 @@ class Intake:
 class _Sieve:
     """One request's records through resolving, checking and sampling, with every loss counted."""
 
-    def __init__(self, resolve: Resolve, rates: Rates, horizon: Horizon, sender: Sender) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        rates: Rates,
+        horizon: Horizon,
+        sender: Sender,
+        quota: Quota,
+    ) -> None:
         self._resolve = resolve
         self._sender = sender
+        self._quota = quota
         self._rates = rates
         self._horizon = horizon
         self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
@@ -321,7 +333,7 @@ class _Sieve:
                 self._count(adapter_id, "rejected")
             return
         rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rate(adapter_id)
-        if not keep(record.adapter, record.id, rate):
+        if not (keep(record.adapter, record.id, rate) and self._may_say(record, resolved)):
             self.sampled_out += 1
             self._count(adapter_id, "sampled_out")
             if self._horizon.is_backfill(record.at):
@@ -329,6 +341,12 @@ class _Sieve:
             return
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def _may_say(self, record: Record, resolved: Resolved) -> bool:
+        if resolved.arm not in ALWAYS_KEPT or record.subject is None:
+            return True
+        who = (self._sender.name, resolved.version_id, resolved.arm, hash(record.subject))
+        return self._quota.allows(who)
 
     def contexts(self) -> list[Context]:
         """The context of each admitted record; most share one, so they are looked up."""

@@ -27,7 +27,7 @@ MAX_RECORDS: Final = 1_000
 
 _JSON: Final = "application/json"
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
-_SAID: Final = frozenset({"prompt", "output"})
+_SAID: Final = frozenset({"prompt", "output", "subject"})
 _SHOWN: Final = 60
 
 

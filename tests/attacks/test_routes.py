@@ -55,7 +55,7 @@ def test_nothing_at_all_that_a_caller_sends_is_a_fault_of_ours(registered: Servi
 def test_halves_of_characters_in_records_cost_no_neighbour(registered: Serving) -> None:
     now = datetime.now(UTC).isoformat()
     good = {"adapter": "support", "version": "v1", "at": now, "output": f"a{HALF}b"}
-    fields = ("id", "adapter", "version", "arm", "source", "subject", "finish_reason", "x" + HALF)
+    fields = ("id", "adapter", "version", "arm", "source", "engine", "finish_reason", "x" + HALF)
     bad = [{**good, "id": f"bad {field}", field: f"x{HALF}"} for field in fields]
     records = [{**good, "id": "first"}, *bad, {**good, "id": "last"}]
     with registered.client(Scope.INGEST) as client:
