@@ -31,6 +31,7 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.other_settings import learn_settings
 from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
@@ -341,7 +342,9 @@ def _learning(parts: WorkerParts) -> Callable[[], bool]:
 
     def turn() -> bool:
         if rules.auto:
-            freeze_learned(parts.database, now=datetime.now(tz=UTC), settings=rules.learned)
+            now = datetime.now(tz=UTC)
+            freeze_learned(parts.database, now=now, settings=rules.learned)
+            learn_settings(parts.database, now=now, rules=rules.learned)
         return False
 
     return turn
