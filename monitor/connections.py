@@ -330,14 +330,18 @@ def _check_head(target: bytes, headers: Sequence[tuple[bytes, bytes]], version: 
     no paths. Two hosts, or one with more than a name and a port, mean different servers to
     different readers.
     """
-    hosts = [value for name, value in headers if name == b"host"]
     if not target.startswith(b"/"):
         raise ValueError("the target is no path")
+    hosts, size = [], len(target)
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        if name == b"host":
+            hosts.append(value)
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise ValueError("a request has one host")
     if hosts and not _AUTHORITY.fullmatch(hosts[0]):
         raise ValueError("the host is none")
-    if len(target) + sum(len(name) + len(value) + 4 for name, value in headers) > LARGEST_HEAD:
+    if size > LARGEST_HEAD:
         raise ValueError("the head is too large")  # and came at once
 
 
