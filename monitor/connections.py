@@ -26,6 +26,9 @@ _LOG: Final = structlog.get_logger(__name__)
 LARGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's line and headers, and again of its trailers."""
 
+FRAMING: Final = 16
+"""How many times its bytes a body may have with what its chunks are framed in."""
+
 RESERVED: Final = 16
 """Connections beyond ``most`` that are kept for questions about health."""
 
@@ -179,7 +182,8 @@ class Door:
 
     def leave(self, one: BoundedProtocol) -> None:
         """Count a connection out."""
-        self.asked(one)
+        if one.hurried:
+            self.asked(one)
         if one in self._inside:
             self._inside.discard(one)
             self._of_address[one.address] -= 1
@@ -216,7 +220,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _part = Part.HEAD
     _since = 0.0
     _size = 0
-    _head = 0
+    """Bytes of the body that came."""
+    _bytes = 0
+    """Bytes that came since it waits for this part, or a few more."""
     _stuck_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -240,29 +246,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._part is Part.NOTHING:
-            self._part, self._since, self._head = Part.HEAD, self.loop.time(), 0
+            self._part, self._since = Part.HEAD, self.loop.time()
+            self._size = self._bytes = 0
         super().data_received(data)
-        if self._part is Part.HEAD:
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
+        if self._part is not Part.NOTHING:
+            self._bytes += len(data)
+            if self._bytes > LARGEST_HEAD + FRAMING * self._size:
                 self.end("large head", b"431 Request Header Fields Too Large")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; of trailers nothing is believed, and none is kept."""
-        if self._part is Part.HEAD:
-            super().on_header(name, value)
-            return
-        self._head += len(name) + len(value) + 4
-        if self._head > LARGEST_HEAD:
-            raise ValueError("the trailers are too large")
 
     def on_headers_complete(self) -> None:
         """Begin the request, unless its target or host is none of ours to answer for."""
         _check_head(self.url, self.headers, self.parser.get_http_version())
-        self._part, self._since, self._size, self._head = Part.BODY, self.loop.time(), 0, 0
-        self.door.asked(self)
+        self._part, self._since, self._size, self._bytes = Part.BODY, self.loop.time(), 0, 0
         super().on_headers_complete()
+        self.headers = []  # trailers go there: of these nothing is believed
         if self.hurried:
+            self.door.asked(self)
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:

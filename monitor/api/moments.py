@@ -1,4 +1,4 @@
-"""Times that callers give: those that can be written in UTC, and from which a year can be taken."""
+"""Times that callers give, as ones that can be written in UTC and that years can be taken from."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pydantic import AfterValidator, AwareDatetime
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""Nothing here is older or later: beyond these a time means "from the first on", "to the last"."""
 
 
-def storable(at: datetime) -> datetime:
-    """Give a time in UTC; ``ValueError`` outside of what is counted with here.
+def bounded(at: datetime) -> datetime:
+    """Give the nearest time that is counted with here, in UTC.
 
-    >>> storable(datetime.fromisoformat("2026-03-04T01:00:00+02:00")).isoformat()
-    '2026-03-03T23:00:00+00:00'
+    >>> bounded(datetime.fromisoformat("0001-01-01T00:00:00+14:00")).isoformat()
+    '1970-01-01T00:00:00+00:00'
     """
-    if not EARLIEST <= at < LATEST:
-        raise ValueError(f"lies outside of the years {EARLIEST.year} to {LATEST.year - 1}")
-    return at.astimezone(UTC)
+    return min(max(at, EARLIEST), LATEST).astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(storable)]
+Moment = Annotated[AwareDatetime, AfterValidator(bounded)]

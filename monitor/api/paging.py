@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Query
 
-from monitor.api.moments import storable
+from monitor.api.moments import bounded
 from monitor.api.problems import Problem
 from monitor.capture.surrogates import is_whole
 
@@ -58,7 +58,7 @@ def before_id(cursor: str | None) -> int | None:
 def moment(text: str | int) -> datetime:
     """Read an aware time out of a cursor."""
     try:
-        return storable(datetime.fromisoformat(str(text)))
+        return bounded(datetime.fromisoformat(str(text)))
     except (ValueError, TypeError) as error:  # the latter where it has no offset
         raise _refused() from error
 

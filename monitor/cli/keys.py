@@ -65,7 +65,8 @@ def list_(config: options.Config = None) -> None:
                 key.id,
                 key.name,
                 " ".join(sorted(scope.value for scope in key.scopes)),
-                " ".join(f"{fact}={one}" for fact, of in key.match.items() for one in of) or "-",
+                " ".join(f"{fact}={one}" for fact, of in sorted(key.match.items()) for one in of)
+                or "-",
                 _day(key.created_at),
                 _day(key.expires_at),
                 _day(key.last_used_at),

@@ -99,9 +99,9 @@ def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
     """Refuse what an engine would not read either: it would pass without a route, and uncounted."""
     if scope["method"] != "POST" or scope["path"] not in ASKED:
         return None
-    encoding = headers.find(scope["headers"], b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in {b"", b"identity"}:
-        return refusals.ENCODED
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            return refusals.ENCODED
     return refusals.NO_JSON if asked.fields is None else None
 
 
