@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.api.access import key_of
@@ -22,6 +23,9 @@ from monitor.api.problems import internal_error, problem_response
 _LOG = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GONE: Final = 499
+"""As logs have it where a client went away, or was sent away, before its body was whole."""
+
 QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 CONTENT_POLICY: Final = (
@@ -70,6 +74,8 @@ class Exchange:
         started = time.perf_counter()
         try:
             await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = answer.status or GONE
         except Exception as error:
             _log_fault(error)
             if answer.status is not None:

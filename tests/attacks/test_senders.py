@@ -16,8 +16,9 @@ from monitor.capture.queue import Bounds, WriteQueue
 from monitor.domain import Scope
 from monitor.store import adapters, keys, versions
 from monitor.store.database import Database
-from tests.attacks.wire import address
+from tests.attacks.wire import address, connected
 from tests.capture.test_queue import submission
+from tests.service import until
 from tests.serving import Serving, serving
 
 MIB = 1 << 20
@@ -59,6 +60,26 @@ def test_unfinished_bodies_of_one_key_leave_room_for_the_next(service: Serving) 
             for _ in range(3):
                 padded = {"records": [_record(prompt="x" * (4 * MIB))]}
                 assert client.post("/v1/records", json=padded).status_code == 202
+
+
+def test_a_body_that_breaks_off_is_no_fault_of_ours(
+    service: Serving, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = (
+        f"POST /v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {_key(service.database)}"
+        "\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\nx"
+    )
+    with connected(service.url) as [connection]:
+        connection.sendall(head.encode())
+        time.sleep(0.5)
+    said: list[str] = []
+
+    def logged() -> bool:
+        said.extend(capfd.readouterr())
+        return "status=499" in "".join(said)
+
+    until(logged, "it is logged")
+    assert "request_failed" not in "".join(said)
 
 
 def test_records_of_one_sender_leave_room_in_the_queue() -> None:
