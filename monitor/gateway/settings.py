@@ -27,7 +27,7 @@ class GatewaySettings:
     key: str = field(default="", repr=False)
     passes: tuple[str, ...] = ()
     max_body: int = 32 * 1024 * 1024
-    max_bodies: int = 256 * 1024 * 1024
+    max_bodies: int = 512 * 1024 * 1024
     """Bytes of all requests under way; no address may hold more than is still free."""
     trusted_proxies: tuple[str, ...] = ()
     connections: ConnectionSettings = field(default_factory=ConnectionSettings)
