@@ -32,6 +32,14 @@ class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its nam
 def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open the config's database, start the embedded server if it is the one, migrate."""
     settings = config if isinstance(config, Config) else load(config)
+    with found_database(settings) as database:
+        schema.migrate(database)
+        yield database
+
+
+@contextmanager
+def found_database(settings: Config) -> Iterator[Database]:
+    """Open it as it is, whatever its schema; start the embedded server if it is the one."""
     with ExitStack() as stack:
         url = settings.database.url
         if not url:
@@ -49,7 +57,6 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
         )
         stack.callback(database.close)
         database.run(_check_server)
-        schema.migrate(database)
         yield database
 
 
@@ -74,17 +81,17 @@ def write_first_key(database: Database, data_dir: Path) -> Path | None:
             return None
         key, text = keys.create(tx, name="admin of the first run", scopes=[Scope.ADMIN])
         audit.append(tx, actor="driftline", act="key created", subject=key.id)
-        _write_private(path, text)
+        write_private(path, f"{text}\n".encode())
         return path
 
     return database.run(work)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a secret so that no other account can read it at any moment."""
     beside = path.with_suffix(f".{secrets.token_hex(4)}")
-    with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text + "\n")
+    with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

@@ -60,7 +60,7 @@ async def answer(
 async def refuse(parts: GatewayParts, refusal: Refusal, send: Send) -> None:
     """Answer without an engine, and count it."""
     await refusal.send(send)
-    parts.meters.refused(refusal.status)
+    parts.meters.turned_away(refusal.status)
 
 
 async def _answer(

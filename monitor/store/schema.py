@@ -53,6 +53,15 @@ def at_head(connection: Connection) -> bool:
     return set(rows.scalars()) == {HEAD}
 
 
+def revision(connection: Connection) -> str | None:
+    """Say which schema the database has; None: it has none."""
+    made = connection.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar_one()
+    if made is None:
+        return None
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+    return str(found.scalar_one())
+
+
 def migrate(
     database: Database,
     *,
@@ -73,7 +82,7 @@ def migrate(
     TimeoutError
         When another daemon held the turn for ten minutes.
     """
-    with _turn(database):
+    with turn(database):
         for left in range(tries - 1, -1, -1):
             try:
                 _upgrade(database, lock_timeout=lock_timeout)
@@ -93,15 +102,23 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
+        # loading Alembic on a busy machine is a pause, too
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         from alembic import command  # see HEAD
 
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         command.upgrade(alembic_config(connection), "head")
 
 
 @contextmanager
-def _turn(database: Database) -> Iterator[None]:
-    """Hold the advisory lock of migrations on a connection of its own."""
+def turn(database: Database) -> Iterator[None]:
+    """Let no other process migrate meanwhile: hold a lock on a connection of its own.
+
+    Raises
+    ------
+    TimeoutError
+        When another process held it for ten minutes.
+    """
     until = time.monotonic() + _PATIENCE.total_seconds()
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.execute(_LOCK).scalar_one():
