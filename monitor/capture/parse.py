@@ -170,7 +170,7 @@ def _converter(form: Format[T]) -> Callable[[object], T]:
 def _mended(value: object) -> object:
     """Mend halves of characters in what people and models say; a name that has some is none."""
     if not isinstance(value, dict):
-        return value
+        raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
     for name, item in value.items():
         if not is_whole(name):
             raise msgspec.ValidationError("a field's name has characters that cannot be printed")
