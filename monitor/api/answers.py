@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from monitor.api import coverage
 from monitor.api.shapes import (
     ArmBody,
     BehindBody,
@@ -23,6 +24,7 @@ from monitor.api.shapes import (
     WindowBody,
 )
 from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.policy.coverage import from_json
 from monitor.reference.coverage import Seen
 from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
@@ -44,6 +46,7 @@ def window(interval: Interval) -> WindowBody:
 
 def score(row: ScoreRow) -> ScoreBody:
     """A score; ``evidence`` is the page process, the notice process is in ``details``."""
+    covered = row.details.get("coverage")
     return ScoreBody(
         adapter=row.adapter,
         version=row.version,
@@ -60,10 +63,11 @@ def score(row: ScoreRow) -> ScoreBody:
         blame=Blame(row.blame),
         reason=row.reason,
         details={
-            **row.details,
+            **{name: value for name, value in row.details.items() if name != "coverage"},
             "evidence_notice": number(row.evidence_notice),
             "winner": row.winner,
         },
+        coverage=covered and coverage.body(from_json(covered), since={}),
     )
 
 
@@ -185,5 +189,6 @@ def evaluation(row: EvaluationRow, scores: list[ScoreRow]) -> EvaluationBody:
         n_late=row.n_late,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        coverage=coverage.bodies(row.coverage),
         scores=[score(item) for item in scores],
     )

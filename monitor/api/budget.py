@@ -46,7 +46,9 @@ class ShareBody(Answer):
     detector: str = Field(description="`all detectors`: the version has no reference.")
     pages_per_30_days: float
     notices_per_30_days: float
-    requests_per_day: float = Field(description="Those of the last day that it can use.")
+    requests_per_day: float = Field(
+        description="Those of the last day that it compares; the delays are those of them."
+    )
     minimum_detectable: float | None = Field(
         description="Smallest effect seen within a day, in the detector's unit; null: none."
     )
@@ -55,6 +57,10 @@ class ShareBody(Answer):
     )
     blind: str | None = Field(description="Why it sees nothing; null: it sees.")
     only_tickets: str | None = Field(description="Why it cannot page now; null: it can.")
+    uncompared: str | None = Field(
+        description="Which share of the requests it does not compare, and why: of them it"
+        " promises nothing. null: none to speak of, or `blind` says it."
+    )
 
 
 class TierBody(Answer):
@@ -128,6 +134,7 @@ def _share(line: Line) -> ShareBody:
         },
         blind=line.blind,
         only_tickets=line.only_tickets,
+        uncompared=line.uncompared,
     )
 
 

@@ -96,7 +96,8 @@ def note(item: dict[str, Any]) -> str:
     """Say what keeps it from seeing, or from paging."""
     if item["blind"] is not None:
         return f"blind: {item['blind']}"
-    return f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else ""
+    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else None
+    return "; ".join(filter(None, (tickets, item["uncompared"])))
 
 
 def _delay(item: dict[str, Any], drift: str, process: str | None) -> str:

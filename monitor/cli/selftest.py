@@ -97,6 +97,9 @@ def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
         f" {found['generation']}; every other one of its {cut} fitted on, the rest replayed at"
         f" {report['requests_per_day']:,.0f} requests a day"
     )
+    for one in found["coverage"]:
+        if one["of_expected"] is not None and one["of_expected"] < 1.0:
+            screen.say(f"holds only for what is compared: {one['text']}")
     for name, reason in report["not_tested"].items():
         screen.say(f"{name} was not tested: {reason}")
 

@@ -40,6 +40,7 @@ from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import (
     canary_looks,
+    coverage_days,
     evaluations,
     feedback,
     partitions,
@@ -56,6 +57,8 @@ CHORES = timedelta(minutes=1)
 HOUSEKEEPING = timedelta(hours=1)
 EVALUATIONS = timedelta(days=90)
 """How long it is kept which windows were evaluated; scores and transitions stay longer."""
+COVERAGE = timedelta(days=400)
+"""How long it is kept what was compared on a day, as long as scores."""
 RUNS = timedelta(days=30)
 """How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
 LOOKS = timedelta(days=90)
@@ -369,6 +372,8 @@ class _Housekeeping:
         self._database.run(lambda tx: terms.drop_older(tx, than=oldest))
         while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
             pass
+        than = (now - COVERAGE).date()
+        self._database.run(lambda tx: coverage_days.drop_older(tx, than=than))
         while self._database.run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
             pass
         while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):

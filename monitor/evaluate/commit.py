@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -26,9 +26,17 @@ from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
-from monitor.policy.coverage import to_json
+from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import evaluations, feedback, partitions, processes, tasks, verdicts
+from monitor.store import (
+    coverage_days,
+    evaluations,
+    feedback,
+    partitions,
+    processes,
+    tasks,
+    verdicts,
+)
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.feedback import Unread
 from monitor.store.tasks import Claim
@@ -95,6 +103,7 @@ def commit(
     if evaluation_id is None:
         tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)
         return None
+    _write_coverage(tx, outcome)
     _write_skipped(tx, outcome)
     _write_scores(tx, outcome, judgement, evaluation_id)
     _write_processes(tx, outcome)
@@ -135,7 +144,21 @@ def _evaluation(outcome: Outcome, judgement: Judgement) -> NewEvaluation:
         n_late=outcome.reading.requests.late,
         verdict=judgement.verdict.kind.value,
         reason=judgement.verdict.reason,
+        coverage=_covered(outcome),
     )
+
+
+def _covered(outcome: Outcome) -> tuple[Coverage, ...]:
+    """Give what each detector compared; nothing of a window without requests, or of a probe."""
+    window = outcome.facts.covered
+    return tuple(window.by_detector.values()) if window is not None and window.requests else ()
+
+
+def _write_coverage(tx: Connection, outcome: Outcome) -> None:
+    found = _covered(outcome)
+    if found:
+        day = outcome.window.end.astimezone(UTC).date()
+        coverage_days.add(tx, outcome.claim.version_id, day=day, found=found)
 
 
 def _write_skipped(tx: Connection, outcome: Outcome) -> None:
@@ -237,7 +260,10 @@ def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
         probe = judgement.memory.perplexity
         degraded = probe is not None and probe.degraded
         return VerdictKind.CRITICAL if degraded else VerdictKind.DRIFTING
-    return VerdictKind.DRIFTING if open_here else VerdictKind.STABLE
+    if open_here:
+        return VerdictKind.DRIFTING
+    blind = judgement.blindness is not None and detector in judgement.blindness.detectors
+    return VerdictKind.BLIND if blind else VerdictKind.STABLE
 
 
 def _numbers(score: Score) -> str:

@@ -32,8 +32,20 @@ from monitor.policy.budget import (
     saw_too_few_days,
     shares,
 )
+from monitor.policy.coverage import Coverage, Seen
+from monitor.policy.coverage_words import blind_share_words
+from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
-from monitor.store import calibrations, evaluations, fleet, references, versions, watching
+from monitor.store import (
+    calibrations,
+    evaluations,
+    fleet,
+    references,
+    verdicts,
+    versions,
+    watching,
+)
+from monitor.store.verdicts import VerdictRow
 from monitor.windows import Cadence
 
 DAY: Final = timedelta(hours=24)
@@ -52,7 +64,7 @@ class Line:
     share
         Of the accepted false pages and notices in 30 days.
     per_day
-        Requests a day at present that this detector can use.
+        Requests a day at present that this detector compares.
     minimum_detectable
         Smallest effect seen within a day, in the detector's own unit; inf where blind.
     delays
@@ -61,6 +73,9 @@ class Line:
         Why it sees nothing; None where it sees.
     only_tickets
         Why it cannot page now although it sees; None where it can.
+    uncompared
+        Which share of the requests it does not compare, and why; None where it is none to
+        speak of. Its delays are those of what it compares.
     """
 
     adapter: str
@@ -73,6 +88,7 @@ class Line:
     delays: Mapping[tuple[Drift, Process], Delay] = field(default_factory=dict)
     blind: str | None = None
     only_tickets: str | None = None
+    uncompared: str | None = None
 
     @property
     def opens(self) -> Process:
@@ -101,6 +117,37 @@ class _Known:
     absent: str | None = None
     few_days: bool = False
     """Whether it saw too few days to page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the detectors of a version compare of its newest requests; some are blind."""
+
+    coverage: Mapping[str, Coverage]
+    blind: frozenset[str]
+
+    @classmethod
+    def of(cls, judged: VerdictRow | None, policy: PolicySettings) -> _Seen:
+        seen = Seen.from_json(judged.memory.get("seen")) if judged else Seen()
+        return cls(
+            coverage={one.detector: one for one in seen.coverage()},
+            blind=frozenset(one.detector for one in seen.blind(policy)),
+        )
+
+    def share(self, detector: str) -> float:
+        """Share that is compared of the requests that the detector usually can use."""
+        one = self.coverage.get(detector)
+        if one is None or one.ratio is None or one.usual <= 0.0:
+            return 1.0
+        return min(1.0, one.ratio / one.usual)
+
+    def said(self, line: Line) -> Line:
+        """Say what of the requests the line promises nothing for, and whether it is too much."""
+        one = self.coverage.get(line.detector)
+        why = None if one is None else blind_share_words(one)
+        if line.detector in self.blind:
+            return replace(line, blind=why or line.blind)
+        return replace(line, uncompared=why)
 
 
 _OLDER: Final = _Known(absent="the reference is older than this detector")
@@ -135,11 +182,16 @@ class Outlook:
             if standing.watched and adapter in {None, standing.adapter}
         ]
         rates = evaluations.daily_records(tx, [one.id for one in chosen], since=now - DAY)
+        judged = {row.version_id: row for row in verdicts.fleet(tx)}
         lines = [
             line
             for version in chosen
             for line in self._of_version(
-                tx, version, standings[version.id], per_day=rates.get(version.id, 0.0)
+                tx,
+                version,
+                standings[version.id],
+                per_day=rates.get(version.id, 0.0),
+                seen=_Seen.of(judged.get(version.id), self.settings.policy),
             )
         ]
         lines += self._unlearned(tx, standings, now=now, adapter=adapter)
@@ -167,7 +219,13 @@ class Outlook:
             )
 
     def _of_version(
-        self, tx: Connection, version: Version, standing: Standing, *, per_day: float
+        self,
+        tx: Connection,
+        version: Version,
+        standing: Standing,
+        *,
+        per_day: float,
+        seen: _Seen,
     ) -> Iterable[Line]:
         reference = references.current(tx, version.id)
         known = self._known(tx, reference) if reference else {}
@@ -192,15 +250,15 @@ class Outlook:
                 blind=found.absent,
             )
             if found.growth is None or reference is None:
-                yield line
+                yield seen.said(line)
             else:
                 line = replace(
                     line,
                     share=divided[name],
-                    per_day=_rounded(per_day * found.part),
+                    per_day=_rounded(per_day * found.part * seen.share(name)),
                     only_tickets=_only_tickets(name, reference, few_days=found.few_days),
                 )
-                yield self._seeing(line, found.growth)
+                yield seen.said(self._seeing(line, found.growth))
 
     def _seeing(self, line: Line, growth: Growth) -> Line:
         hard = DETECTORS[line.detector].hard

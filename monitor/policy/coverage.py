@@ -76,6 +76,11 @@ class Coverage:
         excused = sum(n for why, n in self.gaps.items() if why.cause not in BLINDING)
         return self.usual * max(self.requests - excused, 0)
 
+    @property
+    def of_expected(self) -> float | None:
+        """Compared of the expected, in [0, 1]; None where not even one was expected."""
+        return min(1.0, self.compared / self.expected) if self.expected >= 1.0 else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveredWindow:
@@ -97,11 +102,11 @@ class Seen:
     since: Mapping[Why, datetime] = field(default_factory=dict)
 
     def then(self, kind: str, window: CoveredWindow, settings: PolicySettings) -> Seen:
-        """Add a window; older ones that the rule needs no more are forgotten."""
-        if not window.requests:
-            return self
+        """Add a window with requests; those that are too old or not needed are forgotten."""
         known = [w for w in self.windows.get(kind, ()) if w.end > window.end - KEPT]
-        windows = {**self.windows, kind: _enough([*known, window], settings)}
+        if window.requests:
+            known.append(window)
+        windows = {**self.windows, kind: _enough(known, settings)}
         present = {
             why
             for kept in windows.values()
@@ -122,15 +127,19 @@ class Seen:
             for total in summed(one for w in windows for one in w.by_detector.values())
         )
 
-    def blindness(self, settings: PolicySettings) -> Blindness | None:
-        """Say which detectors compare too little, and why; None where none does."""
-        blind = [
+    def blind(self, settings: PolicySettings) -> tuple[Coverage, ...]:
+        """Give the detectors that compare too little of the newest windows."""
+        return tuple(
             total
             for kind, windows in self.windows.items()
             if len(windows) >= settings.blind_windows
             for total in self._of(kind)
             if _too_little(total, settings)
-        ]
+        )
+
+    def blindness(self, settings: PolicySettings) -> Blindness | None:
+        """Say which detectors compare too little, and why; None where none does."""
+        blind = self.blind(settings)
         if not blind:
             return None
         lost: Counter[Why] = Counter()
@@ -211,11 +220,10 @@ class Blindness:
 
 def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
     """Add coverages up, by detector."""
-    found: dict[str, Coverage] = {}
+    found: dict[str, list[Coverage]] = {}
     for one in parts:
-        known = found.get(one.detector)
-        found[one.detector] = one if known is None else _both(known, one)
-    return tuple(found.values())
+        found.setdefault(one.detector, []).append(one)
+    return tuple(_total(each) for each in found.values())
 
 
 def to_json(one: Coverage) -> dict[str, Any]:
@@ -240,13 +248,17 @@ def from_json(body: Mapping[str, Any]) -> Coverage:
     )
 
 
-def _both(one: Coverage, other: Coverage) -> Coverage:
+def _total(parts: Sequence[Coverage]) -> Coverage:
+    gaps: Counter[Why] = Counter()
+    for one in parts:
+        for why, n in one.gaps.items():
+            gaps[why] += n
     return Coverage(
-        detector=one.detector,
-        requests=one.requests + other.requests,
-        compared=one.compared + other.compared,
-        gaps=dict(Counter(one.gaps) + Counter(other.gaps)),
-        usual=other.usual,
+        detector=parts[-1].detector,
+        requests=sum(one.requests for one in parts),
+        compared=sum(one.compared for one in parts),
+        gaps=dict(gaps),
+        usual=parts[-1].usual,
     )
 
 

@@ -72,15 +72,17 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
 
 def blind_words(blind: Blindness) -> str:
     """Say what is not compared and why, in one sentence."""
-    since = f" since {blind.since:%Y-%m-%d %H:%M} UTC" if blind.since else ""
+    since = f", since {blind.since:%Y-%m-%d %H:%M} UTC" if blind.since else ""
     return (
-        f"{', '.join(blind.detectors)} compared {blind.compared} of the newest"
-        f" {blind.requests} requests{since}: {blind.n} {why_words(blind.why)}"
+        f"{blind.n:,} of the newest {blind.requests:,} requests {why_words(blind.why)}{since};"
+        f" {', '.join(blind.detectors)} compared {blind.compared:,}"
     )
 
 
 def why_words(why: Why) -> str:
     """Say why requests were not compared, to follow their number."""
+    if why.cause is Cause.NO_REFERENCE and why.value:
+        return f"are not compared: {why.value}"
     return _WHY[why.cause].format(why.value)
 
 

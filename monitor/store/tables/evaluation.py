@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import (
     BigInteger,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -59,12 +60,24 @@ evaluations: Final = Table(
     Column("n_late", Integer, nullable=False, server_default="0"),
     Column("verdict", Text),
     Column("reason", Text),
+    # what of the window's requests each detector compared; null: it had none
+    Column("coverage", JSONB(none_as_null=True)),
     Column("epoch", BigInteger, nullable=False),
     Column("started_at", TIME, nullable=False),
     Column("finished_at", TIME, nullable=False, server_default=NOW),
     # one result per (adapter version, kind, window), whoever computed it
     UniqueConstraint("version_id", "kind", "window_end"),
     Index(None, "adapter_id", "window_end"),
+)
+
+coverage_days: Final = Table(
+    "coverage_days",
+    metadata,
+    version_id(),
+    Column("day", Date, nullable=False),
+    # the coverage of the day's evaluations, added up by detector
+    Column("body", JSONB, nullable=False),
+    PrimaryKeyConstraint("version_id", "day"),
 )
 
 _SCORE_COLUMNS: Final = (
