@@ -91,14 +91,14 @@ def test_what_engines_read_is_routed(start: Start, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "expected"),
     [
-        (gzip.compress(TEXT.encode()), "gzip", 415),
-        (TEXT.encode(), "x-gzip", 415),
-        (gzip.compress(TEXT.encode()), "", 400),
-        (b'{"a":' * 100_000, "", 400),
-        (b"[" * 100_000, "", 400),
-        (TEXT.encode() + b"x", "", 400),
-        (b"[]", "", 400),
-        (TEXT.encode("cp037"), "", 400),
+        pytest.param(gzip.compress(TEXT.encode()), "gzip", 415, id="gzip"),
+        pytest.param(TEXT.encode(), "x-gzip", 415, id="no gzip that says it is"),
+        pytest.param(gzip.compress(TEXT.encode()), "", 400, id="gzip that does not say so"),
+        pytest.param(b'{"a":' * 100_000, "", 400, id="deep objects"),
+        pytest.param(b"[" * 100_000, "", 400, id="deep lists"),
+        pytest.param(TEXT.encode() + b"x", "", 400, id="more behind it"),
+        pytest.param(b"[]", "", 400, id="a list"),
+        pytest.param(TEXT.encode("cp037"), "", 400, id="EBCDIC"),
     ],
 )
 def test_what_engines_do_not_read_is_refused_and_counted(
