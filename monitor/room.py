@@ -1,7 +1,7 @@
 """Memory that many share: bounded in all, and never so that one leaves nothing for the next.
 
-Nobody may hold more than is still free: one alone gets half, each of ``n`` gets ``1 / (n + 1)``,
-and so much is left for whoever comes next.
+Nobody may come to hold more than is then still free: one alone gets half, the next one half of
+the rest, and as they give back all come to the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Room:
 
     def take(self, size: int, *, holder: str) -> bool:
         """Count ``size`` more bytes; False, and nothing, where the holder may not have them."""
-        if self._of[holder] + size > self._most - self.used:
+        if self._of[holder] + size > self._most - self.used - size:
             return False
         self._of[holder] += size
         self.used += size

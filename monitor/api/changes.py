@@ -18,7 +18,7 @@ from monitor.api import answers, lookup, paging
 from monitor.api.access import Declarer, Operator, Reader, scope_missing
 from monitor.api.bodies import ChangeEndRequest, ChangeRequest, Name
 from monitor.api.lookup import Number
-from monitor.api.moments import Moment
+from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -92,8 +92,8 @@ def get_changes(
     adapter: Annotated[
         Name | None, Query(description="What concerns it, the fleet's changes included.")
     ] = None,
-    since: Annotated[Moment | None, Query(description="Not over before.")] = None,
-    until: Annotated[Moment | None, Query(description="Begun at or before.")] = None,
+    since: Annotated[Bound | None, Query(description="Not over before.")] = None,
+    until: Annotated[Bound | None, Query(description="Begun at or before.")] = None,
     open_only: Annotated[bool, Query(alias="open")] = False,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,

@@ -9,7 +9,17 @@ from pydantic import AfterValidator, AwareDatetime
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Nothing here is older or later: beyond these a time means "from the first on", "to the last"."""
+"""Nothing here is older or later: beyond these a bound means "from the first on", "to the last"."""
+
+
+def storable(at: datetime) -> datetime:
+    """Give a time in UTC; ``ValueError`` for one that has none there, or lies before 1970."""
+    if at < EARLIEST:
+        raise ValueError("lies before 1970")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("lies after the year 9999") from error
 
 
 def bounded(at: datetime) -> datetime:
@@ -21,4 +31,8 @@ def bounded(at: datetime) -> datetime:
     return min(max(at, EARLIEST), LATEST).astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(bounded)]
+Moment = Annotated[AwareDatetime, AfterValidator(storable)]
+"""Of a body: when something is, was or shall be."""
+
+Bound = Annotated[AwareDatetime, AfterValidator(bounded)]
+"""Of a query: from when on, or until when."""
