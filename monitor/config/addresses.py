@@ -1,9 +1,10 @@
-"""Addresses and networks in the config: what they must be before anybody is asked there."""
+"""What HTTP is answered and asked by: addresses, networks and limits that cannot be."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from monitor.config.sections import Config
@@ -24,6 +25,8 @@ def contradictions(config: Config) -> list[str]:
         for where, urls in asked.items()
         for problem in filter(None, map(_unfit, urls))
     ]
+    if config.server.deadline <= timedelta():
+        found.append("server.deadline: must be longer than 0")
     found += _proxies("server.trusted_proxies", config.server.trusted_proxies)
     found += _proxies("gateway.trusted_proxies", gateway.trusted_proxies)
     found += [f"server.connections.{one}" for one in config.server.connections.problems]

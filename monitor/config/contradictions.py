@@ -40,8 +40,6 @@ def contradictions(config: Config) -> list[str]:
         found.append("database.url: expected an address such as postgresql://user@host/name")
     if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"server.port: {config.server.port} is no port")
-    if config.server.deadline <= timedelta():
-        found.append("server.deadline: must be longer than 0")
     found += _gateway_contradictions(config.gateway)
     found += addresses.contradictions(config)
     found += probes.contradictions(config.probes.perplexity)
@@ -56,6 +54,8 @@ def contradictions(config: Config) -> list[str]:
     if not 0 < config.probes.perplexity.budget <= 1:
         found.append("probes.perplexity.budget: must be above 0 and at most 1")
     found += _retrain_contradictions(config)
+    if not 0 <= config.detectors.assumed_day_effect <= 1:
+        found.append("detectors.assumed_day_effect: must be from 0 to 1")
     if not config.evaluation.detectors:
         found.append("detectors: every detector is switched off")
     found += [
@@ -87,7 +87,7 @@ def _heartbeat_contradictions(config: Config) -> list[str]:
 
 
 def _feedback_contradictions(config: Config) -> list[str]:
-    section = config.detectors.get(FEEDBACK.name)
+    section = config.detectors.by_name.get(FEEDBACK.name)
     named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
     named |= {"defaults.feedback": config.defaults.feedback}
     if isinstance(section, FeedbackSection):
