@@ -115,6 +115,8 @@ class Service:
     changes: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     port: int = field(default_factory=unused_port)
+    prefix: Sequence[str] = ()
+    """A command that runs it, such as one that lowers limits."""
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     _stop_begun: float = 0.0
@@ -148,7 +150,7 @@ class Service:
         config.write_text(CONFIG + (CHANNEL if self.inbox else ""))
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "monitor", "serve", "-c", str(config)],
+                [*self.prefix, sys.executable, "-m", "monitor", "serve", "-c", str(config)],
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api import answers, lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import ApproveRequest, FreezeRequest, Line
+from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
@@ -71,12 +71,19 @@ def get_reference(
     return parts.database.run(read)
 
 
+_FREEZE: Final = {
+    "type": "object",
+    "required": ["freeze"],
+    "properties": {"freeze": FreezeWindow.model_json_schema()},
+}
+"""Written out: what pydantic makes of the whole refers to a place that this document has not."""
+
 _BODIES: Final = {
     "requestBody": {
         "required": True,
         "content": {
             NDJSON: {"schema": {"type": "string", "description": "One item a line."}},
-            JSON: {"schema": FreezeRequest.model_json_schema()},
+            JSON: {"schema": _FREEZE},
         },
     }
 }

@@ -108,7 +108,7 @@ def refreeze(
     """Freeze the references of many adapters anew; one that fails loses none of the others."""
     body = {
         "all": every,
-        "match": dict(map(_pair, match or [])),
+        "match": dict(map(options.pair, match or [])),
         "days": days,
         "cause": cause,
     }
@@ -133,13 +133,6 @@ def refreeze(
         )
     if any(one["error"] for one in found["items"]):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise CommandFailed(f"--match {text}: write KEY=VALUE")
-    return key, value
 
 
 @app.command("status")
