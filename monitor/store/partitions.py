@@ -108,26 +108,35 @@ def drop_expired(
     Returns the names dropped. Waits at most two seconds for each lock, then raises
     ``OperationalError``: the next run drops what this one could not.
     """
-    expired = [
+    old = expired(connection, now=now, retention=retention)
+    if old:
+        with _short_waits(connection):
+            for name in old:
+                connection.execute(sa.text(f"DROP TABLE {name}"))
+    return old
+
+
+def expired(
+    connection: Connection,
+    *,
+    now: datetime,
+    retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
+) -> list[str]:
+    """Name the partitions whose newest possible row is older than its table's retention."""
+    return [
         name
         for name in existing(connection, tables=retention)
-        if _end(name) <= now - retention[_table(name)]
+        if _end(name) <= now - retention[table_of(name)]
     ]
-    if expired:
-        with _short_waits(connection):
-            for name in expired:
-                connection.execute(sa.text(f"DROP TABLE {name}"))
-    return expired
 
 
-def maintain(
+def drop_old(
     database: Database,
     *,
     now: datetime,
     retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
 ) -> list[str]:
-    """Create ahead, then drop table by table, so that no lock is held for long."""
-    database.run(lambda tx: create_ahead(tx, now=now))
+    """Drop what has expired table by table, so that no lock is held for long."""
     dropped: list[str] = []
     for table, kept in retention.items():
         dropped += database.run(
@@ -178,10 +187,11 @@ def _name(table: str, start: date) -> str:
     return f"{table}_{start:%Y%m%d}"
 
 
-def _table(name: str) -> str:
+def table_of(name: str) -> str:
+    """Name the table that a partition belongs to."""
     return name.rsplit("_", 1)[0]
 
 
 def _end(name: str) -> datetime:
     start = datetime.strptime(name.rsplit("_", 1)[1], "%Y%m%d").replace(tzinfo=UTC)
-    return start + timedelta(days=_WIDTH.get(_table(name), 1))
+    return start + timedelta(days=_WIDTH.get(table_of(name), 1))

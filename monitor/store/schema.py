@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import partitions
+from monitor.store import clock, partitions
 from monitor.store.database import Database
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def migrate(
                 _LOG.warning("migration_waits_for_a_lock", tries_left=left)
                 time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 (jitter)
     # nothing is dropped here: only housekeeping knows how long this installation keeps what
-    database.run(lambda tx: partitions.create_ahead(tx, now=datetime.now(UTC)))
+    database.run(lambda tx: partitions.create_ahead(tx, now=clock.now(tx)))
 
 
 def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
