@@ -39,7 +39,7 @@ class WallClock:
         return {
             "LD_PRELOAD": str(LIBRARY),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # second; to read the file at each look is dear
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_RESET": "1",
             # files keep their own times, so that what compares them with each other goes on
@@ -47,7 +47,7 @@ class WallClock:
         }
 
     def move(self, shift: timedelta) -> None:
-        """Set it that much from the true time; processes see it at their next look."""
+        """Set it that much from the true time; processes see it within a second."""
         beside = self.file.with_suffix(".new")
         beside.write_text(f"{shift.total_seconds():+.0f}\n")
         beside.replace(self.file)

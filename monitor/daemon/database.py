@@ -17,6 +17,7 @@ from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import audit, keys, schema
 from monitor.store.database import Database
+from monitor.store.room import Room
 
 FIRST_KEY_LOCK = 0x64726966
 """Advisory lock: two daemons that start together make one admin key."""
@@ -33,19 +34,20 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open the config's database, start the embedded server if it is the one, migrate."""
     settings = config if isinstance(config, Config) else load(config)
     with ExitStack() as stack:
-        url = settings.database.url
+        url, room = settings.database.url, Room()
         if not url:
             prepare_folder(settings.service.data_dir)
             embedded = EmbeddedPostgres(
                 settings.service.data_dir, settings=settings.database.embedded
             )
             stack.enter_context(embedded)
-            url = embedded.url
+            url, room = embedded.url, Room(embedded.reserve.short)
         database = Database(
             _with_driver(url),
             pool_size=settings.database.pool_size,
             # no shorter than a busy machine may pause us, no longer than others wait anyway
             longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
+            room=room,
         )
         stack.callback(database.close)
         database.run(_check_server)

@@ -17,6 +17,7 @@ from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config import Config
+from monitor.daemon import disk
 from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
@@ -44,6 +45,8 @@ from monitor.store.database import Database
 _LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
+CLOCK = timedelta(seconds=10)
+"""How soon it is seen that the database's clock has jumped."""
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
@@ -123,8 +126,9 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
             pulse=pulse,
             every=CHORES,
         ),
-        Loop("housekeeping", _housekeeping(parts).turn, pulse=pulse, every=CHORES),
+        Loop("housekeeping", _housekeeping(parts).turn, pulse=pulse, every=CLOCK),
         telling,
+        Loop("disk", _disk(parts).turn, pulse=pulse, every=disk.EVERY),
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
             for one in refreshers(database, parts.channels, pages=pages_of(config))
@@ -327,6 +331,10 @@ def _housekeeping(parts: WorkerParts) -> Housekeeping:
         kept=parts.config.capture.kept,
         tolerated=parts.config.routing.clock_skew,
     )
+
+
+def _disk(parts: WorkerParts) -> disk.DiskPages:
+    return disk.DiskPages(full=parts.database.room.full, channels=parts.channels)
 
 
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:

@@ -95,7 +95,7 @@ class Server:
             ensure_cluster(self._folder, account, password=password, server_lock=lock)
             socket_dir = self._folder.socket_dir(account.uid)
             config = self._folder.cluster / "postgresql.conf"
-            config.write_text(self._settings.render(socket_dir))
+            config.write_text(self._settings.render(socket_dir, root=self._folder.root))
             clear_stale(self._folder, socket_dir)
             self._child = launch(self._folder, account, lock)
         finally:

@@ -14,6 +14,7 @@ import structlog
 from monitor.postgres.cluster import ROLE
 from monitor.postgres.errors import StartFailed
 from monitor.postgres.folder import PORT, Folder, exclusive, open_lock, try_exclusive
+from monitor.postgres.room import Reserve
 from monitor.postgres.server import DATABASE, Server, conninfo
 from monitor.postgres.settings import ServerSettings
 
@@ -55,6 +56,7 @@ class EmbeddedPostgres:
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
         self._server = Server(self._folder, settings or ServerSettings(), stopping=self._stopping)
+        self.reserve = Reserve(root=self._folder.root)
         self._watcher: threading.Thread | None = None
         self._users: int | None = None
         self._password = ""
@@ -132,6 +134,7 @@ class EmbeddedPostgres:
     def _watch(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.wait(_WATCH_SECONDS):
+            self.reserve.keep()
             if self.running():
                 continue
             log.warning("postgres_died", folder=str(self._folder.cluster))

@@ -2,7 +2,7 @@
 
 Only one clock decides what is due, what ends and what is old: the database's. It may be
 wrong as well, though, together with the whole machine. So each daemon compares it, every
-minute, with where it stood a minute ago; how long it has run on steadily is kept in the
+few seconds, with where it stood before and the time that went by; how long it has run on steadily is kept in the
 database. What is old is deleted after a day of that, and a day's worth at a time.
 """
 

@@ -93,9 +93,11 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
+        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        # to load Alembic on a busy machine takes longer than a frozen process may keep a lock
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         from alembic import command  # see HEAD
 
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         command.upgrade(alembic_config(connection), "head")
 
 
