@@ -6,19 +6,25 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from monitor.config import Config, load
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
-from monitor.store import audit, keys, schema
+from monitor.store import audit, keys, roles, schema
 from monitor.store.database import Database
 from monitor.store.room import Room
 
+_LOG = structlog.get_logger(__name__)
+
+ROLES_PAGE = "docs/operations.md#roles-of-the-database"
 FIRST_KEY_LOCK = 0x64726966
 """Advisory lock: two daemons that start together make one admin key."""
 OLDEST_SERVER = 150_000
@@ -34,16 +40,17 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open the config's database, start the embedded server if it is the one, migrate."""
     settings = config if isinstance(config, Config) else load(config)
     with ExitStack() as stack:
-        url, room = settings.database.url, Room()
-        if not url:
+        urls, room = _urls(settings), Room()
+        if not urls.service:
             prepare_folder(settings.service.data_dir)
             embedded = EmbeddedPostgres(
                 settings.service.data_dir, settings=settings.database.embedded
             )
             stack.enter_context(embedded)
-            url, room = embedded.url, Room(embedded.reserve.short)
+            urls = Urls(service=embedded.service_url, owner=embedded.url)
+            room = Room(embedded.reserve.short)
         database = Database(
-            _with_driver(url),
+            urls.service,
             pool_size=settings.database.pool_size,
             # no shorter than a busy machine may pause us, no longer than others wait anyway
             longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
@@ -51,8 +58,40 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
         )
         stack.callback(database.close)
         database.run(_check_server)
-        schema.migrate(database)
+        _migrate(database, urls)
         yield database
+
+
+def warn_of_rights(database: Database) -> None:
+    """Say so where the service's role may do more than the service does."""
+    excess = database.run(roles.excess)
+    if excess is not None:
+        _LOG.warning("database_role_may_more", reason=excess, see=ROLES_PAGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Urls:
+    """Addresses of one database: as the service's role, and as the owner of its tables."""
+
+    service: str
+    owner: str
+
+
+def _urls(settings: Config) -> Urls:
+    service, owner = settings.database.url, settings.database.owner_url
+    return Urls(service=_with_driver(service), owner=_with_driver(owner or service))
+
+
+def _migrate(database: Database, urls: Urls) -> None:
+    """Migrate as the owner, who lets the service's role in, where these are two."""
+    if urls.owner == urls.service:
+        schema.migrate(database)
+        return
+    owner = Database(urls.owner, pool_size=2)
+    try:
+        schema.migrate(owner, service=make_url(urls.service).username)
+    finally:
+        owner.close()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -23,7 +23,12 @@ from monitor.capture.subjects import load_key
 from monitor.config import Config
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
-from monitor.daemon.database import opened_database, prepare_folder, write_first_key
+from monitor.daemon.database import (
+    opened_database,
+    prepare_folder,
+    warn_of_rights,
+    write_first_key,
+)
 from monitor.daemon.ending import Ending
 from monitor.daemon.loops import WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
@@ -69,6 +74,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
     prepare_folder(config.service.data_dir)
     with ExitStack() as stack, ExitStack() as early:
         database = stack.enter_context(opened_database(config))
+        warn_of_rights(database)
         made = write_first_key(database, config.service.data_dir)
         if made is not None:
             _LOG.info("admin_key_written", path=str(made))

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import clock, partitions
+from monitor.store import clock, partitions, roles
 from monitor.store.database import Database
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger(__name__)
 
-HEAD: Final = "0020"
+HEAD: Final = "0029"
 """Newest revision in ``migrations/versions``; a test asks Alembic whether it still is.
 
 Known here so that a service whose schema is at head need not load Alembic: 12 MB.
@@ -58,13 +58,15 @@ def migrate(
     *,
     lock_timeout: timedelta = timedelta(seconds=2),
     tries: int = 20,
+    service: str | None = None,
 ) -> None:
     """Upgrade to the newest schema and create the partitions of these days.
 
     A statement that waits longer than ``lock_timeout`` for a table gives up, so that
     readers and writers queue behind it no longer than that, and the whole upgrade is
     tried again, ``tries`` times. Daemons that start together take turns; those that come
-    later find nothing to do.
+    later find nothing to do. ``service`` is another role than this connection's, which is
+    given what it needs to work with these tables.
 
     Raises
     ------
@@ -83,8 +85,16 @@ def migrate(
                     raise
                 _LOG.warning("migration_waits_for_a_lock", tries_left=left)
                 time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 (jitter)
+        if service is not None:
+            database.run(lambda tx: _let_in(tx, service))
     # nothing is dropped here: only housekeeping knows how long this installation keeps what
     database.run(lambda tx: partitions.create_ahead(tx, now=clock.now(tx)))
+
+
+def _let_in(tx: Connection, service: str) -> None:
+    if roles.lacking(tx, service):
+        roles.grant(tx, service)
+        _LOG.info("role_let_in", role=service)
 
 
 def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:

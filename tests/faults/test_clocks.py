@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,8 @@ CALM = {
     "schedule.live_interval": "3s",
     "alerting.delivery.poll": "2s",
     "routing.cycle": "10s",
+    "schedule.lease": "30s",
+    "schedule.renew": "5s",
 }
 """Every look at a clock that libfaketime moves is dear, so the service looks seldom."""
 TABLES = ("records", "evaluations")
@@ -148,14 +151,16 @@ def machine(tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         account, "ENVIRONMENT", MappingProxyType(account.ENVIRONMENT | clock.environment)
     )
-    with EmbeddedPostgres(
-        tmp_path / "server", settings=ServerSettings(shared_buffers="32MB")
-    ) as server:
-        with running(tmp_path / "service", changes=CALM | {"database.url": server.url}) as service:
+    small = ServerSettings(shared_buffers="32MB")
+    with ExitStack() as stack:
+        server = stack.enter_context(EmbeddedPostgres(tmp_path / "server", settings=small))
+        changes = CALM | {"database.url": server.url}
+        with running(tmp_path / "service", changes=changes) as service:
             service.register("support", "v1")
             service.terminate()
             wear(clock, monkeypatch)
-            service.start()
+            service.launch()
+            until(service._ready, "ready on a clock that is dear", patience=300)
             load = Load(service)
             sender = threading.Thread(target=load.run)
             sender.start()
@@ -178,7 +183,7 @@ def test_a_whole_machine_that_goes_months_off_and_back_under_load_loses_nothing(
         time.sleep(12)
         last = machine.newest()
         took = time.monotonic()
-        until(lambda last=last: machine.evaluations(last) > 1, f"at {shift}", patience=120)  # type: ignore[misc]  # a default argument
+        until(lambda last=last: machine.evaluations(last) > 1, f"at {shift}", patience=300)  # type: ignore[misc]  # a default argument
         print(
             f"{shift.days:+5d} days: evaluations after {time.monotonic() - took:4.1f} s,"
             f" {resident_mib(machine.service):.0f} MiB (usual {usual:.0f})"
