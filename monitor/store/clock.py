@@ -2,8 +2,9 @@
 
 Only one clock decides what is due, what ends and what is old: the database's. It may be
 wrong as well, though, together with the whole machine. So each daemon compares it, every
-few seconds, with where it stood before and the time that went by; how long it has run on steadily is kept in the
-database. What is old is deleted after a day of that, and a day's worth at a time.
+few seconds, with where it stood before and the time that went by; how long it has run on
+steadily is kept in the database. What is old is deleted after a day of that, and a day's
+worth at a time.
 """
 
 from __future__ import annotations
