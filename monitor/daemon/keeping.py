@@ -21,7 +21,7 @@ from monitor.store import (
     perplexity,
     terms,
 )
-from monitor.store.clock import Clock, Watcher
+from monitor.store.clock import Clock, Held, Watcher
 from monitor.store.database import Database
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -105,6 +105,8 @@ class Housekeeping:
         due = self._done is None or self.monotonic() - self._done >= EVERY.total_seconds()
         if withheld is not None and (due or not self._withheld):
             self._tell(known, withheld)
+        elif withheld is None and (due or self._withheld):
+            self.database.run(lambda tx: clock.hold(tx, Held()))
         self._withheld = withheld is not None
         if not due:
             return False
@@ -115,10 +117,13 @@ class Housekeeping:
         return False
 
     def _tell(self, known: Clock, reason: str) -> None:
-        would = self.database.run(
-            lambda tx: partitions.expired(tx, now=known.seen, retention=self.kept)
+        would = _counted(
+            self.database.run(
+                lambda tx: partitions.expired(tx, now=known.seen, retention=self.kept)
+            )
         )
-        _LOG.warning("nothing_is_deleted", reason=reason, would_drop=_counted(would))
+        self.database.run(lambda tx: clock.hold(tx, Held(reason=reason, would_drop=would)))
+        _LOG.warning("nothing_is_deleted", reason=reason, would_drop=would)
 
     def _drop(self, now: datetime) -> None:
         gone = partitions.drop_old(self.database, now=now, retention=self.kept)

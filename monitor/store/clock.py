@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from monitor.store.tables import flags
 
@@ -167,7 +167,34 @@ def write(tx: Connection, clock: Clock) -> None:
         "reached": clock.reached.isoformat(),
         "reached_at": clock.reached_at.isoformat(),
     }
-    tx.execute(sa.update(flags).where(flags.c.name == NAME).values(value=value, at=sa.func.now()))
+    _add(tx, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Why nothing is deleted, None where it is, and how many days of each table would go."""
+
+    reason: str | None = None
+    would_drop: Mapping[str, int] = field(default_factory=dict)
+
+
+def hold(tx: Connection, held: Held) -> None:
+    """Write down whether deletions are held up, for people to read."""
+    _add(tx, {"withheld": held.reason, "would_drop": dict(held.would_drop)})
+
+
+def held(tx: Connection) -> Held:
+    """Read it; of a database that nobody has looked at nothing is known."""
+    value = tx.execute(_VALUE).scalar_one_or_none() or {}
+    return Held(reason=value.get("withheld"), would_drop=value.get("would_drop", {}))
+
+
+def _add(tx: Connection, value: Mapping[str, Any]) -> None:
+    tx.execute(
+        sa.update(flags)
+        .where(flags.c.name == NAME)
+        .values(value=flags.c.value.op("||")(sa.cast(dict(value), JSONB)), at=sa.func.now())
+    )
 
 
 def advance(tx: Connection) -> datetime:
@@ -183,7 +210,7 @@ def advance(tx: Connection) -> datetime:
 
 def read(tx: Connection) -> Clock | None:
     """Give what was seen at the last look; None before the first."""
-    value = tx.execute(sa.select(flags.c.value).where(flags.c.name == NAME)).scalar_one_or_none()
+    value = tx.execute(_VALUE).scalar_one_or_none()
     return None if value is None else _clock(value)
 
 
@@ -221,6 +248,7 @@ _PUT_OFF: Final = (
 """When each kind of work is due or free again, and the newest score, which an older one
 does not replace."""
 
+_VALUE: Final = sa.select(flags.c.value).where(flags.c.name == NAME)
 _FIRST: Final = (
     insert(flags).values(name=NAME, value={}, actor="driftline").on_conflict_do_nothing()
 )

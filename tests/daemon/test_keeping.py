@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from monitor.daemon.keeping import Housekeeping, Timed
-from monitor.store import partitions
+from monitor.store import clock, partitions
 from monitor.store.database import Database
 from tests.clocks import ShiftedDatabase
 
@@ -79,6 +79,9 @@ def test_a_daemon_whose_clock_is_months_ahead_deletes_nothing(world: World) -> N
     told = [one for one in logs if one["event"] == "nothing_is_deleted"]
     assert told[0]["reason"] == "this machine's clock is 120 days, 0:00:00 ahead of the database's"
     assert told[0]["would_drop"]["records"] == 2
+    held = world.shifted.database.run(clock.held)
+    assert held.reason is not None
+    assert held.would_drop["records"] > 2
 
 
 def test_what_is_old_goes_after_a_day_and_is_named_before(world: World) -> None:
@@ -89,6 +92,7 @@ def test_what_is_old_goes_after_a_day_and_is_named_before(world: World) -> None:
     assert logs[0]["event"] == "nothing_is_deleted"
     assert logs[0]["would_drop"]["records"] == 2
     world.go_on(timedelta(hours=2))
+    assert world.shifted.database.run(clock.held) == clock.Held()
     gone = set(before) - set(world.days())
     assert len(gone) == 3  # those of 9 and 8 days ago, and of the day that has passed
 
