@@ -100,6 +100,8 @@ def test_the_embedded_database_can_be_dumped(
         pytest.skip("its socket lies elsewhere here, as the page says")
     short = tmp_path_factory.mktemp("d")  # a socket's path ends after 107 bytes
     assert int(run("operations.md", service, short).strip()) > 100
+    [dump] = short.rglob("driftline.dump")
+    assert dump.stat().st_mode & 0o077 == 0, "others can read it"
 
 
 def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def machine(tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_whole_machine_that_goes_months_off_and_back_under_load_loses_nothing(
     machine: Machine,
 ) -> None:

@@ -81,6 +81,7 @@ class Sender:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_day_of_looks_leaves_memory_descriptors_threads_and_queues_as_they_were(
     tmp_path: Path,
 ) -> None:
@@ -119,6 +120,7 @@ FLEET = 300
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_fleet_that_is_registered_under_load_is_known_and_watched_to_the_last(
     tmp_path: Path,
 ) -> None:
