@@ -18,9 +18,9 @@ from typing import assert_never
 
 import msgspec
 
-from alerts.message import Alert, Links, NewRequests, Together, to_json
+from alerts.message import Alert, Links, NewRequests, Together, Unseen, to_json
 from alerts.types import Kind
-from alerts.words import new_words, size_words, unlike_words
+from alerts.words import new_words, size_words, uncompared_words, unlike_words, unseen_words
 
 SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
@@ -127,6 +127,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
     {
         Kind.DRIFT: "DriftlineDrift",
         Kind.NO_DATA: "DriftlineNoData",
+        Kind.BLIND: "DriftlineBlind",
         Kind.ERROR: "DriftlineError",
         Kind.CANARY: "DriftlineCanary",
         Kind.ROUTING: "DriftlineRouting",
@@ -164,6 +165,10 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "driftline_status": alert.status.value,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
         "new_requests": alert.new and new_words(alert.new),
+        "not_compared": alert.unseen and unseen_words(alert.unseen, now=alert.at),
+        "not_compared_by": alert.unseen
+        and "; ".join(uncompared_words(one) for one in alert.unseen.detectors),
+        "mend": alert.unseen and alert.unseen.mend,
         "members": alert.together and ", ".join(alert.together.members),
         "changes": "; ".join(change.text for change in alert.changes),
         "action": alert.action and f"{alert.action.done}: {alert.action.text}",
@@ -210,6 +215,7 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
         labels={},
         changes=(),
         together=bare.together and _fewer(bare.together, BARE_SCORES),
+        unseen=short.unseen and replace(short.unseen, detectors=()),
         links=Links(),
         action=None,
         summary=_cut(alert.summary, BARE_TEXT),
@@ -228,6 +234,7 @@ def _cut_texts(alert: Alert) -> Alert:
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
         new=alert.new and _fewer_words(alert.new),
+        unseen=alert.unseen and _shorter(alert.unseen),
         examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
         changes=tuple(
             replace(
@@ -258,6 +265,23 @@ def _fewer(together: Together, count: int) -> Together:
 
 def _fewer_words(new: NewRequests) -> NewRequests:
     return replace(new, words=tuple(_cut(word, LONGEST_WORD) for word in new.words[:MOST_WORDS]))
+
+
+def _shorter(unseen: Unseen) -> Unseen:
+    """Keep the command whole or not at all: half a command does something else."""
+    return replace(
+        unseen,
+        cause=_cut(unseen.cause, LONGEST_EXAMPLE),
+        mend=unseen.mend if len(unseen.mend) <= LONGEST_TEXT else "",
+        detectors=tuple(
+            replace(
+                one,
+                detector=_cut(one.detector, LONGEST_NAME),
+                cause=_cut(one.cause, LONGEST_EXAMPLE),
+            )
+            for one in unseen.detectors[:MOST_SCORES]
+        ),
+    )
 
 
 def _short_link(link: str | None) -> str | None:

@@ -173,7 +173,7 @@ def _bare(alert: Alert) -> Alert:
     links = replace(alert.links, dashboard=None, detector_runbook=None)
     return replace(
         alert, summary=_line(alert).summary, reason="", changes=(), new=None, action=None,
-        unlike=None, scores=(), links=links,
+        unlike=None, unseen=None, scores=(), links=links,
     )  # fmt: skip
 
 

@@ -250,6 +250,17 @@ def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[
     }
 
 
+def blindness(verdict: Verdict, *, known: bool, blind: bool) -> Condition:
+    """Read what of the requests could be compared; always a ticket.
+
+    ``known``: whether this evaluation has counted it at all. One that failed may not have read
+    the records.
+    """
+    if blind:
+        return Condition.TICKET
+    return Condition.CLEAR if known and verdict is not Verdict.ERROR else Condition.UNKNOWN
+
+
 def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
     match verdict:
         case Verdict.CRITICAL:
@@ -258,7 +269,7 @@ def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
             return Condition.TICKET
         case Verdict.STABLE:
             return Condition.UNKNOWN if silent else Condition.CLEAR
-        case Verdict.LEARNING | Verdict.INSUFFICIENT | Verdict.ERROR:
+        case Verdict.LEARNING | Verdict.BLIND | Verdict.INSUFFICIENT | Verdict.ERROR:
             return Condition.UNKNOWN
         case _:
             assert_never(verdict)

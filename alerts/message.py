@@ -108,6 +108,43 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Uncompared:
+    """What one detector cannot compare: so many of the requests it could, and why not the rest.
+
+    ``cause`` is one clause: ``92 % of requests use temperature 0.7, the reference has 0.2``.
+    """
+
+    detector: str
+    compared: Count
+    requests: Count
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """Too little of a version's requests can be compared with its reference.
+
+    since
+        From when on.
+    compared, requests
+        Requests that could be compared, of all that happened; sampling leaves none out.
+    cause
+        Why not the others, in one clause, the largest cause only.
+    mend
+        The one command that makes them comparable.
+    detectors
+        Those that are concerned, the least seen first.
+    """
+
+    since: Moment
+    compared: Count
+    requests: Count
+    cause: str
+    mend: str
+    detectors: tuple[Uncompared, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequests:
     """The largest group of recent requests that are near each other and far from training.
 
@@ -220,6 +257,8 @@ class Alert:
         if they are surely more than usual.
     new
         The largest group among them, where there is one.
+    unseen
+        What cannot be compared: of the kind ``blind`` while it lasts.
     changes
         What was declared to have changed about the time of the onset, the first begun first.
     closing
@@ -252,6 +291,7 @@ class Alert:
     requests: Count = 0
     unlike: Unlike | None = None
     new: NewRequests | None = None
+    unseen: Unseen | None = None
     together: Together | None = None
     retraining: Retraining | None = None
     action: ActionLine | None = None

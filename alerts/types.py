@@ -36,6 +36,8 @@ class Kind(StrEnum):
 
     DRIFT = "drift"
     NO_DATA = "no_data"
+    BLIND = "blind"
+    """Records come, and too few of them can be compared with the reference."""
     ERROR = "error"
     ROUTING = "routing"
     RETRAIN = "retrain"
@@ -71,6 +73,7 @@ class Verdict(StrEnum):
 
     LEARNING = "learning"
     STABLE = "stable"
+    BLIND = "blind"
     DRIFTING = "drifting"
     CRITICAL = "critical"
     INSUFFICIENT = "insufficient"

@@ -12,7 +12,16 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from alerts.incident import Closing
-from alerts.message import NewRequests, Onset, ScoreLine, Together, Unlike, finite
+from alerts.message import (
+    NewRequests,
+    Onset,
+    ScoreLine,
+    Together,
+    Uncompared,
+    Unlike,
+    Unseen,
+    finite,
+)
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
 from alerts.types import Blame, Kind, Severity, Status
 
@@ -24,6 +33,8 @@ MOST_IN_PARTS = 0.4
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+TOLD_BY_REASON: Final = frozenset({Kind.CANARY, Kind.BLIND})
+"""Kinds of which a reason in plain words is the news."""
 
 
 def summarise(
@@ -44,7 +55,8 @@ def summarise(
     Parameters
     ----------
     reason
-        How a canary stands, in place of what can be said of any: why somebody is called.
+        How a canary stands, or why a version is not monitored, in place of what can be said of
+        any: why somebody is called.
     lead
         The score with the largest evidence.
     closing
@@ -65,7 +77,7 @@ def summarise(
     ['mean NLL up', 'blame: adapter', 'page evidence 1.6']
     """
     over = status is Status.RECOVERED
-    stands = reason if kind is Kind.CANARY and not over else ""
+    stands = reason if kind in TOLD_BY_REASON and not over else ""
     parts = [f"{stands or _news(kind, lead)}{_since(onset, now=now, over=over)}"]
     if kind is Kind.DRIFT:
         parts += _figures(lead)
@@ -174,6 +186,42 @@ def unlike_words(unlike: Unlike) -> str:
     )
 
 
+def not_monitored(unseen: Unseen) -> str:
+    """Say why nothing is said of a version's answers.
+
+    >>> from datetime import datetime, UTC
+    >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
+    >>> not_monitored(Unseen(since=at, compared=8, requests=100, mend="",
+    ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
+    'not monitored: 92 % of requests use temperature 0.7, the reference has 0.2'
+    """
+    return f"{NOT_MONITORED}: {unseen.cause}"
+
+
+def unseen_words(unseen: Unseen, *, now: datetime) -> str:
+    """Say how many requests could be compared, and since when so few.
+
+    >>> from datetime import datetime, UTC
+    >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
+    >>> unseen_words(Unseen(since=at, compared=8, requests=100, cause="", mend=""), now=at)
+    '8 of 100 requests since 14:05 UTC could be compared with the reference'
+    """
+    return (
+        f"{unseen.compared:,} of {_plural(unseen.requests, 'request')}"
+        f" since {clock_time(unseen.since, now=now)} could be compared with the reference"
+    )
+
+
+def uncompared_words(of: Uncompared) -> str:
+    """Say what one detector cannot compare, and why.
+
+    >>> uncompared_words(Uncompared(detector="logit_ks", compared=8, requests=100,
+    ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
+    'logit_ks: 8 of 100; 92 % of requests use temperature 0.7, the reference has 0.2'
+    """
+    return f"{of.detector}: {of.compared:,} of {of.requests:,}; {of.cause}"
+
+
 def new_words(new: NewRequests) -> str:
     """Say how many requests are new in the same way, and what is typical of them.
 
@@ -193,7 +241,7 @@ def new_words(new: NewRequests) -> str:
 
 
 def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def change_words(
@@ -240,6 +288,8 @@ def _split(winner: str | None) -> tuple[str, str]:
     return signal, ""
 
 
+NOT_MONITORED: Final = "not monitored"
+
 CLOSINGS: Final = MappingProxyType(
     {
         Closing.ACCEPTED: "accepted as the new normal",
@@ -266,22 +316,23 @@ def _opening(status: Status, severity: Severity, closing: Closing | None) -> str
             assert_never(status)
 
 
+_NEWS: Final = MappingProxyType(
+    {
+        Kind.NO_DATA: "no records where some were expected",
+        Kind.BLIND: NOT_MONITORED,
+        Kind.ERROR: "evaluations fail, so its state is unknown",
+        Kind.CANARY: "its canary was rolled back, or waits for a person",
+        Kind.RETRAIN: "it should be retrained",
+        Kind.ROUTING: "a move of its traffic is not known to have worked",
+    }
+)
+"""What there is to say of any incident of a kind; of drift it is what has drifted."""
+
+
 def _news(kind: Kind, lead: ScoreLine | None) -> str:
-    match kind:
-        case Kind.NO_DATA:
-            return "no records where some were expected"
-        case Kind.ERROR:
-            return "evaluations fail, so its state is unknown"
-        case Kind.CANARY:
-            return "its canary was rolled back, or waits for a person"
-        case Kind.RETRAIN:
-            return "it should be retrained"
-        case Kind.ROUTING:
-            return "a move of its traffic is not known to have worked"
-        case Kind.DRIFT:
-            return plain_words(lead.detector, lead.winner) if lead else "drifting"
-        case _:
-            assert_never(kind)
+    if kind is not Kind.DRIFT:
+        return _NEWS[kind]
+    return plain_words(lead.detector, lead.winner) if lead else "drifting"
 
 
 def _figures(lead: ScoreLine | None) -> list[str]:

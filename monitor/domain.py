@@ -27,6 +27,7 @@ class VerdictKind(StrEnum):
 
     LEARNING = "learning"
     STABLE = "stable"
+    BLIND = "blind"
     DRIFTING = "drifting"
     CRITICAL = "critical"
     INSUFFICIENT = "insufficient"

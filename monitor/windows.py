@@ -20,7 +20,7 @@ MOST_SKIPPED: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
-    """How often windows of one kind end and how long late records are waited for."""
+    """How often windows of one kind end, and how long after its end one is read."""
 
     interval: timedelta
     lag: timedelta

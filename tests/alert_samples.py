@@ -13,7 +13,9 @@ from alerts.message import (
     NewRequests,
     Onset,
     ScoreLine,
+    Uncompared,
     Unlike,
+    Unseen,
 )
 from alerts.types import Blame, Kind, Severity, Status, Verdict
 
@@ -74,6 +76,40 @@ FULL = Alert(
     labels={"team": "nlp"},
     examples=("where is my parcel",),
 )
+
+
+CAUSE = "92 % of requests use temperature 0.7, the reference has 0.2"
+UNSEEN = Unseen(
+    since=NOON - timedelta(minutes=20),
+    compared=8,
+    requests=100,
+    cause=CAUSE,
+    mend="driftline reference freeze support v7 --start 2026-03-04T11:40Z",
+    detectors=(
+        Uncompared(detector="logit_ks", compared=8, requests=100, cause=CAUSE),
+        Uncompared(detector="entropy", compared=8, requests=100, cause=CAUSE),
+    ),
+)
+BLIND = replace(
+    FULL,
+    id="driftline:support@v7:blind:1",
+    number=1,
+    kind=Kind.BLIND,
+    severity=Severity.TICKET,
+    verdict=Verdict.STABLE,
+    blame=Blame.UNKNOWN,
+    summary=f"support@v7: not monitored: {CAUSE}",
+    reason="8 of 100 requests since 11:40 UTC could be compared with the reference",
+    onset=None,
+    scores=(),
+    unlike=None,
+    new=None,
+    unseen=UNSEEN,
+    action=None,
+    changes=(),
+    examples=(),
+)
+"""Too little of a version's requests can be compared."""
 
 
 def a_change(text: str) -> Change:

@@ -73,7 +73,7 @@ def arrive(tx: Connection, version: Version, *, now: datetime, text: str) -> Non
 
 
 def _records(tx: Connection, version: Version, ids: list[str], times: list[datetime]) -> None:
-    given = Context("push", "", "", "", "source=push")
+    given = Context("push", "", "", "", "")
     count = len(ids)
     numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
         "version_id": np.full(count, float(version.id)),

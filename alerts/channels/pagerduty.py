@@ -49,7 +49,7 @@ SEVERITIES: Mapping[Severity, str] = MappingProxyType(
 DETAILS: Final = (
     *("id", "number", "kind", "status", "adapter", "version", "together", "owner", "tier"),
     *("labels", "verdict", "blame", "reason", "started_at", "recovered_at", "onset", "requests"),
-    *("unlike", "new", "scores", "action", "late", "test"),
+    *("unlike", "new", "unseen", "scores", "action", "late", "test"),
 )
 """Fields of an alert that go into ``custom_details``; never the examples."""
 

@@ -25,12 +25,12 @@ import msgspec
 from alerts.delivery import Receipt
 from alerts.formats import LARGEST_BODY, fitting
 from alerts.grouped import Line, counted, listed
-from alerts.message import Alert, Onset
+from alerts.message import Alert, Onset, Unseen
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
 from alerts.types import Reason, Status
-from alerts.words import new_words, size_words
+from alerts.words import new_words, size_words, uncompared_words, unseen_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
 """Slack takes about one message a second for each webhook, and short bursts."""
@@ -227,6 +227,8 @@ def _paragraphs(alert: Alert) -> list[str]:
         said.append(f"*Size* {escaped(size, longest=LONGEST_TEXT)}")
     if alert.new is not None:
         said.append(f"*New* {escaped(new_words(alert.new), longest=LONGEST_TEXT)}")
+    if alert.unseen is not None:
+        said += _unseen(alert.unseen, now=alert.at)
     said += [
         f"*Changed* {escaped(change.text, longest=LONGEST_TEXT)}"
         for change in alert.changes[-SHOWN_CHANGES:]
@@ -235,6 +237,16 @@ def _paragraphs(alert: Alert) -> list[str]:
         done = alert.action.done.value.capitalize()
         said.append(f"*{done}* {escaped(alert.action.text, longest=LONGEST_TEXT)}")
     return said
+
+
+def _unseen(unseen: Unseen, *, now: datetime) -> list[str]:
+    """How few could be compared, why by detector, and the command that mends it."""
+    said = [f"*Not compared* {escaped(unseen_words(unseen, now=now), longest=LONGEST_TEXT)}"]
+    said += [
+        f"*By detector* {escaped(uncompared_words(one), longest=LONGEST_TEXT)}"
+        for one in unseen.detectors[:SHOWN_CHANGES]
+    ]
+    return said + ([f"*You* {escaped(unseen.mend, longest=LONGEST_TEXT)}"] if unseen.mend else [])
 
 
 def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:

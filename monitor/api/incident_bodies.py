@@ -38,7 +38,7 @@ class IncidentBody(Answer):
     part_of: int | None = Field(
         description="The fleet incident that this one was found to belong to."
     )
-    kind: str = Field(description="`drift`, `no_data`, `error`, `routing` or `canary`.")
+    kind: str = Field(description="`drift`, `no_data`, `blind`, `error`, `routing` or `canary`.")
     number: int
     phase: str
     severity: Severity

@@ -68,28 +68,36 @@ SETTINGS: Final = attrgetter(
 )
 """What :func:`context_of` looks at in a record; equal ones have equal contexts."""
 
+_SAMPLED_PLAINLY: Final = 1.0
+"""OpenAI's default of ``temperature`` and ``top_p``, and vLLM's without a model's own."""
+_RAW: Final = "raw_logprobs"
+"""vLLM's default of ``logprobs_mode``."""
+
 
 def stratum_of(record: Record) -> str:
-    """Settings as stable text: only records of the same text are compared.
+    """Settings as stable text, the same for requests that ask for the same.
 
-    Settings that were not given are left out. ``max_tokens`` counts by powers of two, or a
-    client that computes it would make a stratum per request. How many top log-probabilities
-    came does not matter: entropy looks at five of them in any case, and an empty answer,
-    which has none, must stay beside the others.
+    Settings that were not given are left out, and so are the defaults: a client that writes
+    ``top_p: 1`` asks for what one asks for that leaves it out. ``max_tokens`` counts by powers
+    of two, or a client that computes it would make a stratum per request. How many top
+    log-probabilities came does not matter: entropy looks at five of them in any case, and an
+    empty answer, which has none, must stay beside the others. Nor does the way in (``source``).
 
     >>> from datetime import UTC
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> stratum_of(Record(id="1", adapter="a", at=at, temperature=0.7, max_tokens=200))
-    'source=push temperature=0.7 max_tokens<=256'
+    >>> stratum_of(Record(id="1", adapter="a", at=at, temperature=0.70, top_p=1, max_tokens=200))
+    'temperature=0.7 max_tokens<=256'
+    >>> stratum_of(Record(id="1", adapter="a", at=at))
+    ''
     """
-    parts = [f"source={record.source}"]
-    if record.temperature is not None:
-        parts.append(f"temperature={round(record.temperature, 2):g}")
-    if record.top_p is not None:
-        parts.append(f"top_p={round(record.top_p, 2):g}")
+    parts = [
+        f"{name}={settled:g}"
+        for name, value in (("temperature", record.temperature), ("top_p", record.top_p))
+        if value is not None and (settled := abs(round(value, 2))) != _SAMPLED_PLAINLY
+    ]
     if record.max_tokens is not None:
         parts.append(f"max_tokens<={1 << max(record.max_tokens - 1, 0).bit_length()}")
-    if record.logprobs_mode is not None:
+    if record.logprobs_mode not in {None, "", _RAW}:
         parts.append(f"logprobs={record.logprobs_mode}")
     return " ".join(parts)
 

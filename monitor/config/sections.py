@@ -88,7 +88,7 @@ class ReferenceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSection:
-    """Intervals between windows of each kind, and how long each waits for late records."""
+    """Intervals between windows of each kind, and how long after its end each is read."""
 
     tick: timedelta = timedelta(seconds=1)
     hard_interval: timedelta = timedelta(minutes=1)

@@ -33,6 +33,7 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.other_settings import learn_settings
 from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
@@ -317,6 +318,7 @@ def _timed(parts: WorkerParts) -> Iterator[Timed]:
 
     def learn(now: datetime) -> None:
         freeze_learned(database, now=now, settings=settings.learned)
+        learn_settings(database, now=now, rules=settings.learned)
 
     works = {"actions": reconcile, "departures": depart} | (
         {"learning": learn} if settings.auto else {}

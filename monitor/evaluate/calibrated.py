@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -13,8 +13,18 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, VersionId
 from monitor.policy.budget import saw_too_few_days
-from monitor.store import calibrations, references
+from monitor.store import calibrations, references, settings_references
 from monitor.store.calibrations import Calibration
+from monitor.store.settings_references import SettingsReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beside:
+    """What requests of other settings are compared with, where these matter."""
+
+    id: int
+    strata: tuple[str, ...]
+    by_detector: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,7 +33,9 @@ class Calibrated:
 
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
     Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
-    any record it is. ``only_tickets`` are detectors that saw too few days to page.
+    any record it is. ``only_tickets`` are detectors that saw too few days to page. ``measured``
+    is the share of the baseline's requests that a detector was measured on; all, where the
+    reference does not say. ``beside`` are references of settings that this one has not.
     """
 
     reference: Reference
@@ -32,10 +44,22 @@ class Calibrated:
     absent: Mapping[str, str]
     feedback_from: datetime | None = None
     only_tickets: frozenset[str] = frozenset()
+    measured: Mapping[str, float] = field(default_factory=dict)
+    beside: tuple[Beside, ...] = ()
+
+    def strata_of(self, detector: str) -> tuple[str, ...]:
+        """Name the settings that a detector can compare requests of."""
+        others = [s for one in self.beside if detector in one.by_detector for s in one.strata]
+        return (*self.reference.strata, *others)
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Name all settings that requests are compared of."""
+        return (*self.reference.strata, *(s for one in self.beside for s in one.strata))
 
 
 class Calibrations:
-    """Loads each reference once; references never change, so nothing expires."""
+    """Loads each reference once; references never change, but others come to stand beside."""
 
     def __init__(self, *, most: int = 1_024) -> None:
         self._most = most
@@ -47,11 +71,13 @@ class Calibrations:
         reference = references.current(tx, version_id)
         if reference is None:
             return None
+        beside = settings_references.beside(tx, reference.id)
         with self._lock:
             known = self._known.get(reference.id)
-        if known is not None and known.reference == reference:
+        if known is not None and known.reference == reference and _same(known, beside):
             return known
         loaded = _load(tx, reference) if known is None else _approved(known, reference)
+        loaded = replace(loaded, beside=tuple(_beside(tx, loaded, one) for one in beside))
         with self._lock:
             while len(self._known) >= self._most:
                 self._known.pop(next(iter(self._known)))
@@ -64,11 +90,31 @@ def _approved(known: Calibrated, reference: Reference) -> Calibrated:
     return replace(known, reference=reference)
 
 
+def _same(known: Calibrated, beside: Sequence[SettingsReference]) -> bool:
+    return [one.id for one in known.beside] == [one.id for one in beside]
+
+
+def _beside(tx: Connection, known: Calibrated, wanted: SettingsReference) -> Beside:
+    for one in known.beside:
+        if one.id == wanted.id:
+            return one
+    bodies = settings_references.bodies(tx, wanted.id)
+    return Beside(
+        id=wanted.id,
+        strata=wanted.strata,
+        by_detector={
+            name: DETECTORS[name].load(body)
+            for name, body in bodies.items()
+            if name in known.by_detector
+        },
+    )
+
+
 def _load(tx: Connection, reference: Reference) -> Calibrated:
     stored = calibrations.read(tx, reference.id)
     details = references.details(tx, reference.id)
     loaded = unpacked(reference, stored, hourly_rate=details.hourly_rate)
-    return replace(loaded, feedback_from=details.feedback_from)
+    return replace(loaded, feedback_from=details.feedback_from, measured=details.measured)
 
 
 def unpacked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -25,6 +26,7 @@ from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
 from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
+from monitor.policy.coverage import to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, feedback, partitions, processes, tasks, verdicts
 from monitor.store.evaluations import NewEvaluation, ScoreRow
@@ -49,7 +51,6 @@ class Outcome:
     findings: Sequence[Finding] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     drift_score: float | None = None
-    n_late: int = 0
     silence: AlertSeverity | None = None
     started_at: datetime
 
@@ -131,7 +132,7 @@ def _evaluation(outcome: Outcome, judgement: Judgement) -> NewEvaluation:
         started_at=outcome.started_at,
         reference_id=reference.reference.id if reference else None,
         n_records=len(outcome.reading.window),
-        n_late=outcome.n_late,
+        n_late=outcome.reading.requests.late,
         verdict=judgement.verdict.kind.value,
         reason=judgement.verdict.reason,
     )
@@ -205,10 +206,17 @@ def _score_row(
         details={
             **score.details,
             "evidence_notice": score.evidence_notice,
-            "other_strata": outcome.reading.n_other_strata,
+            **_coverage_of(outcome, detector),
             **_left_out(outcome.reading, detector),
         },
     )
+
+
+def _coverage_of(outcome: Outcome, detector: str) -> dict[str, Any]:
+    """What this detector compared of the window's requests; nothing is said of a probe."""
+    window = outcome.facts.covered
+    own = window.by_detector.get(detector) if window is not None else None
+    return {} if own is None else {"coverage": to_json(own)}
 
 
 def _left_out(reading: Reading, detector: str) -> dict[str, int]:

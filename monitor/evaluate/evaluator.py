@@ -15,15 +15,15 @@ from alerts.types import Severity as AlertSeverity
 from monitor.domain import AdapterId, EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import drift_score, find_all
+from monitor.evaluate.live import covered, drift_score, find_all
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.reading import DAY, Reading, StoredLookback, facts_of, read
+from monitor.evaluate.reading import Reading, StoredLookback, facts_of, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError
-from monitor.store import changes, evaluations, records, routes, tasks, versions
+from monitor.store import changes, evaluations, routes, tasks, versions
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -127,8 +127,8 @@ class Evaluator:
     def _live(self, claim: Claim, planned: Plan, window: Interval) -> Outcome:
         if claim.kind is EvaluationKind.LIVE:
             self._drain(claim, window.end)
-        reading, in_charge_since, n_late = self._tools.database.run(
-            lambda tx: self._read(tx, claim, window)
+        reading, in_charge_since = self._tools.database.run(
+            lambda tx: self._read(tx, claim, planned, window)
         )
         lookback = StoredLookback(self._tools.database, reading, self._tools.settings)
         findings = find_all(claim.kind, reading, lookback, self._tools.settings)
@@ -138,10 +138,14 @@ class Evaluator:
             skipped=planned.skipped,
             next_due=planned.next_due,
             reading=reading,
-            facts=self._facts(claim, reading, detectors=tuple(f.fact for f in findings)),
+            facts=self._facts(
+                claim,
+                reading,
+                detectors=tuple(f.fact for f in findings),
+                covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
+            ),
             findings=findings,
             drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
-            n_late=n_late,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
@@ -153,27 +157,21 @@ class Evaluator:
         return expected_silence(reading, now=now, records=records, in_charge_since=in_charge_since)
 
     def _read(
-        self, tx: Connection, claim: Claim, window: Interval
-    ) -> tuple[Reading, datetime | None, int]:
+        self, tx: Connection, claim: Claim, planned: Plan, window: Interval
+    ) -> tuple[Reading, datetime | None]:
         reading = read(
-            tx, claim, window, calibrations=self._calibrations, settings=self._tools.settings
+            tx,
+            claim,
+            window,
+            calibrations=self._calibrations,
+            settings=self._tools.settings,
+            skipped=planned.skipped,
         )
         route = routes.get(tx, reading.version.adapter)
         in_charge = route is not None and any(
             arm.version == reading.version.name and arm.weight > 0 for arm in route.arms
         )
-        in_charge_since = route.since if route is not None and in_charge else None
-        n_late = 0
-        if claim.start is not None:
-            n_late = records.count_late(
-                tx,
-                version_id=claim.version_id,
-                adapter_id=claim.adapter_id,
-                before=window.start,
-                received_from=window.start + self._tools.cadences[claim.kind].lag,
-                since=window.start - DAY,
-            )
-        return reading, in_charge_since, n_late
+        return reading, route.since if route is not None and in_charge else None
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed what waits for this window, bounded; what is left is absent from it."""
@@ -190,14 +188,15 @@ class Evaluator:
             reading,
             self._tools.settings,
             at=claim.now,
+            kind=claim.kind,
             probe_available=self._tools.via is not None,
             **found,
         )
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""
-        reading, in_charge_since, _ = self._tools.database.run(
-            lambda tx: self._read(tx, claim, window)
+        reading, in_charge_since = self._tools.database.run(
+            lambda tx: self._read(tx, claim, planned, window)
         )
         found = self._probed(claim, reading.version)
         if found.stopped is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from detectors import evidence
 from detectors import types as maths
 from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
+from detectors.mixed import effect_mixed, score_mixed
 from detectors.rank_detector import RankDetector
 from detectors.types import Budget, Detector, Process, Score, State, Window
 from monitor.domain import Interval
@@ -41,7 +42,9 @@ class Question:
 
     ``recent`` gives the newest records of the last 24 h (at most 4,000), ``past`` the
     increments of earlier windows, oldest first. Both are asked only where they matter:
-    hard signals are looked at every minute, and rarely need either.
+    hard signals are looked at every minute, and rarely need either. ``beside`` are the
+    references of other settings, each with its part of the window; ``recent_beside`` gives
+    theirs of the newest records.
     """
 
     detector: Detector[Any]
@@ -52,12 +55,25 @@ class Question:
     recent: Callable[[], Window]
     past: Callable[[], Sequence[Increment]]
     memory: Memory
+    beside: Sequence[tuple[Any, Window]] = ()
+    recent_beside: Callable[[], Sequence[Window]] = tuple
+
+    def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
+        """Give the newest records with what each is compared with."""
+        references = [self.reference, *(reference for reference, _ in self.beside)]
+        windows = [self.recent(), *(self.recent_beside() if self.beside else ())]
+        if since is not None:
+            windows = [_from(window, since) for window in windows]
+        return list(zip(references, windows, strict=True))
 
 
 def find(question: Question, settings: EvaluateSettings) -> Finding:
     """Score the window and gather what the rules need to know of it."""
-    score, state = question.detector.score(
-        question.reference, question.window, question.state, question.budget
+    score, state = score_mixed(
+        question.detector,
+        [(question.reference, question.window), *question.beside],
+        question.state,
+        question.budget,
     )
     return gather(question, score, state, settings=settings)
 
@@ -191,10 +207,7 @@ def _recovering_since(question: Question, settings: EvaluateSettings) -> datetim
 
 
 def _effect(question: Question, *, since: datetime) -> Effect | None:
-    records = _from(question.recent(), since.timestamp())
-    if len(records) == 0:
-        return None
-    found: maths.Effect = question.detector.effect_since(question.reference, records)
+    found: maths.Effect = effect_mixed(question.detector, question.newest(since.timestamp()))
     if not np.isfinite(found.value):
         return None
     return Effect(value=found.value, low=found.lo, high=found.hi, n=found.n)
@@ -261,10 +274,7 @@ def _recovery_parts(
 
 def _over_a_day(question: Question, score: Score) -> Score:
     """Scores are shown over the newest 24 h: one window of 40 records is mostly noise."""
-    recent = question.recent()
-    if len(recent) == 0:
-        return score
-    found = question.detector.effect_since(question.reference, recent)
+    found = effect_mixed(question.detector, question.newest())
     if not np.isfinite(found.value):
         return score
     details = {**score.details, "shown_over_records": found.n}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,14 @@ import structlog
 
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
-from detectors.types import Detector, State
-from monitor.domain import EvaluationKind
+from detectors.types import Detector, State, Window
+from monitor.domain import EvaluationKind, Interval
+from monitor.evaluate.calibrated import Beside
+from monitor.evaluate.coverage import coverage
 from monitor.evaluate.findings import Finding, Question, failed, find
 from monitor.evaluate.reading import Lookback, Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
+from monitor.policy.coverage import CoveredWindow
 from monitor.policy.crossings import QUARANTINE_AFTER
 
 _LOG = structlog.get_logger(__name__)
@@ -47,6 +50,26 @@ def find_all(
     ]
 
 
+def covered(
+    kind: EvaluationKind,
+    reading: Reading,
+    findings: Iterable[Finding],
+    settings: EvaluateSettings,
+    *,
+    window: Interval,
+) -> CoveredWindow:
+    """Say how much of the window's requests each detector of this kind compared."""
+    asked = _detectors(kind, settings)
+    worked = {finding.detector for finding in findings if finding.fact.error is None}
+    found = coverage(
+        asked,
+        reading.requests,
+        reading.calibrated,
+        failed=frozenset(detector.name for detector in asked) - worked,
+    )
+    return CoveredWindow(end=window.end, by_detector={one.detector: one for one in found})
+
+
 def drift_score(findings: Iterable[Finding]) -> float | None:
     """Sort adapters for people: 0 to 100, from effects that are surely there. No threshold.
 
@@ -64,6 +87,16 @@ def drift_score(findings: Iterable[Finding]) -> float | None:
 def _detectors(kind: EvaluationKind, settings: EvaluateSettings) -> list[Detector[Any]]:
     chosen = [DETECTORS[name] for name in settings.detectors]
     return [d for d in chosen if d.hard is (kind is EvaluationKind.HARD)]
+
+
+def _beside(
+    detector: Detector[Any], reading: Reading, windows: Sequence[Window]
+) -> list[tuple[Beside, Window]]:
+    """Pair the references beside that carry a detector with their windows."""
+    if reading.calibrated is None:
+        return []
+    pairs = zip(reading.calibrated.beside, windows, strict=True)
+    return [(one, window) for one, window in pairs if detector.name in one.by_detector]
 
 
 def _ask(
@@ -84,6 +117,13 @@ def _ask(
         recent=lambda: lookback.feedback if detector.name == FEEDBACK.name else lookback.recent,
         past=partial(lookback.past, detector.name),
         memory=reading.memory,
+        beside=[
+            (one.by_detector[detector.name], window)
+            for one, window in _beside(detector, reading, reading.beside)
+        ],
+        recent_beside=lambda: [
+            window for _, window in _beside(detector, reading, lookback.recent_beside)
+        ],
     )
     try:
         return ask(question, settings)

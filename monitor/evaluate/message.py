@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, Change, ScoreLine, Unlike
+from alerts.message import ActionLine, Change, ScoreLine, Unlike, Unseen
 from detectors.types import Score
 from monitor import outbox
 from monitor.domain import (
@@ -25,6 +25,7 @@ from monitor.domain import (
 )
 from monitor.evaluate.asked import largest_group
 from monitor.evaluate.unlike import DETECTOR, unlike_training
+from monitor.evaluate.unseen import unseen
 from monitor.outbox.lines import score_lines
 from monitor.outbox.present import NEAR
 from monitor.policy import ActionEvidence, Judgement
@@ -114,6 +115,8 @@ class Messages:
             examples=self._examples(tx, outcome, judgement, unlike) if fresh else (),
             broken=_broken(judgement),
             misrouted=self.doubt(tx, version),
+            unseen=_unseen(outcome, judgement),
+            coverage_known=outcome.facts.covered is not None,
             base_url=self.base_url,
             departed=departed,
         )
@@ -215,7 +218,19 @@ class Messages:
 
 
 def _bad(judgement: Judgement) -> bool:
-    return judgement.verdict.severity is not Severity.NONE or _broken(judgement) is not None
+    told = judgement.verdict.severity is not Severity.NONE or judgement.blindness is not None
+    return told or _broken(judgement) is not None
+
+
+def _unseen(outcome: Outcome, judgement: Judgement) -> Unseen | None:
+    if judgement.blindness is None:
+        return None
+    return unseen(
+        judgement.blindness,
+        judgement.memory.seen.coverage(),
+        outcome.reading.version,
+        now=outcome.facts.at,
+    )
 
 
 def _waited(tx: Connection, version: Version, judgement: Judgement) -> bool:

@@ -6,24 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 from sqlalchemy import Connection
 
+from detectors import DETECTORS
 from detectors.feedback import FEEDBACK, Directions
+from detectors.input_similarity import SIMILARITY
 from detectors.output_similarity import OUTPUT_SIMILARITY
-from detectors.types import Budget, State, Window
+from detectors.types import Budget, Floats, State, Window
 from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
+from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Facts, Memory, ReferenceStage
 from monitor.policy.budget import Standing, shares
-from monitor.store import feedback, processes, records, verdicts, versions, watching
+from monitor.store import (
+    capture_counts,
+    feedback,
+    pending,
+    processes,
+    records,
+    verdicts,
+    versions,
+    watching,
+)
 from monitor.store.database import Database
 from monitor.store.feedback import Arrival, Unread
 from monitor.store.processes import Increment
-from monitor.store.records import Traffic
+from monitor.store.records import RecordColumns, Traffic
 from monitor.store.tasks import Claim
+from monitor.strata import comparable, needed
 
 INCREMENTS_KEPT = timedelta(days=7)
 DAY = timedelta(hours=24)
@@ -38,7 +52,11 @@ class Reading:
     memory: Memory
     states: Mapping[str, State]
     window: Window
-    n_other_strata: int
+    """What can be compared: NaN where a record's settings are not the reference's."""
+    beside: tuple[Window, ...] = ()
+    """What is compared with each reference that stands beside the one in force."""
+    requests: Requests
+    """All that arrived in the window, whether it can be compared or not."""
     traffic: Traffic
     """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
     standing: Standing
@@ -61,20 +79,26 @@ def read(
     *,
     calibrations: Calibrations,
     settings: EvaluateSettings,
+    skipped: Sequence[Interval] = (),
 ) -> Reading:
-    """Read the window's records and the version's reference, states and memory."""
+    """Read what arrived in the window and the version's reference, states and memory.
+
+    ``skipped`` windows were missed while nothing was evaluated.
+    """
     version = versions.fetch_by_id(tx, claim.version_id)
     calibrated = calibrations.current(tx, version.id)
     reference_id = calibrated.reference.id if calibrated else None
     row = verdicts.current(tx, version_id=version.id)
     memory = Memory.from_json(row.memory) if row and row.memory else Memory()
-    columns = records.read_window(
+    behind = capture_counts.any_backfilled(
+        tx, adapter_id=version.adapter_id, start=window.start, end=window.end
+    )
+    columns = records.read_arrivals(
         tx,
         version_id=version.id,
         adapter_id=version.adapter_id,
-        start=window.start,
-        end=window.end,
-        strata=_strata(calibrated),
+        window=window,
+        reach=records.LATEST if behind else records.PROMPT,
         reference_id=reference_id,
         answers=_reads_answers(calibrated),
     )
@@ -94,19 +118,21 @@ def read(
         states={}
         if calibrated is None
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
-        window=_window(columns, window),
-        n_other_strata=columns.n_other_strata,
+        window=_window(columns, window, calibrated),
+        beside=_beside(columns, window, calibrated),
+        requests=_requests(tx, version, columns, window, behind=behind, skipped=skipped),
         traffic=records.traffic(
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,
             start=claim.now - DAY,
             end=claim.now,
+            compared=None if calibrated is None else calibrated.strata,
+            needs=frozenset() if calibrated is None else _needs(calibrated),
         ),
         standing=watching.standing(tx, version, now=claim.now),
         unread=unread,
         feedback=_feedback(
-            tx,
             unread.arrivals,
             window,
             directions=settings.directions(version.adapter),
@@ -123,7 +149,10 @@ def facts_of(
     probe_available: bool,
     **found: object,
 ) -> Facts:
-    """Put what was found (``detectors`` or ``perplexity``) beside what was read."""
+    """Put what was found (``detectors`` or ``perplexity``) beside what was read.
+
+    With ``detectors`` goes what of the requests each of them compared: ``covered``.
+    """
     stage = ReferenceStage.NONE
     if reading.calibrated is not None:
         provisional = reading.calibrated.reference.provisional
@@ -132,7 +161,7 @@ def facts_of(
     return Facts(
         at=at,
         reference=stage,
-        n_day=reading.traffic.count,
+        n_day=reading.traffic.compared,
         traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,
@@ -164,6 +193,11 @@ class Lookback(Protocol):
         ...
 
     @property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        ...
+
+    @property
     def feedback(self) -> Window:
         """Feedback that came within the effect window, about whatever records."""
         ...
@@ -184,6 +218,17 @@ class StoredLookback:
     @cached_property
     def recent(self) -> Window:
         """Newest records up to the window's end, over at most the effect window."""
+        columns, span = self._newest
+        return _window(columns, span, self._reading.calibrated)
+
+    @cached_property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        columns, span = self._newest
+        return _beside(columns, span, self._reading.calibrated)
+
+    @cached_property
+    def _newest(self) -> tuple[RecordColumns, Interval]:
         reading = self._reading
         end = datetime.fromtimestamp(reading.window.end, tz=UTC)
         since = end - self._settings.effect_window
@@ -194,12 +239,11 @@ class StoredLookback:
                 adapter_id=reading.version.adapter_id,
                 since=since,
                 limit=self._settings.effect_records,
-                strata=_strata(reading.calibrated),
                 reference_id=reading.calibrated.reference.id if reading.calibrated else None,
                 answers=_reads_answers(reading.calibrated),
             )
         )
-        return _window(columns, Interval(start=since, end=end))
+        return columns, Interval(start=since, end=end)
 
     @cached_property
     def feedback(self) -> Window:
@@ -217,7 +261,6 @@ class StoredLookback:
             )
             every = [*before, *reading.unread.arrivals]
             return _feedback(
-                tx,
                 every,
                 span,
                 directions=self._settings.directions(reading.version.adapter),
@@ -248,12 +291,51 @@ def _reads_answers(calibrated: Calibrated | None) -> bool:
     return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
 
 
-def _strata(calibrated: Calibrated | None) -> list[str] | None:
-    return list(calibrated.reference.strata) if calibrated else None
+def _needs(calibrated: Calibrated) -> frozenset[str]:
+    return needed(signal for name in calibrated.by_detector for signal in DETECTORS[name].signals)
+
+
+def _requests(
+    tx: Connection,
+    version: Version,
+    columns: RecordColumns,
+    window: Interval,
+    *,
+    behind: bool,
+    skipped: Sequence[Interval],
+) -> Requests:
+    own, adapter = version.id, version.adapter_id
+    late = 0
+    if behind:
+        late = records.count_arrivals(
+            tx,
+            version_id=own,
+            adapter_id=adapter,
+            window=window,
+            made_before=window.start - records.LATEST,
+        )
+    return Requests(
+        signals=columns.signals,
+        strata=columns.strata,
+        skipped=sum(
+            records.count_arrivals(tx, version_id=own, adapter_id=adapter, window=one)
+            for one in _joined(skipped)
+        ),
+        late=late,
+        waiting=pending.waiting(tx, version_id=own, adapter_id=adapter, window=window)
+        if np.isnan(columns.signals[SIMILARITY]).any()
+        else 0,
+    )
+
+
+def _joined(skipped: Sequence[Interval]) -> list[Interval]:
+    """Windows that follow each other as one."""
+    if not skipped:
+        return []
+    return [Interval(start=skipped[0].start, end=skipped[-1].end)]
 
 
 def _feedback(
-    tx: Connection,
     arrivals: Sequence[Arrival],
     interval: Interval,
     *,
@@ -262,11 +344,9 @@ def _feedback(
 ) -> Window:
     """Lay feedback out as the signals of a window, less what is said of the reference's records."""
     signals = directions.signals
-    given = feedback.given(
-        tx,
+    given = feedback.laid_out(
         arrivals,
         names=list(signals),
-        strata=_strata(calibrated),
         since=calibrated.feedback_from if calibrated else None,
     )
     return Window(
@@ -279,11 +359,33 @@ def _feedback(
     )
 
 
-def _window(columns: Any, interval: Interval) -> Window:
+def _window(columns: RecordColumns, interval: Interval, calibrated: Calibrated | None) -> Window:
+    signals = columns.signals
+    if calibrated is not None:
+        signals = comparable(signals, columns.strata, calibrated.reference.strata)
+    return _cut(columns, signals, interval)
+
+
+def _beside(
+    columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
+) -> tuple[Window, ...]:
+    """Give each reference beside the one in force what no other is compared with."""
+    if calibrated is None:
+        return ()
+    found, taken = [], calibrated.reference.strata
+    for one in calibrated.beside:
+        signals = comparable(columns.signals, columns.strata, one.strata, but=taken)
+        found.append(_cut(columns, signals, interval))
+        taken = (*taken, *one.strata)
+    return tuple(found)
+
+
+def _cut(columns: RecordColumns, signals: Mapping[str, Floats], interval: Interval) -> Window:
     return Window(
         start=interval.start.timestamp(),
         end=interval.end.timestamp(),
         at=columns.at,
-        signals=columns.signals,
+        signals=signals,
         subjects=columns.subjects,
+        entered=columns.arrived,
     )

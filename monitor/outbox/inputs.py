@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from alerts.message import ActionLine, Change, Links, NewRequests, Onset, ScoreLine, Unlike
+from alerts.message import (
+    ActionLine,
+    Change,
+    Links,
+    NewRequests,
+    Onset,
+    ScoreLine,
+    Unlike,
+    Unseen,
+)
 from monitor.domain import Adapter, IncidentId, TransitionId, Verdict
 from monitor.policy.common_cause import Standing
 
@@ -19,11 +28,14 @@ class AlertInputs:
     the adapter's owner opted in, and then redacted. ``changes`` were declared about the
     time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
     though the verdict stands: it keeps an ``error`` incident open; ``misrouted`` which move of
-    traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``base_url`` is where
-    people reach this service; None leaves out the links to it. ``standing`` is how the
-    version stands to the others on its base. ``rules_changed``: what had been found counts no
-    more, so the incident is closed rather than recovered. ``departed``: nobody is sent to the
-    version any more, so what is wrong with it opens nothing.
+    traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``unseen`` is what
+    cannot be compared of too many requests: it keeps a ``blind`` incident open, which ends
+    without it where ``coverage_known``, that is, where this evaluation has counted it.
+    ``base_url`` is where people reach this service; None leaves out the links to it.
+    ``standing`` is how the version stands to the others on its base. ``rules_changed``: what
+    had been found counts no more, so the incident is closed rather than recovered.
+    ``departed``: nobody is sent to the version any more, so what is wrong with it opens
+    nothing.
     """
 
     adapter: Adapter
@@ -37,6 +49,8 @@ class AlertInputs:
     examples: tuple[str, ...] = ()
     broken: str | None = None
     misrouted: str | None = None
+    unseen: Unseen | None = None
+    coverage_known: bool = False
     base_url: str | None = None
     standing: Standing = field(default_factory=Standing)
     rules_changed: bool = False

@@ -47,6 +47,7 @@ _ACTS: Final = MappingProxyType(
 _ENDS: Final = MappingProxyType(
     {
         words.Kind.NO_DATA.value: "it is about records that do not come, and ends when they do",
+        words.Kind.BLIND.value: "it is about uncompared requests, and ends when most are compared",
         words.Kind.ERROR.value: "it is about evaluations that fail, and ends when one succeeds",
         words.Kind.ROUTING.value: "it is about a move of traffic, and ends when that is settled",
         words.Kind.CANARY.value: "it is about a canary, and ends when the canary goes on or ends",

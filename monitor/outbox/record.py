@@ -60,10 +60,15 @@ def record_observation(
 ) -> tuple[IncidentId, ...]:
     """Do the same for an evaluation whose verdict did not change.
 
-    Needed when records stop or come again (``silence``: how urgent their absence is);
-    otherwise it changes nothing, so it may be called after every evaluation.
+    Needed when records stop or come again (``silence``: how urgent their absence is), and when
+    too few of them can be compared or enough again (``inputs.unseen``); otherwise it changes
+    nothing, so it may be called after every evaluation.
     """
-    conditions = dict(machine.conditions(words.Verdict(verdict.kind.value), silence=silence))
+    judged = words.Verdict(verdict.kind.value)
+    conditions = dict(machine.conditions(judged, silence=silence))
+    conditions[words.Kind.BLIND] = machine.blindness(
+        judged, known=inputs.coverage_known, blind=inputs.unseen is not None
+    )
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
     if inputs.departed:
@@ -141,7 +146,7 @@ _CONDITIONS: Final = MappingProxyType(
 )
 
 
-OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.ERROR)
+OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.BLIND, words.Kind.ERROR)
 """Of no concern while a version answers nobody.
 
 What else people are told of a version ends by itself when its traffic does.

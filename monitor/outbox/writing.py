@@ -9,12 +9,13 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Tell
 from alerts.message import Alert
-from alerts.words import summarise
+from alerts.words import not_monitored, summarise, unseen_words
 from monitor.domain import Severity, Verdict, Version
 from monitor.outbox.inputs import AlertInputs, leading, onset_of
 from monitor.store.incidents import IncidentUpdate
 
 SILENT: Final = "records were expected and none came"
+SEEN_AGAIN: Final = "enough of its requests can be compared with the reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +81,14 @@ def alert_of(writing: Writing) -> Alert:
             onset=facts.get("onset"),
             blame=blame,
             closing=tell.closing,
-            reason=verdict.reason,
+            reason=_stands(writing),
         ),
         reason=_reason(writing),
         at=tell.at,
         started_at=tell.since,
         recovered_at=tell.at if writing.over else None,
         closing=tell.closing,
+        unseen=inputs.unseen if writing.kind is words.Kind.BLIND else None,
         changes=inputs.changes,
         owner=inputs.adapter.owner,
         tier=inputs.adapter.tier,
@@ -95,12 +97,22 @@ def alert_of(writing: Writing) -> Alert:
     )
 
 
+def _stands(writing: Writing) -> str:
+    """What a summary says in place of what can be said of any incident of the kind."""
+    unseen = writing.inputs.unseen
+    blind = writing.kind is words.Kind.BLIND
+    return not_monitored(unseen) if blind and unseen else writing.verdict.reason
+
+
 def _reason(writing: Writing) -> str:
     if writing.tell.closing is not None:
         return writing.verdict.reason
     match writing.kind:
         case words.Kind.NO_DATA:
             return SILENT
+        case words.Kind.BLIND:
+            unseen = writing.inputs.unseen
+            return unseen_words(unseen, now=writing.tell.at) if unseen else SEEN_AGAIN
         case words.Kind.ERROR:
             return writing.inputs.broken or writing.verdict.reason
         case words.Kind.ROUTING:

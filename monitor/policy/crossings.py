@@ -12,6 +12,7 @@ from monitor.policy.classic import Streaks
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
+from monitor.policy.settings import PolicySettings
 
 RECOVERING_PROBES = 2
 """Consecutive unchanged probes that recover a version without traffic."""
@@ -19,13 +20,15 @@ QUARANTINE_AFTER = 5
 """Errors in a row after which a detector is quarantined."""
 
 
-def remember(memory: Memory, facts: Facts) -> Memory:
-    """Absorb one evaluation: failures, the probe, new crossings, recoveries.
+def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
+    """Absorb one evaluation: coverage, failures, the probe, new crossings, recoveries.
 
     What was found against an older reference than the one in force, or by a detector that is
     switched off, says nothing any more.
     """
     memory = ruled(memory, facts)
+    if facts.covered is not None:
+        memory = replace(memory, seen=memory.seen.then(facts.kind, facts.covered, settings))
     if facts.reference_id is not None and facts.reference_id != memory.reference_id:
         facts = replace(facts, detectors=())
     memory = replace(memory, failures=_failures(memory, facts))

@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from detectors.identity import IdentityState
-from monitor.domain import Interval, ReferenceId
+from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.policy.common_cause import FleetFact
+from monitor.policy.coverage import CoveredWindow
 
 
 class ReferenceStage(StrEnum):
@@ -107,8 +108,10 @@ class IdentityFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything one evaluation knows. ``n_day`` counts records of the last 24 h.
+    """Everything one evaluation knows.
 
+    ``n_day`` counts records of the last 24 h that can be compared, ``covered`` says how much of
+    the window's requests each detector compared.
     ``corpora`` are the ids of the corpora in use; empty where no probe was made.
     """
 
@@ -119,6 +122,8 @@ class Facts:
     identity: IdentityFact | None = None
     corpora: tuple[str, ...] = ()
     n_day: int = 0
+    covered: CoveredWindow | None = None
+    kind: EvaluationKind = EvaluationKind.LIVE
     traffic: bool = True
     """Whether records came within the recovery window."""
     probe_available: bool = False

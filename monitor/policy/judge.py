@@ -10,11 +10,13 @@ from detectors.types import Process
 from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
 from monitor.policy.blame import blame_for, explained_by_inputs
 from monitor.policy.common_cause import Standing, standing
+from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.settings import PolicySettings
 from monitor.policy.words import (
+    blind_words,
     crossing_words,
     join,
     large_words,
@@ -57,6 +59,8 @@ class Judgement:
     """A first suspicion: the perplexity probe should run at once."""
     standing: Standing
     """How the version stands to the others on its base."""
+    blindness: Blindness | None = None
+    """Too little of the requests can be compared, whatever else was found."""
     rules_changed: bool = False
     """It is stable because what was found counts no more: another reference, or a detector
     that was switched off."""
@@ -68,7 +72,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
     The same memory and facts always give the same judgement.
     """
     before = memory
-    memory = remember(memory, facts)
+    memory = remember(memory, facts, settings)
     paging = tuple(c for c in memory.crossings if _pages(c, memory, facts, settings))
     memory = replace(memory, crossings=_mark_paged(memory.crossings, paging))
     paging = tuple(c for c in memory.crossings if c.paged)
@@ -88,8 +92,15 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         action=_action(memory, facts, settings, paging=paging, verdict=verdict),
         wants_probe=_wants_probe(before, memory),
         standing=stands,
+        blindness=_blindness(memory, facts, settings),
         rules_changed=verdict.severity is Severity.NONE and _other_rules(before, facts) is not None,
     )
+
+
+def _blindness(memory: Memory, facts: Facts, settings: PolicySettings) -> Blindness | None:
+    if facts.reference is ReferenceStage.NONE:
+        return None
+    return memory.seen.blindness(settings)
 
 
 def _other_rules(before: Memory, facts: Facts) -> str | None:
@@ -213,10 +224,13 @@ def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[Verd
         return last.kind, last.reason  # another kind's run says nothing of those that failed
     if facts.reference is ReferenceStage.NONE:
         return VerdictKind.LEARNING, "no reference yet"
+    blindness = _blindness(memory, facts, settings)
+    if blindness is not None:
+        return VerdictKind.BLIND, blind_words(blindness)
     if facts.n_day < settings.insufficient_records:
         return (
             VerdictKind.INSUFFICIENT,
-            f"{facts.n_day} records in 24 h < {settings.insufficient_records}",
+            f"{facts.n_day} comparable requests in 24 h < {settings.insufficient_records}",
         )
     highest = max((fact.evidence_notice for fact in facts.detectors), default=float("-inf"))
     return VerdictKind.STABLE, f"no evidence above its line (highest {highest:.1f} < 0)"

@@ -10,6 +10,7 @@ from typing import Any
 from detectors.types import Process
 from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
 from monitor.policy.classic import Streaks
+from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 
@@ -60,6 +61,8 @@ class Memory:
     """The reference that crossings and failures were found against."""
     classic: Streaks = field(default_factory=Streaks)
     """Of an adapter with the preset `classic`."""
+    seen: Seen = field(default_factory=Seen)
+    """How much of the newest requests was compared."""
 
     @property
     def misidentified(self) -> bool:
@@ -85,7 +88,12 @@ class Memory:
         if reference_id < self.reference_id:  # read before the newer one came into force
             return self
         return replace(
-            self, reference_id=reference_id, crossings=(), failures={}, classic=Streaks()
+            self,
+            reference_id=reference_id,
+            crossings=(),
+            failures={},
+            classic=Streaks(),
+            seen=Seen(),
         )
 
     def within(self, enabled: frozenset[str] | None) -> Memory:
@@ -131,6 +139,7 @@ class Memory:
             "verdict": _verdict_to_json(self.verdict),
             "reference_id": self.reference_id,
             "classic": self.classic.to_json(),
+            "seen": self.seen.to_json(),
         }
 
     @classmethod
@@ -145,6 +154,7 @@ class Memory:
             verdict=_verdict_from_json(body["verdict"]),
             reference_id=body.get("reference_id"),
             classic=Streaks.from_json(body.get("classic")),
+            seen=Seen.from_json(body.get("seen")),
         )
 
 

@@ -33,7 +33,12 @@ class PolicySettings:
     action_perplexity
         Lower bound of the perplexity ratio minus one that may move traffic.
     insufficient_records
-        Fewer records than this in 24 h and the verdict says ``insufficient``.
+        Fewer records than this that can be compared in 24 h and the verdict says
+        ``insufficient``.
+    blind_below, blind_windows, blind_requests
+        A detector that compared less than this share of what it should have, over so many of
+        the newest windows with requests and at least so many requests, makes the verdict
+        ``blind``.
     """
 
     page_wait: timedelta = timedelta(minutes=5)
@@ -43,3 +48,6 @@ class PolicySettings:
     action_records: int = 50
     action_perplexity: float = 0.05
     insufficient_records: int = 50
+    blind_below: float = 0.5
+    blind_windows: int = 4
+    blind_requests: int = 10

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from detectors.types import Process
 from monitor.policy.common_cause import Standing
+from monitor.policy.coverage import Blindness, Cause, Why
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import PerplexityMemory
@@ -66,6 +68,32 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"
     return "; the page waits for the perplexity probe"
+
+
+def blind_words(blind: Blindness) -> str:
+    """Say what is not compared and why, in one sentence."""
+    since = f" since {blind.since:%Y-%m-%d %H:%M} UTC" if blind.since else ""
+    return (
+        f"{', '.join(blind.detectors)} compared {blind.compared} of the newest"
+        f" {blind.requests} requests{since}: {blind.n} {why_words(blind.why)}"
+    )
+
+
+def why_words(why: Why) -> str:
+    """Say why requests were not compared, to follow their number."""
+    return _WHY[why.cause].format(why.value)
+
+
+_WHY: Final[Mapping[Cause, str]] = {
+    Cause.SETTINGS: "use {}, which the reference has not",
+    Cause.NOT_MEASURED: "came without {}",
+    Cause.NOT_EMBEDDED: "have texts that are not embedded yet",
+    Cause.LATE: "came more than a day after they were made",
+    Cause.NO_ANSWER: "have no answer to look at",
+    Cause.SKIPPED: "came while nothing was evaluated",
+    Cause.FAILED: "could not be compared: the detector failed",
+    Cause.NO_REFERENCE: "have no reference to be compared with",
+}
 
 
 def standing_words(standing: Standing) -> str:

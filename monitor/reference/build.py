@@ -7,7 +7,7 @@ texts where the first one stood.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -23,7 +23,13 @@ from monitor.probes.errors import ModelMissing, ProbeError, place_of
 from monitor.reference import baseline as baselines
 from monitor.reference import fitting, older_feedback, training
 from monitor.reference.baseline import ANY_TIME, Baseline
-from monitor.reference.calibrate import SMALLEST_BASELINE, Calibrated, calibrate, span_of
+from monitor.reference.calibrate import (
+    SMALLEST_BASELINE,
+    Calibrated,
+    calibrate,
+    measured_shares,
+    span_of,
+)
 from monitor.reference.comparing import Compared, Comparing
 from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
@@ -45,6 +51,7 @@ from monitor.store.reference_items import ItemRole
 from monitor.store.references import (
     FEEDBACK_FROM,
     MAX_CLAIMS,
+    MEASURED,
     Claim,
     LeaseLost,
     Outcome,
@@ -183,7 +190,15 @@ class _Building:
         self._report(self._total)
         window = baseline.window({**compared.signals, **said}, self._directions)
         self._kept = pack(window)
-        self._notes |= {**compared.notes, NOTE: seen_in(window.at)}
+        self._notes |= {
+            **compared.notes,
+            NOTE: seen_in(window.at),
+            MEASURED: measured_shares(
+                window,
+                embedded=_share(baseline.vectors),
+                answered=_share(baseline.answers),
+            ),
+        }
         made = self._with_feedback(calibrate(window), strata)
         self._finish(made, compared, strata=strata, span=span_of(window))
 
@@ -342,6 +357,10 @@ class _Building:
         self._done = done
         share = _SHARE_BEFORE_FITTING * min(1.0, done / self._total)
         self._database.run(lambda tx: references.progress(tx, self._claim, share=share))
+
+
+def _share(given: Sequence[bytes | None]) -> float:
+    return sum(one is not None for one in given) / len(given)
 
 
 def _fail(database: Database, claim: Claim, error: str) -> None:

@@ -8,7 +8,10 @@ from typing import Final
 import numpy as np
 
 from detectors import DETECTORS
+from detectors.columns import columns
 from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
 from detectors.types import Window
@@ -78,6 +81,20 @@ def calibrate(window: Window) -> Calibrated:
         reasons = "; ".join(f"{name}: {one.absent_reason}" for name, one in calibrations.items())
         raise Unbuildable(f"no detector can use this baseline: {reasons}")
     return Calibrated(calibrations=calibrations, bins=bins)
+
+
+def measured_shares(window: Window, *, embedded: float, answered: float) -> dict[str, float]:
+    """Say of each detector on which share of the baseline's requests it could be measured.
+
+    ``embedded`` and ``answered`` are the shares with a vector of the prompt and of the answer:
+    where the baseline's early half is its own index, only the later half is compared.
+    """
+    shares = {
+        name: float((~np.isnan(columns(window, detector.signals))).any(axis=1).mean())
+        for name, detector in DETECTORS.items()
+        if detector.signals
+    }
+    return shares | {INPUT_SIMILARITY.name: embedded, OUTPUT_SIMILARITY.name: answered}
 
 
 def _bins(fitted: RankReference) -> dict[str, Bins]:

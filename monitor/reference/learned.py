@@ -30,9 +30,9 @@ class LearnedSettings:
     least
         Records of a version before its first reference is frozen; it is provisional.
     lookback
-        Records older than this are not learned from. Once they cover 14 days and the
-        version is stable, the provisional reference is replaced by one that coverage
-        approves.
+        Records older than this are not learned from. While the version is stable its
+        provisional reference is replaced by one of twice as many days, and once they are
+        14 by one that coverage approves.
     """
 
     least: int = 1_000
@@ -61,9 +61,11 @@ def freeze_learned(
 
 
 def _worth_it(one: Learning, *, now: datetime) -> bool:
-    """A first reference at once, a second only when it will be approved."""
-    covered = now - one.first_at >= timedelta(days=COVERED_DAYS)
-    return one.generation == 0 or (covered and one.records >= COVERED_RECORDS)
+    """A first reference at once, the next when it knows twice as many days or is approved."""
+    days = (now - one.first_at) / timedelta(days=1)
+    if one.generation == 0 or days >= COVERED_DAYS:
+        return one.generation == 0 or one.records >= COVERED_RECORDS
+    return days >= 2.0 * one.span_days and one.records >= COVERED_RECORDS
 
 
 def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | None:
@@ -88,4 +90,4 @@ def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | 
 def _cause(one: Learning, *, now: datetime) -> str:
     learned = f"learned {one.records:,} records"
     days = (now - one.first_at) / timedelta(days=1)
-    return learned if one.generation == 0 else f"coverage: {learned} of {days:.0f} days"
+    return learned if one.generation == 0 else f"coverage: {learned} of {days:.1f} days"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,35 +11,37 @@ import numpy.typing as npt
 
 from detectors.types import Floats, Window
 from monitor.domain import Interval
+from monitor.evaluate.coverage import Requests
 from monitor.reference.baseline import Baseline
 from monitor.store.records import Traffic
+from monitor.strata import SAMPLING, Strata, comparable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Log:
-    """Records in order of time; ``at`` has all of them, the others those of known settings.
+    """Records in order of time; a signal is NaN where its settings are not the reference's.
 
-    ``compared[i]`` counts the records before the i-th of all that are compared: the others
-    have settings that the reference has not, and are set aside as the service does.
+    ``measured`` are the signals before that, as the service counts what it cannot compare.
     """
 
     at: Floats
-    compared: npt.NDArray[np.int64]
-    own_at: Floats
     signals: Mapping[str, Floats]
+    measured: Mapping[str, Floats]
+    strata: Strata
+    known: Sequence[str]
     subjects: npt.NDArray[np.int64] | None
 
     @classmethod
-    def of(cls, records: Baseline, compared: Mapping[str, Floats], strata: Collection[str]) -> Log:
+    def of(cls, records: Baseline, compared: Mapping[str, Floats], known: Sequence[str]) -> Log:
         """Take measured records and what comes of comparing them with training, ``(n,)`` each."""
-        known = np.array([stratum in strata for stratum in records.strata], dtype=np.bool_)
-        signals = {**records.signals, **compared}
+        measured, strata = {**records.signals, **compared}, Strata.of(records.strata)
         return cls(
             at=records.at,
-            compared=np.concatenate([[0], np.cumsum(known)]),
-            own_at=records.at[known],
-            signals={name: values[known] for name, values in signals.items()},
-            subjects=None if records.subjects is None else records.subjects[known],
+            signals=comparable(measured, strata, known),
+            measured=measured,
+            strata=strata,
+            known=known,
+            subjects=records.subjects,
         )
 
     def __len__(self) -> int:
@@ -67,16 +69,28 @@ class Log:
         """Say how many records there are in ``[start, end)``, and when the newest was."""
         low, high = self._places(start, end)
         last = datetime.fromtimestamp(float(self.at[high - 1]), tz=UTC) if high > low else None
-        return Traffic(count=high - low, last_at=last)
+        return Traffic(
+            count=high - low,
+            compared=int(self._alike()[low:high].sum()),
+            last_at=last,
+        )
 
-    def window(self, interval: Interval) -> tuple[Window, int]:
-        """Give the compared records of an interval, and how many others it has."""
+    @property
+    def other_settings(self) -> int:
+        """How many records have settings that the reference has not."""
+        return int((~self._alike()).sum())
+
+    def window(self, interval: Interval) -> tuple[Window, Requests]:
+        """Give an interval's records as they are compared, and as they came."""
         low, high = self._places(interval.start, interval.end)
-        window = self._cut(low, high, interval)
-        return window, high - low - len(window)
+        requests = Requests(
+            signals={name: values[low:high] for name, values in self.measured.items()},
+            strata=self.strata[low:high],
+        )
+        return self._cut(low, high, interval), requests
 
     def newest(self, since: datetime, *, now: datetime, until: datetime, limit: int) -> Window:
-        """Give the compared ones of the newest ``limit`` records between since and now.
+        """Give the newest ``limit`` records between since and now.
 
         ``until`` is where the window ends for its reader, as in the service: late records
         are in it all the same.
@@ -84,17 +98,19 @@ class Log:
         low, high = self._places(since, now)
         return self._cut(max(low, high - limit), high, Interval(start=since, end=until))
 
+    def _alike(self) -> npt.NDArray[np.bool_]:
+        return self.strata.alike(self.known, SAMPLING)
+
     def _places(self, start: datetime, end: datetime) -> tuple[int, int]:
         low, high = np.searchsorted(self.at, [start.timestamp(), end.timestamp()])
         return int(low), int(max(low, high))
 
     def _cut(self, low: int, high: int, interval: Interval) -> Window:
-        own = slice(int(self.compared[low]), int(self.compared[high]))
-        subjects = None if self.subjects is None else self.subjects[own]
+        subjects = None if self.subjects is None else self.subjects[low:high]
         return Window(
             start=interval.start.timestamp(),
             end=interval.end.timestamp(),
-            at=self.own_at[own],
-            signals={name: values[own] for name, values in self.signals.items()},
+            at=self.at[low:high],
+            signals={name: values[low:high] for name, values in self.signals.items()},
             subjects=subjects if subjects is not None and (subjects >= 0).any() else None,
         )

@@ -17,7 +17,7 @@ from alerts.incident import IncidentState, Observed, Tell
 from detectors.types import Process, State, Window
 from monitor.domain import EvaluationKind, Interval, Verdict, VerdictKind, Version
 from monitor.evaluate.findings import Finding, increment_of
-from monitor.evaluate.live import Ask, find_all
+from monitor.evaluate.live import Ask, covered, find_all
 from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading, facts_of
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, Memory, judge
@@ -194,8 +194,10 @@ class _Running:
             reading,
             replayed.settings,
             at=now,
+            kind=kind,
             probe_available=False,
             detectors=tuple(finding.fact for finding in findings),
+            covered=covered(kind, reading, findings, replayed.settings, window=window),
         )
         before = self.memory
         judgement = judge(before, facts, replayed.settings.policy)
@@ -227,7 +229,7 @@ class _Running:
 
     def _read(self, window: Interval, *, now: datetime) -> Reading:
         replayed = self.replayed
-        records, n_other = replayed.log.window(window)
+        records, requests = replayed.log.window(window)
         calibrated = replayed.frozen.calibrated
         return Reading(
             version=replayed.version,
@@ -235,7 +237,7 @@ class _Running:
             memory=self.memory.against(calibrated.reference.id),
             states=self.states,
             window=records,
-            n_other_strata=n_other,
+            requests=requests,
             traffic=replayed.log.traffic(now - DAY, now),
             standing=Standing.among(replayed.version.adapter, of=replayed.fleet),
         )
@@ -322,6 +324,11 @@ class _HeldLookback:
         return self._replayed.log.newest(
             end - settings.effect_window, now=self._now, until=end, limit=settings.effect_records
         )
+
+    @property
+    def recent_beside(self) -> Sequence[Window]:
+        """A log is compared with one reference."""
+        return ()
 
     @property
     def feedback(self) -> Window:

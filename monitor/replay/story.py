@@ -170,7 +170,7 @@ def traffic_of(log: Log) -> Traffic:
         first_at=log.first_at,
         last_at=log.last_at,
         days=log.days,
-        other_settings=len(log) - log.own_at.size,
+        other_settings=log.other_settings,
     )
 
 

@@ -115,18 +115,20 @@ def gathered(
 class Learning:
     """A version whose live records may become its reference: how many there are since when.
 
-    ``generation`` is the provisional reference that they would replace; 0 where there is
-    none.
+    ``generation`` is the provisional reference that they would replace, which spans
+    ``span_days``; 0 where there is none.
     """
 
     version_id: VersionId
     records: int
     first_at: datetime
     generation: int
+    span_days: float
 
 
 _LEARNING = sa.text(
     "SELECT v.id AS version_id, coalesce(f.generation, 0) AS generation,"
+    " coalesce(f.span_days, 0) AS span_days,"
     " r.records, r.first_at"
     " FROM versions v"
     ' LEFT JOIN LATERAL (SELECT * FROM "references" f WHERE f.version_id = v.id'

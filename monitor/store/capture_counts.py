@@ -50,6 +50,20 @@ def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) ->
     return fleet_totals(connection, since=since, adapter_id=adapter_id).get(adapter_id, {})
 
 
+def any_backfilled(
+    connection: Connection, *, adapter_id: AdapterId, start: datetime, end: datetime
+) -> bool:
+    """Whether anything came in these hours that was made long before."""
+    c = capture_counts.c
+    query = sa.select(sa.literal(1)).where(
+        c.adapter_id == adapter_id,
+        c.outcome == BACKFILLED,
+        c.hour >= _hour(start),
+        c.hour <= _hour(end),
+    )
+    return connection.execute(query.limit(1)).one_or_none() is not None
+
+
 def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> int:
     """Count an adapter's requests, those that a sampler did not send included."""
     counts = totals(connection, adapter_id=adapter_id, since=since)

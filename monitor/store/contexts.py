@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
@@ -48,6 +48,14 @@ def of_strata(connection: Connection, strata: Sequence[str]) -> list[int]:
     """Return the ids of all contexts in these settings strata."""
     query = sa.select(contexts.c.id).where(contexts.c.stratum.in_(strata))
     return list(connection.execute(query).scalars())
+
+
+def strata_of(connection: Connection, ids: Collection[int]) -> dict[int, str]:
+    """Name the settings stratum of each context."""
+    if not ids:
+        return {}
+    query = sa.select(contexts.c.id, contexts.c.stratum).where(contexts.c.id.in_(ids))
+    return {row.id: row.stratum for row in connection.execute(query)}
 
 
 def _find(connection: Connection, wanted: Sequence[Context]) -> dict[Context, int]:

@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, VersionId
-from monitor.store import contexts
 from monitor.store.records import subject_codes
 
 Floats = npt.NDArray[np.float64]
@@ -155,28 +154,10 @@ def recent(
     return [Arrival(**row) for row in connection.execute(_RECENT, bound).mappings()]
 
 
-def given(
-    connection: Connection,
-    arrivals: Sequence[Arrival],
-    *,
-    names: Sequence[str],
-    strata: Sequence[str] | None,
-    since: datetime | None = None,
-) -> Given:
-    """Lay numbers of these names out by record.
-
-    Those of other settings are left out, and those on records made before ``since``.
-    """
-    if strata is not None and arrivals:
-        known = set(contexts.of_strata(connection, strata))
-        arrivals = [one for one in arrivals if one.context_id in known]
-    return laid_out(arrivals, names=names, since=since)
-
-
 def laid_out(
     arrivals: Sequence[Arrival], *, names: Sequence[str], since: datetime | None = None
 ) -> Given:
-    """Do the same with numbers of whatever settings. Pure."""
+    """Lay numbers of these names out by record, less those on records made before ``since``."""
     wanted = set(names)
     first = since.timestamp() if since else -np.inf
     kept = [one for one in arrivals if one.name in wanted and one.at >= first]

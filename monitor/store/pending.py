@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import AdapterId, ReferenceId, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
 from monitor.store import capture_counts
 from monitor.store.capture_counts import CountKey
 from monitor.store.partitions import DEFAULT_RETENTION
@@ -114,6 +114,21 @@ def claim(
     bound = {"adapter": adapter_id, "limit": limit, "until": until, "before": before}
     rows = [Pending(**row) for row in connection.execute(_CLAIM, bound).mappings()]
     return sorted(rows, key=lambda row: (row.at, row.id))
+
+
+def waiting(
+    connection: Connection, *, version_id: VersionId, adapter_id: AdapterId, window: Interval
+) -> int:
+    """Count the prompts of records that arrived in a window and are not embedded yet."""
+    c = pending_texts.c
+    query = sa.select(sa.func.count()).where(
+        c.adapter_id == adapter_id,
+        c.version_id == version_id,
+        c.received_at >= window.start,
+        c.received_at < window.end,
+        sa.or_(c.prompt.is_not(None), c.embedding.is_not(None)),
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def settle(

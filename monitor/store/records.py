@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 from detectors.axes import COUNT
 from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.output_similarity import ANSWERS
-from monitor.domain import AdapterId, ReferenceId, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
 from monitor.store import contexts
+from monitor.strata import Strata, alike
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,18 +52,29 @@ FAILURES: Final = (0, 404, 408)
 engine does not know (any more), a timeout."""
 
 
+PROMPT: Final = timedelta(minutes=70)
+"""Nearly every record arrives within this of its request's start; where one has not, the
+capture counters say so."""
+LATEST: Final = timedelta(hours=24)
+"""What is older than this when it arrives is late: no window of evaluation reads it."""
+EARLIEST: Final = timedelta(minutes=10)
+"""A client's clock may be ahead by this much; what is further ahead is refused."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordColumns:
     """Records of one version in order of time; arrays of shape ``(n,)``.
 
-    ``at`` is UTC epoch seconds. ``subjects`` are integer codes, -1 where none was given,
-    or None where no record has one. ``n_other_strata`` counts the records of the window
-    that were set aside because their settings are not those asked for.
+    ``at`` and ``arrived`` are UTC epoch seconds. ``subjects`` are integer codes, -1 where none
+    was given, or None where no record has one. ``n_other_strata`` counts the records that
+    were set aside because their settings are not those asked for.
     """
 
     at: Floats
+    arrived: Floats
     subjects: npt.NDArray[np.int64] | None
     signals: Mapping[str, Floats]
+    strata: Strata
     n_other_strata: int
 
     def __len__(self) -> int:
@@ -71,9 +83,13 @@ class RecordColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """How many records an interval holds and when the newest of them was made."""
+    """How many records an interval holds, and when the newest of them was made.
+
+    ``compared`` are those whose settings are alike those asked for.
+    """
 
     count: int
+    compared: int
     last_at: datetime | None
 
 
@@ -89,7 +105,7 @@ def read_window(
     reference_id: ReferenceId | None = None,
     answers: bool = False,
 ) -> RecordColumns:
-    """Read the half-open window ``[start, end)`` of a version.
+    """Read what was made in the half-open interval ``[start, end)`` of a version.
 
     ``strata`` keeps records of these settings only. ``received_before`` leaves out what
     arrived later, so that the same window read twice is the same. What was computed against
@@ -98,17 +114,79 @@ def read_window(
     of this adapter, whatever other adapters do; about 5 ms for 1,000 records, of which this
     process spends one.
     """
+    span = _span("at", start, end)
+    kept = [span("r"), *([_before("r", received_before)] if received_before is not None else [])]
     query = _query(
         version_id,
         adapter_id,
         reference_id,
         answers=answers,
-        span=_span(start, end),
-        received_before=received_before,
+        span=span,
+        kept=kept,
         order=sql.SQL("r.at, r.id"),
     )
     rows = _copy(connection, query)
     return _columns(connection, rows, strata)
+
+
+def read_arrivals(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    window: Interval,
+    reach: timedelta = PROMPT,
+    reference_id: ReferenceId | None = None,
+    answers: bool = False,
+) -> RecordColumns:
+    """Read what arrived in the half-open window, in order of when it was made.
+
+    A request's ``at`` is its start: it arrives when its answer is done, or its client gave up.
+    What was made more than ``reach`` before the window is not read. Each record is in one window
+    only, as long as the transaction that stored it ended before the window was read: windows are
+    read ``schedule.live_lag`` or ``hard_lag`` after their end. Cost: one index range, the
+    adapter's records of ``reach`` and the window.
+    """
+    span = _span("at", window.start - reach, window.end + EARLIEST)
+    arrived = _span("received_at", window.start, window.end)
+    query = _query(
+        version_id,
+        adapter_id,
+        reference_id,
+        answers=answers,
+        span=span,
+        kept=[span("r"), arrived("r")],
+        order=sql.SQL("r.at, r.id"),
+    )
+    return _columns(connection, _copy(connection, query), None)
+
+
+def count_arrivals(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    window: Interval,
+    made_before: datetime | None = None,
+) -> int:
+    """Count what arrived in a window; ``made_before``: only what is older than this.
+
+    With it every day kept is visited: ask only where something old has come.
+    """
+    query = (
+        "SELECT count(*) FROM records WHERE adapter_id = :adapter AND version_id = :version"
+        " AND received_at >= :start AND received_at < :end"
+    )
+    query += " AND at < :edge" if made_before is not None else " AND at >= :edge AND at < :last"
+    bounds = {
+        "version": version_id,
+        "adapter": adapter_id,
+        "start": window.start,
+        "end": window.end,
+        "edge": made_before or window.start - LATEST,
+        "last": window.end + EARLIEST,
+    }
+    return int(connection.execute(sa.text(query), bounds).scalar_one())
 
 
 def newest_since(
@@ -131,48 +209,12 @@ def newest_since(
         adapter_id,
         reference_id,
         answers=answers,
-        span=_span(since, None),
-        received_before=None,
+        span=_span("at", since, None),
+        kept=[_span("at", since, None)("r")],
         order=sql.SQL("r.at DESC, r.id DESC LIMIT {}").format(limit),
     )
     rows = _copy(connection, query)
     return _columns(connection, rows[::-1], strata)
-
-
-def count_late(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    before: datetime,
-    received_from: datetime,
-    received_to: datetime | None = None,
-    since: datetime | None = None,
-) -> int:
-    """Count records of windows that had been read when they came.
-
-    Their ``at`` is earlier than ``before`` (the end of the last window read) and they were
-    received at or after ``received_from`` (when it was read). ``since`` bounds how far back
-    to look; without it every day kept is visited.
-    """
-    bounds = {
-        "version": version_id,
-        "adapter": adapter_id,
-        "before": before,
-        "received_from": received_from,
-    }
-    query = (
-        "SELECT count(*) FROM records WHERE adapter_id = :adapter AND version_id = :version"
-        " AND at < :before AND received_at >= :received_from"
-    )
-    if received_to is not None:
-        query, bounds = (
-            query + " AND received_at < :received_to",
-            bounds | {"received_to": received_to},
-        )
-    if since is not None:
-        query, bounds = query + " AND at >= :since", bounds | {"since": since}
-    return int(connection.execute(sa.text(query), bounds).scalar_one())
 
 
 def strata(
@@ -200,30 +242,47 @@ def traffic(
     adapter_id: AdapterId,
     start: datetime,
     end: datetime,
+    compared: Sequence[str] | None = None,
+    needs: frozenset[str] = frozenset(),
 ) -> Traffic:
     """Say how many records of a version there are in ``[start, end)``, and its newest time.
 
-    Bounded on purpose: looking for the last record of a version that has none reads every
-    record of its adapter.
+    ``compared`` are the strata to compare with, None: all are; ``needs`` the settings that must
+    be alike. Bounded on purpose: looking for the last record of a version that has none reads
+    every record of its adapter.
     """
     query = sa.text(
-        "SELECT count(*) AS n, max(at) AS last_at FROM records"
+        "SELECT context_id, count(*) AS n, max(at) AS last_at FROM records"
         " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
+        " GROUP BY context_id"
     )
     bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
-    row = connection.execute(query, bounds).one()
-    return Traffic(count=row.n, last_at=row.last_at)
+    rows = connection.execute(query, bounds).all()
+    strata = contexts.strata_of(connection, [row.context_id for row in rows])
+    return Traffic(
+        count=sum(row.n for row in rows),
+        compared=sum(
+            row.n
+            for row in rows
+            if compared is None or alike(strata[row.context_id], compared, needs)
+        ),
+        last_at=max((row.last_at for row in rows), default=None),
+    )
 
 
-def _span(start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
-    """Bound ``at`` of a table, given by its alias."""
+def _span(column: str, start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
+    """Bound a time of a table, given by its alias."""
 
     def bounded(alias: str) -> sql.Composed:
-        at = sql.SQL(".").join([sql.Identifier(alias), sql.Identifier("at")])
-        lower = sql.SQL("{} >= {}").format(at, start)
-        return lower if end is None else lower + sql.SQL(" AND {} < {}").format(at, end)
+        time = sql.Identifier(alias, column)
+        lower = sql.SQL("{} >= {}").format(time, start)
+        return lower if end is None else lower + sql.SQL(" AND {} < {}").format(time, end)
 
     return bounded
+
+
+def _before(alias: str, received: datetime) -> sql.Composed:
+    return sql.SQL("{} < {}").format(sql.Identifier(alias, "received_at"), received)
 
 
 def _query(
@@ -233,26 +292,24 @@ def _query(
     *,
     answers: bool,
     span: Callable[[str], sql.Composed],
-    received_before: datetime | None,
+    kept: Sequence[sql.Composed],
     order: sql.Composable,
 ) -> sql.Composed:
     """Every column comes out with a fixed width, so that numpy can read the whole answer.
 
-    Both tables are bounded in time: the planner does not carry a range across a join, and
+    All tables are bounded in time: the planner does not carry a range across a join, and
     would open every partition of the embeddings.
     """
-    joined, kept = span("e"), span("r")
+    joined = span("e")
     if reference_id is not None:
         joined += sql.SQL(" AND e.reference_id = {}").format(reference_id)
     placed, said = _UNKNOWN_ANSWER_SQL, sql.Composed([])
     if answers:
         placed = _PLACED_SQL
         said = _ANSWERS_SQL.format(reference=reference_id, span=span("o"))
-    if received_before is not None:
-        kept += sql.SQL(" AND r.received_at < {}").format(received_before)
     return sql.SQL(
-        "SELECT extract(epoch FROM r.at)::float8, r.context_id,"
-        " coalesce(r.subject, '\\x0000000000000000'), {signals},"
+        "SELECT extract(epoch FROM r.at)::float8, extract(epoch FROM r.received_at)::float8,"
+        " r.context_id, coalesce(r.subject, '\\x0000000000000000'), {signals},"
         " coalesce(e.similarity, 'NaN'::float4),"
         " CASE WHEN octet_length(e.coordinates) = {width} THEN e.coordinates ELSE {unknown} END,"
         " {placed}"
@@ -269,7 +326,7 @@ def _query(
         said=said,
         adapter=adapter_id,
         version=version_id,
-        kept=kept,
+        kept=sql.SQL(" AND ").join(kept),
         order=order,
     )
 
@@ -305,6 +362,7 @@ _ROW: Final = np.dtype(
             (f"{name}{suffix}", kind)
             for name, value in [
                 ("at", ">f8"),
+                ("arrived", ">f8"),
                 ("context_id", ">i4"),
                 ("subject", ">u8"),
                 *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, SIMILARITY)),
@@ -343,10 +401,18 @@ def _columns(
     signals |= dict(zip(ANSWERS, rows["answers"].T.astype(np.float64), strict=True))
     return RecordColumns(
         at=rows["at"].astype(np.float64),
+        arrived=rows["arrived"].astype(np.float64),
         subjects=subject_codes(rows["subject"]),
         signals=signals,
+        strata=_strata(connection, rows["context_id"]),
         n_other_strata=seen - len(rows),
     )
+
+
+def _strata(connection: Connection, context_ids: npt.NDArray[np.int32]) -> Strata:
+    ids, codes = np.unique(context_ids, return_inverse=True)
+    named = contexts.strata_of(connection, ids.tolist())
+    return Strata(names=tuple(named[i] for i in ids.tolist()), codes=codes.astype(np.int64))
 
 
 def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floats]:

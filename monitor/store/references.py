@@ -32,6 +32,9 @@ MAX_CLAIMS: Final = 5
 FEEDBACK_FROM: Final = "feedback_from"
 """Key of a note: records before this time are the reference's own, with all said of them."""
 
+MEASURED: Final = "measured"
+"""Key of a note: by detector, the share of the baseline's requests that it was measured on."""
+
 _R: Final = references.c
 
 
@@ -95,6 +98,11 @@ class ReferenceDetails:
         """Since when feedback on records is evidence; None: on all of them."""
         noted = self.request.get(FEEDBACK_FROM)
         return None if noted is None else datetime.fromisoformat(noted)
+
+    @property
+    def measured(self) -> Mapping[str, float]:
+        """By detector, the share of the baseline's requests that it was measured on."""
+        return dict(self.request.get(MEASURED, {}))
 
 
 def create(

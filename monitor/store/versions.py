@@ -87,6 +87,12 @@ def served_as(connection: Connection, model: str) -> list[Version]:
     return [_version(row) for row in rows]
 
 
+def lock(connection: Connection, version_id: VersionId) -> None:
+    """Let nobody else work on a version's references until this transaction ends."""
+    c = versions.c
+    connection.execute(sa.select(c.id).where(c.id == version_id).with_for_update())
+
+
 def fetch_all(connection: Connection) -> list[Version]:
     """Return all versions, by adapter and age."""
     query = _query().order_by(adapters.c.name, versions.c.id)

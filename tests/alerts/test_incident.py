@@ -14,6 +14,7 @@ from alerts.incident import (
     Observed,
     Phase,
     Rule,
+    blindness,
     conditions,
     from_json,
     step,
@@ -194,6 +195,14 @@ def test_silence_and_errors_are_incidents_of_their_own() -> None:
     assert failing[Kind.ERROR] is Condition.TICKET
     assert failing[Kind.NO_DATA] is Condition.UNKNOWN
     assert conditions(Verdict.DRIFTING)[Kind.ERROR] is Condition.CLEAR
+
+
+def test_a_version_is_blind_until_an_evaluation_that_has_counted_finds_enough() -> None:
+    assert blindness(Verdict.STABLE, known=True, blind=True) is Condition.TICKET
+    assert blindness(Verdict.CRITICAL, known=True, blind=True) is Condition.TICKET
+    assert blindness(Verdict.STABLE, known=True, blind=False) is Condition.CLEAR
+    assert blindness(Verdict.STABLE, known=False, blind=False) is Condition.UNKNOWN
+    assert blindness(Verdict.ERROR, known=True, blind=False) is Condition.UNKNOWN
 
 
 def test_an_incident_is_named_alike_in_all_its_messages_and_apart_from_others() -> None:

@@ -50,7 +50,7 @@ def test_an_adapter_without_owner_satisfies_no_owner() -> None:
     [
         ({"ownr": "x"}, "did you mean 'owner'"),
         ({"model": "v7"}, "no 'model'"),
-        ({"kind": "drifting"}, "knows drift, no_data, error, routing"),
+        ({"kind": "drifting"}, "knows drift, no_data, blind, error, routing"),
         ({"blame": ["adapter", "weather"]}, "not 'weather'"),
         ({"severity": "critical"}, "not 'critical'"),
         ({"severity": []}, "non-empty list"),

@@ -105,6 +105,6 @@ def test_messages_and_service_spell_their_shared_words_alike(ours: Any, theirs: 
 
 def test_every_alert_field_is_in_the_sample() -> None:
     empty = {name for name, value in to_json(FULL).items() if value in (None, [], {}, "")}
-    # open, of one version, and no request for programs
-    assert empty == {"recovered_at", "closing", "together", "retraining"}
+    # open, of one version, compared, and no request for programs
+    assert empty == {"recovered_at", "closing", "together", "retraining", "unseen"}
     assert isinstance(FULL, Alert)

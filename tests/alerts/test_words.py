@@ -5,8 +5,15 @@ import pytest
 from alerts.message import NewRequests, Onset, ScoreLine
 from alerts.phrases import DETECTORS, SIGNALS
 from alerts.types import Blame, Kind, Severity, Status
-from alerts.words import clock_time, duration, new_words, plain_words, summarise
-from tests.alert_samples import NOON
+from alerts.words import (
+    clock_time,
+    duration,
+    new_words,
+    not_monitored,
+    plain_words,
+    summarise,
+)
+from tests.alert_samples import NOON, UNSEEN
 
 ONSET = Onset(earliest=NOON - timedelta(minutes=70), latest=NOON - timedelta(minutes=30))
 LEAD = ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.63)
@@ -72,6 +79,29 @@ def test_silence_and_errors_carry_no_scores_of_another_matter() -> None:
     assert line(kind=Kind.ERROR, onset=None, status=Status.RECOVERED) == (
         "support@v7: recovered; was: evaluations fail, so its state is unknown"
     )
+
+
+def test_each_kind_has_news_of_its_own() -> None:
+    said = {line(kind=kind, lead=None, onset=None, blame=Blame.UNKNOWN) for kind in Kind}
+    assert len(said) == len(Kind)
+
+
+def test_a_version_that_is_not_compared_is_told_by_the_cause_and_its_end_by_what_it_was() -> None:
+    def said(status: Status) -> str:
+        return summarise(
+            "support@v7",
+            kind=Kind.BLIND,
+            status=status,
+            severity=Severity.TICKET,
+            now=NOON,
+            reason=not_monitored(UNSEEN),
+        )
+
+    assert said(Status.STARTED) == (
+        "support@v7: not monitored: 92 % of requests use temperature 0.7, the reference has 0.2"
+    )
+    assert said(Status.REOPENED).startswith("support@v7: again: not monitored: 92 %")
+    assert said(Status.RECOVERED) == "support@v7: recovered; was: not monitored"
 
 
 def test_endless_evidence_is_not_said() -> None:

@@ -69,7 +69,7 @@ def test_a_silence_is_set_shown_and_ended(service: Serving) -> None:
 REFUSED = [
     ({"match": {}}, "match"),
     ({"match": {"adaptor": "support"}}, "did you mean 'adapter'"),
-    ({"match": {"kind": "drifting"}}, "knows drift, no_data, error"),
+    ({"match": {"kind": "drifting"}}, "knows drift, no_data, blind, error"),
     ({"comment": "  "}, "say why"),
     ({"hours": 24 * 91}, "hours"),
     ({"hours": None}, "either ends_at or hours"),

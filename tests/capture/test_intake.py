@@ -123,7 +123,7 @@ def test_what_was_measured_is_stored_and_what_was_not_is_null(
         False,
         False,
     )
-    assert row["stratum"] == "source=push temperature=0.7"
+    assert row["stratum"] == "temperature=0.7"
     assert len(bytes(row["subject"])) == 8
     (tokens,) = _rows(database, "SELECT * FROM record_tokens")
     stored = np.frombuffer(bytes(tokens["nll"]), dtype="<f2")

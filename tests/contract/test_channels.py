@@ -10,7 +10,7 @@ import traceback
 import tracemalloc
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -20,7 +20,7 @@ from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed, Together
 from alerts.formats import LARGEST_BODY
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from tests.alert_samples import FULL, a_change, an_alert
+from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, a_change, an_alert
 from tests.loopback import (
     LOOPBACK,
     Behaviour,
@@ -155,6 +155,31 @@ def test_the_incident_the_adapter_and_the_message_are_named(
     sent += "".join(written())
     for word in ("support", "v7", "page", FULL.summary[:20], FULL.id, "msg_1"):
         assert word in sent
+
+
+@EVERY
+def test_a_version_that_is_not_compared_is_told_with_its_cause_and_what_mends_it(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    with Receiver() as receiver:
+        open_rig(kind, rig, receiver.url).deliver(BLIND, "msg_1")
+    sent = "".join([*(seen.body.decode() for seen in receiver.seen), *written()])
+    for words in (BLIND.summary, UNSEEN.mend, "logit_ks", "entropy", CAUSE):
+        assert words in sent
+    assert '"compared":8' in sent or "8 of 100 requests" in sent
+
+
+@EVERY
+def test_its_cause_is_cut_where_it_is_long_and_its_command_is_whole_or_left_out(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    by = tuple(replace(one, cause="c" * 5_000) for one in UNSEEN.detectors * 40)
+    long = replace(UNSEEN, cause="c" * 5_000, mend="m" * 5_000, detectors=by)
+    with Receiver() as receiver:
+        open_rig(kind, rig, receiver.url).deliver(replace(BLIND, unseen=long), "msg_1")
+    bodies = [seen.body.decode() for seen in receiver.seen] or written()
+    assert "mmm" not in bodies[0]
+    assert len(bodies[0]) < (LARGEST_BODY if rig.http else 2 * LARGEST_BODY)
 
 
 @EVERY

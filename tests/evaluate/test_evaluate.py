@@ -101,15 +101,29 @@ def test_a_claimed_task_is_nobody_elses(world: Any) -> None:
     assert world.claim(owner="b") is not None
 
 
-def test_late_records_are_counted_and_stay_out_of_the_evidence(world: Any, evaluate: Run) -> None:
+def test_answers_that_took_longer_than_the_lag_are_evidence_all_the_same(
+    world: Any, evaluate: Run
+) -> None:
     world.send(60)
     evaluate()
-    before = world.rows("SELECT body FROM process_states WHERE detector = 'logit_ks'")
-    world.send(200, shift=5.0, at=datetime.now(tz=UTC) - timedelta(seconds=20))
+    world.send(200, shift=5.0, at=datetime.now(tz=UTC) - timedelta(minutes=40))
     evaluate()
-    row = verdict_of(world)
-    assert row.verdict.kind is VerdictKind.STABLE
-    assert before != world.rows("SELECT body FROM process_states WHERE detector = 'logit_ks'")
+    assert verdict_of(world).verdict.kind is VerdictKind.CRITICAL
+    read = world.rows("SELECT n_records, n_late FROM evaluations ORDER BY id DESC LIMIT 1")
+    assert tuple(read[0]) == (200, 0)
+    evaluate()  # they are in one window only
+    read = world.rows("SELECT n_records, n_late FROM evaluations ORDER BY id DESC LIMIT 1")
+    assert tuple(read[0]) == (0, 0)
+
+
+def test_what_comes_a_day_late_is_counted_and_stays_out_of_the_evidence(
+    world: Any, evaluate: Run
+) -> None:
+    world.send(60)
+    evaluate()
+    world.send(200, shift=5.0, at=datetime.now(tz=UTC) - timedelta(hours=25))
+    evaluate()
+    assert verdict_of(world).verdict.kind is VerdictKind.STABLE
     late = world.rows("SELECT n_late FROM evaluations ORDER BY id DESC LIMIT 1")
     assert late[0].n_late == 200
 
@@ -120,7 +134,13 @@ def test_records_of_other_settings_are_set_aside(world: Any, evaluate: Run) -> N
     evaluate()
     assert verdict_of(world).verdict.kind is VerdictKind.STABLE
     details = world.rows("SELECT details FROM latest_scores WHERE detector = 'logit_ks'")
-    assert details[0].details["other_strata"] == 60
+    assert details[0].details["coverage"] == {
+        "detector": "logit_ks",
+        "requests": 121,
+        "compared": 61,
+        "gaps": [["settings", "temperature 0.2", 60]],
+        "usual": 1.0,
+    }
 
 
 def test_a_version_without_a_reference_learns(world: Any, evaluate: Run) -> None:

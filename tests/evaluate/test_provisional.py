@@ -20,6 +20,7 @@ from monitor.outbox import ConfiguredChannel
 from monitor.policy import Memory
 from monitor.store import audit, deliveries, partitions, references, verdicts
 from monitor.windows import Cadence
+from tests.arrivals import as_made
 from tests.evaluate.conftest import STRATUM_SOURCE, answer, baseline, ready_reference
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.serving import serving
@@ -78,6 +79,7 @@ class Weeks:
         body = "\n".join(lines).encode()
         outcome = self.world.intake.records(body, content_type="application/x-ndjson")
         assert outcome.accepted == len(times)
+        as_made(self.world.database)
 
     def _evaluate(self, kind: EvaluationKind, start: datetime) -> None:
         self.world.make_due()

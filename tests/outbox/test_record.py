@@ -11,6 +11,7 @@ from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
 from alerts.types import Kind
 from alerts.types import Severity as Urgency
+from alerts.words import clock_time
 from monitor.domain import Blame, VerdictKind, Version
 from monitor.outbox import (
     AlertInputs,
@@ -23,6 +24,7 @@ from monitor.outbox import (
 from monitor.store import adapters, deliveries, incidents, outbox
 from monitor.store.database import Database
 from monitor.store.deliveries import DeliveryRow
+from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import NOW, register, transition, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
@@ -260,6 +262,36 @@ def test_silence_opens_an_incident_of_its_own_and_never_ends_a_drift(
         ("no_data", "started"),
         ("no_data", "recovered"),
     ]
+    assert [row.kind for row in open_now] == ["drift"]
+
+
+def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_force(
+    database: Database, version: Version
+) -> None:
+    """It begins and ends by what was counted; an evaluation that counts nothing changes nothing."""
+    facts = inputs(database)
+    record(database, version, CRITICAL)
+    blind = replace(facts, unseen=UNSEEN, coverage_known=True)
+    for seen in (blind, blind, facts, replace(facts, coverage_known=True)):
+        with database.begin() as tx:
+            record_observation(
+                tx, version, verdict=verdict(CRITICAL), inputs=seen, channels=BOTH, now=NOW
+            )
+    with database.begin() as tx:
+        _, first, last = deliveries.newest(tx)[::-1]
+        open_now = incidents.incident_list(tx, open_only=True)
+    assert (first.channel, first.alert["severity"]) == ("desk", "ticket")
+    assert first.alert["summary"] == f"support@v7: not monitored: {CAUSE}"
+    assert first.alert["reason"] == (
+        f"8 of 100 requests since {clock_time(UNSEEN.since, now=NOW)}"
+        " could be compared with the reference"
+    )
+    assert [(row.alert["kind"], row.alert["status"]) for row in (first, last)] == [
+        ("blind", "started"),
+        ("blind", "recovered"),
+    ]
+    assert last.alert["summary"] == "support@v7: recovered; was: not monitored"
+    assert last.alert["reason"] == "enough of its requests can be compared with the reference"
     assert [row.kind for row in open_now] == ["drift"]
 
 

@@ -14,6 +14,7 @@ HERE = "https://driftline.example/"
         (Kind.DRIFT, Blame.ADAPTER, "blame-adapter"),
         (Kind.DRIFT, Blame.UNKNOWN, "blame-unknown"),
         (Kind.NO_DATA, Blame.UNKNOWN, "kind-no_data"),
+        (Kind.BLIND, Blame.UNKNOWN, "kind-blind"),
         (Kind.ERROR, Blame.BASE, "kind-error"),
     ],
 )

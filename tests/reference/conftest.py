@@ -102,7 +102,7 @@ def live(database: Database, version: Version) -> Live:
         subjects: list[str] | None = None,
         answers: bool = False,
     ) -> None:
-        given = Context("push", "", "", "", "source=push")
+        given = Context("push", "", "", "", "")
         context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
         count = len(texts)
         rng = np.random.default_rng(5)

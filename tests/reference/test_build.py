@@ -67,7 +67,7 @@ def test_an_upload_becomes_a_reference_and_its_texts_go(
     built = _built(database, words, indexes, made)
     assert (built.state, built.error, built.progress) == (ReferenceState.READY, None, 1.0)
     assert (built.n_training, built.n_baseline) == (700, 1_100)
-    assert (built.encoder, built.strata) == (words.encoder, ("source=push",))
+    assert (built.encoder, built.strata) == (words.encoder, ("",))
     assert built.span_days == pytest.approx(14.0)
     assert built.approved_by == "coverage"
     assert _staged(database) == 0
@@ -153,7 +153,7 @@ def test_rare_settings_are_set_aside(
     named = [line | {"id": f"rare-{line['id']}"} for line in rare]
     made = send([*training(["a b"]), *baseline(questions(400), temperature=0.0), *named])
     built = _built(database, words, indexes, made)
-    assert built.strata == ("source=push temperature=0",)
+    assert built.strata == ("temperature=0",)
     assert built.n_baseline == 400
     details = database.run(lambda tx: references.details(tx, made.id))
     assert details.request["other_strata"] == 2

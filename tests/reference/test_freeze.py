@@ -5,14 +5,16 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.capture.checks import Horizon
-from monitor.domain import Interval, ReferenceState, Version
+from monitor.domain import Interval, ReferenceState, Version, VersionId
 from monitor.probes.errors import ModelMissing, ProbeFailed
+from monitor.reference import learned
 from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import REFUSED, drain_embeddings
 from monitor.store import calibrations, capture_counts, pending, references
+from monitor.store.baselines import Learning
 from monitor.store.database import Database
 from tests.reference.conftest import (
     NOON,
@@ -221,3 +223,27 @@ def test_a_version_freezes_itself_once_it_has_learned_enough(
     assert built is not None
     assert (built.state, built.provisional) == (ReferenceState.READY, True)
     assert freeze_learned(database, now=later, settings=LearnedSettings(least=800)) == []
+
+
+@pytest.mark.parametrize(
+    ("generation", "span", "days", "records", "wanted"),
+    [
+        pytest.param(0, 0.0, 0.3, 1_000, True, id="the first: at once"),
+        pytest.param(1, 0.5, 0.9, 1_900, False, id="not yet twice half a day"),
+        pytest.param(1, 0.5, 1.0, 2_000, True, id="twice half a day"),
+        pytest.param(3, 2.0, 3.9, 8_000, False, id="not yet twice two days"),
+        pytest.param(4, 8.0, 14.0, 30_000, True, id="14 days: it will be approved"),
+        pytest.param(1, 2.0, 5.0, 900, False, id="days, but too few records"),
+    ],
+)
+def test_a_provisional_reference_makes_way_for_one_of_twice_its_days(
+    *, generation: int, span: float, days: float, records: int, wanted: bool
+) -> None:
+    one = Learning(
+        version_id=VersionId(1),
+        records=records,
+        first_at=NOON - timedelta(days=days),
+        generation=generation,
+        span_days=span,
+    )
+    assert learned._worth_it(one, now=NOON) is wanted

@@ -28,6 +28,7 @@ from monitor.replay.watch import Unwatched
 from monitor.store import adapters, calibrations, partitions, references, tasks, versions
 from monitor.store.database import Database
 from monitor.windows import Cadence, offset_of, plan
+from tests.arrivals import as_made
 from tests.replay.conftest import BagOfWords, Talk, Write
 
 WORDS = BagOfWords()
@@ -171,6 +172,7 @@ class Service:
             body = "\n".join(json.dumps(one) for one in part).encode()
             outcome = self.intake.records(body, content_type="application/x-ndjson")
             assert (outcome.accepted, list(outcome.rejected)) == (len(part), [])
+        as_made(self.database)
         while drain_embeddings(self.database, WORDS, indexes=self.indexes, keeping=ANSWERS):
             pass  # as the service's own loop does as soon as texts come in
 

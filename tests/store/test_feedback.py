@@ -84,7 +84,7 @@ def test_what_comes_between_a_read_and_its_mark_is_neither_lost_nor_counted_twic
 
     def recent(tx: Any) -> Any:
         found = feedback.recent(tx, version_id=version, since=noon, most=100)
-        return feedback.given(tx, found, names=["solved", "edits"], strata=None)
+        return feedback.laid_out(found, names=["solved", "edits"])
 
     found = database.run(recent)
     first_end = (noon + MINUTE).timestamp()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import ReferenceId
+from monitor.domain import Interval, ReferenceId
 from monitor.store import embeddings, ingest, partitions, pending, records
 from monitor.store.contexts import Context
 from monitor.store.database import Database
@@ -105,7 +105,7 @@ def test_records_of_other_settings_are_set_aside_and_counted(
     assert found == {"temperature=0": 2, "temperature=1": 1}
 
 
-def test_what_came_after_the_window_was_read_changes_nothing_but_the_late_count(
+def test_what_came_after_the_window_was_read_does_not_change_it(
     database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
 ) -> None:
     database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon)))
@@ -114,14 +114,38 @@ def test_what_came_after_the_window_was_read_changes_nothing_but_the_late_count(
     database.run(lambda tx: ingest.insert(tx, batch(support, ["b"], noon)))
     window = _window(database, support, noon, noon + MINUTE, received_before=read_at)
     assert len(window) == 1
+
+
+def test_each_record_is_in_the_window_that_it_arrived_in_and_in_no_other(
+    database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    """Answers of seconds to hours: a window is of what arrives, whenever it was asked."""
+    took = {"a": 1, "b": 40, "c": 66, "d": 9 * 60, "e": 25 * 60}
+    made = [noon + 20 * MINUTE * place for place in range(5)]
+    days = {at.date() for at in made}
+    database.run(lambda tx: partitions.ensure(tx, days))
+    database.run(lambda tx: ingest.insert(tx, batch(support, list(took), made)))
+    for (name, minutes), at in zip(took.items(), made, strict=True):
+        arrived = {"at": at + minutes * MINUTE, "id": name}
+        query = sa.text("UPDATE records SET received_at = :at WHERE id = :id")
+        database.run(lambda tx, query=query, arrived=arrived: tx.execute(query, arrived))
     of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    found: list[float] = []
     with database.begin() as tx:
-        late = records.count_late(tx, **of, before=noon + MINUTE, received_from=read_at)
-        on_time = records.count_late(tx, **of, before=noon, received_from=read_at)
-        bounded = records.count_late(
-            tx, **of, before=noon + MINUTE, received_from=read_at, received_to=read_at, since=noon
-        )
-    assert (late, on_time, bounded) == (1, 0, 0)
+        for hour in range(30):
+            start = noon + 60 * MINUTE * hour
+            window = Interval(start=start, end=start + 60 * MINUTE)
+            read = records.read_arrivals(tx, **of, window=window, reach=records.LATEST)
+            assert ((read.arrived >= start.timestamp()).all(), len(read)) == (
+                True,
+                records.count_arrivals(tx, **of, window=window),
+            )
+            found += read.at.tolist()
+        edge = noon + 80 * MINUTE + 25 * 60 * MINUTE
+        late = Interval(start=edge, end=edge + MINUTE)
+        before = edge - records.LATEST
+        assert records.count_arrivals(tx, **of, window=late, made_before=before) == 1
+    assert found == [at.timestamp() for at in made[:4]]
 
 
 def test_the_newest_records_come_in_order_of_time(
@@ -206,8 +230,8 @@ def test_reading_one_window_touches_only_its_rows(
             of.adapter.id,
             ReferenceId(1),
             answers=True,
-            span=records._span(noon - 15 * MINUTE, noon),
-            received_before=None,
+            span=records._span("at", noon - 15 * MINUTE, noon),
+            kept=[records._span("at", noon - 15 * MINUTE, noon)("r")],
             order=records.sql.SQL("r.at, r.id"),
         )
         driver = tx.connection.dbapi_connection
@@ -227,8 +251,8 @@ def test_partitions_of_other_days_are_not_opened(
         support.adapter.id,
         ReferenceId(1),
         answers=True,
-        span=records._span(noon, noon + MINUTE),
-        received_before=None,
+        span=records._span("at", noon, noon + MINUTE),
+        kept=[records._span("at", noon, noon + MINUTE)("r")],
         order=records.sql.SQL("r.at"),
     )
     with database.begin() as tx:

@@ -53,6 +53,8 @@ from monitor.store.tables.references import (
     reference_items,
     reference_vectors,
     references,
+    settings_calibrations,
+    settings_references,
 )
 from monitor.store.tables.registry import adapters, versions
 from monitor.store.tables.routing import (
@@ -124,6 +126,8 @@ __all__ = [
     "sampling_rates",
     "scores",
     "selftests",
+    "settings_calibrations",
+    "settings_references",
     "silences",
     "tasks",
     "terms",

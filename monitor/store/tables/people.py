@@ -30,7 +30,7 @@ incidents: Final = Table(
     adapter_id(nullable=True),
     version_id(nullable=True),
     Column("base_model", Text),  # empty: not registered; null: of a version
-    Column("kind", Text, nullable=False),  # drift | no_data | error
+    Column("kind", Text, nullable=False),  # of alerts.types
     Column("number", Integer, nullable=False),
     Column("phase", Text, nullable=False),  # of alerts.incident
     Column("severity", Text, nullable=False),

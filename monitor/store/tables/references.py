@@ -110,6 +110,30 @@ reference_calibrations: Final = Table(
     PrimaryKeyConstraint("reference_id", "detector"),
 )
 
+settings_references: Final = Table(
+    "settings_references",
+    metadata,
+    # what a version's answers are like under settings that its reference has not
+    own_id(),
+    version_id(),
+    Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
+    Column("strata", ARRAY(Text), nullable=False),
+    Column("n_baseline", Integer, nullable=False),
+    Column("span_days", Double, nullable=False),
+    Column("created_at", TIME, nullable=False, server_default=NOW),
+    # "which stand beside the reference in force?"
+    Index(None, "reference_id"),
+)
+
+settings_calibrations: Final = Table(
+    "settings_calibrations",
+    metadata,
+    Column("settings_id", BigInteger, ForeignKey("settings_references.id"), nullable=False),
+    Column("detector", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # what Detector.dump wrote
+    PrimaryKeyConstraint("settings_id", "detector"),
+)
+
 reference_bins: Final = Table(
     "reference_bins",
     metadata,

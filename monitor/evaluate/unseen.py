@@ -1,0 +1,54 @@
+"""What a version cannot compare, for what is told about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from alerts.message import Uncompared, Unseen
+from monitor.domain import Version
+from monitor.policy.coverage import BLINDING, Blindness, Cause, Coverage, Why
+from monitor.policy.words import why_words
+
+
+def unseen(
+    blind: Blindness, covered: tuple[Coverage, ...], version: Version, *, now: datetime
+) -> Unseen:
+    """Put a version's blindness as people are told of it, the least seen detector first."""
+    named = [one for one in covered if one.detector in blind.detectors]
+    return Unseen(
+        since=blind.since or now,
+        compared=blind.compared,
+        requests=blind.requests,
+        cause=_cause(blind.why, blind.n, blind.requests),
+        mend=mend(blind, version, now=now),
+        detectors=tuple(
+            _uncompared(one)
+            for one in sorted(named, key=lambda one: (one.ratio or 0.0, one.detector))
+        ),
+    )
+
+
+def mend(blind: Blindness, version: Version, *, now: datetime) -> str:
+    """Name the one command that makes the requests comparable, or shows what they lack."""
+    if blind.why.cause is Cause.SETTINGS:
+        start, end = (f"{at:%Y-%m-%dT%H:%MZ}" for at in (blind.since or now, now))
+        return (
+            f"driftline reference freeze {version.adapter} {version.name}"
+            f" --start {start} --end {end}"
+        )
+    return f"driftline status {version.adapter}"
+
+
+def _uncompared(one: Coverage) -> Uncompared:
+    lost = {why: n for why, n in one.gaps.items() if why.cause in BLINDING}
+    why, n = max(lost.items(), key=lambda item: (item[1], item[0]))
+    return Uncompared(
+        detector=one.detector,
+        compared=one.compared,
+        requests=one.requests,
+        cause=_cause(why, n, one.requests),
+    )
+
+
+def _cause(why: Why, n: int, requests: int) -> str:
+    return f"{n / requests:.0%} of requests {why_words(why)}"

@@ -1,0 +1,269 @@
+"""How much of the requests each detector compared, and when that is too little. Pure.
+
+``requests = compared + the gaps``, to the record. Sampling is no gap: what it set aside is
+counted elsewhere, and what it kept stands for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from monitor.policy.settings import PolicySettings
+
+KEPT: Final = timedelta(hours=24)
+MOST_WINDOWS: Final = 96
+
+
+class Cause(StrEnum):
+    """Why a request was not compared."""
+
+    SETTINGS = "settings"
+    """The reference has no request of these settings."""
+    NOT_MEASURED = "not_measured"
+    """Its record lacks the signal."""
+    NOT_EMBEDDED = "not_embedded"
+    """Its text still waited for the embedding probe."""
+    LATE = "late"
+    """Its record came more than a day after it began."""
+    NO_ANSWER = "no_answer"
+    """It failed, so there is no answer to compare."""
+    SKIPPED = "skipped"
+    """It came while nothing was evaluated."""
+    FAILED = "failed"
+    """The detector raised an error."""
+    NO_REFERENCE = "no_reference"
+    """There is no reference, or it does not carry this detector."""
+
+
+BLINDING: Final = frozenset({Cause.SETTINGS, Cause.NOT_MEASURED, Cause.NOT_EMBEDDED, Cause.LATE})
+"""Causes that make a version blind. The others are told elsewhere: as failing requests, as
+downtime, as an error, as learning."""
+
+
+class Why(NamedTuple):
+    """A cause with what it is about: ``settings``, ``temperature 0.7``."""
+
+    cause: Cause
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What one detector compared of the requests of one or more windows.
+
+    ``usual`` is the share of the reference's own requests that it could be measured on.
+    """
+
+    detector: str
+    requests: int
+    compared: int
+    gaps: Mapping[Why, int] = field(default_factory=dict)
+    usual: float = 1.0
+
+    @property
+    def ratio(self) -> float | None:
+        """Share of the requests that were compared, in [0, 1]; None: there were none."""
+        return self.compared / self.requests if self.requests else None
+
+    @property
+    def expected(self) -> float:
+        """How many a detector that misses nothing would have compared."""
+        excused = sum(n for why, n in self.gaps.items() if why.cause not in BLINDING)
+        return self.usual * max(self.requests - excused, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredWindow:
+    """The coverage of one window of evaluation, by detector."""
+
+    end: datetime
+    by_detector: Mapping[str, Coverage]
+
+    @property
+    def requests(self) -> int:
+        return max((one.requests for one in self.by_detector.values()), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The newest windows with requests, of each kind of evaluation, and since when gaps last."""
+
+    windows: Mapping[str, tuple[CoveredWindow, ...]] = field(default_factory=dict)
+    since: Mapping[Why, datetime] = field(default_factory=dict)
+
+    def then(self, kind: str, window: CoveredWindow, settings: PolicySettings) -> Seen:
+        """Add a window; older ones that the rule needs no more are forgotten."""
+        if not window.requests:
+            return self
+        known = [w for w in self.windows.get(kind, ()) if w.end > window.end - KEPT]
+        windows = {**self.windows, kind: _enough([*known, window], settings)}
+        present = {
+            why
+            for kept in windows.values()
+            for each in kept
+            for one in each.by_detector.values()
+            for why in one.gaps
+        }
+        return Seen(
+            windows=windows,
+            since={why: self.since.get(why, window.end) for why in sorted(present)},
+        )
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """Sum the newest windows up, by detector."""
+        return tuple(
+            total
+            for windows in self.windows.values()
+            for total in summed(one for w in windows for one in w.by_detector.values())
+        )
+
+    def blindness(self, settings: PolicySettings) -> Blindness | None:
+        """Say which detectors compare too little, and why; None where none does."""
+        blind = [
+            total
+            for kind, windows in self.windows.items()
+            if len(windows) >= settings.blind_windows
+            for total in self._of(kind)
+            if _too_little(total, settings)
+        ]
+        if not blind:
+            return None
+        lost: Counter[Why] = Counter()
+        for one in blind:
+            for why, n in one.gaps.items():
+                if why.cause in BLINDING:
+                    lost[why] = max(lost[why], n)
+        why, n = max(lost.items(), key=lambda item: (item[1], item[0]))
+        worst = max((one for one in blind if why in one.gaps), key=lambda one: one.requests)
+        return Blindness(
+            detectors=tuple(one.detector for one in blind),
+            requests=worst.requests,
+            compared=worst.compared,
+            why=why,
+            n=n,
+            since=self.since.get(why),
+        )
+
+    def _of(self, kind: str) -> tuple[Coverage, ...]:
+        windows = self.windows.get(kind, ())
+        return summed(one for w in windows for one in w.by_detector.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only; :meth:`from_json` gives an equal object back."""
+        return {
+            "windows": {
+                kind: [
+                    {
+                        "end": window.end.isoformat(),
+                        "covered": [to_json(one) for one in window.by_detector.values()],
+                    }
+                    for window in windows
+                ]
+                for kind, windows in self.windows.items()
+            },
+            "since": [[*why, at.isoformat()] for why, at in self.since.items()],
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any] | None) -> Seen:
+        """Read what :meth:`to_json` wrote; None, as older releases left, is nothing seen."""
+        if not body:
+            return cls()
+        return cls(
+            windows={
+                kind: tuple(
+                    CoveredWindow(
+                        end=datetime.fromisoformat(window["end"]),
+                        by_detector={
+                            one.detector: one for one in map(from_json, window["covered"])
+                        },
+                    )
+                    for window in windows
+                )
+                for kind, windows in body["windows"].items()
+            },
+            since={
+                Why(Cause(cause), value): datetime.fromisoformat(at)
+                for cause, value, at in body["since"]
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blindness:
+    """Too little is compared: by these detectors, mostly for this reason.
+
+    ``n`` of the ``requests`` were not compared for it, in the newest windows.
+    """
+
+    detectors: tuple[str, ...]
+    requests: int
+    compared: int
+    why: Why
+    n: int
+    since: datetime | None
+
+
+def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
+    """Add coverages up, by detector."""
+    found: dict[str, Coverage] = {}
+    for one in parts:
+        known = found.get(one.detector)
+        found[one.detector] = one if known is None else _both(known, one)
+    return tuple(found.values())
+
+
+def to_json(one: Coverage) -> dict[str, Any]:
+    """Plain JSON types only."""
+    return {
+        "detector": one.detector,
+        "requests": one.requests,
+        "compared": one.compared,
+        "gaps": [[*why, n] for why, n in one.gaps.items()],
+        "usual": one.usual,
+    }
+
+
+def from_json(body: Mapping[str, Any]) -> Coverage:
+    """Read what :func:`to_json` wrote."""
+    return Coverage(
+        detector=body["detector"],
+        requests=body["requests"],
+        compared=body["compared"],
+        gaps={Why(Cause(cause), value): n for cause, value, n in body["gaps"]},
+        usual=body["usual"],
+    )
+
+
+def _both(one: Coverage, other: Coverage) -> Coverage:
+    return Coverage(
+        detector=one.detector,
+        requests=one.requests + other.requests,
+        compared=one.compared + other.compared,
+        gaps=dict(Counter(one.gaps) + Counter(other.gaps)),
+        usual=other.usual,
+    )
+
+
+def _enough(
+    windows: Sequence[CoveredWindow], settings: PolicySettings
+) -> tuple[CoveredWindow, ...]:
+    """Keep the newest windows that the rule needs: so many, or more where requests are few."""
+    kept: list[CoveredWindow] = []
+    requests = 0
+    for window in reversed(windows[-MOST_WINDOWS:]):
+        if len(kept) >= settings.blind_windows and requests >= 2 * settings.blind_requests:
+            break
+        kept.append(window)
+        requests += window.requests
+    return tuple(reversed(kept))
+
+
+def _too_little(one: Coverage, settings: PolicySettings) -> bool:
+    expected = one.expected
+    return expected >= settings.blind_requests and one.compared < settings.blind_below * expected

@@ -1,0 +1,80 @@
+"""What answers are like under settings that a version's reference has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.domain import ReferenceId, VersionId
+from monitor.store.tables import settings_calibrations, settings_references
+
+_S = settings_references.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsReference:
+    """It stands beside ``reference_id`` while that is in force; ``strata`` are its settings."""
+
+    id: int
+    reference_id: ReferenceId
+    strata: tuple[str, ...]
+    n_baseline: int
+    span_days: float
+    created_at: datetime
+
+
+def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsReference]:
+    """Read those beside a reference: of settings learned twice, what was learned last."""
+    query = sa.select(settings_references).where(_S.reference_id == reference_id).order_by(_S.id)
+    rows = connection.execute(query).all()
+    found = {
+        tuple(row.strata): SettingsReference(
+            id=row.id,
+            reference_id=ReferenceId(row.reference_id),
+            strata=tuple(row.strata),
+            n_baseline=row.n_baseline,
+            span_days=row.span_days,
+            created_at=row.created_at,
+        )
+        for row in rows
+    }
+    return list(found.values())
+
+
+def bodies(connection: Connection, settings_id: int) -> dict[str, bytes]:
+    """Read every detector's calibration."""
+    c = settings_calibrations.c
+    query = sa.select(c.detector, c.body).where(c.settings_id == settings_id)
+    return {row.detector: row.body for row in connection.execute(query)}
+
+
+def insert(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    reference_id: ReferenceId,
+    strata: Sequence[str],
+    n_baseline: int,
+    span_days: float,
+    calibrations: Mapping[str, bytes],
+) -> int:
+    """Put one in force beside a reference, from the next window on."""
+    made = settings_references.insert().returning(_S.id)
+    values = {
+        "version_id": version_id,
+        "reference_id": reference_id,
+        "strata": list(strata),
+        "n_baseline": n_baseline,
+        "span_days": span_days,
+    }
+    settings_id = int(connection.execute(made.values(values)).scalar_one())
+    rows = [
+        {"settings_id": settings_id, "detector": detector, "body": body}
+        for detector, body in calibrations.items()
+    ]
+    connection.execute(settings_calibrations.insert(), rows)
+    return settings_id

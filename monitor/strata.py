@@ -1,0 +1,137 @@
+"""Which settings two requests must share before a signal of theirs is compared. Pure.
+
+A stratum is the text of a request's settings, ``temperature=0.7 max_tokens<=256``. Of its
+parts each signal needs only some to be alike: what users ask does not depend on the
+temperature, how sure an answer was does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.output_similarity import ANSWERS
+from detectors.types import Floats
+
+SAMPLING: Final = frozenset({"temperature", "top_p", "max_tokens", "logprobs"})
+"""All settings that a stratum names."""
+
+NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        **dict.fromkeys(("mean_nll", "p95_nll", "near_certain", "entropy", "margin"), SAMPLING),
+        "log_length": SAMPLING,
+        **dict.fromkeys(ANSWERS, SAMPLING - {"logprobs"}),
+        "truncated": frozenset({"max_tokens"}),
+    }
+)
+"""By signal, the settings that must be alike. A signal that is not named here needs none:
+whether an answer fails, is empty, loops, refuses or is invalid, how long it took for its
+size, and what was asked."""
+
+
+def needed(signals: Iterable[str]) -> frozenset[str]:
+    """Name the settings that must be alike for all of some signals."""
+    return frozenset[str]().union(*(NEEDS.get(signal, frozenset()) for signal in signals))
+
+
+class Setting(NamedTuple):
+    """One setting of a request, ``temperature`` and ``0.7``; no value: it has its default."""
+
+    name: str
+    value: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value}" if self.value is not None else f"the default {self.name}"
+
+
+@lru_cache(maxsize=4_096)
+def settings(stratum: str) -> Mapping[str, str]:
+    """Read a stratum; parts that name no sampling setting, as older ones do, are left out.
+
+    >>> dict(settings("source=push temperature=0.7 max_tokens<=256"))
+    {'temperature': '0.7', 'max_tokens': '256'}
+    """
+    found = {}
+    for part in stratum.split(" "):
+        name, _, value = part.partition("=")
+        if name.rstrip("<") in SAMPLING:
+            found[name.rstrip("<")] = value
+    return MappingProxyType(found)
+
+
+def alike(stratum: str, known: Iterable[str], needs: Collection[str]) -> bool:
+    """Whether a stratum shares the needed settings with one of the known strata.
+
+    >>> alike("temperature=0.7", ["temperature=0.2"], {"max_tokens"})
+    True
+    >>> alike("temperature=0.7", ["temperature=0.2"], {"temperature"})
+    False
+    """
+    return not needs or any(not _differing(stratum, each, needs) for each in known)
+
+
+def unlike(stratum: str, known: Sequence[str], needs: Collection[str]) -> tuple[Setting, ...]:
+    """Name the settings in which a stratum differs from the nearest known one.
+
+    >>> unlike("temperature=0.7 top_p=1", ["temperature=0.2 top_p=1", ""], SAMPLING)
+    (Setting(name='temperature', value='0.7'),)
+    """
+    differing = min((_differing(stratum, each, needs) for each in known), key=len, default=[])
+    own = settings(stratum)
+    return tuple(Setting(name, own.get(name)) for name in differing)
+
+
+def _differing(one: str, other: str, needs: Collection[str]) -> list[str]:
+    a, b = settings(one), settings(other)
+    return [name for name in sorted(needs) if a.get(name) != b.get(name)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Strata:
+    """The stratum of each of n records: ``names[codes[i]]``."""
+
+    names: tuple[str, ...]
+    codes: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, strata: Sequence[str]) -> Strata:
+        """Take one stratum per record."""
+        place = {name: i for i, name in enumerate(dict.fromkeys(strata))}
+        codes = np.array([place[one] for one in strata], dtype=np.int64)
+        return cls(names=tuple(place), codes=codes)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.bool_]) -> Strata:
+        return Strata(names=self.names, codes=self.codes[rows])
+
+    def alike(self, known: Sequence[str], needs: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Say of each record ``(n,)`` whether it shares the needed settings with a known one."""
+        like = np.array([alike(name, known, needs) for name in self.names], dtype=np.bool_)
+        return like[self.codes] if self.names else np.zeros(0, dtype=np.bool_)
+
+
+def comparable(
+    signals: Mapping[str, Floats],
+    strata: Strata,
+    known: Sequence[str],
+    *,
+    but: Sequence[str] = (),
+) -> dict[str, Floats]:
+    """Leave of each signal ``(n,)`` what may be compared with the known strata; NaN elsewhere.
+
+    What may be compared with the strata ``but`` is left to them.
+    """
+    masks = {
+        needs: strata.alike(known, needs) & ~(strata.alike(but, needs) if but else np.False_)
+        for needs in {*NEEDS.values(), *([frozenset[str]()] if but else [])}
+    }
+    return {
+        name: values if kept is None or kept.all() else np.where(kept, values, np.nan)
+        for name, values in signals.items()
+        for kept in [masks.get(NEEDS.get(name, frozenset()))]
+    }

@@ -1,0 +1,322 @@
+"""What was compared of the requests, and what was not: counted to the record."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors import DETECTORS
+from detectors.feedback import FEEDBACK
+from monitor.domain import EvaluationKind, Reference, ReferenceId, ReferenceState, VerdictKind
+from monitor.evaluate.calibrated import Calibrated
+from monitor.evaluate.coverage import Requests, coverage
+from monitor.evaluate.message import Messages
+from monitor.outbox import ConfiguredChannel
+from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
+from monitor.policy.settings import PolicySettings
+from monitor.reference.learned import LearnedSettings
+from monitor.reference.other_settings import learn_settings
+from monitor.store import deliveries, evaluations, incidents, verdicts
+from monitor.store.records import SIGNALS
+from monitor.strata import NEEDS, Strata, alike
+from tests.evaluate.test_fleet_incident import Nowhere
+
+COLD, WARM, LONG = "temperature=0.2 max_tokens<=64", "temperature=0.7", "max_tokens<=1024"
+STRATA = (COLD, WARM, LONG, "", "temperature=0.2 max_tokens<=64 logprobs=processed_logprobs")
+SETTINGS = PolicySettings()
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+ALL = [detector for name, detector in DETECTORS.items() if name != FEEDBACK.name]
+
+
+def reference(*, strata: tuple[str, ...] = (COLD,), without: tuple[str, ...] = ()) -> Calibrated:
+    """Give one that carries every detector but some."""
+    return Calibrated(
+        reference=Reference(
+            id=ReferenceId(1), version_id=Any, generation=1, state=ReferenceState.READY,  # type: ignore[arg-type]
+            cause="test", strata=strata, created_at=NOON,
+        ),
+        hourly_rate=100.0,
+        by_detector={one.name: object() for one in ALL if one.name not in without},
+        absent={},
+    )  # fmt: skip
+
+
+def requests(
+    strata: list[str], absent: list[frozenset[str]], *, failed: list[bool], **more: int
+) -> Requests:
+    """Lay out requests: each with its settings, the signals it lacks, and whether it failed."""
+    signals = {
+        name: np.array([np.nan if name in lacks else 0.0 for lacks in absent]) for name in SIGNALS
+    }
+    signals["error"] = np.where(failed, 1.0, 0.0)
+    signals["n_tokens"] = np.where(failed, 0.0, 20.0)
+    return Requests(signals=signals, strata=Strata.of(strata), **more)
+
+
+REQUEST = st.tuples(
+    st.sampled_from(STRATA), st.frozensets(st.sampled_from(SIGNALS), max_size=30), st.booleans()
+)
+
+
+@given(
+    mix=st.lists(REQUEST, max_size=40),
+    known=st.lists(st.sampled_from(STRATA), min_size=1, max_size=3),
+    skipped=st.integers(0, 50),
+    late=st.integers(0, 50),
+    waiting=st.integers(0, 50),
+)
+def test_what_was_compared_and_each_cause_add_up_to_the_requests(
+    mix: list[tuple[str, frozenset[str], bool]],
+    known: list[str],
+    skipped: int,
+    late: int,
+    waiting: int,
+) -> None:
+    seen = requests(
+        [one for one, _, _ in mix],
+        [lacks for _, lacks, _ in mix],
+        failed=[failed for _, _, failed in mix],
+        skipped=skipped,
+        late=late,
+        waiting=waiting,
+    )
+    carries = reference(strata=tuple(known), without=("entropy",))
+    for one in coverage(ALL, seen, carries, failed=frozenset({"refusal"})):
+        assert one.compared + sum(one.gaps.values()) == one.requests == len(mix) + skipped + late
+        assert all(n > 0 for n in one.gaps.values())
+        assert one.expected <= one.requests
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_coverage_equals_a_count_by_hand(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 400))
+    strata = [STRATA[i] for i in rng.integers(0, len(STRATA), n)]
+    absent = [frozenset(rng.choice(SIGNALS, rng.integers(0, 20)).tolist()) for _ in range(n)]
+    failed = (rng.random(n) < 0.1).tolist()
+    counted: Counter[str] = Counter()
+    by_cause: Counter[tuple[str, Cause]] = Counter()
+    for detector in ALL:
+        needs = frozenset[str]().union(*(NEEDS.get(s, frozenset()) for s in detector.signals))
+        for settings, lacks, fell in zip(strata, absent, failed, strict=True):
+            measured = [
+                s
+                for s in detector.signals
+                if (s not in lacks or s == "error")
+                and alike(settings, [COLD], NEEDS.get(s, frozenset()))
+            ]
+            if measured:
+                counted[detector.name] += 1
+            elif fell and detector.name not in {"errors", "input_similarity"}:
+                by_cause[detector.name, Cause.NO_ANSWER] += 1
+            elif not alike(settings, [COLD], needs):
+                by_cause[detector.name, Cause.SETTINGS] += 1
+            elif detector.name == "invalid":
+                by_cause[detector.name, Cause.NO_ANSWER] += 1
+            else:
+                by_cause[detector.name, Cause.NOT_MEASURED] += 1
+    found = coverage(ALL, requests(strata, absent, failed=failed), reference())
+    assert {one.detector: one.compared for one in found if one.compared} == counted
+    told: Counter[tuple[str, Cause]] = Counter()
+    for one in found:
+        for why, count in one.gaps.items():
+            told[one.detector, why.cause] += count
+    assert told == by_cause
+
+
+def test_the_setting_that_differs_is_named_with_its_value() -> None:
+    strata = [WARM, COLD, "temperature=0.2 max_tokens<=1024"]
+    seen = requests(strata, [frozenset()] * 3, failed=[False] * 3)
+    by_name = {one.detector: one for one in coverage(ALL, seen, reference())}
+    assert by_name["logit_ks"].gaps == {
+        Why(Cause.SETTINGS, "max_tokens 1024"): 1,
+        Why(Cause.SETTINGS, "the default max_tokens, temperature 0.7"): 1,
+    }
+    assert by_name["input_similarity"].compared == by_name["errors"].compared == 3
+    assert by_name["truncated"].compared == 1  # a limit decides what is cut off
+
+
+def window(minute: int, compared: int, *, of: int = 20, usual: float = 1.0) -> CoveredWindow:
+    gaps = {Why(Cause.SETTINGS, "temperature 0.7"): of - compared} if compared < of else {}
+    one = Coverage(detector="logit_ks", requests=of, compared=compared, gaps=gaps, usual=usual)
+    return CoveredWindow(end=NOON + timedelta(minutes=minute), by_detector={"logit_ks": one})
+
+
+def after(*windows: CoveredWindow) -> Seen:
+    seen = Seen()
+    for one in windows:
+        seen = seen.then("live", one, SETTINGS)
+    return seen
+
+
+def test_a_detector_is_blind_once_less_than_half_is_compared_over_four_windows() -> None:
+    calm = [window(minute, 20) for minute in range(8)]
+    assert after(*calm).blindness(SETTINGS) is None
+    seen = after(*calm, window(8, 0), window(9, 0))
+    assert seen.blindness(SETTINGS) is None  # exactly half
+    blind = after(*calm, window(8, 0), window(9, 0), window(10, 0)).blindness(SETTINGS)
+    assert blind is not None
+    assert (blind.compared, blind.requests, blind.n) == (20, 80, 60)
+    assert blind.why == Why(Cause.SETTINGS, "temperature 0.7")
+    assert blind.since == NOON + timedelta(minutes=8)
+
+
+def test_three_windows_or_nine_requests_are_too_few_to_be_blind_by() -> None:
+    assert after(*(window(minute, 0) for minute in range(3))).blindness(SETTINGS) is None
+    few = [window(minute, 0, of=2) for minute in range(4)]
+    assert after(*few).blindness(SETTINGS) is None
+    assert after(*few, window(5, 0, of=2)).blindness(SETTINGS) is not None
+
+
+def test_what_the_reference_itself_could_not_measure_is_not_expected() -> None:
+    third = [window(minute, 7, usual=1 / 3) for minute in range(6)]
+    assert after(*third).blindness(SETTINGS) is None
+    less = [window(minute, 2, usual=1 / 3) for minute in range(6)]
+    assert after(*less).blindness(SETTINGS) is not None
+
+
+def test_windows_without_requests_change_nothing() -> None:
+    seen = after(*(window(minute, 0) for minute in range(4)))
+    assert after(*(window(minute, 0) for minute in range(4)), window(9, 0, of=0)) == seen
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30))
+def test_what_was_seen_survives_its_storage(counts: list[tuple[int, int]]) -> None:
+    seen = after(*(window(i, min(compared, of), of=of) for i, (compared, of) in enumerate(counts)))
+    assert Seen.from_json(seen.to_json()) == seen
+
+
+def messages() -> Messages:
+    return Messages(
+        channels=[ConfiguredChannel(name="all", channel=Nowhere())],
+        preview=lambda *_, **__: None,
+        doubt=lambda *_: None,
+    )
+
+
+def test_a_client_that_changes_its_temperature_is_told_within_four_windows_and_ended(
+    world: Any,
+) -> None:
+    """The reference is of pushed records; the gateway's have another temperature."""
+    evaluator = world.evaluator(tell=messages())
+
+    def evaluate() -> VerdictKind:
+        world.make_due()
+        for kind in (EvaluationKind.LIVE, EvaluationKind.HARD):
+            claim = world.claim(kind)
+            assert claim is not None
+            evaluator.evaluate(claim)
+        row = world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+        return row.verdict.kind
+
+    for _ in range(4):
+        world.send(20, source="gateway")
+        assert evaluate() is VerdictKind.STABLE  # the way in is no setting
+    seen = []
+    for _ in range(4):
+        world.send(20, source="gateway", temperature=0.7)
+        seen.append(evaluate())
+    assert seen[-1] is VerdictKind.BLIND
+    assert VerdictKind.DRIFTING not in seen
+    told = world.database.run(lambda tx: deliveries.newest(tx, limit=10))
+    (ticket,) = [row.alert for row in told]
+    assert (ticket["kind"], ticket["severity"]) == ("blind", "ticket")
+    assert "temperature 0.7" in ticket["unseen"]["cause"]
+    assert ticket["unseen"]["mend"].startswith("driftline reference freeze support v7 --start ")
+    assert {one["detector"] for one in ticket["unseen"]["detectors"]} == {"logit_ks"}
+    # what does not depend on the temperature is compared all the while
+    rows = world.database.run(evaluations.latest_scores_of)
+    by_name = {row.detector: row.details["coverage"] for row in rows}
+    assert by_name["missing"]["compared"] == by_name["missing"]["requests"] == 20
+    assert by_name["logit_ks"]["compared"] == 0
+    for _ in range(4):
+        world.send(40, source="gateway")
+        last = evaluate()
+    assert last is VerdictKind.STABLE
+    assert not world.database.run(lambda tx: incidents.any_open(tx, world.version))
+
+
+def test_a_page_in_force_stays_in_force_while_nothing_can_be_compared(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+
+    def evaluate() -> VerdictKind:
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+        row = world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+        return row.verdict.kind
+
+    for _ in range(2):
+        world.send(80, shift=4.0)
+        last = evaluate()
+    assert last is VerdictKind.CRITICAL
+    for _ in range(5):
+        world.send(20, temperature=0.7)
+        last = evaluate()
+    assert last is VerdictKind.CRITICAL
+    kinds = {
+        row.alert["kind"] for row in world.database.run(lambda tx: deliveries.newest(tx, limit=9))
+    }
+    assert kinds == {"drift", "blind"}
+
+
+def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+    rules = LearnedSettings(least=320)
+
+    def evaluate() -> Any:
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+        return world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+
+    def learn() -> list[str]:
+        return learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules)
+
+    def compared() -> tuple[int, int]:
+        rows = world.database.run(evaluations.latest_scores_of)
+        (own,) = [row.details["coverage"] for row in rows if row.detector == "logit_ks"]
+        return own["compared"], own["requests"]
+
+    assert learn() == []
+    for _ in range(4):
+        world.send(70, temperature=0.7, shift=1.5)  # other answers than at the reference's own
+        row = evaluate()
+    assert row.verdict.kind is VerdictKind.BLIND
+    assert learn() == []  # 280 of 320
+    world.send(70, temperature=0.7, shift=1.5)
+    evaluate()
+    assert learn() == ["support@v7: temperature 0.7"]
+    assert learn() == []
+    for _ in range(3):
+        world.send(60, temperature=0.7, shift=1.5)
+        world.send(20)
+        row = evaluate()
+        assert compared() == (80, 80)
+    assert row.verdict.kind is VerdictKind.STABLE
+    assert not world.database.run(lambda tx: incidents.any_open(tx, world.version))
+    # and what goes wrong under the new settings is seen
+    for _ in range(3):
+        world.send(60, temperature=0.7, shift=6.0)
+        row = evaluate()
+    assert row.verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
+    assert "logit_ks" in row.verdict.detectors
+
+
+def test_settings_of_few_requests_get_no_reference(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+    for _ in range(4):
+        world.send(400)
+        world.send(20, temperature=0.7)
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+    rules = LearnedSettings(least=50)
+    assert learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules) == []
