@@ -142,7 +142,7 @@ def labels_of(alert: Alert) -> dict[str, str]:
         "alertname": ALERT_NAMES[alert.kind],
         **_whom(alert),
         "severity": alert.severity.value,
-        "blame": alert.blame.value,
+        "blame": (alert.known_as or alert.blame).value,
         "tier": alert.tier,
     }
     # Ours win: an adapter's labels must not be able to pose as another adapter.
@@ -163,6 +163,8 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "description": alert.reason,
         "size": size_words(alert.scores),
         "driftline_status": alert.status.value,
+        "update": alert.update and alert.update.text,
+        "blame_now": alert.blame.value if alert.known_as not in {None, alert.blame} else None,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
         "new_requests": alert.new and new_words(alert.new),
         "not_compared": alert.unseen and unseen_words(alert.unseen, now=alert.at),
@@ -235,6 +237,7 @@ def _cut_texts(alert: Alert) -> Alert:
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
         new=alert.new and _fewer_words(alert.new),
         unseen=alert.unseen and _shorter(alert.unseen),
+        update=alert.update and replace(alert.update, text=_cut(alert.update.text, LONGEST_TEXT)),
         examples=tuple(_cut(text, LONGEST_EXAMPLE) for text in alert.examples[:MOST_EXAMPLES]),
         changes=tuple(
             replace(

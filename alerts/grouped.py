@@ -48,6 +48,7 @@ class Line:
     adapter: str
     version: str
     summary: str
+    update: str | None
     started_at: datetime
     recovered_at: datetime | None
     incident: str | None
@@ -119,6 +120,7 @@ def _line(alert: Alert) -> Line:
         adapter=alert.adapter,
         version=alert.version,
         summary=summary,
+        update=alert.update.text[:LONGEST_EXAMPLE] if alert.update else None,
         started_at=alert.started_at,
         recovered_at=alert.recovered_at,
         incident=alert.links.incident,

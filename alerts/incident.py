@@ -15,6 +15,9 @@ persistence rule), so by default one breach fires and one clear recovers; a plai
 rule asks for more clears and passes through ``recovering``, where a breach goes back to
 ``firing`` without a second message. Only a clear observation recovers: not knowing
 (``learning``, ``insufficient``, ``error``, no data) changes nothing.
+
+A firing incident of which something else is known by now is told anew (``updated``), as
+:mod:`alerts.updating` decides.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from typing import assert_never
 
 import msgspec
 
+from alerts import updating
 from alerts.types import Count, Kind, Moment, Severity, Status, Verdict
 
 LONGEST_DEDUP_KEY = 255
@@ -114,6 +118,14 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """The member of a fleet incident that speaks for all, and its evidence at its last look."""
+
+    member: str
+    evidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentState:
     """Everything the machine remembers about one key.
 
@@ -134,6 +146,10 @@ class IncidentState:
         What was found since the open incident started: names of detectors, sorted.
     closing
         Why the latest incident ended; None while it is open, and where it recovered.
+    known
+        What of the open incident is told anew when it changes, by fact.
+    lead
+        Of an open fleet incident: whose evidence is the strongest.
     """
 
     phase: Phase = Phase.OK
@@ -145,22 +161,33 @@ class IncidentState:
     ack: Ack | None = None
     found: tuple[str, ...] = ()
     closing: Closing | None = None
+    known: tuple[updating.Known, ...] = ()
+    lead: Lead | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How much it takes to change phase; the defaults are for sticky verdicts."""
+    """How much it takes to change phase; the defaults are for sticky verdicts.
+
+    ``window`` is that of evaluations: for so long holds what is told of an incident anew.
+    """
 
     clears_to_recover: int = 1
     reopen_within: timedelta = timedelta(days=7)
+    window: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """An evaluation has looked; ``detectors`` are those that have found something."""
+    """An evaluation has looked; ``detectors`` are those that have found something.
+
+    ``gist`` is what people would be told of it first; None where that never changes, or was
+    not looked at.
+    """
 
     condition: Condition
     detectors: tuple[str, ...] = ()
+    gist: updating.Gist | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +238,8 @@ def step(
     """Advance one key's incident by one event.
 
     Returns the next state and at most one message. The messages of one number always read
-    ``started worsened? recovered (reopened worsened? recovered)*``.
+    ``started … recovered (reopened … recovered)*``, where ``…`` is ``worsened`` once at most,
+    and ``updated`` as often as :mod:`alerts.updating` permits.
     """
     state = _without_expired_ack(state, now)
     match event:
@@ -287,9 +315,9 @@ def _observe(
 ) -> tuple[IncidentState, Effects]:
     match seen.condition:
         case Condition.TICKET:
-            return _breach(state, Severity.TICKET, seen.detectors, now=now, rule=rule)
+            return _breach(state, Severity.TICKET, seen, now=now, rule=rule)
         case Condition.PAGE:
-            return _breach(state, Severity.PAGE, seen.detectors, now=now, rule=rule)
+            return _breach(state, Severity.PAGE, seen, now=now, rule=rule)
         case Condition.CLEAR:
             return _clear(state, now=now, rule=rule)
         case Condition.UNKNOWN:
@@ -299,16 +327,11 @@ def _observe(
 
 
 def _breach(
-    state: IncidentState,
-    severity: Severity,
-    detectors: tuple[str, ...],
-    *,
-    now: datetime,
-    rule: Rule,
+    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime, rule: Rule
 ) -> tuple[IncidentState, Effects]:
     if state.told is None or state.since is None:
-        return _open(state, severity, detectors, now=now, rule=rule)
-    found = tuple(sorted({*state.found, *detectors}))
+        return _open(state, severity, seen, now=now, rule=rule)
+    found = tuple(sorted({*state.found, *seen.detectors}))
     # Whoever took what one detector found has not seen what another finds: it is repeated again.
     # (What was opened without naming any learns them first.)
     unseen = bool(state.found) and found != state.found
@@ -318,24 +341,28 @@ def _breach(
         clears=0,
         found=found,
         ack=None if unseen else state.ack,
+        known=state.known if seen.gist is None else updating.seen(state.known, seen.gist, now),
     )
-    if severity.rank <= state.told.rank:
+    if severity.rank > state.told.rank:
+        # Whoever acknowledged a ticket has not acknowledged a page.
+        worse = replace(firing, told=severity, ack=None, known=updating.said(firing.known))
+        return worse, (_go_on(worse, Status.WORSENED, severity, state.since, now),)
+    why = updating.decide(firing.known, now=now, window=rule.window)
+    if seen.gist is None or why not in updating.TELLING:
         return firing, ()
-    # Whoever acknowledged a ticket has not acknowledged a page.
-    worse = replace(firing, told=severity, ack=None)
-    tell = Tell(
-        status=Status.WORSENED, number=state.number, severity=severity, since=state.since, at=now
-    )
-    return worse, (tell,)
+    taken = None if why is updating.Why.RISEN else firing.ack
+    updated = replace(firing, ack=taken, known=updating.said(firing.known))
+    return updated, (_go_on(updated, Status.UPDATED, state.told, state.since, now),)
+
+
+def _go_on(
+    state: IncidentState, status: Status, severity: Severity, since: datetime, now: datetime
+) -> Tell:
+    return Tell(status=status, number=state.number, severity=severity, since=since, at=now)
 
 
 def _open(
-    state: IncidentState,
-    severity: Severity,
-    detectors: tuple[str, ...],
-    *,
-    now: datetime,
-    rule: Rule,
+    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime, rule: Rule
 ) -> tuple[IncidentState, Effects]:
     again = state.recovered_at is not None and now - state.recovered_at <= rule.reopen_within
     number = state.number if again else state.number + 1
@@ -344,10 +371,11 @@ def _open(
         number=number,
         told=severity,
         since=now,
-        found=tuple(sorted(detectors)),
+        found=tuple(sorted(seen.detectors)),
+        known=updating.begun(seen.gist or {}, now),
     )
     status = Status.REOPENED if again else Status.STARTED
-    return opened, (Tell(status=status, number=number, severity=severity, since=now, at=now),)
+    return opened, (_go_on(opened, status, severity, now, now),)
 
 
 def _clear(state: IncidentState, *, now: datetime, rule: Rule) -> tuple[IncidentState, Effects]:

@@ -8,7 +8,7 @@ unless the adapter's owner opted in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -222,6 +222,28 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One fact as it was told last, and as it is known now."""
+
+    was: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What a message says of its incident that the last one did not; None: as it was told.
+
+    ``finding`` is what the strongest evidence is of, in plain words; ``text`` all of it in
+    one sentence.
+    """
+
+    text: str
+    severity: Turn | None = None
+    blame: Turn | None = None
+    finding: Turn | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Where to go on; None where there is no such page."""
 
@@ -248,6 +270,11 @@ class Alert:
         Empty where ``together`` says whom it is about.
     severity
         The one people are told now; recovering, the most urgent they had been told.
+    known_as
+        The blame that receivers keep the incident under, where that is not ``blame``: what it
+        was blamed on when they were told first. A label that changed would be another alert.
+    update
+        What has changed since they were told last; None: nothing, or nothing was told.
     reason
         The verdict's reason, with its numbers.
     requests
@@ -280,6 +307,8 @@ class Alert:
     severity: Severity
     verdict: Verdict
     blame: Blame = Blame.UNKNOWN
+    known_as: Blame | None = None
+    update: Update | None = None
     summary: str
     reason: str
     at: Moment
@@ -309,6 +338,12 @@ class Alert:
     def firing(self) -> bool:
         """Whether the incident is open after this message."""
         return self.status is not Status.RECOVERED
+
+
+def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:
+    """Give the score with the strongest evidence."""
+    shown = [score for score in scores if score.evidence is not None]
+    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
 
 
 def to_json(alert: Alert) -> dict[str, object]:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Self
 
+from alerts.differing import updated
 from alerts.message import Alert
 from alerts.types import Kind, Reason, Severity, Status
 
@@ -120,30 +121,54 @@ class Telling:
     reason: Reason
     news: tuple[tuple[Matter, Alert], ...]
 
-    def reason_of(self, matter: Matter) -> Reason:
-        """Say why one of them is told now."""
-        let_go = matter.told is not None and matter.told.taken
-        return Reason.LET_GO if self.reason is Reason.REPEAT and let_go else self.reason
+    def reason_of(self, matter: Matter, said: Alert) -> Reason:
+        """Say why one of them is told now.
+
+        Of what goes on under a receiver's acknowledgement nobody is called, unless the receiver
+        learns that nobody has it in hand any more.
+        """
+        let_go = matter.told is not None and matter.told.taken and not matter.quiet
+        goes_on = self.reason is Reason.REPEAT or said.status is Status.UPDATED
+        return Reason.LET_GO if goes_on and let_go else self.reason
 
 
 def news(matter: Matter) -> Alert | None:
     """Say what the channel has not heard yet, in one alert; None: nothing.
 
     It is told of the end of what it was told: receivers know an incident by its severity, its
-    blame and its owner, too, and whatever has recovered is blamed on nothing any more.
+    blame and its owner, too, and whatever has recovered is blamed on nothing any more. What has
+    changed is said beside what this channel was told last, whatever others have heard.
     """
     if not matter.held:
         return None
     last = matter.held[-1]
     if not matter.open_there:
-        return last if last.firing else None
-    known = _known(matter)
+        return _begun(matter.held) if last.firing else None
     if not last.firing:
         return _ended(matter, last)
-    if last.severity.rank > known.rank:
-        return replace(last, status=Status.WORSENED)
+    if last.severity.rank > _known(matter).rank:
+        return _worse(matter, last)
     gone_and_back = any(not one.firing for one in matter.held)
-    return None if gone_and_back else last
+    if last.status is not Status.UPDATED:
+        return None if gone_and_back else last
+    told = None if matter.told is None else matter.told.alert
+    return last if told is None else updated(told, last)
+
+
+def _begun(held: Sequence[Alert]) -> Alert:
+    """Give what is known by now to whoever has heard nothing yet."""
+    last = held[-1]
+    if last.status is not Status.UPDATED:
+        return last
+    again = any(one.status is Status.REOPENED for one in held)
+    return replace(last, status=Status.REOPENED if again else Status.STARTED)
+
+
+def _worse(matter: Matter, last: Alert) -> Alert:
+    worse = replace(last, status=Status.WORSENED)
+    told = None if matter.told is None else matter.told.alert
+    said = None if told is None else updated(told, worse, status=Status.WORSENED)
+    return worse if said is None else replace(said, known_as=None)  # another alert there
 
 
 def _ended(matter: Matter, end: Alert) -> Alert:
@@ -154,6 +179,7 @@ def _ended(matter: Matter, end: Alert) -> Alert:
         end,
         severity=told.severity,
         blame=told.blame,
+        known_as=told.known_as,
         owner=told.owner,
         tier=told.tier,
         labels=told.labels,
@@ -225,6 +251,8 @@ def _due(
 
 def _reason(group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]]) -> Reason:
     known = {one.incident for one in group if one.open_there}
+    if all(said.status is Status.UPDATED for _, said in fresh):
+        return Reason.UPDATED
     if any(said.firing for _, said in fresh):
         return Reason.NEW_ALERTS if known else Reason.FIRST
     over = {one.incident for one, _ in fresh}
@@ -246,7 +274,7 @@ def _repeat(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling |
             continue
         due |= one.told.at + after <= now
         if one.told.at + after <= now + manner.interval:
-            again.append((one, replace(one.told.alert, at=now)))
+            again.append((one, replace(one.told.alert, at=now, update=None)))
     return Telling(reason=Reason.REPEAT, news=_urgent_first(again)) if due else None
 
 
@@ -259,7 +287,9 @@ def _urgent_first(news: Sequence[tuple[Matter, Alert]]) -> tuple[tuple[Matter, A
 
 
 def _pages(alert: Alert) -> bool:
-    return alert.firing and alert.severity is Severity.PAGE
+    """Whether it calls people; what is known otherwise of a page that is out can wait."""
+    goes_on = alert.status is Status.UPDATED
+    return alert.firing and alert.severity is Severity.PAGE and not goes_on
 
 
 def _known(matter: Matter) -> Severity:

@@ -51,6 +51,8 @@ class Status(StrEnum):
     WORSENED = "worsened"
     RECOVERED = "recovered"
     REOPENED = "reopened"
+    UPDATED = "updated"
+    """It goes on, and something else is known of it than people were told."""
     ACKNOWLEDGED = "acknowledged"
     """Somebody has it in hand; told only to receivers that keep incidents of their own."""
 
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     NEW_ALERTS = "new_alerts_in_group"
     NEW_RESOLVED = "new_resolved_alerts"
     ALL_RESOLVED = "all_alerts_resolved"
+    UPDATED = "incident_updated"
     REPEAT = "repeat_interval_elapsed"
     ACKNOWLEDGED = "acknowledged"
     LET_GO = "acknowledgement_ended"

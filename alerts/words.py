@@ -304,7 +304,7 @@ CLOSINGS: Final = MappingProxyType(
 
 def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
     match status:
-        case Status.STARTED | Status.ACKNOWLEDGED:
+        case Status.STARTED | Status.UPDATED | Status.ACKNOWLEDGED:
             return ""
         case Status.WORSENED:
             return f"now a {severity}: "

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 AdapterId = NewType("AdapterId", int)
 VersionId = NewType("VersionId", int)
@@ -207,17 +207,34 @@ class Arm:
     weight: float
 
 
+class Edition(NamedTuple):
+    """Which state of which route table; the newer one is the greater.
+
+    Generations begin again where a table is restored; its epoch is newer then.
+    """
+
+    epoch: int
+    generation: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Who answers for an adapter now. Generations only grow."""
+    """Who answers for an adapter now. Generations only grow within an epoch."""
 
     adapter: str
     generation: int
+    epoch: int = 0
+    """Of the table it is read from, in seconds since 1970; 0: nobody says."""
     arms: tuple[Arm, ...]
     reason: str
     since: datetime
     valid_until: datetime | None = None
     on_expiry: ArmKind = ArmKind.STABLE
+
+    @property
+    def edition(self) -> Edition:
+        """What routers tell older from newer by."""
+        return Edition(self.epoch, self.generation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,16 @@ def settings(stratum: str) -> Mapping[str, str]:
     return MappingProxyType(found)
 
 
+def words(stratum: str) -> str:
+    """Say the settings of a stratum.
+
+    >>> words("temperature=0.7 max_tokens<=256"), words("")
+    ('max_tokens 256, temperature 0.7', 'default settings')
+    """
+    own = settings(stratum)
+    return ", ".join(f"{name} {own[name]}" for name in sorted(own)) or "default settings"
+
+
 def alike(stratum: str, known: Iterable[str], needs: Collection[str]) -> bool:
     """Whether a stratum shares the needed settings with one of the known strata.
 

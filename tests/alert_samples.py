@@ -13,11 +13,13 @@ from alerts.message import (
     NewRequests,
     Onset,
     ScoreLine,
+    Turn,
     Uncompared,
     Unlike,
     Unseen,
+    Update,
 )
-from alerts.types import Blame, Kind, Severity, Status, Verdict
+from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -110,6 +112,25 @@ BLIND = replace(
     examples=(),
 )
 """Too little of a version's requests can be compared."""
+
+
+UPDATED = replace(
+    FULL,
+    status=Status.UPDATED,
+    blame=Blame.INPUT,
+    known_as=Blame.ADAPTER,
+    summary="support@v7: requests unlike the training examples since 11:10 UTC (± 20 min)",
+    update=Update(
+        text=(
+            "blame was: adapter, now: input; strongest sign was: answers less certain,"
+            " now: requests unlike the training examples"
+        ),
+        blame=Turn(was="adapter", now="input"),
+        finding=Turn(was="answers less certain", now="requests unlike the training examples"),
+    ),
+    notification_reason=Reason.UPDATED,
+)
+"""The same incident as ``FULL``, of which something else is known by now."""
 
 
 def a_change(text: str) -> Change:

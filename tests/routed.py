@@ -83,7 +83,8 @@ class Receiver:
         if self.away:
             return 503, b""
         route = json.loads(body)
-        if self.held.get(route["adapter"], {"generation": 0})["generation"] > route["generation"]:
+        known = self.held.get(route["adapter"], {"epoch": 0, "generation": 0})
+        if (known["epoch"], known["generation"]) > (route["epoch"], route["generation"]):
             return 409, b""
         if not self.lies:
             self.held[route["adapter"]] = route
@@ -136,9 +137,10 @@ class Vllm:
 
 @dataclass
 class Followers:
-    """Gateways that all go by ``held``: adapters and generations."""
+    """Gateways that all go by ``held``: adapters and generations, of an epoch."""
 
     held: dict[str, int] = field(default_factory=dict)
+    epoch: int = 0
 
     def respond(
         self, method: str, path: str, headers: dict[str, str], body: bytes
@@ -147,6 +149,7 @@ class Followers:
         meters = Meters()
         for adapter, generation in self.held.items():
             meters.generation.labels(adapter).set(generation)
+            meters.epoch.labels(adapter).set(self.epoch)
         return 200, meters.exposition()
 
 

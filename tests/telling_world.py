@@ -19,16 +19,20 @@ from alerts.incident import (
     IncidentState,
     Observed,
     Phase,
+    Rule,
     Tell,
     step,
 )
 from alerts.message import Alert
 from alerts.silences import Silence, silencing
 from alerts.telling import Manner, Matter, Told
-from alerts.types import Kind, Reason, Severity, Status
+from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
+from alerts.updating import Fact
 from tests.alert_samples import an_alert
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+_VERDICTS = {Condition.TICKET: Verdict.DRIFTING, Condition.PAGE: Verdict.CRITICAL}
 
 Key = tuple[str, Kind]
 """An adapter and what its incidents are about."""
@@ -66,6 +70,9 @@ class World:
     tells: list[tuple[Key, Tell]] = field(default_factory=list)
     opened: dict[str, Alert] = field(default_factory=dict)
     """The newest alert of each open incident, by its id."""
+    blames: dict[str, Blame] = field(default_factory=lambda: defaultdict(lambda: Blame.ADAPTER))
+    """Where each adapter's change sits as far as is known now."""
+    rule: Rule = field(default_factory=Rule)
     known: dict[str, dict[str, Known]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(Known))
     )
@@ -73,7 +80,9 @@ class World:
     # --- what happens -----------------------------------------------------------------
 
     def observe(self, adapter: str, condition: Condition, kind: Kind = Kind.DRIFT) -> None:
-        self._step((adapter, kind), Observed(condition=condition))
+        gist = {Fact.SEVERITY: condition.value, Fact.BLAME: self.blames[adapter].value}
+        drift = kind is Kind.DRIFT and condition in {Condition.TICKET, Condition.PAGE}
+        self._step((adapter, kind), Observed(condition=condition, gist=gist if drift else None))
 
     def acknowledge(self, adapter: str, *, lasts: timedelta) -> None:
         self._step((adapter, Kind.DRIFT), Acknowledged(by="ann", lasts=lasts))
@@ -82,17 +91,17 @@ class World:
         self._step((adapter, Kind.DRIFT), Closed(why=why))
 
     def _step(self, key: Key, event: Observed | Acknowledged | Closed) -> None:
-        self.states[key], tells = step(self.states[key], event, self.now)
+        self.states[key], tells = step(self.states[key], event, self.now, rule=self.rule)
         for tell in tells:
             self.tells.append((key, tell))
-            alert = self._alert(key, tell)
+            alert = self._alert(key, tell, event)
             self.opened.pop(alert.id, None)
             if alert.firing:
                 self.opened[alert.id] = alert
             for channel in self.manners:
                 self._hold(channel, alert)
 
-    def _alert(self, key: Key, tell: Tell) -> Alert:
+    def _alert(self, key: Key, tell: Tell, event: Observed | Acknowledged | Closed) -> Alert:
         adapter, kind = key
         name = IncidentKey(adapter=adapter, version="v7", kind=kind).dedup_key(tell.number)
         return an_alert(
@@ -103,6 +112,8 @@ class World:
             owner=self.owners.get(adapter, "search"),
             status=tell.status,
             severity=tell.severity,
+            verdict=_VERDICTS.get(getattr(event, "condition", None), Verdict.STABLE),
+            blame=self.blames[adapter],
             at=tell.at,
             started_at=tell.since,
             recovered_at=None if tell.status is not Status.RECOVERED else tell.at,

@@ -48,7 +48,17 @@ SEVERITIES: Mapping[Severity, str] = MappingProxyType(
 """With a service's urgency by severity, ``critical`` wakes people and ``warning`` does not."""
 DETAILS: Final = (
     *("id", "number", "kind", "status", "adapter", "version", "together", "owner", "tier"),
-    *("labels", "verdict", "blame", "reason", "started_at", "recovered_at", "onset", "requests"),
+    *(
+        "labels",
+        "verdict",
+        "blame",
+        "update",
+        "reason",
+        "started_at",
+        "recovered_at",
+        "onset",
+        "requests",
+    ),
     *("unlike", "new", "unseen", "scores", "action", "late", "test"),
 )
 """Fields of an alert that go into ``custom_details``; never the examples."""
@@ -106,7 +116,8 @@ class PagerDuty:
         """Send one event, or two.
 
         When a ticket has become a page, first the page's trigger. When nobody has it in hand
-        any more, first the end of the alert that somebody had acknowledged.
+        any more, first the end of the alert that somebody had acknowledged. What is known
+        otherwise is added to the alert that is open, and calls nobody who has it in hand.
         """
         key = self._settings.routing_key
         if not alert.firing:
@@ -179,7 +190,7 @@ def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, obj
     together = alert.together
     adapter = f"{alert.adapter}@{alert.version}"
     payload: dict[str, object] = {
-        "summary": alert.summary[:LONGEST_SUMMARY] or alert.kind.value,
+        "summary": _summary(alert)[:LONGEST_SUMMARY] or alert.kind.value,
         "source": adapter if together is None else together.base or "unknown base model",
         "severity": SEVERITIES[alert.severity],
         "timestamp": facts["at"],
@@ -196,6 +207,11 @@ def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, obj
     if alert.owner:
         payload["group"] = alert.owner
     return payload
+
+
+def _summary(alert: Alert) -> str:
+    """Of an event that is added to an open alert people see this line and no more."""
+    return f"{alert.update.text}. {alert.summary}" if alert.update else alert.summary
 
 
 def _links(alert: Alert) -> list[dict[str, str]]:

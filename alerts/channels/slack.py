@@ -25,7 +25,7 @@ import msgspec
 from alerts.delivery import Receipt
 from alerts.formats import LARGEST_BODY, fitting
 from alerts.grouped import Line, counted, listed
-from alerts.message import Alert, Onset, Unseen
+from alerts.message import Alert, Onset, Unseen, Update
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
@@ -143,11 +143,14 @@ def _list(alerts: Sequence[Alert], lines: Sequence[Line], message_id: str) -> by
 def _mark(line: Line) -> str:
     if not line.firing:
         return "*Recovered*"
-    return f"*{line.severity.value.capitalize()}*"
+    goes_on = ", updated" if line.status is Status.UPDATED else ""
+    return f"*{line.severity.value.capitalize()}{goes_on}*"
 
 
 def _linked(line: Line) -> str:
     said = escaped(line.summary, longest=LONGEST_TEXT)
+    if line.update is not None:
+        said += f" ({escaped(line.update, longest=LONGEST_FIELD)})"
     link = _link("Incident", line.incident)
     return said if link is None else f"{said} {link}"
 
@@ -192,6 +195,7 @@ def _title(alert: Alert) -> str:
         Status.STARTED: word,
         Status.WORSENED: f"{word}, was a ticket",
         Status.REOPENED: f"{word} again",
+        Status.UPDATED: f"{word}, updated",
         Status.RECOVERED: "Recovered",
         Status.ACKNOWLEDGED: f"{word}, in hand",
     }[alert.status]
@@ -221,8 +225,9 @@ def _fields(alert: Alert) -> list[str]:
 
 
 def _paragraphs(alert: Alert) -> list[str]:
-    """Why, how large, what is new, what was declared to have changed, what was done."""
-    said = [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
+    """What has changed since the last message, why, how large, what is new, what was done."""
+    said = _turns(alert.update) if alert.update else []
+    said += [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
     if size := size_words(alert.scores):
         said.append(f"*Size* {escaped(size, longest=LONGEST_TEXT)}")
     if alert.new is not None:
@@ -237,6 +242,21 @@ def _paragraphs(alert: Alert) -> list[str]:
         done = alert.action.done.value.capitalize()
         said.append(f"*{done}* {escaped(alert.action.text, longest=LONGEST_TEXT)}")
     return said
+
+
+def _turns(update: Update) -> list[str]:
+    """Say what was told, and what is known now: of each fact a line."""
+    turns = (
+        ("Severity", update.severity),
+        ("Blame", update.blame),
+        ("Strongest sign", update.finding),
+    )
+    return [
+        f"*{name}* was: {escaped(turn.was, longest=LONGEST_FIELD)};"
+        f" now: {escaped(turn.now, longest=LONGEST_FIELD)}"
+        for name, turn in turns
+        if turn is not None
+    ]
 
 
 def _unseen(unseen: Unseen, *, now: datetime) -> list[str]:

@@ -60,6 +60,8 @@ def message(received: Message) -> RenderableType:
     """Draw a message as on-call reads it."""
     body = received.body
     lines = [Text(str(body["summary"]), "bold"), Text(str(body["reason"]))]
+    if update := body.get("update"):
+        lines.append(Text(str(update["text"]), "yellow"))
     if unlike := body.get("unlike"):
         lines.append(Text(f"{unlike['count']} of {unlike['of']} requests are unlike training"))
     if new := body.get("new"):

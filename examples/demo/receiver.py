@@ -40,7 +40,7 @@ class Message:
 
     @property
     def status(self) -> str:
-        """``started``, ``worsened``, ``recovered`` or ``reopened``."""
+        """``started``, ``worsened``, ``updated``, ``recovered`` or ``reopened``."""
         return str(self.body["status"])
 
 

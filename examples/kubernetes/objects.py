@@ -19,6 +19,11 @@ FULL: Final = 10_000
 Json = dict[str, Any]
 
 
+def edition(route: Mapping[str, Any]) -> tuple[int, int]:
+    """Tell older from newer: generations begin again where a database was put back."""
+    return route.get("epoch", 0), route["generation"]
+
+
 def effective(route: Mapping[str, Any], now: datetime) -> list[Json]:
     """Give the arms that have traffic now: after ``valid_until`` one has it all."""
     arms: list[Json] = [dict(arm) for arm in route["arms"]]

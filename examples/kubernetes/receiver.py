@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from examples.kubernetes.objects import document_of, kept_in, patch
+from examples.kubernetes.objects import document_of, edition, kept_in, patch
 
 LOG: Final = logging.getLogger("driftline")
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -101,7 +101,7 @@ class Routes:
             found = self._cluster.get(_place(where))
             moment = now or datetime.now(UTC)
             held = document_of(where["kind"], found, rule=where["rule"], now=moment)
-            if held is not None and held["generation"] > route["generation"]:
+            if held is not None and edition(held) > edition(route):
                 raise Refused(409)
             change = patch(where["kind"], found, route, rule=where["rule"], now=moment)
             if not change:

@@ -25,6 +25,7 @@ import json
 import logging
 import os
 import queue
+import socket
 import threading
 import time
 import urllib.error
@@ -85,19 +86,32 @@ class Routes:
     def __init__(self, kept: Path | None = None) -> None:
         self._kept = kept
         self._routes: dict[str, dict[str, Any]] = {}
+        self.refused: dict[str, dict[str, Any]] = {}
+        """What Driftline told last that is older than what is gone by, by adapter."""
         self.heard = threading.Event()
         if kept is not None:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 self.update(json.loads(kept.read_text(encoding="utf-8")))
 
     def update(self, routes: list[dict[str, Any]]) -> None:
-        """Take newer routes; one of an older generation changes nothing."""
-        known = dict(self._routes)
-        for route in routes:
-            before = known.get(route["adapter"])
-            if before is None or route["generation"] > before["generation"]:
-                known[route["adapter"]] = route
-        changed, self._routes = known != self._routes, known
+        """Take newer routes; an older one changes nothing, and is remembered as refused."""
+        known, refused = dict(self._routes), {}
+        for told in routes:
+            name = told["adapter"]
+            before = known.get(name)
+            # a service that tells no epoch is an older one, and its table is the same
+            route = told | {"epoch": told.get("epoch") or (before or {}).get("epoch", 0)}
+            if before is None or edition(route) > edition(before):
+                known[name] = route
+            elif any(route[key] != before[key] for key in ("generation", "epoch", "arms")):
+                refused[name] = route
+        for name in refused.keys() - self.refused.keys():
+            LOG.warning(
+                "%s: goes by %s; driftline tells %s, which is older: if its database was put"
+                " back: driftline route renew",
+                *(name, edition(known[name]), edition(refused[name])),
+            )
+        changed, self._routes, self.refused = known != self._routes, known, refused
         if changed and self._kept is not None:
             try:
                 new = self._kept.with_suffix(".new")
@@ -112,9 +126,21 @@ class Routes:
         route = self._routes.get(name) if isinstance(name, str) else None
         return route and effective(route, now or datetime.now(UTC))
 
+    def complain(self, service: Service, name: str) -> None:
+        """Let Driftline know of every route that is not gone by; it forgets within minutes."""
+        keys = ("adapter", "epoch", "generation")
+        held = [
+            {key: self._routes[adapter][key] for key in keys} | {"told_epoch": told["epoch"]}
+            for adapter, told in self.refused.items()
+        ]
+        body = {"router": name, "held": held}
+        kind = {"Content-Type": "application/json"}
+        service.ask("/v1/routes/refusals", body=json.dumps(body).encode(), headers=kind)
+
     def follow(self, service: Service, stop: threading.Event) -> None:
         """Long-poll until told to stop; what is wrong is said, and asked again after a pause."""
-        tag = ""
+        tag, complained = "", False
+        me = f"litellm {socket.gethostname()[:64]}, process {os.getpid()}"
         while not stop.is_set():
             wrong: str | None = None
             try:
@@ -127,11 +153,20 @@ class Routes:
                     self.heard.set()
                 if status not in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED} or not tag:
                     wrong = f"status {status}, ETag {tag!r}"
+                elif self.refused or complained:
+                    self.complain(service, me)
+                    complained = bool(self.refused)
+                    stop.wait(1.0)  # two databases behind one address would answer in turns
             except (OSError, ValueError, KeyError, TypeError) as error:
                 wrong = type(error).__name__
             if wrong is not None and not stop.is_set():
                 LOG.warning("driftline does not tell routes as it should: %s", wrong)
                 stop.wait(PAUSE)
+
+
+def edition(route: Mapping[str, Any]) -> tuple[int, int]:
+    """Tell older from newer: generations begin again where a database was put back."""
+    return route.get("epoch", 0), route["generation"]
 
 
 def effective(route: dict[str, Any], now: datetime) -> dict[str, Any]:

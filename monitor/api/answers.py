@@ -82,6 +82,7 @@ def route_detail(found: RouteRow) -> RouteDetail:
     behind = found.behind
     return RouteDetail(
         **_route(found.route),
+        epoch=found.route.epoch,
         by=found.actor,
         hold_until=found.hold_until,
         behind=behind and BehindBody(since=behind.since, why=behind.why),

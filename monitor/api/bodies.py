@@ -23,6 +23,8 @@ from monitor.domain import ArmKind, ChangeKind, Mode
 
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
+LATEST_EPOCH: Final = 10**10
+"""In the year 2286: a router that says more would have every later epoch begin there."""
 
 
 def _no_nul(text: str) -> str:
@@ -196,6 +198,30 @@ class RouteRequest(Body):
     unproven: bool = Field(
         False, description="Write it although no engine shows that its versions are served."
     )
+
+
+class EpochRequest(Body):
+    """Why routers shall take this table, whatever they hold."""
+
+    reason: Line
+
+
+class HeldRoute(Body):
+    """The edition of a route that a router goes by."""
+
+    adapter: Name
+    epoch: int = Field(ge=0, le=LATEST_EPOCH)
+    generation: int = Field(ge=1, lt=2**53)
+    told_epoch: int = Field(
+        0, ge=0, description="Of the table that it refuses; 0: of the one that it tells this to."
+    )
+
+
+class RefusalsRequest(Body):
+    """What a router goes by although it was told something else; empty: nothing."""
+
+    router: Words = Field(description="Which one, such as `gateway host:8441`.")
+    held: Annotated[list[HeldRoute], Field(max_length=10_000)]
 
 
 class KillSwitchRequest(Body):

@@ -29,6 +29,7 @@ from monitor.store import (
     adapters,
     canaries,
     capture_counts,
+    epochs,
     evaluations,
     inspections,
     probing,
@@ -64,6 +65,7 @@ class Reading:
     scores: list[ScoreRow]
     verdicts: list[VerdictRow]
     routes: list[Route]
+    epoch: int
     records: Counts
     outbox_oldest: float
     held: int
@@ -106,6 +108,11 @@ class StoredMetrics:
         for route in reading.routes:
             generation.add_metric((route.adapter,), route.generation)
         yield generation
+        yield GaugeMetricFamily(
+            "driftline_route_epoch",
+            "Epoch of the route table, in seconds since 1970",
+            value=reading.epoch,
+        )
         behind = GaugeMetricFamily(
             "driftline_route_behind",
             "1 while the router could not be told the route in force",
@@ -152,6 +159,7 @@ class StoredMetrics:
             scores=evaluations.latest_scores_of(tx),
             verdicts=verdicts.fleet(tx),
             routes=[row.route for row in rows],
+            epoch=epochs.in_force(tx),
             behind=[(row.route.adapter, row.behind is not None) for row in rows],
             records=self._totals.read(tx),
             outbox_oldest=receivers.oldest_seconds(tx),

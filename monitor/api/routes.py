@@ -10,23 +10,22 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api import answers, lookup
-from monitor.api.access import Operator, Reader
-from monitor.api.bodies import RouteRequest
+from monitor.api.access import Ingester, Operator, Reader
+from monitor.api.bodies import EpochRequest, RefusalsRequest, RouteRequest
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit, decode, encode
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Page, RouteChange, RouteDetail
-from monitor.domain import Route, Version
+from monitor.api.shapes import EpochBody, Page, RouteChange, RouteDetail
+from monitor.domain import Edition, Route, Version
 from monitor.reference.promotion import freeze_promoted
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, InvalidRoute, resolve_arms
-from monitor.store import routes, versions
+from monitor.store import epochs, route_refusals, routes, versions
+from monitor.store.epochs import Epoch
 from monitor.store.routes import FleetState, RouteRow
 
 router: Final = APIRouter(prefix="/routes", tags=["routing"])
-
-NONE_YET: Final = 0
 
 
 @router.get(
@@ -47,14 +46,52 @@ async def get_routes(
 
     Whoever follows the whole fleet waits here once, not once for each adapter.
     """
-    found = await run_in_threadpool(parts.database.run, routes.rows)
-    state = _state(found)
+    state, found = await run_in_threadpool(parts.database.run, routes.fleet)
     if if_none_match is None or if_none_match.removeprefix("W/") != _fleet_tag(state):
-        return _answer_all(found)
+        return _answer_all(state, found)
     if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
         headers = {"ETag": _fleet_tag(state)} | _PRIVATE
         return Response(status_code=304, headers=headers)
-    return _answer_all(await run_in_threadpool(parts.database.run, routes.rows))
+    return _answer_all(*await run_in_threadpool(parts.database.run, routes.fleet))
+
+
+@router.post("/epoch", status_code=201)
+def post_epoch(key: Operator, parts: Parts, body: EpochRequest) -> EpochBody:
+    """Open a new epoch: every router takes this table now, whatever it holds.
+
+    For a database that was put back in a way that it cannot tell itself, such as a copied
+    folder or a snapshot of the machine. The routes stay as they are.
+    """
+
+    def work(tx: Connection) -> Epoch:
+        epochs.begin(tx, reason=body.reason, actor=key.name)
+        return epochs.newest(tx)
+
+    opened = parts.database.run(work)
+    parts.watch.wake()
+    return EpochBody(
+        epoch=opened.number, since=opened.opened_at, reason=opened.reason, by=opened.actor
+    )
+
+
+@router.post("/refusals", status_code=204)
+def post_refusals(_key: Ingester, parts: Parts, body: RefusalsRequest) -> None:
+    """Say which routes a router goes by that are newer than those told; all of them each time.
+
+    What is not said again within three minutes is forgotten.
+    """
+
+    def work(tx: Connection) -> None:
+        # behind one address may be the services of two databases: this may concern the other
+        ours = {0, epochs.in_force(tx)}
+        held = {
+            one.adapter: Edition(one.epoch, one.generation)
+            for one in body.held
+            if one.told_epoch in ours
+        }
+        route_refusals.note(tx, body.router, held)
+
+    parts.database.run(work)
 
 
 @router.get("/{adapter}/history")
@@ -83,7 +120,7 @@ def get_history(
 @router.get(
     "/{adapter}",
     response_model=RouteDetail,
-    responses={304: {"description": "Still the generation named in If-None-Match."}},
+    responses={304: {"description": "Still the edition named in If-None-Match."}},
 )
 async def get_route(
     _key: Reader,
@@ -100,8 +137,8 @@ async def get_route(
     Async: thousands of routers may wait here without occupying a thread each.
     """
     row = await run_in_threadpool(_row, parts, adapter)
-    known = _generation(if_none_match) if if_none_match else None
-    if known != row.route.generation:
+    known = _edition(if_none_match) if if_none_match else None
+    if known != row.route.edition:
         return _answer(row)
     if wait and await parts.watch.wait_for_change(adapter, known, timeout=wait):
         return _answer(await run_in_threadpool(_row, parts, adapter))
@@ -123,10 +160,14 @@ def put_route(
     *,
     response: Response,
     if_match: Annotated[
-        str | None, Header(description='The ETag you saw; `"0"` where there is no route yet.')
+        str | None,
+        Header(
+            description='The ETag you saw, or `"7"` for generation 7 of whichever epoch is in'
+            ' force; `"0"` where there is no route yet.'
+        ),
     ] = None,
 ) -> RouteDetail:
-    """Replace the route, if its generation is still the one named in If-Match.
+    """Replace the route, if its edition is still the one named in If-Match.
 
     Versions that answer nobody yet must be served by every engine that answers (the router
     `vllm` loads them), before anything is written.
@@ -137,7 +178,7 @@ def put_route(
             "Send If-Match with the ETag of the route you saw, so that nobody's change is lost.",
             kind="if-match-missing",
         )
-    expected = _generation(if_match)
+    expected = _edition(if_match)
     if expected is None:
         raise Problem(412, f"If-Match {if_match!r} is not an ETag of a route.", kind="not-current")
     try:
@@ -148,18 +189,18 @@ def put_route(
     except routes.GenerationConflict as conflict:
         raise Problem(
             412,
-            f"The route of {adapter!r} is at generation {conflict.current}, not {expected}.",
+            f"{conflict}.",
             kind="not-current",
-            headers={"ETag": f'"{conflict.current}"'},
+            headers={"ETag": table.etag(conflict.current)} if conflict.current.generation else {},
         ) from conflict
     except InvalidRoute as invalid:
         raise _invalid(invalid) from invalid
     parts.watch.wake(adapter)
-    response.headers["ETag"] = table.etag(row.route)
+    response.headers["ETag"] = table.etag(row.route.edition)
     return answers.route_detail(row)
 
 
-def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: int) -> None:
+def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: Edition) -> None:
     """Refuse versions that are not served; asked before the transaction, which it would hold."""
 
     def read(tx: Connection) -> tuple[Route | None, list[Version]]:
@@ -167,8 +208,8 @@ def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: int
         return routes.get(tx, adapter), versions.of_adapter(tx, known.id)
 
     before, registered = parts.database.run(read)
-    current = before.generation if before else 0
-    if current != expected:
+    current = before.edition if before else _NONE
+    if current != Edition(expected.epoch or current.epoch, expected.generation):
         raise routes.GenerationConflict(adapter, expected=expected, current=current)
     arms = resolve_arms(_requests(wanted), {version.name: version for version in registered})
     missing = [] if wanted.unproven else parts.proof.problems(before, arms, registered)
@@ -201,7 +242,7 @@ def _put(
     adapter: str,
     wanted: RouteRequest,
     *,
-    expected: int,
+    expected: Edition,
     actor: str,
     parts: ApiParts,
 ) -> RouteRow:
@@ -211,7 +252,8 @@ def _put(
         tx,
         adapter,
         arms=_requests(wanted),
-        expected_generation=expected,
+        expected_generation=expected.generation,
+        expected_epoch=expected.epoch,
         reason=f"{wanted.reason} (unproven)" if wanted.unproven else wanted.reason,
         actor=actor,
         now=now,
@@ -232,26 +274,23 @@ def _invalid(invalid: InvalidRoute) -> Problem:
     )
 
 
-def _generation(header: str) -> int | None:
+def _edition(header: str) -> Edition | None:
     try:
-        return table.generation_of(header)
+        return table.edition_of(header)
     except ValueError:
         return None
 
 
-def _state(found: list[RouteRow]) -> FleetState:
-    return FleetState(len(found), sum(row.route.generation for row in found))
-
-
 def _fleet_tag(state: FleetState) -> str:
-    return f'"{state.routes}-{state.generations}"'
+    return f'"{state.epoch}-{state.routes}-{state.generations}"'
 
 
+_NONE: Final = Edition(0, 0)
 _PRIVATE: Final = {"Cache-Control": "private, no-cache"}
 
 
 def _headers(route: Route) -> dict[str, str]:
-    return {"ETag": table.etag(route)} | _PRIVATE
+    return {"ETag": table.etag(route.edition)} | _PRIVATE
 
 
 def _answer(row: RouteRow) -> Response:
@@ -259,7 +298,7 @@ def _answer(row: RouteRow) -> Response:
     return JSONResponse(body, headers=_headers(row.route))
 
 
-def _answer_all(found: list[RouteRow]) -> Response:
+def _answer_all(state: FleetState, found: list[RouteRow]) -> Response:
     page = Page[RouteDetail](items=[answers.route_detail(row) for row in found])
-    headers = {"ETag": _fleet_tag(_state(found))} | _PRIVATE
+    headers = {"ETag": _fleet_tag(state)} | _PRIVATE
     return JSONResponse(page.model_dump(mode="json"), headers=headers)

@@ -74,7 +74,7 @@ class ArmBody(Answer):
 
 
 class RouteBody(Answer):
-    """Who answers for an adapter now; its ETag is the quoted generation."""
+    """Who answers for an adapter, at a generation."""
 
     adapter: str
     generation: int
@@ -99,12 +99,28 @@ class BehindBody(Answer):
 
 
 class RouteDetail(RouteChange):
-    """The route in force, and until when nobody but people changes it."""
+    """The route in force, and until when nobody but people changes it.
 
+    Its ETag is epoch and generation: `"1764298000-7"`.
+    """
+
+    epoch: int = Field(
+        description="Of the table; a newer one counts, whatever the generation."
+        " Seconds since 1970 when it was opened."
+    )
     hold_until: datetime | None
     behind: BehindBody | None = Field(
         description="The router could not be told it; null: it was, or follows by itself."
     )
+
+
+class EpochBody(Answer):
+    """The epoch of the route table, and who opened it."""
+
+    epoch: int
+    since: datetime
+    reason: str
+    by: str
 
 
 class MilestoneBody(Answer):

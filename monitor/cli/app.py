@@ -10,6 +10,7 @@ import typer
 from monitor.cli import (
     actions,
     adapters,
+    backups,
     budget,
     canary,
     changes,
@@ -64,6 +65,8 @@ def root(
 app.command("serve")(running.serve)
 app.command("gateway")(running.gateway)
 app.command("migrate")(running.migrate)
+app.command("backup")(backups.backup)
+app.command("restore")(backups.restore)
 app.command("check-config")(running.check_config)
 app.command("status")(adapters.status)
 app.command("evaluate")(adapters.evaluate)

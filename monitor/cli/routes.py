@@ -118,6 +118,25 @@ def release(
     _hold(adapter, None, reason, config=config, as_json=as_json)
 
 
+@app.command("renew")
+def renew(
+    reason: Reason,
+    config: options.Config = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Let every router take the routes of this service, although it holds newer ones.
+
+    For a database that was put back without `driftline restore`.
+    """
+    with options.service(config) as service:
+        opened = service.post(place("routes", "epoch"), {"reason": reason})
+    if as_json:
+        screen.as_json(opened)
+        return
+    screen.say(f"epoch {opened['epoch']}: routers take these routes at their next look")
+
+
 def _hold(adapter: str, until: str | None, reason: str, *, config: Any, as_json: bool) -> None:
     with options.service(config) as service:
         known = _route(service, adapter)
@@ -133,8 +152,8 @@ def _route(service: Service, adapter: str) -> Any:
 
 
 def _put(service: Service, adapter: str, body: Any, *, seen: Any) -> Any:
-    generation = seen["generation"]
-    return service.put(place("routes", adapter), body, headers={"if-match": f'"{generation}"'})
+    tag = f'"{seen["epoch"]}-{seen["generation"]}"'
+    return service.put(place("routes", adapter), body, headers={"if-match": tag})
 
 
 def _arm(word: str) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,27 +39,71 @@ class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its nam
 def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open the config's database, start the embedded server if it is the one, migrate."""
     settings = config if isinstance(config, Config) else load(config)
-    with ExitStack() as stack:
-        urls, room = _urls(settings), Room()
-        if not urls.service:
-            prepare_folder(settings.service.data_dir)
-            embedded = EmbeddedPostgres(
-                settings.service.data_dir, settings=settings.database.embedded
-            )
-            stack.enter_context(embedded)
-            urls = Urls(service=embedded.service_url, owner=embedded.url)
-            room = Room(embedded.reserve.short)
-        database = Database(
-            urls.service,
-            pool_size=settings.database.pool_size,
-            # no shorter than a busy machine may pause us, no longer than others wait anyway
-            longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
-            room=room,
-        )
-        stack.callback(database.close)
-        database.run(_check_server)
-        _migrate(database, urls)
+    with _reached(settings) as place, _connected(settings, place, place.service) as database:
+        _migrate(database, place)
         yield database
+
+
+@contextmanager
+def found_database(settings: Config) -> Iterator[Database]:
+    """Open it as its owner, as it is, whatever its schema."""
+    with _reached(settings) as place, _connected(settings, place, place.owner) as database:
+        yield database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One database: as the service's role, as the owner of its tables, and its room."""
+
+    service: str
+    owner: str
+    room: Room
+
+
+@contextmanager
+def _reached(settings: Config) -> Iterator[Place]:
+    """Say where the config's database is; start the embedded server if it is the one."""
+    service, owner = settings.database.url, settings.database.owner_url
+    if service:
+        yield Place(
+            service=_with_driver(service), owner=_with_driver(owner or service), room=Room()
+        )
+        return
+    prepare_folder(settings.service.data_dir)
+    with EmbeddedPostgres(
+        settings.service.data_dir, settings=settings.database.embedded
+    ) as embedded:
+        yield Place(
+            service=embedded.service_url, owner=embedded.url, room=Room(embedded.reserve.short)
+        )
+
+
+@contextmanager
+def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
+    database = Database(
+        url,
+        pool_size=settings.database.pool_size,
+        # no shorter than a busy machine may pause us, no longer than others wait anyway
+        longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
+        room=place.room,
+    )
+    try:
+        database.run(_check_server)
+        yield database
+    finally:
+        database.close()
+
+
+def _migrate(database: Database, place: Place) -> None:
+    """Migrate as the owner, who lets the service's role in, where these are two."""
+    if place.owner == place.service:
+        schema.migrate(database)
+        return
+    owner = Database(place.owner, pool_size=2)
+    try:
+        schema.migrate(owner, service=make_url(place.service).username)
+    finally:
+        owner.close()
 
 
 def warn_of_rights(database: Database) -> None:
@@ -67,31 +111,6 @@ def warn_of_rights(database: Database) -> None:
     excess = database.run(roles.excess)
     if excess is not None:
         _LOG.warning("database_role_may_more", reason=excess, see=ROLES_PAGE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Urls:
-    """Addresses of one database: as the service's role, and as the owner of its tables."""
-
-    service: str
-    owner: str
-
-
-def _urls(settings: Config) -> Urls:
-    service, owner = settings.database.url, settings.database.owner_url
-    return Urls(service=_with_driver(service), owner=_with_driver(owner or service))
-
-
-def _migrate(database: Database, urls: Urls) -> None:
-    """Migrate as the owner, who lets the service's role in, where these are two."""
-    if urls.owner == urls.service:
-        schema.migrate(database)
-        return
-    owner = Database(urls.owner, pool_size=2)
-    try:
-        schema.migrate(owner, service=make_url(urls.service).username)
-    finally:
-        owner.close()
 
 
 def prepare_folder(folder: Path) -> None:
@@ -115,17 +134,17 @@ def write_first_key(database: Database, data_dir: Path) -> Path | None:
             return None
         key, text = keys.create(tx, name="admin of the first run", scopes=[Scope.ADMIN])
         audit.append(tx, actor="driftline", act="key created", subject=key.id)
-        _write_private(path, text)
+        write_private(path, f"{text}\n".encode())
         return path
 
     return database.run(work)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a secret so that no other account can read it at any moment."""
     beside = path.with_suffix(f".{secrets.token_hex(4)}")
-    with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text + "\n")
+    with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

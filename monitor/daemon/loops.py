@@ -205,6 +205,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,
             out_of_service_after=config.alerting.out_of_service_after,
+            window=config.schedule.live_interval,
         ),
         react=react,
         drain=embedding.drain,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from alerts.incident import Rule
 from alerts.message import ActionLine, Change, ScoreLine, Unlike, Unseen
 from detectors.types import Score
-from monitor import outbox
+from monitor import outbox, strata
 from monitor.domain import (
     IncidentId,
     Interval,
@@ -74,7 +75,9 @@ class Messages:
 
     ``examples`` prompts are shown, and with them the words typical of new requests; 0: no text.
     ``change_margin`` is how far from the onset a declared change is still listed. Of versions
-    that no arm of the route has had for ``out_of_service_after`` nothing new is told.
+    that no arm of the route has had for ``out_of_service_after`` nothing new is told. What is
+    known otherwise of an open incident is told once it has held for ``window``, that of the
+    live detectors.
     """
 
     channels: Sequence[outbox.ConfiguredChannel]
@@ -84,6 +87,12 @@ class Messages:
     base_url: str | None = None
     change_margin: timedelta = NEAR
     out_of_service_after: timedelta = timedelta(minutes=15)
+    window: timedelta = timedelta(minutes=15)
+
+    @property
+    def rule(self) -> Rule:
+        """How much it takes to tell people something."""
+        return Rule(window=self.window)
 
     def __call__(
         self,
@@ -97,14 +106,22 @@ class Messages:
         version = outcome.reading.version
         departed = _bad(judgement) and self._departed(tx, version)
         waited = not departed and _waited(tx, version, judgement)
-        fresh = transition_id is not None or waited
+        now = outcome.facts.at
+        scores = _score_lines(tx, outcome, judgement)
+        fresh = (
+            transition_id is not None
+            or waited
+            or outbox.update_due(
+                tx, version, verdict=judgement.verdict, scores=scores, now=now, rule=self.rule
+            )
+        )
         unlike = unlike_training(tx, outcome, judgement) if fresh else None
         inputs = outbox.AlertInputs(
             adapter=adapters.fetch_by_id(tx, version.adapter_id),
             transition_id=transition_id,
             standing=judgement.standing,
             rules_changed=judgement.rules_changed,
-            scores=_score_lines(tx, outcome, judgement),
+            scores=scores,
             requests=len(outcome.reading.window),
             action=self.preview(tx, version, judgement.action, now=outcome.facts.at)
             if fresh
@@ -117,10 +134,10 @@ class Messages:
             misrouted=self.doubt(tx, version),
             unseen=_unseen(outcome, judgement),
             coverage_known=outcome.facts.covered is not None,
+            own_references=_own_references(outcome),
             base_url=self.base_url,
             departed=departed,
         )
-        now = outcome.facts.at
         if transition_id is None:
             return outbox.record_observation(
                 tx,
@@ -130,6 +147,7 @@ class Messages:
                 channels=self.channels,
                 now=now,
                 silence=outcome.silence,
+                rule=self.rule,
             )
         transition = Transition(
             version=version, before=was or VerdictKind.LEARNING, after=judgement.verdict, at=now
@@ -141,6 +159,7 @@ class Messages:
             channels=self.channels,
             now=now,
             silence=outcome.silence,
+            rule=self.rule,
         )
 
     def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
@@ -220,6 +239,13 @@ class Messages:
 def _bad(judgement: Judgement) -> bool:
     told = judgement.verdict.severity is not Severity.NONE or judgement.blindness is not None
     return told or _broken(judgement) is not None
+
+
+def _own_references(outcome: Outcome) -> tuple[str, ...]:
+    calibrated = outcome.reading.calibrated
+    if calibrated is None:
+        return ()
+    return tuple(strata.words(one.strata[0]) for one in calibrated.beside)
 
 
 def _unseen(outcome: Outcome, judgement: Judgement) -> Unseen | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -62,6 +62,7 @@ def create_app(
     parts: GatewayParts,
     *,
     ready: Callable[[], str | None],
+    warnings: Callable[[], Sequence[str]],
     work: Callable[[], Awaitable[Callable[[], Awaitable[None]]]],
 ) -> ASGIApp:
     """Build the application.
@@ -70,6 +71,8 @@ def create_app(
     ----------
     ready
         Says why no request should come here yet; None where they may.
+    warnings
+        Say what people should know although requests may come.
     work
         Starts what runs beside the requests and returns how to end it.
     """
@@ -82,7 +85,7 @@ def create_app(
     async def readyz(_: Request) -> Response:
         why = ready()
         if why is None:
-            return JSONResponse({"status": "ready"} | me)
+            return JSONResponse({"status": "ready", "warnings": warnings()} | me)
         return JSONResponse({"status": "unready", "reasons": [why]} | me, status_code=503)
 
     async def metrics(request: Request) -> Response:

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from monitor.gateway.disputes import Disputes
 from monitor.gateway.meters import Meters
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.service import Service
@@ -24,6 +25,7 @@ WAIT: Final = 30
 _PATIENCE: Final = aiohttp.ClientTimeout(total=WAIT + 15, sock_connect=5)
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
+_DISPUTED: Final = 1.0
 _OK, _NOT_MODIFIED = 200, 304
 
 
@@ -44,11 +46,13 @@ class RouteFollower:
         *,
         book: RouteBook,
         meters: Meters,
+        disputes: Disputes,
         told: Callable[[Sequence[str]], None],
     ) -> None:
         self._service = service
         self._book = book
         self._meters = meters
+        self._disputes = disputes
         self._told = told
         self._tag: str | None = None
         self.heard = False
@@ -71,6 +75,9 @@ class RouteFollower:
                 if pause:
                     _LOG.info("routes_told_again")
                 pause, told = 0.0, ""
+                if self._book.refused:
+                    # behind one address may be the services of two databases: each answers at once
+                    await asyncio.sleep(_DISPUTED)
 
     async def _ask(self) -> None:
         known = {} if self._tag is None else {"If-None-Match": self._tag}
@@ -92,4 +99,7 @@ class RouteFollower:
         self._meters.routes_seen.set(time.time())
         for route in self._book.routes:
             self._meters.generation.labels(route.adapter).set(route.generation)
+            self._meters.epoch.labels(route.adapter).set(route.epoch)
+            self._meters.refused.labels(route.adapter).set(route.adapter in self._book.refused)
         self._told([route.adapter for route in self._book.routes])
+        self._disputes.look()

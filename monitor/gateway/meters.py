@@ -71,6 +71,18 @@ class Meters:
             ("adapter",),
             registry=self.registry,
         )
+        self.epoch = Gauge(
+            "driftline_gateway_route_epoch",
+            "Epoch of the table that this route is from, in seconds since 1970",
+            ("adapter",),
+            registry=self.registry,
+        )
+        self.refused = Gauge(
+            "driftline_gateway_route_refused",
+            "1 while the service tells an older route than the one gone by, else 0",
+            ("adapter",),
+            registry=self.registry,
+        )
         self.routes_seen = Gauge(
             "driftline_gateway_routes_timestamp_seconds",
             "When the service last confirmed the routes; 0: not since the start",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,8 @@ class RouteBook:
     """Looks routes up by the name that clients ask for.
 
     ``valid_until`` is enforced here, at each look: nobody has to be reachable for a canary
-    to end. A route of an older generation than the known one changes nothing.
+    to end. A route of an older edition than the known one changes nothing, and is
+    remembered as refused until the service tells one that is not.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class RouteBook:
         self._cache = cache
         self._clock = clock
         self._routes: dict[str, Route] = {}
+        self._refused: dict[str, Route] = {}
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -42,6 +45,11 @@ class RouteBook:
     def routes(self) -> Sequence[Route]:
         """Routes as they were written, expiry not applied."""
         return tuple(self._routes.values())
+
+    @property
+    def refused(self) -> Mapping[str, Route]:
+        """What the service told last and is not gone by, by adapter."""
+        return self._refused
 
     def now(self) -> Sequence[Route]:
         """Give what to do for each adapter now, by name."""
@@ -68,7 +76,7 @@ class RouteBook:
         _LOG.info("kept_routes_loaded", routes=len(self._routes))
 
     def update(self, routes: Iterable[Route]) -> bool:
-        """Take newer routes and keep them; False when none was new."""
+        """Take all that the service tells now, and keep it; False when none was newer."""
         if not self._take(routes):
             return False
         if self._cache is not None:
@@ -80,14 +88,21 @@ class RouteBook:
         return True
 
     def _take(self, routes: Iterable[Route]) -> bool:
-        newer = {
-            route.adapter: route
-            for route in routes
-            if route.adapter not in self._routes
-            or route.generation > self._routes[route.adapter].generation
-        }
-        self._routes |= newer
-        return bool(newer)
+        told = [_dated(route, self._routes.get(route.adapter)) for route in routes]
+        before, refused = self._routes, {}
+        for route in told:
+            held = before.get(route.adapter)
+            if held is None or route.edition > held.edition:
+                self._routes = self._routes | {route.adapter: route}
+            elif route != held:
+                refused[route.adapter] = route
+        self._refused = refused
+        return self._routes is not before
+
+
+def _dated(told: Route, held: Route | None) -> Route:
+    """A service that tells no epoch is older than this gateway, and its table is the same."""
+    return told if told.epoch or held is None else replace(told, epoch=held.epoch)
 
 
 def read_routes(body: bytes) -> tuple[Route, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp
 from monitor.gateway.advice import Adviser
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
+from monitor.gateway.disputes import Disputes, sentences
 from monitor.gateway.engines import Engines
 from monitor.gateway.follow import RouteFollower
 from monitor.gateway.inquiry import GatewayParts
@@ -84,6 +87,7 @@ def assemble(
     app = create_app(
         parts,
         ready=lambda: _LEAVING if leaving.begun else beside.why_not_ready(),
+        warnings=lambda: sentences(book),
         work=beside.start,
     )
     return leaving.telling(app)
@@ -153,13 +157,19 @@ class _Beside:
         service = Service(settings, key_file=self._key_file)
         outbound = Outbound(service, settings=settings, meters=meters)
         keeper = ShareKeeper(service, shares=self._shares)
-        follower = RouteFollower(service, book=self._book, meters=meters, told=keeper.serve)
+        # two processes may share the port while one follows the other
+        name = f"gateway {socket.gethostname()[:64]}:{settings.port}, process {os.getpid()}"
+        disputes = Disputes(service, book=self._book, name=name)
+        follower = RouteFollower(
+            service, book=self._book, meters=meters, disputes=disputes, told=keeper.serve
+        )
         keeper.serve([route.adapter for route in self._book.routes])
         self._follower, self._outbound = follower, outbound
         running = [
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("routes", follower.run()),
+                ("disputes", disputes.run()),
                 ("shares", keeper.run()),
                 ("records", outbound.run()),
                 ("software", SoftwareKeeper(self._engines, settings=settings).run()),

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
-from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.domain import Arm, ArmKind, Edition, Route, Version
 from monitor.incident.reading import Story
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
@@ -47,15 +47,15 @@ class Choices:
         The previous version that may take the traffic of the one the incident is about.
     back
         The stable version, while others answer in its place.
-    generation
-        Of the route these follow from; 0: there is none, so nothing can be moved.
+    edition
+        Of the route these follow from; None: there is none, so nothing can be moved.
     """
 
     approvable: ActionRow | None = None
     away: Version | None = None
     back: str | None = None
     held_until: datetime | None = None
-    generation: int = 0
+    edition: Edition | None = None
 
 
 def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
@@ -71,7 +71,7 @@ def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
         away=next(iter(targets_of(tx, story.version).usable), None) if answers else None,
         back=stable.version if stable.weight == 0 else None,
         held_until=hold if hold is not None and hold > now else None,
-        generation=route.generation,
+        edition=route.edition,
     )
 
 
@@ -94,7 +94,7 @@ def move(
     choices: Choices,
     wanted: Move,
     *,
-    generation: int,
+    edition: Edition,
     by: str,
     because: str,
     now: datetime,
@@ -103,7 +103,7 @@ def move(
 
     Parameters
     ----------
-    generation
+    edition
         Of the route that the person saw.
 
     Raises
@@ -121,7 +121,8 @@ def move(
         tx,
         story.version.adapter,
         arms=arms,
-        expected_generation=generation,
+        expected_generation=edition.generation,
+        expected_epoch=edition.epoch,
         reason=f"{because} (incident {story.row.id})",
         actor=by,
         now=now,

@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.message import Change
+from alerts.message import Change, Unseen
+from alerts.message import from_json as alert_from_json
 from alerts.silences import Silence
 from alerts.types import Kind
 from monitor.domain import Blame, IncidentId, Interval, Version
@@ -65,6 +66,8 @@ class Story:
         What keeps its messages back now; None: nothing does.
     waits_since
         Since when a message about it waits to be told; None: none does.
+    unseen
+        Of a version that is not compared, what people were told last of that.
     """
 
     row: IncidentRow
@@ -81,6 +84,7 @@ class Story:
     timeline: Sequence[Moment]
     silenced: Silence | None = None
     waits_since: datetime | None = None
+    unseen: Unseen | None = None
 
     @property
     def subject(self) -> str:
@@ -132,7 +136,17 @@ def read_story(
         ),
         silenced=silenced(tx, [row], now=now).get(row.id),
         waits_since=telling.waiting(tx, row.id),
+        unseen=_unseen(row, sent),
     )
+
+
+def _unseen(row: IncidentRow, sent: Sequence[DeliveryRow]) -> Unseen | None:
+    if row.kind != Kind.BLIND or row.closed_at is not None or not sent:
+        return None
+    try:
+        return alert_from_json(sent[0].alert).unseen
+    except ValueError:  # another release wrote it otherwise
+        return None
 
 
 def _onset(tx: Connection, row: IncidentRow) -> Interval | None:

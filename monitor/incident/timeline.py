@@ -84,6 +84,9 @@ def _verdict(moved: TransitionRow) -> Moment:
 
 def _told(sent: DeliveryRow) -> Moment:
     what = " ".join(str(sent.alert.get(name) or "") for name in ("severity", "status")).strip()
+    update = sent.alert.get("update")
+    if isinstance(update, dict):
+        what += f": {update.get('text')}"
     tries = f" after {sent.attempts} attempts" if sent.attempts > 1 else ""
     match sent.state:
         case DeliveryState.DELIVERED:

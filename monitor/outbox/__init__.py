@@ -19,6 +19,7 @@ from monitor.outbox.record import (
     record_closing,
     record_observation,
     record_transition,
+    update_due,
 )
 from monitor.outbox.refreshing import Refresher, refreshers
 from monitor.outbox.silencing import expire, silence, silenced
@@ -53,4 +54,5 @@ __all__ = [
     "refreshers",
     "silence",
     "silenced",
+    "update_due",
 ]

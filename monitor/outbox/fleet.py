@@ -17,12 +17,23 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import Closed, Closing, Condition, FleetKey, IncidentState, Observed, Tell
-from alerts.message import Alert, Together
+from alerts.incident import (
+    DEFAULT_RULE,
+    Closed,
+    Closing,
+    Condition,
+    FleetKey,
+    IncidentState,
+    Observed,
+    Rule,
+    Tell,
+)
+from alerts.message import Alert, Together, leading
 from alerts.words import summarise_fleet
 from monitor.domain import Adapter, Blame, IncidentId, Severity, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.outbox.inputs import AlertInputs, leading, links_to, onset_of
+from monitor.outbox.inputs import AlertInputs, links_to, onset_of
+from monitor.outbox.speaking import finding_of, lead_of
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.store import adapters, fleet_incidents, incidents, outbox, versions
 from monitor.store.fleet_incidents import Member
@@ -52,6 +63,7 @@ def record_shared(
     inputs: AlertInputs,
     channels: Sequence[ConfiguredChannel],
     now: datetime,
+    rule: Rule = DEFAULT_RULE,
 ) -> Shared:
     """Step the incident of the version's base, and queue its messages.
 
@@ -66,6 +78,7 @@ def record_shared(
         channels=channels,
         names=[channel.name for channel in channels],
         now=now,
+        rule=rule,
     )
     breach = condition in {Condition.TICKET, Condition.PAGE}
     if breach and verdict.blame is Blame.BASE:
@@ -134,6 +147,7 @@ class _Looked:
     channels: Sequence[ConfiguredChannel] = ()
     names: Collection[str]
     now: datetime
+    rule: Rule = DEFAULT_RULE
 
     def joined(self, condition: Condition) -> Shared:
         base = fleet_incidents.base_of(self.version)
@@ -141,7 +155,11 @@ class _Looked:
         left = fleet_incidents.membership(self.tx, self.version.id)
         last = fleet_incidents.newest(self.tx, base, kind=KIND.value)
         before = machine.from_json(last.state) if last else IncidentState()
-        after, tells = machine.step(before, Observed(condition=condition), self.now)
+        scores, label = self.inputs.scores, self.version.label
+        lead = lead_of(before, condition, label, scores)
+        observed = Observed(condition=condition, gist=finding_of(lead, label, scores))
+        after, tells = machine.step(before, observed, self.now, rule=self.rule)
+        after = replace(after, lead=lead)
         if last is not None and left is not None and left != last.id:
             self.left()  # its base model was registered since it joined the unnamed one
         if not tells and last is not None:
@@ -175,16 +193,20 @@ class _Looked:
         return Shared(incident_id=incident_id, member=True, told=not heard >= set(wanting))
 
     def told(self, base: str, after: IncidentState, tell: Tell) -> Shared:
-        """Begin the incident, or say that it has become worse."""
+        """Begin the incident, or say that it has become worse, or what else is known of it."""
         incident_id = self.put(base, after, tell, "")
         fleet_incidents.join(self.tx, incident_id, self.version.id, at=self.now)
         paged = fleet_incidents.paged_already(
             self.tx, [self.version.id, *self.inputs.standing.company], kind=KIND.value
         )
         fleet_incidents.link(self.tx, paged, to=incident_id)
-        said = replace(tell, severity=words.Severity.TICKET) if paged else tell
+        goes_on = tell.status is words.Status.UPDATED
+        said = replace(tell, severity=words.Severity.TICKET) if paged or goes_on else tell
         alert = self.alert(base, said, incident_id)
         self.put(base, after, tell, alert.summary)
+        if goes_on:  # each hears it as urgently as it has heard of the incident
+            self.hold(alert, incident_id, sorted(outbox.channels_told(self.tx, incident_id)))
+            return Shared(incident_id=incident_id, member=True, told=True)
         concerned = self.concerned(incident_id)
         wanting = [c.name for c in self.channels if self.wanted(c, alert, concerned)]
         paged_ones = [outbox.channels_told(self.tx, one) for one in paged]
@@ -201,9 +223,12 @@ class _Looked:
         fleet_incidents.leave(self.tx, self.version.id, at=self.now)
         members = fleet_incidents.members(self.tx, incident_id)
         last = fleet_incidents.newest(self.tx, row.base_model, kind=KIND.value)
-        if last is None or not last.open or any(m.left_at is None for m in members):
+        if last is None or not last.open:
             return Shared(incident_id=incident_id)
         state = machine.from_json(last.state)
+        if any(m.left_at is None for m in members):
+            self.speaks_no_more(last.id, state)
+            return Shared(incident_id=incident_id)
         event = Observed(condition=Condition.CLEAR) if why is None else Closed(why=why)
         after, tells = machine.step(state, event, self.now)
         for tell in tells:
@@ -219,6 +244,11 @@ class _Looked:
         for name in self.names:
             if name in heard:
                 self.hold(replace(alert, late=name in late), incident_id, [name])
+
+    def speaks_no_more(self, incident_id: IncidentId, state: IncidentState) -> None:
+        if state.lead is not None and state.lead.member == self.version.label:
+            body = machine.to_json(replace(state, lead=None))
+            incidents.put_state_of(self.tx, incident_id, phase=state.phase.value, state=body)
 
     # --- what is said ---------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -30,7 +29,8 @@ class AlertInputs:
     though the verdict stands: it keeps an ``error`` incident open; ``misrouted`` which move of
     traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``unseen`` is what
     cannot be compared of too many requests: it keeps a ``blind`` incident open, which ends
-    without it where ``coverage_known``, that is, where this evaluation has counted it.
+    without it where ``coverage_known``, that is, where this evaluation has counted it;
+    ``own_references`` are settings that have got a reference of their own, ``temperature 0.7``.
     ``base_url`` is where people reach this service; None leaves out the links to it.
     ``standing`` is how the version stands to the others on its base. ``rules_changed``: what
     had been found counts no more, so the incident is closed rather than recovered.
@@ -51,16 +51,11 @@ class AlertInputs:
     misrouted: str | None = None
     unseen: Unseen | None = None
     coverage_known: bool = False
+    own_references: tuple[str, ...] = ()
     base_url: str | None = None
     standing: Standing = field(default_factory=Standing)
     rules_changed: bool = False
     departed: bool = False
-
-
-def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:
-    """Give the score with the strongest evidence."""
-    shown = [score for score in scores if score.evidence is not None]
-    return max(shown, key=lambda score: score.evidence or 0.0, default=None)
 
 
 def onset_of(verdict: Verdict) -> Onset | None:

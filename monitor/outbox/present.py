@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy import Connection
 
 import alerts.types as words
-from alerts.message import ActionLine, Alert, Done, ScoreLine
+from alerts.message import ActionLine, Alert, Done, ScoreLine, leading
 from alerts.words import summarise, summarise_fleet
 from monitor.domain import Blame, IncidentId, Severity, Verdict, VersionId
 from monitor.outbox.changes import changes_about
-from monitor.outbox.inputs import leading, onset_of
+from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
 from monitor.policy import Memory
 from monitor.store import actions, evaluations, fleet_incidents, incidents, routes, verdicts
@@ -93,7 +93,7 @@ def _own(
     margin: timedelta,
     now: datetime,
 ) -> Alert:
-    alert = replace(told, action=_done(tx, row) or told.action)
+    alert = replace(told, action=done(tx, row) or told.action)
     judged = verdicts.current(tx, version_id=version_id)
     if judged is None or judged.verdict.severity is Severity.NONE:
         return alert  # not known any more is not found to be well
@@ -153,14 +153,14 @@ def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -
     return _stored(tx, row, replace(told, together=together, summary=summary))
 
 
-def _done(tx: Connection, row: IncidentRow) -> ActionLine | None:
+def done(tx: Connection, row: IncidentRow) -> ActionLine | None:
     """Say what was last done about its traffic, or waits for a person; else who set a route."""
     found = actions.action_list(tx, adapter_id=row.adapter_id, limit=RECENT_ACTIONS)
     for one in found:
         ours = one.version_id == row.version_id and one.created_at >= row.opened_at
         if ours and one.state in TAKEN | OPEN:
-            done = Done.TAKEN if one.state in TAKEN else Done.RECOMMENDED
-            return ActionLine(done=done, kind=one.kind.value, text=action_words(one))
+            taken = Done.TAKEN if one.state in TAKEN else Done.RECOMMENDED
+            return ActionLine(done=taken, kind=one.kind.value, text=action_words(one))
     for changed in routes.history(tx, row.adapter or "", limit=1):
         if changed.route.since >= row.opened_at:
             return ActionLine(done=Done.TAKEN, kind="route", text=route_words(changed))

@@ -12,12 +12,15 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import Closed, Closing, IncidentState, Observed
-from alerts.message import Alert
+from alerts.differing import gist
+from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
+from alerts.message import Alert, ScoreLine
+from alerts.updating import Fact
 from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, links_to
+from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store import fleet_incidents, incidents, outbox
@@ -31,6 +34,7 @@ def record_transition(
     channels: Sequence[ConfiguredChannel],
     now: datetime,
     silence: words.Severity | None = None,
+    rule: Rule = DEFAULT_RULE,
 ) -> tuple[IncidentId, ...]:
     """Store what a change of verdict means for incidents, and have their messages told.
 
@@ -45,6 +49,7 @@ def record_transition(
         channels=channels,
         now=now,
         silence=silence,
+        rule=rule,
     )
 
 
@@ -57,12 +62,14 @@ def record_observation(
     channels: Sequence[ConfiguredChannel],
     now: datetime,
     silence: words.Severity | None = None,
+    rule: Rule = DEFAULT_RULE,
 ) -> tuple[IncidentId, ...]:
     """Do the same for an evaluation whose verdict did not change.
 
     Needed when records stop or come again (``silence``: how urgent their absence is), and when
-    too few of them can be compared or enough again (``inputs.unseen``); otherwise it changes
-    nothing, so it may be called after every evaluation.
+    too few of them can be compared or enough again (``inputs.unseen``), and when something
+    else is known of what goes on (:mod:`alerts.updating`); otherwise it changes nothing, so
+    it may be called after every evaluation.
     """
     judged = words.Verdict(verdict.kind.value)
     conditions = dict(machine.conditions(judged, silence=silence))
@@ -84,6 +91,7 @@ def record_observation(
         inputs=inputs,
         channels=channels,
         now=now,
+        rule=rule,
     )
     told = [shared.incident_id] if shared.told and shared.incident_id is not None else []
     states = incidents.lock_states(tx, version)
@@ -93,7 +101,9 @@ def record_observation(
         conditions[words.Kind.DRIFT] = machine.Condition.UNKNOWN
     for kind, condition in conditions.items():
         before = _state(states.get(kind))
-        after, tells = machine.step(before, _event(kind, condition, verdict, inputs), now)
+        after, tells = machine.step(
+            before, _event(kind, condition, verdict, inputs), now, rule=rule
+        )
         for tell in tells:
             writing = Writing(
                 version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
@@ -166,7 +176,39 @@ def _event(
         return Observed(condition=condition)
     if condition is machine.Condition.CLEAR and inputs.rules_changed:
         return Closed(why=Closing.RULE_CHANGED)
-    return Observed(condition=condition, detectors=tuple(verdict.detectors))
+    return _drift(condition, verdict, inputs.scores)
+
+
+def _drift(condition: machine.Condition, verdict: Verdict, scores: Sequence[ScoreLine]) -> Observed:
+    return Observed(
+        condition=condition,
+        detectors=tuple(verdict.detectors),
+        gist=gist(
+            verdict=words.Verdict(verdict.kind.value),
+            blame=words.Blame(verdict.blame.value),
+            scores=scores,
+        ),
+    )
+
+
+def update_due(
+    tx: Connection,
+    version: Version,
+    *,
+    verdict: Verdict,
+    scores: Sequence[ScoreLine],
+    now: datetime,
+    rule: Rule = DEFAULT_RULE,
+) -> bool:
+    """Whether recording this would tell people anew of a drift that is open.
+
+    For whoever has more to say then. It decides as :func:`record_observation` will.
+    """
+    if verdict.severity is Severity.NONE:
+        return False
+    state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
+    found = _drift(_CONDITIONS[verdict.severity], verdict, scores)
+    return state.told is not None and bool(machine.step(state, found, now, rule=rule)[1])
 
 
 def _hand_over(
@@ -252,10 +294,43 @@ def _tell(tx: Connection, writing: Writing, channels: Sequence[ConfiguredChannel
     if writing.over:
         _hold_its_end(tx, writing, incident_id, alert, among=manners)
     else:
-        wanting = [channel.name for channel in channels if channel.matcher.accepts(alert)]
+        alert = _with_what_was_done(tx, incident_id, alert)
+        wanting = _wanting(tx, writing, incident_id, alert, channels)
         _hold(tx, writing, incident_id, alert, channels=wanting)
     tell_at_once(tx, incident_id, manners=manners, now=writing.tell.at)
     return incident_id
+
+
+def _with_what_was_done(tx: Connection, incident_id: IncidentId, alert: Alert) -> Alert:
+    """Say of what goes on what was done about it since it was told, rather than what could be."""
+    row = incidents.incident(tx, incident_id) if alert.status is words.Status.UPDATED else None
+    return alert if row is None else replace(alert, action=done(tx, row) or alert.action)
+
+
+def _wanting(
+    tx: Connection,
+    writing: Writing,
+    incident_id: IncidentId,
+    alert: Alert,
+    channels: Sequence[ConfiguredChannel],
+) -> list[str]:
+    """Name who is told; whoever heard of it by another blame hears what has become of that."""
+    wanting = [channel.name for channel in channels if channel.matcher.accepts(alert)]
+    if alert.status is not words.Status.UPDATED:
+        return wanting
+    heard = outbox.channels_told(tx, incident_id)
+    before = [
+        replace(alert, blame=words.Blame(blame or words.Blame.UNKNOWN))
+        for one in writing.after.known
+        if one.fact is Fact.BLAME
+        for blame in one.told
+    ]
+    return [
+        channel.name
+        for channel in channels
+        if channel.name in wanting
+        or (channel.name in heard and any(channel.matcher.accepts(one) for one in before))
+    ]
 
 
 def _hold_its_end(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.message import Alert
+from alerts.message import Alert, leading
 from alerts.types import Kind
-from monitor.outbox.inputs import leading
 
 
 def with_runbooks(alert: Alert, base_url: str | None) -> Alert:

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts import telling
+from alerts.differing import updated
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.message import to_json as alert_to_json
@@ -77,8 +78,9 @@ def tell_at_once(
     held = store.take(tx, incident_id)
     muting = read_muting(tx, now=now)
     for name, (rows, told) in _by_channel(held, store.last(tx, incident_id)).items():
-        waits = not manners.get(name, AT_ONCE).at_once
-        _settle(tx, rows, told, manner=AT_ONCE, muting=muting, only_drop=waits)
+        its = manners.get(name, AT_ONCE)
+        now_then = replace(AT_ONCE, acknowledges=its.acknowledges)
+        _settle(tx, rows, told, manner=now_then, muting=muting, only_drop=not its.at_once)
 
 
 def tell_each(
@@ -193,11 +195,19 @@ def _still_so(tx: Connection, one: Telling, *, now: datetime, margin: timedelta)
     ids = [IncidentId(matter.incident) for matter, _ in one.news]
     lasting = store.lasting(tx, ids)
     kept = tuple(
-        (matter, present(tx, alert, IncidentId(matter.incident), margin=margin, now=now))
+        (matter, _by_now(tx, alert, IncidentId(matter.incident), margin=margin, now=now))
         for matter, alert in one.news
         if matter.incident in lasting
     )
     return replace(one, news=kept) if kept else None
+
+
+def _by_now(
+    tx: Connection, told: Alert, incident_id: IncidentId, *, margin: timedelta, now: datetime
+) -> Alert:
+    """Give what is known by now, and what of it is otherwise than it was told."""
+    known = present(tx, told, incident_id, margin=margin, now=now)
+    return updated(told, known, status=told.status) or known
 
 
 def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:
@@ -238,7 +248,7 @@ def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) 
         outbox.enqueue(
             tx,
             channel=channel,
-            alert=alert_to_json(replace(alert, notification_reason=one.reason_of(matter))),
+            alert=alert_to_json(replace(alert, notification_reason=one.reason_of(matter, alert))),
             incident_id=incident_id,
             transition_id=caused.get(incident_id),
             group_key=matter.group,

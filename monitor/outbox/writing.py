@@ -8,10 +8,10 @@ from typing import Any, Final, assert_never
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Tell
-from alerts.message import Alert
+from alerts.message import Alert, leading
 from alerts.words import not_monitored, summarise, unseen_words
 from monitor.domain import Severity, Verdict, Version
-from monitor.outbox.inputs import AlertInputs, leading, onset_of
+from monitor.outbox.inputs import AlertInputs, onset_of
 from monitor.store.incidents import IncidentUpdate
 
 SILENT: Final = "records were expected and none came"
@@ -104,6 +104,12 @@ def _stands(writing: Writing) -> str:
     return not_monitored(unseen) if blind and unseen else writing.verdict.reason
 
 
+def _seen_again(inputs: AlertInputs) -> str:
+    if not inputs.own_references:
+        return SEEN_AGAIN
+    return f"{SEEN_AGAIN}: a reference was learned for {'; '.join(inputs.own_references)}"
+
+
 def _reason(writing: Writing) -> str:
     if writing.tell.closing is not None:
         return writing.verdict.reason
@@ -112,7 +118,9 @@ def _reason(writing: Writing) -> str:
             return SILENT
         case words.Kind.BLIND:
             unseen = writing.inputs.unseen
-            return unseen_words(unseen, now=writing.tell.at) if unseen else SEEN_AGAIN
+            return (
+                unseen_words(unseen, now=writing.tell.at) if unseen else _seen_again(writing.inputs)
+            )
         case words.Kind.ERROR:
             return writing.inputs.broken or writing.verdict.reason
         case words.Kind.ROUTING:

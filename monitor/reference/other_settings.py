@@ -22,7 +22,7 @@ from monitor.store import versions as registry
 from monitor.store.database import Database
 from monitor.store.settings_references import SettingsReference
 from monitor.store.verdicts import VerdictRow
-from monitor.strata import SAMPLING, alike, needed, settings
+from monitor.strata import SAMPLING, alike, needed, settings, words
 
 LEAST_SHARE: Final = 0.05
 """Settings that fewer of a day's requests have get no reference of their own."""
@@ -42,9 +42,8 @@ class NewSettings:
 
     @property
     def text(self) -> str:
-        """``temperature 0.7, max_tokens 256``; all at their defaults: ``default settings``."""
-        own = settings(self.strata[0])
-        return ", ".join(f"{name} {own[name]}" for name in sorted(own)) or "default settings"
+        """All of them in words."""
+        return words(self.strata[0])
 
 
 def learn_settings(

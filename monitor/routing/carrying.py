@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import Route
+from monitor.domain import Edition, Route
 from monitor.routing.routers import Router, RouterFailed
 from monitor.store import audit, route_failures, routes
 from monitor.store.actions import AUTOMATIC
@@ -28,9 +28,9 @@ IN_A_ROW: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """What became of telling a generation; ``due`` (monotonic) is when to look again."""
+    """What became of telling an edition; ``due`` (monotonic) is when to look again."""
 
-    generation: int
+    edition: Edition
     due: float
     failures: int = 0
 
@@ -40,7 +40,7 @@ class Carrier:
 
     So a route reaches the router whoever wrote it, also one whose writer has died since, and
     one that the router has lost. Several daemons may do this at once: telling again does no
-    harm, and an older generation changes nothing.
+    harm, and an older edition changes nothing.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Carrier:
 
     def _is_known(self, route: Route) -> bool:
         told = self._told.get(route.adapter)
-        return told is not None and told.generation == route.generation
+        return told is not None and told.edition == route.edition
 
     def _carry(self, route: Route) -> bool:
         before = self._told.get(route.adapter) if self._is_known(route) else None
@@ -118,7 +118,7 @@ class Carrier:
 
     def _note(self, route: Route, *, due: float, failures: int) -> None:
         self._told[route.adapter] = _Told(
-            generation=route.generation, due=self._monotonic() + due, failures=failures
+            edition=route.edition, due=self._monotonic() + due, failures=failures
         )
 
     def _failed(self, route: Route, why: str, *, first: bool) -> None:

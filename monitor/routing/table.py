@@ -9,18 +9,19 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Arm, ArmKind, Route, Version
+from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route, Version
 from monitor.routing.arms import ArmRequest, resolve_arms
 from monitor.store import adapters, audit, routes, versions
 from monitor.store.errors import NotFound
 
-_ETAG: Final = re.compile(r'(?:W/)?"(\d{1,18})"')
+_ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')
 
 
 def to_json(route: Route) -> dict[str, object]:
     """Write a route as the API shows it; times are RFC 3339."""
     return {
         "adapter": route.adapter,
+        "epoch": route.epoch,
         "generation": route.generation,
         "arms": [routes.arm_to_json(arm) for arm in route.arms],
         "reason": route.reason,
@@ -30,29 +31,34 @@ def to_json(route: Route) -> dict[str, object]:
     }
 
 
-def etag(route: Route) -> str:
-    """Name this generation in an ``ETag`` header.
+def etag(edition: Edition) -> str:
+    """Name an edition of a route in an ``ETag`` header.
 
-    The generation alone is enough: it never names two contents.
+    That is enough: an edition never names two contents.
+
+    >>> etag(Edition(1764298000, 7))
+    '"1764298000-7"'
     """
-    return f'"{route.generation}"'
+    return f'"{edition.epoch}-{edition.generation}"'
 
 
-def generation_of(tag: str) -> int:
-    """Read a generation from ``If-Match`` or ``If-None-Match``.
+def edition_of(tag: str) -> Edition:
+    """Read an edition from ``If-Match`` or ``If-None-Match``.
 
-    >>> generation_of('W/"7"')
-    7
+    A person may write a generation alone: that of no epoch, which equals no route that is read.
+
+    >>> edition_of('W/"1764298000-7"'), edition_of('"7"')
+    (Edition(epoch=1764298000, generation=7), Edition(epoch=0, generation=7))
 
     Raises
     ------
     ValueError
-        Not one that :func:`etag` wrote (``*`` and lists included).
+        Neither of them (``*`` and lists included).
     """
     match = _ETAG.fullmatch(tag.strip())
     if match is None:
         raise ValueError(f"not the ETag of a route: {tag[:64]!r}")
-    return int(match[1])
+    return Edition(int(match[1] or 0), int(match[2]))
 
 
 def put(
@@ -64,6 +70,7 @@ def put(
     reason: str,
     actor: str,
     now: datetime,
+    expected_epoch: int = 0,
     valid_until: datetime | None = None,
     on_expiry: ArmKind = ArmKind.STABLE,
     hold_until: datetime | None = None,
@@ -74,6 +81,8 @@ def put(
     ----------
     expected_generation
         The generation it was decided on; 0 where there was no route.
+    expected_epoch
+        The epoch of that; 0: whichever is in force.
     hold_until
         No automatic action changes the route before then.
 
@@ -92,6 +101,7 @@ def put(
     registered = {version.name: version for version in versions.of_adapter(tx, known.id)}
     route = Route(
         adapter=adapter,
+        epoch=expected_epoch,
         generation=expected_generation + 1,
         arms=resolve_arms(arms, registered),
         reason=reason,
@@ -99,8 +109,7 @@ def put(
         valid_until=valid_until,
         on_expiry=on_expiry,
     )
-    write(tx, known.id, route=route, actor=actor, hold_until=hold_until)
-    return route
+    return write(tx, known.id, route=route, actor=actor, hold_until=hold_until)
 
 
 def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Route | None:
@@ -119,10 +128,9 @@ def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Rou
         since=now,
     )
     try:
-        write(tx, version.adapter_id, route=route, actor=actor)
+        return write(tx, version.adapter_id, route=route, actor=actor)
     except routes.GenerationConflict:
         return None  # somebody else has just done the same
-    return route
 
 
 def write(
@@ -132,15 +140,17 @@ def write(
     route: Route,
     actor: str,
     hold_until: datetime | None = None,
-) -> None:
+) -> Route:
     """Swap the route in, keep its history and write it down; or none of it.
+
+    Gives it as it is in force.
 
     Raises
     ------
     GenerationConflict
         The route in force is not the one before ``route``.
     """
-    routes.put(
+    written = routes.put(
         tx,
         adapter_id,
         route=route,
@@ -153,5 +163,6 @@ def write(
         actor=actor,
         act="route.changed",
         subject=route.adapter,
-        details={"route": to_json(route), "hold_until": hold_until and hold_until.isoformat()},
+        details={"route": to_json(written), "hold_until": hold_until and hold_until.isoformat()},
     )
+    return written

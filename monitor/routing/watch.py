@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from monitor.domain import Route
+from monitor.domain import Edition, Route
 from monitor.store import routes
 from monitor.store.database import Database
 from monitor.store.routes import FleetState
@@ -31,7 +31,7 @@ class _Waiter:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _RouteWaiter(_Waiter):
     adapter: str
-    generation: int
+    known: Edition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class _FleetWaiter(_Waiter):
 
 
 class RouteWatch:
-    """Tells coroutines when an adapter's route has another generation than they know.
+    """Tells coroutines when an adapter's route has another edition than they know.
 
     One thread looks for all of them, with one query for the adapters that somebody waits
     for and none while nobody waits. :meth:`wake` makes it look at once; polling alone is
@@ -82,21 +82,19 @@ class RouteWatch:
     async def wait_for_change(
         self,
         adapter: str,
-        generation: int,
+        known: Edition,
         *,
         timeout: float,  # noqa: ASYNC109 - running out is an answer here, not an error
     ) -> Route | None:
-        """Return the route once its generation is not ``generation``; None after ``timeout``.
+        """Return the route once its edition is not ``known``; None after ``timeout``.
 
         None at once when :meth:`release` was called.
 
-        ``generation`` 0 waits for a first route. A route that differs already is returned
+        Generation 0 waits for a first route. A route that differs already is returned
         within one look.
         """
         loop = asyncio.get_running_loop()
-        waiter = _RouteWaiter(
-            adapter=adapter, generation=generation, loop=loop, answer=loop.create_future()
-        )
+        waiter = _RouteWaiter(adapter=adapter, known=known, loop=loop, answer=loop.create_future())
         route: Route | None = await self._wait(waiter, timeout)
         return route
 
@@ -159,7 +157,7 @@ class RouteWatch:
         found = {route.adapter: route for route in changed}
         for waiter in waiters:
             route = found.get(waiter.adapter)
-            if route is not None and route.generation != waiter.generation:
+            if route is not None and route.edition != waiter.known:
                 _hand_over(waiter, route)
 
     def _answer_fleet(self, waiters: list[_FleetWaiter]) -> None:
@@ -171,16 +169,16 @@ class RouteWatch:
                 _hand_over(waiter, state)
 
 
-def _known(waiters: Iterable[_RouteWaiter]) -> list[tuple[str, int]]:
-    """Return the generation that the waiters of each adapter know.
+def _known(waiters: Iterable[_RouteWaiter]) -> list[tuple[str, Edition]]:
+    """Return the edition that the waiters of each adapter know.
 
     Where they know different ones at least one of them is wrong, so the route must be
-    read: -1 differs from every generation.
+    read: no table has a generation below 0.
     """
-    known: dict[str, int] = {}
+    known: dict[str, Edition] = {}
     for waiter in waiters:
-        same = known.setdefault(waiter.adapter, waiter.generation) == waiter.generation
-        known[waiter.adapter] = waiter.generation if same else -1
+        same = known.setdefault(waiter.adapter, waiter.known) == waiter.known
+        known[waiter.adapter] = waiter.known if same else Edition(0, -1)
     return list(known.items())
 
 

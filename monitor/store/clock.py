@@ -218,8 +218,10 @@ def rewind(tx: Connection, *, by: timedelta) -> None:
     """Bring back what was put off to a time that was wrong, after the clock went back.
 
     Otherwise work that was due in five minutes would be due in four months, and what a dead
-    process held would be held as long.
+    process held would be held as long. Evaluations under way are taken back: they would put
+    the next one off to that time yet.
     """
+    tx.execute(_TAKE_BACK)
     for table, column in _PUT_OFF:
         tx.execute(
             sa.text(
@@ -230,11 +232,14 @@ def rewind(tx: Connection, *, by: timedelta) -> None:
         )
 
 
+_TAKE_BACK: Final = sa.text(
+    "UPDATE tasks SET epoch = epoch + 1, lease_until = NULL, lease_owner = NULL,"
+    " next_due_at = clock_timestamp() WHERE lease_until IS NOT NULL"
+)
 _PUT_OFF: Final = (
     ("tasks", "next_due_at"),
     ("tasks", "next_window_start"),
     ("tasks", "requested_at"),
-    ("tasks", "lease_until"),
     ("latest_scores", "at"),
     ("pending_texts", "lease_until"),
     ("references", "lease_until"),

@@ -106,6 +106,11 @@ def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, obje
         sa.select(versions.c.id).where(versions.c.id == version.id).with_for_update(key_share=True)
     )
     tx.execute(guard).one()
+    return states(tx, version)
+
+
+def states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
+    """Return the state of each kind of incident of a version."""
     later = incidents.alias("later")
     superseded = sa.exists().where(
         later.c.adapter_id == incidents.c.adapter_id,

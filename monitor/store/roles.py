@@ -52,6 +52,8 @@ def grant(tx: Connection, role: str) -> None:
         tx.execute(sa.text(f'GRANT {rights} ON "{table}" TO {named}'))
     tx.execute(sa.text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {named}"))
     for function in FUNCTIONS:
+        # a database that was restored without rights has this of PostgreSQL's own defaults
+        tx.execute(sa.text(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
         tx.execute(sa.text(f"GRANT EXECUTE ON FUNCTION {function} TO {named}"))
 
 

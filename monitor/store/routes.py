@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -11,19 +11,28 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import JSONB
 
-from monitor.domain import AdapterId, Arm, ArmKind, Route
-from monitor.store import wakeups
+from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route
+from monitor.store import epochs, wakeups
 from monitor.store.errors import Conflict
-from monitor.store.tables import adapters, route_failures, route_history, routes
+from monitor.store.route_refusals import HEARD_FOR
+from monitor.store.tables import (
+    adapters,
+    route_failures,
+    route_history,
+    route_refusals,
+    routes,
+)
 
 
 class GenerationConflict(Conflict):
-    """The route has changed since it was read. ``current`` is 0 where there is none."""
+    """The route has changed since it was read. Generation 0 stands for none."""
 
-    def __init__(self, adapter: str, *, expected: int, current: int) -> None:
+    def __init__(self, adapter: str, *, expected: Edition, current: Edition) -> None:
+        at = f"{current.generation}, not {expected.generation}"
+        if current.generation == expected.generation:
+            at = f"{current.generation} of epoch {current.epoch}, not of {expected.epoch}"
         super().__init__(
-            f"the route of {adapter} is at generation {current}, not {expected}:"
-            " read it again and decide anew"
+            f"the route of {adapter} is at generation {at}: read it again and decide anew"
         )
         self.expected = expected
         self.current = current
@@ -62,8 +71,9 @@ def row(tx: Connection, adapter: str, *, lock: bool = False) -> RouteRow | None:
     query = _CURRENT.where(adapters.c.name == adapter)
     if lock:
         query = query.with_for_update(of=routes)
+    epoch = epochs.in_force(tx)
     found = tx.execute(query).mappings().one_or_none()
-    return _row(found) if found else None
+    return _row(found, epoch=epoch) if found else None
 
 
 def all_routes(tx: Connection) -> list[Route]:
@@ -73,13 +83,14 @@ def all_routes(tx: Connection) -> list[Route]:
 
 def rows(tx: Connection) -> list[RouteRow]:
     """Return the same with who wrote each and until when it is held."""
-    query = _CURRENT.order_by(adapters.c.name)
-    return [_row(found) for found in tx.execute(query).mappings()]
+    query, epoch = _CURRENT.order_by(adapters.c.name), epochs.in_force(tx)
+    return [_row(found, epoch=epoch) for found in tx.execute(query).mappings()]
 
 
 class FleetState(NamedTuple):
     """Tells whether any route has changed: generations only grow, so their sum does too."""
 
+    epoch: int
     routes: int
     generations: int
 
@@ -88,7 +99,14 @@ def fleet_state(tx: Connection) -> FleetState:
     """Return the state of the whole table, without reading a route."""
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(routes.c.generation), 0))
     count, total = tx.execute(query.select_from(routes)).one()
-    return FleetState(int(count), int(total))
+    return FleetState(epochs.in_force(tx), int(count), int(total))
+
+
+def fleet(tx: Connection) -> tuple[FleetState, list[RouteRow]]:
+    """Return the whole table with its state."""
+    found = rows(tx)
+    total = sum(row.route.generation for row in found)
+    return FleetState(epochs.in_force(tx), len(found), total), found
 
 
 def named_among(tx: Connection, models: Sequence[str]) -> frozenset[str]:
@@ -102,18 +120,19 @@ def named_among(tx: Connection, models: Sequence[str]) -> frozenset[str]:
     return frozenset(tx.scalars(query))
 
 
-def changed(tx: Connection, known: Iterable[tuple[str, int]]) -> list[Route]:
-    """Return the routes whose generation differs from the one known (0: none known)."""
-    pairs = dict(known)
+def changed(tx: Connection, known: Iterable[tuple[str, Edition]]) -> list[Route]:
+    """Return the routes whose edition differs from the one known (generation 0: none known)."""
+    pairs, epoch = dict(known), epochs.in_force(tx)
     query = (
         sa.select(adapters.c.name, routes.c.generation)
         .join(adapters, adapters.c.id == routes.c.adapter_id)
         .where(adapters.c.name == sa.any_(sa.cast(list(pairs), sa.ARRAY(sa.Text))))
     )
-    names = [name for name, generation in tx.execute(query) if generation != pairs[name]]
+    found = tx.execute(query).all()
+    names = [name for name, generation in found if Edition(epoch, generation) != pairs[name]]
     if not names:
         return []
-    return [_row(found).route for found in tx.execute(_named(names)).mappings()]
+    return [_row(one, epoch=epoch).route for one in tx.execute(_named(names)).mappings()]
 
 
 def put(
@@ -124,8 +143,11 @@ def put(
     expected: int,
     actor: str,
     hold_until: datetime | None = None,
-) -> None:
+) -> Route:
     """Write ``route`` (its generation must be ``expected + 1``) if nobody has meanwhile.
+
+    Gives it as it is in force. One that was read in another epoch is refused; epoch 0 stands
+    for the one in force.
 
     Raises
     ------
@@ -133,22 +155,28 @@ def put(
         The route in force is not at generation ``expected``; 0 means that there is none.
     """
     assert route.generation == expected + 1, "generations grow by one"  # noqa: S101 (invariant)
-    values = _values(route, actor)
-    if not _swap(tx, adapter_id, {**values, "hold_until": hold_until}, expected=expected):
+    values, epoch = _values(route, actor), epochs.in_force(tx)
+    is_own = route.epoch in {0, epoch}
+    swapped = {**values, "hold_until": hold_until}
+    if not is_own or not _swap(tx, adapter_id, swapped, expected=expected):
         current = row(tx, route.adapter)
         raise GenerationConflict(
             route.adapter,
-            expected=expected,
-            current=current.route.generation if current else 0,
+            expected=Edition(route.epoch or epoch, expected),
+            current=current.route.edition if current else Edition(epoch, 0),
         )
     tx.execute(route_history.insert().values(adapter_id=adapter_id, **values))
     wakeups.notify(tx, wakeups.ROUTES, payload=route.adapter)
+    return replace(route, epoch=epoch)
 
 
 def history(
     tx: Connection, adapter: str, *, before_generation: int | None = None, limit: int = 100
 ) -> list[RouteRow]:
-    """Generations, newest first; ``before_generation`` is where the previous page ended."""
+    """Generations, newest first; ``before_generation`` is where the previous page ended.
+
+    They are of no epoch: a restored table goes on where it was.
+    """
     query = (
         sa.select(route_history, adapters.c.name.label("adapter"))
         .join(adapters, adapters.c.id == route_history.c.adapter_id)
@@ -161,14 +189,34 @@ def history(
     return [_row(found) for found in tx.execute(query).mappings()]
 
 
+_REFUSAL: Final = (
+    sa.select(
+        route_refusals.c.router,
+        route_refusals.c.epoch,
+        route_refusals.c.generation,
+        route_refusals.c.since,
+    )
+    .where(
+        route_refusals.c.adapter_id == routes.c.adapter_id,
+        route_refusals.c.said_at > sa.func.now() - HEARD_FOR,
+    )
+    .order_by(route_refusals.c.since, route_refusals.c.router)
+    .limit(1)
+    .lateral("refusal")
+)
 _CURRENT: Final = (
     sa.select(
         routes,
         adapters.c.name.label("adapter"),
         route_failures.c.since.label("behind_since"),
         route_failures.c.why.label("behind_why"),
+        _REFUSAL.c.since.label("refused_since"),
+        _REFUSAL.c.router.label("refused_by"),
+        _REFUSAL.c.epoch.label("held_epoch"),
+        _REFUSAL.c.generation.label("held_generation"),
     )
     .join(adapters, adapters.c.id == routes.c.adapter_id)
+    .outerjoin(_REFUSAL, sa.true())
     .outerjoin(
         route_failures,
         (route_failures.c.adapter_id == routes.c.adapter_id)
@@ -226,20 +274,37 @@ def arm_from_json(body: dict[str, Any]) -> Arm:
     )
 
 
-def _row(found: RowMapping) -> RouteRow:
+def _row(found: RowMapping, *, epoch: int = 0) -> RouteRow:
     route = Route(
         adapter=found["adapter"],
         generation=found["generation"],
+        epoch=epoch,
         arms=tuple(arm_from_json(body) for body in found["arms"]),
         reason=found["reason"],
         since=found["since"],
         valid_until=found["valid_until"],
         on_expiry=ArmKind(found["on_expiry"]),
     )
-    since = found.get("behind_since")
     return RouteRow(
         route=route,
         actor=found["actor"],
         hold_until=found.get("hold_until"),
-        behind=since and Behind(since=since, why=found["behind_why"]),
+        behind=_behind(found, route.edition),
     )
+
+
+def _behind(found: RowMapping, edition: Edition) -> Behind | None:
+    """Say who does not go by the route: whom we could not tell, else who says so itself."""
+    if found.get("behind_since") is not None:
+        return Behind(since=found["behind_since"], why=found["behind_why"])
+    if found.get("refused_since") is None:
+        return None
+    held = Edition(found["held_epoch"], found["held_generation"])
+    if held < edition:
+        return None  # it takes the route at its next look
+    why = (
+        f"{found['refused_by']} goes by generation {held.generation} of epoch {held.epoch} and"
+        f" refuses generation {edition.generation} of epoch {edition.epoch}; if this database"
+        " was put back: driftline route renew"
+    )
+    return Behind(since=found["refused_since"], why=why)

@@ -54,6 +54,15 @@ def at_head(connection: Connection) -> bool:
     return set(rows.scalars()) == {HEAD}
 
 
+def revision(connection: Connection) -> str | None:
+    """Say which schema the database has; None: it has none."""
+    made = connection.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar_one()
+    if made is None:
+        return None
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+    return str(found.scalar_one())
+
+
 def migrate(
     database: Database,
     *,
@@ -79,7 +88,7 @@ def migrate(
     """
     for left in range(tries - 1, -1, -1):
         try:
-            with _turn(database):
+            with turn(database):
                 _upgrade(database, lock_timeout=lock_timeout)
             break
         except sa.exc.OperationalError as error:
@@ -117,8 +126,14 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
 
 
 @contextmanager
-def _turn(database: Database) -> Iterator[None]:
-    """Hold the advisory lock of migrations on a connection of its own."""
+def turn(database: Database) -> Iterator[None]:
+    """Let no other process migrate meanwhile: hold a lock on a connection of its own.
+
+    Raises
+    ------
+    TimeoutError
+        When another process held it for ten minutes.
+    """
     until = time.monotonic() + _PATIENCE.total_seconds()
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         while not connection.execute(_LOCK).scalar_one():

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
-from monitor.domain import ActionId, IncidentId, Mark
+from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
 from monitor.incident.moving import Move, move, read_choices, unproven
 from monitor.incident.smoke import Exchange, NotAskable
@@ -182,7 +182,9 @@ class IncidentPages:
             raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
 
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
-        because, generation = _reason(fields), _number(fields, "generation")
+        epoch = _number(fields, "epoch") if "epoch" in fields else 0  # whichever is in force
+        seen = Edition(epoch, _number(fields, "generation"))
+        because = _reason(fields)
         self._prove(incident, Move(fields["do"]))
 
         def work(tx: Connection) -> None:
@@ -195,7 +197,7 @@ class IncidentPages:
                 story,
                 read_choices(tx, story, now=now),
                 Move(fields["do"]),
-                generation=generation,
+                edition=seen,
                 by=key.name,
                 because=because,
                 now=now,

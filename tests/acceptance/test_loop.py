@@ -201,7 +201,9 @@ def test_messages_wait_for_a_receiver_that_is_down_and_arrive_in_their_order(
     assert billing.told() == []
     inbox.up()
     told = until(lambda: billing.told(severity="page") and billing.told(), "the messages")
-    assert [m.alert["status"] for m in told] in (["started", "worsened"], ["started"])
+    # which sign is the strongest may change meanwhile, and is told, too
+    news = [m.alert["status"] for m in told if m.alert["status"] != "updated"]
+    assert news in (["started", "worsened"], ["started"])
     assert len({m.id for m in told}) == len(told)
 
     evaluated = service.evaluate("billing")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -12,7 +13,7 @@ from alerts.formats import LARGEST_BODY, alertmanager_body
 from alerts.message import Alert, Links
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Status
-from tests.alert_samples import FULL, NOON, an_alert
+from tests.alert_samples import FULL, NOON, UPDATED, an_alert
 from tests.alerts.receiving import PostableAlert, postable_alerts
 from tests.loopback import LOOPBACK, Receiver, answer
 
@@ -32,6 +33,23 @@ def test_a_firing_alert_has_no_end_and_a_recovered_one_has() -> None:
     assert over.ends_at == end
     # the labels are the identity: it must be the same alert that ends
     assert over.labels == firing.labels
+
+
+def test_an_update_changes_annotations_and_not_the_labels_that_are_its_identity() -> None:
+    firing, update = posted(FULL), posted(UPDATED)
+    assert update.labels == firing.labels
+    assert update.starts_at == firing.starts_at
+    assert update.annotations["blame_now"] == "input"
+    assert update.annotations["summary"] == UPDATED.summary
+    assert "update" not in firing.annotations
+    over = posted(replace(UPDATED, status=Status.RECOVERED, recovered_at=NOON, update=None))
+    assert over.labels == firing.labels
+    theirs = msgspec.json.decode(alertmanager_body(UPDATED))["alerts"][0]
+    assert (
+        theirs["fingerprint"]
+        == (msgspec.json.decode(alertmanager_body(FULL))["alerts"][0]["fingerprint"])
+    )
+    assert theirs["labels"] == firing.labels
 
 
 def test_it_says_what_the_webhook_body_says() -> None:

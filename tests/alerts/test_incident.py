@@ -21,6 +21,7 @@ from alerts.incident import (
     to_json,
 )
 from alerts.types import Kind, Severity, Status, Verdict
+from alerts.updating import Fact
 
 START = datetime(2026, 3, 4, 14, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -164,6 +165,64 @@ def test_a_version_that_comes_back_into_service_as_it_was_is_the_same_incident()
     again, told = run(PAGE, state=gone)
     assert [(tell.status, tell.number) for tell in told] == [(Status.REOPENED, 1)]
     assert again.closing is None
+
+
+HELD = 15 * MINUTE
+
+
+def blamed(blame: str, *detectors: str, condition: Condition = Condition.TICKET) -> Observed:
+    gist = {Fact.SEVERITY: condition.value, Fact.BLAME: blame}
+    return Observed(condition=condition, detectors=detectors, gist=gist)
+
+
+def test_an_incident_that_goes_on_is_told_anew_once_what_is_known_has_held_for_a_window() -> None:
+    _, told = run(*[blamed("serving")] * 2, *[blamed("input")] * 5, every=HELD)
+    assert [(tell.status, tell.number, tell.severity) for tell in told] == [
+        (Status.STARTED, 1, Severity.TICKET),
+        (Status.UPDATED, 1, Severity.TICKET),
+    ]
+    assert told[1].at - told[0].at == 3 * HELD
+    assert told[1].since == told[0].since
+
+
+def test_what_recovers_before_it_held_is_not_told_anew() -> None:
+    _, told = run(blamed("serving"), blamed("input"), CLEAR, every=HELD)
+    assert [tell.status for tell in told] == [Status.STARTED, Status.RECOVERED]
+
+
+def test_whoever_has_it_in_hand_keeps_it_when_more_is_known_of_it() -> None:
+    ack = Acknowledged(by="ann")
+    after, told = run(blamed("serving"), ack, *[blamed("input")] * 2, every=HELD)
+    assert told[-1].status is Status.UPDATED
+    assert after.ack is not None
+    found = [blamed("serving", "latency"), ack, *[blamed("input", "input_similarity")] * 2]
+    after, told = run(*found, every=HELD)
+    assert told[-1].status is Status.UPDATED
+    assert after.ack is None, "another detector has found something"
+
+
+def test_a_page_that_was_told_as_a_ticket_by_now_rises_at_once_and_is_in_nobodys_hands() -> None:
+    page, ticket = (blamed("input", condition=one) for one in (Condition.PAGE, Condition.TICKET))
+    after, told = run(page, ticket, ticket, Acknowledged(by="ann"), page, every=HELD)
+    assert [(tell.status, tell.severity) for tell in told] == [
+        (Status.STARTED, Severity.PAGE),
+        (Status.UPDATED, Severity.PAGE),
+        (Status.UPDATED, Severity.PAGE),
+    ]
+    assert after.ack is None
+
+
+def test_an_unknown_verdict_neither_breaks_nor_fulfils_what_has_to_hold() -> None:
+    _, told = run(blamed("serving"), blamed("input"), UNKNOWN, UNKNOWN, every=HELD)
+    assert [tell.status for tell in told] == [Status.STARTED]
+
+
+def test_a_state_that_an_earlier_release_wrote_is_read_and_learns_what_was_told() -> None:
+    before, _ = run(blamed("serving"))
+    old = {name: said for name, said in to_json(before).items() if name not in {"known", "lead"}}
+    after, told = run(*[blamed("input")] * 3, state=from_json(old), every=HELD)
+    assert told == ()
+    assert after.known[-1].told in {("input",), ("ticket",)}
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

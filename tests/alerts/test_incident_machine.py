@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -25,16 +26,25 @@ from alerts.incident import (
     to_json,
 )
 from alerts.types import Kind, Severity, Status, Verdict
+from alerts.updating import Fact
 
-STORY = re.compile(r"S W? (R (O W? R)* (O W?)?)?".replace(" ", ""))
-LETTERS = {Status.STARTED: "S", Status.WORSENED: "W", Status.RECOVERED: "R", Status.REOPENED: "O"}
+STORY = re.compile(r"S U* W? U* (R (O U* W? U* R)* (O U* W? U*)?)?".replace(" ", ""))
+LETTERS = {
+    Status.STARTED: "S",
+    Status.WORSENED: "W",
+    Status.UPDATED: "U",
+    Status.RECOVERED: "R",
+    Status.REOPENED: "O",
+}
+WINDOW = timedelta(minutes=15)
+FACTS = {Condition.TICKET, Condition.PAGE}
 WEEK = timedelta(days=7)
 
 
 class OneKeysStory(RuleBasedStateMachine):
     @initialize(clears=st.integers(1, 3))
     def begin(self, clears: int) -> None:
-        self.rule = Rule(clears_to_recover=clears)
+        self.rule = Rule(clears_to_recover=clears, window=WINDOW)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.state = IncidentState()
         self.events: list[tuple[Event, datetime]] = []
@@ -57,6 +67,17 @@ class OneKeysStory(RuleBasedStateMachine):
     def observe(self, condition: Condition, times: int) -> None:
         for _ in range(times):
             self.advance(Observed(condition=condition))
+
+    @rule(
+        condition=st.sampled_from(sorted(FACTS)),
+        blame=st.sampled_from(["", "serving", "input"]),
+        times=st.integers(1, 4),
+    )
+    def find(self, condition: Condition, blame: str, times: int) -> None:
+        gist = {Fact.SEVERITY: condition.value, Fact.BLAME: blame}
+        for _ in range(times):
+            self.advance(Observed(condition=condition, gist=gist))
+            self.now += WINDOW / 2
 
     @rule(verdict=st.sampled_from(Verdict), silence=st.sampled_from([None, *Severity]))
     def evaluate(self, verdict: Verdict, silence: Severity | None) -> None:
@@ -108,6 +129,14 @@ class OneKeysStory(RuleBasedStateMachine):
             assert (self.state.told, self.state.ack) == (None, None)
         else:
             assert self.state.told is self.told[-1].severity
+
+    @invariant()
+    def what_goes_on_is_as_urgent_as_it_was_told_and_no_news_is_no_update(self) -> None:
+        for earlier, later in pairwise(self.told):
+            if later.status is Status.UPDATED:
+                assert (later.severity, later.since) == (earlier.severity, earlier.since)
+        for known in self.state.known:
+            assert all(before != after for before, after in pairwise(known.told))
 
     @invariant()
     def only_a_week_old_recovery_is_reopened(self) -> None:

@@ -9,7 +9,7 @@ from alerts.formats import LARGEST_BODY
 from alerts.message import Alert, Together
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Reason, Severity, Status
-from tests.alert_samples import FULL, a_change, an_alert
+from tests.alert_samples import FULL, UPDATED, a_change, an_alert
 from tests.alerts.receiving import PagerDutyEvent, pagerduty_event
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer
 
@@ -47,6 +47,21 @@ def test_a_ticket_does_not_wake_anybody() -> None:
     [event] = sent(an_alert(severity=Severity.TICKET))
     assert event.payload is not None
     assert event.payload.severity == "warning"
+
+
+def test_an_update_is_added_to_the_alert_that_is_open_and_begins_with_what_has_changed() -> None:
+    opened, update = sent(FULL, UPDATED)
+    assert (update.event_action, update.dedup_key) == ("trigger", opened.dedup_key)
+    assert update.payload is not None
+    assert UPDATED.update is not None
+    assert update.payload.summary == f"{UPDATED.update.text}. {UPDATED.summary}"
+    assert update.payload.custom_details["update"]["blame"] == {"was": "adapter", "now": "input"}
+
+
+def test_an_update_of_what_nobody_has_in_hand_any_more_calls_people_again() -> None:
+    [ended, anew] = sent(an_alert(status=Status.UPDATED, notification_reason=Reason.LET_GO))
+    assert (ended.event_action, anew.event_action) == ("resolve", "trigger")
+    assert ended.dedup_key == anew.dedup_key
 
 
 def test_a_page_opens_an_alert_of_its_own_and_each_one_is_taken_or_ends() -> None:

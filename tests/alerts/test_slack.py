@@ -48,6 +48,7 @@ def test_a_message_says_what_people_need_first() -> None:
         (Status.STARTED, Severity.TICKET, "Ticket: "),
         (Status.WORSENED, Severity.PAGE, "Page, was a ticket: "),
         (Status.REOPENED, Severity.PAGE, "Page again: "),
+        (Status.UPDATED, Severity.PAGE, "Page, updated: "),
         (Status.RECOVERED, Severity.PAGE, "Recovered: "),
     ],
 )

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import pytest
 
-from alerts.incident import Condition
+from alerts.incident import Condition, Rule
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
-from alerts.telling import AT_ONCE, Manner, Matter, Told, group_of, news
+from alerts.telling import AT_ONCE, Manner, Matter, Telling, Told, group_of, news
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from tests.alert_samples import an_alert
 from tests.telling_world import BEGIN, World
@@ -242,6 +242,148 @@ def test_missing_records_hold_back_what_is_no_more_urgent() -> None:
         Kind.NO_DATA,
         Kind.DRIFT,
     ]
+
+
+HELD = 15 * MINUTE
+
+
+def blamed(world: World, blame: Blame, *, condition: Condition = TICKET) -> None:
+    """Two evaluations, a window apart, find this; then whoever is to hear it is told."""
+    world.blames["a"] = blame
+    for wait in (HELD, timedelta()):
+        world.observe("a", condition)
+        world.now += wait
+    world.tick()
+
+
+def heard(world: World) -> list[tuple[Status, Blame, str | None]]:
+    return [
+        (alert.status, alert.blame, alert.update.text if alert.update else None)
+        for one in world.sent
+        for alert in one.alerts
+    ]
+
+
+def test_what_has_held_is_told_once_under_the_blame_that_receivers_know() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    blamed(world, Blame.SERVING)
+    blamed(world, Blame.INPUT)
+    blamed(world, Blame.INPUT)
+    assert heard(world) == [
+        (Status.STARTED, Blame.SERVING, None),
+        (Status.UPDATED, Blame.INPUT, "blame was: serving, now: input"),
+    ]
+    assert [one.reason for one in world.sent] == [Reason.FIRST, Reason.UPDATED]
+    assert world.sent[-1].alerts[0].known_as is Blame.SERVING
+    world.observe("a", CLEAR)
+    world.tick()
+    end = world.sent[-1].alerts[0]
+    assert (end.status, end.blame, end.known_as) == (Status.RECOVERED, Blame.INPUT, Blame.SERVING)
+
+
+def test_a_silence_keeps_updates_back_and_its_end_tells_what_is_known_then() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    blamed(world, Blame.SERVING)
+    world.silences.append(
+        Silence(
+            id=1,
+            matcher=parse_matcher({"adapter": "a"}),
+            starts_at=world.now,
+            ends_at=world.now + 24 * HOUR,
+            author="ann",
+            comment="load test",
+        )
+    )
+    blamed(world, Blame.INPUT)
+    blamed(world, Blame.ADAPTER)
+    assert len(world.sent) == 1
+    world.silences.clear()
+    world.tick()
+    assert heard(world)[1:] == [(Status.UPDATED, Blame.ADAPTER, "blame was: serving, now: adapter")]
+
+
+def test_what_went_back_while_it_was_silenced_is_not_told() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    blamed(world, Blame.SERVING)
+    world.silences.append(
+        Silence(
+            id=1,
+            matcher=parse_matcher({}),
+            starts_at=world.now,
+            ends_at=world.now + 24 * HOUR,
+            author="ann",
+            comment="load test",
+        )
+    )
+    blamed(world, Blame.INPUT)
+    blamed(world, Blame.SERVING)
+    world.silences.clear()
+    world.tick()
+    assert len(world.sent) == 1
+
+
+def test_whoever_has_heard_nothing_yet_hears_of_a_beginning_by_what_is_known_now() -> None:
+    world = World(manners={"desk": Manner(wait=HOUR)})
+    blamed(world, Blame.SERVING)
+    blamed(world, Blame.INPUT)
+    world.now += HOUR
+    world.tick()
+    assert heard(world) == [(Status.STARTED, Blame.INPUT, None)]
+
+
+def test_a_page_does_not_double_with_what_is_known_otherwise_of_it() -> None:
+    world = World(manners={"desk": AT_ONCE})
+    blamed(world, Blame.SERVING)
+    world.blames["a"] = Blame.ADAPTER
+    world.observe("a", PAGE)
+    world.tick()
+    blamed(world, Blame.ADAPTER, condition=PAGE)
+    assert heard(world)[1:] == [
+        (
+            Status.WORSENED,
+            Blame.ADAPTER,
+            "severity was: ticket, now: page; blame was: serving, now: adapter",
+        )
+    ]
+
+
+def test_an_update_of_a_page_waits_for_the_interval_as_it_calls_nobody() -> None:
+    world = World(manners={"desk": TOGETHER})
+    world.blames["a"] = Blame.SERVING
+    world.observe("a", PAGE)
+    world.now += 30 * SECOND
+    world.tick()
+    world.rule = Rule(window=timedelta())
+    world.blames["a"] = Blame.INPUT
+    world.observe("a", PAGE)
+    world.now += 4 * MINUTE
+    world.tick()
+    assert len(world.sent) == 1
+    world.now += MINUTE
+    world.tick()
+    assert world.sent[-1].reason is Reason.UPDATED
+
+
+def test_a_repeat_says_again_what_is_known_and_not_that_it_is_new() -> None:
+    world = World(manners={"desk": replace(TOGETHER, wait=timedelta(), interval=timedelta())})
+    blamed(world, Blame.SERVING)
+    blamed(world, Blame.INPUT)
+    world.now += 25 * HOUR
+    world.tick()
+    assert heard(world)[-1] == (Status.UPDATED, Blame.INPUT, None)
+    assert world.sent[-1].reason is Reason.REPEAT
+
+
+def test_what_goes_on_when_nobody_has_it_in_hand_any_more_lets_it_go() -> None:
+    told = Told.by(an_alert(), at=BEGIN, taken=True)
+    update = an_alert(status=Status.UPDATED, blame=Blame.INPUT)
+    matter = Matter(incident=1, group="g", told=told, held=(update,), since=BEGIN)
+    said = news(matter)
+    assert said is not None
+    telling = Telling(reason=Reason.UPDATED, news=((matter, said),))
+    assert telling.reason_of(matter, said) is Reason.LET_GO
+    in_hand = replace(matter, quiet=True)
+    assert telling.reason_of(in_hand, said) is Reason.UPDATED
 
 
 def test_a_group_is_named_by_the_facts_it_is_made_of() -> None:

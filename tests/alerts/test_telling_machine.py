@@ -13,11 +13,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from alerts.differing import update_between
+from alerts.formats import labels_of
 from alerts.incident import Closing, Condition, conditions
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
 from alerts.telling import Manner
-from alerts.types import Kind, Reason, Severity, Status, Verdict
+from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
 from tests.telling_world import BEGIN, World
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -70,6 +72,27 @@ class OnCall(RuleBasedStateMachine):
     @rule(adapter=ADAPTERS, condition=st.sampled_from(Condition))
     def observe(self, adapter: str, condition: Condition) -> None:
         self.happens(lambda world: world.observe(adapter, condition))
+
+    @rule(adapter=ADAPTERS, blame=st.sampled_from([Blame.SERVING, Blame.INPUT, Blame.UNKNOWN]))
+    def blame(self, adapter: str, blame: Blame) -> None:
+        """What is found next is blamed on this."""
+
+        def event(world: World) -> None:
+            world.blames[adapter] = blame
+
+        self.happens(event)
+
+    @rule(adapter=ADAPTERS, condition=st.sampled_from([Condition.TICKET, Condition.PAGE]))
+    def goes_on(self, adapter: str, condition: Condition) -> None:
+        """The same is found for a window and longer."""
+
+        def event(world: World) -> None:
+            world.observe(adapter, condition)
+            world.now += 16 * MINUTE
+            world.tick()
+            world.observe(adapter, condition)
+
+        self.happens(event)
 
     @rule(adapter=ADAPTERS, hours=st.sampled_from([1, 24]))
     def acknowledge(self, adapter: str, hours: int) -> None:
@@ -163,6 +186,19 @@ class OnCall(RuleBasedStateMachine):
                 if known.told is not None and known.told.firing and name not in self.world.opened:
                     assert known.held
                     assert self.world.now < max(known.held[-1][0], latest) + longest
+
+    @invariant()
+    def an_update_says_what_has_changed_since_the_channel_was_told_and_keeps_its_alert(
+        self,
+    ) -> None:
+        for channel in MANNERS:
+            for name in self.world.known[channel]:
+                told = [alert for _, alert in self.world.heard(channel, name)]
+                for before, after in pairwise(told):
+                    if after.status is Status.UPDATED and after.update is not None:
+                        assert update_between(before, after) == after.update
+                        assert labels_of(after) == labels_of(before)
+                    assert after.status is not Status.UPDATED or before.firing
 
     @invariant()
     def only_what_nobody_has_in_hand_is_repeated(self) -> None:

@@ -38,7 +38,8 @@ def test_a_put_with_the_current_tag_makes_the_next_generation(routed: Serving) -
     with routed.client(Scope.ADMIN) as client:
         tag = client.get("/v1/routes/support").headers["etag"]
         made = client.put("/v1/routes/support", json=STABLE, headers={"if-match": tag})
-        assert (made.status_code, made.headers["etag"]) == (200, '"2"')
+        epoch = made.json()["epoch"]
+        assert (made.status_code, made.headers["etag"]) == (200, f'"{epoch}-2"')
         assert made.json()["reason"] == "by hand"
         assert client.get("/v1/routes").json()["items"] == [made.json()]
 
@@ -62,12 +63,58 @@ def test_an_impossible_route_is_a_422_with_its_faults(routed: Serving, arms: obj
     assert answer.json()["errors"]
 
 
-def test_a_known_generation_is_a_304_without_a_body(routed: Serving) -> None:
+def tag_of(client: httpx2.Client) -> str:
+    return str(client.get("/v1/routes/support").headers["etag"])
+
+
+def test_a_known_edition_is_a_304_without_a_body(routed: Serving) -> None:
     with routed.client(Scope.READ) as client:
-        answer = client.get("/v1/routes/support", headers={"if-none-match": '"1"'})
+        known = tag_of(client)
+        answer = client.get("/v1/routes/support", headers={"if-none-match": known})
         assert (answer.status_code, answer.content) == (304, b"")
-        assert answer.headers["etag"] == '"1"'
-        assert client.get("/v1/routes/support", headers={"if-none-match": '"9"'}).is_success
+        assert answer.headers["etag"] == known
+        # a generation alone says nothing: it may be of a state of the database that was lost
+        for other in ('"1"', known.replace("-1", "-9"), '"5-1"'):
+            found = client.get("/v1/routes/support", headers={"if-none-match": other})
+            assert (found.status_code, found.headers["etag"]) == (200, known)
+
+
+def test_an_epoch_ends_every_wait_and_refuses_what_was_seen_before(routed: Serving) -> None:
+    with routed.client(Scope.ADMIN) as client:
+        before, fleet = tag_of(client), client.get("/v1/routes").headers["etag"]
+        opened = client.post("/v1/routes/epoch", json={"reason": "a folder was put back"})
+        assert opened.status_code == 201
+        assert (opened.json()["reason"], opened.json()["by"]) == (
+            "a folder was put back",
+            "for admin",
+        )
+        for path, tag in (("/v1/routes", fleet), ("/v1/routes/support", before)):
+            held = {"if-none-match": tag}
+            assert client.get(path, headers=held, params={"wait": 30}).status_code == 200
+        late = client.put("/v1/routes/support", json=STABLE, headers={"if-match": before})
+        assert (late.status_code, late.headers["etag"]) == (412, tag_of(client))
+        assert f"of epoch {opened.json()['epoch']}, not of" in late.json()["detail"]
+        again = {"if-match": late.headers["etag"]}
+        assert client.put("/v1/routes/support", json=STABLE, headers=again).is_success
+    with routed.client(Scope.READ) as client:
+        assert client.post("/v1/routes/epoch", json={"reason": "x"}).status_code == 403
+
+
+def test_what_a_router_refuses_is_told_of_its_route(routed: Serving) -> None:
+    held = {"adapter": "support", "epoch": 1764298000, "generation": 4}
+    with routed.client(Scope.ADMIN) as client:
+        epoch = client.get("/v1/routes/support").json()["epoch"]
+        ours = held | {"epoch": epoch}
+        of_another = ours | {"told_epoch": epoch - 9}
+        for one, said in ((ours, True), (held, False), (of_another, False)):
+            with routed.client(Scope.INGEST) as router:
+                body = {"router": "gateway a:8441", "held": [one]}
+                assert router.post("/v1/routes/refusals", json=body).status_code == 204
+            behind = client.get("/v1/routes/support").json()["behind"]
+            assert (behind is not None) is said
+        with routed.client(Scope.READ) as reader:
+            assert reader.post("/v1/routes/refusals", json=body).status_code == 403
+        assert client.post("/v1/routes/refusals", json={"router": "a", "held": []}).is_success
 
 
 def test_hundreds_wait_for_a_change_while_the_service_answers_others(routed: Serving) -> None:
@@ -87,10 +134,9 @@ async def _wait_and_change(
         base_url=service.url, headers=headers, limits=limits, timeout=60, trust_env=False
     ) as client:
         query = {"wait": 30}
+        known = {"if-none-match": (await client.get("/v1/routes/support")).headers["etag"]}
         polls = [
-            asyncio.create_task(
-                client.get("/v1/routes/support", params=query, headers={"if-none-match": '"1"'})
-            )
+            asyncio.create_task(client.get("/v1/routes/support", params=query, headers=known))
             for _ in range(waiters)
         ]
         await asyncio.sleep(1.0)
@@ -105,9 +151,8 @@ async def _wait_and_change(
 
 def test_a_wait_without_a_change_ends_as_a_304(routed: Serving) -> None:
     with routed.client(Scope.READ) as client:
-        answer = client.get(
-            "/v1/routes/support", params={"wait": 0.3}, headers={"if-none-match": '"1"'}
-        )
+        known = {"if-none-match": tag_of(client)}
+        answer = client.get("/v1/routes/support", params={"wait": 0.3}, headers=known)
     assert answer.status_code == 304
 
 

@@ -20,7 +20,7 @@ from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed, Together
 from alerts.formats import LARGEST_BODY
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, a_change, an_alert
+from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, UPDATED, a_change, an_alert
 from tests.loopback import (
     LOOPBACK,
     Behaviour,
@@ -155,6 +155,41 @@ def test_the_incident_the_adapter_and_the_message_are_named(
     sent += "".join(written())
     for word in ("support", "v7", "page", FULL.summary[:20], FULL.id, "msg_1"):
         assert word in sent
+
+
+@EVERY
+def test_an_update_names_the_same_incident_and_says_what_was_told_and_what_is_known_now(
+    kind: str, rig: Rig, written: Written
+) -> None:
+    with Receiver() as receiver:
+        channel = open_rig(kind, rig, receiver.url)
+        channel.deliver(FULL, "msg_1")
+        channel.deliver(UPDATED, "msg_2")
+    first, second = [seen.body.decode() for seen in receiver.seen] or written()
+    assert FULL.id in first
+    assert FULL.id in second
+    assert UPDATED.summary[:60] in second
+    assert UPDATED.update is not None
+    slack = (
+        "*Blame* was: adapter; now: input",
+        "*Strongest sign* was: answers less certain; now: requests unlike the training examples",
+    )
+    for words in slack if kind == "slack" else (UPDATED.update.text,):
+        assert words in second
+        assert words not in first
+
+
+@EVERY
+def test_an_update_among_others_is_marked_and_says_the_same(kind: str, rig: Rig) -> None:
+    other = an_alert(id="driftline:billing@v2:drift:1", adapter="billing")
+    with Receiver() as receiver:
+        channel = open_rig(kind, rig, receiver.url)
+        if not isinstance(channel, Together):
+            return
+        channel.deliver_together([other, UPDATED], "msg_1")
+    [seen] = receiver.seen
+    assert "blame was: adapter, now: input" in seen.body.decode()
+    assert "updated" in seen.body.decode()
 
 
 @EVERY

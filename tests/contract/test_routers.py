@@ -21,7 +21,7 @@ from monitor.routing.routers.redis import RedisRouting
 from monitor.routing.routers.resp import Conversation, command
 from monitor.routing.routers.vllm import VllmRouting
 from monitor.routing.routers.webhook import WebhookRouting
-from monitor.store import adapters, routes, versions
+from monitor.store import adapters, epochs, routes, tables, versions
 from monitor.store.database import Database
 from tests.loopback import (
     LOOPBACK,
@@ -67,14 +67,15 @@ class Rig:
     lie: Callable[[], None] | None = None
     """From now on say yes to everything and do nothing."""
 
-    def carry(self, route: Route) -> None:
-        """Write the route and carry it out, as an action does."""
+    def carry(self, route: Route) -> Route:
+        """Write the route and carry it out, as an action does; give it as it is in force."""
         with self.database.begin() as tx:
             known = adapters.fetch(tx, route.adapter)
             assert known is not None
-            table.write(tx, known.id, route=route, actor="ann")
-        self.land(route)
-        self.router.apply(route)
+            written = table.write(tx, known.id, route=route, actor="ann")
+        self.land(written)
+        self.router.apply(written)
+        return written
 
 
 def opened(
@@ -122,6 +123,7 @@ def rig(request: pytest.FixtureRequest, database: Database) -> Iterator[Rig]:
 
                 def follow(route: Route) -> None:
                     all_of_them.held[route.adapter] = route.generation
+                    all_of_them.epoch = route.epoch
 
                 made = Rig(router=open_at(url), database=database, land=follow)
                 made.lie = lambda: setattr(made, "land", lambda _route: None)
@@ -193,20 +195,36 @@ def test_what_was_carried_is_read_back_and_may_be_carried_again(rig: Rig, known:
     rig.router.prepare([known])
     rig.carry(first)
     assert rig.router.read_back(ADAPTER) == first.arms
-    rig.carry(second)
+    written = rig.carry(second)
     for _ in range(3):
-        rig.router.apply(second)
+        rig.router.apply(written)
         assert rig.router.read_back(ADAPTER) == second.arms
 
 
 @pytest.mark.usefixtures("known")
 def test_an_older_generation_changes_nothing(rig: Rig) -> None:
     first, second = a_route(1, **FIRST), a_route(2, **SECOND)
-    rig.carry(first)
+    older = rig.carry(first)
     rig.carry(second)
     with contextlib.suppress(RouterFailed):
-        rig.router.apply(first)
+        rig.router.apply(older)
     assert rig.router.read_back(ADAPTER) == second.arms
+
+
+@pytest.mark.usefixtures("known")
+def test_a_restored_table_counts_and_the_lost_one_does_not_come_back(rig: Rig) -> None:
+    first, second = a_route(1, **FIRST), a_route(2, **SECOND)
+    rig.carry(first)
+    lost = rig.carry(second)
+    with rig.database.begin() as tx:
+        for rows in (tables.routes, tables.route_history):
+            tx.execute(rows.delete())
+        epochs.begin(tx, reason="restored", actor="ann")
+    rig.carry(first)
+    assert rig.router.read_back(ADAPTER) == first.arms
+    with contextlib.suppress(RouterFailed):
+        rig.router.apply(lost)
+    assert rig.router.read_back(ADAPTER) == first.arms
 
 
 @pytest.mark.usefixtures("known")
@@ -250,21 +268,20 @@ TAKES_ANYTHING = ("a page", "nested", "endless")
 
 
 @pytest.fixture
-def written(known: Version, database: Database) -> Database:
-    """The adapter's first route is in the table."""
+def written(known: Version, database: Database) -> Route:
+    """The adapter's first route, as it is in the table."""
     with database.begin() as tx:
-        table.write(tx, known.adapter_id, route=a_route(1, **FIRST), actor="ann")
-    return database
+        return table.write(tx, known.adapter_id, route=a_route(1, **FIRST), actor="ann")
 
 
 @pytest.mark.parametrize("kind", REACHING)
 def test_whatever_answers_the_router_fails_in_its_own_words(
-    kind: str, written: Database, caplog: pytest.LogCaptureFixture
+    kind: str, written: Route, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, behaviour in ODD.items():
         with Stranger([behaviour]) as stranger:
-            router = opened(kind, f"http://127.0.0.1:{stranger.port}", written, patience=SOON)
-            tell: Callable[[], object] = partial(router.apply, a_route(1, **FIRST))
+            router = opened(kind, f"http://127.0.0.1:{stranger.port}", database, patience=SOON)
+            tell: Callable[[], object] = partial(router.apply, written)
             if kind == "webhook" and name in TAKES_ANYTHING:
                 tell()
                 tell = partial(router.read_back, ADAPTER)
@@ -276,15 +293,17 @@ def test_whatever_answers_the_router_fails_in_its_own_words(
 
 
 @pytest.mark.parametrize("kind", REACHING)
-def test_who_is_absent_or_not_permitted_is_a_failure(kind: str, written: Database) -> None:
-    router = opened(kind, f"http://127.0.0.1:{unused_port()}", written, patience=SOON)
-    for ask in (partial(router.apply, a_route(1, **FIRST)), partial(router.read_back, ADAPTER)):
+def test_who_is_absent_or_not_permitted_is_a_failure(
+    kind: str, written: Route, database: Database
+) -> None:
+    router = opened(kind, f"http://127.0.0.1:{unused_port()}", database, patience=SOON)
+    for ask in (partial(router.apply, written), partial(router.read_back, ADAPTER)):
         with pytest.raises(RouterFailed, match=r"refused|broke|no connection"):
             ask()
     with Stranger() as stranger:
-        router = opened(kind, f"http://127.0.0.1:{stranger.port}", written, strict=True)
+        router = opened(kind, f"http://127.0.0.1:{stranger.port}", database, strict=True)
         with pytest.raises(RouterFailed, match="may not reach"):
-            router.apply(a_route(1, **FIRST))
+            router.apply(written)
     assert stranger.connections == 0
 
 
@@ -328,7 +347,7 @@ def test_redis_with_few_rights_and_what_it_refuses(redis_url: str, database: Dat
             refused.read_back(ADAPTER)
         assert not any(secret in str(caught.value) for secret in HIDDEN)
     as_admin("SET", f"routes:{ADAPTER}", document.write(a_route(9, **SECOND)))
-    with pytest.raises(RouterFailed, match=r"holds generation 9 of .*, newer than 3"):
+    with pytest.raises(RouterFailed, match=r"holds generation 9 of .*, newer than 3 of 0"):
         router.apply(route)
     as_admin("SET", f"routes:{ADAPTER}", "a person was here")
     with pytest.raises(RouterFailed, match="what is there is no route"):
@@ -352,15 +371,16 @@ def test_an_unknown_router_and_unusable_settings_are_refused(database: Database)
 
 
 def test_routes_survive_being_written_and_read() -> None:
-    route = replace(a_route(7, **SECOND), reason="ünusual \u2028 reason")
-    assert document.read(document.write(route), ADAPTER) == (7, route.arms)
+    route = replace(a_route(7, **SECOND), epoch=1764298000, reason="ünusual \u2028 reason")
+    assert document.read(document.write(route), ADAPTER) == (route.edition, route.arms)
     with pytest.raises(document.NotARoute):
         document.read(document.write(route), "another")
 
 
 def test_the_table_keeps_history_for_gateways_that_lag(known: Version, database: Database) -> None:
-    held = Followers()
-    with answering(held.respond) as url, answering(Followers({ADAPTER: 2}).respond) as ahead:
+    epoch = database.run(epochs.in_force)
+    held, newest = Followers(epoch=epoch), Followers({ADAPTER: 2}, epoch=epoch)
+    with answering(held.respond) as url, answering(newest.respond) as ahead:
         router = open_router(
             "gateway",
             GatewayRouting(addresses=(ahead, url), wait=SOON, timeout=PATIENCE),
@@ -369,13 +389,19 @@ def test_the_table_keeps_history_for_gateways_that_lag(known: Version, database:
         )
         with database.begin() as tx:
             for route in (a_route(1, **FIRST), a_route(2, **SECOND)):
-                table.write(tx, known.adapter_id, route=route, actor="ann")
+                written = table.write(tx, known.adapter_id, route=route, actor="ann")
         assert router.read_back(ADAPTER) is None
         held.held[ADAPTER] = 1
         assert router.read_back(ADAPTER) == a_route(1, **FIRST).arms
         with pytest.raises(RouterFailed, match=r"goes by generation 1 of .*, not yet by 2"):
-            router.apply(a_route(2, **SECOND))
+            router.apply(written)
         held.held[ADAPTER] = 9
         assert router.read_back(ADAPTER) == a_route(2, **SECOND).arms
+        held.held[ADAPTER], held.epoch = 1, epoch + 1
+        with pytest.raises(RouterFailed, match=r"of epoch \d+, a newer table's"):
+            router.apply(written)
+        held.epoch = newest.epoch = epoch - 1
+        with pytest.raises(RouterFailed, match="which the table does not know"):
+            router.read_back(ADAPTER)
     with database.begin() as tx:
         assert routes.named_among(tx, ["s@v7", "s@v8"]) == {"s@v7"}

@@ -301,6 +301,9 @@ def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world:
         assert compared() == (80, 80)
     assert row.verdict.kind is VerdictKind.STABLE
     assert not world.database.run(lambda tx: incidents.any_open(tx, world.version))
+    ended = world.database.run(lambda tx: deliveries.newest(tx, limit=1))[0].alert
+    assert (ended["kind"], ended["status"]) == ("blind", "recovered")
+    assert str(ended["reason"]).endswith("a reference was learned for temperature 0.7")
     # and what goes wrong under the new settings is seen
     for _ in range(3):
         world.send(60, temperature=0.7, shift=6.0)

@@ -195,9 +195,9 @@ def sight(*messages: Message, **adapters: Seen) -> Sight:
     return Sight(adapters=everybody | adapters, messages=messages)
 
 
-def test_a_recovery_of_a_page_is_no_page() -> None:
+def test_neither_a_recovery_of_a_page_nor_what_more_is_known_of_it_is_a_page() -> None:
     started, recovered = message(), message(status="recovered")
-    assert signs.pages([started, recovered]) == [started]
+    assert signs.pages([started, message(status="updated"), recovered]) == [started]
     assert signs.recovered("support@v2")(sight(started, recovered))
     assert not signs.recovered("support@v2")(sight(recovered, started))
     assert not signs.paged("booking@v1")(sight(started))

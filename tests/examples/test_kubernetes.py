@@ -5,7 +5,7 @@ import copy
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -184,6 +184,16 @@ def test_an_older_generation_is_refused_and_a_rival_loses_nothing(scene: Scene) 
     scene.server.rivals = 9
     with pytest.raises(RouterFailed, match="503"):
         scene.router.apply(a_route(5, canary=0.5))
+
+
+def test_a_restored_table_counts_and_the_lost_one_does_not_come_back(scene: Scene) -> None:
+    scene.router.apply(a_route(4))
+    restored = replace(a_route(1, canary=0.5), epoch=1764298000)
+    scene.router.apply(restored)
+    assert scene.router.read_back("support") == restored.arms
+    with pytest.raises(RouterFailed, match="holds a newer route"):
+        scene.router.apply(a_route(5))
+    assert scene.router.read_back("support") == restored.arms
 
 
 def test_what_a_person_edits_is_seen(scene: Scene) -> None:

@@ -42,12 +42,16 @@ class Service:
     routes: list[dict[str, Any]]
     records: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
 
     def respond(
         self, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, bytes]:
         del method
         self.keys.add(headers["Authorization"])
+        if path == "/v1/routes/refusals":
+            self.refusals = json.loads(body)["held"]
+            return 204, b""
         if path.startswith("/v1/routes"):
             return 200, json.dumps({"items": self.routes}).encode()
         self.records += json.loads(body)["records"]
@@ -116,6 +120,29 @@ def test_an_older_route_changes_nothing_and_the_last_ones_are_kept(tmp_path: Pat
     nowhere = Routes(tmp_path / "no such folder" / "routes.json")
     nowhere.update([route(stable=1.0)])
     assert nowhere.find("support") is not None
+
+
+def test_a_restored_table_counts_and_one_that_is_refused_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    service = Service([])
+    with answering(service.respond) as url:
+        driftline = callback.Service(url, "key")
+        book = Routes()
+        book.update([route(generation=4, stable=1.0) | {"epoch": 10}])
+        book.update([route(generation=1, canary=1.0) | {"epoch": 10}])
+        assert book.find("support")["generation"] == 4  # type: ignore[index]
+        assert "which is older" in caplog.text
+        book.complain(driftline, "litellm")
+        assert service.refusals == [
+            {"adapter": "support", "epoch": 10, "generation": 4, "told_epoch": 10}
+        ]
+        book.update([route(generation=4, canary=1.0)])  # an older service, and something else
+        assert book.refused
+        book.update([route(generation=1, canary=1.0) | {"epoch": 11}])
+        assert book.find("support")["arms"][0]["arm"] == "canary"  # type: ignore[index]
+        book.complain(driftline, "litellm")
+        assert service.refusals == []
 
 
 # --- requests and answers -----------------------------------------------------------------

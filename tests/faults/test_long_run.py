@@ -151,7 +151,7 @@ def test_a_fleet_that_is_registered_under_load_is_known_and_watched_to_the_last(
                 ).fetchone()
                 return bool(row and row[0] == FLEET + len(talks))
 
-            until(watched, "an evaluation of every adapter", patience=600)
+            until(watched, "an evaluation of every adapter", patience=1500)
         finally:
             for sender in senders:
                 sender.over.set()

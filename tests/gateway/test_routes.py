@@ -10,8 +10,11 @@ from statistics import median
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from monitor.domain import Route, Scope
+from monitor.domain import Edition, Route, Scope
+from monitor.gateway.disputes import sentences
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
@@ -102,6 +105,63 @@ def test_an_older_generation_changes_nothing() -> None:
     assert book.update(_read([route(canary=1.0, generation=7)]))
     assert not book.update(_read([route(stable=1.0, generation=6)]))
     assert book.find("support").arms[0].arm == "canary"  # type: ignore[union-attr]
+
+
+def told(generation: int, epoch: int | None = None, **weights: float) -> tuple[Route, ...]:
+    document = route(generation=generation, **weights)
+    return _read([document if epoch is None else document | {"epoch": epoch}])
+
+
+def test_a_restored_table_counts_and_the_lost_one_does_not_come_back(tmp_path: Path) -> None:
+    cache = tmp_path / "routes.json"
+    book = RouteBook(cache)
+    book.update(told(7, 10, canary=1.0))
+    assert book.update(told(1, 11, stable=1.0))
+    assert not book.refused
+    assert not book.update(told(8, 10, canary=1.0))  # the old database's service goes on
+    assert list(book.refused) == ["support"]
+    kept = RouteBook(cache)
+    kept.load()
+    for one in (book, kept):
+        (held,) = one.routes
+        assert (held.edition, held.arms[0].arm) == (Edition(11, 1), "stable")
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), min_size=1, max_size=12))
+def test_in_whatever_order_routes_are_told_the_newest_is_gone_by(
+    editions: list[tuple[int, int]],
+) -> None:
+    book = RouteBook()
+    for epoch, generation in editions:
+        book.update(told(generation, epoch, stable=1.0))
+    assert [one.edition for one in book.routes] == [Edition(*max(editions))]
+
+
+def test_what_is_refused_is_named_until_it_is_no_longer_told() -> None:
+    book = RouteBook()
+    first = told(4, 10, canary=1.0)
+    book.update(first)
+    book.update(first)
+    assert not book.refused
+    book.update(told(1, 10, stable=1.0))
+    (said,) = sentences(book)
+    assert said == (
+        "support: goes by generation 4 of epoch 10; refuses generation 1 of epoch 10,"
+        " which the service tells"
+    )
+    book.update(told(4, 10, stable=1.0))
+    assert book.refused  # the same numbers, and something else
+    book.update(told(5, 10, stable=1.0))
+    assert not book.refused
+
+
+def test_a_service_of_before_and_one_of_now_may_take_turns() -> None:
+    book = RouteBook()
+    book.update(told(3, None, canary=1.0))  # kept by a gateway of before
+    assert book.update(told(1, 10, stable=1.0))
+    for generation, epoch in ((2, None), (3, 10), (4, None)):
+        assert book.update(told(generation, epoch, stable=1.0))
+    assert [one.edition for one in book.routes] == [Edition(10, 4)]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from alerts.types import Kind
 from alerts.types import Severity as Urgency
 from alerts.words import clock_time
 from monitor.domain import Blame, VerdictKind, Version
+from monitor.incident import read_story
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -290,9 +291,26 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         ("blind", "started"),
         ("blind", "recovered"),
     ]
+    with database.begin() as tx:
+        over = read_story(tx, first.incident_id, margin=timedelta(), now=NOW)
+    assert over is not None
+    assert over.unseen is None
     assert last.alert["summary"] == "support@v7: recovered; was: not monitored"
     assert last.alert["reason"] == "enough of its requests can be compared with the reference"
     assert [row.kind for row in open_now] == ["drift"]
+
+
+def test_the_page_of_what_is_not_compared_says_what_mends_it(
+    database: Database, version: Version
+) -> None:
+    blind = replace(inputs(database), unseen=UNSEEN, coverage_known=True)
+    with database.begin() as tx:
+        [told] = record_observation(
+            tx, version, verdict=verdict(STABLE), inputs=blind, channels=BOTH, now=NOW
+        )
+        story = read_story(tx, told, margin=timedelta(), now=NOW)
+    assert story is not None
+    assert story.unseen == UNSEEN
 
 
 def test_errors_are_tickets_of_their_own(database: Database, version: Version) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import AdapterId, Arm, ArmKind, Route, Version, VersionId
+from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route, Version, VersionId
 from monitor.routing.arms import (
     ArmRequest,
     InvalidRoute,
@@ -15,7 +15,7 @@ from monitor.routing.arms import (
     returned_arms,
     serving_arm,
 )
-from monitor.routing.table import etag, generation_of, to_json
+from monitor.routing.table import edition_of, etag, to_json
 from tests.fleet import NOW
 
 STABLE, CANARY, FALLBACK, SHADOW = (
@@ -162,6 +162,7 @@ def test_a_fallback_keeps_the_stable_arm_to_return_to() -> None:
 def test_json_has_the_shape_that_routers_read() -> None:
     assert to_json(route(arm(STABLE, "v7", 1.0), valid_minutes=5)) == {
         "adapter": "support",
+        "epoch": 0,
         "generation": 7,
         "arms": [{"arm": "stable", "version": "v7", "model": "support@v7", "weight": 1.0}],
         "reason": "test",
@@ -171,14 +172,25 @@ def test_json_has_the_shape_that_routers_read() -> None:
     }
 
 
-@given(st.integers(0, 10**18 - 1))
-def test_an_etag_reads_back_to_its_generation(generation: int) -> None:
-    named = Route(adapter="a", generation=generation, arms=(), reason="", since=NOW)
-    assert generation_of(etag(named)) == generation
-    assert generation_of(f"W/{etag(named)}") == generation
+NUMBERS = st.integers(0, 10**18 - 1)
 
 
-@pytest.mark.parametrize("tag", ["", "*", "7", '"seven"', '"7", "8"', '"-7"'])
+@given(NUMBERS, NUMBERS)
+def test_an_etag_reads_back_to_its_edition(epoch: int, generation: int) -> None:
+    named = Edition(epoch, generation)
+    assert edition_of(etag(named)) == named
+    assert edition_of(f"W/{etag(named)}") == named
+
+
+@given(NUMBERS, NUMBERS, NUMBERS)
+def test_tags_of_two_epochs_differ_and_the_newer_epoch_is_greater(
+    epoch: int, one: int, other: int
+) -> None:
+    assert etag(Edition(epoch, one)) != etag(Edition(epoch + 1, one))
+    assert Edition(epoch + 1, other) > Edition(epoch, one)
+
+
+@pytest.mark.parametrize("tag", ["", "*", "7", '"seven"', '"7-8", "9-10"', '"-7"', '"7-"'])
 def test_other_tags_are_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="not the ETag of a route"):
-        generation_of(tag)
+        edition_of(tag)

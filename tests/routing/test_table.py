@@ -1,12 +1,13 @@
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from monitor.domain import ArmKind, Route
+from monitor.domain import ArmKind, Edition, Route
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest, InvalidRoute
 from monitor.routing.watch import RouteWatch
@@ -78,7 +79,7 @@ def test_a_put_grows_the_generation_keeps_history_and_is_audited(
     assert row is not None
     assert (row.route, row.actor) == (second, "bob")
     assert row.hold_until == NOW + timedelta(hours=1)
-    assert past == [second, first]
+    assert past == [replace(one, epoch=0) for one in (second, first)]
     assert (newest.actor, newest.act, newest.subject) == ("bob", "route.changed", "support")
 
 
@@ -88,7 +89,7 @@ def test_a_put_on_another_generation_changes_nothing(
 ) -> None:
     with pytest.raises(GenerationConflict) as conflict:
         put(database, expected=expected)
-    assert conflict.value.current == 1
+    assert conflict.value.current == first.edition
     with database.begin() as tx:
         assert routes.get(tx, "support") == first
         assert len(routes.history(tx, "support")) == 1
@@ -138,7 +139,7 @@ def test_a_waiter_gets_the_next_generation(
 ) -> None:
     async def wait() -> Route | None:
         waiting = asyncio.create_task(
-            watch.wait_for_change("support", first.generation, timeout=PATIENCE)
+            watch.wait_for_change("support", first.edition, timeout=PATIENCE)
         )
         await asyncio.sleep(0.1)
         await asyncio.to_thread(put, database, first.generation)
@@ -156,7 +157,10 @@ def test_sixty_waiters_with_different_knowledge_all_get_the_truth(
 
     async def wait() -> list[Route | None]:
         return await asyncio.gather(
-            *(watch.wait_for_change("support", known, timeout=PATIENCE) for known in [0, 1, 9] * 20)
+            *(
+                watch.wait_for_change("support", Edition(first.epoch, known), timeout=PATIENCE)
+                for known in [0, 1, 9] * 20
+            )
         )
 
     answers = asyncio.run(wait())
@@ -167,10 +171,11 @@ def test_a_waiter_who_knows_the_newest_gets_nothing_in_time(
     first: Route, watch: RouteWatch
 ) -> None:
     assert (
-        asyncio.run(watch.wait_for_change("support", first.generation, timeout=NOTHING_COMES))
-        is None
+        asyncio.run(watch.wait_for_change("support", first.edition, timeout=NOTHING_COMES)) is None
     )
-    assert asyncio.run(watch.wait_for_change("nobody", 0, timeout=NOTHING_COMES)) is None
+    assert (
+        asyncio.run(watch.wait_for_change("nobody", Edition(0, 0), timeout=NOTHING_COMES)) is None
+    )
 
 
 def test_a_waiter_for_a_first_route_gets_it(database: Database, watch: RouteWatch) -> None:
@@ -178,7 +183,9 @@ def test_a_waiter_for_a_first_route_gets_it(database: Database, watch: RouteWatc
         version = register(tx, "travel")
 
     async def wait() -> Route | None:
-        waiting = asyncio.create_task(watch.wait_for_change("travel", 0, timeout=PATIENCE))
+        waiting = asyncio.create_task(
+            watch.wait_for_change("travel", Edition(0, 0), timeout=PATIENCE)
+        )
         await asyncio.to_thread(
             database.run, lambda tx: table.start(tx, version, actor="ann", now=NOW)
         )
@@ -194,14 +201,14 @@ def test_a_loop_that_ends_early_does_not_end_the_watch(
 ) -> None:
     async def give_up() -> None:
         waiting = asyncio.create_task(
-            watch.wait_for_change("support", first.generation, timeout=PATIENCE)
+            watch.wait_for_change("support", first.edition, timeout=PATIENCE)
         )
         await asyncio.sleep(0.05)
         waiting.cancel()
 
     asyncio.run(give_up())
     put(database, first.generation)
-    route = asyncio.run(watch.wait_for_change("support", first.generation, timeout=PATIENCE))
+    route = asyncio.run(watch.wait_for_change("support", first.edition, timeout=PATIENCE))
     assert route is not None
 
 
@@ -226,7 +233,7 @@ def test_a_look_that_fails_unforeseen_does_not_end_the_watch(
     looking = RouteWatch(stumbling, poll=timedelta(milliseconds=20))  # type: ignore[arg-type]
     looking.start()
     try:
-        found = asyncio.run(looking.wait_for_change("support", 0, timeout=10))
+        found = asyncio.run(looking.wait_for_change("support", Edition(0, 0), timeout=10))
     finally:
         looking.stop()
     assert stumbling.stumbled == 1

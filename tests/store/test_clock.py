@@ -145,9 +145,14 @@ def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
     [held] = claimed("first")
     later = held.now + timedelta(minutes=5)
     database.run(lambda tx: tasks.finish(tx, held, next_due=later, next_start=held.now))
+    with database.begin() as tx:
+        tx.execute(sa.text("UPDATE tasks SET next_due_at = now()"))
+    [under_way] = claimed("first")
     shifted.move(timedelta())
     assert claimed("second") == []
     database.run(watcher.look)
+    late = under_way.now + timedelta(minutes=5)
+    database.run(lambda tx: tasks.finish(tx, under_way, next_due=late, next_start=late))
     with database.begin() as tx:
         due, start, now = tx.execute(
             sa.text(

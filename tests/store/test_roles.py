@@ -71,6 +71,15 @@ def test_the_service_makes_days_and_drops_them(served: Database) -> None:
     assert "records_20310301" in gone
 
 
+def test_the_service_sees_which_server_it_is_on_as_the_owner_does(
+    database: Database, served: Database
+) -> None:
+    """Or no restore or failover would open an epoch of the route table."""
+    server = sa.text("SELECT driftline_server()")
+    with database.begin() as owner, served.begin() as tx:
+        assert tx.execute(server).scalar_one() == owner.execute(server).scalar_one() is not None
+
+
 def test_a_table_of_its_own_does_not_lead_the_owner_astray(served: Database) -> None:
     """What stands in the session's temporary schema is looked at last."""
     with served.begin() as tx:

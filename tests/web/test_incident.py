@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Blame, ChangeKind, IncidentId, Scope
-from monitor.store import audit, changes, incidents, routes
+from alerts.message import Unseen
+from monitor.domain import Blame, ChangeKind, IncidentId, Scope, VerdictKind
+from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
+from monitor.store import adapters, audit, changes, incidents, routes
 from monitor.store.incidents import IncidentRow
 from tests import worlds
+from tests.alert_samples import CAUSE, UNSEEN
+from tests.fleet import register, verdict
+from tests.outbox.test_record import Nowhere
 from tests.routed import Vllm, answering
 from tests.serving import Serving, proof_of, serving
 from tests.web.conftest import Looker
@@ -229,3 +234,40 @@ def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
     assert looker.page.inner_text("#pulse") == ""
     assert "another-channel was told" in looker.page.inner_text("[data-live=timeline]")
     assert "may operate" in looker.page.inner_text("[role=alert]")
+
+
+def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    now = datetime.now(UTC)
+    channels = [ConfiguredChannel(name="desk", channel=Nowhere())]
+
+    def see(minute: float, blame: Blame, unseen: Unseen | None = None) -> None:
+        with service.database.begin() as tx:
+            adapter = adapters.fetch(tx, "support")
+            assert adapter is not None
+            record_observation(
+                tx,
+                version,
+                verdict=verdict(VerdictKind.DRIFTING, blame=blame),
+                inputs=AlertInputs(adapter=adapter, unseen=unseen, coverage_known=True),
+                channels=channels,
+                now=now + timedelta(minutes=minute),
+            )
+
+    with service.database.begin() as tx:
+        version = register(tx)
+    see(0, Blame.SERVING)
+    see(1, Blame.INPUT)
+    see(16, Blame.INPUT, UNSEEN)
+    with service.database.begin() as tx:
+        ids = {row.kind: row.id for row in incidents.incident_list(tx)}
+    looker = look()
+    looker.log_in()
+    looker.open(f"/incidents/{ids['drift']}")
+    assert "ticket updated: blame was: serving, now: input" in looker.page.inner_text("main")
+    looker.open(f"/incidents/{ids['blind']}")
+    said = looker.page.inner_text("main")
+    assert f"support@v7: not monitored: {CAUSE}" in said
+    assert "8 of 100 requests" in said
+    assert UNSEEN.mend in said

@@ -56,8 +56,9 @@ def every(*signs: Callable[[Sight], bool]) -> Callable[[Sight], bool]:
 
 
 def pages(messages: list[Message]) -> list[Message]:
-    """Keep the messages that woke somebody: a recovery of a page does not."""
-    return [m for m in messages if m.severity == "page" and m.status != "recovered"]
+    """Keep the messages that woke somebody: neither what more is known of a page, nor its end."""
+    quiet = {"updated", "recovered"}
+    return [m for m in messages if m.severity == "page" and m.status not in quiet]
 
 
 def unsettled(sight: Sight, *, besides: str) -> dict[str, str]:

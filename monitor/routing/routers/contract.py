@@ -21,9 +21,10 @@ class Router(Protocol):
     """Carries routes out.
 
     Laws, checked for every entry of ``ROUTERS``: ``apply`` states the wanted end, so it may
-    be repeated; a route of an older generation than one already applied changes nothing.
-    ``read_back`` says what is really in force, asked anew each time; None where the router
-    knows no such adapter. Each of them raises :class:`RouterFailed` and nothing else.
+    be repeated; a route of an older edition than one already applied changes nothing, and one
+    of a newer epoch replaces what is there, whatever its generation. ``read_back`` says what
+    is really in force, asked anew each time; None where the router knows no such adapter.
+    Each of them raises :class:`RouterFailed` and nothing else.
     """
 
     def prepare(self, versions: Sequence[Version]) -> None:

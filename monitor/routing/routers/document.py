@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from monitor.domain import Arm, ArmKind, Route
+from monitor.domain import Arm, ArmKind, Edition, Route
 from monitor.routing.table import to_json
 
 MOST_ARMS: Final = 64
@@ -28,6 +28,7 @@ class _Document(msgspec.Struct):
     adapter: _Word
     generation: Annotated[int, Meta(ge=1)]
     arms: Annotated[list[_Arm], Meta(min_length=1, max_length=MOST_ARMS)]
+    epoch: Annotated[int, Meta(ge=0)] = 0
 
 
 class NotARoute(ValueError):  # noqa: N818 (named as what it is)
@@ -39,8 +40,8 @@ def write(route: Route) -> bytes:
     return json.dumps(to_json(route), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def read(body: bytes, adapter: str) -> tuple[int, tuple[Arm, ...]]:
-    """Read generation and arms of a document that somebody else held.
+def read(body: bytes, adapter: str) -> tuple[Edition, tuple[Arm, ...]]:
+    """Read edition and arms of a document that somebody else held.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def read(body: bytes, adapter: str) -> tuple[int, tuple[Arm, ...]]:
         raise NotARoute("what is there is another adapter's route")
     if not all(math.isfinite(arm.weight) for arm in found.arms):
         raise NotARoute("what is there is no route")
-    return found.generation, tuple(
+    return Edition(found.epoch, found.generation), tuple(
         Arm(arm=arm.arm, version=arm.version, model=arm.model, weight=arm.weight)
         for arm in found.arms
     )

@@ -1,4 +1,4 @@
-"""Driftline's own gateways: they follow the table by themselves, and say which generation."""
+"""Driftline's own gateways: they follow the table by themselves, and say which edition."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.outgoing import OutgoingError, redacted
-from monitor.domain import Arm, Route, Version
+from monitor.domain import Arm, Edition, Route, Version
 from monitor.routing.routers.contract import Reach, RouterFailed
-from monitor.store import routes
+from monitor.store import epochs, routes
 from monitor.store.database import Database
 
 METRIC: Final = "driftline_gateway_route_generation"
+EPOCH: Final = "driftline_gateway_route_epoch"
 ALWAYS: Final = "driftline_gateway_routes_timestamp_seconds"
 """What a gateway without any route tells, too."""
 _LOOK: Final = 0.1
@@ -82,34 +83,37 @@ class Gateways:
     def apply(self, route: Route) -> None:
         until = self._monotonic() + self._wait
         for address in self._addresses:
-            while (held := self._generation(address, route.adapter) or 0) < route.generation:
+            while (held := self._held(address, route.adapter) or _NONE) < route.edition:
                 if self._monotonic() >= until:
                     raise RouterFailed(
-                        f"{redacted(address)} goes by generation {held} of {route.adapter},"
-                        f" not yet by {route.generation}"
+                        f"{_says(address, route.adapter, held)}, not yet by"
+                        f" {route.generation} of {route.epoch}"
                     )
                 self._sleep(_LOOK)
+            if held.epoch > route.epoch:
+                raise RouterFailed(f"{_says(address, route.adapter, held)}, a newer table's")
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
         """Give what the gateway that is furthest behind goes by."""
-        held = {url: self._generation(url, adapter) for url in self._addresses}
+        held = {url: self._held(url, adapter) for url in self._addresses}
         if None in held.values():
             return None
-        oldest, behind = min((held[url] or 0, url) for url in held)
-        newest = self._database.run(
-            lambda tx: routes.history(tx, adapter, before_generation=oldest + 1, limit=1)
-        )
-        if not newest or newest[0].route.generation != oldest:
-            raise RouterFailed(
-                f"{redacted(behind)} goes by generation {oldest} of {adapter},"
-                " which the table does not know"
+        oldest, behind = min((held[url] or _NONE, url) for url in held)
+        epoch, newest = self._database.run(
+            lambda tx: (
+                epochs.in_force(tx),
+                routes.history(tx, adapter, before_generation=oldest.generation + 1, limit=1),
             )
+        )
+        known = oldest.epoch == epoch and newest and newest[0].route.generation
+        if known != oldest.generation:
+            raise RouterFailed(f"{_says(behind, adapter, oldest)}, which the table does not know")
         return newest[0].route.arms
 
-    def _generation(self, address: str, adapter: str) -> int | None:
+    def _held(self, address: str, adapter: str) -> Edition | None:
         """Ask one gateway; None where it has no route of the adapter."""
         # the whole page is megabytes with hundreds of adapters
-        asked = "&".join(f"name%5B%5D={name}" for name in (METRIC, ALWAYS))
+        asked = "&".join(f"name%5B%5D={name}" for name in (METRIC, EPOCH, ALWAYS))
         url = f"{address.rstrip('/')}/metrics?{asked}"
         try:
             reply = self._client.get(url, timeout=self._timeout)
@@ -118,16 +122,26 @@ class Gateways:
         if reply.status != HTTPStatus.OK or reply.truncated:
             raise RouterFailed(f"{redacted(address)} answered {reply.status} when asked")
         try:
-            return generation_in(reply.body_start, adapter)
+            return edition_in(reply.body_start, adapter)
         except (ValueError, OverflowError):
             raise RouterFailed(f"{redacted(address)} does not answer as a gateway does") from None
 
 
-def generation_in(metrics: bytes, adapter: str) -> int | None:
-    """Find the generation of an adapter's route in a gateway's metrics.
+_NONE: Final = Edition(0, 0)
 
-    >>> generation_in(b'driftline_gateway_route_generation{adapter="a"} 3.0', "a")
-    3
+
+def _says(address: str, adapter: str, held: Edition) -> str:
+    return (
+        f"{redacted(address)} goes by generation {held.generation} of {adapter}"
+        f" of epoch {held.epoch}"
+    )
+
+
+def edition_in(metrics: bytes, adapter: str) -> Edition | None:
+    """Find the edition of an adapter's route in a gateway's metrics.
+
+    >>> edition_in(b'driftline_gateway_route_generation{adapter="a"} 3.0', "a")
+    Edition(epoch=0, generation=3)
 
     Raises
     ------
@@ -135,11 +149,13 @@ def generation_in(metrics: bytes, adapter: str) -> int | None:
         They are not metrics of a gateway.
     """
     lines = metrics.decode().splitlines()
-    about = [line for line in lines if line.startswith(METRIC)]
+    about = [line for line in lines if line.startswith((METRIC, EPOCH))]
     if not about and not any(ALWAYS in line for line in lines):
         raise ValueError("no gateway")
-    for family in text_string_to_metric_families("\n".join([*about, ""])):
-        for sample in family.samples:
-            if sample.labels.get("adapter") == adapter:
-                return int(sample.value)
-    return None
+    found = {
+        sample.name: int(sample.value)
+        for family in text_string_to_metric_families("\n".join([*about, ""]))
+        for sample in family.samples
+        if sample.labels.get("adapter") == adapter
+    }
+    return Edition(found.get(EPOCH, 0), found[METRIC]) if METRIC in found else None

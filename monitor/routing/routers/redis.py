@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from alerts.outgoing import OutgoingClient, OutgoingError
-from monitor.domain import Arm, Route, Version
+from monitor.domain import Arm, Edition, Route, Version
 from monitor.routing.routers import document
 from monitor.routing.routers.contract import Reach, RouterFailed
 from monitor.routing.routers.resp import Conversation, Nonsense, Refused
@@ -23,16 +23,19 @@ SCRIPT: Final = """
 local held = redis.call('GET', KEYS[1])
 if held then
   local ok, route = pcall(cjson.decode, held)
-  local held_generation = ok and type(route) == 'table' and tonumber(route['generation'])
-  if held_generation and held_generation > tonumber(ARGV[2]) then
-    return held_generation
+  local generation = ok and type(route) == 'table' and tonumber(route['generation'])
+  if generation then
+    local epoch, ours = tonumber(route['epoch']) or 0, tonumber(ARGV[2])
+    if epoch > ours or (epoch == ours and generation > tonumber(ARGV[3])) then
+      return held
+    end
   end
 end
 redis.call('SET', KEYS[1], ARGV[1])
-redis.call('PUBLISH', ARGV[3], ARGV[4])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 0
 """
-"""Sets the key unless it holds a newer generation, which it then gives; all or nothing."""
+"""Sets the key unless it holds a newer edition, which it gives then; all or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,27 +138,30 @@ class Redis:
                 1,
                 self._key(route.adapter),
                 document.write(route),
+                route.epoch,
                 route.generation,
                 self._settings.channel,
                 route.adapter,
             )
         )
-        if not isinstance(held, int):
-            raise RouterFailed(f"{self._place} does not answer as Redis does")
-        if held:
-            raise RouterFailed(
-                f"{self._place} holds generation {held} of {route.adapter},"
-                f" newer than {route.generation}: nothing was changed there"
-            )
+        if held == 0:
+            return
+        edition, _ = self._read(held, route.adapter)
+        raise RouterFailed(
+            f"{self._place} holds generation {edition.generation} of {route.adapter} of epoch"
+            f" {edition.epoch}, newer than {route.generation} of {route.epoch}: nothing was"
+            " changed there"
+        )
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
         held = self._talk(lambda server: server.ask("GET", self._key(adapter)))
-        if held is None:
-            return None
+        return None if held is None else self._read(held, adapter)[1]
+
+    def _read(self, held: object, adapter: str) -> tuple[Edition, tuple[Arm, ...]]:
         if not isinstance(held, bytes):
             raise RouterFailed(f"{self._place} does not answer as Redis does")
         try:
-            return document.read(held, adapter)[1]
+            return document.read(held, adapter)
         except document.NotARoute as error:
             raise RouterFailed(f"{self._place}: {error}") from None
 

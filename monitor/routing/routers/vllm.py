@@ -97,7 +97,7 @@ class Replicas:
     def apply(self, route: Route) -> None:
         """Hold what the route names; once it has drained, let go of what nobody needs."""
         current = self._database.run(lambda tx: routes.get(tx, route.adapter))
-        if current is not None and current.generation > route.generation:
+        if current is not None and current.edition > route.edition:
             return
         named = {arm.version for arm in route.arms}
         self.prepare([one for one in self._registered(route.adapter) if one.name in named])

@@ -74,7 +74,7 @@ class Webhook:
 
     def apply(self, route: Route) -> None:
         body = document.write(route)
-        headers = self._signed(f"{_mark(route.adapter)}_{route.generation}", body)
+        headers = self._signed(f"{_mark(route.adapter)}_{route.epoch}_{route.generation}", body)
         reply = self._answer(
             lambda: self._client.post(
                 self._url, body=body, headers=_JSON | headers, timeout=self._timeout
@@ -83,6 +83,7 @@ class Webhook:
         if reply.status == HTTPStatus.CONFLICT:
             raise RouterFailed(
                 f"{redacted(self._url)} holds a newer route than generation {route.generation}"
+                f" of epoch {route.epoch}"
             )
         if not HTTPStatus(200) <= reply.status < HTTPStatus(300):
             raise RouterFailed(f"{redacted(self._url)} answered the route with {reply.status}")

@@ -63,8 +63,10 @@ from monitor.store.tables.routing import (
     canary_looks,
     flags,
     retrainings,
+    route_epochs,
     route_failures,
     route_history,
+    route_refusals,
     routes,
 )
 
@@ -120,8 +122,10 @@ __all__ = [
     "reference_vectors",
     "references",
     "retrainings",
+    "route_epochs",
     "route_failures",
     "route_history",
+    "route_refusals",
     "routes",
     "sampling_rates",
     "scores",

@@ -59,6 +59,32 @@ route_failures: Final = Table(
     PrimaryKeyConstraint("adapter_id"),
 )
 
+# each row says for which server and by which transaction it was written: a copy of the table,
+# however it was made, is told from the table
+route_epochs: Final = Table(
+    "route_epochs",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("server", Text, nullable=False),
+    Column("written_by", Text, nullable=False),
+    Column("opened_at", TIME, nullable=False, server_default=NOW),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+
+# what routers hold that is not the route in force, as they say themselves
+route_refusals: Final = Table(
+    "route_refusals",
+    metadata,
+    adapter_id(),
+    Column("router", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("since", TIME, nullable=False, server_default=NOW),
+    Column("said_at", TIME, nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("adapter_id", "router"),
+)
+
 actions: Final = Table(
     "actions",
     metadata,

@@ -1,0 +1,87 @@
+"""What a message says of an incident that the last one did not: as facts, and as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from alerts.message import Alert, ScoreLine, Turn, Update, leading
+from alerts.types import Blame, Severity, Status, Verdict
+from alerts.updating import Fact, Gist
+from alerts.words import plain_words
+
+FACT_WORDS: Final = MappingProxyType(
+    {Fact.SEVERITY: "severity", Fact.BLAME: "blame", Fact.FINDING: "strongest sign"}
+)
+URGENCY: Final = MappingProxyType(
+    {Verdict.CRITICAL: Severity.PAGE, Verdict.DRIFTING: Severity.TICKET}
+)
+
+
+def gist(*, verdict: Verdict, blame: Blame, scores: Sequence[ScoreLine]) -> Gist:
+    """Give what people are told first of a drift; empty words for what is not known.
+
+    >>> slow = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2)
+    >>> known = gist(verdict=Verdict.DRIFTING, blame=Blame.SERVING, scores=[slow])
+    >>> [str(said) for said in known.values()]
+    ['ticket', 'serving', 'answers slower']
+    """
+    lead = leading(scores)
+    return {
+        Fact.SEVERITY: str(URGENCY.get(verdict, "")),
+        Fact.BLAME: "" if blame is Blame.UNKNOWN else blame.value,
+        Fact.FINDING: plain_words(lead.detector, lead.winner) if lead else "",
+    }
+
+
+def update_between(told: Alert, now: Alert) -> Update | None:
+    """Say what has changed between two messages about one open incident; None: nothing.
+
+    What was known once and is not known any more is no news. The members of a fleet incident
+    differ in severity, so it says nothing of that.
+    """
+    was, known = _gist_of(told), _gist_of(now)
+    turns = {
+        fact: Turn(was=was[fact] or "unknown", now=said)
+        for fact, said in known.items()
+        if said and said != was[fact] and not (now.together and fact is Fact.SEVERITY)
+    }
+    if not turns:
+        return None
+    return Update(
+        severity=turns.get(Fact.SEVERITY),
+        blame=turns.get(Fact.BLAME),
+        finding=turns.get(Fact.FINDING),
+        text=_sentence(turns),
+    )
+
+
+def updated(told: Alert, now: Alert, *, status: Status = Status.UPDATED) -> Alert | None:
+    """Give the message that goes on from the last one; None where it would say the same.
+
+    It is as urgent as people were told at least: receivers know the incident by that.
+    """
+    update = update_between(told, now)
+    if update is None:
+        return None
+    return replace(
+        now,
+        status=status,
+        severity=max(told.severity, now.severity, key=lambda one: one.rank),
+        update=update,
+        known_as=told.known_as or told.blame,
+    )
+
+
+def _gist_of(alert: Alert) -> Gist:
+    return gist(verdict=alert.verdict, blame=alert.blame, scores=alert.scores)
+
+
+def _sentence(turns: Mapping[Fact, Turn]) -> str:
+    parts = (
+        f"{FACT_WORDS[fact]} was: {turn.was}, now: {turn.now}"
+        for fact, turn in sorted(turns.items(), key=lambda one: list(FACT_WORDS).index(one[0]))
+    )
+    return "; ".join(parts)

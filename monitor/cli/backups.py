@@ -1,0 +1,48 @@
+"""Copy all that is of value into a folder, and make a service of it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli import options, screen
+from monitor.cli.failures import CommandFailed
+from monitor.cli.loading import loading
+
+Folder = Annotated[Path, typer.Argument(help="The backup: a folder.")]
+
+
+def backup(folder: Folder, config: options.Config = None) -> None:
+    """Copy database and keys into a new folder; safe beside a running service."""
+    with loading():
+        settings = options.settings(config)
+        from monitor.daemon import logs
+        from monitor.daemon.backups import BackupFailed, back_up
+    logs.configure("warning")
+    try:
+        with options.told():
+            made = back_up(settings, folder)
+    except BackupFailed as error:
+        raise CommandFailed(str(error)) from None
+    screen.say(f"{folder}: {made.total:,} rows in {len(made.rows)} tables, schema {made.schema}")
+
+
+def restore(folder: Folder, config: options.Config = None) -> None:
+    """Fill an empty database and data folder from a backup; routers take its routes."""
+    with loading():
+        settings = options.settings(config)
+        from monitor.daemon import logs
+        from monitor.daemon.backups import BackupFailed
+        from monitor.daemon.backups import restore as restored
+    logs.configure("error")
+    try:
+        with options.told():
+            found, epoch = restored(settings, folder)
+    except BackupFailed as error:
+        raise CommandFailed(str(error)) from None
+    screen.say(
+        f"{found.total:,} rows in {len(found.rows)} tables, as they were at"
+        f" {found.taken_at:%Y-%m-%d %H:%M:%S} UTC; routes are of epoch {epoch} now"
+    )

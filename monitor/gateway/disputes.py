@@ -1,0 +1,94 @@
+"""Routes that the service tells and the gateway does not go by: people are to know of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+import structlog
+
+from monitor.domain import Edition, Route
+from monitor.gateway.routebook import RouteBook
+from monitor.gateway.service import Service
+
+_LOG: Final = structlog.get_logger(__name__)
+
+SAY_EVERY: Final = 60.0
+"""Seconds; the service forgets what it has not heard for three minutes."""
+_PAUSE: Final = 2.0
+_SHOWN: Final = 10
+_PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
+
+
+class Disputes:
+    """Tells people why the gateway goes by other routes than the service's."""
+
+    def __init__(self, service: Service, *, book: RouteBook, name: str) -> None:
+        self._service = service
+        self._book = book
+        self._name = name
+        self._seen: Mapping[str, Route] = {}
+        self._logged: dict[str, Edition] = {}
+        self._new = asyncio.Event()
+
+    def look(self) -> None:
+        """The service has told its routes: log what is refused of them, once each."""
+        refused = self._book.refused
+        for adapter, told in refused.items():
+            if self._logged.get(adapter) != told.edition:
+                _LOG.warning("route_refused", why=_sentence(self._book, told))
+            self._logged[adapter] = told.edition
+        if refused != self._seen:
+            self._seen = refused
+            self._new.set()
+
+    async def run(self) -> None:
+        """Say it to the service until cancelled: when it changes, and each minute."""
+        while True:
+            try:
+                async with asyncio.timeout(SAY_EVERY if self._seen else None):
+                    await self._new.wait()
+            except TimeoutError:
+                pass
+            self._new.clear()
+            await self._say()
+            await asyncio.sleep(_PAUSE)  # two services may tell different tables in turns
+
+    async def _say(self) -> None:
+        held = [
+            {
+                "adapter": held.adapter,
+                "epoch": held.epoch,
+                "generation": held.generation,
+                "told_epoch": self._book.refused[held.adapter].epoch,
+            }
+            for held in self._book.routes
+            if held.adapter in self._book.refused
+        ]
+        body = {"router": self._name, "held": held}
+        try:
+            async with self._service.request(
+                "POST", "/v1/routes/refusals", json=body, timeout=_PATIENCE
+            ) as answer:
+                failed = None if answer.ok else f"status {answer.status}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            failed = type(error).__name__
+        if failed:
+            _LOG.warning("refusals_not_told", error=failed)
+
+
+def sentences(book: RouteBook) -> Sequence[str]:
+    """Say what is refused, for people; the rest is counted where it is much."""
+    refused = [book.refused[name] for name in sorted(book.refused)]
+    more = [f"and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
+    return [*(_sentence(book, told) for told in refused[:_SHOWN]), *more]
+
+
+def _sentence(book: RouteBook, told: Route) -> str:
+    held = next(route for route in book.routes if route.adapter == told.adapter)
+    return (
+        f"{told.adapter}: goes by generation {held.generation} of epoch {held.epoch}; refuses"
+        f" generation {told.generation} of epoch {told.epoch}, which the service tells"
+    )
