@@ -22,6 +22,7 @@ COLOURS: Final = MappingProxyType(
         "critical": "bold red",
         "error": "magenta",
         "learning": "blue",
+        "blind": "bold cyan",
         "insufficient": "blue",
     }
 )

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
-from monitor.api import answers, lookup
+from monitor.api import answers, coverage, lookup
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import AdapterRequest, VersionRequest
 from monitor.api.paging import LARGEST_LIMIT, Limit
@@ -161,6 +161,12 @@ def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
         **shown | {"reference": _with_milestone(tx, row, shown["reference"], parts)},
         change_under_way=under_way and answers.change(under_way),
         probe=answers.probe(probed[0]) if probed else None,
+        coverage=coverage.newest(row.judged),
+        coverage_last_day=coverage.last_day(tx, row.version, now=parts.clock()),
+        mend=coverage.mending(
+            row.judged, row.version, parts.outlook.settings.policy, now=parts.clock()
+        ),
+        sampling=coverage.sampling(tx, adapter.id, now=parts.clock()),
         versions=[
             answers.version(found, inspected.get(found.id))
             for found in versions.of_adapter(tx, adapter.id)
@@ -194,6 +200,7 @@ def summary(row: FleetRow) -> AdapterSummary:
         route=answers.route(row.route) if row.route else None,
         evaluated_at=row.judged.updated_at if row.judged else None,
         records_last_hour=row.records_last_hour,
+        least_covered=coverage.least_covered(row.judged),
     )
 
 

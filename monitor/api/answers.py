@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from monitor.api import coverage
 from monitor.api.shapes import (
     ArmBody,
     BehindBody,
@@ -22,7 +23,16 @@ from monitor.api.shapes import (
     WeightsSummary,
     WindowBody,
 )
-from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.domain import (
+    UNMEASURED,
+    Blame,
+    Interval,
+    Reference,
+    Route,
+    VerdictKind,
+    Version,
+)
+from monitor.policy.coverage import from_json
 from monitor.reference.coverage import Seen
 from monitor.reference.milestone import Milestone
 from monitor.store.changes import Change
@@ -44,6 +54,7 @@ def window(interval: Interval) -> WindowBody:
 
 def score(row: ScoreRow) -> ScoreBody:
     """A score; ``evidence`` is the page process, the notice process is in ``details``."""
+    covered = row.details.get("coverage")
     return ScoreBody(
         adapter=row.adapter,
         version=row.version,
@@ -56,14 +67,15 @@ def score(row: ScoreRow) -> ScoreBody:
         n_reference=row.n_reference,
         n_window=row.n_window,
         minimum_detectable=number(row.minimum_detectable),
-        verdict=VerdictKind(row.verdict),
+        verdict=UNMEASURED if row.verdict == UNMEASURED else VerdictKind(row.verdict),
         blame=Blame(row.blame),
         reason=row.reason,
         details={
-            **row.details,
+            **{name: value for name, value in row.details.items() if name != "coverage"},
             "evidence_notice": number(row.evidence_notice),
             "winner": row.winner,
         },
+        coverage=covered and coverage.body(from_json(covered), since={}),
     )
 
 
@@ -150,6 +162,7 @@ def reference(found: Reference, *, of: Version) -> ReferenceBody:
         cause=found.cause,
         n_training=found.n_training,
         n_baseline=found.n_baseline,
+        left_out=found.left_out,
         span_days=found.span_days,
         encoder=found.encoder,
         strata=found.strata,
@@ -185,5 +198,6 @@ def evaluation(row: EvaluationRow, scores: list[ScoreRow]) -> EvaluationBody:
         n_late=row.n_late,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        coverage=coverage.bodies(row.coverage),
         scores=[score(item) for item in scores],
     )

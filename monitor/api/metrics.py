@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
+from monitor.api.coverage import seen_of
 from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
 from monitor.routing.arms import effective, stable_arm
 from monitor.routing.breaker import BreakerState, state_of
@@ -101,6 +102,7 @@ class StoredMetrics:
         reading = self._reading()
         yield from _score_families(reading.scores)
         yield from _verdict_families(reading.verdicts)
+        yield from _coverage_families(reading.verdicts)
         yield from _record_families(reading.records)
         generation = GaugeMetricFamily(
             "driftline_route_generation", "Generation of the route in force", labels=("adapter",)
@@ -242,6 +244,28 @@ def _verdict_families(rows: list[VerdictRow]) -> Iterator[Metric]:
     yield verdict
     yield drift
     yield evaluated
+
+
+def _coverage_families(rows: list[VerdictRow]) -> Iterator[Metric]:
+    labels = ("adapter", "version", "detector")
+    ratio = GaugeMetricFamily(
+        "driftline_coverage_ratio",
+        "Share of the newest requests that a detector compared",
+        labels=labels,
+    )
+    expected = GaugeMetricFamily(
+        "driftline_coverage_expected_ratio",
+        "Share of the newest requests that it would have compared had it missed nothing",
+        labels=labels,
+    )
+    for row in rows:
+        for one in seen_of(row).coverage():
+            name = (row.adapter, row.version, one.detector)
+            if one.ratio is not None:
+                ratio.add_metric(name, one.ratio)
+                expected.add_metric(name, one.expected / one.requests)
+    yield ratio
+    yield expected
 
 
 def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
+from sqlalchemy import Connection
 
+from monitor.api import coverage
 from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer
+from monitor.api.shapes import Answer, CoverageBody
 from monitor.domain import Mark
-from monitor.outbox.receipt import Account, Receipt, read_receipt
+from monitor.outbox.receipt import Account, Receipt, Watched, read_receipt, read_watched
+from monitor.policy.budget import BudgetSettings
 from monitor.store.pages import SentPage
 
 router: Final = APIRouter(prefix="/receipt", tags=["budget"])
@@ -52,6 +55,15 @@ class PageBody(Answer):
     marked: Mark | None
 
 
+class WatchedBody(Answer):
+    """What was compared of a version's requests; `least` null: no detector could compare any."""
+
+    adapter: str
+    version: str
+    least: CoverageBody | None = Field(description="The detector that compared the least.")
+    blind_hours: float = Field(description="How long its verdict was `blind`.")
+
+
 class ReceiptBody(Answer):
     """The account of a month, or of the last 30 days."""
 
@@ -62,6 +74,9 @@ class ReceiptBody(Answer):
     tiers: Sequence[TierAccountBody] = Field(description="By the tier when the page was sent.")
     fleet: AccountBody = Field(description="Pages of fleet incidents; no tier promises them.")
     pages: Sequence[PageBody] = Field(description=f"The newest {MOST_PAGES}, newest first.")
+    coverage: Sequence[WatchedBody] = Field(
+        description="By version, the longest blind first; whole days in UTC."
+    )
     notes: Sequence[str] = Field(description="What these numbers cannot know.")
 
 
@@ -77,7 +92,7 @@ def get_receipt(
     """Account for the pages of a month, or of the last 30 days."""
     settings, now = parts.outlook.settings.budget, parts.clock()
     try:
-        found = parts.database.run(lambda tx: read_receipt(tx, settings, month=month, now=now))
+        return parts.database.run(lambda tx: _read(tx, settings, month=month, now=now))
     except ValueError as error:
         raise Problem(
             422,
@@ -85,10 +100,16 @@ def get_receipt(
             kind="invalid-request",
             errors=[{"detail": str(error), "parameter": "month"}],
         ) from error
-    return _body(found)
 
 
-def _body(found: Receipt) -> ReceiptBody:
+def _read(
+    tx: Connection, settings: BudgetSettings, *, month: str | None, now: datetime
+) -> ReceiptBody:
+    found = read_receipt(tx, settings, month=month, now=now)
+    return _body(found, read_watched(tx, start=found.start, end=found.end))
+
+
+def _body(found: Receipt, watched: Sequence[Watched]) -> ReceiptBody:
     return ReceiptBody(
         month=found.month,
         start=found.start,
@@ -97,7 +118,17 @@ def _body(found: Receipt) -> ReceiptBody:
         tiers=[TierAccountBody(tier=name, **_counts(one)) for name, one in found.by_tier.items()],
         fleet=AccountBody(**_counts(found.fleet)),
         pages=[_page(page) for page in found.pages[:MOST_PAGES]],
+        coverage=[_watched(one) for one in watched],
         notes=found.notes,
+    )
+
+
+def _watched(one: Watched) -> WatchedBody:
+    return WatchedBody(
+        adapter=one.adapter,
+        version=one.version,
+        least=None if one.least is None else coverage.body(one.least, since={}),
+        blind_hours=one.blind_for / timedelta(hours=1),
     )
 
 

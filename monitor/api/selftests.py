@@ -10,15 +10,15 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
-from monitor.api import lookup
+from monitor.api import coverage, lookup
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import Name
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer
+from monitor.api.shapes import Answer, CoverageBody
 from monitor.domain import Version
-from monitor.store import fleet, selftests
+from monitor.store import fleet, selftests, verdicts
 from monitor.store.selftests import SelfTestState
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["self-tests"])
@@ -64,7 +64,7 @@ class InjectionBody(Answer):
 
 
 class ProcessesBody(Answer):
-    """Both processes; null: it has no share of the budget."""
+    """Both processes; null: it has no share of the budget, or the baseline is too short to say."""
 
     notice: FalseAlarmsBody | None
     page: FalseAlarmsBody | None
@@ -91,6 +91,9 @@ class ReportBody(Answer):
     not_tested: dict[str, str] = Field(
         description="Detectors that half a baseline is too short for."
     )
+    caveat: str | None = Field(
+        default=None, description="What it cannot tell since the baseline is short; null: nothing."
+    )
     false_alarms: ProcessesBody
     injections: Sequence[InjectionBody]
 
@@ -107,6 +110,9 @@ class SelfTestBody(Answer):
     generation: int | None = Field(description="Of the reference that the report is of.")
     error: str | None = Field(description="Why the last one gave no report.")
     report: ReportBody | None = Field(description="The last report; null: none yet.")
+    coverage: Sequence[CoverageBody] = Field(
+        description="Of the newest requests: the report holds for those that are compared."
+    )
 
 
 VersionQuery = Annotated[
@@ -156,5 +162,6 @@ def _body(tx: Connection, of: Version) -> SelfTestBody:
         finished_at=row.finished_at,
         generation=row.generation,
         error=row.error,
+        coverage=coverage.newest(verdicts.current(tx, version_id=of.id)),
         report=None if row.report is None else ReportBody.model_validate(row.report),
     )

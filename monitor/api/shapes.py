@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,7 @@ from monitor.domain import (
     VerdictKind,
     WeightsState,
 )
+from monitor.policy.coverage import Cause
 
 Item = TypeVar("Item")
 
@@ -38,6 +39,45 @@ class WindowBody(Answer):
 
     start: datetime
     end: datetime
+
+
+class GapBody(Answer):
+    """Requests that a detector did not compare, for one reason."""
+
+    cause: Cause
+    value: str = Field(description="What it is about: `temperature 0.7`; empty: nothing to name.")
+    requests: int
+    since: datetime | None = Field(
+        description="End of the window that first had them; null: not known, as of past windows."
+    )
+    text: str = Field(description="The cause in plain words, to follow the number.")
+
+
+class CoverageBody(Answer):
+    """How much a detector compared; `requests` is `compared` and all `gaps` together."""
+
+    detector: str
+    requests: int = Field(description="All that happened; sampling takes none away.")
+    compared: int
+    ratio: float | None = Field(description="`compared` of `requests`; null: there were none.")
+    of_expected: float | None = Field(
+        description="`compared` of what it would have compared had it missed nothing: without"
+        " requests that failed, that came while nothing was evaluated, and the like. Below"
+        " `policy.blind_below` it is blind. null: it could not have compared one."
+    )
+    since: datetime | None = Field(
+        description="Since when it misses requests that it could compare; null: it misses none."
+    )
+    gaps: Sequence[GapBody] = Field(description="Those that make blind first, then by size.")
+    text: str = Field(description="All of it in plain words.")
+
+
+class SamplingBody(Answer):
+    """What sampling set aside in the last 24 hours: no loss, as what it kept stands for it."""
+
+    requests: int
+    sampled_out: int
+    text: str | None = Field(description="In plain words; null: nothing was set aside.")
 
 
 class ScoreBody(Answer):
@@ -58,10 +98,16 @@ class ScoreBody(Answer):
     minimum_detectable: float | None = Field(
         description="Smallest effect that would be seen within a day at today's traffic."
     )
-    verdict: VerdictKind
+    verdict: VerdictKind | Literal["unmeasured"] = Field(
+        description="`unmeasured`: of perplexity, when a suspicion came that no probe has looked"
+        " at yet; its numbers are older, and `reason` says why."
+    )
     blame: Blame
     reason: str
     details: Mapping[str, Any] = Field(description="More numbers, `evidence_notice` among them.")
+    coverage: CoverageBody | None = Field(
+        description="Of the window's requests; null: of a probe, or of an earlier release."
+    )
 
 
 class ArmBody(Answer):
@@ -152,7 +198,7 @@ class ReferenceSummary(Answer):
 
     state: ReferenceState | None = Field(description="null: there is none yet.")
     generation: int | None
-    provisional: bool = Field(description="True until approved: tickets only, no pages.")
+    provisional: bool = Field(description="True until approved: soft evidence moves no traffic.")
     progress: float | None
     n_training: int
     n_baseline: int
@@ -173,6 +219,9 @@ class ReferenceBody(Answer):
     cause: str
     n_training: int
     n_baseline: int
+    left_out: int = Field(
+        description="Baseline lines of an upload that stood among its training lines too."
+    )
     span_days: float
     encoder: str | None
     strata: Sequence[str]
@@ -202,6 +251,10 @@ class AdapterSummary(Answer):
     route: RouteBody | None
     evaluated_at: datetime | None
     records_last_hour: int
+    least_covered: CoverageBody | None = Field(
+        description="The detector that compares the least of what it could, over the newest"
+        " windows; null: no requests came yet, or none can compare any."
+    )
 
 
 class WeightsSummary(Answer):
@@ -275,6 +328,14 @@ class AdapterDetail(AdapterSummary):
     probe: ProbeBody | None = Field(
         description="Of the version in charge; null: its perplexity is not probed."
     )
+    coverage: Sequence[CoverageBody] = Field(
+        description="Of the newest windows, those that `blind` is judged by; least covered first."
+    )
+    coverage_last_day: Sequence[CoverageBody] = Field(description="Of the last 24 hours.")
+    mend: str | None = Field(
+        description="The one command that makes missed requests comparable; null: not blind."
+    )
+    sampling: SamplingBody
     versions: Sequence[VersionBody]
     scores: Sequence[ScoreBody]
 
@@ -294,6 +355,9 @@ class EvaluationBody(Answer):
     n_late: int
     started_at: datetime
     finished_at: datetime
+    coverage: Sequence[CoverageBody] = Field(
+        description="Of the window's requests, least covered first; empty: it had none."
+    )
     scores: Sequence[ScoreBody]
 
 

@@ -22,7 +22,7 @@ def status(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Show verdicts, worst first. Exit code 0 is calm, 3 drifting, 4 critical."""
+    """Show verdicts, worst first. Exit code 0 is calm, 3 drifting or blind, 4 critical."""
     with options.service(config) as service:
         if adapter is None:
             fleet = service.get("/adapters", limit=LARGEST_PAGE)
@@ -74,6 +74,7 @@ def evaluate(
     elif "scores" in done:
         _print_scores(f"{adapter}: {done['verdict']}", done["scores"])
         screen.say(done["reason"])
+        _say_coverage("compared in this window", done["coverage"])
     else:
         screen.say(
             "not done in time: a window waits `schedule.live_lag` for late records;"
@@ -85,7 +86,7 @@ def evaluate(
 def _exit_code(words: list[str | None]) -> int:
     if "critical" in words:
         return ExitCode.CRITICAL
-    return ExitCode.DRIFTING if "drifting" in words else ExitCode.OK
+    return ExitCode.DRIFTING if {"drifting", "blind"} & set(words) else ExitCode.OK
 
 
 def _print_fleet(fleet: dict[str, Any], *, as_json: bool) -> None:
@@ -97,11 +98,12 @@ def _print_fleet(fleet: dict[str, Any], *, as_json: bool) -> None:
         return
     screen.table(
         "adapters, worst first",
-        ["adapter", "verdict", "drift score", "blame", "route", "reference"],
+        ["adapter", "verdict", "compared", "drift score", "blame", "route", "reference"],
         [
             [
                 item["adapter"],
                 screen.verdict(item["verdict"]),
+                _least_covered(item["least_covered"]),
                 screen.number(item.get("drift_score"), digits=0),
                 item.get("blame") or "-",
                 _route(item.get("route")),
@@ -119,12 +121,46 @@ def _print_adapter(found: dict[str, Any], *, as_json: bool) -> None:
     _print_scores(f"{found['adapter']}: {found['verdict']}", found["scores"])
     if found.get("reason"):
         screen.say(found["reason"])
+    _say_coverage("compared of the newest requests", found["coverage"])
+    if found["mend"]:
+        screen.say(f"to have them compared: {found['mend']}")
+    if found["sampling"]["text"]:
+        screen.say(f"in the last 24 h {found['sampling']['text']}")
     changes.say_under_way([found["change_under_way"]] if found["change_under_way"] else [])
     screen.say(f"route {_route(found.get('route'))} · reference {_reference(found['reference'])}")
     if found["reference"]["learning"]:
         screen.say(found["reference"]["learning"]["text"])
     _say_probe(found["probe"])
     _say_weights(found)
+
+
+def _least_covered(found: dict[str, Any] | None) -> str:
+    """Write the share of the detector that compares the least, and its name where it matters."""
+    if found is None:
+        return "-"
+    share = screen.covered(found["of_expected"])
+    return share if found["of_expected"] == 1.0 else f"{share} ({found['detector']})"
+
+
+def _say_coverage(title: str, found: list[dict[str, Any]]) -> None:
+    if not found:
+        screen.say("no request to compare yet")
+        return
+    screen.table(
+        title,
+        ["detector", "compared", "requests", "share", "not compared", "since"],
+        [
+            [
+                one["detector"],
+                f"{one['compared']:,}",
+                f"{one['requests']:,}",
+                "-" if one["ratio"] is None else screen.covered(one["ratio"]),
+                "; ".join(f"{gap['requests']:,} {gap['text']}" for gap in one["gaps"]),
+                screen.moment(one["since"]),
+            ]
+            for one in found
+        ],
+    )
 
 
 def _say_probe(probe: dict[str, Any] | None) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from monitor.cli import options, screen
+from monitor.cli.budget import hours
 
+MOST_VERSIONS: Final = 20
 _LEAST: Final = 0.01
 
 
@@ -48,8 +50,39 @@ def receipt(
                 for page in found["pages"]
             ],
         )
+    _say_coverage(found["coverage"])
     for note in found["notes"]:
         screen.say(note)
+
+
+def _say_coverage(found: list[dict[str, Any]]) -> None:
+    """Say what was not compared, and how long a version was blind."""
+    told = [one for one in found if one["blind_hours"] or _share(one) < 1.0]
+    if told:
+        screen.table(
+            "what was compared, the longest blind first",
+            ["version", "blind for", "compared", "by the least covered"],
+            [
+                [
+                    f"{one['adapter']}@{one['version']}",
+                    hours(one["blind_hours"]) if one["blind_hours"] else "-",
+                    screen.covered(_share(one)),
+                    one["least"]["text"] if one["least"] else "-",
+                ]
+                for one in told[:MOST_VERSIONS]
+            ],
+        )
+    if len(told) > MOST_VERSIONS:
+        screen.say(f"{len(told) - MOST_VERSIONS} more: see --json")
+    if len(found) > len(told):
+        screen.say(
+            f"{len(found) - len(told)} of {len(found)} versions compared all that they could"
+        )
+
+
+def _share(one: dict[str, Any]) -> float:
+    least = one["least"]
+    return 1.0 if least is None or least["of_expected"] is None else float(least["of_expected"])
 
 
 def _row(name: str, account: dict[str, Any]) -> list[str]:

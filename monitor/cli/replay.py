@@ -262,6 +262,6 @@ def _exit_code(outcome: Outcome) -> int:
     words = {story.worst.value for story in outcome.stories}
     if "critical" in words:
         return ExitCode.CRITICAL
-    if "drifting" in words:
+    if {"drifting", "blind"} & words:
         return ExitCode.DRIFTING
     return ExitCode.FAILED if outcome.failed else ExitCode.OK

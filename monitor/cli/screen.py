@@ -37,7 +37,9 @@ VERDICT_STYLES = {
     "drifting": "yellow",
     "stable": "green",
     "learning": "cyan",
+    "blind": "bold cyan",
     "insufficient": "dim",
+    "unmeasured": "dim",
     "error": "magenta",
 }
 
@@ -110,6 +112,15 @@ def weight(share: float) -> str:
     ('10%', '0.5%')
     """
     return f"{100 * share:.3g}%"
+
+
+def covered(share: float) -> str:
+    """Write a share of requests that were compared; only all of them are 100 %.
+
+    >>> covered(0.9999), covered(1.0)
+    ('99%', '100%')
+    """
+    return f"{math.floor(100 * share + 1e-9)}%"
 
 
 def moment(at: str | None, *, otherwise: str = "-") -> str:

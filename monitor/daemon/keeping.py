@@ -14,6 +14,7 @@ import structlog
 from monitor.store import (
     canary_looks,
     clock,
+    coverage_days,
     evaluations,
     feedback,
     partitions,
@@ -30,6 +31,8 @@ EVERY: Final = clock.STEP_EVERY
 """How often what is old is deleted."""
 EVALUATIONS: Final = timedelta(days=90)
 """How long it is kept which windows were evaluated; scores and transitions stay longer."""
+COVERAGE: Final = timedelta(days=400)
+"""How long it is kept what was compared on a day, as long as scores."""
 RUNS: Final = timedelta(days=30)
 """How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
 LOOKS: Final = timedelta(days=90)
@@ -140,6 +143,8 @@ class Housekeeping:
         yield run(lambda tx: terms.drop_older(tx, than=oldest))
         while done := run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
             yield done
+        compared = (now - COVERAGE).date()
+        yield run(lambda tx: coverage_days.drop_older(tx, than=compared))
         while done := run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
             yield done
         while done := run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):

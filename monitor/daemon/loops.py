@@ -33,7 +33,7 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
-from monitor.reference.other_settings import learn_settings
+from monitor.reference.other_settings import SettingsLearner
 from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
@@ -107,6 +107,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 answers=config.embeds_answers,
                 refuses=refuses,
                 settles_after=config.feedback_settles_after,
+                days=config.day_effect,
             ),
             pulse=pulse,
             every=tick,
@@ -317,9 +318,11 @@ def _timed(parts: WorkerParts) -> Iterator[Timed]:
     def depart(now: datetime) -> None:
         departing.turn(now=now)
 
+    learner = SettingsLearner(database, rules=settings.learned, days=config.day_effect)
+
     def learn(now: datetime) -> None:
         freeze_learned(database, now=now, settings=settings.learned)
-        learn_settings(database, now=now, rules=settings.learned)
+        learner.turn(now=now)
 
     works = {"actions": reconcile, "departures": depart} | (
         {"learning": learn} if settings.auto else {}

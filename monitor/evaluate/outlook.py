@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
+from detectors.day_effect import DayEffect
 from detectors.expected_delay import (
     Delay,
     Drift,
@@ -32,8 +33,22 @@ from monitor.policy.budget import (
     saw_too_few_days,
     shares,
 )
+from monitor.policy.coverage import Coverage, Seen
+from monitor.policy.coverage_words import blind_share_words
+from monitor.policy.rounds import LONGEST, Round, plan_rounds
+from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
-from monitor.store import calibrations, evaluations, fleet, references, versions, watching
+from monitor.store import (
+    calibrations,
+    evaluations,
+    fleet,
+    probing,
+    references,
+    verdicts,
+    versions,
+    watching,
+)
+from monitor.store.verdicts import VerdictRow
 from monitor.windows import Cadence
 
 DAY: Final = timedelta(hours=24)
@@ -52,7 +67,7 @@ class Line:
     share
         Of the accepted false pages and notices in 30 days.
     per_day
-        Requests a day at present that this detector can use.
+        Requests a day at present that this detector compares.
     minimum_detectable
         Smallest effect seen within a day, in the detector's own unit; inf where blind.
     delays
@@ -61,6 +76,11 @@ class Line:
         Why it sees nothing; None where it sees.
     only_tickets
         Why it cannot page now although it sees; None where it can.
+    uncompared
+        Which share of the requests it does not compare, and why; None where it is none to
+        speak of. Its delays are those of what it compares.
+    days
+        By how much days are taken to differ, and by whose; None where they speak for themselves.
     """
 
     adapter: str
@@ -73,6 +93,8 @@ class Line:
     delays: Mapping[tuple[Drift, Process], Delay] = field(default_factory=dict)
     blind: str | None = None
     only_tickets: str | None = None
+    uncompared: str | None = None
+    days: DayEffect | None = None
 
     @property
     def opens(self) -> Process:
@@ -102,6 +124,43 @@ class _Known:
     few_days: bool = False
     """Whether it saw too few days to page."""
 
+    @property
+    def days(self) -> DayEffect | None:
+        """What is assumed of its days."""
+        unknown = self.growth.null.unknown if self.growth else None
+        return unknown.effect if unknown else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the detectors of a version compare of its newest requests; some are blind."""
+
+    coverage: Mapping[str, Coverage]
+    blind: frozenset[str]
+
+    @classmethod
+    def of(cls, judged: VerdictRow | None, policy: PolicySettings) -> _Seen:
+        seen = Seen.from_json(judged.memory.get("seen")) if judged else Seen()
+        return cls(
+            coverage={one.detector: one for one in seen.coverage()},
+            blind=frozenset(one.detector for one in seen.blind(policy)),
+        )
+
+    def share(self, detector: str) -> float:
+        """Share that is compared of the requests that the detector usually can use."""
+        one = self.coverage.get(detector)
+        if one is None or one.ratio is None or one.usual <= 0.0:
+            return 1.0
+        return min(1.0, one.ratio / one.usual)
+
+    def said(self, line: Line) -> Line:
+        """Say what of the requests the line promises nothing for, and whether it is too much."""
+        one = self.coverage.get(line.detector)
+        why = None if one is None else blind_share_words(one)
+        if line.detector in self.blind:
+            return replace(line, blind=why or line.blind)
+        return replace(line, uncompared=why)
+
 
 _OLDER: Final = _Known(absent="the reference is older than this detector")
 
@@ -122,6 +181,14 @@ class Outlook:
         """How long a window of the live detectors is: as exactly as an onset can be placed."""
         return self._cadences[EvaluationKind.LIVE].interval
 
+    def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
+        """How often routine probes every version of each engine, the most stretched first."""
+        return plan_rounds(
+            probing.measured(tx, since=now - LONGEST),
+            share=self.settings.probe_share,
+            wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
+        )
+
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.
 
@@ -135,11 +202,16 @@ class Outlook:
             if standing.watched and adapter in {None, standing.adapter}
         ]
         rates = evaluations.daily_records(tx, [one.id for one in chosen], since=now - DAY)
+        judged = {row.version_id: row for row in verdicts.fleet(tx)}
         lines = [
             line
             for version in chosen
             for line in self._of_version(
-                tx, version, standings[version.id], per_day=rates.get(version.id, 0.0)
+                tx,
+                version,
+                standings[version.id],
+                per_day=rates.get(version.id, 0.0),
+                seen=_Seen.of(judged.get(version.id), self.settings.policy),
             )
         ]
         lines += self._unlearned(tx, standings, now=now, adapter=adapter)
@@ -167,7 +239,13 @@ class Outlook:
             )
 
     def _of_version(
-        self, tx: Connection, version: Version, standing: Standing, *, per_day: float
+        self,
+        tx: Connection,
+        version: Version,
+        standing: Standing,
+        *,
+        per_day: float,
+        seen: _Seen,
     ) -> Iterable[Line]:
         reference = references.current(tx, version.id)
         known = self._known(tx, reference) if reference else {}
@@ -192,15 +270,16 @@ class Outlook:
                 blind=found.absent,
             )
             if found.growth is None or reference is None:
-                yield line
+                yield seen.said(line)
             else:
                 line = replace(
                     line,
                     share=divided[name],
-                    per_day=_rounded(per_day * found.part),
+                    per_day=_rounded(per_day * found.part * seen.share(name)),
                     only_tickets=_only_tickets(name, reference, few_days=found.few_days),
+                    days=found.days,
                 )
-                yield self._seeing(line, found.growth)
+                yield seen.said(self._seeing(line, found.growth))
 
     def _seeing(self, line: Line, growth: Growth) -> Line:
         hard = DETECTORS[line.detector].hard
@@ -213,7 +292,7 @@ class Outlook:
             check_seconds=seconds,
         )
         delays: dict[tuple[Drift, Process], Delay] = {}
-        for drift in growth.drifting:
+        for drift in growth.moved:
             for process, share in (
                 (Process.NOTICE, line.share.notice),
                 (Process.PAGE, line.share.page),
@@ -286,8 +365,8 @@ def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
-    if reference.provisional and not DETECTORS[detector].hard:
-        return "the reference is provisional"
+    if reference.replaced and not DETECTORS[detector].hard:
+        return "the reference is being replaced"
     return None
 
 

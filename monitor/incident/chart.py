@@ -32,6 +32,7 @@ INK: Final = {
     "critical": "#b3192b",
     "drifting": "#955400",
     "error": "#7a2aa8",
+    "blind": "#8a3d73",
     "route": "#0b7f8a",
     "declared": "#5b3fd6",
     "stable": "#1b7340",

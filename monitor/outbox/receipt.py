@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import Mark
 from monitor.policy.budget import BudgetSettings, pages_of_adapter
-from monitor.store import pages, watching
+from monitor.policy.coverage import Coverage
+from monitor.policy.coverage_words import coverage_words, lasting, least
+from monitor.store import coverage_days, pages, watching
 from monitor.store.pages import SentPage
 
 PERIOD: Final = timedelta(days=30)
@@ -40,6 +42,39 @@ class Account:
     def not_judged(self) -> int:
         """Of these nobody has said anything: they may have been false or not."""
         return self.sent - self.false - self.accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a version's requests of the period were compared by.
+
+    least
+        The detector that compared the least of what it could; None: none could any.
+    blind_for
+        How long its verdict was ``blind``.
+    """
+
+    adapter: str
+    version: str
+    least: Coverage | None
+    blind_for: timedelta
+
+    @property
+    def share(self) -> float | None:
+        """Compared of the expected, in [0, 1]; None: not even one was expected."""
+        return None if self.least is None else self.least.of_expected
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is to be told of it."""
+        return not self.blind_for and (self.share is None or self.share >= 1.0)
+
+    @property
+    def text(self) -> str:
+        """All of it in plain words."""
+        blind = f"blind for {lasting(self.blind_for)}" if self.blind_for else ""
+        compared = coverage_words(self.least) if self.least else ""
+        return "; ".join(filter(None, (blind, compared)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +137,30 @@ def read_receipt(
         pages=found,
         notes=_notes(total, start=start, since=since),
     )
+
+
+def read_watched(tx: Connection, *, start: datetime, end: datetime) -> list[Watched]:
+    """Say what was compared of each version's requests, the longest blind first.
+
+    By whole days in UTC. Cost: .3 s of CPU for 300 versions with requests on all of 30 days.
+    """
+    last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
+    lasted = coverage_days.blind_time(tx, start=start, end=end)
+    found = [
+        Watched(
+            adapter=one.adapter,
+            version=one.version,
+            least=least(one.coverage),
+            blind_for=lasted.get(one.version_id, timedelta()),
+        )
+        for one in coverage_days.totals(tx, first=start.astimezone(UTC).date(), last=last)
+    ]
+    return sorted(found, key=_least_watched)
+
+
+def _least_watched(one: Watched) -> tuple[timedelta, float, str, str]:
+    share = 1.0 if one.share is None else one.share
+    return -one.blind_for, share, one.adapter, one.version
 
 
 def _period(month: str | None, now: datetime) -> tuple[datetime, datetime]:

@@ -22,7 +22,7 @@ from monitor.replay.running import Change, Crossed, Evaluation, Run
 HORIZON_DAYS: Final = 30.0
 SHORTEST_SCALED: Final = 1.0
 """Days of log below which nothing is scaled to a month."""
-_WORST: Final = (VerdictKind.CRITICAL, VerdictKind.DRIFTING)
+_WORST: Final = (VerdictKind.CRITICAL, VerdictKind.DRIFTING, VerdictKind.BLIND)
 _MOST_POINTS: Final = 1_500
 
 SOURCES: Final[Mapping[str, tuple[str, str]]] = {

@@ -124,7 +124,8 @@ def recovered(verdict: Verdict) -> bool:
     """Whether nothing speaks against the version any more.
 
     A version without traffic has too few records to be called stable; when its probes
-    have cleared every crossing it is ``insufficient`` with nothing left crossed.
+    have cleared every crossing it is ``insufficient`` with nothing left crossed. A ``blind``
+    one has not recovered: its requests were not compared, so nothing speaks for it.
     """
     quiet = verdict.kind is VerdictKind.INSUFFICIENT and not verdict.detectors
     return verdict.kind is VerdictKind.STABLE or quiet

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from monitor.domain import ArmKind, Route, VerdictKind, Version
 
 UNHEALTHY = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
+NO_TARGET = UNHEALTHY | {VerdictKind.BLIND}
+"""A blind version was not found to be well: nobody could tell whether it is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,4 +96,4 @@ def _why_not(
     if name in abandoned:
         return "was itself moved away from"
     verdict = verdicts.get(name)
-    return f"is {verdict.value}" if verdict in UNHEALTHY else None
+    return f"is {verdict.value}" if verdict in NO_TARGET else None

@@ -12,7 +12,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from monitor.domain import AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
+from monitor.domain import (
+    UNMEASURED,
+    AdapterId,
+    EvaluationId,
+    EvaluationKind,
+    Interval,
+    VerdictKind,
+    VersionId,
+)
+from monitor.policy.coverage import Coverage, from_json, summed, to_json
 from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
 
 
@@ -44,7 +53,7 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRow:
-    """One run of a version's detectors over one window."""
+    """One run of a version's detectors over one window; no coverage: it had no requests."""
 
     id: EvaluationId
     adapter: str
@@ -56,6 +65,7 @@ class EvaluationRow:
     n_late: int
     verdict: str | None
     reason: str | None
+    coverage: tuple[Coverage, ...]
     started_at: datetime
     finished_at: datetime
 
@@ -76,6 +86,7 @@ class NewEvaluation:
     n_late: int = 0
     verdict: str | None = None
     reason: str | None = None
+    coverage: tuple[Coverage, ...] = ()
 
 
 def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
@@ -105,6 +116,7 @@ def _insert(new: Sequence[NewEvaluation]) -> Insert:
             "n_late": one.n_late,
             "verdict": one.verdict,
             "reason": one.reason,
+            "coverage": [to_json(each) for each in one.coverage] or None,
             "epoch": one.epoch,
             "started_at": one.started_at,
             "finished_at": sa.func.clock_timestamp(),
@@ -160,6 +172,22 @@ def daily_records(
     }
 
 
+def coverage_since(
+    tx: Connection, *, version_id: VersionId, since: datetime
+) -> tuple[Coverage, ...]:
+    """Sum up what of the requests of windows since a time each detector compared."""
+    bodies = tx.execute(
+        sa.select(evaluations.c.coverage).where(
+            evaluations.c.version_id == version_id,
+            # by name, so that the index leads to the windows of these hours and no others
+            evaluations.c.kind.in_([EvaluationKind.HARD.value, EvaluationKind.LIVE.value]),
+            evaluations.c.window_end > since,
+            evaluations.c.coverage.is_not(None),
+        )
+    ).scalars()
+    return summed(one for body in bodies for one in _coverage(body))
+
+
 def drop_older(tx: Connection, *, than: datetime, most: int = 20_000) -> int:
     """Delete up to ``most`` evaluations of windows that ended before a time, the oldest.
 
@@ -192,6 +220,22 @@ def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
             },
             where=latest_scores.c.at <= upsert.excluded["at"],
         )
+    )
+
+
+def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reason: str) -> None:
+    """Let a detector's newest score say ``unmeasured`` in place of ``stable``, and why.
+
+    Its numbers stay, and its history says what was found when it was made.
+    """
+    tx.execute(
+        sa.update(latest_scores)
+        .where(
+            latest_scores.c.version_id == version_id,
+            latest_scores.c.detector == detector,
+            latest_scores.c.verdict.in_([VerdictKind.STABLE.value, UNMEASURED]),
+        )
+        .values(verdict=UNMEASURED, reason=reason)
     )
 
 
@@ -385,6 +429,11 @@ def _evaluation_row(row: sa.Row[Any]) -> EvaluationRow:
         n_late=row.n_late,
         verdict=row.verdict,
         reason=row.reason,
+        coverage=_coverage(row.coverage),
         started_at=row.started_at,
         finished_at=row.finished_at,
     )
+
+
+def _coverage(body: Sequence[Mapping[str, Any]] | None) -> tuple[Coverage, ...]:
+    return tuple(map(from_json, body or ()))

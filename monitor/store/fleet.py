@@ -33,6 +33,7 @@ WORST_FIRST: Final = (
     VerdictKind.CRITICAL,
     VerdictKind.DRIFTING,
     VerdictKind.ERROR,
+    VerdictKind.BLIND,
     VerdictKind.INSUFFICIENT,
     VerdictKind.LEARNING,
     VerdictKind.STABLE,

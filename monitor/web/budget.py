@@ -8,12 +8,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.evaluate.outlook import Outlook
-from monitor.outbox.receipt import read_receipt
+from monitor.outbox.receipt import read_receipt, read_watched
 from monitor.policy.budget import pages_of_adapter
 from monitor.store import watching
 
 LINES_A_PAGE: Final = 300
 MOST_PAGES: Final = 20
+MOST_UNCOMPARED: Final = 20
 
 
 def read_budget(
@@ -40,6 +41,7 @@ def read_budget(
     receipts = [
         read_receipt(tx, settings, month=month, now=now) for month in (None, f"{now:%Y-%m}")
     ]
+    watched = read_watched(tx, start=receipts[0].start, end=receipts[0].end)
     return {
         "lines": lines[first : first + LINES_A_PAGE],
         "first": first,
@@ -48,6 +50,9 @@ def read_budget(
         "last": last,
         "tiers": tiers,
         "settings": settings,
+        "rounds": outlook.rounds(tx, now=now),
         "receipts": receipts,
         "most_pages": MOST_PAGES,
+        "uncompared": [one for one in watched if not one.whole],
+        "most_uncompared": MOST_UNCOMPARED,
     }

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain import Scope
+from monitor.policy.coverage_words import percent
 from monitor.store import keys
 from monitor.store.keys import Key
 from monitor.web import wording
@@ -80,6 +81,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version)
     environment.filters.update(
         clock=wording.clock,
+        covered=percent,
         ended=wording.ended,
         finite=math.isfinite,
         number=wording.number,

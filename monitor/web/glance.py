@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from monitor.api import coverage
+from monitor.api.shapes import CoverageBody, SamplingBody
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
@@ -75,6 +77,8 @@ class FleetGlance:
     fleet_incidents: Sequence[FleetIncident]
     canaries: Mapping[str, CanaryRow]
     """Those under way, by adapter."""
+    covered: Mapping[str, CoverageBody | None]
+    """By adapter, the detector that compares the least of what it could."""
     notices: Notices
 
 
@@ -88,6 +92,13 @@ class AdapterGlance:
     versions: Sequence[Version]
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
+    coverage: Sequence[CoverageBody]
+    """Of the newest windows, those that ``blind`` is judged by; the least covered first."""
+    least_covered: CoverageBody | None
+    coverage_last_day: Sequence[CoverageBody]
+    mend: str | None
+    """The one command that lets it see again; None: it is not blind."""
+    sampling: SamplingBody
     weights: InspectionRow | None
     probe: ProbeRow | None
     selftest: SelfTestRow | None
@@ -131,6 +142,7 @@ def read_fleet(tx: Connection, kill_switch: KillSwitch, *, now: datetime) -> Fle
         canaries={
             row.adapter: row for row in canaries.canary_list(tx, active_only=True, limit=1000)
         },
+        covered={row.adapter.name: coverage.least_covered(row.judged) for row in rows},
         notices=_notices(tx, kill_switch),
     )
 
@@ -175,12 +187,18 @@ def _glance(
     told = incidents.incident_list(tx, adapter_id=row.adapter.id, limit=RECENT_INCIDENTS)
     latest = evaluations.latest_scores_of(tx, adapter_id=row.adapter.id)
     past = references.of_version(tx, shown.id) if shown else []
+    judged = current(tx, version_id=shown.id) if shown else None
     return AdapterGlance(
         row=row,
         version=shown,
         in_charge=shown == row.version,
         versions=list(reversed(known)),
-        judged=current(tx, version_id=shown.id) if shown else None,
+        judged=judged,
+        coverage=coverage.newest(judged),
+        least_covered=coverage.least_covered(judged),
+        coverage_last_day=coverage.last_day(tx, shown, now=now),
+        mend=coverage.mending(judged, shown, parts.outlook.settings.policy, now=now),
+        sampling=coverage.sampling(tx, row.adapter.id, now=now),
         scores=sorted(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident
         ),

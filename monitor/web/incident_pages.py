@@ -13,6 +13,7 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api import coverage
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.incident import Story, draw, read_chart, read_story
@@ -123,6 +124,11 @@ class IncidentPages:
                 "story": story,
                 "choices": read_choices(tx, story, now=now),
                 "chart": chart,
+                "coverage": coverage.newest(story.judged),
+                "mend": coverage.mending(
+                    story.judged, story.version, self._parts.outlook.settings.policy, now=now
+                ),
+                "coverage_last_day": coverage.last_day(tx, story.version, now=now),
                 "wide": Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
                 "narrow": Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
             }

@@ -123,6 +123,7 @@ def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) ->
     assert set(similarity) == {
         "adapter", "version", "detector", "window", "value", "evidence", "effect", "interval",
         "n_reference", "n_window", "minimum_detectable", "verdict", "blame", "reason", "details",
+        "coverage",
     }  # fmt: skip
 
 

@@ -36,6 +36,19 @@ def test_the_fleet_is_shown_worst_first(run: Run) -> None:
     assert "ready, approved (generation 1)" in ran.out
 
 
+def test_a_verdict_is_never_shown_without_what_was_compared(run: Run) -> None:
+    fleet, one, evaluated = run("status"), run("status", QUIET), run("evaluate", QUIET)
+    assert "compared" in fleet.out
+    [row] = [line for line in fleet.out.splitlines() if f" {QUIET} " in line]
+    assert "100%" in row
+    assert "compared of the newest requests" in one.out
+    shown = one.out.partition("compared of the newest requests")[2]
+    [line] = [line for line in shown.splitlines() if " logit_ks " in line]
+    assert "100%" in line
+    # nothing came since the last window
+    assert "no request to compare yet" in evaluated.out
+
+
 def test_json_is_the_services_own(run: Run, service: Service) -> None:
     ran = run("status", QUIET, "--json")
     assert ran.code == 0
@@ -85,7 +98,7 @@ def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
     assert ran.code == 0
     assert "1 false pages for the fleet" in ran.out
     assert "standard 0.333 each (3)" in ran.out
-    assert ran.out.index("blind: ") < ran.out.index("tickets: the")
+    assert ran.out.index("blind: ") < ran.out.index(" min / ")
     one = run("budget", QUIET)
     assert "how soon a ticket" in one.out
     assert "how soon a page" in one.out

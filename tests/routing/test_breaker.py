@@ -511,6 +511,25 @@ def moved(world: World) -> Version:
 LATER = NOW + timedelta(hours=1)
 
 
+def test_traffic_does_not_return_to_a_version_that_nobody_can_judge(
+    world: World, moved: Version
+) -> None:
+    world.judge(moved, VerdictKind.BLIND, since=NOW + MINUTE)
+    waits = world.breaker.consider_return(moved, now=LATER)
+    assert waits.kind is DecisionKind.NOTHING
+    assert "blind" in waits.reason
+    assert world.weights() == {"v7": 0.0, "v6": 1.0}
+
+
+def test_a_blind_version_is_no_fallback(world: World) -> None:
+    v7 = world.adapter()
+    world.judge(world.version("v6"), VerdictKind.BLIND)
+    refused = world.break_down(v7)
+    assert refused.gate is Gate.TARGET
+    assert "v6 is blind" in refused.reason
+    assert world.weights() == {"v7": 1.0}
+
+
 @pytest.mark.parametrize("kind", [STABLE, VerdictKind.INSUFFICIENT])
 def test_traffic_returns_after_the_hold_although_the_adapter_cools_down(
     world: World, moved: Version, kind: VerdictKind

@@ -13,6 +13,7 @@ from typing import Final
 from monitor.store.tables.access import audit, keys
 from monitor.store.tables.columns import metadata
 from monitor.store.tables.evaluation import (
+    coverage_days,
     evaluations,
     increments,
     latest_scores,
@@ -93,6 +94,7 @@ __all__ = [
     "capture_counts",
     "changes",
     "contexts",
+    "coverage_days",
     "evaluations",
     "feedback",
     "feedback_arrivals",

@@ -7,7 +7,9 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -39,6 +41,8 @@ tasks: Final = Table(
     Column("failures", SmallInteger, nullable=False, server_default="0"),
     Column("quarantined_at", TIME),
     Column("stopped", Text),  # why the newest try of a probe had no answer
+    # of those that are merely due: only its probes bring the version back
+    Column("first", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("version_id", "kind"),
     # "what is due?" -- claimed with FOR UPDATE SKIP LOCKED each tick
     Index(None, "next_due_at"),
@@ -59,12 +63,24 @@ evaluations: Final = Table(
     Column("n_late", Integer, nullable=False, server_default="0"),
     Column("verdict", Text),
     Column("reason", Text),
+    # what of the window's requests each detector compared; null: it had none
+    Column("coverage", JSONB(none_as_null=True)),
     Column("epoch", BigInteger, nullable=False),
     Column("started_at", TIME, nullable=False),
     Column("finished_at", TIME, nullable=False, server_default=NOW),
     # one result per (adapter version, kind, window), whoever computed it
     UniqueConstraint("version_id", "kind", "window_end"),
     Index(None, "adapter_id", "window_end"),
+)
+
+coverage_days: Final = Table(
+    "coverage_days",
+    metadata,
+    version_id(),
+    Column("day", Date, nullable=False),
+    # the coverage of the day's evaluations, added up by detector
+    Column("body", JSONB, nullable=False),
+    PrimaryKeyConstraint("version_id", "day"),
 )
 
 _SCORE_COLUMNS: Final = (

@@ -1,0 +1,95 @@
+"""What was compared, day by day: what a receipt of a month is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import VerdictKind, VersionId
+from monitor.policy.coverage import Coverage, from_json, summed, to_json
+from monitor.store.tables import adapters, coverage_days, versions
+
+_C: Final = coverage_days.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredVersion:
+    """What the detectors of a version compared over some days."""
+
+    version_id: VersionId
+    adapter: str
+    version: str
+    coverage: tuple[Coverage, ...]
+
+
+def add(tx: Connection, version_id: VersionId, *, day: date, found: Iterable[Coverage]) -> None:
+    """Add a window's coverage to its day's.
+
+    Whoever calls holds the version's verdict, so no two add to a day at once.
+    """
+    key = (_C.version_id == version_id, _C.day == day)
+    known = tx.execute(sa.select(_C.body).where(*key)).scalar_one_or_none() or []
+    body = [to_json(one) for one in summed([*map(from_json, known), *found])]
+    made = insert(coverage_days).values(version_id=version_id, day=day, body=body)
+    tx.execute(
+        made.on_conflict_do_update(
+            index_elements=["version_id", "day"], set_={"body": made.excluded.body}
+        )
+    )
+
+
+def totals(tx: Connection, *, first: date, last: date) -> list[CoveredVersion]:
+    """Sum the days ``[first, last]`` up, of each version that had requests."""
+    rows = tx.execute(
+        sa.select(
+            _C.version_id,
+            adapters.c.name.label("adapter"),
+            versions.c.name.label("version"),
+            sa.func.array_agg(_C.body).label("bodies"),
+        )
+        .join(versions, versions.c.id == _C.version_id)
+        .join(adapters, adapters.c.id == versions.c.adapter_id)
+        .where(_C.day.between(first, last))
+        .group_by(_C.version_id, adapters.c.name, versions.c.name)
+        .order_by(adapters.c.name, versions.c.name)
+    )
+    return [
+        CoveredVersion(
+            version_id=VersionId(row.version_id),
+            adapter=row.adapter,
+            version=row.version,
+            coverage=summed(from_json(one) for body in row.bodies for one in body),
+        )
+        for row in rows
+    ]
+
+
+_BLIND: Final = sa.text(
+    """
+    SELECT version_id, sum(least(until, :end) - greatest(at, :start)) AS lasted
+    FROM (
+        SELECT version_id, at, after,
+               coalesce(lead(at) OVER (PARTITION BY version_id ORDER BY at, id), :end) AS until
+        FROM transitions WHERE :blind IN (before, after) AND at < :end
+    ) spells
+    WHERE after = :blind AND until > :start
+    GROUP BY version_id
+    """
+)
+
+
+def blind_time(tx: Connection, *, start: datetime, end: datetime) -> dict[VersionId, timedelta]:
+    """How long each version was ``blind`` within ``[start, end)``; none: not at all."""
+    bound = {"start": start, "end": end, "blind": VerdictKind.BLIND.value}
+    return {VersionId(row.version_id): row.lasted for row in tx.execute(_BLIND, bound)}
+
+
+def drop_older(tx: Connection, *, than: date) -> None:
+    """Forget days."""
+    tx.execute(sa.delete(coverage_days).where(_C.day < than))

@@ -1,0 +1,53 @@
+"""What a terminal says of a version of which too little is compared."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.domain import Scope
+from monitor.store import versions
+from monitor.store.database import Database
+from tests import worlds
+from tests.cli.command import Ran, driftline
+from tests.serving import serving
+from tests.uncompared import TOLD, blind
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(database: Database, tmp_path: Path) -> Iterator[Run]:
+    now = datetime.now(UTC)
+    with database.begin() as tx:
+        worlds.seed(tx, now=now, days=0.1)
+        version = versions.fetch(tx, adapter="billing", name="v1")
+        assert version is not None
+        blind(tx, version, now=now, since=now - timedelta(hours=30))
+    with serving(database, tmp_path) as service:
+        told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.keys[Scope.READ]}
+        yield lambda *words: driftline(*words, environ=told, cwd=tmp_path)
+
+
+def test_the_fleet_has_a_column_of_what_is_compared(run: Run) -> None:
+    [row] = [line for line in run("status").out.splitlines() if " billing " in line]
+    assert "blind" in row
+    assert "8% (logit_ks)" in row
+
+
+def test_a_blind_adapter_says_what_it_misses_and_what_mends_it(run: Run) -> None:
+    ran = run("status", "billing")
+    assert (ran.code, ran.err) == (3, "")
+    said = " ".join(ran.out.split())
+    assert "billing: blind" in said
+    assert "8 │ 100" in said
+    assert "to have them compared: driftline reference freeze billing v1 --start" in said
+    assert "in the last 24 h sampling set 36,112 of 40," in said
+
+
+def test_the_receipt_says_for_how_long_and_what_was_missed(run: Run) -> None:
+    said = " ".join(run("receipt").out.split())
+    for words in ("billing@v1", "30.0 h", "8%", "compared 8 of 100 requests"):
+        assert words in said, words
+    assert TOLD.split(",", maxsplit=1)[0] in said
