@@ -135,7 +135,7 @@ class Housekeeping:
         for _ in self._rows(now):
             pass
 
-    def _rows(self, now: datetime) -> Iterator[int]:
+    def _rows(self, now: datetime) -> Iterator[object]:
         """Delete what is not cut by days, a batch at a time."""
         run = self.database.run
         yield run(lambda tx: pending.drop_expired(tx, now=now))
