@@ -9,7 +9,7 @@ ENGINE := .venv-engine
 ATTACK := .venv-attack
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow attack engine bench bench-statistics browser clean
+.PHONY: help env demo test check fast slow attack engine bench bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -40,7 +40,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 # most of the tests' time is waiting for processes that they started
-test: check browser
+test: check browser faketime
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -82,6 +82,13 @@ browser: $(READY)
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	  || echo "no Chromium here and no right to install it: page tests will skip"
+
+# Some tests of faults move the clock of a whole service; without libfaketime they skip and say so.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libfaketime >/dev/null; } \
+	  || echo "no libfaketime here and no right to install it: tests of wrong clocks will skip"
 
 clean:
 	rm -rf $(VENV) $(ENGINE) $(ATTACK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -39,6 +39,7 @@ from monitor.api import (
     scores,
     selftests,
     silences,
+    upkeep,
 )
 from monitor.api.access import Gate, Reader
 from monitor.api.deadline import Deadline
@@ -75,6 +76,7 @@ ENDPOINTS: Final = (
     canaries.router,
     canary_pairs.router,
     canary_plan.router,
+    upkeep.router,
 )
 
 

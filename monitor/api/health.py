@@ -23,6 +23,7 @@ from fastapi.responses import JSONResponse, Response
 from monitor.api.parts import ApiParts, Beat, Parts
 from monitor.api.shapes import Answer
 from monitor.store import backlog, schema
+from monitor.store.room import DISK_FULL
 
 router: Final = APIRouter(tags=["health"])
 
@@ -102,6 +103,8 @@ def _silent(name: str, beat: Beat) -> str | None:
 
 
 def _stored(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
+    if parts.database.room.full():
+        return (DISK_FULL,)
     try:
         with parts.database.begin() as tx:
             # asked until true: a newer daemon may move the schema on, and the old code runs on

@@ -138,6 +138,11 @@ class StoredMetrics:
             value=reading.held,
         )
         yield from _channel_families(reading.channels)
+        yield GaugeMetricFamily(
+            "driftline_disk_full",
+            "1 while the database's disk is full or runs short, and no records are taken in",
+            value=float(self._database.room.full()),
+        )
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not need the database."""

@@ -137,6 +137,9 @@ def _refusal(error: errors.CaptureError) -> Problem:
         case errors.Overloaded():
             wait = {"Retry-After": str(error.retry_after)}
             return Problem(429, str(error), kind="overloaded", headers=wait)
+        case errors.NoRoom():
+            wait = {"Retry-After": str(error.retry_after)}
+            return Problem(507, str(error), kind="disk-full", headers=wait)
         case errors.Unavailable():
             wait = {"Retry-After": str(error.retry_after)}
             return Problem(503, str(error), kind="not-durable", headers=wait)

@@ -7,6 +7,7 @@
     ├── Unsupported   415  a content type or encoding that is not read
     ├── Malformed     400  not the JSON that was promised
     ├── Overloaded    429  the queue is full; nothing was kept; try again later
+    ├── NoRoom        507  the database's disk is full; nothing was stored
     └── Unavailable   503  the database did not confirm in time; send the same bytes again
 """
 
@@ -44,6 +45,18 @@ class Overloaded(CaptureError):  # noqa: N818 - named as what it is
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(f"the queue of records is full; send this again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class NoRoom(CaptureError):  # noqa: N818 - named as what it is
+    """The database's disk is full or runs short: nothing of the request was stored."""
+
+    status = 507
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(
+            f"the database's disk is full; nothing was stored: send this again in {retry_after} s"
+        )
         self.retry_after = retry_after
 
 

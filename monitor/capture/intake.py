@@ -23,9 +23,9 @@ from monitor.capture.checks import (
     unit_vector,
 )
 from monitor.capture.directory import Directory, Resolve, Resolved
-from monitor.capture.errors import CaptureError
+from monitor.capture.errors import CaptureError, NoRoom
 from monitor.capture.parse import Rejected
-from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.queue import Bounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
@@ -113,6 +113,7 @@ class Intake:
         answers: bool = False,
     ) -> None:
         self._settings = settings or Settings()
+        self._room = database.room
         self._resolve = resolve or Directory(database).resolve
         self._clock = clock
         self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
@@ -211,6 +212,8 @@ class Intake:
 
     def _taking(self, sender: Sender, take: Callable[[], Outcome]) -> Outcome:
         try:
+            if self._room.full():
+                raise NoRoom(retry_after=jittered())
             self._queue.admit(sender.name)
             outcome = take()
         except CaptureError as error:

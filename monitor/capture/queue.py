@@ -18,10 +18,11 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from monitor.capture.errors import Overloaded, Unavailable
+from monitor.capture.errors import NoRoom, Overloaded, Unavailable
 from monitor.store.capture_counts import CountKey
 from monitor.store.database import retryable
 from monitor.store.ingest import RecordBatch
+from monitor.store.room import is_disk_full
 
 _LOG = structlog.get_logger(__name__)
 
@@ -105,25 +106,28 @@ class WriteQueue:
         """Raise ``Overloaded`` when there is no room for this sender, before any work is done."""
         with self._changed:
             if not self._has_room(sender, rows=1, size=1):
-                raise Overloaded(retry_after=_jittered())
+                raise Overloaded(retry_after=jittered())
 
     def submit(self, submission: Submission) -> None:
         """Wait until the submission is durable.
 
-        Raises ``Overloaded`` when there is no room and ``Unavailable`` when the database
-        did not confirm in time, or refused.
+        Raises ``Overloaded`` when there is no room in the queue, ``NoRoom`` when there is none
+        on the database's disk, and ``Unavailable`` when the database did not confirm in
+        time, or refused.
         """
         self._enqueue(submission)
         if not submission.done.wait(self._bounds.patience):
-            raise Unavailable(retry_after=_jittered())
+            raise Unavailable(retry_after=jittered())
+        if submission.error is not None and is_disk_full(submission.error):
+            raise NoRoom(retry_after=jittered()) from submission.error
         if submission.error is not None:
-            raise Unavailable(retry_after=_jittered()) from submission.error
+            raise Unavailable(retry_after=jittered()) from submission.error
 
     def _enqueue(self, submission: Submission) -> None:
         with self._changed:
             room = self._has_room(submission.sender, rows=submission.rows, size=submission.bytes)
             if self._closing or not room:
-                raise Overloaded(retry_after=_jittered())
+                raise Overloaded(retry_after=jittered())
             self._waiting.append(submission)
             self._account(submission, 1)
             self._changed.notify_all()
@@ -181,7 +185,7 @@ class WriteQueue:
         try:
             self._write(taken)
         except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
-            away = retryable(error) or isinstance(error, sa.exc.TimeoutError)
+            away = retryable(error) or isinstance(error, sa.exc.TimeoutError) or is_disk_full(error)
             if len(taken) > 1 and not away:
                 for one in taken:
                     self._store([one])
@@ -197,6 +201,6 @@ class WriteQueue:
         _LOG.error("records_not_stored", rows=submission.rows, error=type(error).__name__)
 
 
-def _jittered() -> int:
+def jittered() -> int:
     """Seconds to wait, spread so that senders do not come back together."""
     return random.randint(5, 30)  # noqa: S311 - jitter

@@ -66,9 +66,15 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSection:
-    """``url`` empty: the embedded server of the data folder, sized by ``embedded``."""
+    """``url`` empty: the embedded server of the data folder, sized by ``embedded``.
+
+    owner_url
+        The same database as the role that owns its tables; only migrations use it. Empty:
+        ``url`` is the owner's.
+    """
 
     url: str = field(default="", repr=False)
+    owner_url: str = field(default="", repr=False)
     pool_size: int = 12
     embedded: ServerSettings = field(default_factory=ServerSettings)
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from monitor.config import Config, load
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
-from monitor.store import audit, keys, schema
+from monitor.store import audit, keys, roles, schema
 from monitor.store.database import Database
+from monitor.store.room import Room
 
+_LOG = structlog.get_logger(__name__)
+
+ROLES_PAGE = "docs/operations.md#roles-of-the-database"
 FIRST_KEY_LOCK = 0x64726966
 """Advisory lock: two daemons that start together make one admin key."""
 OLDEST_SERVER = 150_000
@@ -32,32 +39,78 @@ class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its nam
 def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open the config's database, start the embedded server if it is the one, migrate."""
     settings = config if isinstance(config, Config) else load(config)
-    with found_database(settings) as database:
-        schema.migrate(database)
+    with _reached(settings) as place, _connected(settings, place, place.service) as database:
+        _migrate(database, place)
         yield database
 
 
 @contextmanager
 def found_database(settings: Config) -> Iterator[Database]:
-    """Open it as it is, whatever its schema; start the embedded server if it is the one."""
-    with ExitStack() as stack:
-        url = settings.database.url
-        if not url:
-            prepare_folder(settings.service.data_dir)
-            embedded = EmbeddedPostgres(
-                settings.service.data_dir, settings=settings.database.embedded
-            )
-            stack.enter_context(embedded)
-            url = embedded.url
-        database = Database(
-            _with_driver(url),
-            pool_size=settings.database.pool_size,
-            # no shorter than a busy machine may pause us, no longer than others wait anyway
-            longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
+    """Open it as its owner, as it is, whatever its schema."""
+    with _reached(settings) as place, _connected(settings, place, place.owner) as database:
+        yield database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One database: as the service's role, as the owner of its tables, and its room."""
+
+    service: str
+    owner: str
+    room: Room
+
+
+@contextmanager
+def _reached(settings: Config) -> Iterator[Place]:
+    """Say where the config's database is; start the embedded server if it is the one."""
+    service, owner = settings.database.url, settings.database.owner_url
+    if service:
+        yield Place(
+            service=_with_driver(service), owner=_with_driver(owner or service), room=Room()
         )
-        stack.callback(database.close)
+        return
+    prepare_folder(settings.service.data_dir)
+    with EmbeddedPostgres(
+        settings.service.data_dir, settings=settings.database.embedded
+    ) as embedded:
+        yield Place(
+            service=embedded.service_url, owner=embedded.url, room=Room(embedded.reserve.short)
+        )
+
+
+@contextmanager
+def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
+    database = Database(
+        url,
+        pool_size=settings.database.pool_size,
+        # no shorter than a busy machine may pause us, no longer than others wait anyway
+        longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
+        room=place.room,
+    )
+    try:
         database.run(_check_server)
         yield database
+    finally:
+        database.close()
+
+
+def _migrate(database: Database, place: Place) -> None:
+    """Migrate as the owner, who lets the service's role in, where these are two."""
+    if place.owner == place.service:
+        schema.migrate(database)
+        return
+    owner = Database(place.owner, pool_size=2)
+    try:
+        schema.migrate(owner, service=make_url(place.service).username)
+    finally:
+        owner.close()
+
+
+def warn_of_rights(database: Database) -> None:
+    """Say so where the service's role may do more than the service does."""
+    excess = database.run(roles.excess)
+    if excess is not None:
+        _LOG.warning("database_role_may_more", reason=excess, see=ROLES_PAGE)
 
 
 def prepare_folder(folder: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -17,9 +17,11 @@ from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config import Config
+from monitor.daemon import disk
 from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
+from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate import Evaluator, Messages, Tools
@@ -38,31 +40,14 @@ from monitor.routing.carrying import Carrier
 from monitor.routing.fallback import Breaker
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import (
-    canary_looks,
-    coverage_days,
-    evaluations,
-    feedback,
-    partitions,
-    pending,
-    perplexity,
-    tasks,
-    terms,
-)
+from monitor.store import clock, tasks
 from monitor.store.database import Database
 
 _LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
-HOUSEKEEPING = timedelta(hours=1)
-EVALUATIONS = timedelta(days=90)
-"""How long it is kept which windows were evaluated; scores and transitions stay longer."""
-COVERAGE = timedelta(days=400)
-"""How long it is kept what was compared on a day, as long as scores."""
-RUNS = timedelta(days=30)
-"""How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
-LOOKS = timedelta(days=90)
-"""How long after a canary's end each look at it is kept; the audit keeps its changes."""
+CLOCK = timedelta(seconds=10)
+"""How soon it is seen that the database's clock has jumped."""
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
@@ -131,22 +116,21 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("inspections", inspecting(database), pulse=pulse, every=REGISTRATIONS),
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
-        Loop("actions", _reconciling(parts), pulse=pulse, every=CHORES),
+        *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
         *_carrying(parts, pulse),
         *(
             Loop(name, turn, pulse=pulse, every=tick)
             for name, turn in _judging(parts, owner).items()
         ),
-        Loop("learning", _learning(parts), pulse=pulse, every=CHORES),
         Loop(
             "retraining",
             retrainings_of(parts.config, parts.database).turn,
             pulse=pulse,
             every=CHORES,
         ),
-        Loop("departures", _departing(parts), pulse=pulse, every=CHORES),
-        Loop("housekeeping", _Housekeeping(parts).turn, pulse=pulse, every=CHORES),
+        Loop("housekeeping", _housekeeping(parts).turn, pulse=pulse, every=CLOCK),
         telling,
+        Loop("disk", _disk(parts).turn, pulse=pulse, every=disk.EVERY),
         *(
             Loop("refresh", one.turn, pulse=pulse, every=one.every)
             for one in refreshers(database, parts.channels, pages=pages_of(config))
@@ -242,7 +226,7 @@ class _Embedding:
     def turn(self) -> bool:
         """Embed what waits; a model that is missing is said once, not at every turn."""
         try:
-            embedded = self.drain(None, datetime.now(tz=UTC) + AHEAD)
+            embedded = self.drain(None, self._now() + AHEAD)
         except ProbeError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
@@ -260,7 +244,11 @@ class _Embedding:
             adapter_id=adapter_id,
             until=until,
             keeping=self._keeping,
+            now=self._now,
         )
+
+    def _now(self) -> datetime:
+        return self._parts.database.run(clock.now)
 
 
 def _keeping(config: Config) -> Keeping:
@@ -308,79 +296,54 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
     return turn
 
 
-def _reconciling(parts: WorkerParts) -> Callable[[], bool]:
-    """Find out what became of interrupted actions; harmless when two daemons do it."""
+def _timed(parts: WorkerParts) -> Iterator[Timed]:
+    """What ends or begins because time went by.
 
-    def turn() -> bool:
-        parts.breaker.reconcile(now=datetime.now(tz=UTC))
-        return False
+    That is: actions that were interrupted or nobody approved, what is told of versions that
+    nobody is sent to any more, and references of what versions have learned, where the
+    config wants them.
+    """
+    config, database = parts.config, parts.database
+    settings = config.reference
+    departing = Departing(
+        database=database,
+        channels=[channel.name for channel in parts.channels],
+        after=config.alerting.out_of_service_after,
+        base_url=config.server.url,
+    )
 
-    return turn
+    def reconcile(now: datetime) -> None:
+        parts.breaker.reconcile(now=now)
+
+    def depart(now: datetime) -> None:
+        departing.turn(now=now)
+
+    learner = SettingsLearner(database, rules=settings.learned, days=config.day_effect)
+
+    def learn(now: datetime) -> None:
+        freeze_learned(database, now=now, settings=settings.learned)
+        learner.turn(now=now)
+
+    works = {"actions": reconcile, "departures": depart} | (
+        {"learning": learn} if settings.auto else {}
+    )
+    for name, work in works.items():
+        yield Timed(name=name, database=database, work=work, tolerated=config.routing.clock_skew)
+
+
+def _housekeeping(parts: WorkerParts) -> Housekeeping:
+    return Housekeeping(
+        database=parts.database,
+        kept=parts.config.capture.kept,
+        tolerated=parts.config.routing.clock_skew,
+    )
+
+
+def _disk(parts: WorkerParts) -> disk.DiskPages:
+    return disk.DiskPages(full=parts.database.room.full, channels=parts.channels)
 
 
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
     probed = parts.serving.probe is not None
     return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
-
-
-def _departing(parts: WorkerParts) -> Callable[[], bool]:
-    """End what is told of versions that nobody is sent to any more."""
-    config = parts.config
-    departing = Departing(
-        database=parts.database,
-        channels=[channel.name for channel in parts.channels],
-        after=config.alerting.out_of_service_after,
-        base_url=config.server.url,
-    )
-
-    def turn() -> bool:
-        departing.turn(now=datetime.now(tz=UTC))
-        return False
-
-    return turn
-
-
-def _learning(parts: WorkerParts) -> Callable[[], bool]:
-    """Freeze references of what versions have learned, where the config wants it."""
-    rules = parts.config.reference
-    learner = SettingsLearner(parts.database, rules=rules.learned, days=parts.config.day_effect)
-
-    def turn() -> bool:
-        if rules.auto:
-            now = datetime.now(tz=UTC)
-            freeze_learned(parts.database, now=now, settings=rules.learned)
-            learner.turn(now=now)
-        return False
-
-    return turn
-
-
-class _Housekeeping:
-    """Make the days ahead and drop what is too old, every hour; again soon after a failure."""
-
-    def __init__(self, parts: WorkerParts) -> None:
-        self._database = parts.database
-        self._kept = parts.config.capture.kept
-        self._done: datetime | None = None
-
-    def turn(self) -> bool:
-        now = datetime.now(tz=UTC)
-        if self._done is not None and now - self._done < HOUSEKEEPING:
-            return False
-        partitions.maintain(self._database, now=now, retention=self._kept)
-        self._database.run(lambda tx: pending.drop_expired(tx, now=now))
-        oldest = now - self._kept["record_embeddings"]
-        self._database.run(lambda tx: terms.drop_older(tx, than=oldest))
-        while self._database.run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
-            pass
-        than = (now - COVERAGE).date()
-        self._database.run(lambda tx: coverage_days.drop_older(tx, than=than))
-        while self._database.run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
-            pass
-        while self._database.run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
-            pass
-        while self._database.run(lambda tx: canary_looks.drop(tx, ended_before=now - LOOKS)):
-            pass
-        self._done = now
-        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
@@ -32,7 +31,7 @@ from monitor.routing.fallback import Breaker
 from monitor.routing.killswitch import KillSwitch
 from monitor.routing.proof import Proof
 from monitor.routing.routers import Router, open_router
-from monitor.store import adapters
+from monitor.store import adapters, clock
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -185,7 +184,7 @@ def retrainings_of(config: Config, database: Database) -> Retrainings:
         settings=config.retrain,
         words=config.alerting.shown_examples > 0,
         base_url=config.server.url,
-        clock=lambda: datetime.now(tz=UTC),
+        clock=lambda: database.run(clock.now),
     )
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version as installed_version
 from types import FrameType
 
@@ -23,7 +24,13 @@ from monitor.config import Config
 from monitor.connections import Door, allow_files, fitted
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
-from monitor.daemon.database import opened_database, prepare_folder, write_first_key
+from monitor.daemon.database import (
+    opened_database,
+    prepare_folder,
+    warn_of_rights,
+    write_first_key,
+)
+from monitor.daemon.ending import Ending
 from monitor.daemon.loops import WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
     breaker_of,
@@ -60,22 +67,25 @@ GRACE = timedelta(seconds=10)
 FLUSH = timedelta(seconds=5)
 """Records that wait may take this long to be written; they were not acknowledged yet."""
 JOIN = timedelta(seconds=8)
-"""Loops and deliveries may take this long to finish; leases cover the rest."""
+"""Loops, and then deliveries, may take this long to finish; leases cover the rest."""
 
 
 def run(config: Config, *, api: bool, worker: bool) -> None:
-    """Run until SIGTERM or SIGINT. A second signal stops at once."""
+    """Run until SIGTERM or SIGINT, and end within 25 s then. A second signal stops at once."""
     logs.configure(config.service.log_level)
-    signals = _Signals()
+    ending = Ending()
+    signals = _Signals(ending)
     prepare_folder(config.service.data_dir)
     with ExitStack() as stack, ExitStack() as early:
         database = stack.enter_context(opened_database(config))
+        warn_of_rights(database)
         made = write_first_key(database, config.service.data_dir)
         if made is not None:
             _LOG.info("admin_key_written", path=str(made))
         declare_adapters(config, database)
         serving = serving_of(config)
         stack.callback(serving.close)
+        ending.kills(serving.close)
         router = router_of(config, database)
         proof = Proof(database=database, router=router, engines=serving.engines)
         breaker = breaker_of(config, database, proof)
@@ -86,12 +96,16 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             channels = channels_of(config)
             deliverer = _deliverer(config, database, channels)
             callbacks[OUTBOX] = lambda _payload: deliverer.wake()
+            owner = owner_name()
+            stack.callback(database.run, partial(tasks.release, owner=owner))
+            embedder = stack.enter_context(closing(embedder_of(config)))
+            ending.kills(embedder.close)
             parts = WorkerParts(
                 config=config,
                 database=database,
                 channels=channels,
                 serving=serving,
-                embedder=stack.enter_context(closing(embedder_of(config))),
+                embedder=embedder,
                 breaker=breaker,
                 hands=hands_of(
                     config,
@@ -101,7 +115,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 ),
             )
             pulse = Pulse(every=config.schedule.tick)
-            beats = _start_worker(stack, parts, deliverer, pulse=pulse)
+            beats = _start_worker(stack, parts, deliverer, pulse=pulse, owner=owner, ending=ending)
             # first to go at the end: nothing new is claimed while the rest is finished
             early.callback(pulse.stop)
         wakeups = WakeUps(database, callbacks)
@@ -119,6 +133,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 smoke=smoke_test_of(config, serving.engines),
                 watch=watch,
                 beats=beats,
+                ending=ending,
             )
             signals.stop(server)
             _LOG.info("serving", url=config.server.url)
@@ -147,24 +162,28 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
 
 
 def _start_worker(
-    stack: ExitStack, parts: WorkerParts, deliverer: Deliverer, *, pulse: Pulse
+    stack: ExitStack,
+    parts: WorkerParts,
+    deliverer: Deliverer,
+    *,
+    pulse: Pulse,
+    owner: str,
+    ending: Ending,
 ) -> dict[str, Beat]:
-    owner = owner_name()
     loops = loops_of(parts, pulse, owner=owner)
 
     def stop() -> None:
         pulse.stop()
-        deadline = time.monotonic() + JOIN.total_seconds()
+        deadline = time.monotonic() + ending.left(JOIN)
         for loop in loops:
             if not loop.join(max(0.1, deadline - time.monotonic())):
                 _LOG.warning("loop_abandoned", loop=loop.name)
-        parts.database.run(lambda tx: tasks.release(tx, owner=owner))
 
     stack.callback(stop)
     for loop in loops:
         loop.start()
     deliverer.start()
-    stack.callback(deliverer.stop, JOIN.total_seconds())
+    stack.callback(lambda: deliverer.stop(ending.left(JOIN)))
     evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
     [telling] = [loop for loop in loops if loop.name == "telling"]
     return {
@@ -187,6 +206,7 @@ def _server(
     smoke: SmokeTest,
     watch: RouteWatch,
     beats: dict[str, Beat],
+    ending: Ending,
 ) -> uvicorn.Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
@@ -197,7 +217,7 @@ def _server(
         answers=config.embeds_answers,
     )
     intake.start()
-    stack.callback(intake.close, timeout=FLUSH.total_seconds())
+    stack.callback(lambda: intake.close(timeout=ending.left(FLUSH)))
     parts = ApiParts(
         database=database,
         intake=intake,
@@ -250,6 +270,7 @@ def _server(
     door = Door(limits, trusted=section.trusted_proxies)
     return _Server(
         watch,
+        ending,
         uvicorn.Config(
             create_app(parts, pages=pages),
             host=section.host,
@@ -269,11 +290,13 @@ def _server(
 class _Server(uvicorn.Server):
     """Lets long-polls go at the stop signal, so that they do not hold up the end."""
 
-    def __init__(self, watch: RouteWatch, config: uvicorn.Config) -> None:
+    def __init__(self, watch: RouteWatch, ending: Ending, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._watch = watch
+        self._ending = ending
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._ending.begin()
         self._watch.release()
         super().handle_exit(sig, frame)
 
@@ -285,8 +308,9 @@ class _Signals:
     would end the process before the other parts are stopped: this catches that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ending: Ending) -> None:
         self._asked = threading.Event()
+        self._ending = ending
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
@@ -307,4 +331,5 @@ class _Signals:
         if self._asked.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        self._ending.begin()
         self._asked.set()

@@ -20,6 +20,9 @@ from monitor.postgres.folder import PORT, Folder
 from monitor.postgres.process import exists, named_pid, serves
 
 ROLE = "driftline"
+"""Made with the cluster: a superuser, who owns the tables and migrates."""
+SERVICE = "driftline_service"
+"""Who works with them; may log in, and what the owner grants."""
 _INITDB_SECONDS = 120
 _INITDB_OPTIONS = (
     "--auth=scram-sha-256",

@@ -77,8 +77,16 @@ class Folder:
         if owner != os.geteuid():
             raise DataFolderBusy(_NOT_OURS.format(self.root, f"user id {owner}"))
 
+    def service_password(self) -> str:
+        """Read the password of the service's role, writing a fresh one when there is none.
+
+        It may be lost: whoever starts the server sets it for the role anew.
+        """
+        path = self.root / "service-password"
+        return path.read_text().strip() if path.exists() else _write_secret(path)
+
     def password(self) -> str:
-        """Read the password of the role, writing a fresh one when there is no cluster yet.
+        """Read the password of the owner's role, writing a fresh one when there is no cluster.
 
         Raises
         ------
@@ -92,15 +100,7 @@ class Folder:
             raise StartFailed(
                 f"{path} is missing, but the data beside it need it: restore it from your backup"
             )
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        return path.read_text().strip()
+        return _write_secret(path)
 
     def socket_dir(self, owner: int) -> Path:
         """Make the folder of the Unix socket: in the data folder, else a short path in ``/tmp``.
@@ -119,6 +119,18 @@ class Folder:
             path = Path(f"/tmp/driftline-{owner}-{digest}")  # noqa: S108 - made and checked below
         _private_dir(path, owner)
         return path
+
+
+def _write_secret(path: Path) -> str:
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    return path.read_text().strip()
 
 
 def _fits(directory: Path) -> bool:

@@ -1,5 +1,6 @@
 """Bring the one server of a folder up, or down; callers hold ``control.lock``."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from monitor.postgres.account import choose_account
 from monitor.postgres.binaries import find_binaries
-from monitor.postgres.cluster import ROLE, clear_stale, ensure_cluster, launch, log_tail
+from monitor.postgres.cluster import ROLE, SERVICE, clear_stale, ensure_cluster, launch, log_tail
 from monitor.postgres.errors import DataFolderBusy, StartFailed
 from monitor.postgres.folder import PORT, Folder, exclusive, open_lock, try_exclusive
 from monitor.postgres.process import live_postmaster
@@ -62,7 +63,7 @@ class Server:
         """Whether a server of this folder is alive."""
         return live_postmaster(self._folder.cluster) is not None
 
-    def bring_up(self, password: str, *, deadline: float) -> Path:
+    def bring_up(self, password: str, *, service: str, deadline: float) -> Path:
         """Adopt the live server or start one; return the folder of its socket.
 
         Raises
@@ -72,7 +73,7 @@ class Server:
         """
         while True:
             adopted = self.running() or not self._launch(password, deadline)
-            socket_dir = self._wait_ready(password, deadline)
+            socket_dir = self._wait_ready(password, service, deadline)
             if socket_dir is not None:
                 event = "postgres_adopted" if adopted else "postgres_started"
                 log.info(event, folder=str(self._folder.cluster))
@@ -95,15 +96,18 @@ class Server:
             ensure_cluster(self._folder, account, password=password, server_lock=lock)
             socket_dir = self._folder.socket_dir(account.uid)
             config = self._folder.cluster / "postgresql.conf"
-            config.write_text(self._settings.render(socket_dir))
+            config.write_text(self._settings.render(socket_dir, root=self._folder.root))
             clear_stale(self._folder, socket_dir)
             self._child = launch(self._folder, account, lock)
         finally:
             os.close(lock)
         return True
 
-    def _wait_ready(self, password: str, deadline: float) -> Path | None:
-        """Wait until the server lets us in, and make the database; None when it has ended."""
+    def _wait_ready(self, password: str, service: str, deadline: float) -> Path | None:
+        """Wait until the server lets us in, and make the database and the service's role.
+
+        None when the server has ended. ``service`` is that role's password.
+        """
         while True:
             found = live_postmaster(self._folder.cluster)
             if found is None and not self._child_lives():
@@ -111,7 +115,7 @@ class Server:
             reason = "it does not accept connections yet"
             if found is not None and found.socket_dir is not None:
                 try:
-                    _ensure_database(password, found.socket_dir)
+                    _ensure_database(password, service, found.socket_dir)
                 except psycopg.OperationalError as error:
                     reason = str(error)
                 else:
@@ -163,12 +167,28 @@ class Server:
             return False
 
 
-def _ensure_database(password: str, socket_dir: Path) -> None:
+def _ensure_database(password: str, service: str, socket_dir: Path) -> None:
     address = conninfo("postgres", password=password, socket_dir=socket_dir)
     with psycopg.connect(address, autocommit=True) as connection:
         known = "SELECT 1 FROM pg_database WHERE datname = %s"
         if connection.execute(known, [DATABASE]).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        _ensure_service(connection, service, address)
+
+
+def _ensure_service(connection: psycopg.Connection, password: str, address: str) -> None:
+    """Make the service's role, or give it its password anew where that was lost."""
+    with contextlib.suppress(psycopg.OperationalError):
+        psycopg.connect(make_conninfo(address, user=SERVICE, password=password)).close()
+        return
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [SERVICE]).fetchone()
+    connection.execute(
+        sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+            sql.SQL("ALTER" if known else "CREATE"),
+            sql.Identifier(SERVICE),
+            sql.Literal(password),
+        )
+    )
 
 
 _UNSEEN = (

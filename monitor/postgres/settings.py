@@ -4,24 +4,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.postgres.folder import PORT
+from monitor.postgres.room import wal_size
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What an operator may want to change of the embedded server, in PostgreSQL's own units."""
+    """What an operator may want to change of the embedded server, in PostgreSQL's own units.
+
+    max_wal_size
+        ``auto``: a sixteenth of the disk, 1GB at most.
+    """
 
     shared_buffers: str = "128MB"
     max_connections: int = 100
-    max_wal_size: str = "1GB"
+    max_wal_size: str = AUTO
 
-    def render(self, socket_dir: Path) -> str:
-        """Text of ``postgresql.conf``."""
+    def render(self, socket_dir: Path, *, root: Path) -> str:
+        """Text of ``postgresql.conf`` for a server whose folder is ``root``."""
+        wal = wal_size(root) if self.max_wal_size == AUTO else self.max_wal_size
         return _TEMPLATE.format(
             port=PORT,
             socket_dir=socket_dir,
             shared_buffers=self.shared_buffers,
             max_connections=self.max_connections,
-            max_wal_size=self.max_wal_size,
+            max_wal_size=wal,
         )
 
 
@@ -35,6 +43,7 @@ password_encryption = 'scram-sha-256'
 max_connections = {max_connections}
 shared_buffers = '{shared_buffers}'
 max_wal_size = '{max_wal_size}'
+min_wal_size = '32MB'
 # Reading in the server process itself saves three worker processes.
 io_method = 'sync'
 jit = off

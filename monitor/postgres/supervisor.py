@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 import structlog
 
-from monitor.postgres.cluster import ROLE
+from monitor.postgres.cluster import ROLE, SERVICE
 from monitor.postgres.errors import StartFailed
 from monitor.postgres.folder import PORT, Folder, exclusive, open_lock, try_exclusive
+from monitor.postgres.room import Reserve
 from monitor.postgres.server import DATABASE, Server, conninfo
 from monitor.postgres.settings import ServerSettings
 
@@ -55,16 +56,25 @@ class EmbeddedPostgres:
         self._mutex = threading.Lock()
         self._stopping = threading.Event()
         self._server = Server(self._folder, settings or ServerSettings(), stopping=self._stopping)
+        self.reserve = Reserve(root=self._folder.root)
         self._watcher: threading.Thread | None = None
         self._users: int | None = None
-        self._password = ""
+        self._password = self._service_password = ""
         self._socket_dir: Path | None = None
 
     @property
     def url(self) -> str:
-        """Address for SQLAlchemy, password included: never log it."""
+        """The owner's address for SQLAlchemy, password included: never log it."""
+        return self._url(ROLE, self._password)
+
+    @property
+    def service_url(self) -> str:
+        """The address of the service's role, likewise."""
+        return self._url(SERVICE, self._service_password)
+
+    def _url(self, role: str, password: str) -> str:
         query = urlencode({"host": str(self._where()), "port": PORT})
-        return f"postgresql+psycopg://{ROLE}:{self._password}@/{DATABASE}?{query}"
+        return f"postgresql+psycopg://{role}:{password}@/{DATABASE}?{query}"
 
     @property
     def conninfo(self) -> str:
@@ -132,6 +142,7 @@ class EmbeddedPostgres:
     def _watch(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.wait(_WATCH_SECONDS):
+            self.reserve.keep()
             if self.running():
                 continue
             log.warning("postgres_died", folder=str(self._folder.cluster))
@@ -150,7 +161,10 @@ class EmbeddedPostgres:
         with exclusive(self._folder.lock("control"), deadline=deadline):
             self._join_users()
             self._password = self._folder.password()
-            self._socket_dir = self._server.bring_up(self._password, deadline=deadline)
+            self._service_password = self._folder.service_password()
+            self._socket_dir = self._server.bring_up(
+                self._password, service=self._service_password, deadline=deadline
+            )
 
     def _join_users(self) -> None:
         if self._users is None:

@@ -23,6 +23,7 @@ _LOG = structlog.get_logger(__name__)
 
 LONGEST_PAUSE: Final = 60.0
 _CHUNK: Final = 1 << 20
+_CLOSED: Final = "the worker was closed"
 
 
 class WorkerDied(Exception):  # noqa: N818 - caught here and turned into ProbeFailed
@@ -50,7 +51,7 @@ class Worker(Generic[Opened]):
     ``ask`` is thread-safe and answers one request at a time. A request during which the
     process dies is sent once more to a fresh process; one that takes too long ends the
     process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests in
-    between fail at once.
+    between fail at once, and so do all once it is closed.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ class Worker(Generic[Opened]):
         self._start_timeout = start_timeout
         self._command = command or (sys.executable, "-P", "-m", dialogue.module)
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._opened: Opened | None = None
         self._deaths = 0
@@ -103,14 +106,29 @@ class Worker(Generic[Opened]):
             try:
                 return self._answer(request, timeout)
             except WorkerDied:
+                if self._closed:
+                    raise ProbeFailed(_CLOSED, permanent=False, asked=False) from None
                 _LOG.warning("probe_worker_died", deaths=self._deaths)
             try:
                 return self._answer(request, timeout)
             except WorkerDied as error:
                 raise ProbeFailed(str(error), permanent=False) from error
 
-    def close(self) -> None:
+    def restart(self) -> None:
         """End the process; the next request starts a new one."""
+        with self._lock:
+            self._end()
+
+    def close(self) -> None:
+        """End the process for good, in the middle of a request too: whoever asked is told so.
+
+        Loading a model may take minutes, and nobody who stops a service waits for that.
+        """
+        with self._starting:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.kill()
         with self._lock:
             self._end()
 
@@ -149,14 +167,17 @@ class Worker(Generic[Opened]):
         raise ProbeFailed(reason, permanent=False, asked=False)
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env=environment(self._opening, os.environ),
-            start_new_session=True,
-        )
+        with self._starting:
+            if self._closed:
+                raise ProbeFailed(_CLOSED, permanent=False, asked=False)
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                env=environment(self._opening, os.environ),
+                start_new_session=True,
+            )
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)

@@ -24,6 +24,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
 
+from monitor.store.room import Room
+
 T = TypeVar("T")
 
 _LOG = structlog.get_logger(__name__)
@@ -79,7 +81,9 @@ class Database:
         pool_size: int = 10,
         application: str = "driftline",
         longest_pause: timedelta = LONGEST_PAUSE,
+        room: Room | None = None,
     ) -> None:
+        self.room = room or Room()
         self.engine: Engine = sa.create_engine(
             url,
             pool_size=pool_size,
@@ -109,6 +113,7 @@ class Database:
                 with self.engine.begin() as connection:
                     return work(connection)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
+                self.room.notice(error)
                 if attempt == attempts or not retryable(error):
                     raise
                 longest = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))

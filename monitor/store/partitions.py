@@ -50,6 +50,9 @@ _AHEAD: Final = 2
 _EPOCH: Final = date(1970, 1, 1)
 _NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
 
+# by functions of the tables' owner: the service itself may own nothing
+_MAKE: Final = sa.text("SELECT driftline_make_day(:table, :start, :end)")
+_DROP: Final = sa.text("SELECT driftline_drop_day(:name)")
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))")
 
 _EXISTING: Final = sa.text(
@@ -82,7 +85,7 @@ def ensure(
     with _short_waits(connection):
         connection.execute(_LOCK)
         for name in sorted(missing - set(existing(connection, tables=tables))):
-            _create(connection, name, *wanted[name])
+            _create(connection, *wanted[name])
 
 
 def create_ahead(
@@ -108,26 +111,35 @@ def drop_expired(
     Returns the names dropped. Waits at most two seconds for each lock, then raises
     ``OperationalError``: the next run drops what this one could not.
     """
-    expired = [
+    old = expired(connection, now=now, retention=retention)
+    if old:
+        with _short_waits(connection):
+            for name in old:
+                connection.execute(_DROP, {"name": name})
+    return old
+
+
+def expired(
+    connection: Connection,
+    *,
+    now: datetime,
+    retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
+) -> list[str]:
+    """Name the partitions whose newest possible row is older than its table's retention."""
+    return [
         name
         for name in existing(connection, tables=retention)
-        if _end(name) <= now - retention[_table(name)]
+        if _end(name) <= now - retention[table_of(name)]
     ]
-    if expired:
-        with _short_waits(connection):
-            for name in expired:
-                connection.execute(sa.text(f"DROP TABLE {name}"))
-    return expired
 
 
-def maintain(
+def drop_old(
     database: Database,
     *,
     now: datetime,
     retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
 ) -> list[str]:
-    """Create ahead, then drop table by table, so that no lock is held for long."""
-    database.run(lambda tx: create_ahead(tx, now=now))
+    """Drop what has expired table by table, so that no lock is held for long."""
     dropped: list[str] = []
     for table, kept in retention.items():
         dropped += database.run(
@@ -155,15 +167,9 @@ def _short_waits(connection: Connection) -> Iterator[None]:
     )
 
 
-def _create(connection: Connection, name: str, table: str, start: date) -> None:
+def _create(connection: Connection, table: str, start: date) -> None:
     end = start + timedelta(days=_WIDTH.get(table, 1))
-    connection.execute(sa.text(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)"))
-    connection.execute(
-        sa.text(
-            f"ALTER TABLE {table} ATTACH PARTITION {name}"
-            f" FOR VALUES FROM ('{start} 00:00:00+00') TO ('{end} 00:00:00+00')"
-        )
-    )
+    connection.execute(_MAKE, {"table": table, "start": start, "end": end})
 
 
 def _starts(tables: Iterable[str], days: Iterable[date]) -> Iterable[tuple[str, date]]:
@@ -178,10 +184,11 @@ def _name(table: str, start: date) -> str:
     return f"{table}_{start:%Y%m%d}"
 
 
-def _table(name: str) -> str:
+def table_of(name: str) -> str:
+    """Name the table that a partition belongs to."""
     return name.rsplit("_", 1)[0]
 
 
 def _end(name: str) -> datetime:
     start = datetime.strptime(name.rsplit("_", 1)[1], "%Y%m%d").replace(tzinfo=UTC)
-    return start + timedelta(days=_WIDTH.get(_table(name), 1))
+    return start + timedelta(days=_WIDTH.get(table_of(name), 1))

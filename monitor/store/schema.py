@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +15,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import partitions
-from monitor.store.database import Database
+from monitor.store import clock, partitions, roles
+from monitor.store.database import Database, retryable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,6 +30,7 @@ Known here so that a service whose schema is at head need not load Alembic: 12 M
 """
 _LOCK: Final = sa.text("SELECT pg_try_advisory_lock(hashtext('driftline migrations'))")
 _UNLOCK: Final = sa.text("SELECT pg_advisory_unlock(hashtext('driftline migrations'))")
+_LETTING_IN: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline roles'))")
 _TURN: Final = timedelta(milliseconds=100)
 _PATIENCE: Final = timedelta(minutes=10)
 
@@ -67,33 +68,47 @@ def migrate(
     *,
     lock_timeout: timedelta = timedelta(seconds=2),
     tries: int = 20,
+    service: str | None = None,
 ) -> None:
     """Upgrade to the newest schema and create the partitions of these days.
 
     A statement that waits longer than ``lock_timeout`` for a table gives up, so that
     readers and writers queue behind it no longer than that, and the whole upgrade is
-    tried again, ``tries`` times. Daemons that start together take turns; those that come
-    later find nothing to do.
+    tried again, ``tries`` times; so it is where the server was restarted in the middle.
+    Daemons that start together take turns; those that come later find nothing to do.
+    ``service`` is another role than this connection's, which is given what it needs to work
+    with these tables.
 
     Raises
     ------
     sqlalchemy.exc.OperationalError
-        When the tables stayed locked through all tries.
+        When the tables stayed locked, or the server was away, through all tries.
     TimeoutError
         When another daemon held the turn for ten minutes.
     """
-    with turn(database):
-        for left in range(tries - 1, -1, -1):
-            try:
+    for left in range(tries - 1, -1, -1):
+        try:
+            with turn(database):
                 _upgrade(database, lock_timeout=lock_timeout)
-                break
-            except sa.exc.OperationalError as error:
-                if left == 0 or not isinstance(error.orig, psycopg.errors.LockNotAvailable):
-                    raise
-                _LOG.warning("migration_waits_for_a_lock", tries_left=left)
-                time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 (jitter)
+            break
+        except sa.exc.OperationalError as error:
+            locked = isinstance(error.orig, psycopg.errors.LockNotAvailable)
+            if left == 0 or not (locked or retryable(error)):
+                raise
+            why = "a lock" if locked else "the server"
+            _LOG.warning("migration_tried_again", waits_for=why, tries_left=left)
+            time.sleep(random.uniform(0.1, 0.5) * (1 if locked else 4))  # noqa: S311 (jitter)
+    if service is not None:
+        database.run(lambda tx: _let_in(tx, service))
     # nothing is dropped here: only housekeeping knows how long this installation keeps what
-    database.run(lambda tx: partitions.create_ahead(tx, now=datetime.now(UTC)))
+    database.run(lambda tx: partitions.create_ahead(tx, now=clock.now(tx)))
+
+
+def _let_in(tx: Connection, service: str) -> None:
+    tx.execute(_LETTING_IN)  # daemons that start together do it once
+    if roles.lacking(tx, service):
+        roles.grant(tx, service)
+        _LOG.info("role_let_in", role=service)
 
 
 def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
@@ -102,9 +117,9 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
-        # loading Alembic on a busy machine is a pause, too
-        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+        # to load Alembic on a busy machine takes longer than a frozen process may keep a lock
+        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         from alembic import command  # see HEAD
 
         command.upgrade(alembic_config(connection), "head")
@@ -128,4 +143,5 @@ def turn(database: Database) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.execute(_UNLOCK)
+            with suppress(sa.exc.OperationalError):  # a server that is gone holds no lock
+                connection.execute(_UNLOCK)

@@ -1,14 +1,21 @@
 """The clock may sleep; the loops must not."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from monitor.schedule import Loop, Pulse, backoff
+from tests.clocks import WallClock, needs_faketime
 
 FAST = timedelta(milliseconds=50)
+YEAR = timedelta(days=365)
 
 
 @pytest.fixture
@@ -69,3 +76,62 @@ def test_backoff_doubles_to_an_hour() -> None:
     assert backoff(0) == timedelta(seconds=15)
     assert backoff(3) == timedelta(minutes=2)
     assert backoff(40) == timedelta(hours=1)
+
+
+def test_a_clock_that_jumped_a_year_leaves_one_beat_to_make_up_for(pulse: Pulse) -> None:
+    [job] = pulse._scheduler.get_jobs()
+    listed: list[datetime] = job._get_run_times(datetime.now(UTC) + timedelta(days=366))
+    assert len(listed) == 1
+
+
+JUMPING = """
+import os, resource, sys, time
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what is logged is no answer
+from datetime import timedelta
+from monitor.schedule import Pulse
+pulse = Pulse(every=timedelta(milliseconds=200))
+beats = 0
+for line in sys.stdin:
+    before, until = beats, time.monotonic() + float(line)
+    while time.monotonic() < until:
+        last = pulse.last_beat
+        pulse.wait(timedelta(milliseconds=200))
+        beats += pulse.last_beat != last
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(beats - before, peak, time.time(), file=answers, flush=True)
+pulse.stop()
+"""
+
+
+@needs_faketime
+def test_the_beat_goes_on_in_constant_memory_through_jumps_of_a_year(tmp_path: Path) -> None:
+    clock = WallClock(tmp_path / "clock")
+    child = subprocess.Popen(
+        [sys.executable, "-c", JUMPING],
+        env=os.environ | clock.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+
+    def watched(shift: timedelta, seconds: float) -> tuple[float, float]:
+        """Beats and peak MiB while the clock is this far off."""
+        clock.move(shift)
+        print(seconds, file=child.stdin, flush=True)
+        beats, peak, now = child.stdout.readline().split()  # type: ignore[union-attr]  # asserted
+        assert abs(float(now) - time.time() - shift.total_seconds()) < 60.0
+        return float(beats), float(peak)
+
+    with child:
+        try:
+            _, usual = watched(timedelta(), 1.0)
+            # back a year: five beats are missed, then the clock is started anew
+            for shift in (YEAR, timedelta(), -YEAR, timedelta(), YEAR):
+                beats, peak = watched(shift, 3.0)
+                assert beats >= 2
+                assert peak < usual + 32.0
+        finally:
+            child.kill()

@@ -103,10 +103,10 @@ def test_rows_within_retention_outlive_maintenance(
     database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
 ) -> None:
     database.run(lambda tx: ingest.insert(tx, batch(support, ["a"], noon)))
-    partitions.maintain(database, now=noon + timedelta(days=89))
+    partitions.drop_old(database, now=noon + timedelta(days=89))
     with database.begin() as tx:
         assert tx.execute(sa.text("SELECT count(*) FROM records")).scalar_one() == 1
-    partitions.maintain(database, now=noon + timedelta(days=91))
+    partitions.drop_old(database, now=noon + timedelta(days=91))
     with database.begin() as tx:
         assert tx.execute(sa.text("SELECT count(*) FROM records")).scalar_one() == 0
 

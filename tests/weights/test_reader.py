@@ -502,3 +502,17 @@ def test_a_header_may_be_as_large_as_the_largest_that_is_read(tmp_path: Path) ->
     raw = framed(padded + b" " * (LARGEST_HEADER - len(padded)), NUMBERS)
     found = inspect_folder(write_adapter(tmp_path, raw))
     assert found.reason.startswith("the file holds no LoRA tensors")
+
+
+def test_a_sparse_file_of_64_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    rows = 2**32
+    entries = {
+        "m.q_proj.lora_A.weight": entry(0, 64, shape=[4, 4]),
+        "m.q_proj.lora_B.weight": entry(64, 64 + rows * 16, shape=[rows, 4]),
+    }
+    folder = write_adapter(tmp_path, framed(header(**entries)), target_modules=["q_proj"])
+    os.truncate(folder / FILE, 8 + len(header(**entries)) + 64 + rows * 16)
+    caught = refused(folder)
+    assert caught.refusal is Refusal.DAMAGED
+    assert "has 68,719,4" in caught.reason
+    assert "were ever written" in caught.reason

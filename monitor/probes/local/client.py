@@ -220,7 +220,7 @@ class LocalProbe:
         opened, wanted = self._worker.opened(), self._base_weights()
         if wanted in {None, opened.weights}:
             return opened
-        self._worker.close()
+        self._worker.restart()
         opened = self._worker.opened()
         if opened.weights != self._base_weights():
             raise ProbeFailed(f"{self._settings.base} is being replaced", permanent=False)

@@ -17,6 +17,11 @@ from typing import Final
 from monitor.probes.weights.errors import damaged, missing
 
 CHUNK: Final = 1 << 20
+LARGE: Final = 1 << 30
+"""From here on it matters whether bytes were ever written: to read zeros takes minutes."""
+SPARSE: Final = 16
+"""A large file that takes less than this part of its size on the disk holds no weights."""
+_BLOCK: Final = 512  # bytes of st_blocks, whatever the file system's own are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,8 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
     Raises
     ------
     WeightsRefused
-        It is not there, not readable, leads out of the folder, or is no regular file.
+        It is not there, not readable, leads out of the folder, is no regular file, or is
+        nearly all hole.
     """
     path = _inside(folder, name)
     try:
@@ -64,11 +70,21 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise damaged(f"{name}: is not a regular file")
+        _refuse_hole(name, found)
         yield WeightFile(name=name, descriptor=descriptor, size=found.st_size)
     except OSError as error:
         raise missing(f"{name}: {error.strerror}") from None
     finally:
         os.close(descriptor)
+
+
+def _refuse_hole(name: str, found: os.stat_result) -> None:
+    """Weights fill their file: no compression of a file system makes a sixteenth of them."""
+    written = found.st_blocks * _BLOCK
+    if found.st_size >= LARGE and written * SPARSE < found.st_size:
+        raise damaged(
+            f"{name}: has {found.st_size:,} bytes, of which {written:,} were ever written"
+        )
 
 
 def read_small(folder: Path, name: str, *, limit: int) -> bytes:

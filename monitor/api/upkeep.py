@@ -1,0 +1,41 @@
+"""``/retention``: whether what is old is deleted, by which time, and what would go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from monitor.api.access import Reader
+from monitor.api.parts import Parts
+from monitor.api.shapes import Answer
+from monitor.store import clock
+
+router: Final = APIRouter(prefix="/retention", tags=["health"])
+
+
+class RetentionBody(Answer):
+    """How deletions stand, as a worker found them last; null: none has looked yet."""
+
+    looked_at: datetime | None = Field(description="By the database's clock.")
+    reached: datetime | None = Field(description="What is old as of this time is deleted.")
+    withheld: str | None = Field(description="Why nothing is deleted now; null: it is.")
+    would_drop: Mapping[str, int] = Field(
+        description="Days of each table that would go by the clock, while nothing is deleted."
+    )
+
+
+@router.get("")
+def get_retention(_key: Reader, parts: Parts) -> RetentionBody:
+    """Give what is known of the database's clock, and of what is deleted by it."""
+    known = parts.database.run(clock.read)
+    held = parts.database.run(clock.held)
+    return RetentionBody(
+        looked_at=known.seen if known else None,
+        reached=known.reached if known else None,
+        withheld=held.reason,
+        would_drop=held.would_drop,
+    )

@@ -1,0 +1,110 @@
+"""Tells people that the database's disk is full, by a way that needs no room on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from alerts.delivery import DeliveryFailed
+from alerts.message import Alert
+from alerts.types import Kind, Severity, Status, Verdict
+from monitor.outbox import ConfiguredChannel
+from monitor.store.room import DISK_FULL
+
+_LOG: Final = structlog.get_logger(__name__)
+
+EVERY: Final = timedelta(seconds=2)
+AGAIN: Final = timedelta(minutes=1)
+"""How soon a channel that did not take the page is tried again."""
+SUBJECT: Final = "driftline"
+"""What stands where messages name an adapter: this one is about the service."""
+
+
+def now() -> datetime:
+    """Read this machine's clock: the database may not answer."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class DiskPages:
+    """Pages once when the disk is full, and says when there is room again.
+
+    Straight to the channels: the outbox is a table, and there is no room for a row. What a
+    channel does not take is tried again as long as it is so.
+    """
+
+    full: Callable[[], bool]
+    channels: Sequence[ConfiguredChannel]
+    monotonic: Callable[[], float] = time.monotonic
+    _page: Alert | None = None
+    _told: set[str] = field(default_factory=set)
+    _tried: float = float("-inf")
+
+    def turn(self) -> bool:
+        """Look once; False, as there is nothing more to do at once."""
+        if self.full():
+            self._tell()
+        elif self._page is not None:
+            self._say_over(self._page)
+        return False
+
+    def _tell(self) -> None:
+        if self._page is None:
+            self._page, self._tried = _alert(now()), float("-inf")
+            _LOG.error("disk_full", reason=DISK_FULL)
+        if self.monotonic() - self._tried < AGAIN.total_seconds():
+            return
+        self._tried = self.monotonic()
+        for channel in _hearing(self.channels, self._page):
+            if channel.name not in self._told and _deliver(channel, self._page):
+                self._told.add(channel.name)
+
+    def _say_over(self, page: Alert) -> None:
+        over = _alert(page.started_at, of=page.id, over=now())
+        for channel in self.channels:
+            if channel.name in self._told:
+                _deliver(channel, over)
+        _LOG.warning("disk_has_room_again", told=sorted(self._told))
+        self._page = None
+        self._told.clear()
+
+
+def _hearing(channels: Sequence[ConfiguredChannel], page: Alert) -> Sequence[ConfiguredChannel]:
+    """Who takes such a page; everybody, where nobody would."""
+    return [one for one in channels if one.matcher.accepts(page)] or channels
+
+
+def _deliver(channel: ConfiguredChannel, alert: Alert) -> bool:
+    try:
+        channel.channel.deliver(alert, str(uuid4()))
+    except DeliveryFailed as failure:
+        _LOG.warning("disk_page_failed", channel=channel.name, reason=failure.reason)
+        return False
+    except Exception:  # noqa: BLE001 - one channel of several
+        _LOG.exception("disk_page_failed", channel=channel.name)
+        return False
+    return True
+
+
+def _alert(at: datetime, *, of: str | None = None, over: datetime | None = None) -> Alert:
+    return Alert(
+        id=of or f"driftline:disk:{uuid4()}",
+        number=1,
+        kind=Kind.ERROR,
+        adapter=SUBJECT,
+        version="service",
+        status=Status.STARTED if over is None else Status.RECOVERED,
+        severity=Severity.PAGE,
+        verdict=Verdict.ERROR if over is None else Verdict.STABLE,
+        summary="The database's disk is full" if over is None else "The disk has room again",
+        reason=DISK_FULL if over is None else "records are taken in again",
+        at=over or at,
+        started_at=at,
+        recovered_at=over,
+    )

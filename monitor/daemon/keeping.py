@@ -1,0 +1,158 @@
+"""What ends, expires and is deleted because time went by: only by a clock that is believed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from monitor.store import (
+    canary_looks,
+    clock,
+    coverage_days,
+    evaluations,
+    feedback,
+    partitions,
+    pending,
+    perplexity,
+    terms,
+)
+from monitor.store.clock import Clock, Held, Watcher
+from monitor.store.database import Database
+
+_LOG: Final = structlog.get_logger(__name__)
+
+EVERY: Final = clock.STEP_EVERY
+"""How often what is old is deleted."""
+EVALUATIONS: Final = timedelta(days=90)
+"""How long it is kept which windows were evaluated; scores and transitions stay longer."""
+COVERAGE: Final = timedelta(days=400)
+"""How long it is kept what was compared on a day, as long as scores."""
+RUNS: Final = timedelta(days=30)
+"""How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
+LOOKS: Final = timedelta(days=90)
+"""How long after a canary's end each look at it is kept; the audit keeps its changes."""
+
+Told = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Read this machine's clock."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Timed:
+    """Calls ``work`` with the database's time, or says in the log why it does not.
+
+    ``tolerated`` is how far this machine's clock may be from the database's.
+    """
+
+    name: str
+    database: Database
+    work: Callable[[datetime], object]
+    tolerated: timedelta
+    told: Told = wall_clock
+    _doubt: str | None = None
+
+    def turn(self) -> bool:
+        """Do it once; False, as there is nothing more to do at once."""
+        now, known = self.database.run(lambda tx: (clock.now(tx), clock.read(tx)))
+        skew = self.told() - now
+        doubt = (
+            clock.doubt(known, skew=skew, tolerated=self.tolerated)
+            if known
+            else (clock.skewed(skew) if abs(skew) > self.tolerated else None)
+        )
+        if doubt is None:
+            self.work(now)
+        elif self._doubt is None:
+            _LOG.warning("waits_for_the_clock", what=self.name, reason=doubt)
+        self._doubt = doubt
+        return False
+
+
+@dataclass(slots=True, kw_only=True)
+class Housekeeping:
+    """Looks at the clock at every turn; every hour makes the days ahead and drops what is old.
+
+    Nothing is dropped in the first day of a database's life under this code, nor in the day
+    after its clock jumped or was out of sight, nor while this machine's clock says something
+    else: the log tells so, and what would be dropped.
+    """
+
+    database: Database
+    kept: Mapping[str, timedelta]
+    tolerated: timedelta
+    told: Told = wall_clock
+    monotonic: Callable[[], float] = time.monotonic
+    _watcher: Watcher = field(init=False)
+    _done: float | None = None
+    _withheld: bool = False
+
+    def __post_init__(self) -> None:
+        self._watcher = Watcher(monotonic=self.monotonic)
+
+    def turn(self) -> bool:
+        """Take one look, and delete if an hour has passed; again soon after a failure.
+
+        An hour of the monotonic clock: this machine's own may stand still, or jump.
+        """
+        known = self.database.run(self._watcher.look)
+        withheld = clock.withheld(known, skew=self.told() - known.seen, tolerated=self.tolerated)
+        due = self._done is None or self.monotonic() - self._done >= EVERY.total_seconds()
+        if withheld is not None and (due or not self._withheld):
+            self._tell(known, withheld)
+        elif withheld is None and (due or self._withheld):
+            self.database.run(lambda tx: clock.hold(tx, Held()))
+        self._withheld = withheld is not None
+        if not due:
+            return False
+        self.database.run(lambda tx: partitions.create_ahead(tx, now=known.seen))
+        if withheld is None:
+            self._drop(self.database.run(clock.advance))
+        self._done = self.monotonic()
+        return False
+
+    def _tell(self, known: Clock, reason: str) -> None:
+        would = _counted(
+            self.database.run(
+                lambda tx: partitions.expired(tx, now=known.seen, retention=self.kept)
+            )
+        )
+        self.database.run(lambda tx: clock.hold(tx, Held(reason=reason, would_drop=would)))
+        _LOG.warning("nothing_is_deleted", reason=reason, would_drop=would)
+
+    def _drop(self, now: datetime) -> None:
+        gone = partitions.drop_old(self.database, now=now, retention=self.kept)
+        if gone:
+            _LOG.info("days_dropped", partitions=_counted(gone), as_of=now.isoformat())
+        for _ in self._rows(now):
+            pass
+
+    def _rows(self, now: datetime) -> Iterator[object]:
+        """Delete what is not cut by days, a batch at a time."""
+        run = self.database.run
+        yield run(lambda tx: pending.drop_expired(tx, now=now))
+        oldest = now - self.kept["record_embeddings"]
+        yield run(lambda tx: terms.drop_older(tx, than=oldest))
+        while done := run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
+            yield done
+        compared = (now - COVERAGE).date()
+        yield run(lambda tx: coverage_days.drop_older(tx, than=compared))
+        while done := run(lambda tx: feedback.drop_older(tx, than=now - feedback.KEPT)):
+            yield done
+        while done := run(lambda tx: perplexity.drop_older(tx, than=now - RUNS)):
+            yield done
+        while done := run(lambda tx: canary_looks.drop(tx, ended_before=now - LOOKS)):
+            yield done
+
+
+def _counted(names: Sequence[str]) -> dict[str, int]:
+    """Days by table."""
+    return dict(Counter(partitions.table_of(name) for name in names))

@@ -1,0 +1,87 @@
+"""What the service's role in the database may do: what the service does, and no more.
+
+The owner of the tables migrates. The service reads and writes rows, and only adds to the
+audit; it makes and drops days by functions of the owner's. So whoever makes it run other
+statements can neither change what was written down nor take the tables away.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from monitor.store.tables import metadata
+
+ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
+LESS: Final = {"audit": "SELECT, INSERT", "alembic_version": "SELECT"}
+"""Where not every row may be changed."""
+FUNCTIONS: Final = ("driftline_make_day(text, date, date)", "driftline_drop_day(text)")
+
+
+def wanted() -> dict[str, str]:
+    """Give the rights of each table."""
+    return {table.name: LESS.get(table.name, ROWS) for table in metadata.sorted_tables} | {
+        "alembic_version": LESS["alembic_version"]
+    }
+
+
+def lacking(tx: Connection, role: str) -> bool:
+    """Whether the role still wants for something."""
+    tables = any(
+        not tx.execute(_HAS_TABLE, {"role": role, "table": f'"{table}"', "right": right}).scalar()
+        for table, rights in wanted().items()
+        for right in rights.split(", ")
+    )
+    functions = any(
+        not tx.execute(_HAS_FUNCTION, {"role": role, "function": function}).scalar()
+        for function in FUNCTIONS
+    )
+    return tables or functions
+
+
+def grant(tx: Connection, role: str) -> None:
+    """Give the role what it needs and take from it what it should not have; as the owner."""
+    named, schema = tx.execute(
+        sa.text("SELECT quote_ident(:role), quote_ident(current_schema())"), {"role": role}
+    ).one()
+    tx.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {named}"))
+    for table, rights in wanted().items():
+        tx.execute(sa.text(f'REVOKE ALL ON "{table}" FROM {named}'))
+        tx.execute(sa.text(f'GRANT {rights} ON "{table}" TO {named}'))
+    tx.execute(sa.text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {named}"))
+    for function in FUNCTIONS:
+        # a database that was restored without rights has this of PostgreSQL's own defaults
+        tx.execute(sa.text(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
+        tx.execute(sa.text(f"GRANT EXECUTE ON FUNCTION {function} TO {named}"))
+
+
+def excess(tx: Connection) -> str | None:
+    """Say in one sentence what this connection's role may do beyond the service's work."""
+    role, superuser, owner, rewrites = tx.execute(_EXCESS).one()
+    may = [
+        what
+        for is_so, what in (
+            (superuser, "is a superuser"),
+            (owner and not superuser, "owns the audit"),
+            (rewrites and not owner and not superuser, "may rewrite the audit"),
+        )
+        if is_so
+    ]
+    if not may:
+        return None
+    return f"the database's role {role} {' and '.join(may)}: the service needs no such right"
+
+
+_HAS_TABLE: Final = sa.text("SELECT has_table_privilege(:role, :table, :right)")
+_HAS_FUNCTION: Final = sa.text("SELECT has_function_privilege(:role, :function, 'EXECUTE')")
+_EXCESS: Final = sa.text(
+    """
+    SELECT current_user, rolsuper,
+        pg_has_role(current_user, relowner, 'MEMBER'),
+        has_table_privilege('audit', 'UPDATE, DELETE, TRUNCATE')
+    FROM pg_roles, pg_class
+    WHERE rolname = current_user AND pg_class.oid = 'audit'::regclass
+    """
+)

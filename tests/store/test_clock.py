@@ -1,0 +1,164 @@
+"""Which clock is believed, and what becomes of a database after one that was wrong."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.domain import EvaluationKind
+from monitor.store import adapters, clock, tasks, versions
+from monitor.store.clock import Clock, Watcher
+from monitor.store.database import Database
+from tests.clocks import ShiftedDatabase
+
+NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+MONTHS = timedelta(days=120)
+NO_SKEW = timedelta()
+TOLERATED = timedelta(seconds=30)
+
+STEADY = Clock(
+    seen=NOON,
+    steady_since=NOON - timedelta(days=30),
+    jumped=timedelta(),
+    reached=NOON,
+    reached_at=NOON,
+)
+
+
+def look(before: Clock | None, now: datetime, elapsed: timedelta | None = None) -> Clock:
+    return clock.looked(before, now=now, elapsed=elapsed, newest=now)
+
+
+def withheld(known: Clock) -> str | None:
+    return clock.withheld(known, skew=NO_SKEW, tolerated=TOLERATED)
+
+
+def test_a_clock_that_runs_on_is_believed() -> None:
+    assert withheld(look(STEADY, NOON + MINUTE, MINUTE)) is None
+
+
+@pytest.mark.parametrize("by", [MONTHS, -MONTHS, timedelta(hours=1), timedelta(hours=-1)])
+def test_a_clock_that_jumped_deletes_nothing_for_a_day(by: timedelta) -> None:
+    jumped = look(STEADY, NOON + by + MINUTE, MINUTE)
+    assert withheld(jumped) is not None
+    hour = timedelta(hours=1)
+    for _ in range(23):
+        jumped = look(jumped, jumped.seen + hour, hour)
+    assert withheld(jumped) is not None
+    jumped = look(jumped, jumped.seen + hour, hour)
+    assert withheld(jumped) is None
+
+
+def test_a_night_without_the_service_is_no_jump_and_a_month_may_be_one() -> None:
+    assert withheld(look(STEADY, NOON + timedelta(hours=20))) is None
+    assert "went ahead by 30 days" in str(withheld(look(STEADY, NOON + timedelta(days=30))))
+
+
+def test_a_database_that_nobody_has_looked_at_deletes_nothing_for_a_day() -> None:
+    first = look(None, NOON)
+    assert "first looked at lately" in str(withheld(first))
+    assert clock.doubt(first, skew=NO_SKEW, tolerated=TOLERATED) is None
+
+
+def test_a_first_look_reaches_no_further_than_the_newest_data() -> None:
+    wrong = clock.looked(None, now=NOON + MONTHS, elapsed=None, newest=NOON)
+    assert wrong.reached == NOON
+
+
+@pytest.mark.parametrize("skew", [MONTHS, -MONTHS, timedelta(seconds=31)])
+def test_two_clocks_that_differ_delete_nothing(skew: timedelta) -> None:
+    assert clock.withheld(STEADY, skew=skew, tolerated=TOLERATED) is not None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.timedeltas(min_value=timedelta(days=-400), max_value=timedelta(days=400)),
+            st.timedeltas(min_value=timedelta(), max_value=timedelta(days=2)),
+        ),
+        max_size=30,
+    )
+)
+def test_deletions_never_reach_further_than_the_clock_nor_than_a_day_an_hour(
+    course: list[tuple[timedelta, timedelta]],
+) -> None:
+    """Whatever the clock does: the reach grows by at most 24 times what truly went by."""
+    known, gone, wrong = STEADY, timedelta(), timedelta()
+    for shift, elapsed in course:
+        gone += elapsed
+        wrong += shift
+        known = look(known, NOON + gone + wrong, elapsed)
+        if withheld(known) is None:
+            known = clock.advanced(known)
+        assert known.reached <= known.seen
+        assert known.reached - NOON <= 24 * gone + clock.STEP
+
+
+def test_deletions_follow_a_clock_by_a_day_at_a_time_and_once_an_hour() -> None:
+    behind = replace(
+        STEADY, reached=NOON - timedelta(days=10), reached_at=NOON - timedelta(hours=2)
+    )
+    stepped = clock.advanced(behind)
+    assert stepped.reached == NOON - timedelta(days=9)
+    assert clock.advanced(stepped) == stepped
+
+
+@pytest.fixture
+def shifted(database: Database) -> ShiftedDatabase:
+    return ShiftedDatabase(database)
+
+
+def test_each_look_is_written_down_and_two_daemons_see_one_jump(shifted: ShiftedDatabase) -> None:
+    database = shifted.database
+    first, second = Watcher(), Watcher()
+    for watcher in (first, second, first, second):
+        database.run(watcher.look)
+    shifted.move(MONTHS)
+    seen = database.run(first.look)
+    assert abs(seen.jumped - MONTHS) < MINUTE
+    assert database.run(second.look).steady_since == seen.steady_since
+
+
+def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
+    shifted: ShiftedDatabase,
+) -> None:
+    """Before, an evaluation that was due in 5 minutes was due in 4 months."""
+    database, watcher = shifted.database, Watcher()
+    adapter = database.run(lambda tx: adapters.put(tx, name="support"))
+    version = database.run(lambda tx: versions.put(tx, adapter=adapter, name="v1", model="m"))
+    kind = EvaluationKind.LIVE
+    database.run(lambda tx: tasks.ensure(tx, first_due={kind: timedelta()}))
+    database.run(watcher.look)
+    shifted.move(MONTHS)
+    database.run(watcher.look)
+
+    def claimed(owner: str) -> list[tasks.Claim]:
+        lease = timedelta(minutes=1)
+        return database.run(
+            lambda tx: tasks.claim(tx, owner=owner, kinds=[kind], lease=lease, limit=1)
+        )
+
+    [held] = claimed("first")
+    later = held.now + timedelta(minutes=5)
+    database.run(lambda tx: tasks.finish(tx, held, next_due=later, next_start=held.now))
+    with database.begin() as tx:
+        tx.execute(sa.text("UPDATE tasks SET next_due_at = now()"))
+    [under_way] = claimed("first")
+    shifted.move(timedelta())
+    assert claimed("second") == []
+    database.run(watcher.look)
+    late = under_way.now + timedelta(minutes=5)
+    database.run(lambda tx: tasks.finish(tx, under_way, next_due=late, next_start=late))
+    with database.begin() as tx:
+        due, start, now = tx.execute(
+            sa.text(
+                "SELECT next_due_at, next_window_start, now() FROM tasks WHERE version_id = :v"
+            ),
+            {"v": version.id},
+        ).one()
+    assert due <= now + timedelta(minutes=5)
+    assert start <= now
