@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.errors import StateMismatch
-from detectors.null import FRACTIONS, Null, bet_terms
+from detectors.null import FRACTIONS, BetTerms, Null, bet_terms
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
@@ -65,15 +65,23 @@ class Onset:
     nats: float
 
 
-def increments(null: Null, process: Process, units: Units) -> Floats:
+def increments(null: Null, process: Process, units: Units, *, share: float = 1.0) -> Floats:
     """Log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
     sizes = np.array([len(units)], dtype=np.int64)
-    grown: Floats = window_increments(null, process, units.scores, sizes=sizes)[0]
+    grown: Floats = window_increments(
+        null, process, units.scores, sizes=sizes, share=share, unseen=units.unseen
+    )[0]
     return grown
 
 
 def window_increments(
-    null: Null, process: Process, scores: Floats, *, sizes: npt.NDArray[np.int64]
+    null: Null,
+    process: Process,
+    scores: Floats,
+    *,
+    sizes: npt.NDArray[np.int64],
+    share: float = 1.0,
+    unseen: npt.NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Log growth ``(T, L, K)`` by each of T windows of units that follow each other.
 
@@ -86,12 +94,32 @@ def window_increments(
         Units of all windows in order ``(n, K)``.
     sizes
         Units in each window ``(T,)``, summing to n; an empty window adds 0.
+    share
+        Accepted alarms of the process in 30 days. It matters only to a reference that is too
+        short to know how days differ.
+    unseen
+        Units ``(n,)`` of hours and weekdays that the reference has not seen; None: none.
     """
-    grown = np.zeros((sizes.size, FRACTIONS.size, len(null.names)))
+    if null.unknown is None or unseen is None or not unseen.any():
+        return grown_by(bet_terms(null, process, share=share), scores, sizes=sizes)
+    window = np.repeat(np.arange(sizes.size), sizes)
+    parts = [
+        grown_by(
+            bet_terms(null, process, share=share, seen=seen),
+            scores[unseen != seen],
+            sizes=np.bincount(window[unseen != seen], minlength=sizes.size),
+        )
+        for seen in (True, False)
+    ]
+    return np.asarray(parts[0] + parts[1])
+
+
+def grown_by(terms: BetTerms, scores: Floats, *, sizes: npt.NDArray[np.int64]) -> Floats:
+    """Log growth ``(T, L, K)`` of bets on these terms; see :func:`window_increments`."""
+    grown = np.zeros((sizes.size, *terms.stakes.shape))
     filled = sizes > 0
     if not filled.any():
         return grown
-    terms = bet_terms(null, process)
     excess = scores - terms.null_mean
     excess[np.isnan(excess)] = 0.0
     cuts, firsts = _cuts(sizes[filled])
@@ -120,12 +148,11 @@ def advance(
     Parameters
     ----------
     units
-        Per process that runs, the window's units; the page process gets only those that
-        the reference covers.
+        Per process that runs, the window's units.
     """
     if state.watermark is not None and window.start < state.watermark:
         return _standing(null, state, processes=tuple(units))
-    grown_by = {p: increments(null, p, units[p]) for p in units}
+    grown_by = {p: increments(null, p, units[p], share=_share(budget, p)) for p in units}
     counts = {p: len(units[p]) for p in units}
     return absorb(null, state, window, grown_by, units=counts, budget=budget)
 

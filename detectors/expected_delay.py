@@ -29,12 +29,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from detectors.null import FRACTIONS, Null, bet_terms
+from detectors import rank_reference
+from detectors.null import FRACTIONS, BetTerms, Null, bet_terms
 from detectors.rank_reference import RankReference
 from detectors.ranks import mid_ranks
 from detectors.rate_detector import RateReference
-from detectors.scores import Side, rank_scores
+from detectors.scores import Kinds, Side, scores_named
 from detectors.sensitivity import detectable_rise
 from detectors.types import (
     HORIZON_SECONDS,
@@ -66,14 +68,32 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Growth:
-    """Expected log growth per unit of each bet ``(L, K)``: as things are, and by drift.
+    """What a reference would see: expected log growth of each bet, as things are and by drift.
 
-    ``drifting`` lacks the drifts that have no meaning for a detector: a rate has no sd.
+    ``moved`` lacks the drifts that have no meaning for a detector: a rate has no sd.
     """
 
     null: Null
-    steady: Mapping[Process, Floats]
-    drifting: Mapping[Drift, Mapping[Process, Floats]]
+    still: Mix
+    moved: Mapping[Drift, Mix]
+
+    def by(self, drift: Drift | None, process: Process, *, share: float) -> Floats:
+        """Growth per unit ``(L, K)``, in the hours that most requests fall in; None: no drift."""
+        seen = self.null.unknown is None or self.null.unknown.mostly_seen
+        terms = bet_terms(self.null, process, share=share, seen=seen)
+        return _growth(self, drift, terms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mix:
+    """What units are drawn from: quantiles of mid-ranks ``(1024, S)``, or rates ``(K,)``.
+
+    ``share`` of the units has them, the others are as they were.
+    """
+
+    values: npt.NDArray[np.float32] | Floats
+    kinds: Kinds = ()
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +105,7 @@ class Delay:
 
 
 def growth_of(reference: Any) -> Growth | None:
-    """Work out a reference's growth, some 10 ms; None for a kind of reference without a process."""
+    """Read a reference's growth; None for a kind of reference without a process."""
     match reference:
         case RankReference():
             return _rank_growth(reference)
@@ -107,7 +127,8 @@ def expected_delay(
 ) -> Delay | None:
     """Follow the capital of every bet; None where the drift has no meaning here.
 
-    .4 ms, remembered by its arguments (a growth by identity): round the traffic.
+    .4 ms, and 10 ms for the first of a growth and share, remembered by its arguments (a growth
+    by identity): round the traffic.
 
     Parameters
     ----------
@@ -118,16 +139,15 @@ def expected_delay(
     check_seconds
         Length of a window: what is seen is seen at its end.
     """
-    moving = growth.drifting.get(drift)
-    if moving is None:
+    if drift not in growth.moved:
         return None
     per_check = units_per_day * check_seconds / SECONDS_PER_DAY
     if share <= 0.0 or per_check <= 0.0:
         return Delay(hours=np.inf, units=np.inf)
     start = np.log(share * check_seconds / HORIZON_SECONDS)
     longest = LONGEST_DAYS * SECONDS_PER_DAY / check_seconds
-    settled = start + _log_sum(per_check * growth.steady[process], longest)
-    step = per_check * moving[process]
+    settled = start + _log_sum(per_check * growth.by(None, process, share=share), longest)
+    step = per_check * growth.by(drift, process, share=share)
     parts = np.log(growth.null.weights / FRACTIONS.size)
 
     def evidence(checks: float) -> float:
@@ -171,53 +191,50 @@ def _log_sum(step: Floats, checks: float) -> Floats:
 
 
 def _rank_growth(reference: RankReference) -> Growth:
-    null = reference.null
-    ordered, side = reference.ordered[0], reference.sides[0]
-    grids = [_grid(each) for each in reference.ordered]
-    still = [
-        rank_scores(mid_ranks(each, grid), one)
-        for each, grid, one in zip(reference.ordered, grids, reference.sides, strict=True)
-    ]
-    direction = -1.0 if side is Side.DOWN else 1.0
-    size = direction * _sd(ordered)
+    ordered, grid = reference.ordered[0], _grid(reference.ordered[0])
+    size = (-1.0 if reference.sides[0] is Side.DOWN else 1.0) * _sd(ordered)
+    kinds = rank_reference.kinds_scored(reference)
+    still = np.column_stack([mid_ranks(each, _grid(each)) for each in reference.ordered])
 
-    def moved(by: float) -> Floats:
-        first = rank_scores(mid_ranks(ordered, grids[0] + by * size), side)
-        return np.column_stack([first, *still[1:]])
+    def mixed(by: float, share: float = 1.0) -> Mix:
+        first = mid_ranks(ordered, grid + by * size)
+        values = np.column_stack([first, still[:, 1:]]).astype(np.float32)
+        return Mix(values=values, kinds=kinds, share=share)
 
-    steady = np.column_stack(still)
     return Growth(
-        null=null,
-        steady=_by_process(null, steady, still=steady),
-        drifting={
-            Drift.HALF_SD: _by_process(null, moved(0.5), still=steady),
-            Drift.ONE_SD: _by_process(null, moved(1.0), still=steady),
-            Drift.BAD_REQUESTS: _by_process(null, moved(BAD_SIZE), still=steady, share=BAD_SHARE),
+        null=reference.null,
+        still=mixed(0.0),
+        moved={
+            Drift.HALF_SD: mixed(0.5),
+            Drift.ONE_SD: mixed(1.0),
+            Drift.BAD_REQUESTS: mixed(BAD_SIZE, BAD_SHARE),
         },
     )
 
 
 def _rate_growth(null: Null) -> Growth:
-    never, always = np.zeros((1, null.mean.size)), np.ones((1, null.mean.size))
     worse = null.mean.copy()
     worse[0] += BAD_SHARE * (1.0 - worse[0])
-
-    def grown(rate: Floats) -> dict[Process, Floats]:
-        return {
-            p: (1.0 - rate) * _logs(null, p, never)[0] + rate * _logs(null, p, always)[0]
-            for p in Process
-        }
-
     return Growth(
-        null=null,
-        steady=grown(null.mean),
-        drifting={Drift.BAD_REQUESTS: grown(worse)},
+        null=null, still=Mix(values=null.mean), moved={Drift.BAD_REQUESTS: Mix(values=worse)}
     )
 
 
-def _by_process(
-    null: Null, scores: Floats, *, still: Floats, share: float = 1.0
-) -> dict[Process, Floats]:
+@lru_cache(maxsize=_REMEMBERED)
+def _growth(growth: Growth, drift: Drift | None, terms: BetTerms) -> Floats:
+    mix = growth.still if drift is None else growth.moved[drift]
+    if not mix.kinds:
+        never, always = np.zeros((1, mix.values.size)), np.ones((1, mix.values.size))
+        lost, won = _logs(terms, never)[0], _logs(terms, always)[0]
+        return np.asarray((1.0 - mix.values) * lost + mix.values * won)
+    still = scores_named(growth.still.values.astype(np.float64), mix.kinds)
+    scores = scores_named(mix.values.astype(np.float64), mix.kinds)
+    return _mean_growth(growth.null, terms, scores, still=still, share=mix.share)
+
+
+def _mean_growth(
+    null: Null, terms: BetTerms, scores: Floats, *, still: Floats, share: float
+) -> Floats:
     """Mean growth ``(L, K)`` where a share of the units has ``scores``, the rest ``still``."""
     both = np.concatenate([still, scores])
     parts = np.repeat([(1.0 - share), share], _GRID)[:, None] / _GRID
@@ -225,15 +242,11 @@ def _by_process(
     # a unit of several requests of one subject scatters less than one request
     spread = np.minimum(1.0, null.sd / np.maximum(still.std(axis=0), 1e-12))
     units = np.clip(mean + spread * (both - mean), 0.0, 1.0)
-    return {
-        p: (parts[:, :, None] * _logs(null, p, units).transpose(0, 2, 1)).sum(axis=0).T
-        for p in Process
-    }
+    return np.asarray((parts[:, :, None] * _logs(terms, units).transpose(0, 2, 1)).sum(axis=0).T)
 
 
-def _logs(null: Null, process: Process, scores: Floats) -> Floats:
+def _logs(terms: BetTerms, scores: Floats) -> Floats:
     """Log growth ``(n, L, K)`` of each bet by units ``(n, K)``."""
-    terms = bet_terms(null, process)
     excess = scores[:, None, :] - terms.null_mean
     return np.asarray(np.log1p(terms.stakes * excess) / terms.divisors)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from detectors.types import Budget, Detector, Effect, Floats, Process, Score, St
 
 Parts = Sequence[tuple[Any, Window]]
 """References of one detector, each with the records that are compared with it."""
+_LEAST_PART: Final = 0.1
 
 
 def score_mixed(
@@ -25,8 +26,9 @@ def score_mixed(
 
     Has any score's conditional mean left what the reference of its own settings allows? The
     increments of the parts are added up: given the past, each factor's expectation is at most 1
-    under its own null, so their product's is, and the budget holds for all parts together. What
-    is shown, its effect and interval, is that of the part with most units.
+    under its own null, so their product's is, and the budget holds for all parts together. That
+    takes parts that are independent given the past: a day that moves both together is divided by
+    each part's own design effect. What is shown is the part that moved most surely.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def score_mixed(
     step = evidence.absorb(
         reference.null, state, window, grown, units=dict.fromkeys(grown, units), budget=budget
     )
-    shown = max(scores, key=lambda one: one.n_window)
+    shown = max(_told([one for one in scores if one.n_window] or [own]), key=_surely_worse)
     return replace(
         shown,
         evidence_notice=step.evidence[Process.NOTICE],
@@ -58,13 +60,47 @@ def score_mixed(
     ), step.state
 
 
-def effect_mixed(detector: Detector[Any], parts: Parts) -> Effect:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """Effects of a window's parts: which moved most surely, and which might still have moved."""
+
+    worst: Effect
+    part: int
+    """Whose it is: 0 is the reference in force."""
+    highest: Effect
+
+
+def effect_mixed(detector: Detector[Any], parts: Parts) -> Mixed:
     """Compare all records of a window, each with the reference of its settings.
 
-    The effect is that of the part with most units behind it.
+    A part in which less than a tenth of the records are says too little by itself. The worst is
+    the one whose lower limit is highest: a healthy majority must not hide a broken part. The
+    highest is the one whose upper limit is: all parts must be well again.
     """
-    found = [detector.effect_since(reference, window) for reference, window in parts if len(window)]
-    return max(found, key=lambda effect: effect.n, default=Effect.unknown())
+    found = [
+        (detector.effect_since(reference, window), number)
+        for number, (reference, window) in enumerate(parts)
+        if len(window)
+    ]
+    known = [(effect, number) for effect, number in found if effect.n]
+    if not known:
+        return Mixed(worst=Effect.unknown(), part=0, highest=Effect.unknown())
+    least = _LEAST_PART * sum(effect.n for effect, _ in known)
+    told = [(effect, number) for effect, number in known if effect.n >= least]
+    worst, part = max(told, key=lambda one: one[0].lo)
+    return Mixed(
+        worst=worst, part=part, highest=max((effect for effect, _ in told), key=lambda e: e.hi)
+    )
+
+
+def _told(scores: Sequence[Score]) -> list[Score]:
+    least = _LEAST_PART * sum(one.n_window for one in scores)
+    return [one for one in scores if one.n_window >= least]
+
+
+def _surely_worse(score: Score) -> float:
+    low = score.interval[0]
+    return low if np.isfinite(low) else -np.inf
 
 
 def _added(parts: Sequence[Floats]) -> Floats:

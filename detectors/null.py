@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import assert_never
 
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from detectors.day_effect import Unknown, rounded
 from detectors.design_effect import design_effect, with_shifts
 from detectors.scores import Units
-from detectors.season import span_days
+from detectors.season import Coverage, covered, span_days
 from detectors.types import Floats, Process
 
 FRACTIONS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
@@ -42,6 +43,10 @@ class Null:
     weights
         Each score's part of the starting capital, summing to 1: the evidence is the mean of
         the scores' capital under these weights, whose expectation grows as each one's does.
+    unknown
+        What the reference is too short to know of days and hours; None: nothing.
+    shown_days
+        Upper 95 % limit of the sd by which its days differ; NaN: too few to say.
     """
 
     names: tuple[str, ...]
@@ -52,6 +57,8 @@ class Null:
     indicator: npt.NDArray[np.bool_]
     units: npt.NDArray[np.int64]
     weights: Floats
+    unknown: Unknown | None = None
+    shown_days: float = np.nan
 
 
 def equal_weights(scores: int) -> Floats:
@@ -95,25 +102,50 @@ def fit_null(
     )
 
 
-def null_mean(null: Null, process: Process) -> Floats:
+def marked(units: Units, null: Null, coverage: Coverage) -> Units:
+    """Mark the units of hours and weekdays that a reference has not seen, where that matters."""
+    if null.unknown is None:
+        return units
+    return replace(units, unseen=~covered(coverage, units.at))
+
+
+def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = True) -> Floats:
     """Largest conditional mean ``(K,)`` that still counts as nothing: m0.
 
     ``min(.98, max(upper bound, mean + tolerance))``: the reference's error and what
-    people would call no change, whichever is larger, not both added.
+    people would call no change, whichever is larger, not both added. Where the reference is
+    too short to know how days differ, its error is of two independent parts, and the bound is
+    ``mean + sqrt((upper bound - mean)² + rise²)``; see :mod:`detectors.day_effect`.
+
+    Parameters
+    ----------
+    share
+        Accepted alarms of the process in 30 days: how rare a day must be to lie beyond.
+    seen
+        Whether at hours and weekdays that the reference has seen.
     """
-    return np.minimum(_LARGEST_MEAN, np.maximum(null.upper, null.mean + _tolerance(null, process)))
+    bound = _bound(null, share=share, seen=seen)
+    return np.minimum(_LARGEST_MEAN, np.maximum(bound, null.mean + _tolerance(null, process)))
 
 
-def stakes(null: Null, process: Process) -> Floats:
+def _bound(null: Null, *, share: float, seen: bool) -> Floats:
+    if null.unknown is None:
+        return null.upper
+    rise = null.unknown.rise(share=rounded(share), seen=seen)
+    wider = null.mean + np.hypot(null.upper - null.mean, rise)
+    return np.where(rise > 0.0, wider, null.upper)
+
+
+def _stakes(null: Null, m0: Floats) -> Floats:
     """Bet ``(L, K)`` on each score: ``min(g / max(sd, .05), .9 / m0)``.
 
     The second term keeps every factor ``1 + lam (S - m0)`` at .1 or more.
     """
     wanted = FRACTIONS[:, None] / np.maximum(null.sd, _SD_FLOOR)
-    return np.minimum(wanted, _LARGEST_STAKE / null_mean(null, process))
+    return np.minimum(wanted, _LARGEST_STAKE / m0)
 
 
-def divisors(null: Null, process: Process) -> Floats:
+def _divisors(null: Null, process: Process, bets: Floats) -> Floats:
     """By what each bet's evidence ``(L, K)`` is divided because units move together, >= 1.
 
     The whole design effect where the null mean is the reference's own upper bound. Where it
@@ -129,13 +161,15 @@ def divisors(null: Null, process: Process) -> Floats:
     (lam sd²)``; larger divisors follow to second order. Small bets, which find small
     steady drifts, gain most: they are the ones a tolerance protects from small bad days.
 
-    For indicators sd² is that of the upper bound: none in the reference is not never.
+    What a short reference allows for days is no slack: a day may use all of it. For indicators
+    sd² is that of the upper bound: none in the reference is not never.
     """
-    slack = null_mean(null, process) - null.upper
+    tolerated = np.minimum(_LARGEST_MEAN, null.mean + _tolerance(null, process))
+    slack = np.maximum(0.0, tolerated - null.upper)
     bound = np.clip(null.upper, 0.0, 1.0)
     variance = np.where(null.indicator, bound * (1.0 - bound), np.square(null.sd))
-    spread = np.maximum(variance, _SD_FLOOR**2) * stakes(null, process)
-    return np.maximum(1.0, null.deff / (1.0 + 2.0 * np.maximum(slack, 0.0) / spread))
+    spread = np.maximum(variance, _SD_FLOOR**2) * bets
+    return np.maximum(1.0, null.deff / (1.0 + 2.0 * slack / spread))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -147,14 +181,21 @@ class BetTerms:
     divisors: Floats
 
 
-@lru_cache(maxsize=2_048)
-def bet_terms(null: Null, process: Process) -> BetTerms:
-    """Work the terms out once for each null (by identity): a third of a small window's cost."""
-    return BetTerms(
-        null_mean=null_mean(null, process),
-        stakes=stakes(null, process),
-        divisors=divisors(null, process),
-    )
+def bet_terms(null: Null, process: Process, *, share: float = 1.0, seen: bool = True) -> BetTerms:
+    """Work the terms out once for each null (by identity): a third of a small window's cost.
+
+    ``share`` and ``seen`` as in :func:`null_mean`.
+    """
+    if null.unknown is None:
+        return _bet_terms(null, process, 1.0, seen=True)
+    return _bet_terms(null, process, rounded(share), seen=seen)
+
+
+@lru_cache(maxsize=8_192)
+def _bet_terms(null: Null, process: Process, share: float, *, seen: bool) -> BetTerms:
+    m0 = null_mean(null, process, share=share, seen=seen)
+    bets = _stakes(null, m0)
+    return BetTerms(null_mean=m0, stakes=bets, divisors=_divisors(null, process, bets))
 
 
 def _tolerance(null: Null, process: Process) -> Floats:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.day_effect import ASSUMED, DayEffect, Origin, Unknown, covered_share, older
 from detectors.errors import ReferenceUnreadable
 from detectors.null import Null, equal_weights
 from detectors.season import Coverage
+from detectors.types import Floats
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 R = TypeVar("R")
@@ -65,6 +68,8 @@ def null_arrays(null: Null) -> Arrays:
         "indicator": null.indicator,
         "units": null.units,
         "weights": null.weights,
+        "shown_days": np.array(null.shown_days),
+        **unknown_arrays(null),
     }
 
 
@@ -80,7 +85,52 @@ def read_null(arrays: Arrays) -> Null:
         indicator=arrays["indicator"],
         units=arrays["units"],
         weights=arrays["weights"] if "weights" in arrays else equal_weights(len(names)),
+        shown_days=float(arrays.get("shown_days", np.nan)),
     )
+
+
+def unknown_arrays(null: Null) -> Arrays:
+    """Name what a null was too short to know, for :func:`pack`."""
+    if null.unknown is None:
+        return {"unknown": np.zeros(0)}
+    unknown, effect = null.unknown, null.unknown.effect
+    return {
+        "unknown": np.vstack([unknown.seen, unknown.unseen]),
+        "day_effect": np.array([effect.sd, effect.hours]),
+        "day_effect_of": np.array(effect.origin.value),
+    }
+
+
+def with_unknown(
+    null: Null,
+    arrays: Arrays,
+    coverage: Coverage,
+    *,
+    parts: Floats,
+    rises: Callable[[], Floats],
+) -> Null:
+    """Give a null what :func:`unknown_arrays` named.
+
+    A reference of an older release did not say. Where it has seen every weekday its days speak
+    for themselves, as they did; otherwise what it cannot have known is assumed.
+    """
+    stored = arrays.get("unknown")
+    if stored is None:
+        stored, effect = older(coverage, scores=len(null.names)), ASSUMED
+    elif stored.size:
+        sd, hours = arrays["day_effect"].tolist()
+        effect = DayEffect(sd=sd, hours=hours, origin=Origin(str(arrays["day_effect_of"])))
+    if not stored.size:
+        return null
+    unknown = Unknown(
+        seen=stored[:2],
+        unseen=stored[2:],
+        parts=parts,
+        rises=rises(),
+        covered=covered_share(coverage),
+        effect=effect,
+    )
+    return replace(null, unknown=unknown)
 
 
 def coverage_arrays(coverage: Coverage) -> Arrays:

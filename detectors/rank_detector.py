@@ -12,10 +12,10 @@ import numpy as np
 
 from detectors import bins, rank_reference
 from detectors.comparison import Comparison, brief, compare_signal, described, surely_worse
+from detectors.day_effect import ASSUMED, DayEffect
 from detectors.evidence import Step, advance
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import Side, Units
-from detectors.season import covered
 from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Process, Score, State, Window
 
@@ -81,7 +81,7 @@ class RankDetector:
     shown: Shown = largest_distance
     details: Callable[[Sequence[Comparison]], dict[str, object]] = lambda _: {}
 
-    def fit(self, baseline: Window) -> RankReference:
+    def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RankReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""
         named = {
             signal: side
@@ -96,6 +96,7 @@ class RankDetector:
             sizes=self.sizes,
             check_seconds=self.check_seconds,
             lead=self.lead,
+            days=days,
         )
 
     def score(
@@ -155,15 +156,9 @@ class RankDetector:
         self, reference: RankReference, window: Window, placement: Placement, budget: Budget
     ) -> dict[Process, Units]:
         every = np.ones(len(window), dtype=np.bool_)
-        units = {Process.NOTICE: rank_reference.units_of(reference, window, placement, only=every)}
-        if self.pages and budget.page > 0.0:
-            seen = covered(reference.coverage, window.at)
-            units[Process.PAGE] = (
-                units[Process.NOTICE]
-                if seen.all()
-                else rank_reference.units_of(reference, window, placement, only=seen)
-            )
-        return units
+        units = rank_reference.units_of(reference, window, placement, only=every)
+        pages = self.pages and budget.page > 0.0
+        return {Process.NOTICE: units} | ({Process.PAGE: units} if pages else {})
 
     def _worst(self, compared: Sequence[Comparison]) -> Effect:
         measured = [each for each in compared if each.n]

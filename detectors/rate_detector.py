@@ -5,19 +5,20 @@ A detector of this family is a name and its signals: see ``repetition.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
 from detectors import packing
 from detectors.columns import columns, measured
+from detectors.day_effect import ASSUMED, DayEffect, Shown, rate_rises, unknown_of
 from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.evidence import Step, advance
-from detectors.null import Null, fit_null
+from detectors.null import Null, fit_null, marked
 from detectors.scores import Units, as_units, subject_checks
-from detectors.season import Coverage, covered, fit_coverage, spans
+from detectors.season import Coverage, fit_coverage, spans
 from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
@@ -48,7 +49,7 @@ class RateDetector:
     Parameters
     ----------
     hard
-        Evaluated every minute; pages at any hour, also where the reference has not looked.
+        Evaluated every minute; pages without waiting for a probe.
     check_seconds
         See :class:`detectors.rank_detector.RankDetector`.
     """
@@ -58,22 +59,41 @@ class RateDetector:
     hard: bool = False
     check_seconds: float = 900.0
 
-    def fit(self, baseline: Window) -> RateReference:
+    def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RateReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""
         found = measured(baseline, self.signals)
         values = _rates(baseline, found.present)
         groups = subject_checks(baseline.at, baseline.subjects, check_seconds=self.check_seconds)
+        units = as_units(baseline.at, values, groups)
+        coverage = fit_coverage(baseline.at[~np.isnan(values).all(axis=1)])
+        by_day = spans(baseline.at, DAY_BLOCKS_FROM_DAYS)
+        null = fit_null(
+            units,
+            names=tuple(f"{signal}:rate" for signal in found.present),
+            indicator=np.ones(len(found.present), dtype=np.bool_),
+            check_seconds=self.check_seconds,
+            by_day=by_day,
+        )
+        shown = Shown(
+            at=units.at,
+            scores=units.scores,
+            deff=null.deff,
+            location=np.arange(len(found.present)),
+            steady=np.ones(len(found.present), dtype=np.bool_),
+            days_known=by_day or spans(units.at, DAY_BLOCKS_FROM_DAYS),
+        )
+        unknown = unknown_of(
+            shown,
+            coverage,
+            replace(days, hours=0.0),
+            parts=np.ones(len(found.present)),
+            rises=rate_rises(null.mean),
+        )
         return RateReference(
             signals=found.present,
             absent=found.absent,
-            coverage=fit_coverage(baseline.at[~np.isnan(values).all(axis=1)]),
-            null=fit_null(
-                as_units(baseline.at, values, groups),
-                names=tuple(f"{signal}:rate" for signal in found.present),
-                indicator=np.ones(len(found.present), dtype=np.bool_),
-                check_seconds=self.check_seconds,
-                by_day=spans(baseline.at, DAY_BLOCKS_FROM_DAYS),
-            ),
+            coverage=coverage,
+            null=replace(null, unknown=unknown),
         )
 
     def score(
@@ -102,8 +122,7 @@ class RateDetector:
 
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
-        every = np.ones(len(window), dtype=np.bool_)
-        return _worst(reference, _units_of(reference, window, only=every))
+        return _worst(reference, _units_of(reference, window))
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
         """Names of the K scores."""
@@ -125,20 +144,18 @@ class RateDetector:
     def _units(
         self, reference: RateReference, window: Window, budget: Budget
     ) -> dict[Process, Units]:
-        every = np.ones(len(window), dtype=np.bool_)
-        units = {Process.NOTICE: _units_of(reference, window, only=every)}
-        if budget.page > 0.0:
-            seen = every if self.hard else covered(reference.coverage, window.at)
-            units[Process.PAGE] = _units_of(reference, window, only=seen)
-        return units
+        units = _units_of(reference, window)
+        return {Process.NOTICE: units} | ({Process.PAGE: units} if budget.page > 0.0 else {})
 
 
 def _build(arrays: packing.Arrays) -> RateReference:
+    null, coverage = packing.read_null(arrays), packing.read_coverage(arrays)
+    parts, rises = np.ones(len(null.names)), partial(rate_rises, null.mean)
     return RateReference(
         signals=packing.words(arrays["signals"]),
         absent=packing.words(arrays["absent"]),
-        coverage=packing.read_coverage(arrays),
-        null=packing.read_null(arrays),
+        coverage=coverage,
+        null=packing.with_unknown(null, arrays, coverage, parts=parts, rises=rises),
     )
 
 
@@ -148,9 +165,9 @@ def _rates(window: Window, signals: tuple[str, ...]) -> Floats:
     return np.where(np.isnan(values), np.nan, (values != 0.0).astype(np.float64))
 
 
-def _units_of(reference: RateReference, window: Window, *, only: npt.NDArray[np.bool_]) -> Units:
-    groups = None if window.subjects is None else window.subjects[only]
-    return as_units(window.at[only], _rates(window, reference.signals)[only], groups)
+def _units_of(reference: RateReference, window: Window) -> Units:
+    units = as_units(window.at, _rates(window, reference.signals), window.subjects)
+    return marked(units, reference.null, reference.coverage)
 
 
 def _worst(reference: RateReference, units: Units) -> Effect:

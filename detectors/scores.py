@@ -60,11 +60,13 @@ class Units:
     """What the evidence counts: requests, or a subject's requests within one window.
 
     ``at`` is the unit's first time ``(n,)``; ``scores`` is ``(n, K)``, NaN where the unit
-    has no such score.
+    has no such score. ``unseen`` ``(n,)`` tells which fall in an hour or on a weekday that the
+    reference has not seen; None: none does.
     """
 
     at: Floats
     scores: Floats
+    unseen: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return int(self.at.size)

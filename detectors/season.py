@@ -63,8 +63,10 @@ def spans(at: Floats, days: float) -> bool:
 def fit_season(at: Floats, values: Floats) -> Season:
     """Least squares on the reference, clipped at its .5 and 99.5 % points.
 
-    Two daily harmonics from 3 days of a signal on, a weekend offset from 14 on. The cost of
-    estimating them is .02 sd or less at 1,000 records and is not corrected for.
+    Two daily harmonics from 3 days of a signal on, or once it was measured at every hour; a
+    weekend offset from 14 on. Under 3 days each day keeps a level of its own, so that a day
+    that began high is no rhythm. The cost of estimating them is .02 sd or less at 1,000 records
+    and is not corrected for.
 
     A signal of few values (solved or not, one to five stars) keeps its rhythm: less a curve,
     values that were equal would be ranked by the hour they came in.
@@ -77,13 +79,16 @@ def fit_season(at: Floats, values: Floats) -> Season:
         ``(n, S)``, NaN where not measured.
     """
     coefficients = np.zeros((values.shape[1], 5))
-    if spans(at, DAILY_FROM_DAYS):
+    whole = spans(at, DAILY_FROM_DAYS)
+    if whole or fit_coverage(at).hours.all():
         design = _design(at)
         for row, column in zip(coefficients, values.T, strict=True):
             known = at[~np.isnan(column)]
             if spans(known, DAILY_FROM_DAYS):
                 used = 5 if spans(known, WEEKLY_FROM_DAYS) else 4
                 row[:used] = _least_squares(design[:, :used], column)
+            elif fit_coverage(known).hours.all():
+                row[:4] = _least_squares(design[:, :4], column, day=at // SECONDS_PER_DAY)
     return Season(coefficients=coefficients)
 
 
@@ -105,7 +110,7 @@ def fit_coverage(at: Floats) -> Coverage:
 def covered(coverage: Coverage, at: Floats) -> npt.NDArray[np.bool_]:
     """Tell which times fall in an hour *and* a weekday the reference has seen.
 
-    What it has not seen is provisional: it can open a ticket but never page.
+    What others do is assumed (:mod:`detectors.day_effect`).
     """
     return coverage.hours[_hour(at)] & coverage.weekdays[_weekday(at)]
 
@@ -115,15 +120,25 @@ def _is_of_classes(values: Floats) -> bool:
     return float(np.square(counts / values.size).sum()) > _TIED
 
 
-def _least_squares(design: Floats, column: Floats) -> Floats:
+def _least_squares(design: Floats, column: Floats, *, day: Floats | None = None) -> Floats:
+    """Fit a column; ``day`` ``(n,)`` gives every day a level of its own."""
     known = ~np.isnan(column)
     if not known.any() or _is_of_classes(column[known]):
         return np.zeros(design.shape[1])
     finite = np.clip(column[known], -_LARGE, _LARGE)
     clipped = np.clip(finite, *np.quantile(finite, _CLIP))
-    centred = design[known] - design[known].mean(axis=0)
-    solution, *_ = np.linalg.lstsq(centred, clipped - clipped.mean(), rcond=_RCOND)
+    levels = np.zeros(clipped.size, dtype=np.int64)
+    if day is not None:
+        levels = np.unique(day[known], return_inverse=True)[1].reshape(-1)
+    both = _centred(np.column_stack([design[known], clipped]), levels)
+    solution, *_ = np.linalg.lstsq(both[:, :-1], both[:, -1], rcond=_RCOND)
     return np.asarray(solution, dtype=np.float64)
+
+
+def _centred(values: Floats, levels: npt.NDArray[np.int64]) -> Floats:
+    """Values ``(n, k)`` less the mean of their level."""
+    means = [np.bincount(levels, weights=column) / np.bincount(levels) for column in values.T]
+    return values - np.column_stack(means)[levels]
 
 
 def _design(at: Floats) -> Floats:

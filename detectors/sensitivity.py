@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.null import FRACTIONS, Null, divisors, null_mean, stakes
+from detectors.null import FRACTIONS, Null, bet_terms
 from detectors.types import HORIZON_SECONDS, SECONDS_PER_DAY, Budget, Floats, Process, Window
 
 
@@ -33,8 +33,10 @@ def detectable_rise(null: Null, window: Window, *, units: float, budget: Budget)
     per_day = units * SECONDS_PER_DAY / window.seconds if window.seconds > 0.0 else 0.0
     if per_day <= 0.0 or share <= 0.0:
         return np.full(len(null.names), np.inf)
-    m0, bets = null_mean(null, process), stakes(null, process)
-    per_unit = nats_to_cross(null, window, share=share) * divisors(null, process) / per_day
+    seen = null.unknown is None or null.unknown.mostly_seen
+    terms = bet_terms(null, process, share=share, seen=seen)
+    m0, bets = terms.null_mean, terms.stakes
+    per_unit = nats_to_cross(null, window, share=share) * terms.divisors / per_day
     smooth = m0 + (per_unit / bets + bets * np.square(null.sd) / 2.0).min(axis=0)
     win, lose = np.log1p(bets * (1.0 - m0)), np.log1p(-bets * m0)
     exact = ((per_unit - lose) / (win - lose)).min(axis=0)

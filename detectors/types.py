@@ -12,10 +12,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from detectors.day_effect import DayEffect
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -177,8 +180,10 @@ class Detector(Protocol[R]):
         """Hard signals are evaluated every minute and page without waiting."""
         ...
 
-    def fit(self, baseline: Window) -> R:
+    def fit(self, baseline: Window, *, days: DayEffect = ...) -> R:
         """Freeze the baseline into what :meth:`score` needs.
+
+        ``days`` is how days are taken to differ while the baseline has seen too few.
 
         Raises :class:`detectors.errors.ReferenceTooSmall` or ``SignalAbsent``.
         """

@@ -36,11 +36,16 @@ def chat_request(model: str, prompt: str, *, temperature: float, max_tokens: int
     }
 
 
-def record(request: dict[str, Any], answer: dict[str, Any], *, latency_ms: float) -> dict[str, Any]:
-    """Turn a chat request and its answer into a record, without adapter and version."""
+def record(
+    request: dict[str, Any], answer: dict[str, Any], *, at: datetime, latency_ms: float
+) -> dict[str, Any]:
+    """Turn a chat request and its answer into a record, without adapter and version.
+
+    ``at`` is when the request was made, not when its answer was there.
+    """
     return {
         "id": answer.get("id") or uuid.uuid4().hex,
-        "at": datetime.now(UTC).isoformat(),
+        "at": at.isoformat(),
         **request_fields(request),
         **answer_fields(answer, request),
         "latency_ms": round(latency_ms, 1),
@@ -50,7 +55,7 @@ def record(request: dict[str, Any], answer: dict[str, Any], *, latency_ms: float
 
 def ask(engine: str, request: dict[str, Any]) -> dict[str, Any]:
     """Send one chat request and give the record of it; raises OSError."""
-    began = time.perf_counter()
+    at, began = datetime.now(UTC), time.perf_counter()
     call = urllib.request.Request(  # noqa: S310 - the address is given on the command line
         f"{engine.rstrip('/')}/v1/chat/completions",
         data=json.dumps(request).encode(),
@@ -58,7 +63,7 @@ def ask(engine: str, request: dict[str, Any]) -> dict[str, Any]:
     )
     with urllib.request.urlopen(call, timeout=120) as reply:  # noqa: S310 - as above
         answer = json.load(reply)
-    return record(request, answer, latency_ms=1e3 * (time.perf_counter() - began))
+    return record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
 
 
 def main() -> None:

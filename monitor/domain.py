@@ -34,6 +34,10 @@ class VerdictKind(StrEnum):
     ERROR = "error"
 
 
+UNMEASURED: Final = "unmeasured"
+"""What a score of fixed texts says in place of a verdict after a suspicion, until it is probed."""
+
+
 class Severity(StrEnum):
     """How a verdict reaches people: a ticket waits for the morning, a page does not."""
 
@@ -180,9 +184,13 @@ class Reference:
     state: ReferenceState
     approved_by: str | None = None
     """Who or what approved it: ``coverage`` or a key's name; None is provisional."""
+    replaced: bool = False
+    """Whether it is in force only until a newer one that is being built is ready."""
     cause: str
     n_training: int = 0
     n_baseline: int = 0
+    left_out: int = 0
+    """Baseline lines of the upload that stood among the training lines too."""
     span_days: float = 0.0
     encoder: str | None = None
     strata: Sequence[str] = ()
@@ -193,7 +201,7 @@ class Reference:
 
     @property
     def provisional(self) -> bool:
-        """Provisional references give tickets only, no pages from soft evidence."""
+        """Soft evidence against a provisional reference moves no traffic."""
         return self.approved_by is None
 
 

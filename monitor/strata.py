@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detectors.output_similarity import ANSWERS
+from detectors.input_similarity import SIMILARITY
+from detectors.output_similarity import ANSWERS, DISTANCE
 from detectors.types import Floats
 
 SAMPLING: Final = frozenset({"temperature", "top_p", "max_tokens", "logprobs"})
@@ -27,12 +28,29 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("mean_nll", "p95_nll", "near_certain", "entropy", "margin"), SAMPLING),
         "log_length": SAMPLING,
         **dict.fromkeys(ANSWERS, SAMPLING - {"logprobs"}),
-        "truncated": frozenset({"max_tokens"}),
+        **dict.fromkeys(("truncated", "missing", "invalid"), frozenset({"max_tokens"})),
     }
 )
 """By signal, the settings that must be alike. A signal that is not named here needs none:
-whether an answer fails, is empty, loops, refuses or is invalid, how long it took for its
-size, and what was asked."""
+whether a request fails, an answer is empty, loops or refuses, how long it took for its size, and
+what was asked. Where an answer is cut off decides whether it is truncated, too short to be
+measured (``missing``) or broken JSON (``invalid``)."""
+
+TELLING: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logit_ks": ("mean_nll",),
+        "input_similarity": (SIMILARITY,),
+        "output_similarity": (DISTANCE,),
+    }
+)
+"""By detector, what a request must have to be compared by it, where other signals stand beside:
+the length of an answer says nothing of its log-probabilities."""
+
+
+def telling(detector: str, signals: Iterable[str]) -> tuple[str, ...]:
+    """Of a reference's signals, those that a request must have one of to be compared."""
+    present = tuple(signals)
+    return tuple(s for s in TELLING.get(detector, ()) if s in present) or present
 
 
 def needed(signals: Iterable[str]) -> frozenset[str]:

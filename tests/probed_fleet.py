@@ -21,10 +21,9 @@ class Fleet:
     def __init__(self, world: Any, via: Any) -> None:
         self.world = world
         self.toys = via
-        self.evaluator = world.evaluator(
-            via=via,
-            cadences={kind: Cadence(interval=6 * HOUR, lag=timedelta()) for kind in EvaluationKind},
-        )
+        self.cadence = Cadence(interval=6 * HOUR, lag=timedelta())
+        cadences = dict.fromkeys(EvaluationKind, self.cadence)
+        self.evaluator = world.evaluator(via=via, cadences=cadences)
 
     def register(self, name: str, *, uri: str | None = None) -> Version:
         """A further adapter whose version is served under its own name."""

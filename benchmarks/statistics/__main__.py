@@ -20,6 +20,7 @@ MODULES = {
     "false-alarms": "false_alarms",
     "other-detectors": "other_detectors",
     "delays": "delays",
+    "ages": "ages",
     "input-drift": "input_drift",
     "live-input": "live_input",
     "learned-index": "learned_index",

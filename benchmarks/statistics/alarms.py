@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from benchmarks.statistics.streams import CHECK_SECONDS
 from detectors import rank_reference
-from detectors.evidence import window_increments
-from detectors.null import Null
+from detectors.evidence import grown_by
+from detectors.null import BetTerms, Null, bet_terms
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import Units, subject_checks
-from detectors.season import covered
 from detectors.types import HORIZON_SECONDS, Floats, Process, Window
 
 _TOGETHER = 32
@@ -62,34 +61,97 @@ def follow(
     groups = subject_checks(window.at, window.subjects, check_seconds=CHECK_SECONDS)
     placement = Placement(values=placed.values, u=placed.u, groups=groups)
     checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
-    found: dict[Process, Floats] = {}
-    units: Units | None = None
-    for process in sorted({one.process for one in asked}):  # notice first: it has all units
-        seen = np.ones(len(window), dtype=np.bool_)
-        if process is Process.PAGE:
-            seen = covered(reference.coverage, window.at)
-        if units is None or not seen.all():
-            units = rank_reference.units_of(reference, window, placement, only=seen)
-        found[process] = check_increments(
-            reference.null, process, units, start=start, checks=checks
-        )
-    return evidence({one: found[one.process] for one in asked}, weights=reference.null.weights)
+    every = np.ones(len(window), dtype=np.bool_)
+    units = rank_reference.units_of(reference, window, placement, only=every)
+    growths = Growths(reference.null, units, start=start, checks=checks)
+    return evidence({one: growths.by(one) for one in asked}, weights=reference.null.weights)
 
 
 def check_increments(
-    null: Null, process: Process, units: Units, *, start: float, checks: int
+    null: Null, asked: Asked, units: Units, *, start: float, checks: int
 ) -> Floats:
     """Log growth ``(checks, L, K)`` by the units of each check of 15 minutes from ``start`` on."""
-    check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
-    scores = units.scores[np.argsort(check, kind="stable")]
-    sizes = np.bincount(check, minlength=checks)
-    ends = np.cumsum(sizes)
-    parts = []
-    for first in range(0, checks, _TOGETHER):
-        some = sizes[first : first + _TOGETHER]
-        end = ends[first + some.size - 1]
-        parts.append(window_increments(null, process, scores[end - some.sum() : end], sizes=some))
-    return np.concatenate(parts)
+    return Growths(null, units, start=start, checks=checks).by(asked)
+
+
+class Growths:
+    """What the units of each check of 15 minutes add to the evidence of whoever asks.
+
+    Bets against the same null mean grow alike before their divisors: they are worked out once.
+    """
+
+    def __init__(self, null: Null, units: Units, *, start: float, checks: int) -> None:
+        self._null = null
+        unseen = np.zeros(len(units), dtype=np.bool_) if units.unseen is None else units.unseen
+        check = ((units.at - start) // CHECK_SECONDS).astype(np.int64)
+        parts = {seen: unseen != seen for seen in (True, False)}
+        self._parts = {
+            seen: _Part(units.scores, check, checks)
+            if mine.all()
+            else _Part(units.scores[mine], check[mine], checks)
+            for seen, mine in parts.items()
+            if mine.any() or seen
+        }
+
+    def by(self, asked: Asked) -> Floats:
+        """Log growth ``(checks, L, K)``."""
+        terms = {
+            seen: bet_terms(self._null, asked.process, share=asked.budget, seen=seen)
+            for seen in self._parts
+        }
+        grown = [
+            part.grown(terms[seen]) / terms[seen].divisors for seen, part in self._parts.items()
+        ]
+        return np.asarray(sum(grown))
+
+
+class _Part:
+    """Units of hours that are seen, or not, in order of their checks."""
+
+    def __init__(self, scores: Floats, check: Checks, checks: int) -> None:
+        in_order = bool((np.diff(check) >= 0).all())
+        self._scores = scores if in_order else scores[np.argsort(check, kind="stable")]
+        self._sizes = np.bincount(check, minlength=checks)
+        self._whole = ((self._scores == 0.0) | (self._scores == 1.0)).all(axis=0)
+        self._ones = np.zeros((checks, scores.shape[1]))
+        filled = self._sizes > 0
+        starts = (np.cumsum(self._sizes) - self._sizes)[filled]
+        if starts.size:
+            self._ones[filled] = np.add.reduceat(self._scores, starts, axis=0)
+        self._known: dict[tuple[int, float], Floats] = {}
+
+    def grown(self, terms: BetTerms) -> Floats:
+        """Log growth ``(checks, L, K)`` before division."""
+        keys = [(column, float(mean)) for column, mean in enumerate(terms.null_mean)]
+        new = np.array([column for column, mean in keys if (column, mean) not in self._known], int)
+        for columns, grow in (
+            (new[self._whole[new]], self._counted),
+            (new[~self._whole[new]], self._multiplied),
+        ):
+            if columns.size:
+                found = grow(columns, terms)
+                self._known |= {keys[c]: found[:, :, i] for i, c in enumerate(columns)}
+        return np.stack([self._known[key] for key in keys], axis=2)
+
+    def _counted(self, columns: Checks, terms: BetTerms) -> Floats:
+        """Of 0/1 scores the number of ones is enough."""
+        ones = self._ones[:, None, columns]
+        bets, mean = terms.stakes[:, columns], terms.null_mean[columns]
+        others = self._sizes[:, None, None] - ones
+        return np.asarray(ones * np.log1p(bets * (1.0 - mean)) + others * np.log1p(-bets * mean))
+
+    def _multiplied(self, columns: Checks, terms: BetTerms) -> Floats:
+        some = BetTerms(
+            null_mean=terms.null_mean[columns],
+            stakes=terms.stakes[:, columns],
+            divisors=np.ones((1, columns.size)),
+        )
+        scores, ends, parts = self._scores[:, columns], np.cumsum(self._sizes), []
+        for first in range(0, self._sizes.size, _TOGETHER):
+            sizes = self._sizes[first : first + _TOGETHER]
+            end = ends[first + sizes.size - 1]
+            parts.append(grown_by(some, scores[end - sizes.sum() : end], sizes=sizes))
+        return np.concatenate(parts)
 
 
 def evidence(increments: Mapping[Asked, Floats], *, weights: Floats) -> dict[Asked, Followed]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.axes import Axes, coordinates, fit_axes
+from detectors.day_effect import ALIKE, ASSUMED, DayEffect
 from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY, TOPICS
 from detectors.logit_ks import LOGIT_KS
 from detectors.nearest import nearest
@@ -136,14 +137,20 @@ class Driftline:
         """Freeze a reference of at least 300 requests.
 
         ``hours`` is the time of each request: hours from a Monday midnight, or since the
-        epoch. Without them neither a daily rhythm nor differing days can be known.
+        epoch. Without them neither a daily rhythm nor differing days can be known, and all
+        days are taken to be alike.
         """
         times = _times(hours)
         at = _without_times(len(reference_requests)) if times is None else times
         self._follower = _Follower(
             detector=LOGIT_KS,
             budget=self._budget,
-            reference=_fit(LOGIT_KS, at, summaries(reference_requests)),
+            reference=_fit(
+                LOGIT_KS,
+                at,
+                summaries(reference_requests),
+                days=ALIKE if times is None else ASSUMED,
+            ),
             any_time=None if times is not None else float(at[0]),
         )
         return self
@@ -191,7 +198,7 @@ class InputDrift:
         self._follower = _Follower(
             detector=INPUT_SIMILARITY,
             budget=self._budget,
-            reference=_fit(INPUT_SIMILARITY, at, baseline),
+            reference=_fit(INPUT_SIMILARITY, at, baseline, days=ALIKE),
             any_time=float(at[0]),
         )
         return self
@@ -240,9 +247,11 @@ class _Follower:
         return evidence >= 0.0 and not step.refused, evidence
 
 
-def _fit(detector: RankDetector, at: Floats, signals: dict[str, Floats]) -> RankReference:
+def _fit(
+    detector: RankDetector, at: Floats, signals: dict[str, Floats], *, days: DayEffect
+) -> RankReference:
     start, end = float(at.min(initial=0.0)), float(np.nextafter(at.max(initial=0.0), np.inf))
-    return detector.fit(Window(start=start, end=end, at=at, signals=signals))
+    return detector.fit(Window(start=start, end=end, at=at, signals=signals), days=days)
 
 
 def _times(hours: Sequence[float] | None) -> Floats | None:

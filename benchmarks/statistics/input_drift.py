@@ -134,7 +134,7 @@ def false_alarms(number: int, *, checks: int = MONTH_CHECKS) -> int:
     every = np.ones(len(live), dtype=np.bool_)
     units = units_of(reference, live, place(reference, live), only=every)
     asked = Asked(process=Process.NOTICE, budget=1.0)
-    increments = check_increments(reference.null, asked.process, units, start=0.0, checks=checks)
+    increments = check_increments(reference.null, asked, units, start=0.0, checks=checks)
     found = evidence({asked: increments}, weights=reference.null.weights)
     return int(found[asked].alarms.size)
 

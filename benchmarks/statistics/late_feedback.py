@@ -80,7 +80,7 @@ def follow_late(
     units = replace(units, at=window.entered - CHECK_SECONDS / 2)
     checks = round((said.at[-1] - begun) / CHECK_SECONDS)
     increments = {
-        one: check_increments(reference.null, one.process, units, start=begun, checks=checks)
+        one: check_increments(reference.null, one, units, start=begun, checks=checks)
         for one in asked
     }
     return evidence(increments, weights=reference.null.weights)

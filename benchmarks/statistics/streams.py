@@ -36,6 +36,7 @@ class Regime(StrEnum):
     MIXED = "mixed traffic"
     SESSIONS = "sessions of 4"
     SUBJECTS = "sessions of 4, subject given"
+    BOTH = "day effects .2 sd, daily rhythm ±.3 sd"
 
 
 Change = Callable[[Floats, Floats, np.random.Generator], Floats]
@@ -232,6 +233,9 @@ def _latents(regime: Regime, at: Floats, rng: np.random.Generator, *, unit: floa
             return z + 0.1 * unit * per_day(at, rng)
         case Regime.DAYS_2:
             return z + 0.2 * unit * per_day(at, rng)
+        case Regime.BOTH:
+            rhythm = 0.3 * unit * np.sin(2.0 * np.pi * at / SECONDS_PER_DAY)
+            return z + rhythm + 0.2 * unit * per_day(at, rng)
         case _:
             return z
 

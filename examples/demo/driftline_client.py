@@ -8,6 +8,8 @@ from typing import Any, Self, TypeVar
 import httpx2
 import msgspec
 
+from examples.demo.processes import FRESH
+
 T = TypeVar("T")
 
 
@@ -155,7 +157,9 @@ class DriftlineClient:
 
     def __init__(self, url: str, *, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"}
-        self._http = httpx2.Client(base_url=f"{url}/v1", headers=headers, timeout=30.0)
+        self._http = httpx2.Client(
+            base_url=f"{url}/v1", headers=headers, timeout=120.0, limits=FRESH
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,8 @@ from typing import Any, Final, Self
 
 import httpx2
 
+from examples.demo.processes import FRESH
+
 TEMPERATURE: Final = 0.7
 MAX_TOKENS: Final = 64
 TOP_LOGPROBS: Final = 5
@@ -61,7 +63,7 @@ class EngineClient:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx2.Client(base_url=url, timeout=60.0)
+        self._http = httpx2.Client(base_url=url, timeout=300.0, limits=FRESH)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,8 @@ from typing import Final, Self
 
 import httpx2
 
+FRESH: Final = httpx2.Limits(max_keepalive_connections=0)
+"""A connection for each request: on a busy machine a kept one may be closed as it is used."""
 PATIENCE_S: Final = 20.0
 """How long a process may take to end by itself before it is killed."""
 

@@ -30,8 +30,8 @@ USUAL_GATEWAY_PORT: Final = 8441
 DOCUMENTS_PER_DOMAIN: Final = 10
 ANSWERING: Final = 2
 """Versions whose baselines are made at the same time: one core answers, the other embeds."""
-START_S: Final = 60.0
-BUILD_S: Final = 180.0
+START_S: Final = 300.0
+BUILD_S: Final = 600.0
 
 
 class SettingError(RuntimeError):

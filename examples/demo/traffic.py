@@ -13,11 +13,16 @@ import httpx2
 
 from examples.demo.cast import REQUESTS_PER_SECOND, domain_of
 from examples.demo.engine_client import chat_request
+from examples.demo.processes import FRESH
 from examples.demo.questions import Questions
 from examples.demo.tally import Tally
 
 USERS: Final = 2_000
 """Of each adapter; a canary is shown to a share of them, always the same ones."""
+
+AT_ONCE: Final = 6
+"""Users of an adapter who wait for their answers at the same time: on a machine that answers
+slowly others come later, or the engine would only ever work at its queue."""
 
 
 class Traffic:
@@ -64,7 +69,7 @@ class Traffic:
 
     async def _live(self) -> None:
         async with (
-            httpx2.AsyncClient(base_url=self._gateway_url, timeout=30.0) as gateway,
+            httpx2.AsyncClient(base_url=self._gateway_url, timeout=120.0, limits=FRESH) as gateway,
             _Ending() as tasks,
         ):
             for adapter in REQUESTS_PER_SECOND:
@@ -79,7 +84,8 @@ class Traffic:
             while True:
                 await asyncio.sleep(self._random.expovariate(self.rates[adapter]))
                 asked.raise_failed()
-                asked.start(self._ask(adapter, gateway))
+                if asked.running < AT_ONCE:
+                    asked.start(self._ask(adapter, gateway))
 
     async def _ask(self, adapter: str, gateway: httpx2.AsyncClient) -> None:
         user = f"user-{self._random.randrange(USERS)}"
@@ -111,6 +117,11 @@ class _Ending:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*running, return_exceptions=True)
+
+    @property
+    def running(self) -> int:
+        """How many have not ended."""
+        return len(self._tasks)
 
     def start(self, work: Any) -> None:
         """Start a coroutine."""

@@ -3,6 +3,7 @@
 import argparse
 import warnings
 from pathlib import Path
+from typing import Final
 
 import torch
 import uvicorn
@@ -12,6 +13,10 @@ from examples.engine.app import build_app
 from examples.engine.desk import Desk
 from examples.engine.shelf import Shelf
 from examples.weights import BASE, load_tokenizer
+
+KEEP_ALIVE_S: Final = 120
+"""An idle connection is kept longer than clients keep it: closing first, as they send, loses
+their request."""
 
 
 def main() -> None:
@@ -34,7 +39,13 @@ def main() -> None:
     for name, path in given.adapter:
         shelf.load(name, path)
     app = build_app(Desk(shelf, load_tokenizer(given.base)))
-    uvicorn.run(app, host=given.host, port=given.port, log_level=given.log_level)
+    uvicorn.run(
+        app,
+        host=given.host,
+        port=given.port,
+        log_level=given.log_level,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
 
 
 def _named_path(text: str) -> tuple[str, Path]:

@@ -36,7 +36,7 @@ from datetime import UTC, datetime
 from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 try:
     from litellm.integrations.custom_logger import (  # type: ignore[import-not-found]
@@ -53,6 +53,11 @@ WAITING: Final = 10_000
 """Records that may wait to be sent; more are dropped, and the log says how many."""
 BATCH: Final = 200
 ASKED: Final = frozenset({"completion", "acompletion", "text_completion", "atext_completion"})
+COUNTED: Final = "stream_options"
+"""By which a stream tells its tokens at its end, as an answer that is none always does."""
+LONGEST: Final = 1_000_000
+"""Characters of an answer beyond which it is not judged whether it is JSON."""
+NO_JSON: Final = object()
 PLAN: Final = "driftline"
 """Where in a request's metadata stands what was decided about it."""
 
@@ -268,11 +273,14 @@ class Driftline(CustomLogger):  # type: ignore[misc]  # LiteLLM's class, where i
             "version": arm["version"],
             "arm": arm["arm"],
             "began": time.time(),
-            "hides": call_type in ASKED and not data.get("logprobs"),
+            "hides": call_type in ASKED and wants_no_logprobs(data),
+            "uncounts": call_type in ASKED and bool(data.get("stream")) and not data.get(COUNTED),
         }
         if plan["hides"]:
             chat = {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
             data |= chat if "messages" in data else {"logprobs": TOP_LOGPROBS}
+        if plan["uncounts"]:
+            data[COUNTED] = {"include_usage": True}
         data["metadata"] = (data.get("metadata") or {}) | {PLAN: plan}
         return data
 
@@ -301,8 +309,12 @@ class Driftline(CustomLogger):  # type: ignore[misc]  # LiteLLM's class, where i
         heard = Heard()
         async for chunk in response:
             if plan is not None:
+                said: Any = {}
                 with harmless():
-                    heard.take(as_json(chunk))
+                    said = as_json(chunk)
+                    heard.take(said)
+                if plan["uncounts"] and only_counts(said):
+                    continue
                 if plan["hides"]:
                     for choice in getattr(chunk, "choices", None) or []:
                         if getattr(choice, "logprobs", None) is not None:
@@ -353,50 +365,94 @@ class Heard:
 
     def __init__(self) -> None:
         self.first: float | None = None
-        self._text: list[str] = []
-        self._tokens: list[Any] = []
+        self._texts: dict[str, str] = {}
+        self._calls: dict[int, dict[str, str]] = {}
+        self._logprobs: dict[str, list[Any]] = {}
         self._ending: str | None = None
         self._usage: Any = None
-        self._calls = False
+        self._others: list[Any] = []
+        self._begun = False
 
     def take(self, chunk: Any) -> None:
         """Take one chunk as JSON."""
         self._usage = chunk.get("usage") or self._usage
-        for choice in (chunk.get("choices") or [])[:1]:
-            delta = choice.get("delta") or {}
-            said = delta.get("content") or choice.get("text")
-            if said and self.first is None:
-                self.first = time.time()
-            self._text.append(said or "")
-            self._calls = self._calls or bool(delta.get("tool_calls"))
-            self._tokens += (choice.get("logprobs") or {}).get("content") or []
-            self._ending = choice.get("finish_reason") or self._ending
+        for choice in chunk.get("choices") or []:
+            if choice.get("index", 0) == 0:
+                self._take_choice(choice, choice.get("delta") or {})
+            else:
+                self._others = [{"index": 1}]
+
+    def _take_choice(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
+        self._begun = True
+        said = {"text": choice.get("text")} | {
+            one: delta.get(one) for one in ("content", "refusal")
+        }
+        for name, text in said.items():
+            if isinstance(text, str):
+                self._texts[name] = self._texts.get(name, "") + text
+                if text and self.first is None:
+                    self.first = time.time()
+        for part in delta.get("tool_calls") or []:
+            call = self._calls.setdefault(part.get("index", 0), {"name": "", "arguments": ""})
+            for name in call:
+                call[name] += (part.get("function") or {}).get(name) or ""
+        for name, values in (choice.get("logprobs") or {}).items():
+            if isinstance(values, list):
+                self._logprobs.setdefault(name, []).extend(values)
+        self._ending = choice.get("finish_reason") or self._ending
 
     def answer(self) -> dict[str, Any]:
-        """Give it in the shape of a chat completion."""
-        said = "".join(self._text)
-        message: dict[str, Any] = {"content": None if self._calls and not said else said}
-        message |= {"tool_calls": [{}]} if self._calls else {}
-        choice: dict[str, Any] = {"message": message, "finish_reason": self._ending}
-        choice |= {"logprobs": {"content": self._tokens}} if self._tokens else {}
-        return {"choices": [choice], "usage": self._usage}
+        """Give it in the shape of an answer that is no stream; empty: it said nothing."""
+        if not self._begun:
+            return {}
+        choice: dict[str, Any] = {"finish_reason": self._ending, "logprobs": self._logprobs}
+        if "text" in self._texts:
+            choice["text"] = self._texts["text"]
+        else:
+            calls = [{"function": call} for call in self._calls.values()]
+            choice["message"] = {
+                "content": self._texts.get("content") or (None if calls else ""),
+                "refusal": self._texts.get("refusal"),
+                "tool_calls": calls,
+            }
+        return {"choices": [choice, *self._others], "usage": self._usage}
+
+
+def only_counts(chunk: Any) -> bool:
+    """Whether a chunk says nothing but how many tokens there were."""
+    choices = chunk.get("choices") or []
+    said = [(one.get("delta") or {}).get("content") or one.get("text") for one in choices]
+    ended = any(one.get("finish_reason") for one in choices)
+    return bool(chunk.get("usage")) and not ended and not any(said)
+
+
+def wants_no_logprobs(request: Mapping[str, Any]) -> bool:
+    """Whether they may be asked for without the client's knowing; as Driftline's gateway does."""
+    if "messages" in request:
+        return not request.get("logprobs") and request.get("top_logprobs") is None
+    # with `echo` the prompt's tokens would come too, computed for nobody
+    return request.get("logprobs") is None and not request.get("echo")
 
 
 def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of a request in OpenAI's shape and its answer."""
-    choice: Mapping[str, Any] = next(iter(answer.get("choices") or []), {})
+    """What a record says of a request in OpenAI's shape and its answer.
+
+    The same as :mod:`monitor.capture.formats` reads of them, which a test compares.
+    """
+    choices = answer.get("choices") or []
+    choice: Mapping[str, Any] = next(iter(choices), {})
     message = choice.get("message") or {}
-    usage = answer.get("usage") or {}
-    output = choice.get("text")
-    if choice and output is None:
-        output = message.get("content") or message.get("refusal")
-        output = output if output or message.get("tool_calls") else ""
+    # of several answers the usage counts all, and says nothing of the first
+    usage = (answer.get("usage") or {}) if len(choices) < 2 else {}  # noqa: PLR2004
+    output = _output(choice)
+    most = request.get("max_completion_tokens")
     return {
         "prompt": _question(request),
         "output": output,
+        "valid": _valid(request, choice, output),
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),
-        "max_tokens": request.get("max_completion_tokens") or request.get("max_tokens"),
+        "max_tokens": request.get("max_tokens") if most is None else most,
         "subject": request.get("user") or None,
         "prompt_tokens": usage.get("prompt_tokens"),
         "output_tokens": usage.get("completion_tokens"),
@@ -443,27 +499,95 @@ def harmless() -> Iterator[None]:
 
 def _question(request: Mapping[str, Any]) -> str | None:
     prompt = request.get("prompt")
+    if isinstance(prompt, list):
+        prompt = next((one for one in prompt if isinstance(one, str)), None)
     if isinstance(prompt, str):
         return prompt
     messages = [one for one in request.get("messages") or [] if isinstance(one, dict)]
     asked = [one for one in messages if one.get("role") == "user"] or messages
-    content = asked[-1].get("content") if asked else None
+    return _text(asked[-1].get("content")) if asked else None
+
+
+def _output(choice: Mapping[str, Any]) -> str | None:
+    """Blank where the answer is; None where it is no text at all but a call of a tool."""
+    if choice.get("text") is not None:
+        return _text(choice["text"])
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return None
+    said = message.get("content")
+    said = message.get("refusal") if said is None else said
+    if said is None:
+        return None if message.get("tool_calls") or message.get("function_call") else ""
+    return _text(said)
+
+
+def _text(content: Any) -> str | None:
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "\n".join(text for text in texts if isinstance(text, str)) or None
+        found = [text for text in texts if isinstance(text, str)]
+        return "\n".join(found) if found else None
     return content if isinstance(content, str) else None
 
 
+def _valid(
+    request: Mapping[str, Any], choice: Mapping[str, Any], output: str | None
+) -> bool | None:
+    """Whether JSON or a call of a tool is what was asked for; None where neither was."""
+    message = choice.get("message") or {}
+    if not choice or message.get("refusal") or choice.get("finish_reason") == "content_filter":
+        return None
+    calls = [message["function_call"]] if message.get("function_call") else []
+    calls = calls or [
+        one.get("function") or one.get("custom") or {} for one in message.get("tool_calls") or []
+    ]
+    if calls:
+        offered = {
+            (tool.get("function") or tool.get("custom") or tool).get("name")
+            for tool in [*(request.get("tools") or []), *(request.get("functions") or [])]
+        }
+        return all(_callable(call, offered - {None}) for call in calls)
+    demanded = request.get("tool_choice", request.get("function_call"))
+    if (isinstance(demanded, dict) and demanded) or demanded in ("required", "any"):
+        return False
+    form = (request.get("response_format") or {}).get("type")
+    if output is None or len(output) > LONGEST or form not in {"json_object", "json_schema"}:
+        return None
+    found = _parsed(output)
+    return isinstance(found, dict) if form == "json_object" else found is not NO_JSON
+
+
+def _callable(call: Mapping[str, Any], offered: set[str]) -> bool:
+    name, arguments = call.get("name"), call.get("arguments")
+    if not isinstance(name, str) or (offered and name not in offered):
+        return False
+    if isinstance(arguments, str):
+        arguments = _parsed(arguments)
+    return "input" in call or isinstance(arguments, dict)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return NO_JSON
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _logprobs(found: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    if found.get("content"):
+    if isinstance(found.get("content"), list):
         tokens = found["content"]
         top = [[one["logprob"] for one in token.get("top_logprobs") or []] for token in tokens]
         chosen = [token["logprob"] for token in tokens]
-    elif found.get("token_logprobs"):
+    elif isinstance(found.get("token_logprobs"), list):
+        chosen = found["token_logprobs"]
+        top = [list((one or {}).values()) for one in found.get("top_logprobs") or []]
         # with `echo` the prompt's tokens come first
-        answered = usage.get("completion_tokens") or len(found["token_logprobs"])
-        chosen = found["token_logprobs"][-answered:]
-        top = [list((one or {}).values()) for one in found.get("top_logprobs") or []][-answered:]
+        begin = max(0, len(chosen) - usage.get("completion_tokens", len(chosen)))
+        chosen, top = chosen[begin:], top[begin:]
     else:
         return {}
     return {"token_logprobs": chosen} | ({"top_logprobs": top} if any(top) else {})

@@ -23,7 +23,15 @@ from monitor.api.shapes import (
     WeightsSummary,
     WindowBody,
 )
-from monitor.domain import Blame, Interval, Reference, Route, VerdictKind, Version
+from monitor.domain import (
+    UNMEASURED,
+    Blame,
+    Interval,
+    Reference,
+    Route,
+    VerdictKind,
+    Version,
+)
 from monitor.policy.coverage import from_json
 from monitor.reference.coverage import Seen
 from monitor.reference.milestone import Milestone
@@ -59,7 +67,7 @@ def score(row: ScoreRow) -> ScoreBody:
         n_reference=row.n_reference,
         n_window=row.n_window,
         minimum_detectable=number(row.minimum_detectable),
-        verdict=VerdictKind(row.verdict),
+        verdict=UNMEASURED if row.verdict == UNMEASURED else VerdictKind(row.verdict),
         blame=Blame(row.blame),
         reason=row.reason,
         details={
@@ -154,6 +162,7 @@ def reference(found: Reference, *, of: Version) -> ReferenceBody:
         cause=found.cause,
         n_training=found.n_training,
         n_baseline=found.n_baseline,
+        left_out=found.left_out,
         span_days=found.span_days,
         encoder=found.encoder,
         strata=found.strata,

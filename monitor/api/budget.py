@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
+from detectors.day_effect import Origin
 from detectors.expected_delay import Delay, Drift
 from detectors.types import Process
 from monitor.api import answers, lookup
@@ -18,8 +20,10 @@ from monitor.api.parts import Parts
 from monitor.api.shapes import Answer
 from monitor.evaluate.outlook import Line
 from monitor.policy.budget import BudgetSettings, pages_of_adapter, weight
+from monitor.policy.rounds import Round
 from monitor.store import watching
 
+HOUR: Final = timedelta(hours=1)
 router: Final = APIRouter(prefix="/budget", tags=["budget"])
 
 
@@ -35,6 +39,13 @@ class DelaysBody(Answer):
 
     notice: DelayBody | None
     page: DelayBody | None
+
+
+class DayEffectBody(Answer):
+    """By how much days are taken to differ."""
+
+    sd: float = Field(description="In sd of a request's value.")
+    origin: Origin = Field(description="Whose days: assumed, the fleet's, or its own few.")
 
 
 class ShareBody(Answer):
@@ -61,6 +72,9 @@ class ShareBody(Answer):
         description="Which share of the requests it does not compare, and why: of them it"
         " promises nothing. null: none to speak of, or `blind` says it."
     )
+    day_effect: DayEffectBody | None = Field(
+        description="What the reference is too short to know; null: it has seen days and hours."
+    )
 
 
 class TierBody(Answer):
@@ -72,6 +86,17 @@ class TierBody(Answer):
     pages_of_adapter: float = Field(description="Accepted false pages of each in 30 days.")
 
 
+class RoundBody(Answer):
+    """One routine probe of each version of an engine, within the probes' share of its time."""
+
+    engine: str
+    versions: int
+    seconds: float = Field(description="Of the engine's time, all versions together.")
+    wanted_hours: float = Field(description="`schedule.perplexity_interval`.")
+    period_hours: float = Field(description="How often each version is probed.")
+    text: str
+
+
 class BudgetBody(Answer):
     """How the accepted false pages and notices are divided, the blind detectors first."""
 
@@ -79,6 +104,7 @@ class BudgetBody(Answer):
     notices_per_30_days: float = Field(description="Of each adapter without a number of its own.")
     tiers: Sequence[TierBody]
     items: Sequence[ShareBody]
+    rounds: Sequence[RoundBody] = Field(description="Of each engine that was probed this week.")
 
 
 @router.get("")
@@ -97,6 +123,7 @@ def get_budget(
             notices_per_30_days=settings.notices_per_30_days,
             tiers=_tiers(settings, watching.adapters_by_tier(tx)),
             items=[_share(line) for line in lines],
+            rounds=[_round(one) for one in parts.outlook.rounds(tx, now=parts.clock())],
         )
 
     return parts.database.run(read)
@@ -135,6 +162,18 @@ def _share(line: Line) -> ShareBody:
         blind=line.blind,
         only_tickets=line.only_tickets,
         uncompared=line.uncompared,
+        day_effect=line.days and DayEffectBody(sd=line.days.sd, origin=line.days.origin),
+    )
+
+
+def _round(found: Round) -> RoundBody:
+    return RoundBody(
+        engine=found.engine,
+        versions=len(found.versions),
+        seconds=found.seconds,
+        wanted_hours=found.wanted / HOUR,
+        period_hours=found.period / HOUR,
+        text=str(found),
     )
 
 

@@ -64,7 +64,7 @@ class InjectionBody(Answer):
 
 
 class ProcessesBody(Answer):
-    """Both processes; null: it has no share of the budget."""
+    """Both processes; null: it has no share of the budget, or the baseline is too short to say."""
 
     notice: FalseAlarmsBody | None
     page: FalseAlarmsBody | None
@@ -90,6 +90,9 @@ class ReportBody(Answer):
     detectors: Sequence[str]
     not_tested: dict[str, str] = Field(
         description="Detectors that half a baseline is too short for."
+    )
+    caveat: str | None = Field(
+        default=None, description="What it cannot tell since the baseline is short; null: nothing."
     )
     false_alarms: ProcessesBody
     injections: Sequence[InjectionBody]

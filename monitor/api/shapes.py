@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -98,7 +98,10 @@ class ScoreBody(Answer):
     minimum_detectable: float | None = Field(
         description="Smallest effect that would be seen within a day at today's traffic."
     )
-    verdict: VerdictKind
+    verdict: VerdictKind | Literal["unmeasured"] = Field(
+        description="`unmeasured`: of perplexity, when a suspicion came that no probe has looked"
+        " at yet; its numbers are older, and `reason` says why."
+    )
     blame: Blame
     reason: str
     details: Mapping[str, Any] = Field(description="More numbers, `evidence_notice` among them.")
@@ -195,7 +198,7 @@ class ReferenceSummary(Answer):
 
     state: ReferenceState | None = Field(description="null: there is none yet.")
     generation: int | None
-    provisional: bool = Field(description="True until approved: tickets only, no pages.")
+    provisional: bool = Field(description="True until approved: soft evidence moves no traffic.")
     progress: float | None
     n_training: int
     n_baseline: int
@@ -216,6 +219,9 @@ class ReferenceBody(Answer):
     cause: str
     n_training: int
     n_baseline: int
+    left_out: int = Field(
+        description="Baseline lines of an upload that stood among its training lines too."
+    )
     span_days: float
     encoder: str | None
     strata: Sequence[str]

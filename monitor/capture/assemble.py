@@ -26,7 +26,7 @@ from monitor.store.ingest import (
 from monitor.store.pgarray import Floats
 
 MAX_TEXT: Final = 32_768
-"""Characters of a text that wait for the probe; encoders read far less."""
+"""Characters of a text that are measured and wait for the probe; encoders read far less."""
 
 _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
 
@@ -144,14 +144,22 @@ def _numbers(
         [None if r.finish_reason is None else r.finish_reason == "length" for r in records],
         dtype=float,
     )
-    columns["empty"] = np.array([_empty(record) for record in records], dtype=float)
-    columns["refusal"] = np.array([_refusal(record, refuses) for record in records], dtype=float)
+    said = [legible(record.output) for record in records]
+    columns["empty"] = np.array(list(map(_empty, records, said)), dtype=float)
+    columns["refusal"] = np.array(
+        [_refusal(*one, refuses) for one in zip(records, said, strict=True)], dtype=float
+    )
     columns["invalid"] = np.array(
         [None if r.valid is None else not r.valid for r in records], dtype=float
     )
     _add_token_signals(columns, admitted)
-    _add_text_signals(columns, records)
+    _add_text_signals(columns, said)
     return columns
+
+
+def legible(text: str | None) -> str | None:
+    """Give a text as it is measured and kept, however long it is and whatever is in it."""
+    return None if text is None else clean(text[:MAX_TEXT])
 
 
 def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted]) -> None:
@@ -166,11 +174,11 @@ def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted])
     counted[measured] = np.where(np.isnan(counted[measured]), came, counted[measured])
 
 
-def _add_text_signals(columns: dict[str, Floats], records: Sequence[Record]) -> None:
-    present = [place for place, record in enumerate(records) if record.output is not None]
+def _add_text_signals(columns: dict[str, Floats], said: Sequence[str | None]) -> None:
+    present = [place for place, text in enumerate(said) if text is not None]
     if not present:
         return
-    found = np.array([signals.text_signals(r.output) for r in records if r.output is not None])
+    found = np.array([signals.text_signals(text) for text in said if text is not None])
     for place, name in enumerate(signals.TextSignals._fields):
         columns[name][present] = found[:, place]
 
@@ -179,23 +187,23 @@ def _optional(records: Sequence[Record], name: str) -> Floats:
     return np.array(list(map(attrgetter(name), records)), dtype=float)
 
 
-def _empty(record: Record) -> bool | None:
+def _empty(record: Record, said: str | None) -> bool | None:
     """An answer that is there but blank, or of no tokens; None where nothing says so."""
     if record.output_tokens == 0:
         return True
-    if record.output is not None:
-        return not record.output or record.output.isspace()
+    if said is not None:
+        return not said or said.isspace()
     return None if record.output_tokens is None else False
 
 
-def _refusal(record: Record, refuses: refusal.Refuses) -> bool | None:
+def _refusal(record: Record, said: str | None, refuses: refusal.Refuses) -> bool | None:
     """An answer that says no, or ended so; None where its text did not come.
 
     Without text only refusals could be told, never their absence: their rate would be 1.
     """
-    if record.output is None:
+    if said is None:
         return None
-    return record.finish_reason in refusal.ENDINGS or refuses(record.output)
+    return record.finish_reason in refusal.ENDINGS or refuses(said)
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:
@@ -218,8 +226,8 @@ def _text_rows(admitted: Sequence[Admitted], keeping: Keeping) -> list[TextRow]:
         rows.append(
             TextRow(
                 place,
-                clean(prompt[:MAX_TEXT]) if prompt else None,
-                clean(output[:MAX_TEXT]) if output else None,
+                legible(prompt) or None,
+                legible(output) or None,
                 record.encoder if embedding is not None else None,
                 embedding,
             )

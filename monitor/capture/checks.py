@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from monitor.capture.packing import unpack_f16
+from monitor.capture.packing import as_packed, unpack_f16
 from monitor.capture.wire import Feedback, Record
 
 AHEAD: Final = timedelta(minutes=10)
@@ -66,8 +66,9 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tokens:
-    """Per-token numbers of one answer, each ``(n,)``.
+    """Per-token numbers of one answer, each ``(n,)``, as float16 holds them.
 
+    So an answer has the same signals whether its numbers came as lists or packed.
     NaN in ``logprob`` is a value that was not finite; tokens without a value are left out
     there. NaN in ``entropy`` and ``margin`` is "not measured for this token".
     """
@@ -158,7 +159,7 @@ def _logprobs(record: Record) -> Floats32 | None:
         return _unpack(record.token_logprobs_f16, "token_logprobs_f16")
     if record.token_logprobs_f16 is not None:
         raise Refused("token_logprobs_f16: give token_logprobs or this, not both")
-    return np.array(record.token_logprobs, dtype=np.float32)
+    return as_packed(record.token_logprobs)
 
 
 def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Floats32 | None]:
@@ -168,7 +169,8 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
         if entropy is not None or margin is not None:
             raise Refused("top_logprobs: give this or the packed entropy and margin, not both")
         _same_length("top_logprobs", len(record.top_logprobs), size)
-        return top_statistics(record.top_logprobs)
+        best, second = top_statistics(record.top_logprobs)
+        return as_packed(best), as_packed(second)
     for field, values in (("token_entropy_f16", entropy), ("token_margin_f16", margin)):
         if values is None:
             continue
@@ -233,9 +235,10 @@ def _refuse_above_zero(logprob: Floats32, record: Record) -> None:
         return  # the usual case, in one pass; NaN is passed over, +inf is not
     above = np.isfinite(logprob) & (logprob > _ABOVE_ZERO)
     if above.any():
-        field = "token_logprobs" if record.token_logprobs is not None else "token_logprobs_f16"
+        field = "token_logprobs_f16" if record.token_logprobs is None else "token_logprobs"
         place = int(np.argmax(above))
-        raise Refused(f"{field}[{place}]: {logprob[place]:.4g} is above 0, no log-probability")
+        given = (record.token_logprobs or logprob)[place]
+        raise Refused(f"{field}[{place}]: {given:.4g} is above 0, no log-probability")
 
 
 def _refuse_orphans(record: Record) -> None:

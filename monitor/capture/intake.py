@@ -208,6 +208,8 @@ class Intake:
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted
+        for adapter_id, count in sieve.sampled.items():
+            self._rates.kept(adapter_id, count)
         batch = assemble(
             admitted,
             self._writer.context_ids(sieve.contexts()),
@@ -274,6 +276,7 @@ class _Sieve:
         self.admitted: list[Admitted] = []
         self.rejected: list[Rejected] = []
         self.counts: Counter[CountKey] = Counter()
+        self.sampled: Counter[AdapterId] = Counter()
         self.sampled_out = 0
 
     def take(self, index: int, record: Record) -> None:
@@ -295,6 +298,7 @@ class _Sieve:
             if self._horizon.is_backfill(record.at):
                 self._count(adapter_id, BACKFILLED)
             return
+        self.sampled[adapter_id] += 1
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
 

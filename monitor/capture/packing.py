@@ -18,10 +18,22 @@ def pack_f16(values: Sequence[float] | npt.NDArray[np.floating]) -> str:
     >>> pack_f16([-0.5, -2.0])
     'ALgAwA=='
     """
-    wide = np.asarray(values, dtype=np.float64)
+    return base64.b64encode(_halves(values).tobytes()).decode("ascii")
+
+
+def as_packed(
+    values: Sequence[float | None] | npt.NDArray[np.floating],
+) -> npt.NDArray[np.float32]:
+    """Round numbers to what they are after they were packed; None becomes NaN."""
+    return _halves(values).astype(np.float32)
+
+
+def _halves(
+    values: Sequence[float | None] | npt.NDArray[np.floating],
+) -> npt.NDArray[np.float16]:
+    wide = np.array(values, dtype=np.float64)
     finite = np.isfinite(wide)
-    wide = np.where(finite, np.clip(wide, -_LARGEST, _LARGEST), wide)
-    return base64.b64encode(wide.astype("<f2").tobytes()).decode("ascii")
+    return np.where(finite, np.clip(wide, -_LARGEST, _LARGEST), wide).astype("<f2")
 
 
 def unpack_f16(body: bytes) -> npt.NDArray[np.float32]:

@@ -1,9 +1,8 @@
-"""Which records are kept, so that cost does not grow with traffic.
+"""Which records are kept, so that cost does not grow with traffic and small traffic is whole.
 
-The decision is a hash of the record's id: every replica decides alike, a re-sent record is
-decided as before, and no state is needed. The rate is fixed while a reference is in force,
-because a changing rate changes the mix that is compared with it; but not before a day of traffic
-has shown what it is, or the first minute would decide for months.
+The decision is a hash of the record's id: every replica and gateway decides alike, and what is
+kept at a share is kept at every larger one. The share follows what whole days truly held, never
+what a few minutes would come to: see :func:`share_of` and docs/decisions/0026.
 """
 
 from __future__ import annotations
@@ -14,19 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
 from monitor.domain import AdapterId, ArmKind
-from monitor.store import sampling_rates
+from monitor.store import capture_counts
+from monitor.store.capture_counts import Days
 from monitor.store.database import Database
 
 ALWAYS_KEPT: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
 """Arms on trial see little traffic and need all of it."""
 
-_DAY: Final = timedelta(days=1)
+STEPS: Final = 10
+"""Parts of the day's target after each of which the share is looked at again."""
+
 _FULL: Final = 2**64
-_WORTH_CHANGING: Final = 1.25
-_SHORTEST: Final = timedelta(minutes=5)
 
 
 def keep(adapter: str, record_id: str, probability: float, *, stage: str = "ingest") -> bool:
@@ -43,42 +41,44 @@ def keep(adapter: str, record_id: str, probability: float, *, stage: str = "inge
     return fate < probability * _FULL
 
 
-def choose_rate(*, seen: int, elapsed: timedelta, target_per_day: int) -> float:
-    """The share to keep so that about ``target_per_day`` remain of what was seen.
+def share_of(days: Days, *, target: int) -> float:
+    """The share of an adapter's requests to keep now, in (0, 1].
 
-    ``seen`` records came in ``elapsed``; less than five minutes count as five.
+    A day begins with the share that keeps ``target`` of the quieter one of the days that say
+    what it may hold: all of it, where one of them was within the target or none is known. Once
+    more has come than that, the day is taken for one like the busier of them, and beyond that
+    one as if it ended now. So within a day the share only falls, and what is kept is at most
 
-    >>> choose_rate(seen=40_000, elapsed=timedelta(days=1), target_per_day=4_000)
-    0.1
-    >>> choose_rate(seen=10, elapsed=timedelta(days=1), target_per_day=4_000)
+        ``target * (1 + (1 - quieter/busier) + log(requests/busier))``
+
+    where days below the target count as the target and a day below the busier one adds no
+    logarithm: the target for a day like those before it, 1.23 times that for one with a quarter
+    more, 3.3 times for the first day of an adapter that starts with ten times the target.
+
+    >>> share_of(Days(today=4_000, quieter=300, busier=300), target=4_000)
     1.0
+    >>> share_of(Days(today=9, quieter=40_000, busier=50_000), target=4_000)
+    0.1
+    >>> share_of(Days(today=4_001, quieter=300, busier=40_000), target=4_000)
+    0.1
+    >>> share_of(Days(today=8_000, quieter=0, busier=0), target=4_000)
+    0.5
     """
-    per_day = seen * (_DAY / max(elapsed, _SHORTEST))
-    if per_day <= target_per_day:
-        return 1.0
-    return target_per_day / per_day
-
-
-def next_rate(current: float | None, wanted: float) -> float:
-    """The rate from now on: a change of less than a quarter is not worth making.
-
-    >>> next_rate(None, 0.1), next_rate(0.5, 0.45), next_rate(0.5, 0.1)
-    (0.1, 0.5, 0.1)
-    """
-    if current is None:
-        return wanted
-    ratio = max(current, wanted) / min(current, wanted)
-    return current if ratio < _WORTH_CHANGING else wanted
+    foreseen = max(target, days.quieter)
+    if days.today > foreseen:
+        foreseen = max(days.today, days.busier)
+    return target / foreseen
 
 
 @dataclass(slots=True)
 class _Cached:
-    rate: float
+    share: float
     until: datetime
+    left: int
 
 
 class Rates:
-    """The sampling rate of each adapter, looked up in the store at most once a minute."""
+    """The share of each adapter, looked up in the store once a minute and as records are kept."""
 
     def __init__(
         self,
@@ -95,27 +95,23 @@ class Rates:
         self._cached: dict[AdapterId, _Cached] = {}
 
     def of(self, adapter_id: AdapterId) -> float:
-        """The share of this adapter's records that is kept now."""
+        """The share of this adapter's requests that is kept now."""
         now = self._clock()
         cached = self._cached.get(adapter_id)
-        if cached is None or now >= cached.until:
-            rate = self._database.run(lambda tx: self._settle(tx, adapter_id, now))
-            cached = self._cached[adapter_id] = _Cached(rate, now + self._fresh_for)
-        return cached.rate
-
-    def _settle(self, tx: Connection, adapter_id: AdapterId, now: datetime) -> float:
-        stored = sampling_rates.fetch(tx, adapter_id)
-        reference = sampling_rates.reference_in_force(tx, adapter_id)
-        if stored and reference is not None and stored.reference_id == reference:
-            return stored.rate
-        traffic = sampling_rates.traffic(tx, adapter_id, now=now)
-        wanted = choose_rate(
-            seen=traffic.seen, elapsed=traffic.elapsed, target_per_day=self._target
-        )
-        rate = next_rate(stored.rate if stored else None, wanted)
-        pinned_by = reference if traffic.is_a_day else None
-        if stored is None or rate != stored.rate or pinned_by != stored.reference_id:
-            sampling_rates.put(
-                tx, adapter_id=adapter_id, reference_id=pinned_by, rate=rate, since=now
+        if cached is None or now >= cached.until or cached.left <= 0:
+            cached = self._cached[adapter_id] = _Cached(
+                share=self._looked_up(adapter_id, now),
+                until=now + self._fresh_for,
+                left=max(1, self._target // STEPS),
             )
-        return rate
+        return cached.share
+
+    def kept(self, adapter_id: AdapterId, count: int) -> None:
+        """Note that so many were kept: a flood is not to wait for the minute's end."""
+        cached = self._cached.get(adapter_id)
+        if cached is not None:
+            cached.left -= count
+
+    def _looked_up(self, adapter_id: AdapterId, now: datetime) -> float:
+        days = self._database.run(lambda tx: capture_counts.days(tx, adapter_id, now=now))
+        return share_of(days, target=self._target)

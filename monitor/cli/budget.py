@@ -28,6 +28,8 @@ def budget(
         screen.as_json(found)
         return
     _say_promise(found)
+    for one in found["rounds"]:
+        screen.say(one["text"])
     items = found["items"]
     if not items:
         screen.say("no version is watched yet")
@@ -96,7 +98,9 @@ def note(item: dict[str, Any]) -> str:
     """Say what keeps it from seeing, or from paging."""
     if item["blind"] is not None:
         return f"blind: {item['blind']}"
-    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else None
+    days = item.get("day_effect")
+    differ = f"days taken to differ by {days['sd']:.2g} sd ({days['origin']})" if days else None
+    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else differ
     return "; ".join(filter(None, (tickets, item["uncompared"])))
 
 

@@ -10,6 +10,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
+from monitor.cli.times import HELP, moment
 from monitor.domain import ChangeKind
 
 app = typer.Typer(help="Declare what was changed, or is being changed.", no_args_is_help=True)
@@ -38,8 +39,9 @@ Rebaseline = Annotated[
 Time = Annotated[
     datetime | None,
     typer.Option(
-        formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
-        help="When, in UTC unless it has an offset; now where it is left out.",
+        parser=moment,
+        metavar="TIME",
+        help=f"When, {HELP}; now where it is left out.",
         show_default=False,
     ),
 ]
@@ -195,9 +197,7 @@ def _detail(text: str) -> tuple[str, str]:
 
 
 def _moment(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+    return None if at is None else at.isoformat()
 
 
 def _only_open(service: Service) -> int:

@@ -10,6 +10,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import place
 from monitor.cli.failures import CommandFailed
+from monitor.cli.times import moment
 
 
 def new(
@@ -87,12 +88,8 @@ def _moment(text: str) -> str:
     try:
         return (datetime.now(tz=UTC) - duration(text)).isoformat()
     except (ValueError, OverflowError):
-        return _time(text)
-
-
-def _time(text: str) -> str:
+        pass
     try:
-        at = datetime.fromisoformat(text)
+        return moment(text).isoformat()
     except ValueError:
         raise CommandFailed(f"--since {text}: neither a duration such as 24h nor a time") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.times import HELP, moment
 
 app = typer.Typer(
     help="The frozen picture an adapter version is compared with.", no_args_is_help=True
@@ -51,8 +52,14 @@ def build(
 def freeze(
     adapter: options.Adapter,
     version: options.Version,
-    start: Annotated[datetime, typer.Option(help="First moment of the window, UTC.")],
-    end: Annotated[datetime, typer.Option(help="First moment after it, UTC.")],
+    start: Annotated[
+        datetime,
+        typer.Option(parser=moment, metavar="TIME", help=f"First moment of the window, {HELP}."),
+    ],
+    end: Annotated[
+        datetime,
+        typer.Option(parser=moment, metavar="TIME", help=f"First moment after it, {HELP}."),
+    ],
     config: options.Config = None,
     cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "frozen by hand",
     *,
@@ -60,7 +67,7 @@ def freeze(
 ) -> None:
     """Freeze live records of a window as the new reference."""
     path = _place(adapter, version)
-    window = {"start": f"{start.isoformat()}Z", "end": f"{end.isoformat()}Z"}
+    window = {"start": start.isoformat(), "end": end.isoformat()}
     with options.service(config) as service:
         service.post(path, {"freeze": {**window, "cause": cause}})
         if wait:
@@ -136,7 +143,7 @@ def status(
                 str(item["n_training"]),
                 str(item["n_baseline"]),
                 screen.number(item["span_days"], digits=1),
-                item.get("error") or item["cause"],
+                item.get("error") or f"{item['cause']}{_left_out(item)}",
             ]
             for item in found["items"]
         ],
@@ -183,4 +190,10 @@ def _follow(service: Service, path: str) -> None:
     if newest["state"] == "failed":
         raise CommandFailed(f"the reference failed: {newest['error']}")
     kind = newest.get("approved_by") or "provisional"
-    screen.say(f"generation {newest['generation']} is ready ({kind})")
+    screen.say(f"generation {newest['generation']} is ready ({kind}){_left_out(newest)}")
+
+
+def _left_out(reference: dict[str, Any]) -> str:
+    """Say what of an upload was not used, if anything."""
+    count = reference["left_out"]
+    return f"; baseline lines left out, also among training: {count:,}" if count else ""

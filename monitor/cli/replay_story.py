@@ -96,8 +96,8 @@ def _basis(basis: Basis) -> None:
 def _stage(basis: Basis) -> str:
     if basis.provisional:
         return (
-            "provisional: soft evidence gives tickets, not pages (14 days and 1,000 records"
-            " approve it; --approved replays as if they had)"
+            "provisional: days are taken to differ, and soft evidence would move no traffic"
+            " (14 days and 1,000 records approve it; --approved replays as if they had)"
         )
     return f"approved by {basis.approved_by}"
 

@@ -6,13 +6,20 @@ import subprocess
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import CommandFailed
 from monitor.cli.loading import loading, set_apart
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.probes.corpus import Corpus
+
+DOCUMENT_S: Final = 0.1
+"""What a document is taken to cost an engine that has not been asked yet."""
 
 
 class Role(StrEnum):
@@ -75,11 +82,28 @@ def check_config(config: options.Config = None) -> None:
     settings = options.settings(config)
     from monitor.config import read_corpora
 
-    if problems := read_corpora(settings).problems:
-        lines = [f"{key}: {problem}" for key, problem in problems.items()]
+    corpora = read_corpora(settings)
+    if corpora.problems:
+        lines = [f"{key}: {problem}" for key, problem in corpora.problems.items()]
         raise CommandFailed("\n  ".join(["corpora that cannot be used:", *lines]))
     channels = ", ".join(channel.name for channel in settings.channels) or "none"
     screen.say(f"{settings.source}: fine; channels: {channels}")
+    if corpora.general is not None and settings.serving.engines:
+        _say_rounds(settings, corpora.general)
+
+
+def _say_rounds(settings: Config, corpus: Corpus) -> None:
+    """Say how many versions one engine's share is enough for."""
+    from monitor.policy.rounds import span, versions_within
+
+    share, wanted = settings.probes.perplexity.budget, settings.schedule.perplexity_interval
+    seconds = DOCUMENT_S * len(corpus.documents)
+    count = versions_within(share, seconds=seconds, wanted=wanted)
+    screen.say(
+        f"perplexity: {share:.0%} of an engine's time is enough for {count:,} versions every"
+        f" {span(wanted)}, where each of the {len(corpus.documents)} documents takes"
+        f" {DOCUMENT_S:g} s; more are probed less often: `driftline budget` says how often"
+    )
 
 
 def demo(

@@ -39,6 +39,7 @@ VERDICT_STYLES = {
     "learning": "cyan",
     "blind": "bold cyan",
     "insufficient": "dim",
+    "unmeasured": "dim",
     "error": "magenta",
 }
 

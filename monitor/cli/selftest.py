@@ -28,8 +28,9 @@ def selftest(
 ) -> None:
     """Inject drifts into a replay of an adapter's baseline: power, delays and false alarms.
 
-    A worker of the service does it, at low priority. Exit code 0: the budget was kept; 3: there
-    were more false alarms than were promised; 1: there is no report, with the reason.
+    A worker of the service does it, at low priority. Exit code 0: the budget was kept, or it
+    cannot be known; 3: there were more false alarms than were promised; 1: there is no report,
+    with the reason.
     """
     with options.service(config) as service:
         path = place("adapters", adapter, "selftest")
@@ -94,14 +95,22 @@ def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
     cut = "days" if baseline["by_day"] else f"{baseline['stretches']} parts"
     screen.say(
         f"{baseline['records']:,} records of {baseline['days']:.1f} days, generation"
-        f" {found['generation']}; every other one of its {cut} fitted on, the rest replayed at"
+        f" {found['generation']}; {_how(report, cut)} at"
         f" {report['requests_per_day']:,.0f} requests a day"
     )
     for one in found["coverage"]:
         if one["of_expected"] is not None and one["of_expected"] < 1.0:
             screen.say(f"holds only for what is compared: {one['text']}")
+    if report.get("caveat"):
+        screen.say(report["caveat"], style="bold")
     for name, reason in report["not_tested"].items():
         screen.say(f"{name} was not tested: {reason}")
+
+
+def _how(report: dict[str, Any], cut: str) -> str:
+    if report.get("caveat"):
+        return f"all of its {cut} fitted on and replayed"
+    return f"every other one of its {cut} fitted on, the rest replayed"
 
 
 def _told(told: dict[str, Any] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from monitor.cli import options, screen
 from monitor.cli.channels import wants
 from monitor.cli.client import place
 from monitor.cli.failures import CommandFailed
+from monitor.cli.times import HELP, moment
 
 app = typer.Typer(help="What nobody is told of for a while, and why.", no_args_is_help=True)
 
@@ -35,8 +36,9 @@ def add(
         datetime | None,
         typer.Option(
             "--from",
-            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"],
-            help="When it starts, in UTC unless it has an offset; now where it is left out.",
+            parser=moment,
+            metavar="TIME",
+            help=f"When it starts, {HELP}; now where it is left out.",
             show_default=False,
         ),
     ] = None,
@@ -47,8 +49,7 @@ def add(
     """Keep messages back: incidents open and end as ever, and what is still open is told after."""
     body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
     if starts_at is not None:
-        aware = starts_at if starts_at.tzinfo else starts_at.replace(tzinfo=UTC)
-        body["starts_at"] = aware.isoformat()
+        body["starts_at"] = starts_at.isoformat()
     with options.service(config) as service:
         made = service.post("/silences", body)
     if as_json:

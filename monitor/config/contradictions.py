@@ -53,6 +53,8 @@ def contradictions(config: Config) -> list[str]:
     if not 0 < config.probes.perplexity.budget <= 1:
         found.append("probes.perplexity.budget: must be above 0 and at most 1")
     found += _retrain_contradictions(config)
+    if not 0 <= config.detectors.assumed_day_effect <= 1:
+        found.append("detectors.assumed_day_effect: must be from 0 to 1")
     if not config.evaluation.detectors:
         found.append("detectors: every detector is switched off")
     found += [
@@ -84,7 +86,7 @@ def _heartbeat_contradictions(config: Config) -> list[str]:
 
 
 def _feedback_contradictions(config: Config) -> list[str]:
-    section = config.detectors.get(FEEDBACK.name)
+    section = config.detectors.by_name.get(FEEDBACK.name)
     named = {f"adapters.{name}.feedback": own.feedback for name, own in config.adapters.items()}
     named |= {"defaults.feedback": config.defaults.feedback}
     if isinstance(section, FeedbackSection):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from monitor.config.sections import (
     Config,
     DatabaseSection,
     DetectorSection,
+    DetectorsSection,
     FeedbackSection,
     ReferenceSection,
     ScheduleSection,
@@ -143,21 +144,25 @@ def _adapters(value: object, defaults: object) -> dict[str, AdapterSection]:
     }
 
 
-def _detectors(value: object) -> dict[str, DetectorSection]:
+def _detectors(value: object) -> DetectorsSection:
     if not isinstance(value, Mapping):
         raise ConfigError(["detectors: expected tables [detectors.NAME]"])
-    known = [*DETECTORS]
+    own = {key: value[key] for key in ("assumed_day_effect",) if key in value}
+    tables = {name: table for name, table in value.items() if name not in own}
+    known = [*DETECTORS, "assumed_day_effect"]
     problems = [
         f"detectors.{name}: {unknown(name, known)}".replace("key", "detector", 1)
-        for name in value
-        if name not in known
+        for name in tables
+        if name not in DETECTORS
     ]
     if problems:
         raise ConfigError(problems)
-    return {
-        name: build(_DETECTORS.get(name, DetectorSection), own, where=f"detectors.{name}")
-        for name, own in value.items()
+    section: DetectorsSection = build(DetectorsSection, own, where="detectors")
+    by_name = {
+        name: build(_DETECTORS.get(name, DetectorSection), table, where=f"detectors.{name}")
+        for name, table in tables.items()
     }
+    return replace(section, by_name=by_name)
 
 
 _DETECTORS: Final[Mapping[str, type[Any]]] = {FEEDBACK.name: FeedbackSection}

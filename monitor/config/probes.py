@@ -9,7 +9,7 @@ from datetime import timedelta
 from monitor.probes.embedding import Dtype, EmbeddingSettings
 from monitor.probes.local.settings import Device, LocalSettings
 from monitor.probes.perplexity import PerplexitySettings, PerplexitySource
-from monitor.probes.restraint import SHARE
+from monitor.probes.share import SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

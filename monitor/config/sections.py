@@ -10,6 +10,7 @@ from typing import Final
 from alerts.outgoing import OutgoingPolicy
 from alerts.retry import RetrySchedule
 from detectors import DETECTORS
+from detectors.day_effect import ASSUMED_SD, DayEffect
 from detectors.feedback import FEEDBACK, Directions
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
@@ -113,13 +114,12 @@ class DetectorSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackSection:
+class FeedbackSection(DetectorSection):
     """The detector of feedback: which names it compares, by where they are better.
 
     What is said of a live record is taken to be complete ``settles_after`` it was made.
     """
 
-    enabled: bool = True
     higher_is_better: tuple[str, ...] = ()
     lower_is_better: tuple[str, ...] = ()
     settles_after: timedelta = timedelta(days=3)
@@ -182,6 +182,19 @@ class AlertingSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorsSection:
+    """``[detectors]``: tables by name, and what holds for all.
+
+    assumed_day_effect
+        By how much days, and hours unseen, are taken to differ until a reference or the fleet has
+        shown it, in sd of a request's value; 0: they are not.
+    """
+
+    assumed_day_effect: float = ASSUMED_SD
+    by_name: dict[str, DetectorSection] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSection:
     """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
 
@@ -218,7 +231,7 @@ class Config:
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
     policy: PolicySettings = field(default_factory=PolicySettings)
     margins: Margins = field(default_factory=Margins)
-    detectors: dict[str, DetectorSection | FeedbackSection] = field(default_factory=dict)
+    detectors: DetectorsSection = field(default_factory=DetectorsSection)
     alerting: AlertingSection = field(default_factory=AlertingSection)
     channels: tuple[ChannelEntry, ...] = ()
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
@@ -247,6 +260,7 @@ class Config:
             margins=self.margins,
             policy=self.policy,
             silence_records=self.alerting.silence_records,
+            probe_share=self.probes.perplexity.budget,
             shown_examples=self.alerting.shown_examples,
             preset=self.defaults.preset,
             preset_of={name: own.preset for name, own in self.adapters.items()},
@@ -266,19 +280,25 @@ class Config:
     @property
     def feedback_settles_after(self) -> timedelta:
         """Age from which what is said of a live record may stand in a baseline."""
-        section = self.detectors.get(FEEDBACK.name)
+        section = self.detectors.by_name.get(FEEDBACK.name)
         own = section if isinstance(section, FeedbackSection) else FeedbackSection()
         return own.settles_after
 
     @property
+    def day_effect(self) -> DayEffect:
+        """How days are taken to differ while nothing has shown it."""
+        assumed = self.detectors.assumed_day_effect
+        return DayEffect(sd=assumed, hours=assumed)
+
+    @property
     def _feedback(self) -> Directions:
-        section = self.detectors.get(FEEDBACK.name)
+        section = self.detectors.by_name.get(FEEDBACK.name)
         own = section.directions if isinstance(section, FeedbackSection) else Directions()
         return self.defaults.feedback or own
 
     def _runs(self, detector: str) -> bool:
         """Whether a detector is on; one of feedback that nobody names has nothing to do."""
-        on = self.detectors.get(detector, DetectorSection()).enabled
+        on = self.detectors.by_name.get(detector, DetectorSection()).enabled
         if detector != FEEDBACK.name:
             return on
         named = [self._feedback, *(own.feedback for own in self.adapters.values())]

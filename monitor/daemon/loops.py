@@ -31,7 +31,7 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
-from monitor.reference.other_settings import learn_settings
+from monitor.reference.other_settings import SettingsLearner
 from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
@@ -122,6 +122,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 answers=config.embeds_answers,
                 refuses=refuses,
                 settles_after=config.feedback_settles_after,
+                days=config.day_effect,
             ),
             pulse=pulse,
             every=tick,
@@ -343,12 +344,13 @@ def _departing(parts: WorkerParts) -> Callable[[], bool]:
 def _learning(parts: WorkerParts) -> Callable[[], bool]:
     """Freeze references of what versions have learned, where the config wants it."""
     rules = parts.config.reference
+    learner = SettingsLearner(parts.database, rules=rules.learned, days=parts.config.day_effect)
 
     def turn() -> bool:
         if rules.auto:
             now = datetime.now(tz=UTC)
             freeze_learned(parts.database, now=now, settings=rules.learned)
-            learn_settings(parts.database, now=now, rules=rules.learned)
+            learner.turn(now=now)
         return False
 
     return turn

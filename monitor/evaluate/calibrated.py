@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, VersionId
 from monitor.policy.budget import saw_too_few_days
+from monitor.reference.calibrate import COVERED_DAYS
 from monitor.store import calibrations, references, settings_references
 from monitor.store.calibrations import Calibration
 from monitor.store.settings_references import SettingsReference
@@ -20,11 +21,15 @@ from monitor.store.settings_references import SettingsReference
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beside:
-    """What requests of other settings are compared with, where these matter."""
+    """What requests of other settings are compared with, where these matter.
+
+    What is found against a ``young`` one, of less than a fortnight, moves no traffic.
+    """
 
     id: int
     strata: tuple[str, ...]
     by_detector: Mapping[str, Any]
+    young: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,8 +39,8 @@ class Calibrated:
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
     Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
     any record it is. ``only_tickets`` are detectors that saw too few days to page. ``measured``
-    is the share of the baseline's requests that a detector was measured on; all, where the
-    reference does not say. ``beside`` are references of settings that this one has not.
+    is the share of the baseline's requests that a detector was measured on, where the reference
+    says so. ``beside`` are references of settings that this one has not.
     """
 
     reference: Reference
@@ -51,6 +56,15 @@ class Calibrated:
         """Name the settings that a detector can compare requests of."""
         others = [s for one in self.beside if detector in one.by_detector for s in one.strata]
         return (*self.reference.strata, *others)
+
+    def usual(self, detector: str) -> float:
+        """Share of the baseline's own requests that a detector was measured on, in [0, 1]."""
+        if detector not in self.by_detector:
+            return 1.0
+        if detector in self.measured:
+            return self.measured[detector]
+        units = int(self.by_detector[detector].null.units.max())
+        return min(1.0, units / max(self.reference.n_baseline, 1))
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -102,6 +116,7 @@ def _beside(tx: Connection, known: Calibrated, wanted: SettingsReference) -> Bes
     return Beside(
         id=wanted.id,
         strata=wanted.strata,
+        young=wanted.span_days < COVERED_DAYS,
         by_detector={
             name: DETECTORS[name].load(body)
             for name, body in bodies.items()

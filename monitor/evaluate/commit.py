@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -17,6 +17,7 @@ from monitor.domain import (
     EvaluationKind,
     IncidentId,
     Interval,
+    Severity,
     Transition,
     TransitionId,
     VerdictKind,
@@ -25,7 +26,15 @@ from monitor.evaluate.company import others_on_the_base
 from monitor.evaluate.findings import Finding, increment_of
 from monitor.evaluate.message import Teller
 from monitor.evaluate.reading import DAY, Reading
-from monitor.policy import Facts, Judgement, Memory, PolicySettings, detector_reason, judge
+from monitor.policy import (
+    Facts,
+    Judgement,
+    Memory,
+    PolicySettings,
+    detector_reason,
+    judge,
+    unmeasured,
+)
 from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import (
@@ -40,6 +49,9 @@ from monitor.store import (
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.feedback import Unread
 from monitor.store.tasks import Claim
+
+PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
+"""The detector of the evaluation of this kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,6 +72,8 @@ class Outcome:
     scores: Mapping[str, Score] = field(default_factory=dict)
     drift_score: float | None = None
     silence: AlertSeverity | None = None
+    returning: bool = False
+    """Whether the version waits for its probes: it is critical, or has lost its traffic."""
     started_at: datetime
 
 
@@ -106,6 +120,7 @@ def commit(
     _write_coverage(tx, outcome)
     _write_skipped(tx, outcome)
     _write_scores(tx, outcome, judgement, evaluation_id)
+    _write_unmeasured(tx, outcome, judgement)
     _write_processes(tx, outcome)
     feedback.mark(tx, _feedback_read(outcome), version_id=claim.version_id, window_end=window.end)
     verdicts.put(
@@ -120,13 +135,25 @@ def commit(
     told = tell(tx, outcome, judgement, was, transition_id)
     if judgement.wants_probe and outcome.facts.probe_available:
         tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
-    tasks.finish(tx, claim, next_due=outcome.next_due, next_start=window.end)
+    tasks.finish(
+        tx,
+        claim,
+        next_due=outcome.next_due,
+        next_start=window.end,
+        first=_goes_first(outcome, judgement),
+    )
     return Committed(
         evaluation_id=evaluation_id,
         judgement=judgement,
         transition_id=transition_id,
         told=told,
     )
+
+
+def _goes_first(outcome: Outcome, judgement: Judgement) -> bool:
+    """Whether the next probe goes before others that are due: it brings the version back."""
+    returning = outcome.returning or judgement.verdict.severity is Severity.PAGE
+    return returning and outcome.claim.kind is EvaluationKind.PERPLEXITY
 
 
 def _evaluation(outcome: Outcome, judgement: Judgement) -> NewEvaluation:
@@ -194,6 +221,14 @@ def _write_scores(
         for name, score in (measured | dict(outcome.scores)).items()
     ]
     evaluations.put_scores(tx, rows)
+
+
+def _write_unmeasured(tx: Connection, outcome: Outcome, judgement: Judgement) -> None:
+    """Take back what perplexity's newest score says, if a suspicion came after it."""
+    since = judgement.memory.unmeasured_since
+    if since is not None and outcome.facts.probe_available:
+        reason = unmeasured(since, outcome.facts.probe_stopped)
+        evaluations.put_unmeasured(tx, outcome.claim.version_id, detector=PERPLEXITY, reason=reason)
 
 
 def _score_row(

@@ -14,14 +14,17 @@ from detectors.feedback import FEEDBACK
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.types import Detector, Floats
 from monitor.evaluate.calibrated import Calibrated
-from monitor.policy.coverage import Cause, Coverage, Why
-from monitor.strata import NEEDS, Strata, needed, unlike
+from monitor.policy.coverage import Cause, Coverage, Why, fewer_values
+from monitor.strata import NEEDS, Strata, needed, telling, unlike
 
 OF_REQUESTS: Final = frozenset({"errors", "input_similarity"})
 """Detectors that look at a request whatever became of it; to all others one without an answer
 says nothing."""
 OF_SOME: Final = frozenset({"invalid"})
 """Detectors that most requests have nothing for, however the client is made."""
+
+REFUSED: Final = 400
+"""From this status on there is no answer, whoever is at fault."""
 
 Rows = npt.NDArray[np.bool_]
 
@@ -70,8 +73,15 @@ def _covered(
     *,
     failed: bool,
 ) -> Coverage:
-    gaps = Counter({Why(Cause.SKIPPED): requests.skipped, Why(Cause.LATE): requests.late})
     n = len(requests)
+    late = requests.late if not n else 0
+    gaps = Counter(
+        {
+            Why(Cause.SKIPPED): requests.skipped,
+            Why(Cause.LATE): late,
+            Why(Cause.IMPORTED): requests.late - late,
+        }
+    )
     known = np.zeros(n, dtype=np.bool_)
     if calibrated is None:
         gaps[Why(Cause.NO_REFERENCE)] = n
@@ -80,14 +90,18 @@ def _covered(
     elif failed:
         gaps[Why(Cause.FAILED)] = n
     else:
-        known = _comparable(detector, requests, calibrated.strata_of(detector.name))
+        known = _comparable(
+            telling(detector.name, calibrated.by_detector[detector.name].signals),
+            requests,
+            calibrated.strata_of(detector.name),
+        )
         gaps += Counter(_gaps(detector, requests, calibrated, ~known))
     return Coverage(
         detector=detector.name,
         requests=n + requests.skipped + requests.late,
         compared=int(known.sum()),
-        gaps={why: count for why, count in sorted(gaps.items()) if count},
-        usual=1.0 if calibrated is None else calibrated.measured.get(detector.name, 1.0),
+        gaps=fewer_values({why: count for why, count in gaps.items() if count}),
+        usual=1.0 if calibrated is None else calibrated.usual(detector.name),
     )
 
 
@@ -116,10 +130,10 @@ def _gaps(
     return found
 
 
-def _comparable(detector: Detector[Any], requests: Requests, known: Sequence[str]) -> Rows:
-    """Say of each request whether one of the detector's signals can be compared."""
+def _comparable(signals: Iterable[str], requests: Requests, known: Sequence[str]) -> Rows:
+    """Say of each request whether one of the signals can be compared."""
     found = np.zeros(len(requests), dtype=np.bool_)
-    for name in detector.signals:
+    for name in signals:
         if name in requests.signals:
             alike = requests.strata.alike(known, NEEDS.get(name, frozenset()))
             found |= alike & ~np.isnan(requests.signals[name])
@@ -128,7 +142,9 @@ def _comparable(detector: Detector[Any], requests: Requests, known: Sequence[str
 
 def _unanswered(signals: Mapping[str, Floats], n: int) -> Rows:
     unknown = np.full(n, np.nan)
-    rows: Rows = (signals.get("error", unknown) == 1.0) | (signals.get("n_tokens", unknown) == 0.0)
+    refused = signals.get("status", unknown) >= REFUSED
+    empty = signals.get("n_tokens", unknown) == 0.0
+    rows: Rows = (signals.get("error", unknown) == 1.0) | refused | empty
     return rows
 
 

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts.types import Severity as AlertSeverity
-from monitor.domain import AdapterId, EvaluationKind, Interval, Version
+from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import covered, drift_score, find_all
@@ -21,9 +21,10 @@ from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
 from monitor.evaluate.reading import Reading, StoredLookback, facts_of, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts
+from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
-from monitor.probes.errors import ProbeError
-from monitor.store import changes, evaluations, routes, tasks, versions
+from monitor.probes.errors import ProbeError, ProbeFailed
+from monitor.store import changes, evaluations, probing, routes, tasks, versions
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -33,6 +34,8 @@ _LOG = structlog.get_logger(__name__)
 
 PROBE_BACKOFF = timedelta(minutes=5)
 """A probe that was stopped is tried again after this long, or its interval if shorter."""
+WANTED_BACKOFF = timedelta(seconds=30)
+"""The same for a probe that a verdict or the return of traffic waits for."""
 DRAIN_ROUNDS = 20
 
 
@@ -143,6 +146,7 @@ class Evaluator:
                 reading,
                 detectors=tuple(f.fact for f in findings),
                 covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
+                probe_stopped=self._probe_stopped(reading),
             ),
             findings=findings,
             drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
@@ -193,20 +197,33 @@ class Evaluator:
             **found,
         )
 
+    def _probe_stopped(self, reading: Reading) -> str | None:
+        """Why a suspicion that waits for its probe still does."""
+        if reading.memory.unmeasured_since is None:
+            return None
+        return self._tools.database.run(
+            lambda tx: tasks.why_stopped(
+                tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
+            )
+        )
+
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""
         reading, in_charge_since = self._tools.database.run(
             lambda tx: self._read(tx, claim, planned, window)
         )
-        found = self._probed(claim, reading.version)
+        returning = self._returning(reading)
+        found = self._probed(claim, reading.version, returning=returning)
         if found.stopped is not None:
-            self._postpone(claim, found.stopped)
+            self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
             return None
+        stretched = None if returning else self._stretched(claim)
         return Outcome(
             claim=claim,
             window=window,
-            skipped=planned.skipped,
-            next_due=planned.next_due,
+            # a round that takes longer than the interval misses nothing
+            skipped=planned.skipped if stretched is None else (),
+            next_due=max(planned.next_due, claim.now + (stretched or timedelta())),
             reading=reading,
             facts=self._facts(
                 claim,
@@ -216,11 +233,34 @@ class Evaluator:
                 corpora=found.corpora,
             ),
             scores=found.scores,
+            returning=returning,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
 
-    def _probed(self, claim: Claim, version: Version) -> ProbeOutcome:
+    def _returning(self, reading: Reading) -> bool:
+        """Whether probes alone bring the version back: it is critical, or lost its traffic."""
+        verdict, version = reading.memory.verdict, reading.version
+        if verdict is not None and verdict.severity is Severity.PAGE:
+            return True
+        route = self._tools.database.run(lambda tx: routes.get(tx, version.adapter))
+        return route is not None and any(
+            arm.arm is ArmKind.STABLE and arm.version == version.name and arm.weight == 0
+            for arm in route.arms
+        )
+
+    def _stretched(self, claim: Claim) -> timedelta | None:
+        """How often the version can be probed, where its engine's share is short of the wish."""
+        wanted = self._tools.cadences[claim.kind].interval
+        rounds = plan_rounds(
+            self._tools.database.run(lambda tx: probing.measured(tx, since=claim.now - LONGEST)),
+            share=self._tools.settings.probe_share,
+            wanted=wanted,
+        )
+        period = period_of(claim.version_id, rounds, wanted=wanted)
+        return period if period > wanted else None
+
+    def _probed(self, claim: Claim, version: Version, *, returning: bool) -> ProbeOutcome:
         if self._tools.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
         held_up = self._held_up(version)
@@ -234,11 +274,14 @@ class Evaluator:
             interval=self._tools.cadences[claim.kind].interval,
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
+            returning=returning,
         )
         try:
             found = probe(self._tools.database, version, self._tools.via, occasion, held=claim)
         except ProbeError as error:
-            return ProbeOutcome(stopped=str(error))
+            seconds = error.again_in if isinstance(error, ProbeFailed) else None
+            again_in = None if seconds is None else timedelta(seconds=seconds)
+            return ProbeOutcome(stopped=str(error), again_in=again_in)
         # half of the documents may have been read before the change began, half after it
         held_up = self._held_up(version)
         return found if held_up is None else ProbeOutcome(stopped=held_up)
@@ -250,8 +293,11 @@ class Evaluator:
         )
         return f"{change.kind.value} change under way: {change.title}" if change else None
 
-    def _postpone(self, claim: Claim, reason: str) -> None:
-        wait = min(PROBE_BACKOFF, self._tools.cadences[claim.kind].interval)
+    def _postpone(
+        self, claim: Claim, reason: str, *, again_in: timedelta | None, returning: bool
+    ) -> None:
+        usual = WANTED_BACKOFF if claim.requested or returning else PROBE_BACKOFF
+        wait = again_in or min(usual, self._tools.cadences[claim.kind].interval)
         _LOG.warning(
             "probe_stopped", version_id=claim.version_id, reason=reason, retry_in=str(wait)
         )

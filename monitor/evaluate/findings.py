@@ -37,14 +37,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """A reference beside the one in force, and what of the window is compared with it."""
+
+    reference: Any
+    window: Window
+    young: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
     """Everything one detector is asked with.
 
     ``recent`` gives the newest records of the last 24 h (at most 4,000), ``past`` the
     increments of earlier windows, oldest first. Both are asked only where they matter:
-    hard signals are looked at every minute, and rarely need either. ``beside`` are the
-    references of other settings, each with its part of the window; ``recent_beside`` gives
-    theirs of the newest records.
+    hard signals are looked at every minute, and rarely need either. ``recent_beside`` gives
+    what of the newest records each part ``beside`` is compared with.
     """
 
     detector: Detector[Any]
@@ -55,12 +63,12 @@ class Question:
     recent: Callable[[], Window]
     past: Callable[[], Sequence[Increment]]
     memory: Memory
-    beside: Sequence[tuple[Any, Window]] = ()
+    beside: Sequence[Part] = ()
     recent_beside: Callable[[], Sequence[Window]] = tuple
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
         """Give the newest records with what each is compared with."""
-        references = [self.reference, *(reference for reference, _ in self.beside)]
+        references = [self.reference, *(part.reference for part in self.beside)]
         windows = [self.recent(), *(self.recent_beside() if self.beside else ())]
         if since is not None:
             windows = [_from(window, since) for window in windows]
@@ -71,7 +79,10 @@ def find(question: Question, settings: EvaluateSettings) -> Finding:
     """Score the window and gather what the rules need to know of it."""
     score, state = score_mixed(
         question.detector,
-        [(question.reference, question.window), *question.beside],
+        [
+            (question.reference, question.window),
+            *((part.reference, part.window) for part in question.beside),
+        ],
         question.state,
         question.budget,
     )
@@ -167,11 +178,14 @@ def _looked_into(
     past = question.past()
     known = _known_onset(question.memory.crossings, fact.detector)
     onset = known or _onset(question, score, past)
+    since_onset = effect_mixed(question.detector, question.newest(onset.end.timestamp()))
+    lately = question.newest(_recovering_since(question, settings).timestamp())
     return replace(
         fact,
         onset=onset,
-        effect=_effect(question, since=onset.end),
-        recent=_effect(question, since=_recovering_since(question, settings)),
+        effect=_as_fact(since_onset.worst),
+        acts=not (since_onset.part and question.beside[since_onset.part - 1].young),
+        recent=_as_fact(effect_mixed(question.detector, lately).highest),
         fell_notice=_fell(question, score, Process.NOTICE, past, settings),
         fell_page=_fell(question, score, Process.PAGE, past, settings),
     )
@@ -206,8 +220,7 @@ def _recovering_since(question: Question, settings: EvaluateSettings) -> datetim
     return _time(question.window.end) - settings.policy.recovery_window
 
 
-def _effect(question: Question, *, since: datetime) -> Effect | None:
-    found: maths.Effect = effect_mixed(question.detector, question.newest(since.timestamp()))
+def _as_fact(found: maths.Effect) -> Effect | None:
     if not np.isfinite(found.value):
         return None
     return Effect(value=found.value, low=found.lo, high=found.hi, n=found.n)
@@ -274,7 +287,7 @@ def _recovery_parts(
 
 def _over_a_day(question: Question, score: Score) -> Score:
     """Scores are shown over the newest 24 h: one window of 40 records is mostly noise."""
-    found = effect_mixed(question.detector, question.newest())
+    found = effect_mixed(question.detector, question.newest()).worst
     if not np.isfinite(found.value):
         return score
     details = {**score.details, "shown_over_records": found.n}

@@ -15,7 +15,7 @@ from detectors.types import Detector, State, Window
 from monitor.domain import EvaluationKind, Interval
 from monitor.evaluate.calibrated import Beside
 from monitor.evaluate.coverage import coverage
-from monitor.evaluate.findings import Finding, Question, failed, find
+from monitor.evaluate.findings import Finding, Part, Question, failed, find
 from monitor.evaluate.reading import Lookback, Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.coverage import CoveredWindow
@@ -118,7 +118,7 @@ def _ask(
         past=partial(lookback.past, detector.name),
         memory=reading.memory,
         beside=[
-            (one.by_detector[detector.name], window)
+            Part(reference=one.by_detector[detector.name], window=window, young=one.young)
             for one, window in _beside(detector, reading, reading.beside)
         ],
         recent_beside=lambda: [

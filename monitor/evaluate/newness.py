@@ -215,6 +215,8 @@ class _Looking:
         """Recent requests of a cluster, those nearest to its centre first."""
         places = np.flatnonzero((self.clusters.label == cluster) & self.recent)
         mine = [self.rows[int(place)] for place in places]
+        if not mine:  # all of it is of the earlier interval
+            return []
         near = _vectors(mine).astype(np.float32) @ self.clusters.centres[cluster]
         return [mine[int(place)] for place in np.lexsort((places, -near))]
 

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
+from detectors.day_effect import DayEffect
 from detectors.expected_delay import (
     Delay,
     Drift,
@@ -34,12 +35,14 @@ from monitor.policy.budget import (
 )
 from monitor.policy.coverage import Coverage, Seen
 from monitor.policy.coverage_words import blind_share_words
+from monitor.policy.rounds import LONGEST, Round, plan_rounds
 from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
 from monitor.store import (
     calibrations,
     evaluations,
     fleet,
+    probing,
     references,
     verdicts,
     versions,
@@ -76,6 +79,8 @@ class Line:
     uncompared
         Which share of the requests it does not compare, and why; None where it is none to
         speak of. Its delays are those of what it compares.
+    days
+        By how much days are taken to differ, and by whose; None where they speak for themselves.
     """
 
     adapter: str
@@ -89,6 +94,7 @@ class Line:
     blind: str | None = None
     only_tickets: str | None = None
     uncompared: str | None = None
+    days: DayEffect | None = None
 
     @property
     def opens(self) -> Process:
@@ -117,6 +123,12 @@ class _Known:
     absent: str | None = None
     few_days: bool = False
     """Whether it saw too few days to page."""
+
+    @property
+    def days(self) -> DayEffect | None:
+        """What is assumed of its days."""
+        unknown = self.growth.null.unknown if self.growth else None
+        return unknown.effect if unknown else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +180,14 @@ class Outlook:
     def live_interval(self) -> timedelta:
         """How long a window of the live detectors is: as exactly as an onset can be placed."""
         return self._cadences[EvaluationKind.LIVE].interval
+
+    def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
+        """How often routine probes every version of each engine, the most stretched first."""
+        return plan_rounds(
+            probing.measured(tx, since=now - LONGEST),
+            share=self.settings.probe_share,
+            wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
+        )
 
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.
@@ -257,6 +277,7 @@ class Outlook:
                     share=divided[name],
                     per_day=_rounded(per_day * found.part * seen.share(name)),
                     only_tickets=_only_tickets(name, reference, few_days=found.few_days),
+                    days=found.days,
                 )
                 yield seen.said(self._seeing(line, found.growth))
 
@@ -271,7 +292,7 @@ class Outlook:
             check_seconds=seconds,
         )
         delays: dict[tuple[Drift, Process], Delay] = {}
-        for drift in growth.drifting:
+        for drift in growth.moved:
             for process, share in (
                 (Process.NOTICE, line.share.notice),
                 (Process.PAGE, line.share.page),
@@ -344,8 +365,8 @@ def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
-    if reference.provisional and not DETECTORS[detector].hard:
-        return "the reference is provisional"
+    if reference.replaced and not DETECTORS[detector].hard:
+        return "the reference is being replaced"
     return None
 
 

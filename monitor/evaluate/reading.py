@@ -16,7 +16,7 @@ from detectors.feedback import FEEDBACK, Directions
 from detectors.input_similarity import SIMILARITY
 from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Budget, Floats, State, Window
-from monitor.domain import EvaluationKind, Interval, Version
+from monitor.domain import EvaluationKind, Interval, Reference, Version
 from monitor.evaluate.calibrated import Calibrated, Calibrations
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
@@ -155,13 +155,13 @@ def facts_of(
     """
     stage = ReferenceStage.NONE
     if reading.calibrated is not None:
-        provisional = reading.calibrated.reference.provisional
-        stage = ReferenceStage.PROVISIONAL if provisional else ReferenceStage.APPROVED
+        stage = _stage(reading.calibrated.reference)
     horizon = at - settings.policy.recovery_window
     return Facts(
         at=at,
         reference=stage,
         n_day=reading.traffic.compared,
+        n_day_all=reading.traffic.count,
         traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,
@@ -169,6 +169,12 @@ def facts_of(
         enabled=frozenset(settings.detectors),
         **found,  # type: ignore[arg-type]  # detectors or perplexity, as Facts has them
     )
+
+
+def _stage(reference: Reference) -> ReferenceStage:
+    if reference.replaced:
+        return ReferenceStage.REPLACED
+    return ReferenceStage.PROVISIONAL if reference.provisional else ReferenceStage.APPROVED
 
 
 def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Budget:
@@ -372,12 +378,28 @@ def _beside(
     """Give each reference beside the one in force what no other is compared with."""
     if calibrated is None:
         return ()
-    found, taken = [], calibrated.reference.strata
-    for one in calibrated.beside:
-        signals = comparable(columns.signals, columns.strata, one.strata, but=taken)
-        found.append(_cut(columns, signals, interval))
-        taken = (*taken, *one.strata)
-    return tuple(found)
+    return tuple(
+        _cut(columns, _own(columns, calibrated, number), interval)
+        for number in range(len(calibrated.beside))
+    )
+
+
+def _own(columns: RecordColumns, calibrated: Calibrated, number: int) -> dict[str, Floats]:
+    """Leave to one reference beside what neither that in force nor an earlier one compares."""
+    one = calibrated.beside[number]
+    found: dict[str, Floats] = {}
+    for detector in one.by_detector:
+        taken = [
+            stratum
+            for earlier in calibrated.beside[:number]
+            if detector in earlier.by_detector
+            for stratum in earlier.strata
+        ]
+        signals = {name: columns.signals[name] for name in DETECTORS[detector].signals}
+        found |= comparable(
+            signals, columns.strata, one.strata, but=(*calibrated.reference.strata, *taken)
+        )
+    return found
 
 
 def _cut(columns: RecordColumns, signals: Mapping[str, Floats], interval: Interval) -> Window:

@@ -11,6 +11,7 @@ from detectors.feedback import Directions
 from detectors.output_similarity import OUTPUT_SIMILARITY
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings
+from monitor.probes.share import SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class EvaluateSettings:
         Effects are taken since onset over at most this long and this many records.
     silence_records
         This many records expected and none seen opens a ``no_data`` incident.
+    probe_share
+        Share of each engine's time that probes may take.
     shown_examples
         Least similar prompts shown in a message; 0 unless text is stored.
     preset
@@ -53,6 +56,7 @@ class EvaluateSettings:
     effect_window: timedelta = timedelta(hours=24)
     effect_records: int = 4_000
     silence_records: int = 50
+    probe_share: float = SHARE
     shown_examples: int = 0
     preset: Preset = Preset.BUDGET
     preset_of: Mapping[str, Preset] = field(default_factory=dict)

@@ -9,15 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.assemble import MAX_TEXT
+from monitor.capture.assemble import legible
 from monitor.capture.checks import Refused, top_statistics
 from monitor.capture.formats.answers import answer_fields, present, request_fields
-from monitor.capture.formats.shapes import sequence
 from monitor.capture.packing import pack_f16
 from monitor.domain import Arm
 
 SOURCE: Final = "gateway"
-_OF_ALL_CHOICES: Final = ("prompt_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +46,10 @@ def line(
 ) -> bytes:
     """Write a record as NDJSON has it; of several answers to one request the first."""
     fields = request_fields(request) | answer_fields(answer, request)
-    if len(sequence(answer.get("choices"))) > 1:
-        for name in _OF_ALL_CHOICES:
-            fields.pop(name, None)
     for name in ("prompt", "output"):
         text = fields.pop(name, None)
         if with_text and isinstance(text, str):
-            fields[name] = text[:MAX_TEXT]
+            fields[name] = legible(text)
     fields = _packed(fields) | present(
         subject=subject,
         version=arm.version,

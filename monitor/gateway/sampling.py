@@ -32,12 +32,15 @@ NOT_ASKED_FOR: Final = 600.0
 MOST_UNWRITTEN: Final = 1_000
 """Answers that may wait to be written; what is more is dropped and counted."""
 
+COUNTED: Final = "stream_options"
+"""By which a stream tells its tokens at its end, as an answer that is none always does."""
+
 _OK: Final = 200
 
 
 @dataclass(slots=True, kw_only=True)
 class Sample:
-    """A request that becomes a record; ``injected``: log-probabilities are our wish."""
+    """A request that becomes a record; ``injected`` are our wishes, unknown to the client."""
 
     id: str
     at: datetime
@@ -95,10 +98,10 @@ class Sampler:
             adapter=adapter,
             arm=arm,
             asked=asked,
-            injected={} if refusing else self._wish(path, asked),
+            injected={} if refusing else self._wish(path, asked) | _counted(asked),
         )
 
-    def _wish(self, path: str, asked: Asked) -> Mapping[str, object]:
+    def _wish(self, path: str, asked: Asked) -> dict[str, object]:
         """What to add to a body that does not ask by itself."""
         k = self._settings.top_logprobs
         if path == CHAT:
@@ -121,8 +124,11 @@ class Sampler:
         if status != _OK or headers.get("Content-Encoding", "identity") != "identity":
             return None
         kind = headers.get("Content-Type", "")
-        made = StreamTap if kind.startswith("text/event-stream") else WholeTap
-        sample.tap = made(strip=bool(sample.injected))
+        strip = "logprobs" in sample.injected
+        if kind.startswith("text/event-stream"):
+            sample.tap = StreamTap(strip=strip, uncount=COUNTED in sample.injected)
+        else:
+            sample.tap = WholeTap(strip=strip)
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
@@ -170,3 +176,9 @@ class Sampler:
             self._meters.records.labels(sample.adapter, "unreadable").inc()
             _LOG.warning("answer_unreadable", adapter=sample.adapter, error=type(error).__name__)
             return None
+
+
+def _counted(asked: Asked) -> dict[str, object]:
+    if not asked.value("stream") or asked.value(COUNTED) is not None:
+        return {}
+    return {COUNTED: {"include_usage": True}}

@@ -20,6 +20,12 @@ _LOG: Final = structlog.get_logger(__name__)
 FRESH_FOR: Final = 60.0
 """Seconds after which the service is asked again."""
 
+WORN_BY: Final = 400
+"""Sampled requests of an adapter after which it is asked at once: a flood does not wait."""
+
+AT_MOST: Final = 1.0
+"""Seconds between two times that it is asked, however many requests come."""
+
 _SOON: Final = 5.0
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _OK: Final = 200
@@ -40,6 +46,9 @@ class Shares:
     def __init__(self) -> None:
         self._shares: dict[str, float] = {}
         self._passed_over: Counter[str] = Counter()
+        self._sampled: Counter[str] = Counter()
+        self.wanted = asyncio.Event()
+        """Set when the service is to be asked without waiting for the minute's end."""
 
     def decide(self, adapter: str, arm: Arm, record_id: str) -> bool:
         """Whether this request becomes a record; counts it where it does not."""
@@ -47,6 +56,9 @@ class Shares:
         if share is not None and arm.arm in ALWAYS_KEPT:
             return True
         if share is not None and keep(adapter, record_id, share):
+            self._sampled[adapter] += 1
+            if self._sampled[adapter] == WORN_BY:
+                self.wanted.set()
             return True
         self._passed_over[adapter] += 1
         return False
@@ -57,6 +69,7 @@ class Shares:
 
     def take(self, adapters: Sequence[str]) -> dict[str, int]:
         """Hand the counts over, to be told: of these adapters, those without any included."""
+        self.wanted.clear()
         counted, self._passed_over = self._passed_over, Counter()
         return dict.fromkeys(adapters, 0) | counted
 
@@ -67,22 +80,22 @@ class Shares:
     def settle(self, shares: dict[str, float]) -> None:
         """Go by these shares from now on."""
         self._shares |= shares
+        self._sampled.clear()
 
 
 class ShareKeeper:
-    """Exchanges counts for shares with the service, each minute and when adapters are new."""
+    """Exchanges counts for shares with the service: each minute, for new adapters, in a flood."""
 
     def __init__(self, service: Service, *, shares: Shares) -> None:
         self._service = service
         self._shares = shares
         self._adapters: Sequence[str] = ()
-        self._new = asyncio.Event()
 
     def serve(self, adapters: Sequence[str]) -> None:
         """From now on these adapters have routes."""
         self._adapters = adapters
         if self._shares.missing(adapters):
-            self._new.set()
+            self._shares.wanted.set()
 
     async def run(self) -> None:
         """Exchange until cancelled."""
@@ -91,16 +104,17 @@ class ShareKeeper:
             pause = _SOON if self._shares.missing(self._adapters) else FRESH_FOR
             try:
                 async with asyncio.timeout(pause):
-                    await self._new.wait()
+                    await self._shares.wanted.wait()
             except TimeoutError:
                 pass
-            self._new.clear()
             if not self._adapters:
+                self._shares.wanted.clear()
                 continue
             failed = await self._exchange()
             if failed and not failing:
                 _LOG.warning("shares_not_told", error=failed)
             failing = failed is not None
+            await asyncio.sleep(AT_MOST)
 
     async def _exchange(self) -> str | None:
         counted = self._shares.take(self._adapters)

@@ -23,6 +23,8 @@ MOST: Final = 32 * 1024 * 1024
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LOGPROBS: Final = b'"logprobs"'
+_USAGE: Final = b'"usage"'
+_NO_CHOICE: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _AS_WRITTEN: Final = {
     blank: re.compile(
         rb'"logprobs":%b\{[^}]*+(?:\}(?:,%b\{|\])[^}]*+)*+\}(?=,%b"finish_reason":)'
@@ -81,10 +83,14 @@ class WholeTap:
 
 
 class StreamTap:
-    """Server-sent events, each cleaned as soon as it is whole; none waits for the next."""
+    """Server-sent events, each cleaned as soon as it is whole; none waits for the next.
 
-    def __init__(self, *, strip: bool) -> None:
+    ``uncount``: nobody asked for the event that counts tokens either.
+    """
+
+    def __init__(self, *, strip: bool, uncount: bool = False) -> None:
         self._strip = strip
+        self._uncount = uncount
         self._held = b""
         self._passed: list[bytes] = []
         self._size = 0
@@ -95,7 +101,7 @@ class StreamTap:
         if self._size > MOST:
             held, self._held, self._passed = self._held, b"", []
             return held + piece
-        if not self._strip:
+        if not (self._strip or self._uncount):
             self._passed.append(piece)
             return piece
         events, self._held = _parted(self._held + piece)
@@ -116,7 +122,8 @@ class StreamTap:
 
     def _taken(self, events: bytes) -> bytes:
         self._passed.append(events)
-        return cleaned_events(events)
+        events = uncounted(events) if self._uncount else events
+        return cleaned_events(events) if self._strip else events
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -155,6 +162,22 @@ def cleaned_events(events: bytes) -> bytes:
         return _cut(events)
     except ValueError:
         return b"".join(map(_cleaned_event, _split(events)))
+
+
+def uncounted(events: bytes) -> bytes:
+    r"""Leave out the event that counts a stream's tokens, which has no choice.
+
+    >>> uncounted(b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\ndata: [DONE]\n\n')
+    b'data: [DONE]\n\n'
+    """
+    if _USAGE not in events or not _NO_CHOICE.search(events):
+        return events
+    return b"".join(event for event in _split(events) if not _counts(event))
+
+
+def _counts(event: bytes) -> bool:
+    told = mapping(_decoded(_payload(event)))
+    return told.get("choices") == [] and isinstance(told.get("usage"), dict)
 
 
 def _cut(events: bytes) -> bytes:

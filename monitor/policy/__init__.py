@@ -17,7 +17,7 @@ from monitor.policy.judge import ActionEvidence, Judgement, judge
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 from monitor.policy.settings import PolicySettings, Preset
-from monitor.policy.words import detector_reason
+from monitor.policy.words import detector_reason, unmeasured
 
 __all__ = [
     "ActionEvidence",
@@ -36,4 +36,5 @@ __all__ = [
     "ReferenceStage",
     "detector_reason",
     "judge",
+    "unmeasured",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,14 @@ from monitor.policy.settings import PolicySettings
 
 KEPT: Final = timedelta(hours=24)
 MOST_WINDOWS: Final = 96
+MOST_VALUES: Final = 5
+"""Values of a cause that are told apart; a client that draws its settings has many."""
+OTHERS: Final = "other values"
+LEAST_SHARE: Final = 0.05
+"""Settings that no more of a day's requests have get no reference of their own, and blind nobody:
+a batch of the night may be all that there is for an hour."""
+ENOUGH_AGAIN: Final = 0.1
+"""So much more than ``blind_below`` must be compared before blindness ends."""
 
 
 class Cause(StrEnum):
@@ -30,6 +38,8 @@ class Cause(StrEnum):
     """Its text still waited for the embedding probe."""
     LATE = "late"
     """Its record came more than a day after it began."""
+    IMPORTED = "imported"
+    """The same, beside records that came in time: an import of old ones, not the traffic."""
     NO_ANSWER = "no_answer"
     """It failed, so there is no answer to compare."""
     SKIPPED = "skipped"
@@ -96,10 +106,15 @@ class CoveredWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The newest windows with requests, of each kind of evaluation, and since when gaps last."""
+    """The newest windows with requests, of each kind of evaluation, and since when gaps last.
+
+    ``known_blind`` are the detectors that compared too little when they were last looked at:
+    it takes more to end that than it took to begin.
+    """
 
     windows: Mapping[str, tuple[CoveredWindow, ...]] = field(default_factory=dict)
     since: Mapping[Why, datetime] = field(default_factory=dict)
+    known_blind: frozenset[str] = frozenset()
 
     def then(self, kind: str, window: CoveredWindow, settings: PolicySettings) -> Seen:
         """Add a window with requests; those that are too old or not needed are forgotten."""
@@ -114,10 +129,12 @@ class Seen:
             for one in each.by_detector.values()
             for why in one.gaps
         }
-        return Seen(
+        seen = Seen(
             windows=windows,
             since={why: self.since.get(why, window.end) for why in sorted(present)},
+            known_blind=self.known_blind,
         )
+        return replace(seen, known_blind=frozenset(one.detector for one in seen.blind(settings)))
 
     def coverage(self) -> tuple[Coverage, ...]:
         """Sum the newest windows up, by detector."""
@@ -134,7 +151,7 @@ class Seen:
             for kind, windows in self.windows.items()
             if len(windows) >= settings.blind_windows
             for total in self._of(kind)
-            if _too_little(total, settings)
+            if _too_little(total, settings, already=total.detector in self.known_blind)
         )
 
     def blindness(self, settings: PolicySettings) -> Blindness | None:
@@ -163,19 +180,17 @@ class Seen:
         return summed(one for w in windows for one in w.by_detector.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only; :meth:`from_json` gives an equal object back."""
+        """Plain JSON types only, and short: it is stored with every evaluation."""
         return {
             "windows": {
                 kind: [
-                    {
-                        "end": window.end.isoformat(),
-                        "covered": [to_json(one) for one in window.by_detector.values()],
-                    }
+                    [window.end.isoformat(), [_row(one) for one in window.by_detector.values()]]
                     for window in windows
                 ]
                 for kind, windows in self.windows.items()
             },
             "since": [[*why, at.isoformat()] for why, at in self.since.items()],
+            "blind": sorted(self.known_blind),
         }
 
     @classmethod
@@ -187,12 +202,10 @@ class Seen:
             windows={
                 kind: tuple(
                     CoveredWindow(
-                        end=datetime.fromisoformat(window["end"]),
-                        by_detector={
-                            one.detector: one for one in map(from_json, window["covered"])
-                        },
+                        end=datetime.fromisoformat(end),
+                        by_detector={one.detector: one for one in map(_of_row, rows)},
                     )
-                    for window in windows
+                    for end, rows in windows
                 )
                 for kind, windows in body["windows"].items()
             },
@@ -200,6 +213,7 @@ class Seen:
                 Why(Cause(cause), value): datetime.fromisoformat(at)
                 for cause, value, at in body["since"]
             },
+            known_blind=frozenset(body["blind"]),
         )
 
 
@@ -224,6 +238,32 @@ def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
     for one in parts:
         found.setdefault(one.detector, []).append(one)
     return tuple(_total(each) for each in found.values())
+
+
+def _row(one: Coverage) -> list[Any]:
+    gaps = [[*why, n] for why, n in one.gaps.items()]
+    return [one.detector, one.requests, one.compared, one.usual, gaps]
+
+
+def _of_row(row: Sequence[Any]) -> Coverage:
+    detector, requests, compared, usual, gaps = row
+    return Coverage(
+        detector=detector,
+        requests=requests,
+        compared=compared,
+        usual=usual,
+        gaps={Why(Cause(cause), value): n for cause, value, n in gaps},
+    )
+
+
+def fewer_values(gaps: Mapping[Why, int]) -> dict[Why, int]:
+    """Keep the values of each cause that most requests have, and put the others together."""
+    kept: Counter[Why] = Counter()
+    taken: Counter[Cause] = Counter()
+    for why, n in sorted(gaps.items(), key=lambda gap: (-gap[1], gap[0])):
+        taken[why.cause] += 1
+        kept[why if taken[why.cause] <= MOST_VALUES else Why(why.cause, OTHERS)] += n
+    return dict(sorted(kept.items()))
 
 
 def to_json(one: Coverage) -> dict[str, Any]:
@@ -267,15 +307,20 @@ def _enough(
 ) -> tuple[CoveredWindow, ...]:
     """Keep the newest windows that the rule needs: so many, or more where requests are few."""
     kept: list[CoveredWindow] = []
-    requests = 0
     for window in reversed(windows[-MOST_WINDOWS:]):
-        if len(kept) >= settings.blind_windows and requests >= 2 * settings.blind_requests:
+        if len(kept) >= settings.blind_windows and _tell(kept, settings):
             break
         kept.append(window)
-        requests += window.requests
     return tuple(reversed(kept))
 
 
-def _too_little(one: Coverage, settings: PolicySettings) -> bool:
+def _tell(windows: Sequence[CoveredWindow], settings: PolicySettings) -> bool:
+    """Whether every detector that expects anything expects enough of these windows."""
+    totals = summed(one for window in windows for one in window.by_detector.values())
+    return all(one.expected >= settings.blind_requests for one in totals if one.expected > 0.0)
+
+
+def _too_little(one: Coverage, settings: PolicySettings, *, already: bool) -> bool:
     expected = one.expected
-    return expected >= settings.blind_requests and one.compared < settings.blind_below * expected
+    share = settings.blind_below + (ENOUGH_AGAIN if already else 0.0)
+    return expected >= settings.blind_requests and one.compared < share * expected

@@ -135,6 +135,7 @@ def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) 
         n=effect.n if effect else 0,
         effect=effect.value if effect else None,
         effect_low=effect.low if effect else None,
+        acts=fact.acts,
     )
 
 
@@ -148,6 +149,7 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         effect=effect.value,
         effect_low=effect.low,
         evidence=max(known.evidence, evidence),
+        acts=fact.acts,
         looked_at=at,
     )
 

@@ -13,9 +13,11 @@ from monitor.policy.coverage import CoveredWindow
 
 
 class ReferenceStage(StrEnum):
-    """How much the reference allows: none, tickets only, or everything."""
+    """How much the reference allows soft evidence: nothing, tickets, pages, or actions too."""
 
     NONE = "none"
+    REPLACED = "replaced"
+    """Somebody has said that it no longer fits, and a newer one is being built."""
     PROVISIONAL = "provisional"
     APPROVED = "approved"
 
@@ -39,6 +41,7 @@ class DetectorFact:
     increments over the recovery window are below -1 nat for every betting fraction.
     ``onset`` is given when evidence crossed now. ``effect`` is taken since the onset
     (it decides actions), ``recent`` over the recovery window (it decides recovery).
+    ``acts`` is false where the effect is against a reference too young to move traffic by.
     ``textbook`` is what the preset `classic` looks at; None where this window has none.
     """
 
@@ -53,6 +56,7 @@ class DetectorFact:
     effect: Effect | None = None
     recent: Effect | None = None
     textbook: float | None = None
+    acts: bool = True
     fell_notice: bool = False
     fell_page: bool = False
     error: str | None = None
@@ -110,7 +114,8 @@ class IdentityFact:
 class Facts:
     """Everything one evaluation knows.
 
-    ``n_day`` counts records of the last 24 h that can be compared, ``covered`` says how much of
+    ``n_day`` counts records of the last 24 h that can be compared, ``n_day_all`` all of them, where
+    somebody counted; ``covered`` says how much of
     the window's requests each detector compared.
     ``corpora`` are the ids of the corpora in use; empty where no probe was made.
     """
@@ -122,11 +127,14 @@ class Facts:
     identity: IdentityFact | None = None
     corpora: tuple[str, ...] = ()
     n_day: int = 0
+    n_day_all: int | None = None
     covered: CoveredWindow | None = None
     kind: EvaluationKind = EvaluationKind.LIVE
     traffic: bool = True
     """Whether records came within the recovery window."""
     probe_available: bool = False
+    probe_stopped: str | None = None
+    """Why a probe that is to be tried again had no answer; None: none waits."""
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
     classic: bool = False

@@ -10,10 +10,10 @@ from detectors.types import Process
 from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
 from monitor.policy.blame import blame_for, explained_by_inputs
 from monitor.policy.common_cause import Standing, standing
-from monitor.policy.coverage import Blindness
+from monitor.policy.coverage import LEAST_SHARE, Blindness, Cause
 from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
-from monitor.policy.memory import Crossing, Memory
+from monitor.policy.memory import UNPROBED, Crossing, Memory
 from monitor.policy.settings import PolicySettings
 from monitor.policy.words import (
     blind_words,
@@ -23,14 +23,12 @@ from monitor.policy.words import (
     probe_words,
     small_words,
     standing_words,
+    unmeasured_words,
     why_not_page,
 )
 
 NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 """Changes that another version of the adapter would not undo."""
-UNPROBED = frozenset({"input_similarity", "latency"})
-"""A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
-of these asks for no probe, and a page of theirs waits for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +88,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         verdict=verdict,
         memory=replace(memory, verdict=verdict),
         action=_action(memory, facts, settings, paging=paging, verdict=verdict),
-        wants_probe=_wants_probe(before, memory),
+        wants_probe=_wants_probe(before, memory, facts),
         standing=stands,
         blindness=_blindness(memory, facts, settings),
         rules_changed=verdict.severity is Severity.NONE and _other_rules(before, facts) is not None,
@@ -100,7 +98,17 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
 def _blindness(memory: Memory, facts: Facts, settings: PolicySettings) -> Blindness | None:
     if facts.reference is ReferenceStage.NONE:
         return None
-    return memory.seen.blindness(settings)
+    blindness = memory.seen.blindness(settings)
+    if blindness is not None and blindness.why.cause is Cause.SETTINGS and _is_rare(facts):
+        return None
+    return blindness
+
+
+def _is_rare(facts: Facts) -> bool:
+    """Whether other settings have so few of a day's requests that none are learned of them."""
+    if not facts.n_day_all:
+        return False
+    return facts.n_day_all - facts.n_day <= LEAST_SHARE * facts.n_day_all
 
 
 def _other_rules(before: Memory, facts: Facts) -> str | None:
@@ -119,7 +127,7 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
         return False
     if crossing.hard:
         return crossing.n >= settings.hard_records
-    if facts.reference is not ReferenceStage.APPROVED:
+    if facts.reference is ReferenceStage.REPLACED:
         return False
     return _probe_lets_page(crossing, memory, facts, settings)
 
@@ -157,12 +165,13 @@ def _verdict(
     if paging or degraded:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
-        reason += standing_words(stands)
+        reason += unmeasured_words(memory, facts) + standing_words(stands)
     elif memory.crossings or probed or memory.classic.opened:
         kind, severity = VerdictKind.DRIFTING, Severity.TICKET
         found = [*map(crossing_words, memory.crossings), *probe_words(memory)]
         reason = join([*found, *memory.classic.words])
-        reason += why_not_page(memory, facts) + standing_words(stands)
+        reason += why_not_page(memory, facts) + unmeasured_words(memory, facts)
+        reason += standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
         severity, blame = Severity.NONE, Blame.UNKNOWN
@@ -276,7 +285,8 @@ def _action(
             at=facts.at,
         )
     paging = tuple(c for c in paging if c.model_side)
-    large = [c for c in paging if _large(c, settings)]
+    approved = facts.reference is ReferenceStage.APPROVED
+    large = [c for c in paging if (approved or c.hard) and _large(c, settings)]
     probe = memory.perplexity
     if probe is not None and probe.low >= settings.action_perplexity:
         return ActionEvidence(
@@ -297,10 +307,11 @@ def _action(
             n=worst.n,
             at=max(c.seen_at for c in large),
         )
+    small = [small_words(c, settings) for c in paging if not _large(c, settings)]
+    if len(small) < len(paging):
+        small.append("nobody and nothing has approved the reference")
     return ActionEvidence(
-        allowed=False,
-        reason=join([small_words(c, settings) for c in paging]) or _nothing_of_the_model(memory),
-        at=facts.at,
+        allowed=False, reason=join(small) or _nothing_of_the_model(memory), at=facts.at
     )
 
 
@@ -313,13 +324,18 @@ def _large(crossing: Crossing, settings: PolicySettings) -> bool:
     if crossing.hard:
         return True
     return (
-        crossing.n >= settings.action_records
+        crossing.acts
+        and crossing.n >= settings.action_records
         and crossing.effect_low is not None
         and crossing.effect_low >= crossing.margin
     )
 
 
-def _wants_probe(before: Memory, after: Memory) -> bool:
-    """A process crossed that had not when we last looked, and a probe can say more of it."""
+def _wants_probe(before: Memory, after: Memory, facts: Facts) -> bool:
+    """A process crossed that had not when we last looked, and a probe can say more of it.
+
+    Or a probe has ended that had begun before a crossing, and so says nothing of it.
+    """
     known = {c.key for c in before.crossings}
-    return any(c.key not in known for c in after.crossings if c.detector not in UNPROBED)
+    crossed = any(c.key not in known for c in after.crossings if c.detector not in UNPROBED)
+    return crossed or (facts.perplexity is not None and after.unmeasured_since is not None)

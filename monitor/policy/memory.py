@@ -13,6 +13,10 @@ from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
+UNPROBED = frozenset({"input_similarity", "latency"})
+"""A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
+of these asks for no probe, and a page of theirs waits for none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
@@ -36,6 +40,8 @@ class Crossing:
     effect: float | None = None
     effect_low: float | None = None
     paged: bool = False
+    acts: bool = True
+    """Whether it may move traffic: not by a reference that is too young."""
     looked_at: datetime | None = None
 
     @property
@@ -74,6 +80,18 @@ class Memory:
         """Whether a finding of the probes is open."""
         moved = self.perplexity is not None and self.perplexity.moved
         return moved or self.misidentified
+
+    @property
+    def unmeasured_since(self) -> datetime | None:
+        """When a suspicion came that no probe has looked at since; None: there is none.
+
+        Nor where a finding of the probes is open: nobody takes that for a quiet one.
+        """
+        if self.probes_found:
+            return None
+        probed = self.perplexity
+        waiting = (c.at for c in self.crossings if c.detector not in UNPROBED)
+        return min((at for at in waiting if probed is None or probed.at <= at), default=None)
 
     def against(self, reference_id: ReferenceId | None) -> Memory:
         """Forget crossings and failures once a newer reference is in force.
@@ -185,6 +203,7 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "effect": crossing.effect,
         "effect_low": crossing.effect_low,
         "paged": crossing.paged,
+        "acts": crossing.acts,
         "looked_at": crossing.seen_at.isoformat(),
     }
 

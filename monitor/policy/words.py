@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from detectors.types import Process
@@ -62,12 +63,30 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
     if not soft:
         return ""
-    if facts.reference is not ReferenceStage.APPROVED:
-        return "; no page: the reference is provisional"
+    if facts.reference is ReferenceStage.REPLACED:
+        return "; no page: the reference is being replaced"
     probe = memory.perplexity
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"
     return "; the page waits for the perplexity probe"
+
+
+def unmeasured_words(memory: Memory, facts: Facts) -> str:
+    """Say since when perplexity is not known, after a semicolon; empty where it is."""
+    since = memory.unmeasured_since
+    if since is None or not facts.probe_available:
+        return ""
+    return f"; perplexity {unmeasured(since, facts.probe_stopped)}"
+
+
+def unmeasured(since: datetime, stopped: str | None) -> str:
+    """Say since when something is not measured, and why.
+
+    >>> unmeasured(datetime(2026, 11, 25, 12, 4), None)
+    'unmeasured since 12:04 UTC'
+    """
+    because = f": {stopped}" if stopped else ""
+    return f"unmeasured since {since:%H:%M} UTC{because}"
 
 
 def blind_words(blind: Blindness) -> str:
@@ -91,6 +110,7 @@ _WHY: Final[Mapping[Cause, str]] = {
     Cause.NOT_MEASURED: "came without {}",
     Cause.NOT_EMBEDDED: "have texts that are not embedded yet",
     Cause.LATE: "came more than a day after they were made",
+    Cause.IMPORTED: "were imported long after they were made",
     Cause.NO_ANSWER: "have no answer to look at",
     Cause.SKIPPED: "came while nothing was evaluated",
     Cause.FAILED: "could not be compared: the detector failed",
@@ -126,6 +146,8 @@ def large_words(crossing: Crossing, settings: PolicySettings) -> str:
 
 def small_words(crossing: Crossing, settings: PolicySettings) -> str:
     """Say what a crossing lacks to move traffic."""
+    if not crossing.acts:
+        return f"{crossing.winner}: the reference of its settings is too young to act by"
     low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
     return (
         f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"

@@ -64,6 +64,11 @@ class Engine:
         """The way that was understood; None before the first answer."""
         return self._ways[0] if self._proved else None
 
+    @property
+    def spent(self) -> float:
+        """Seconds of the engine's time that the turn has cost."""
+        return self._turn.spent
+
     def about(self) -> About:
         """Name and version, where the engine tells them."""
         if self._replica.kind is not EngineKind.SGLANG:
@@ -171,13 +176,14 @@ class Engine:
             way, model=self._model, text=text, top=top, adapter=self._replica.parent is not None
         )
         try:
-            with self._turn.request():
+            with self._turn.request(len(text.encode())) as request:
                 reply = self._http.post(
                     self._replica.url + question.path,
                     body=json.dumps(question.body).encode(),
                     headers={**self._settings.headers, "content-type": "application/json"},
                     timeout=self._settings.timeout.total_seconds(),
                 )
+                request.answered = _ok(reply)
         except OutgoingError as error:
             raise self._lost(error) from error
         if not _ok(reply):

@@ -20,6 +20,7 @@ from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.perplexity import Http
 from monitor.probes.restraint import Restraint
+from monitor.probes.share import Purpose
 
 _LOG = structlog.get_logger(__name__)
 
@@ -175,7 +176,13 @@ class Engines:
         served = dict.fromkeys(name for cards in found.values() for name in cards or ())
         raise ModelNotServed(model, served=tuple(served))
 
-    def choose(self, model: str, *, replica: str | None = None) -> Replica:
+    def choose(
+        self,
+        model: str,
+        *,
+        replica: str | None = None,
+        purpose: Purpose = Purpose.ROUTINE,
+    ) -> Replica:
         """Give the replica to ask next: the named one, else they take turns.
 
         One that has the adapter at hand goes first, but no replica is passed over more
@@ -191,10 +198,11 @@ class Engines:
             holders = tuple(one for one in holders if one.name == replica)
             if not holders:
                 raise ProbeFailed(f"{replica} does not serve {model!r} now", permanent=False)
-        refusals = {one.url: self.restraint.of(one.url).refusal() for one in holders}
-        able = [one for one in holders if refusals[one.url] is None]
+        found = [(one, self.restraint.of(one.url).refusal(purpose)) for one in holders]
+        able = [one for one, refusal in found if refusal is None]
         if not able:
-            raise ProbeFailed(str(refusals[holders[0].url]), permanent=False, asked=False)
+            refusals = (refusal for _, refusal in found if refusal is not None)
+            raise min(refusals, key=lambda refusal: refusal.seconds).error
         return self._take_turns(model, able)
 
     def _take_turns(self, model: str, able: Sequence[Replica]) -> Replica:

@@ -26,11 +26,15 @@ class ProbeFailed(ProbeError):  # noqa: N818 - it is a state to wait out, seldom
     """The model gave no answer.
 
     ``permanent``: the same request cannot succeed later. ``asked``: the model was working
-    on the request when it failed, so the request itself may be the cause.
+    on the request when it failed, so the request itself may be the cause. ``again_in``:
+    seconds until it may be asked again, where that is known.
     """
 
-    def __init__(self, reason: str, *, permanent: bool, asked: bool = True) -> None:
+    def __init__(
+        self, reason: str, *, permanent: bool, asked: bool = True, again_in: float | None = None
+    ) -> None:
         super().__init__(reason)
+        self.again_in = again_in
         self.reason = reason
         self.permanent = permanent
         self.asked = asked

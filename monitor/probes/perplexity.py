@@ -85,6 +85,8 @@ class PerplexityRun:
         How it was asked.
     dtype, weights
         Arithmetic, and a hash of what was asked, where they are known.
+    seconds
+        Of the engine's time that it took; None where none was asked.
     """
 
     documents: tuple[DocumentScore, ...]
@@ -94,6 +96,7 @@ class PerplexityRun:
     source: PerplexitySource | None = None
     dtype: str | None = None
     weights: str | None = None
+    seconds: float | None = None
 
 
 class Http(Protocol):

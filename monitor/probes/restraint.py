@@ -3,7 +3,8 @@
 One engine is asked by one probe at a time. An engine that failed a probe is left alone
 for 5 minutes, then 10, 20 … up to an hour, until a probe went well again; the others are
 left alone as well for a while, because what broke one may break the next. Probes take at
-most a share of an engine's time. All of it is remembered by this process only.
+most a share of an engine's time, of which a part is reserved (:mod:`monitor.probes.share`).
+All of it is remembered by this process only.
 """
 
 from __future__ import annotations
@@ -17,16 +18,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from monitor.probes.errors import ProbeFailed
+from monitor.probes.share import SHARE, Allowance, Pace, Purpose
 
-SHARE: Final = 0.1
 FIRST_PAUSE: Final = 300.0
 LONGEST_PAUSE: Final = 3600.0
 LONGEST_OBEYED: Final = 86_400.0
 """Seconds of ``Retry-After`` that are believed."""
 _PATIENCE: Final = 600.0
 """Seconds that a probe waits for another one to end."""
-_SAVED: Final = 3600.0
-"""Seconds over which an unused share adds up."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,22 +52,20 @@ class Pause:
         self.failures, self.until = 0, 0.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Allowance:
-    """Seconds that probes may still take of an engine's time: they grow by ``share`` a second.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why an engine must not be asked now, and for how many seconds."""
 
-    A probe that has begun ends, so the rest may fall below 0; the next one waits longer.
-    """
+    words: str
+    seconds: float
 
-    share: float
-    left: float
-    at: float
+    def __str__(self) -> str:
+        return self.words
 
-    def refill(self, at: float) -> float:
-        """Add what has grown since, at most an hour's, and give what is left."""
-        self.left = min(_SAVED * self.share, self.left + max(0.0, at - self.at) * self.share)
-        self.at = at
-        return self.left
+    @property
+    def error(self) -> ProbeFailed:
+        """As whoever wanted to ask is told."""
+        return ProbeFailed(self.words, permanent=False, asked=False, again_in=self.seconds)
 
 
 def _utc_now() -> datetime:
@@ -126,11 +123,12 @@ class Keeper:
         self._lock = lock
         self._clocks = clocks
         self._pause = Pause()
-        self._allowance = Allowance(share=share, left=_SAVED * share, at=clocks.monotonic())
+        self._allowance = Allowance(share=share, at=clocks.monotonic())
+        self._pace = Pace()
         self._turn = threading.Lock()
 
     @contextmanager
-    def turn(self) -> Iterator[Turn]:
+    def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[Turn]:
         """Be the only probe of the engine; a turn that went well ends its pauses.
 
         Raises
@@ -141,42 +139,47 @@ class Keeper:
         if not self._turn.acquire(timeout=_PATIENCE):
             raise ProbeFailed("another probe of the engine goes on", permanent=False, asked=False)
         try:
-            if (refusal := self.refusal()) is not None:
-                raise ProbeFailed(refusal, permanent=False, asked=False)
-            turn = Turn(self)
+            if (refusal := self.refusal(purpose)) is not None:
+                raise refusal.error
+            turn = Turn(self, purpose)
             yield turn
             if turn.went_well:
                 self._went_well()
         finally:
             self._turn.release()
 
-    def refusal(self) -> str | None:
+    def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> Refusal | None:
         """Say why the engine must not be asked now; None where it may be."""
         at = self._clocks.monotonic()
         with self._lock:
             for who, pause in (("the", self._pause), ("another", self._everyone)):
                 if at < pause.until:
-                    until = self._clocks.time(pause.until - at)
-                    return f"{who} engine {pause.because}; not asked again until {until}"
-            left, share = self._allowance.refill(at), self._allowance.share
-        if left > 0:
+                    return self._refused(f"{who} engine {pause.because}", pause.until - at)
+            wait = self._allowance.wait(purpose, at)
+        if wait <= 0:
             return None
-        until = self._clocks.time(-left / share + 1.0)
-        return (
-            f"probes have had their share of the engine's time ({share:.0%}); "
-            f"not asked again until {until}"
-        )
+        share = f"{self._allowance.share:.0%}"
+        return self._refused(f"probes have had their share of the engine's time ({share})", wait)
+
+    def _refused(self, why: str, seconds: float) -> Refusal:
+        until = self._clocks.time(seconds)
+        return Refusal(words=f"{why}; not asked again until {until}", seconds=seconds)
 
     @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count the time that one request takes."""
+    def request(self, turn: Turn, size: int) -> Iterator[Request]:
+        """Charge what one request with a text of ``size`` bytes costs the engine."""
         began = self._clocks.monotonic()
+        request = Request()
         try:
-            yield
+            yield request
         finally:
-            seconds = self._clocks.monotonic() - began
+            at = self._clocks.monotonic()
             with self._lock:
-                self._allowance.left -= seconds
+                cost = at - began
+                if request.answered:
+                    cost = self._pace.cost(cost, size, at=at)
+                self._allowance.spend(turn.purpose, cost)
+            turn.spent += cost
 
     def failed(self, what: str) -> None:
         """Leave the engine alone, longer each time, and the others for a while."""
@@ -203,10 +206,19 @@ class Keeper:
                 self._everyone.end()
 
 
-class Turn:
-    """One probe's time with an engine."""
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One request; ``answered``: with what was asked, so that it shows the engine's pace."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    answered: bool = False
+
+
+class Turn:
+    """One probe's time with an engine; ``spent`` is what it has cost it, in seconds."""
+
+    def __init__(self, keeper: Keeper, purpose: Purpose) -> None:
+        self.purpose = purpose
+        self.spent = 0.0
         self._keeper = keeper
         self._answered = False
         self._trouble = False
@@ -216,9 +228,9 @@ class Turn:
         """Whether the engine answered, and never failed or sent the probe away."""
         return self._answered and not self._trouble
 
-    def request(self) -> AbstractContextManager[None]:
-        """Count the time that one request takes."""
-        return self._keeper.request()
+    def request(self, size: int) -> AbstractContextManager[Request]:
+        """Charge what one request with a text of ``size`` bytes costs the engine."""
+        return self._keeper.request(self, size)
 
     def answered(self) -> None:
         """Note that the engine did what it was asked."""

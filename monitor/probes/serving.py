@@ -20,6 +20,7 @@ from monitor.probes.expectations import TOP, as_top_logprobs
 from monitor.probes.own_tokens import number_fault
 from monitor.probes.perplexity import DocumentScore, Http, PerplexityRun, PerplexitySettings
 from monitor.probes.prompt_logprobs import PromptTokens, total
+from monitor.probes.share import Purpose
 
 __all__ = ["PRIVATE_NETWORKS", "Engines", "ServedProbe"]
 
@@ -35,6 +36,11 @@ PRIVATE_NETWORKS: Final = (
 """Where engines live; nothing else private may be reached through their addresses."""
 _TEXTS_PER_LOOK: Final = 16
 
+
+def _never() -> str | None:
+    return None
+
+
 _Ask = Callable[[str], PromptTokens | None]
 
 
@@ -48,6 +54,10 @@ class ServedProbe:
         Further corpora by adapter; ``domain`` is that of every other one.
     http
         A guarded client that may read :data:`monitor.probes.perplexity.LARGEST_ANSWER`.
+    purpose
+        What the engines are asked for, which says what pays for it.
+    gives_way
+        Asked before each text of a run: why the run should stop, None where it need not.
     """
 
     general: Corpus
@@ -56,6 +66,12 @@ class ServedProbe:
     settings: PerplexitySettings
     domains: Mapping[str, Corpus | None] = field(default_factory=dict)
     domain: Corpus | None = None
+    purpose: Purpose = Purpose.ROUTINE
+    gives_way: Callable[[], str | None] = _never
+
+    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
+        """Give the same probe, asking for this."""
+        return replace(self, purpose=purpose, gives_way=gives_way)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Give the general corpus, and the adapter's own where there is one."""
@@ -91,12 +107,16 @@ class ServedProbe:
             )
             for number, document in enumerate(corpus.documents):
                 try:
-                    if number % _TEXTS_PER_LOOK == 0:
-                        engine.require_idle()
+                    self._look(engine, number)
                     score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
                     return replace(run, stopped=f"{stop} (after {number} documents)")
-                run = replace(run, documents=(*run.documents, score), source=engine.way)
+                run = replace(
+                    run,
+                    documents=(*run.documents, score),
+                    source=engine.way,
+                    seconds=engine.spent,
+                )
             return run
 
     def read(
@@ -142,6 +162,13 @@ class ServedProbe:
         """Addresses of the engines that hold the model; raises as :meth:`score` does."""
         return tuple(one.name for one in self.engines.holding(target.model))
 
+    def _look(self, engine: Engine, number: int) -> None:
+        """Stop where somebody comes first, or the engine has others to serve."""
+        if (why := self.gives_way()) is not None:
+            raise Stop(why)
+        if number % _TEXTS_PER_LOOK == 0:
+            engine.require_idle()
+
     def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
         """Ask an adapter at any time, a base model alone where that can be had."""
         if chosen.parent is not None:
@@ -151,8 +178,8 @@ class ServedProbe:
 
     @contextmanager
     def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, Engine]]:
-        chosen = self.engines.choose(target.model, replica=replica)
-        with self.engines.restraint.of(chosen.url).turn() as turn:
+        chosen = self.engines.choose(target.model, replica=replica, purpose=self.purpose)
+        with self.engines.restraint.of(chosen.url).turn(self.purpose) as turn:
             yield (
                 chosen,
                 Engine(

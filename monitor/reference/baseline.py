@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detectors.feedback import Directions
 from detectors.types import Floats, Window
-from monitor.capture.assemble import MAX_TEXT, Admitted, Keeping, assemble, stratum_of
+from monitor.capture.assemble import Admitted, Keeping, assemble, legible, stratum_of
 from monitor.capture.checks import Horizon, clean, tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
@@ -142,7 +142,7 @@ def from_admitted(
         subjects=_codes(subjects),
         signals=_signals(batch.numbers),
         strata=[stratum_of(record) for record in records],
-        prompts=[clean(r.prompt[:MAX_TEXT]) if r.prompt else None for r in records],
+        prompts=[legible(r.prompt) or None for r in records],
         encoders=[r.encoder if v else None for r, v in zip(records, vectors, strict=True)],
         vectors=vectors,
         feedback=[record.feedback or {} for record in records],

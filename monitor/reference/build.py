@@ -15,13 +15,15 @@ from typing import Any, Final
 import structlog
 
 from detectors.axes import dump_axes
+from detectors.day_effect import ASSUMED, DayEffect
 from detectors.feedback import FEEDBACK, Directions
+from detectors.types import Window
 from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ModelMissing, ProbeError, place_of
 from monitor.reference import baseline as baselines
-from monitor.reference import fitting, older_feedback, training
+from monitor.reference import fitting, fleet_days, older_feedback, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import (
     SMALLEST_BASELINE,
@@ -77,12 +79,14 @@ def build_next(
     answers: bool = False,
     refuses: Refuses = refuses,
     settles_after: timedelta = timedelta(0),
+    days: DayEffect = ASSUMED,
 ) -> bool:
     """Build the oldest reference that waits; False when none does.
 
     ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
     of answers are embedded; ``refuses`` tells refusals. Feedback of live records younger than
-    ``settles_after`` is left out.
+    ``settles_after`` is left out. ``days`` is how days are taken to differ where neither the
+    baseline nor the fleet has shown it.
 
     A reference fails for good when it cannot be built from what was sent; it waits while
     the embedding probe is down, with the reason shown as its error.
@@ -101,6 +105,7 @@ def build_next(
             answers=answers,
             refuses=refuses,
             settles_after=settles_after,
+            days=days,
         )
         log.info("reference_ready")
     except LeaseLost:
@@ -128,6 +133,7 @@ def _build(
     answers: bool,
     refuses: Refuses,
     settles_after: timedelta,
+    days: DayEffect,
 ) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
@@ -144,6 +150,7 @@ def _build(
         answers=answers,
         refuses=refuses,
         settles_after=settles_after,
+        days=days,
     ).run()
 
 
@@ -162,6 +169,7 @@ class _Building:
         answers: bool,
         refuses: Refuses,
         settles_after: timedelta,
+        days: DayEffect,
     ) -> None:
         self._database = database
         self._claim = claim
@@ -172,6 +180,7 @@ class _Building:
         self._answers = answers
         self._refuses = refuses
         self._settles_after = settles_after
+        self._days = days
         self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
@@ -199,8 +208,15 @@ class _Building:
                 answered=_share(baseline.answers),
             ),
         }
-        made = self._with_feedback(calibrate(window), strata)
+        made = self._with_feedback(self._calibrated(window))
         self._finish(made, compared, strata=strata, span=span_of(window))
+
+    def _calibrated(self, window: Window) -> Calibrated:
+        adapter, assumed = self._version.adapter_id, self._days
+        days = self._database.run(lambda tx: fleet_days.read(tx, besides=adapter, assumed=assumed))
+        made = calibrate(window, days=days)
+        self._notes[fleet_days.NOTE] = made.shown_days
+        return made
 
     def _encoder_before_baseline(self) -> str | None:
         """Make the training index; None where the baseline itself must give it."""
@@ -288,20 +304,18 @@ class _Building:
             self._notes["no_answers"] = str(error)
             return fitting.without_texts(part)
 
-    def _with_feedback(self, made: Calibrated, strata: tuple[str, ...]) -> Calibrated:
+    def _with_feedback(self, made: Calibrated) -> Calibrated:
         """Where the baseline has no feedback, take an older one over, or say what was left out."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
         source = self._claim.request.get("feedback")
-        older = source and self._database.run(
-            lambda tx: older_feedback.read(tx, source, strata=strata)
-        )
+        older = source and self._database.run(lambda tx: older_feedback.read(tx, source))
         if not older:
             return self._explained(made)
         self._notes |= older.notes
         told = {FEEDBACK.name: older.calibration}
         bins = {**made.bins, **older.bins}
-        return Calibrated(calibrations=made.calibrations | told, bins=bins)
+        return replace(made, calibrations=made.calibrations | told, bins=bins)
 
     def _explained(self, made: Calibrated) -> Calibrated:
         """Say of feedback that was left out as incomplete that this is why there is none."""

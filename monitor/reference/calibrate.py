@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from detectors import DETECTORS
-from detectors.columns import columns
+from detectors.columns import SMALLEST_REFERENCE, columns
+from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.output_similarity import OUTPUT_SIMILARITY
@@ -17,6 +19,7 @@ from detectors.rank_reference import RankReference
 from detectors.types import Window
 from monitor.reference.errors import Unbuildable
 from monitor.store.calibrations import Bins, Calibration
+from monitor.strata import telling
 
 SMALLEST_BASELINE: Final = 300
 COVERED_RECORDS: Final = 1_000
@@ -28,10 +31,15 @@ _SECONDS_PER_DAY: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """Every detector's calibration and every ranked signal's bins."""
+    """Every detector's calibration and every ranked signal's bins.
+
+    ``shown_days`` is by how much the days of each detector's signals differ at most, in sd, where
+    there are enough of them to say.
+    """
 
     calibrations: dict[str, Calibration]
     bins: dict[str, Bins]
+    shown_days: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +66,13 @@ def span_of(window: Window) -> Span:
     return Span(records=len(window), days=float(window.at[-1] - window.at[0]) / _SECONDS_PER_DAY)
 
 
-def calibrate(window: Window) -> Calibrated:
+def calibrate(
+    window: Window, *, days: Mapping[str, DayEffect] | None = None, otherwise: DayEffect = ASSUMED
+) -> Calibrated:
     """Fit every detector; one that the baseline cannot carry says why.
+
+    ``days`` is, by detector, how days are taken to differ while the baseline has seen too few;
+    ``otherwise`` is for those that it does not name.
 
     Raises
     ------
@@ -68,19 +81,22 @@ def calibrate(window: Window) -> Calibrated:
     """
     calibrations: dict[str, Calibration] = {}
     bins: dict[str, Bins] = {}
+    shown: dict[str, float] = {}
     for name, detector in DETECTORS.items():
         try:
-            fitted = detector.fit(window)
+            fitted = detector.fit(window, days=(days or {}).get(name, otherwise))
         except (ReferenceTooSmall, SignalAbsent) as reason:
             calibrations[name] = Calibration(body=None, absent_reason=str(reason))
             continue
         calibrations[name] = Calibration(body=detector.dump(fitted))
         if isinstance(detector, RankDetector):
             bins |= _bins(fitted)
+            if np.isfinite(fitted.null.shown_days):
+                shown[name] = fitted.null.shown_days
     if all(one.body is None for one in calibrations.values()):
         reasons = "; ".join(f"{name}: {one.absent_reason}" for name, one in calibrations.items())
         raise Unbuildable(f"no detector can use this baseline: {reasons}")
-    return Calibrated(calibrations=calibrations, bins=bins)
+    return Calibrated(calibrations=calibrations, bins=bins, shown_days=shown)
 
 
 def measured_shares(window: Window, *, embedded: float, answered: float) -> dict[str, float]:
@@ -90,11 +106,20 @@ def measured_shares(window: Window, *, embedded: float, answered: float) -> dict
     where the baseline's early half is its own index, only the later half is compared.
     """
     shares = {
-        name: float((~np.isnan(columns(window, detector.signals))).any(axis=1).mean())
+        name: _share(window, telling(name, _present(window, detector.signals)))
         for name, detector in DETECTORS.items()
         if detector.signals
     }
     return shares | {INPUT_SIMILARITY.name: embedded, OUTPUT_SIMILARITY.name: answered}
+
+
+def _present(window: Window, signals: tuple[str, ...]) -> tuple[str, ...]:
+    counts = (~np.isnan(columns(window, signals))).sum(axis=0)
+    return tuple(s for s, n in zip(signals, counts, strict=True) if n >= SMALLEST_REFERENCE)
+
+
+def _share(window: Window, signals: tuple[str, ...]) -> float:
+    return float((~np.isnan(columns(window, signals))).any(axis=1).mean()) if signals else 0.0
 
 
 def _bins(fitted: RankReference) -> dict[str, Bins]:

@@ -1,4 +1,4 @@
-"""Which hours of the day and weekdays a reference has seen, and which cannot page yet."""
+"""Which hours of the day and weekdays a reference has seen, and which it has not."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ NOTE: Final = "seen"
 class Seen:
     """Hours of the day (24) and weekdays (7, Monday first), UTC, with 5 baseline records or more.
 
-    Evidence of soft signals from any other hour or weekday opens tickets and never pages. A
-    detector whose signal some records lack may have seen less.
+    Any other hour or weekday is taken to differ (:mod:`detectors.day_effect`), so that small
+    drifts are not told in it. A detector whose signal some records lack may have seen less.
     """
 
     hours: Sequence[bool]
@@ -43,15 +43,13 @@ class Seen:
 
         >>> office = [8 <= hour < 18 for hour in range(24)]
         >>> Seen(hours=office, weekdays=[True] * 5 + [False] * 2).text
-        'cannot page yet: 18:00 to 08:00 UTC, Saturday, Sunday'
+        'not seen yet: 18:00 to 08:00 UTC, Saturday, Sunday'
         >>> Seen(hours=[True] * 24, weekdays=[True] * 7).text
         'every hour and weekday is seen'
         """
         days = [day for day, seen in zip(WEEKDAYS, self.weekdays, strict=True) if not seen]
         unseen = [*_ranges(self.hours), *days]
-        return (
-            f"cannot page yet: {', '.join(unseen)}" if unseen else "every hour and weekday is seen"
-        )
+        return f"not seen yet: {', '.join(unseen)}" if unseen else "every hour and weekday is seen"
 
 
 def seen_in(at: Floats) -> dict[str, list[bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,16 +30,12 @@ class OlderFeedback:
     notes: Mapping[str, Any]
 
 
-def read(
-    tx: Connection, reference_id: ReferenceId, *, strata: Sequence[str]
-) -> OlderFeedback | None:
-    """Read the feedback of a ready reference; None where it has none of all these settings."""
+def read(tx: Connection, reference_id: ReferenceId) -> OlderFeedback | None:
+    """Read the feedback of a ready reference; None where it has none."""
     stored = calibrations.read(tx, reference_id).get(FEEDBACK.name)
     if stored is None or stored.body is None:
         return None
     details = references.details(tx, reference_id)
-    if not set(strata) <= set(details.reference.strata):
-        return None
     of = {"generation": details.reference.generation, "records": details.reference.n_baseline}
     bins = calibrations.read_bins(tx, reference_id)
     signals = FEEDBACK.load(stored.body).signals

@@ -11,21 +11,23 @@ import structlog
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
+from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.types import Window
-from monitor.domain import Interval, Reference, Version
-from monitor.policy.coverage import Cause
+from monitor.domain import Interval, Reference, Severity, Version, VersionId
+from monitor.policy.coverage import LEAST_SHARE, Cause
+from monitor.reference import fleet_days
 from monitor.reference.calibrate import COVERED_DAYS, span_of
 from monitor.reference.learned import AGAIN_AFTER, LearnedSettings
 from monitor.store import audit, calibrations, records, references, settings_references, verdicts
 from monitor.store import versions as registry
+from monitor.store.calibrations import Calibration
 from monitor.store.database import Database
 from monitor.store.settings_references import SettingsReference
 from monitor.store.verdicts import VerdictRow
 from monitor.strata import SAMPLING, alike, needed, settings, words
 
-LEAST_SHARE: Final = 0.05
-"""Settings that fewer of a day's requests have get no reference of their own."""
+AGAIN_AFTER_FAILURE: Final = timedelta(hours=1)
 
 _DAY: Final = timedelta(days=1)
 _LOG = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ class NewSettings:
 
     strata: tuple[str, ...]
     records: int
+    span: Interval
+    """From the first of these records until where evaluations have come."""
     share: float
     """Of the last day's requests."""
 
@@ -46,145 +50,214 @@ class NewSettings:
         return words(self.strata[0])
 
 
-def learn_settings(
-    database: Database, *, now: datetime, rules: LearnedSettings | None = None
-) -> list[str]:
-    """Learn what answers are like under settings that came anew and are used enough.
+class SettingsLearner:
+    """Learns what answers are like under settings that came anew and are used enough.
 
-    Call it every minute or so, and again once what was learned covers a fortnight. Of versions
-    whose evaluations set nothing aside for its settings nothing is read. Gives what was learned,
-    ``support@v7: temperature 0.7``.
+    ``turn`` it every minute or so. Of versions whose evaluations set nothing aside for its
+    settings nothing is read; what could not be learned is tried again an hour later.
     """
-    chosen = rules or LearnedSettings()
-    wanting = [row for row in database.run(verdicts.fleet) if _sets_aside(row)]
-    return [
-        label
-        for row in wanting
-        for label in database.run(lambda tx, row=row: _learn(tx, row, now=now, rules=chosen))  # type: ignore[misc]  # a default argument
-    ]
 
+    def __init__(
+        self, database: Database, *, rules: LearnedSettings, days: DayEffect = ASSUMED
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._days = days
+        self._not_before: dict[tuple[VersionId, tuple[str, ...]], datetime] = {}
 
-def new_settings(
-    tx: Connection, version: Version, known: tuple[str, ...], *, since: datetime, now: datetime
-) -> list[NewSettings]:
-    """Count a version's records of settings that none of the known are, the most used first."""
-    of_day = _counts(tx, version, start=max(since, now - _DAY), end=now)
-    day = max(sum(of_day.values()), 1)
-    by_settings: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    counts = _counts(tx, version, start=since, end=now)
-    for stratum in sorted(counts):
-        if not alike(stratum, known, SAMPLING):
-            by_settings.setdefault(tuple(sorted(settings(stratum).items())), []).append(stratum)
-    found = [
-        NewSettings(
-            strata=tuple(strata),
-            records=sum(counts[one] for one in strata),
-            share=sum(of_day.get(one, 0) for one in strata) / day,
+    def turn(self, *, now: datetime) -> list[str]:
+        """Learn what can be learned, and give it: ``support@v7: temperature 0.7``."""
+        rows = [row for row in self._database.run(verdicts.fleet) if _may_learn(row)]
+        return [
+            label
+            for row in rows
+            for label in self._database.run(lambda tx, row=row: self._learn(tx, row, now=now))  # type: ignore[misc]  # a default argument
+        ]
+
+    def _learn(self, tx: Connection, row: VerdictRow, *, now: datetime) -> list[str]:
+        version = registry.fetch_by_id(tx, row.version_id)
+        found = [
+            one
+            for one in wanted(
+                tx, version, now=now, until=_evaluated_until(row) or now, rules=self._rules
+            )
+            if one.records >= self._rules.least and self._in_turn(version, one, now=now)
+        ]
+        if not found:
+            return []
+        registry.lock(tx, version.id)  # one learner at a time, and no new generation meanwhile
+        reference = references.current(tx, version.id)
+        if reference is None:
+            return []
+        return [
+            f"{version.label}: {one.text}"
+            for one in found
+            if self._freeze(tx, version, reference, one, now=now)
+        ]
+
+    def _in_turn(self, version: Version, one: NewSettings, *, now: datetime) -> bool:
+        return now >= self._not_before.get((version.id, one.strata), now)
+
+    def _freeze(
+        self,
+        tx: Connection,
+        version: Version,
+        reference: Reference,
+        one: NewSettings,
+        *,
+        now: datetime,
+    ) -> bool:
+        window = _window(tx, version, reference, one)
+        fitted = _fitted(
+            window,
+            carried=calibrations.read(tx, reference.id),
+            days=fleet_days.read(tx, besides=version.adapter_id, assumed=self._days),
         )
-        for strata in by_settings.values()
-    ]
-    return sorted(found, key=lambda one: one.records, reverse=True)
+        if not fitted:
+            self._not_before[version.id, one.strata] = now + AGAIN_AFTER_FAILURE
+            return False
+        settings_references.insert(
+            tx,
+            version_id=version.id,
+            reference_id=reference.id,
+            strata=one.strata,
+            n_baseline=len(window),
+            span_days=span_of(window).days,
+            calibrations=fitted,
+        )
+        audit.append(
+            tx,
+            actor="driftline",
+            act="reference.settings",
+            subject=version.label,
+            details={
+                "generation": reference.generation,
+                "cause": f"{one.share:.0%} of the day's requests use {one.text}:"
+                f" learned from {len(window):,}",
+            },
+        )
+        _LOG.info("settings_learned", version=version.label, settings=one.text, records=len(window))
+        return True
 
 
-def _sets_aside(row: VerdictRow) -> bool:
-    seen = row.memory.get("seen") or {}
-    return any(cause == Cause.SETTINGS for cause, *_ in seen.get("since", ()))
+def wanted(
+    tx: Connection, version: Version, *, now: datetime, until: datetime, rules: LearnedSettings
+) -> list[NewSettings]:
+    """Find settings that more than 5 % of a day's requests have and no reference in force.
 
-
-def _learn(tx: Connection, row: VerdictRow, *, now: datetime, rules: LearnedSettings) -> list[str]:
-    version = registry.fetch_by_id(tx, row.version_id)
+    The most used first, with the records that there are of each: fewer than ``rules.least``
+    are not learned from yet. Those whose reference spans half as many days are wanted again.
+    """
     reference = references.current(tx, version.id)
     if reference is None:
         return []
-    registry.lock(tx, version.id)  # one learner at a time
-    beside = settings_references.beside(tx, reference.id)
-    young = [one for one in beside if not _worth_renewing(one, row, now=now)]
-    known = (*reference.strata, *(s for one in young for s in one.strata))
-    until = _evaluated_until(row) or now
-    span = Interval(start=now - rules.lookback, end=until)
-    found = new_settings(tx, version, known, since=span.start, now=until)
-    return [
-        f"{version.label}: {one.text}"
-        for one in found
-        if one.records >= rules.least and one.share > LEAST_SHARE
-        if _freeze(tx, version, reference, one, span)
-    ]
+    since = now - rules.lookback
+    of_day = _by_settings(_counts(tx, version, start=max(since, now - _DAY), end=until), reference)
+    whole = sum(of_day.values())
+    used = {strata: n for strata, n in of_day.items() if n > LEAST_SHARE * whole and strata != ()}
+    if not used:
+        return []
+    beside = {one.strata: one for one in settings_references.beside(tx, reference.id)}
+    found = []
+    for strata, n in used.items():
+        gathered = records.of_settings(
+            tx,
+            version_id=version.id,
+            adapter_id=version.adapter_id,
+            strata=strata,
+            start=since,
+            end=until,
+        )
+        one = NewSettings(
+            strata=strata,
+            records=gathered.count,
+            span=Interval(start=gathered.first_at or until, end=until),
+            share=n / whole,
+        )
+        if strata not in beside or _worth_renewing(beside[strata], one, now=now):
+            found.append(one)
+    return sorted(found, key=lambda one: one.records, reverse=True)
 
 
-def _worth_renewing(one: SettingsReference, row: VerdictRow, *, now: datetime) -> bool:
-    """Whether a fortnight of records may take the place of fewer days: not while it drifts."""
-    age = now - one.created_at
-    quiet = not row.verdict.detectors
+def _may_learn(row: VerdictRow) -> bool:
+    """Whether records are set aside for their settings, and nothing is wrong with the version.
+
+    What drifts, or is broken, must not become what it is compared with.
+    """
+    seen = row.memory.get("seen") or {}
+    aside = any(cause == Cause.SETTINGS for cause, *_ in seen.get("since", ()))
+    found = row.verdict.severity is not Severity.NONE or row.verdict.detectors
+    return (aside or row.memory.get("seen") is not None) and not found
+
+
+def _by_settings(counts: Mapping[str, int], reference: Reference) -> dict[tuple[str, ...], int]:
+    """Sum records up by their settings; ``()`` are those that the reference has."""
+    named: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    own = 0
+    for stratum, n in sorted(counts.items()):
+        if alike(stratum, reference.strata, SAMPLING):
+            own += n
+        else:
+            named.setdefault(tuple(sorted(settings(stratum).items())), []).append(stratum)
+    return {(): own} | {tuple(strata): sum(counts[s] for s in strata) for strata in named.values()}
+
+
+def _worth_renewing(one: SettingsReference, found: NewSettings, *, now: datetime) -> bool:
+    """Whether its records span twice as many days by now, as of a version's first reference."""
+    days = (found.span.end - found.span.start) / _DAY
     short = one.span_days < COVERED_DAYS
-    return short and quiet and age >= max(AGAIN_AFTER, timedelta(days=COVERED_DAYS - one.span_days))
+    return short and now - one.created_at >= AGAIN_AFTER and days >= 2.0 * one.span_days
 
 
-def _freeze(
-    tx: Connection, version: Version, reference: Reference, wanted: NewSettings, span: Interval
-) -> bool:
+def _window(tx: Connection, version: Version, reference: Reference, one: NewSettings) -> Window:
     columns = records.read_window(
         tx,
         version_id=version.id,
         adapter_id=version.adapter_id,
-        start=span.start,
-        end=span.end,
-        strata=wanted.strata,
-        received_before=span.end,
+        start=one.span.start,
+        end=one.span.end,
+        strata=one.strata,
+        received_before=one.span.end,
         reference_id=reference.id,
         answers=True,
     )
-    window = Window(
-        start=float(columns.at[0]),
-        end=span.end.timestamp(),
+    return Window(
+        start=one.span.start.timestamp(),
+        end=one.span.end.timestamp(),
         at=columns.at,
         signals=columns.signals,
         subjects=columns.subjects,
     )
-    fitted = _fitted(window, carried=calibrations.read(tx, reference.id))
-    if not fitted:
-        return False
-    settings_references.insert(
-        tx,
-        version_id=version.id,
-        reference_id=reference.id,
-        strata=wanted.strata,
-        n_baseline=len(columns),
-        span_days=span_of(window).days,
-        calibrations=fitted,
-    )
-    audit.append(
-        tx,
-        actor="driftline",
-        act="reference.settings",
-        subject=version.label,
-        details={
-            "generation": reference.generation,
-            "cause": f"{wanted.share:.0%} of the day's requests use {wanted.text}:"
-            f" learned from {len(columns):,}",
-        },
-    )
-    _LOG.info("settings_learned", version=version.label, settings=wanted.text, records=len(columns))
-    return True
 
 
-def _fitted(window: Window, *, carried: Mapping[str, calibrations.Calibration]) -> dict[str, bytes]:
-    """Fit the detectors that the settings matter to, of those that the reference carries."""
+def _fitted(
+    window: Window,
+    *,
+    carried: Mapping[str, Calibration],
+    days: Mapping[str, DayEffect],
+) -> dict[str, bytes]:
+    """Fit the detectors that the settings matter to, of those that the reference carries.
+
+    Only with the very scores that it has there: others would add nothing to its process.
+    """
     found = {}
     for name, detector in DETECTORS.items():
         own = carried.get(name)
         if own is None or own.body is None or not needed(detector.signals):
             continue
         try:
-            found[name] = detector.dump(detector.fit(window))
+            fitted = detector.fit(window, days=days.get(name, ASSUMED))
         except (ReferenceTooSmall, SignalAbsent):
             continue
+        if detector.names(fitted) == detector.names(detector.load(own.body)):
+            found[name] = detector.dump(fitted)
     return found
 
 
 def _evaluated_until(row: VerdictRow) -> datetime | None:
     """Give the end of the newest live window: what arrives later is evidence."""
     windows = row.memory["seen"]["windows"].get("live") or []
-    return datetime.fromisoformat(windows[-1]["end"]) if windows else None
+    return datetime.fromisoformat(windows[-1][0]) if windows else None
 
 
 def _counts(tx: Connection, version: Version, *, start: datetime, end: datetime) -> dict[str, int]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from sqlalchemy import Connection
+
 from monitor.capture import subjects
 from monitor.capture.checks import Horizon, Refused
 from monitor.domain import Reference, Version
@@ -20,6 +22,8 @@ from monitor.store.references import Claim, LeaseLost, ReferenceSource
 
 MOST_PROBLEMS: Final = 20
 """Problems told in full; the others are counted."""
+MOST_SHARED: Final = 0.05
+"""Share of the baseline lines that may stand among the training lines too: they are left out."""
 OLDEST: Final = timedelta(days=3650)
 _STAGED_LINES: Final = 500
 _STAGED_BYTES: Final = 4 * 1024 * 1024
@@ -129,26 +133,19 @@ class Upload:
         Raises
         ------
         UploadRefused
-            A line was wrong, or texts or subjects stand in both parts; nothing was kept.
+            A line was wrong, or more than 5 % of the baseline lines stand among the training
+            lines too, by text or subject: fewer are left out. Nothing was kept.
         """
         for line in self._lines.end():
             self._end_line(line)
         if not self._counts[ItemRole.BASELINE] and not self._total:
             self._problem(0, "no baseline lines: nothing to compare live records with")
         self._flush()
-        if not self._total:
-            self._check_overlap()
+        shared = 0 if self._total else self._shared()
         if self._total:
             self.abort()
             raise UploadRefused(tuple(self._problems), total=self._total)
-        return self._database.run(
-            lambda tx: references.seal(
-                tx,
-                self._claim,
-                n_training=self._counts[ItemRole.TRAINING],
-                n_baseline=self._counts[ItemRole.BASELINE],
-            )
-        )
+        return self._database.run(lambda tx: self._seal(tx, left_out=shared))
 
     def abort(self) -> None:
         """Keep nothing; safe to call in any state of the upload."""
@@ -249,13 +246,28 @@ class Upload:
             )
             raise UploadRefused((paused,), total=1) from lost
 
-    def _check_overlap(self) -> None:
+    def _shared(self) -> int:
+        """Count the baseline lines that are among the training lines too; many are problems."""
         found = self._database.run(
             lambda tx: reference_items.overlap(tx, self._claim, examples=MOST_PROBLEMS)
         )
+        if found.count <= MOST_SHARED * self._counts[ItemRole.BASELINE]:
+            return found.count
         for line, by in zip(found.lines, found.reasons, strict=True):
             self._problem(line, f"baseline: its {by} is among the training lines too")
         self._total = max(self._total, found.count)
+        return 0
+
+    def _seal(self, tx: Connection, *, left_out: int) -> Reference:
+        if left_out:
+            reference_items.leave_out(tx, self._claim)
+        return references.seal(
+            tx,
+            self._claim,
+            n_training=self._counts[ItemRole.TRAINING],
+            n_baseline=self._counts[ItemRole.BASELINE] - left_out,
+            left_out=left_out,
+        )
 
     def _problem(self, line: int, error: str) -> None:
         self._total += 1

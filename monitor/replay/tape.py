@@ -16,7 +16,8 @@ class Tape:
     """Records the scores of a run; plays the same windows at another budget.
 
     A budget changes only the start weights of the processes. Increments depend on records
-    and reference alone, so the second run costs a small part of the first.
+    and reference alone, so the second run costs a small part of the first. Not so where the
+    reference is too short to know how days differ: such windows are looked at again.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,8 @@ class Tape:
             The window was not recorded: its detector had failed.
         """
         score = self._scores[_key(question)]
+        if question.reference.null.unknown is not None:
+            return find(question, settings)
         step = absorb(
             question.reference.null,
             question.state,

@@ -16,7 +16,7 @@ from detectors.season import span_days
 from detectors.types import SECONDS_PER_DAY, Budget, Detector, Floats, Process, State, Window
 from monitor.selftest import intervals, replayed
 from monitor.selftest.injections import Injection, Signals, injections
-from monitor.selftest.replayed import Cut
+from monitor.selftest.replayed import Cut, Rows
 from monitor.selftest.streams import Growths, Streams, alarms
 
 DAY: Final = 1.0
@@ -27,14 +27,18 @@ STREAMS: Final = 100
 REUSED: Final = 4.0
 """How often a stream may come by the same record: two halves differ for good, by chance, and a
 longer stream would find that out."""
-SMALLEST: Final = 600
-"""Records of a baseline whose halves can both be fitted on."""
+_CAVEAT: Final = (
+    "detectors take 300 records, and half of the baseline's {size:,} has fewer: they are fitted on"
+    " all of them and replay the same ones, {hours:,.1f} h at a time. How soon a drift is told"
+    " within that time is known roughly, how many false alarms come is not known; a reference of"
+    " 600 records says more"
+)
 
 Told = Callable[[int, int], None]
 
 
 class TooShort(Exception):  # noqa: N818 - it says what is wrong with the baseline
-    """The baseline cannot be divided into two that detectors can be fitted on."""
+    """The baseline has nothing that a detector can be fitted on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,9 +64,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Half:
-    """One half: detectors fitted on it, and the evaluations of the other half."""
+    """Detectors fitted on one half, or on all, and the half whose evaluations they score."""
 
-    number: int
+    replayed: int
     fitted: Mapping[str, Any]
     missing: Mapping[str, str]
 
@@ -83,10 +87,14 @@ def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str
     replayed through them, evaluation by evaluation; the growth of the evidence is then
     resampled in whole stretches. ``told`` hears how many steps are done, and of how many.
 
+    A detector takes 300 records. Where none can be fitted on both halves, they are fitted on the
+    whole baseline and replay what they know: drifts are then told roughly, false alarms not at
+    all, and the report says so (``caveat``).
+
     Raises
     ------
     TooShort
-        Fewer than 600 records, or no detector can be fitted on both halves.
+        No detector can be fitted on the baseline at all.
     """
     test = _Test(question, told)
     return test.report()
@@ -101,21 +109,31 @@ class _Test:
         self._per_day = _replayed_per_day(question)
         self._cut: Cut = _cut(question, per_day=self._per_day)
         self._longest = REUSED * len(question.baseline) / 2.0 / self._per_day
-        self._halves = [self._half(0), self._half(1)]
-        self._names = [
-            name for name in question.shares if all(name in h.fitted for h in self._halves)
+        self._halves = [
+            self._fitted(self._cut.half(number), replay=1 - number) for number in (0, 1)
         ]
+        self._caveat: str | None = None
+        if not self._names:
+            every = np.arange(len(question.baseline), dtype=np.int64)
+            self._halves = [self._fitted(every, replay=number) for number in (0, 1)]
+            self._caveat = _CAVEAT.format(size=len(every), hours=24.0 * self._longest)
         if not self._names:
             reasons = "; ".join(f"{n}: {why}" for n, why in self._missing().items())
-            raise TooShort(f"no detector can be fitted on both halves of the baseline: {reasons}")
+            raise TooShort(f"no detector can be fitted on the baseline: {reasons}")
         self._rng = np.random.default_rng(question.seed)
         injected = [(one, self._changed(one)) for one in injections(question.topics)]
         # a drift of what was never measured cannot be injected
         self._scenarios = [(one, changed) for one, changed in injected if self._touched(changed)]
-        self._steps = len(self._names) * 2 + sum(
+        self._steps = (0 if self._caveat else len(self._names) * 2) + sum(
             2 * len(self._touched(changed)) for _, changed in self._scenarios
         )
         self._done = 0
+
+    @property
+    def _names(self) -> list[str]:
+        """Detectors that are tested: fitted for both halves."""
+        shares = self._question.shares
+        return [name for name in shares if all(name in half.fitted for half in self._halves)]
 
     def report(self) -> dict[str, Any]:
         question = self._question
@@ -133,12 +151,12 @@ class _Test:
             "streams": 2 * question.streams,
             "detectors": self._names,
             "not_tested": dict(self._missing()),
+            "caveat": self._caveat,
             "false_alarms": quiet,
             "injections": [self._injected(one, changed) for one, changed in self._scenarios],
         }
 
-    def _half(self, number: int) -> _Half:
-        rows = self._cut.half(number)
+    def _fitted(self, rows: Rows, *, replay: int) -> _Half:
         window = self._question.baseline
         half = replayed.take(
             window, rows, start=float(window.at[rows[0]]), end=float(window.at[rows[-1]]) + 1.0
@@ -149,7 +167,7 @@ class _Test:
                 fitted[name] = self._known_hours(DETECTORS[name].fit(half))
             except DetectorError as reason:
                 missing[name] = str(reason)
-        return _Half(number=number, fitted=fitted, missing=missing)
+        return _Half(replayed=replay, fitted=fitted, missing=missing)
 
     def _known_hours(self, reference: Any) -> Any:
         """Cut in 16, a half has not seen the other's hours; live traffic would know them."""
@@ -174,6 +192,8 @@ class _Test:
         return [n for n in self._names if set(DETECTORS[n].signals) & changed.signals.keys()]
 
     def _quiet(self) -> dict[str, Any]:
+        if self._caveat:
+            return dict.fromkeys(process.value for process in Process)
         days = min(MONTH, self._longest)
         counts = self._follow(self._names, self._question.baseline, days=days, once=False)
         return {
@@ -237,7 +257,7 @@ class _Test:
         """Let the product's own detector score every evaluation of the other half."""
         reference, budget = half.fitted[name], self._question.shares[name]
         found: dict[Process, list[Floats]] = {process: [] for process in Process}
-        for check in replayed.replay(window, self._cut, half=1 - half.number):
+        for check in replayed.replay(window, self._cut, half=half.replayed):
             part = replayed.take(
                 window, check.rows, start=check.start, end=check.start + self._cut.check_seconds
             )
@@ -306,12 +326,8 @@ def _replayed_per_day(question: Question) -> float:
 
 
 def _cut(question: Question, *, per_day: float) -> Cut:
-    size = len(question.baseline)
-    if size < SMALLEST:
-        raise TooShort(
-            f"the baseline has {size:,} records; a self-test needs {SMALLEST:,}, to fit on one"
-            " half and replay the other"
-        )
+    if not len(question.baseline):
+        raise TooShort("the baseline has no records")
     return replayed.cut(question.baseline, per_day=per_day, check_seconds=question.check_seconds)
 
 

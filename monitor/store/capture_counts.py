@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -53,13 +54,16 @@ def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) ->
 def any_backfilled(
     connection: Connection, *, adapter_id: AdapterId, start: datetime, end: datetime
 ) -> bool:
-    """Whether anything came in these hours that was made long before."""
+    """Whether anything came in these hours, or the next to them, that was made long before.
+
+    The counters are of the service's clock, which may be a little off the database's.
+    """
     c = capture_counts.c
     query = sa.select(sa.literal(1)).where(
         c.adapter_id == adapter_id,
         c.outcome == BACKFILLED,
-        c.hour >= _hour(start),
-        c.hour <= _hour(end),
+        c.hour >= _hour(start - timedelta(hours=1)),
+        c.hour <= _hour(end + timedelta(hours=1)),
     )
     return connection.execute(query.limit(1)).one_or_none() is not None
 
@@ -68,6 +72,34 @@ def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) 
     """Count an adapter's requests, those that a sampler did not send included."""
     counts = totals(connection, adapter_id=adapter_id, since=since)
     return sum(counts.get(outcome, 0) for outcome in REQUESTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Days:
+    """An adapter's requests in days of UTC, sent as they were made.
+
+    ``today`` counts those so far. Yesterday and the same weekday a week ago say what the day
+    may hold: ``quieter`` is the one with fewer, ``busier`` the one with more, 0 where nothing is
+    known. A day in which the adapter became known was not whole: only ``busier`` may count it.
+    """
+
+    today: int
+    quieter: int
+    busier: int
+
+
+def days(connection: Connection, adapter_id: AdapterId, *, now: datetime) -> Days:
+    """Count the days that say how many of an adapter's requests are to be kept.
+
+    What was sent long after it was made, as an import is, says nothing about the traffic.
+    """
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    starts = (today, today - timedelta(days=1), today - timedelta(days=7))
+    bound = {"adapter": adapter_id, "week_ago": starts[2], "next": starts[2] + timedelta(days=1)}
+    row = connection.execute(_DAYS, bound | {"today": starts[0], "yesterday": starts[1]}).one()
+    before = dict(zip(starts[1:], (row.n_yesterday, row.n_week_ago), strict=True))
+    whole = [count for start, count in before.items() if row.created_at <= start]
+    return Days(today=row.n_today, quieter=min(whole, default=0), busier=max(before.values()))
 
 
 def fleet_totals(
@@ -86,6 +118,20 @@ def fleet_totals(
     for row in connection.execute(query):
         fleet.setdefault(AdapterId(row.adapter_id), {})[row.outcome] = int(row.total)
     return fleet
+
+
+_NUMBER: Final = "CASE c.outcome WHEN 'backfilled' THEN -c.count ELSE c.count END"
+_SUM: Final = f"coalesce(sum({_NUMBER}) FILTER (WHERE {{}}), 0)::bigint"
+_DAYS: Final = sa.text(
+    "SELECT a.created_at,"
+    f" {_SUM.format('c.hour >= :today')} AS n_today,"
+    f" {_SUM.format('c.hour >= :yesterday AND c.hour < :today')} AS n_yesterday,"
+    f" {_SUM.format('c.hour < :next')} AS n_week_ago"
+    " FROM adapters a LEFT JOIN capture_counts c ON c.adapter_id = a.id"
+    " AND (c.hour >= :yesterday OR c.hour >= :week_ago AND c.hour < :next)"
+    " AND c.outcome IN ('accepted', 'sampled_out', 'backfilled')"
+    " WHERE a.id = :adapter GROUP BY a.created_at"
+)
 
 
 def _hour(at: datetime) -> datetime:

@@ -12,7 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from monitor.domain import AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
+from monitor.domain import (
+    UNMEASURED,
+    AdapterId,
+    EvaluationId,
+    EvaluationKind,
+    Interval,
+    VerdictKind,
+    VersionId,
+)
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
 from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
 
@@ -212,6 +220,22 @@ def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
             },
             where=latest_scores.c.at <= upsert.excluded["at"],
         )
+    )
+
+
+def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reason: str) -> None:
+    """Let a detector's newest score say ``unmeasured`` in place of ``stable``, and why.
+
+    Its numbers stay, and its history says what was found when it was made.
+    """
+    tx.execute(
+        sa.update(latest_scores)
+        .where(
+            latest_scores.c.version_id == version_id,
+            latest_scores.c.detector == detector,
+            latest_scores.c.verdict.in_([VerdictKind.STABLE.value, UNMEASURED]),
+        )
+        .values(verdict=UNMEASURED, reason=reason)
     )
 
 

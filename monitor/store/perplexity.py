@@ -104,6 +104,7 @@ def insert_run(
     dtype: str | None = None,
     source: str | None = None,
     weights: str | None = None,
+    seconds: float | None = None,
     stopped: str | None = None,
 ) -> int:
     """Keep a run with its documents; return its id."""
@@ -117,6 +118,7 @@ def insert_run(
         "dtype": dtype,
         "source": source,
         "weights": weights,
+        "seconds": seconds,
         "role": role.value,
         "state": "stopped" if stopped else "done",
         "reason": stopped,

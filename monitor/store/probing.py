@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.store.tables import adapters, evaluations, latest_scores, tasks, versions
+from monitor.policy.rounds import Measured
+from monitor.store.perplexity import RunRole
+from monitor.store.tables import (
+    adapters,
+    evaluations,
+    latest_scores,
+    perplexity_runs,
+    tasks,
+    versions,
+)
+
+ONE_PROBE: Final = timedelta(hours=1)
+"""Runs of a version that are closer together are of one probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +70,47 @@ def probe_rows(tx: Connection, *, version_id: VersionId | None = None) -> Sequen
     if version_id is not None:
         query = query.where(versions.c.id == version_id)
     return [ProbeRow(**row) for row in tx.execute(query).mappings()]
+
+
+def measured(tx: Connection, *, since: datetime) -> list[Measured]:
+    """What the newest probe of each version cost its engine; none where no engine was asked."""
+    whole = [RunRole.REGISTRATION.value, RunRole.SCHEDULED.value, RunRole.SUSPICION.value]
+    newest = (
+        sa.select(
+            perplexity_runs.c.version_id,
+            perplexity_runs.c.replica,
+            perplexity_runs.c.seconds,
+            perplexity_runs.c.at,
+        )
+        .ext(distinct_on(perplexity_runs.c.version_id, perplexity_runs.c.corpus))
+        .where(
+            perplexity_runs.c.version_id.is_not(None),
+            perplexity_runs.c.replica.is_not(None),
+            perplexity_runs.c.seconds.is_not(None),
+            perplexity_runs.c.role.in_(whole),
+            perplexity_runs.c.state == "done",
+            perplexity_runs.c.at >= since,
+        )
+        .order_by(
+            perplexity_runs.c.version_id,
+            perplexity_runs.c.corpus,
+            perplexity_runs.c.at.desc(),
+        )
+        .subquery()
+    )
+    last = sa.func.max(newest.c.at).over(partition_by=newest.c.version_id)
+    dated = sa.select(newest, last.label("last")).subquery()
+    # a corpus that was replaced is asked no more
+    rows = tx.execute(
+        sa.select(
+            dated.c.version_id,
+            sa.func.max(dated.c.replica).label("replica"),
+            sa.func.sum(dated.c.seconds).label("seconds"),
+        )
+        .where(dated.c.at > dated.c.last - ONE_PROBE)
+        .group_by(dated.c.version_id)
+    )
+    return [
+        Measured(version_id=VersionId(row.version_id), engine=row.replica, seconds=row.seconds)
+        for row in rows
+    ]

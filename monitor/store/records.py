@@ -93,6 +93,14 @@ class Traffic:
     last_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfSettings:
+    """How many records of some settings there are, and when the first was made."""
+
+    count: int
+    first_at: datetime | None
+
+
 def read_window(
     connection: Connection,
     *,
@@ -233,6 +241,31 @@ def strata(
     )
     bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
     return {row.stratum: row.n for row in connection.execute(query, bounds)}
+
+
+def of_settings(
+    connection: Connection,
+    *,
+    version_id: VersionId,
+    adapter_id: AdapterId,
+    strata: Sequence[str],
+    start: datetime,
+    end: datetime,
+) -> OfSettings:
+    """Count a version's records of some settings in ``[start, end)``."""
+    query = sa.text(
+        "SELECT count(*) AS count, min(at) AS first_at FROM records"
+        " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
+        " AND context_id = ANY(:contexts)"
+    )
+    bound = {
+        "adapter": adapter_id,
+        "version": version_id,
+        "start": start,
+        "end": end,
+        "contexts": contexts.of_strata(connection, strata),
+    }
+    return OfSettings(**connection.execute(query, bound).mappings().one())
 
 
 def traffic(
@@ -395,7 +428,8 @@ def _columns(
     if strata is not None:
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
     signals = {name: rows[name].astype(np.float64) for name in MEASURED}
-    signals |= derived(signals, status=rows["status"].astype(np.float64))
+    status = rows["status"].astype(np.float64)
+    signals |= derived(signals, status=status) | {"status": status}
     signals[SIMILARITY] = rows[SIMILARITY].astype(np.float64)
     signals |= dict(zip(TOPICS, rows["coordinates"].T.astype(np.float64), strict=True))
     signals |= dict(zip(ANSWERS, rows["answers"].T.astype(np.float64), strict=True))

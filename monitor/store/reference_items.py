@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -46,6 +47,17 @@ class Overlap:
     reasons: tuple[str, ...]
 
 
+_SHARED: Final = (
+    "FROM reference_items b"
+    " LEFT JOIN (SELECT DISTINCT text_hash FROM reference_items"
+    "  WHERE reference_id = :id AND role = 'training') t ON t.text_hash = b.text_hash"
+    " LEFT JOIN (SELECT DISTINCT subject FROM reference_items"
+    "  WHERE reference_id = :id AND role = 'training') s ON s.subject = b.subject"
+    " WHERE b.reference_id = :id AND b.role = 'baseline'"
+    " AND (t.text_hash IS NOT NULL OR s.subject IS NOT NULL)"
+)
+
+
 def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
     """Keep lines until the builder has used them; renews the lease."""
     hold(connection, claim)
@@ -68,16 +80,7 @@ def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
 
 def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overlap:
     """Find baseline lines that share a text or a subject with the training lines."""
-    found = sa.text(
-        "SELECT b.seq, t.text_hash IS NOT NULL AS by_text"
-        " FROM reference_items b"
-        " LEFT JOIN (SELECT DISTINCT text_hash FROM reference_items"
-        "  WHERE reference_id = :id AND role = 'training') t ON t.text_hash = b.text_hash"
-        " LEFT JOIN (SELECT DISTINCT subject FROM reference_items"
-        "  WHERE reference_id = :id AND role = 'training') s ON s.subject = b.subject"
-        " WHERE b.reference_id = :id AND b.role = 'baseline'"
-        " AND (t.text_hash IS NOT NULL OR s.subject IS NOT NULL) ORDER BY b.seq"
-    )
+    found = sa.text(f"SELECT b.seq, t.text_hash IS NOT NULL AS by_text {_SHARED} ORDER BY b.seq")
     shared = connection.execute(found, {"id": claim.reference_id}).all()
     first = shared[:examples]
     return Overlap(
@@ -85,6 +88,15 @@ def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overl
         lines=tuple(row.seq for row in first),
         reasons=tuple("text" if row.by_text else "subject" for row in first),
     )
+
+
+def leave_out(connection: Connection, claim: Claim) -> None:
+    """Delete the baseline lines that :func:`overlap` finds."""
+    hold(connection, claim)
+    delete = (
+        f"DELETE FROM reference_items WHERE reference_id = :id AND seq IN (SELECT b.seq {_SHARED})"
+    )
+    connection.execute(sa.text(delete), {"id": claim.reference_id})
 
 
 def count(connection: Connection, claim: Claim) -> dict[ItemRole, int]:

@@ -18,8 +18,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import JSONB
 
-from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
+from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit
 from monitor.store import versions as registry
 from monitor.store.errors import Conflict, NotFound, StoreError
@@ -35,6 +36,7 @@ FEEDBACK_FROM: Final = "feedback_from"
 MEASURED: Final = "measured"
 """Key of a note: by detector, the share of the baseline's requests that it was measured on."""
 
+_LEFT_OUT: Final = "left_out"
 _R: Final = references.c
 
 
@@ -153,14 +155,23 @@ def create(
 
 
 def seal(
-    connection: Connection, claim: Claim, *, n_training: int = 0, n_baseline: int = 0
+    connection: Connection,
+    claim: Claim,
+    *,
+    n_training: int = 0,
+    n_baseline: int = 0,
+    left_out: int = 0,
 ) -> Reference:
-    """Hand a reference whose lines are complete to the builders; this is audited."""
+    """Hand a reference whose lines are complete to the builders; this is audited.
+
+    ``left_out`` counts the baseline lines that were sent beside those and are not used.
+    """
+    noted = {_LEFT_OUT: left_out} if left_out else {}
     _write(
         connection,
         claim,
         lease_until=None,
-        request=_R.request.op("-")(sa.cast("held", sa.Text)),
+        request=_R.request.op("-")(sa.cast("held", sa.Text)).op("||")(sa.cast(noted, JSONB)),
         n_training=n_training,
         n_baseline=n_baseline,
     )
@@ -343,7 +354,26 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
         _R.generation > row.generation,
     )
     replaced = connection.execute(newer.limit(1)).one_or_none() is not None
-    return _reference(row, approved_by=None if replaced else row.approved_by)
+    return _reference(row, replaced=True, approved_by=None) if replaced else _reference(row)
+
+
+def approved_notes(
+    connection: Connection, key: str, *, besides: AdapterId
+) -> list[Mapping[str, Any]]:
+    """Read a note of each other adapter's newest approved reference that has one."""
+    query = (
+        sa.select(versions.c.adapter_id, _R.request[key].label("note"))
+        .join(versions, versions.c.id == _R.version_id)
+        .where(
+            _R.state == ReferenceState.READY.value,
+            _R.approved_by.is_not(None),
+            versions.c.adapter_id != besides,
+            _R.request.has_key(key),
+        )
+        .order_by(_R.ready_at, _R.id)
+    )
+    # the newest of each adapter comes last and stays
+    return list({row.adapter_id: row.note for row in connection.execute(query)}.values())
 
 
 def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:
@@ -388,6 +418,7 @@ def _reference(row: Any, **changed: Any) -> Reference:
         "version_id": VersionId(row.version_id),
         "state": ReferenceState(row.state),
         "strata": tuple(row.strata),
+        "left_out": row.request.get(_LEFT_OUT, 0),
     }
     plain = (
         "generation",

@@ -46,7 +46,7 @@ _CLAIM: Final = sa.text(
         SELECT id FROM tasks
         WHERE next_due_at <= now() AND (lease_until IS NULL OR lease_until < now())
           AND kind = ANY(:kinds)
-        ORDER BY requested_at IS NULL,
+        ORDER BY requested_at IS NULL, NOT first,
                  CASE WHEN requested_at IS NULL AND version_id = ANY(:at_hand)
                       THEN next_due_at - :head_start ELSE next_due_at END
         LIMIT :limit FOR UPDATE SKIP LOCKED)
@@ -68,8 +68,9 @@ def claim(
 ) -> list[Claim]:
     """Take up to ``limit`` due tasks; others skip what we hold.
 
-    Requested ones first, then the oldest: a suspicion's probe decides about a page within
-    minutes, and must not wait for a fleet's turn that takes hours. Of what is merely due,
+    Requested ones first, then those that bring a version back, then the oldest: a
+    suspicion's probe decides about a page within minutes, and must not wait for a fleet's
+    turn that takes hours. Of what is merely due,
     versions ``at_hand`` of an engine count as due for :data:`HEAD_START` longer: none waits
     longer than that for them.
     """
@@ -116,6 +117,28 @@ def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[s
     return {model: VersionId(version_id) for model, version_id in tx.execute(query)}
 
 
+def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
+    """Whether a task of this kind that was asked for is due, and nobody works on it."""
+    waiting = sa.select(tasks.c.id).where(
+        tasks.c.kind == kind.value,
+        tasks.c.requested_at.is_not(None),
+        tasks.c.next_due_at <= sa.func.now(),
+        tasks.c.lease_until.is_(None) | (tasks.c.lease_until < sa.func.now()),
+    )
+    return bool(tx.execute(sa.select(waiting.exists())).scalar_one())
+
+
+def why_stopped(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> str | None:
+    """Why a version's task waits to be tried again; None: it is about to be, or had an answer."""
+    query = sa.select(tasks.c.stopped).where(
+        tasks.c.version_id == version_id,
+        tasks.c.kind == kind.value,
+        tasks.c.next_due_at > sa.func.now(),
+    )
+    found: str | None = tx.execute(query).scalar_one_or_none()
+    return found
+
+
 def guard(tx: Connection, held: Claim) -> None:
     """Lock our task for this transaction; raise :class:`StaleLease` if it is not ours."""
     found = tx.execute(
@@ -141,8 +164,18 @@ def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
     return done.rowcount == 1
 
 
-def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datetime | None) -> None:
-    """Hand the task back. A request that came while we worked stays due at once."""
+def finish(
+    tx: Connection,
+    held: Claim,
+    *,
+    next_due: datetime,
+    next_start: datetime | None,
+    first: bool = False,
+) -> None:
+    """Hand the task back. A request that came while we worked stays due at once.
+
+    ``first``: once it is due again, it goes before others that nobody asked for.
+    """
     tx.execute(
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
@@ -150,6 +183,7 @@ def finish(tx: Connection, held: Claim, *, next_due: datetime, next_start: datet
             next_due_at=sa.case((tasks.c.requested_at > held.now, held.now), else_=next_due),
             requested_at=sa.case((tasks.c.requested_at > held.now, tasks.c.requested_at)),
             next_window_start=next_start,
+            first=first,
             lease_until=None,
             lease_owner=None,
             failures=0,

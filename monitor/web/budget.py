@@ -50,6 +50,7 @@ def read_budget(
         "last": last,
         "tiers": tiers,
         "settings": settings,
+        "rounds": outlook.rounds(tx, now=now),
         "receipts": receipts,
         "most_pages": MOST_PAGES,
         "uncompared": [one for one in watched if not one.whole],

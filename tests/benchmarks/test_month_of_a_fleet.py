@@ -108,12 +108,12 @@ def followed(story: Story, *, days: int, fleet: int, number: int) -> Followed:
     units = rank_reference.units_of(reference, live, placement, only=everything)
     start = MONDAY + CHECK_SECONDS * CHECKS_PER_DAY * REFERENCE_DAYS
     checks = days * CHECKS_PER_DAY
-    growth = {
-        process: check_increments(reference.null, process, units, start=start, checks=checks)
-        for process in Process
-    }
     budgets = {Process.NOTICE: 1.0, Process.PAGE: 1.0 / fleet}
-    asked = {Asked(process=p, budget=budgets[p]): growth[p] for p in Process}
+    asked = {
+        one: check_increments(reference.null, one, units, start=start, checks=checks)
+        for one in (Asked(process=p, budget=budgets[p]) for p in Process)
+    }
+    growth = {one.process: grown for one, grown in asked.items()}
     found = evidence(asked, weights=reference.null.weights)
     ranks = placed.u[:, 0].reshape(checks, PER_CHECK).mean(axis=1)
     day = np.convolve(ranks, np.full(CHECKS_PER_DAY, 1.0 / CHECKS_PER_DAY))[:checks]

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -41,12 +43,20 @@ def _told_of_three(folder: Path) -> Iterator[Service]:
             started.register(adapter, "v1", base_model=f"base of {adapter}")
         started.upload(QUIET, "v1", baseline(1_000))
         started.upload(BROKEN, "v1", baseline(1_000, seed=2))
-        # two days approve nothing: soft evidence opens a ticket, never a page
-        started.upload(DRIFTS, "v1", baseline(1_000, days=2.0, seed=3))
+        # two weekdays do not show how days differ: soft evidence opens a ticket, never a page
+        started.upload(DRIFTS, "v1", two_weekdays(1_000))
         _talk(started, QUIET, shift=0.0, until_verdict="stable")
         _talk(started, DRIFTS, shift=4.0, until_verdict="drifting")
         _talk(started, BROKEN, shift=4.0, until_verdict="critical")
         yield started
+
+
+def two_weekdays(count: int) -> list[dict[str, Any]]:
+    """A baseline of the last 20 hours, and of the same hours a week ago."""
+    lines = baseline(count, days=20.0 / 24.0, seed=3)
+    for line in lines[::2]:
+        line["at"] = (datetime.fromisoformat(line["at"]) - timedelta(days=7)).isoformat()
+    return lines
 
 
 def _talk(service: Service, adapter: str, *, shift: float, until_verdict: str) -> None:

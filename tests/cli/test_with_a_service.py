@@ -98,7 +98,7 @@ def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
     assert ran.code == 0
     assert "1 false pages for the fleet" in ran.out
     assert "standard 0.333 each (3)" in ran.out
-    assert ran.out.index("blind: ") < ran.out.index("tickets: the")
+    assert ran.out.index("blind: ") < ran.out.index(" min / ")
     one = run("budget", QUIET)
     assert "how soon a ticket" in one.out
     assert "how soon a page" in one.out

@@ -124,6 +124,15 @@ def test_a_good_config_is_fine() -> None:
     assert (ran.code, ran.out) == (0, "config.toml: fine; channels: journal\n")
 
 
+def test_the_check_of_a_config_says_how_many_versions_an_engine_has_time_for() -> None:
+    ran = driftline(
+        "check-config", environ={"DRIFTLINE_SERVING__ENGINES": '["http://127.0.0.1:1"]'}
+    )
+    assert ran.code == 0
+    said = "10% of an engine's time is enough for 270 versions every 6 h"
+    assert said in " ".join(ran.out.split())
+
+
 KEYED = {"DRIFTLINE_KEY": "dl_0"}
 
 

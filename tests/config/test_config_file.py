@@ -13,6 +13,7 @@ from monitor.config.loading import parse
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.toml"
 UNDOCUMENTED = {
+    "by_name",  # tables named after detectors
     "source",  # where the config was read from, not a key
     "adapters",  # tables named by the user; the example is commented out
     "ports",  # both narrow what outgoing requests may do; for deployments with an API
@@ -46,6 +47,13 @@ def test_every_key_stands_in_the_example() -> None:
     table = tomllib.loads(EXAMPLE.read_text())
     missing = [path for path in _keys(Config(), table, "") if path]
     assert missing == []
+
+
+def test_days_differ_as_is_said_and_detectors_keep_their_tables() -> None:
+    table = {"detectors": {"assumed_day_effect": 0.1, "empty": {"enabled": False}}}
+    found = parse(table, source="test", environ={})
+    assert (found.day_effect.sd, found.day_effect.hours) == (0.1, 0.1)
+    assert "empty" not in found.evaluation.detectors
 
 
 def _keys(section: Any, table: Any, where: str) -> list[str]:
@@ -98,6 +106,11 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"detectors": {"logit_k": {}}}, "detectors.logit_k: unknown detector; did you mean"),
         ({"detectors": {"empty": {"on": 1}}}, "detectors.empty.on: unknown key"),
         ({"detectors": []}, "detectors: expected tables [detectors.NAME]"),
+        ({"detectors": {"assumed_day_effect": 2.0}}, "detectors.assumed_day_effect: must be"),
+        (
+            {"detectors": {"assumed_day_efect": 0.1}},
+            "detectors.assumed_day_efect: unknown detector; did",
+        ),
         ({"alerting": {"false_pages_per_30_days": -1}}, "alerting.false_pages_per_30_days: must"),
         (
             {"alerting": {"tiers": {"gold": {"weight": 0.0}}}},

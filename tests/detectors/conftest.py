@@ -10,7 +10,6 @@ from detectors.evidence import advance
 from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference, place, units_of
 from detectors.scores import Units
-from detectors.season import covered
 from detectors.types import Budget, Floats, Process, State, Window
 
 DAY = 86_400.0
@@ -53,16 +52,15 @@ def follow(
     """Evaluate a long stretch check by check, as the service does."""
     every = np.ones(len(live), dtype=np.bool_)
     units = units_of(reference, live, place(reference, live), only=every)
-    seen = covered(reference.coverage, units.at)
     check = ((units.at - live.start) // CHECK).astype(int)
     state, outcome = State(), Outcome(first={}, count=dict.fromkeys(Process, 0))
     for number in range(round(live.seconds / CHECK)):
         now = check == number if len(units) < 1000 else _slice(check, number)
-        new = Units(at=units.at[now], scores=units.scores[now])
-        known = Units(at=new.at[seen[now]], scores=new.scores[seen[now]])
+        unseen = None if units.unseen is None else units.unseen[now]
+        new = Units(at=units.at[now], scores=units.scores[now], unseen=unseen)
         start = live.start + CHECK * number
         window = Window(start=start, end=start + CHECK, at=new.at, signals={})
-        given = {Process.NOTICE: new} | ({Process.PAGE: known} if detector.pages else {})
+        given = {Process.NOTICE: new} | ({Process.PAGE: new} if detector.pages else {})
         step = advance(reference.null, state, window, given, budget=budget)
         state = step.state
         for process in (p for p, level in step.evidence.items() if level >= 0.0):

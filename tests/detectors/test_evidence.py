@@ -13,7 +13,7 @@ from detectors.evidence import (
     recovery_sums,
     window_increments,
 )
-from detectors.null import FRACTIONS, Null, divisors, equal_weights, null_mean, stakes
+from detectors.null import FRACTIONS, Null, bet_terms, equal_weights, null_mean
 from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
@@ -165,10 +165,10 @@ def test_a_design_effect_of_two_halves_the_increment_where_the_bound_is_the_null
 def test_slack_pays_for_common_movement_before_the_evidence_does() -> None:
     # by hand: slack .015 - .01 and lam = g / sd with sd² = .01 (1 - .01), so the divisor is
     # 4 / (1 + .01 / (g .0995)): 1.33 for g = .05, 3.55 for g = .8
-    shrunk = divisors(rate_null(deff=4.0), Process.NOTICE)[:, 0]
+    shrunk = bet_terms(rate_null(deff=4.0), Process.NOTICE).divisors[:, 0]
     assert shrunk[0] == pytest.approx(4.0 / (1.0 + 0.01 / (0.05 * np.sqrt(0.0099))), rel=1e-9)
     assert (np.diff(shrunk) > 0.0).all()
-    assert (divisors(rate_null(deff=1.0), Process.NOTICE) == 1.0).all()
+    assert (bet_terms(rate_null(deff=1.0), Process.NOTICE).divisors == 1.0).all()
 
 
 @given(st.floats(1.0, 20.0), st.sampled_from(FRACTIONS.tolist()), st.sampled_from(Process))
@@ -178,7 +178,8 @@ def test_a_block_that_moves_together_does_not_grow_on_average(
     # the claim behind the divisor, with its constants: E exp over delta ~ N(0, sd² (deff - 1) / n)
     null = rate_null(0.1, deff=deff)
     row = FRACTIONS.tolist().index(fraction)
-    lam, shrink = stakes(null, process)[row, 0], divisors(null, process)[row, 0]
+    terms = bet_terms(null, process)
+    lam, shrink = terms.stakes[row, 0], terms.divisors[row, 0]
     variance, slack = 0.09, null_mean(null, process)[0] - 0.1
     per_unit = (
         -lam * slack / shrink
@@ -194,7 +195,7 @@ def test_factors_multiply_as_their_logarithms_add(rng: np.random.Generator) -> N
     scores[5, 1] = np.nan
     sizes = np.array([0, 1, 100, 101, 0, 835])
     grown = window_increments(null, Process.PAGE, scores, sizes=sizes)
-    bets, m0 = stakes(null, Process.PAGE), null_mean(null, Process.PAGE)
+    bets, m0 = bet_terms(null, Process.PAGE).stakes, null_mean(null, Process.PAGE)
     plain = [
         np.stack([np.nansum(np.log1p(bet * (part - m0)), axis=0) for bet in bets])
         for part in np.split(scores, np.cumsum(sizes)[:-1])
@@ -220,7 +221,8 @@ def test_no_bet_can_lose_more_than_nine_tenths() -> None:
     for rate in (0.0, 0.01, 0.5, 0.97, 1.0):
         null = rate_null(rate)
         for process in Process:
-            assert (1 - stakes(null, process) * null_mean(null, process) >= 0.1 - 1e-12).all()
+            terms = bet_terms(null, process)
+            assert (1 - terms.stakes * terms.null_mean >= 0.1 - 1e-12).all()
 
 
 @pytest.mark.parametrize("weights", [equal_weights(7), np.array([0.5, 0.2, *[0.06] * 5])])

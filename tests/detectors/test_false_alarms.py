@@ -90,8 +90,8 @@ def weekends_are_harder(at: Floats, z: Floats, _rng: np.random.Generator) -> Flo
     return z + 0.3 * np.sin(2 * np.pi * at / 86_400.0) + 0.2 * weekend
 
 
-def test_a_monday_to_thursday_reference_never_pages_for_the_weekend(simulation: Any) -> None:
-    # every adapter alarmed; the notice process still may, that is what provisional means
+def test_a_monday_to_thursday_reference_allows_for_the_weekend(simulation: Any) -> None:
+    # every adapter alarmed where an unseen weekday was taken to be like the others
     traffic = simulation.traffic(change=weekends_are_harder)
     runs = [
         simulation.run(
@@ -100,7 +100,7 @@ def test_a_monday_to_thursday_reference_never_pages_for_the_weekend(simulation: 
         for seed in range(3)
     ]
     assert total(runs, Process.PAGE) == 0
-    assert total(runs, Process.NOTICE) > 0
+    assert total(runs, Process.NOTICE) <= poisson_bound(3)
 
 
 @pytest.mark.slow

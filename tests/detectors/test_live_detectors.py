@@ -86,16 +86,20 @@ def test_too_small_and_absent_references_are_told_apart(rng: np.random.Generator
         LOGIT_KS.fit(fortnight({"similarity": rng.random(500)}))
 
 
-def test_unseen_hours_can_open_a_ticket_but_not_page(rng: np.random.Generator) -> None:
+def test_unseen_hours_may_differ_more_than_seen_ones_and_garbage_pages_in_both(
+    rng: np.random.Generator,
+) -> None:
     night = window(summaries(rng, 2_000), start=MONDAY, seconds=8 * 3600.0)
     reference = LOGIT_KS.fit(night)
-    budget = Budget(notice=1.0, page=1.0)
-    at_noon = window(summaries(rng, 300, 3.0), start=MONDAY + 12 * 3600.0, seconds=900.0)
-    score, _ = LOGIT_KS.score(reference, at_noon, State(), budget)
-    assert score.evidence_notice > 0.0 > score.evidence_page
-    next_week = window(summaries(rng, 300, 3.0), start=MONDAY + 7 * DAY + 3600.0, seconds=900.0)
-    score, _ = LOGIT_KS.score(reference, next_week, State(), budget)
-    assert score.evidence_page > 0.0
+    budget = Budget(notice=0.1, page=0.1)
+
+    def pages(shift: float, start: float) -> float:
+        new = window(summaries(rng, 300, shift), start=start, seconds=900.0)
+        return LOGIT_KS.score(reference, new, State(), budget)[0].evidence_page
+
+    noon, next_week = MONDAY + 12 * 3600.0, MONDAY + 7 * DAY + 3600.0
+    assert pages(3.0, noon) > 0.0 < pages(3.0, next_week)
+    assert pages(1.6, noon) < 0.0 < pages(1.6, next_week)
 
 
 def test_subjects_are_one_voice_each(rng: np.random.Generator) -> None:

@@ -81,11 +81,28 @@ def test_a_window_that_was_seen_changes_nothing() -> None:
     assert again.log_m[Process.NOTICE] == pytest.approx(state.log_m[Process.NOTICE])
 
 
-def test_the_effect_is_that_of_the_larger_part() -> None:
-    window = traffic(4, start=LIVE, checks=1, shift=1.0)
-    few = np.arange(len(window)) < 10
-    found = effect_mixed(LOGIT_KS, [(COLD, of(window, ~few)), (WARM, of(window, few))])
-    assert found.n == 30
-    assert found.value > 0.3
+def test_a_healthy_majority_does_not_hide_a_broken_part() -> None:
+    cold = traffic(4, start=LIVE, checks=5)
+    warm = traffic(5, start=LIVE, checks=5, shift=3.0 + 3.0)
+    few = np.arange(len(cold)) % 5 < 2
+    parts = [(COLD, of(cold, ~few)), (WARM, of(warm, few))]
+    found = effect_mixed(LOGIT_KS, parts)
+    assert (found.part, found.worst.n) == (1, 80)
+    assert found.worst.lo > 0.8
+    score, _ = score_mixed(LOGIT_KS, parts, State(), BUDGET)
+    assert score.effect == found.worst.value
+    # and it has not recovered before every part has
+    assert found.highest.hi > 0.8
+
+
+def test_a_part_of_few_records_says_nothing_by_itself() -> None:
+    cold = traffic(6, start=LIVE, checks=5)
+    warm = traffic(7, start=LIVE, checks=5, shift=9.0)
+    few = np.arange(len(cold)) < 3
+    found = effect_mixed(LOGIT_KS, [(COLD, of(cold, ~few)), (WARM, of(warm, few))])
+    assert found.part == 0
+
+
+def test_nothing_at_all_has_no_effect() -> None:
     nothing = Window(start=0.0, end=1.0, at=np.empty(0), signals={})
-    assert np.isnan(effect_mixed(LOGIT_KS, [(COLD, nothing)]).value)
+    assert np.isnan(effect_mixed(LOGIT_KS, [(COLD, nothing)]).worst.value)

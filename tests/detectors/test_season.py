@@ -19,10 +19,19 @@ def test_a_daily_rhythm_is_removed_from_three_days_on(rng: np.random.Generator) 
     assert left.std() == pytest.approx(0.1, rel=0.1)
 
 
-def test_two_days_are_too_few_for_a_rhythm() -> None:
-    at = steady(2)
-    values = np.sin(2 * np.pi * at / DAY)[:, None]
-    assert np.array_equal(remove_season(fit_season(at, values), at, values), values)
+def test_a_day_at_every_hour_is_enough_for_a_rhythm_and_half_a_day_is_not() -> None:
+    for days, left in ((1, 0.0), (1.4, 0.0), (0.5, 0.7)):
+        at = steady(days)
+        values = np.sin(2 * np.pi * at / DAY)[:, None]
+        rest = remove_season(fit_season(at, values), at, values)
+        assert np.sqrt(np.square(rest - rest.mean()).mean()) >= left * values.std()
+        assert left or np.abs(rest - rest.mean()).max() < 1e-4
+
+
+def test_a_day_that_began_higher_is_no_rhythm(rng: np.random.Generator) -> None:
+    at = steady(1.4)
+    values = (1.0 * (at >= MONDAY + DAY) + 0.1 * rng.normal(size=at.size))[:, None]
+    assert np.abs(fit_season(at, values).coefficients).max() < 0.03
 
 
 def test_a_weekend_is_removed_from_fourteen_days_on(rng: np.random.Generator) -> None:
@@ -42,7 +51,8 @@ def test_a_signal_of_the_last_days_keeps_its_weekend(rng: np.random.Generator) -
     found = fit_season(at, values + 0.001 * rng.normal(size=values.shape)).coefficients
     assert found[0, 4] == pytest.approx(1.0, abs=0.02)
     assert found[1, 4] == 0.0  # one weekend says nothing of the next
-    assert not found[2].any()
+    assert found[2, :4] == pytest.approx([0.0, 1.0, 0.0, 0.0], abs=0.02)  # every hour, twice
+    assert found[2, 4] == 0.0
 
 
 def test_thirteen_days_keep_their_weekend() -> None:

@@ -72,6 +72,7 @@ SECTIONS = {
     "schedule": "`[schedule]`",
     "policy": "`[policy]` and `[margins]`",
     "margins": "`[policy]` and `[margins]`",
+    "detectors": "`[detectors]`",
     "alerting": "`[alerting]`",
     "canary": "`[canary]`",
     "routing": "`[routing]`",
@@ -100,7 +101,7 @@ def leaves(section: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def keys() -> Iterator[tuple[str, str, Any]]:
     """Every key of the config with the section that must describe it."""
     for path, value in leaves(Config()):
-        if path in {"source", "channels", *TABLES}:
+        if path in {"source", "channels", "detectors.by_name", *TABLES}:
             continue
         name = max((s for s in SECTIONS if path.startswith(f"{s}.")), key=len, default=None)
         assert name, f"no section of docs/configuration.md is named for {path}"

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from monitor.outbox import ConfiguredChannel
 from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.settings import PolicySettings
 from monitor.reference.learned import LearnedSettings
-from monitor.reference.other_settings import learn_settings
+from monitor.reference.other_settings import SettingsLearner
 from monitor.store import deliveries, evaluations, incidents, verdicts
 from monitor.store.records import SIGNALS
 from monitor.strata import NEEDS, Strata, alike
@@ -40,8 +41,13 @@ def reference(*, strata: tuple[str, ...] = (COLD,), without: tuple[str, ...] = (
             cause="test", strata=strata, created_at=NOON,
         ),
         hourly_rate=100.0,
-        by_detector={one.name: object() for one in ALL if one.name not in without},
+        by_detector={
+            one.name: SimpleNamespace(signals=one.signals)
+            for one in ALL
+            if one.name not in without
+        },
         absent={},
+        measured={one.name: 1.0 for one in ALL},
     )  # fmt: skip
 
 
@@ -56,6 +62,12 @@ def requests(
     signals["n_tokens"] = np.where(failed, 0.0, 20.0)
     return Requests(signals=signals, strata=Strata.of(strata), **more)
 
+
+MUST = {
+    "logit_ks": ("mean_nll",),  # its length says nothing of an answer's log-probabilities
+    "input_similarity": ("similarity",),
+    "output_similarity": ("answer_distance",),
+}
 
 REQUEST = st.tuples(
     st.sampled_from(STRATA), st.frozensets(st.sampled_from(SIGNALS), max_size=30), st.booleans()
@@ -103,9 +115,10 @@ def test_coverage_equals_a_count_by_hand(seed: int) -> None:
     for detector in ALL:
         needs = frozenset[str]().union(*(NEEDS.get(s, frozenset()) for s in detector.signals))
         for settings, lacks, fell in zip(strata, absent, failed, strict=True):
+            must = MUST.get(detector.name, detector.signals)
             measured = [
                 s
-                for s in detector.signals
+                for s in must
                 if (s not in lacks or s == "error")
                 and alike(settings, [COLD], NEEDS.get(s, frozenset()))
             ]
@@ -138,6 +151,44 @@ def test_the_setting_that_differs_is_named_with_its_value() -> None:
     }
     assert by_name["input_similarity"].compared == by_name["errors"].compared == 3
     assert by_name["truncated"].compared == 1  # a limit decides what is cut off
+
+
+def test_a_client_without_log_probabilities_is_not_compared_by_them() -> None:
+    lacks = frozenset(SIGNALS) - {"log_length", "n_tokens", "error"}
+    seen = requests([COLD] * 3, [lacks] * 3, failed=[False] * 3)
+    (one,) = coverage([DETECTORS["logit_ks"]], seen, reference())
+    assert (one.compared, one.gaps) == (0, {Why(Cause.NOT_MEASURED, "log-probabilities"): 3})
+
+
+def test_a_refused_request_has_no_answer_to_compare() -> None:
+    seen = requests([COLD] * 4, [frozenset(SIGNALS)] * 4, failed=[False] * 4)
+    signals = {**seen.signals, "status": np.array([400.0, 422.0, 499.0, 200.0])}
+    signals["n_tokens"] = np.full(4, np.nan)
+    refused = Requests(signals=signals, strata=seen.strata)
+    (one,) = coverage([DETECTORS["logit_ks"]], refused, reference())
+    assert one.gaps[Why(Cause.NO_ANSWER)] == 3
+
+
+def test_an_import_of_old_records_blinds_nobody_but_a_feed_that_is_always_late_does() -> None:
+    (beside,) = coverage(
+        [DETECTORS["logit_ks"]],
+        requests([COLD] * 5, [frozenset()] * 5, failed=[False] * 5, late=5_000),
+        reference(),
+    )
+    assert (beside.expected, beside.compared) == (5.0, 5)
+    (alone,) = coverage(
+        [DETECTORS["logit_ks"]], requests([], [], failed=[], late=5_000), reference()
+    )
+    assert (alone.expected, alone.compared) == (5_000.0, 0)
+
+
+def test_settings_drawn_anew_by_each_request_take_no_room() -> None:
+    strata = [f"temperature={n / 100:g}" for n in range(2, 90)]
+    n = len(strata)
+    seen = requests(strata, [frozenset()] * n, failed=[False] * n)
+    (one,) = coverage([DETECTORS["entropy"]], seen, reference())
+    assert len(one.gaps) == 6
+    assert sum(one.gaps.values()) == n
 
 
 def window(minute: int, compared: int, *, of: int = 20, usual: float = 1.0) -> CoveredWindow:
@@ -177,6 +228,22 @@ def test_what_the_reference_itself_could_not_measure_is_not_expected() -> None:
     assert after(*third).blindness(SETTINGS) is None
     less = [window(minute, 2, usual=1 / 3) for minute in range(6)]
     assert after(*less).blindness(SETTINGS) is not None
+
+
+def test_blindness_ends_only_well_above_where_it_began() -> None:
+    """Half of the requests, give or take: told once, and not twenty times a day."""
+    rng = np.random.default_rng(3)
+    seen, told, was = Seen(), 0, False
+    for minute in range(96):
+        seen = seen.then("live", window(minute, int(rng.binomial(40, 0.5)), of=40), SETTINGS)
+        now = seen.blindness(SETTINGS) is not None
+        told, was = told + (now and not was), now
+    assert told <= 2
+
+
+def test_a_detector_that_few_requests_can_be_measured_on_is_looked_at_for_longer() -> None:
+    fifth = [window(minute, 0, of=10, usual=0.2) for minute in range(12)]
+    assert after(*fifth).blindness(SETTINGS) is not None
 
 
 def test_windows_without_requests_change_nothing() -> None:
@@ -267,7 +334,7 @@ def test_a_page_in_force_stays_in_force_while_nothing_can_be_compared(world: Any
 
 def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world: Any) -> None:
     evaluator = world.evaluator(tell=messages())
-    rules = LearnedSettings(least=320)
+    learner = SettingsLearner(world.database, rules=LearnedSettings(least=320))
 
     def evaluate() -> Any:
         world.make_due()
@@ -277,7 +344,7 @@ def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world:
         return world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
 
     def learn() -> list[str]:
-        return learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules)
+        return learner.turn(now=datetime.now(tz=UTC))
 
     def compared() -> tuple[int, int]:
         rows = world.database.run(evaluations.latest_scores_of)
@@ -312,6 +379,30 @@ def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world:
     assert "logit_ks" in row.verdict.detectors
 
 
+def test_what_is_wrong_is_not_learned_as_the_new_normal(world: Any) -> None:
+    """Weights break, it pages, and on-call turns the temperature down: that mends nothing."""
+    evaluator = world.evaluator(tell=messages())
+    learner = SettingsLearner(world.database, rules=LearnedSettings(least=300))
+
+    def evaluate() -> VerdictKind:
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+        row = world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+        return row.verdict.kind
+
+    for _ in range(2):
+        world.send(80, shift=4.0)
+        last = evaluate()
+    assert last is VerdictKind.CRITICAL
+    for _ in range(5):
+        world.send(80, shift=4.0, temperature=0.0)
+        last = evaluate()
+    assert last is VerdictKind.CRITICAL
+    assert learner.turn(now=datetime.now(tz=UTC)) == []
+
+
 def test_settings_of_few_requests_get_no_reference(world: Any) -> None:
     evaluator = world.evaluator(tell=messages())
     for _ in range(4):
@@ -321,5 +412,5 @@ def test_settings_of_few_requests_get_no_reference(world: Any) -> None:
         claim = world.claim(EvaluationKind.LIVE)
         assert claim is not None
         evaluator.evaluate(claim)
-    rules = LearnedSettings(least=50)
-    assert learn_settings(world.database, now=datetime.now(tz=UTC), rules=rules) == []
+    learner = SettingsLearner(world.database, rules=LearnedSettings(least=50))
+    assert learner.turn(now=datetime.now(tz=UTC)) == []

@@ -26,7 +26,7 @@ from monitor.outbox import ConfiguredChannel
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
-from monitor.reference.other_settings import learn_settings
+from monitor.reference.other_settings import SettingsLearner
 from monitor.store import adapters, deliveries, partitions, tasks, versions
 from monitor.store.database import Database
 from monitor.windows import Cadence
@@ -163,7 +163,7 @@ class Fortnight:
         freeze_learned(self.database, now=self.now, settings=rules)
         while build_next(self.database, NoEncoder(), indexes=self.indexes):
             pass
-        learn_settings(self.database, now=self.now, rules=rules)
+        SettingsLearner(self.database, rules=rules).turn(now=self.now)
         # a reference's own times are the database's: put them where the simulation is
         query = sa.text(
             'UPDATE "references" SET ready_at = :now, created_at = :now WHERE ready_at > :now'

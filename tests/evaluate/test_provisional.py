@@ -99,6 +99,11 @@ class Weeks:
         memory = Memory.from_json(self.judged().memory)
         return {one.process for one in memory.crossings if not one.hard}
 
+    def action(self) -> tuple[bool, str]:
+        """Whether traffic might move now, and why."""
+        act = self.world.reactions[-1]
+        return act.allowed, act.reason
+
     def told(self) -> list[str]:
         rows = self.world.database.run(lambda tx: deliveries.newest(tx, limit=500))
         return [str(row.alert["severity"]) for row in rows]
@@ -115,34 +120,29 @@ def day_effects(weeks: Weeks, *, days: int, sd: float) -> set[Process]:
     return crossed
 
 
-def test_a_short_reference_sends_no_page_for_days_that_differ_but_hard_signals_do(
+def test_days_that_differ_open_nothing_against_two_days_and_what_no_day_does_pages(
     world: Any, tmp_path: Path
 ) -> None:
-    """Days differ by .2 sd, and the reference's two happened to be both .4 sd below: with
-    such a reference everybody is paged who lets it page. That is what is held here, so the
-    bound is none at all.
-    """
+    """Days differ by .2 sd, as is assumed, and the reference's two were both a little lower."""
     weeks = Weeks(world, days=21)
-    unlucky = baseline(days=2.0, count=1_000, seed=3, shift=-0.4)
-    weeks.reference(unlucky, span_days=2.0, approved_by=None)
-    crossed = day_effects(weeks, days=14, sd=0.2)
-    assert crossed == {Process.NOTICE, Process.PAGE}  # the evidence was there
-    assert weeks.verdict() is VerdictKind.DRIFTING
-    assert set(weeks.told()) == {"ticket"}
-    assert "no page: the reference is provisional" in weeks.judged().verdict.reason
+    weeks.reference(
+        baseline(days=2.0, count=1_000, seed=3, shift=-0.2), span_days=2.0, approved_by=None
+    )
+    assert day_effects(weeks, days=10, sd=0.2) == set()
 
-    weeks.hard(output="", token_logprobs=[])
+    for _ in range(4):
+        weeks.live(shift=2.0)
     assert weeks.verdict() is VerdictKind.CRITICAL
     assert "page" in weeks.told()
+    assert weeks.action() == (False, "nobody and nothing has approved the reference")
 
-    # the same evidence pages once a person has approved the reference, and the audit says who
+    # the same evidence moves traffic once a person has approved it, and the audit says who
     with serving(world.database, tmp_path) as service, service.client(Scope.ADMIN) as client:
         path = f"/v1/adapters/{world.version.adapter}/versions/{world.version.name}/reference"
         newest = client.get(path).json()["items"][0]["generation"]
         assert client.post(f"{path}/approve", json={"generation": newest}).status_code == 200
-    weeks.live(shift=0.3)
-    memory = Memory.from_json(weeks.judged().memory)
-    assert any(one.paged and not one.hard for one in memory.crossings)
+    weeks.live(shift=2.0)
+    assert weeks.action()[0]
     acts = [one for one in world.database.run(audit.newest) if one.act == "reference.approve"]
     assert [(one.actor, one.details["cause"]) for one in acts] == [
         ("for admin", "a person's word"),
@@ -150,8 +150,16 @@ def test_a_short_reference_sends_no_page_for_days_that_differ_but_hard_signals_d
     ]
 
 
-def test_hours_that_the_reference_has_not_seen_cannot_page(world: Any) -> None:
-    """The reference saw 06:00 to 18:00; nights are 1 sd worse, and then days are as well."""
+def test_hard_signals_page_against_a_reference_of_two_days(world: Any) -> None:
+    weeks = Weeks(world, days=1)
+    weeks.reference(baseline(days=2.0, count=1_000, seed=3), span_days=2.0, approved_by=None)
+    weeks.hard(output="", token_logprobs=[])
+    assert weeks.verdict() is VerdictKind.CRITICAL
+    assert "page" in weeks.told()
+
+
+def test_hours_that_the_reference_has_not_seen_may_differ(world: Any) -> None:
+    """The reference saw 06:00 to 18:00; nights are .4 sd worse, and then days and nights by 1.5."""
     weeks = Weeks(world, days=8)
     whole = baseline(days=14.0, count=3_000, seed=5)
     rng = np.random.default_rng(6)
@@ -162,13 +170,10 @@ def test_hours_that_the_reference_has_not_seen_cannot_page(world: Any) -> None:
     for _ in range(4):
         for hour in (0, 6, 12, 18):
             assert weeks.now.hour == hour
-            weeks.live(shift=1.0 if hour in {0, 18} else 0.0)
-            assert Process.PAGE not in weeks.crossed()
-    assert set(weeks.told()) <= {"ticket"}
-    for _ in range(8):
-        weeks.live(shift=1.0)
-        if weeks.verdict() is VerdictKind.CRITICAL:
-            break
+            weeks.live(shift=0.4 if hour in {0, 18} else 0.0)
+            assert not weeks.crossed()
+    weeks.live(shift=1.5)
+    weeks.live(shift=1.5)
     assert weeks.verdict() is VerdictKind.CRITICAL
     current = world.database.run(lambda tx: references.current(tx, world.version.id))
     assert current is not None

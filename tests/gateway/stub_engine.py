@@ -126,6 +126,8 @@ class StubEngine:
                 found = None if top is None else {"content": [_token(word, top)]}
                 ended = place == len(words) - 1
                 yield _event(_chunk(body, {"content": word}, found, ended=ended))
+            if (body.get("stream_options") or {}).get("include_usage"):
+                yield _event(_envelope("chat.completion.chunk", body, []) | _usage(words))
             yield b"data: [DONE]\n\n"
         except asyncio.CancelledError:
             self.hung_up.set()

@@ -39,6 +39,7 @@ from tests.serving import serving
 CHAT = "/v1/chat/completions"
 PLAIN = "/v1/completions"
 SAID = "".join(WORDS)
+STABLE = Arm(arm=ArmKind.STABLE, version="v1", model="support@v1", weight=1.0)
 
 
 @pytest.fixture
@@ -139,6 +140,7 @@ def test_a_stream_shows_nothing_of_being_sampled(
             assert one == other
     (record,) = records(service)
     assert record["output"] == SAID
+    assert (record["prompt_tokens"], record["output_tokens"]) == (3, len(WORDS))
     assert record["ttft_ms"] <= record["latency_ms"]
     assert len(tokens_of(record)) == len(WORDS)
 
@@ -158,6 +160,12 @@ def test_a_rewritten_stream_still_comes_as_it_is_made(stage: Stage) -> None:
     [
         {"logprobs": True, "top_logprobs": 2},
         {"logprobs": True, "top_logprobs": 2, "stream": True},
+        {
+            "logprobs": True,
+            "top_logprobs": 2,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
     ],
 )
 def test_who_asks_for_log_probabilities_gets_them_untouched(
@@ -242,6 +250,24 @@ def test_the_share_is_that_of_the_service_and_what_is_not_sent_is_told(
     assert all(keep("support", record["id"], 0.3) for record in service.records)
 
 
+def test_a_flood_has_the_share_asked_for_before_the_minute_is_over(
+    start: Start, service: StubService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "WORN_BY", 20)
+    monkeypatch.setattr(sharing, "AT_MOST", 0.05)
+    with sampled(start, service) as stage:
+        service.shares = {"support": 1e-9}
+        until(lambda: not _sampled(stage), "the smaller share is known")
+        assert len(service.records) < 100
+        service.shares = {"support": 1.0}
+        assert not any(_sampled(stage) for _ in range(30)), "what is passed over is no flood"
+
+
+def _sampled(stage: Stage) -> bool:
+    ask(stage, {"max_tokens": 1})
+    return bool(stage.engine.asked[-1].body.get("logprobs"))
+
+
 def test_a_full_queue_drops_and_counts_and_answers_at_once(
     start: Start, service: StubService
 ) -> None:
@@ -284,7 +310,7 @@ def outcome_of(kinds: Mapping[str, type[WholeTap]]) -> tuple[list[str], bytes]:
                 id=name,
                 at=datetime.now(UTC),
                 adapter="support",
-                arm=Arm(arm=ArmKind.STABLE, version="v1", model="support@v1", weight=1.0),
+                arm=STABLE,
                 asked=read(b"{}"),
                 injected={},
                 tap=kind(strip=False),

@@ -112,13 +112,24 @@ def test_a_page_crossing_without_a_probe_pages_at_once() -> None:
     assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
 
 
-def test_a_provisional_reference_gives_tickets_only() -> None:
-    got = run(facts(page(), reference=ReferenceStage.PROVISIONAL))
+def test_a_provisional_reference_pages_and_moves_no_traffic_until_it_is_approved() -> None:
+    first = run(facts(page(), reference=ReferenceStage.PROVISIONAL))
+    assert first.verdict.kind is VerdictKind.CRITICAL
+    assert not first.action.allowed
+    assert first.action.reason == "nobody and nothing has approved the reference"
+    later = run(facts(soft(effect=LARGE), at=NOW + MINUTE), memory=first.memory)
+    assert later.action.allowed
+
+
+def test_a_reference_that_is_being_replaced_gives_tickets_only() -> None:
+    got = run(facts(page(), reference=ReferenceStage.REPLACED))
     assert got.verdict.kind is VerdictKind.DRIFTING
-    assert "provisional" in got.verdict.reason
+    assert got.verdict.reason.endswith("no page: the reference is being replaced")
 
 
-@pytest.mark.parametrize("stage", [ReferenceStage.PROVISIONAL, ReferenceStage.APPROVED])
+@pytest.mark.parametrize(
+    "stage", [ReferenceStage.REPLACED, ReferenceStage.PROVISIONAL, ReferenceStage.APPROVED]
+)
 def test_hard_signals_page_under_any_reference_once_twenty_records_say_so(
     stage: ReferenceStage,
 ) -> None:
@@ -167,6 +178,37 @@ def test_an_unchanged_probe_with_still_inputs_pages_and_blames_serving() -> None
     assert got.verdict.kind is VerdictKind.CRITICAL
     assert got.verdict.blame is Blame.SERVING
     assert not got.action.allowed
+
+
+def test_a_suspicion_that_no_probe_has_looked_at_says_since_when_and_why() -> None:
+    before = run(facts(soft(), perplexity=probe(NOW - MINUTE)))
+    first = run(facts(page(), probe_available=True), memory=before.memory)
+    assert first.wants_probe
+    assert first.verdict.reason.endswith("; perplexity unmeasured since 12:00 UTC")
+    refused = facts(
+        soft(), at=NOW + MINUTE, probe_available=True, probe_stopped="refused until 13:00"
+    )
+    told = run(refused, memory=first.memory)
+    assert not told.wants_probe
+    assert "; perplexity unmeasured since 12:00 UTC: refused until 13:00" in told.verdict.reason
+    looked = run(
+        facts(at=NOW + 2 * MINUTE, probe_available=True, perplexity=probe(NOW + 2 * MINUTE)),
+        memory=told.memory,
+    )
+    assert "unmeasured" not in looked.verdict.reason
+
+
+def test_a_probe_that_began_before_a_crossing_is_asked_for_again() -> None:
+    first = run(facts(page(), probe_available=True))
+    late = facts(at=NOW + MINUTE, probe_available=True, perplexity=probe(NOW - MINUTE))
+    ended = run(late, memory=first.memory)
+    assert ended.wants_probe
+    assert "unmeasured since 12:00 UTC" in ended.verdict.reason
+
+
+@pytest.mark.parametrize("detector", ["input_similarity", "latency"])
+def test_what_no_probe_says_anything_of_leaves_perplexity_measured(detector: str) -> None:
+    assert run(facts(noticed(detector), probe_available=True)).memory.unmeasured_since is None
 
 
 def test_latency_pages_without_a_probe_blames_serving_and_moves_nothing() -> None:

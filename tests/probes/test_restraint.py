@@ -1,9 +1,13 @@
+from dataclasses import dataclass, field
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.restraint import FIRST_PAUSE, LONGEST_PAUSE, Restraint
+from monitor.probes.share import Purpose
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.probes.served import BASE, CORPUS, SUPPORT, Time, served
 
@@ -131,20 +135,23 @@ def test_a_run_that_was_under_way_when_another_engine_failed_opens_nothing() -> 
 # --- the share of an engine's time ----------------------------------------------------------
 
 
-def spend(restraint: Restraint, time: Time, seconds: float) -> None:
-    with restraint.of("e").turn() as turn, turn.request():
+def spend(
+    restraint: Restraint, time: Time, seconds: float, purpose: Purpose = Purpose.ROUTINE
+) -> None:
+    with restraint.of("e").turn(purpose) as turn, turn.request(0):
         time.at += seconds
 
 
-def test_probes_take_their_share_and_no_more() -> None:
+def test_routine_takes_its_part_of_the_share_and_no_more() -> None:
     time = Time()
     restraint = Restraint(share=0.1, clocks=time.clocks)
-    # an hour's share is 360 s; a probe that began below it ends, and its excess is paid for
-    spend(restraint, time, 300)
+    # an hour's share is 360 s, and half of it is the reserve; a probe that began below that
+    # ends, and its excess is paid for
+    spend(restraint, time, 100)
     spend(restraint, time, 200)
     with pytest.raises(ProbeFailed, match=r"their share of the engine's time \(10%\); not asked"):
         spend(restraint, time, 1)
-    # 360 + 50 (grown in 500 s) - 500 is 90 s too much: 15 minutes
+    # 180 + 30 (grown in 300 s) - 300 is 90 s too much: 15 minutes
     time.at += 14 * MINUTE
     assert restraint.of("e").refusal() is not None
     time.at += 2 * MINUTE
@@ -152,21 +159,75 @@ def test_probes_take_their_share_and_no_more() -> None:
     assert restraint.of("other").refusal() is None
 
 
-@given(
-    st.floats(0.01, 1.0),
-    st.lists(st.tuples(st.floats(0.0, 5_000.0), st.floats(0.1, 500.0)), max_size=40),
-)
-def test_the_share_holds_over_any_stretch(share: float, probes: list[tuple[float, float]]) -> None:
+def test_a_suspicion_is_asked_while_routine_is_refused() -> None:
     time = Time()
-    restraint = Restraint(share=share, clocks=time.clocks)
-    spent: list[float] = []
-    for wait, seconds in probes:
-        time.at += wait
-        if restraint.of("e").refusal() is None:
-            spend(restraint, time, seconds)
-            spent.append(seconds)
-    # an hour's share at the start, what has grown since, and the one probe that began last
-    assert sum(spent) <= share * (3600 + time.at) + max(spent, default=0.0) + 1e-6
+    restraint = Restraint(share=0.1, clocks=time.clocks)
+    spend(restraint, time, 2_000)
+    refused = restraint.of("e").refusal()
+    assert refused is not None
+    for purpose in (Purpose.SUSPICION, Purpose.CONFIRMATION, Purpose.RETURN):
+        spend(restraint, time, 5, purpose)
+    with pytest.raises(ProbeFailed) as caught:
+        spend(restraint, time, 1)
+    assert caught.value.again_in is not None
+    time.at += caught.value.again_in
+    spend(restraint, time, 1)
+
+
+def test_the_soonest_of_several_refusals_is_told() -> None:
+    time = Time()
+    with serving(FakeEngine()) as one, serving(FakeEngine()) as two:
+        probe = served(one, two, time=time)
+        for url, seconds in ((one, 600), (two, 300)):
+            with probe.engines.restraint.of(url).turn() as turn, turn.request(0):
+                time.at += seconds
+        with pytest.raises(ProbeFailed) as caught:
+            probe.score(SUPPORT, CORPUS)
+        soonest = probe.engines.restraint.of(two).refusal()
+        assert soonest is not None
+        assert caught.value.again_in == soonest.seconds
+        assert probe.on(Purpose.SUSPICION).score(SUPPORT, CORPUS).stopped is None
+
+
+@dataclass
+class Starved(FakeEngine):
+    """An engine whose machine has no time for it: a text takes what ``Time`` says."""
+
+    time: Time = field(default_factory=Time)
+    texts_last: float = 0.01
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        self.time.at += self.texts_last
+        return super().complete(path, body)
+
+
+def test_a_starved_machine_does_not_eat_the_share() -> None:
+    time = Time()
+    engine = Starved(time=time)
+    with serving(engine) as url:
+        probe = served(url, time=time)
+        quiet = probe.score(SUPPORT, CORPUS)
+        engine.texts_last = 30.0
+        for _ in range(40):
+            run = probe.score(SUPPORT, CORPUS)
+            assert run.stopped is None
+    assert quiet.seconds == pytest.approx(0.05)
+    assert run.seconds is not None
+    assert run.seconds < 0.11
+    # each took 150 s of the clock: two would have been all that routine may have
+    assert time.at > 40 * 150
+
+
+def test_a_refused_text_is_no_measure_of_the_pace() -> None:
+    time = Time()
+    engine = Starved(time=time, longest=2, texts_last=0.001)
+    with serving(engine) as url:
+        probe = served(url, time=time)
+        probe.score(SUPPORT, CORPUS)  # most are refused at once as too long
+        engine.longest, engine.texts_last = 512, 1.0
+        spent = [probe.score(SUPPORT, CORPUS).seconds for _ in range(2)]
+    assert spent[1] is not None
+    assert spent[1] < 0.1  # one text was answered quickly, and is the measure
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))

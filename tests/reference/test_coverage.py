@@ -37,7 +37,7 @@ def test_a_built_reference_says_which_hours_and_weekdays_cannot_page(  # noqa: P
     assert build_next(database, words, indexes=indexes)
     seen = database.run(lambda tx: read_seen(tx, made.id))
     assert seen is not None
-    assert seen.text == "cannot page yet: 18:00 to 08:00 UTC, Saturday, Sunday"
+    assert seen.text == "not seen yet: 18:00 to 08:00 UTC, Saturday, Sunday"
     assert [sum(seen.hours), sum(seen.weekdays)] == [10, 5]
     with serving(database, tmp_path) as service, service.client(Scope.READ) as client:
         path = f"/v1/adapters/{version.adapter}/versions/{version.name}/reference"

@@ -21,8 +21,10 @@ def test_a_new_version_says_when_its_first_reference_is_ready_and_what_it_will_s
     # 788 more at 212 in 15 h take 55.8 h
     wait = timedelta(hours=788 / 212 * 15)
     assert said.reached_at == pytest.approx(TUESDAY + wait, abs=timedelta(seconds=1))
-    assert said.text.startswith("212 of 1,000 records; ready Thursday 16:45 UTC; will see +0.")
-    assert said.sees == pytest.approx(0.43, abs=0.1)
+    assert said.text.startswith(
+        "212 of 1,000 records; ready Thursday 16:45 UTC; will see +1 sd within a day"
+    )
+    assert said.sees == pytest.approx(1.02, abs=0.1)
 
 
 def test_nothing_is_promised_where_no_records_come() -> None:

@@ -84,7 +84,7 @@ def test_all_problems_are_counted_the_first_told_and_nothing_is_kept(
         ({"prompt": "something else", "subject": "user-1"}, "subject"),
     ],
 )
-def test_what_stands_in_both_parts_is_refused_without_quoting_it(
+def test_much_that_stands_in_both_parts_is_refused_without_quoting_it(
     database: Database, version: Version, send: Send, again: dict[str, object], shares: str
 ) -> None:
     lines = [
@@ -99,6 +99,21 @@ def test_what_stands_in_both_parts_is_refused_without_quoting_it(
         (10, f"baseline: its {shares} is among the training lines too")
     ]
     assert _kept(database, version) == (0, 0)
+
+
+@pytest.mark.parametrize(("shared", "kept"), [(1, 39), (2, 38), (3, None)])
+def test_up_to_a_twentieth_that_stands_in_both_parts_is_left_out_and_counted(
+    database: Database, version: Version, send: Send, shared: int, kept: int | None
+) -> None:
+    lines = [*training(questions(20)), *baseline(questions(40, start=20 - shared))]
+    if kept is None:
+        with pytest.raises(UploadRefused, match=r"among the training lines too \(3 problems"):
+            send(lines)
+        assert _kept(database, version) == (0, 0)
+        return
+    made = send(lines)
+    assert (made.n_training, made.n_baseline, made.left_out) == (20, kept, shared)
+    assert _kept(database, version) == (1, 20 + kept)
 
 
 def test_an_upload_of_no_baseline_is_refused(send: Send) -> None:

@@ -355,7 +355,7 @@ def test_times_are_read_as_logs_write_them(value: object, expected: datetime | N
 def test_the_example_client_writes_records_by_the_same_mapping() -> None:
     request = chat_request("support@v7", "where?", temperature=0.7, max_tokens=64)
     named = {"adapter": "support", "version": "v7"}
-    record = msgspec.convert(named | ask_record(request, chat(), latency_ms=812.04), Record)
+    record = msgspec.convert(named | ask_record(request, chat(), at=AT, latency_ms=812.04), Record)
     assert (record.id, record.prompt, record.output) == ("chatcmpl-1", "where?", "in checking")
     assert (record.temperature, record.max_tokens, record.output_tokens) == (0.7, 64, 2)
     assert record.top_logprobs == [[-0.25, -1.75], [-0.25, -1.75]]

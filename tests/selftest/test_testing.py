@@ -10,7 +10,7 @@ from detectors.nearest import nearest
 from detectors.types import SECONDS_PER_DAY, Budget, Window
 from monitor.selftest import replayed
 from monitor.selftest.injections import unseen_topics
-from monitor.selftest.testing import Question, TooShort, run
+from monitor.selftest.testing import Question, TooShort, _Count, _false_alarms, run
 
 MONDAY = 4 * SECONDS_PER_DAY
 SHARES = {
@@ -112,23 +112,49 @@ def test_the_same_question_gives_the_same_report_in_json() -> None:
     assert told[-1][0] == told[-1][1]
 
 
-def test_days_that_differ_more_than_a_short_reference_knows_break_the_promise() -> None:
-    # what a self-test is for: budgets are not promised under day effects without days
+def test_three_days_that_differ_more_than_is_assumed_are_believed() -> None:
     window = baseline(3_000, days=3.0, bad_days=1.5)
     found = run(question(window, per_day=1_000.0))["false_alarms"]["notice"]
-    assert found["alarms"] > 0
+    assert found["kept"]
     assert found["interval"][0] <= found["per_30_days"] <= found["interval"][1]
 
 
-@pytest.mark.parametrize("records", [0, 599])
-def test_a_short_baseline_is_refused_in_plain_words(records: int) -> None:
-    window = baseline(max(records, 1), days=14.0)
-    window = replayed.take(window, np.arange(records), start=0.0, end=1.0)
-    with pytest.raises(TooShort, match=f"{records} records; a self-test needs 600"):
-        run(question(window, per_day=100.0))
+def test_more_alarms_than_promised_break_the_promise() -> None:
+    # P(40 or more | 4) is below 1e-20
+    told = _false_alarms(_Count(alarms=40, streams=40), months=1.0, promised=0.1)
+    assert told is not None
+    assert not told["kept"]
+    assert told["interval"][0] > 0.1
 
 
-def test_without_a_detector_for_both_halves_it_says_why() -> None:
+@pytest.mark.parametrize(("records", "days"), [(300, 0.01), (320, 2.0), (599, 20.0)])
+def test_a_reference_that_was_accepted_is_tested_and_what_cannot_be_known_is_said(
+    records: int, days: float
+) -> None:
+    found = run(question(baseline(records, days=days), per_day=400.0))
+    assert f"half of the baseline's {records} has fewer" in found["caveat"]
+    assert found["detectors"] == ["logit_ks", "repetition"]
+    assert found["false_alarms"] == {"notice": None, "page": None}
+    small, large = (injected(found, name)["notice"] for name in ("shift_0.2", "shift_1"))
+    assert large["median_hours"] is not None
+    assert large["median_hours"] <= (small["median_hours"] or np.inf)
+    # no stream comes by a record more than four times, so not all are a day or a week long
+    known = 4 * records / 2 / found["requests_per_day"]
+    assert (large["within_day"] is None) == (known < 1.0)
+    assert (large["within_week"] is None) == (known < 7.0)
+
+
+def test_a_longer_baseline_holds_half_of_it_back(report: dict[str, Any]) -> None:
+    assert report["caveat"] is None
+
+
+def test_nothing_is_refused_in_plain_words() -> None:
+    nothing = replayed.take(baseline(1, days=1.0), np.arange(0, dtype=np.int64), start=0.0, end=1.0)
+    with pytest.raises(TooShort, match="the baseline has no records"):
+        run(question(nothing, per_day=100.0))
+
+
+def test_without_a_detector_that_can_be_fitted_it_says_why() -> None:
     window = baseline(700, days=1.0)
     empty = {name: np.full(700, np.nan) for name in window.signals}
     nothing = Window(start=window.start, end=window.end, at=window.at, signals=empty)

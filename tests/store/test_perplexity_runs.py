@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind
-from monitor.store import perplexity, tasks, verdicts
+from monitor.policy.rounds import Measured
+from monitor.store import perplexity, probing, tasks, verdicts
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredDocument, StoredRun, Subject
 
@@ -198,3 +199,33 @@ def test_retiring_drops_the_findings_and_makes_the_probes_due(
     assert [row.epoch for row in rows] == [1, 0]
     assert rows[0].memory == {"crossings": [], "perplexity": None, "identity": None}
     assert rows[1].memory == memory
+
+
+def test_a_versions_newest_probe_is_what_a_round_is_planned_by(
+    database: Database, register: Callable[[str], Any]
+) -> None:
+    support, billing = register("support"), register("billing")
+    engine = {"replica": "http://e1", "role": RunRole.SCHEDULED}
+
+    def ages(hours: int) -> None:
+        database.run(
+            lambda tx: tx.execute(
+                sa.text(f"UPDATE perplexity_runs SET at = at - interval '{hours} h'")
+            )
+        )
+
+    for corpus, seconds in (("general:1", 9.0), ("replaced:1", 9.0)):
+        keep(database, own(support, corpus), seconds=seconds, **engine)
+    ages(6)
+    # what was stopped, confirmed, of a base or on this machine is no part of a round
+    keep(database, own(support), seconds=50.0, stopped="broken", **engine)
+    keep(database, own(support), RunRole.CONFIRMATION, seconds=50.0, replica="http://e1")
+    keep(database, BASE, seconds=50.0, **engine)
+    keep(database, own(billing), RunRole.SCHEDULED)
+    for corpus, seconds in (("general:1", 2.0), ("domain:1", 1.5)):
+        keep(database, own(support, corpus), seconds=seconds, **engine)
+    since = datetime.now(tz=UTC) - timedelta(days=7)
+    found = database.run(lambda tx: probing.measured(tx, since=since))
+    assert found == [Measured(version_id=support.version.id, engine="http://e1", seconds=3.5)]
+    ages(24 * 8)
+    assert database.run(lambda tx: probing.measured(tx, since=since)) == []

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from detectors.types import Window
 from monitor.domain import EvaluationKind, Interval, Scope, Version
-from monitor.store import adapters, evaluations, versions
+from monitor.store import adapters, evaluations, perplexity, versions
 from monitor.store.evaluations import NewEvaluation
+from monitor.store.perplexity import RunRole, Subject
 from monitor.web import budget
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving
@@ -61,6 +62,37 @@ def _evaluated(tx: Connection, version: Version) -> None:
             for end in (now - timedelta(minutes=15 * i) for i in range(95))
         ],
     )
+
+
+def _probed(tx: Connection) -> None:
+    """A run of forty minutes: nine hours of the share that is planned."""
+    [support] = [one for one in versions.fetch_all(tx) if one.adapter == "support"]
+    perplexity.insert_run(
+        tx,
+        Subject(version_id=support.id, model=support.model, corpus="general:1"),
+        role=RunRole.SCHEDULED,
+        documents=(),
+        replica="http://engine:8000",
+        seconds=0.75 * 0.1 * 9 * 3600,
+    )
+
+
+ROUND = "perplexity of the one version on http://engine:8000 every 9 h, in place of 6 h"
+
+
+def test_how_often_an_engines_versions_are_probed_is_told(
+    fleet: Serving, look: Callable[..., Any]
+) -> None:
+    fleet.database.run(_probed)
+    with fleet.client(Scope.READ) as client:
+        [one] = client.get("/v1/budget").json()["rounds"]
+    assert (one["versions"], one["wanted_hours"]) == (1, 6.0)
+    assert one["period_hours"] == pytest.approx(9.0)
+    assert one["text"].startswith(f"{ROUND}: a round takes 40 min of the engine's time")
+    looker = look()
+    looker.log_in()
+    looker.open("/budget")
+    assert ROUND in looker.page.locator("section", has_text="How often").inner_text()
 
 
 def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:

@@ -55,7 +55,7 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
         "traffic to v6",
         "approved by coverage",
         "12,480 records",
-        "cannot page yet: Saturday, Sunday",
+        "not seen yet: Saturday, Sunday",
         "HTTP 503",
         "oncall-pagerduty",
         "Began between",

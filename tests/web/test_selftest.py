@@ -71,3 +71,26 @@ def test_a_self_test_is_shown_where_the_adapter_is(
     looker.page.goto(f"{service.url}/adapters/sales%2Feu")
     assert "driftline selftest sales/eu" in shown.inner_text()
     assert looker.complaints == []
+
+
+def test_a_self_test_of_a_short_baseline_says_what_it_cannot_tell(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    caveat = "How many false alarms come is not known"
+    quiet = {"notice": None, "page": None}
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+        of = sa.select(versions.c.id).where(versions.c.name == "v7").scalar_subquery()
+        made = sa.select(references.c.id).where(references.c.version_id == of).scalar_subquery()
+        report = REPORT | {"caveat": caveat, "false_alarms": quiet}
+        tx.execute(table.insert().values(version_id=of, reference_id=made, report=report))
+        left_out = sa.text("request = request || '{\"left_out\": 12}'::jsonb")
+        tx.execute(sa.text(f'UPDATE "references" SET {left_out}'))
+    looker = look()
+    looker.log_in()
+    looker.page.goto(f"{service.url}/adapters/support?version=v7")
+    text = looker.page.locator("[data-live=selftest]").inner_text()
+    assert caveat in text
+    assert "all of it fitted on and replayed" in text
+    assert "kept" not in text
+    assert "lines left out, also among training: 12" in looker.page.locator("main").inner_text()

@@ -1,4 +1,8 @@
-"""The four acts. Each ends with checks of all that must, and must not, have happened."""
+"""The four acts. Each ends with checks of all that must, and must not, have happened.
+
+They wait for what they show, for many times what a quiet machine takes: a busy one plays
+the same acts more slowly, and a sign that has not come by then does not come.
+"""
 
 from collections.abc import Callable
 from typing import Final

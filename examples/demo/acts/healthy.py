@@ -7,7 +7,7 @@ from examples.demo.cast import IN_CHARGE
 from examples.demo.outcome import ActResult
 from examples.demo.stage import Stage
 
-SETTLE_S: Final = 60.0
+SETTLE_S: Final = 400.0
 QUIET_S: Final = 20.0
 WINDOWS: Final = 5
 
@@ -17,9 +17,12 @@ def healthy(stage: Stage) -> ActResult:
     result = ActResult(title="1 · healthy")
     stage.narrator.title("Act 1: three adapters answer as they always did")
     settled = stage.watch(
-        "until every adapter has been found stable and probed",
+        f"until every adapter has been found stable and probed, over {WINDOWS} windows",
         seconds=SETTLE_S,
-        until=signs.settled,
+        until=signs.every(
+            signs.settled,
+            lambda _: all(_windows_with_traffic(stage, name) >= WINDOWS for name in IN_CHARGE),
+        ),
     )
     after = stage.watch("nothing should happen", seconds=QUIET_S).sight
     for name, seen in after.adapters.items():

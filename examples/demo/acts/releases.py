@@ -11,8 +11,8 @@ from examples.demo.lookout import Sight
 from examples.demo.outcome import ActResult
 from examples.demo.stage import Stage
 
-DECIDED_S: Final = 120.0
-ALONE_S: Final = 15.0
+DECIDED_S: Final = 500.0
+ALONE_S: Final = 100.0
 BUSY: Final = {"travel": 10.0, "booking": 6.0, "support": 1.0}
 """Requests a second while releases are on trial: 200 of either arm come within a minute."""
 QUIET: Final = {"booking": 1.0}

@@ -45,6 +45,26 @@ def critical(adapter: str, *detectors: str) -> Callable[[Sight], bool]:
     )
 
 
+def blamed(adapter: str, blame: str) -> Callable[[Sight], bool]:
+    """Whether this is blamed for what the version in charge does."""
+    return lambda sight: sight.adapters[adapter].state.blame == blame
+
+
+def drifting(adapter: str, detector: str) -> Callable[[Sight], bool]:
+    """Whether the version in charge drifts, and this detector finds so."""
+    return lambda sight: (
+        sight.adapters[adapter].state.verdict == "drifting"
+        and sight.adapters[adapter].state.verdict_of(detector) == "drifting"
+    )
+
+
+def measured(adapter: str) -> Callable[[Sight], bool]:
+    """Whether no suspicion waits for a probe."""
+    return lambda sight: (
+        sight.adapters[adapter].state.verdict_of("perplexity") not in {"none", "unmeasured"}
+    )
+
+
 def canary_over(number: int) -> Callable[[Sight], bool]:
     """Whether a canary has been decided."""
     return lambda sight: any(one.canary == number and one.over for one in sight.canaries)

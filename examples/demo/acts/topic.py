@@ -12,9 +12,9 @@ from examples.demo.receiver import Message
 from examples.demo.stage import Stage
 from examples.texts import NEW_TOPIC, pairs
 
-TICKET_S: Final = 75.0
-NO_PAGE_S: Final = 27.0
-"""Longer than ``policy.page_wait``: what waited for a probe would have paged by then."""
+TICKET_S: Final = 400.0
+BLAMED_S: Final = 600.0
+NO_PAGE_S: Final = 20.0
 SHARE: Final = 0.6
 EXAMPLES: Final = 5
 
@@ -32,7 +32,16 @@ def topic(stage: Stage) -> ActResult:
     questions.topic = Topic(domain=NEW_TOPIC, share=SHARE)
     changed = time.monotonic()
     stage.watch("until a ticket arrives", seconds=TICKET_S, until=signs.told("booking@v1"))
-    after = stage.watch("a page would arrive by now, if there were one", seconds=NO_PAGE_S).sight
+    stage.watch("a page would arrive by now, if there were one", seconds=NO_PAGE_S)
+    after = stage.watch(
+        "until a probe has found the model as it was, and the inputs are blamed",
+        seconds=BLAMED_S,
+        until=signs.every(
+            signs.measured("booking"),
+            signs.drifting("booking", "input_similarity"),
+            signs.blamed("booking", "input"),
+        ),
+    ).sight
     questions.back_to_normal()
     stage.narrator.say(
         "topic back to normal; the verdict lasts until its evidence has fallen over the recovery"

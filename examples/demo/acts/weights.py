@@ -10,11 +10,11 @@ from examples.demo.lookout import Sight
 from examples.demo.outcome import ActResult
 from examples.demo.stage import Stage
 
-PROBE_S: Final = 45.0
-PAGE_S: Final = 75.0
-MOVE_S: Final = 30.0
+PROBE_S: Final = 300.0
+PAGE_S: Final = 600.0
+MOVE_S: Final = 600.0
 AWAY_S: Final = 5.0
-RETURN_S: Final = 120.0
+RETURN_S: Final = 900.0
 SUBJECT: Final = "support@v2"
 DETECTORS: Final = ("logit_ks", "perplexity")
 SEED: Final = 7
@@ -52,7 +52,7 @@ def _wait_for_a_probe(stage: Stage) -> None:
 
     last = probed(stage.look())
     stage.watch(
-        "until a scheduled probe of support@v2 is over: the next is 20 s away",
+        "until a scheduled probe of support@v2 is over: the next is a while away",
         seconds=PROBE_S,
         until=lambda sight: probed(sight) != last,
     )
@@ -78,10 +78,12 @@ def _deploy(stage: Stage, build: Path) -> float:
 def _watch_it_go(stage: Stage) -> Sight:
     stage.watch("until a page arrives", seconds=PAGE_S, until=signs.paged(SUBJECT))
     return stage.watch(
-        "until v1 answers support's users, and logits and perplexity agree",
+        "until v1 answers support's users, logits and perplexity agree, and v2 is blamed",
         seconds=MOVE_S,
         until=signs.every(
-            signs.answered_by("support", "v1"), signs.critical("support", *DETECTORS)
+            signs.answered_by("support", "v1"),
+            signs.critical("support", *DETECTORS),
+            signs.blamed("support", "adapter"),
         ),
     ).sight
 

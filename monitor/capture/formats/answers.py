@@ -37,11 +37,13 @@ def request_fields(request: object) -> Fields:
 def answer_fields(answer: object, request: object = None) -> Fields:
     """Map the first choice of a chat completion or a text completion, and its usage.
 
-    With its ``request`` it is known whether JSON or a call of a tool was asked for.
+    With its ``request`` it is known whether JSON or a call of a tool was asked for. Of several
+    choices the usage counts all, and says nothing of the first.
     """
     body = mapping(answer)
-    choice = mapping(next(iter(sequence(body.get("choices"))), None))
-    usage = mapping(body.get("usage"))
+    choices = sequence(body.get("choices"))
+    choice = mapping(next(iter(choices), None))
+    usage = mapping(body.get("usage") if len(choices) < 2 else None)  # noqa: PLR2004 (several)
     said = _output(choice)
     return present(
         output=said,

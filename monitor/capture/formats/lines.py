@@ -19,7 +19,7 @@ from monitor.capture.formats.answers import (
     text_of,
 )
 from monitor.capture.formats.moments import milliseconds, moment
-from monitor.capture.formats.shapes import mapping
+from monitor.capture.formats.shapes import mapping, sequence
 
 _COMPLETIONS: Final = ("chat.completion", "text_completion")
 _LONGEST_NAME: Final = 128
@@ -143,9 +143,8 @@ def _litellm(line: Mapping[str, Any]) -> Mapped:
         prompt=last_request(payload.get("messages")),
         latency_ms=milliseconds(start, end),
         ttft_ms=milliseconds(start, spoke) if spoke and end and spoke < end else None,
-        prompt_tokens=payload.get("prompt_tokens"),
-        output_tokens=payload.get("completion_tokens"),
         subject=payload.get("end_user") or None,
+        **_litellm_counts(payload),
     )
     return Mapped(
         fields=fields | _litellm_end(payload), adapter=adapter, version=version, at=start or end
@@ -200,6 +199,16 @@ def _litellm_names(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if version is not None or deployed in {None, group}:
         return adapter, version
     return adapter, split_model(deployed)[1] or deployed
+
+
+def _litellm_counts(payload: Mapping[str, Any]) -> Fields:
+    """Tokens of the request and its answer; of several answers the count says nothing of one."""
+    if len(sequence(mapping(payload.get("response")).get("choices"))) > 1:
+        return {}
+    return {
+        "prompt_tokens": payload.get("prompt_tokens"),
+        "output_tokens": payload.get("completion_tokens"),
+    }
 
 
 def _litellm_end(payload: Mapping[str, Any]) -> Fields:

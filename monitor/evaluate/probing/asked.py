@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,12 @@ from sqlalchemy import Connection
 
 from detectors.parity import TopLogprobs
 from detectors.perplexity import DocumentScores
-from monitor.domain import Version, VersionId
+from monitor.domain import EvaluationKind, Version, VersionId
 from monitor.probes.asking import ModelProbe, Target, local_folder
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.share import Purpose
 from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 RESUMED_FOR = timedelta(hours=1)
 """A stopped probe's runs are used up to this age, longer than any engine is left alone."""
+LOOK_EVERY = 1.0
+"""Seconds between looks at whether somebody waits."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -55,6 +59,15 @@ class Replicated(Protocol):
         ...
 
 
+@runtime_checkable
+class Charged(Protocol):
+    """A probe whose engines give each purpose its own part of their time."""
+
+    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None]) -> ModelProbe:
+        """Give the same probe, asking for this."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
     """When and why a version is probed.
@@ -67,12 +80,22 @@ class Occasion:
         SCHEDULED or SUSPICION.
     last
         When the last evaluation was written; None: there is none.
+    returning
+        Whether the version is critical or has lost its traffic.
     """
 
     at: datetime
     interval: timedelta
     role: RunRole
     last: datetime | None = None
+    returning: bool = False
+
+    @property
+    def purpose(self) -> Purpose:
+        """What its engines are asked for."""
+        if self.role is RunRole.SUSPICION:
+            return Purpose.SUSPICION
+        return Purpose.RETURN if self.returning else Purpose.ROUTINE
 
     @property
     def resumed_since(self) -> datetime:
@@ -105,6 +128,18 @@ class Asked:
     version: Version
     via: ModelProbe
     held: Claim
+
+    def asking_for(self, purpose: Purpose) -> Asked:
+        """Give the same probing, with its engines asked for this from now on.
+
+        A scheduled probe of the routine ends where a suspicion waits: on a slow engine it
+        would take minutes, and the suspicion has as many.
+        """
+        if not isinstance(self.via, Charged):
+            return self
+        routine = purpose is Purpose.ROUTINE and not self.held.requested
+        way = _Way(database=self.database) if routine else _keep_on
+        return replace(self, via=self.via.on(purpose, gives_way=way))
 
     @cached_property
     def own(self) -> Model:
@@ -181,6 +216,7 @@ class Asked:
                 dtype=run.dtype,
                 source=run.source,
                 weights=run.weights,
+                seconds=run.seconds,
                 stopped=run.stopped,
             )
         )
@@ -210,6 +246,28 @@ class Asked:
         if replica is not None and isinstance(self.via, Replicated):
             return self.via.score(target, corpus, replica=replica)
         return self.via.score(target, corpus)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Way:
+    """Whether somebody waits for a probe; looks once a second at most."""
+
+    database: Database
+    looked: float = 0.0
+
+    def __call__(self) -> str | None:
+        now = time.monotonic()
+        if now - self.looked < LOOK_EVERY:
+            return None
+        self.looked = now
+        waits = self.database.run(
+            lambda tx: tasks.somebody_waits(tx, kind=EvaluationKind.PERPLEXITY)
+        )
+        return "another version's probe comes first" if waits else None
+
+
+def _keep_on() -> str | None:
+    return None
 
 
 def unchanged(asked: Asked, model: Model, corpus: Corpus) -> StoredRun | None:

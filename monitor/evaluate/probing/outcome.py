@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from detectors.identity import Identity
@@ -22,7 +22,8 @@ class ProbeOutcome:
     """What a perplexity evaluation found; ``stopped`` says why there is no answer.
 
     ``fact`` is None where the version was registered: what is healthy was only now
-    measured. ``corpora`` are the ids of the corpora in use.
+    measured. ``corpora`` are the ids of the corpora in use. ``again_in`` says when a probe
+    that was refused may ask again, where that is known.
     """
 
     fact: PerplexityFact | None = None
@@ -30,6 +31,7 @@ class ProbeOutcome:
     corpora: tuple[str, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     stopped: str | None = None
+    again_in: timedelta | None = None
 
 
 def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFact:

@@ -15,6 +15,7 @@ from monitor.policy import PerplexityFact
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
 from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.share import Purpose
 from monitor.store import perplexity
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun
@@ -54,8 +55,8 @@ def probe(
             if len(asked.registration(asked.own, corpus)) < REGISTRATION_REPEATS
         ]
         if missing:
-            return _register(asked, missing, occasion)
-        return _compare(asked, occasion)
+            return _register(asked.asking_for(Purpose.ROUTINE), missing, occasion)
+        return _compare(asked.asking_for(occasion.purpose), occasion)
     except RunStopped as stop:
         return ProbeOutcome(stopped=str(stop))
 
@@ -117,10 +118,11 @@ def _take_back(
 def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
     answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
     if any(answer.found for answer in answers):
+        asked = asked.asking_for(Purpose.CONFIRMATION)
         answers = [confirm(asked, a) if a.found else a for a in answers]
     moved = any(answer.found for answer in answers)
     company = ask_company(asked, answers, occasion) if moved else None
-    if not moved:
+    if not moved and occasion.purpose is Purpose.ROUTINE:  # nobody waits
         for answer in answers:
             register_base(asked, answer.corpus, occasion)
     fact = fact_of(answers, company)

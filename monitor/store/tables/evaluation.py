@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     Double,
@@ -40,6 +41,8 @@ tasks: Final = Table(
     Column("failures", SmallInteger, nullable=False, server_default="0"),
     Column("quarantined_at", TIME),
     Column("stopped", Text),  # why the newest try of a probe had no answer
+    # of those that are merely due: only its probes bring the version back
+    Column("first", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("version_id", "kind"),
     # "what is due?" -- claimed with FOR UPDATE SKIP LOCKED each tick
     Index(None, "next_due_at"),

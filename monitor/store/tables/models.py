@@ -37,6 +37,7 @@ perplexity_runs: Final = Table(
     Column("role", Text, nullable=False),  # registration | scheduled | suspicion | confirmation
     Column("state", Text, nullable=False),  # done | stopped
     Column("reason", Text),
+    Column("seconds", Double),  # of the engine's time; null: no engine was asked
     Column("at", TIME, nullable=False, server_default=NOW),
     # a registration that a declared change replaced: kept for the charts, compared with no more
     Column("retired_at", TIME),

@@ -230,8 +230,8 @@ capture_counts: Final = Table(
 sampling_rates: Final = Table(
     "sampling_rates",
     metadata,
+    # read and written by earlier releases only, which may still run beside this one
     Column("adapter_id", Integer, ForeignKey("adapters.id"), primary_key=True),
-    # fixed for a reference's life: a changing rate changes the mix it is compared with
     Column("reference_id", BigInteger),
     Column("rate", Double, nullable=False),
     Column("since", TIME, nullable=False),

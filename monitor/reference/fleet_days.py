@@ -1,0 +1,24 @@
+"""By how much days differ, as the fleet's other adapters have shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Connection
+
+from detectors import DETECTORS
+from detectors.day_effect import DayEffect, of_fleet
+from monitor.domain import AdapterId
+from monitor.store import references
+
+NOTE: Final = "shown_days"
+"""Key of the note that a builder leaves with a reference: by detector, in sd."""
+
+
+def read(tx: Connection, *, besides: AdapterId, assumed: DayEffect) -> Mapping[str, DayEffect]:
+    """Give, by detector, what to take of the days of an adapter whose reference is short."""
+    noted = references.approved_notes(tx, NOTE, besides=besides)
+    return {
+        name: of_fleet([one[name] for one in noted if name in one], assumed) for name in DETECTORS
+    }
