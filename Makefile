@@ -6,15 +6,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ENGINE := .venv-engine
+ATTACK := .venv-attack
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow engine bench bench-statistics browser clean
+.PHONY: help env demo test check fast slow attack engine bench bench-statistics browser clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
 	@echo "make test    checks, fast, fault and docs tests"
 	@echo "make check   format, lint, types, layers: seconds"
 	@echo "make slow    simulations and soak runs of minutes"
+	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
@@ -47,6 +49,15 @@ fast: $(READY)
 slow: $(READY)
 	$(BIN)/pytest -m slow
 
+attack: $(READY) $(ATTACK)/.ready
+	$(BIN)/pytest -m attack tests/attacks
+
+# The fuzzer brings a plugin for pytest along that all other tests would run under.
+$(ATTACK)/.ready:
+	test -x $(ATTACK)/bin/python || $(PYTHON) -m venv $(ATTACK)
+	$(ATTACK)/bin/python -m pip install --quiet --progress-bar on 'schemathesis>=4.32,<5'
+	@touch $@
+
 engine: $(READY) $(ENGINE)/.ready
 	$(BIN)/pytest -m engine
 
@@ -73,4 +84,4 @@ browser: $(READY)
 	  || echo "no Chromium here and no right to install it: page tests will skip"
 
 clean:
-	rm -rf $(VENV) $(ENGINE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINE) $(ATTACK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

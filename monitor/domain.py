@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, NewType
+from urllib.parse import urlsplit
 
 AdapterId = NewType("AdapterId", int)
 VersionId = NewType("VersionId", int)
@@ -142,6 +143,33 @@ class Adapter:
     mode: Mode | None = None
     """None: the service's mode."""
     created_at: datetime
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What is matched on."""
+        return facts_of(self.name, owner=self.owner, tier=self.tier, labels=self.labels)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an address that a browser, or an HTTP client, may go to.
+
+    >>> [is_web_address(one) for one in ("https://wiki/x", "javascript:alert(1)", "http://")]
+    [True, False, False]
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    sound = text.isprintable() and " " not in text and port != 0
+    return sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def facts_of(
+    name: str, *, owner: str | None, tier: str, labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Name what is matched on of an adapter: its labels, and what no label can say."""
+    return {**labels, "adapter": name, "owner": owner or "", "tier": tier}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

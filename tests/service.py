@@ -74,6 +74,9 @@ evidence_age = "15s"
 allow = ["127.0.0.0/8"]
 """.replace("RETRIES", ", ".join(['"300ms"'] * 60))
 
+LAG = 0.6
+"""Seconds, a little more than the lags above."""
+
 CALM = {
     "schedule.tick": "1s",
     "schedule.hard_interval": "10s",
@@ -112,6 +115,8 @@ class Service:
     changes: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     port: int = field(default_factory=unused_port)
+    prefix: Sequence[str] = ()
+    """A command that runs it, such as one that lowers limits."""
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     _stop_begun: float = 0.0
@@ -145,7 +150,7 @@ class Service:
         config.write_text(CONFIG + (CHANNEL if self.inbox else ""))
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "monitor", "serve", "-c", str(config)],
+                [*self.prefix, sys.executable, "-m", "monitor", "serve", "-c", str(config)],
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,
@@ -295,7 +300,8 @@ class Service:
         return str(self.get(f"/v1/adapters/{adapter}")["verdict"])
 
     def evaluate(self, adapter: str) -> Any:
-        """Run the live detectors over what has come so far."""
+        """Run the live detectors over what has come so far: a window is read a lag later."""
+        time.sleep(LAG)
         answer = self.call("POST", f"/v1/adapters/{adapter}/evaluations", params={"wait": 60})
         assert answer.status_code == 200, answer.text
         return answer.json()

@@ -21,6 +21,7 @@ from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
 from monitor.config import Config
+from monitor.connections import ConnectionSettings, Door
 from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
@@ -160,7 +161,14 @@ def _keys(database: Database) -> Mapping[Scope, str]:
 @contextmanager
 def _listening(app: FastAPI) -> Iterator[str]:
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1
+        app,
+        host="127.0.0.1",
+        port=0,
+        http=Door(ConnectionSettings()).protocol(),
+        ws="none",
+        proxy_headers=False,
+        log_level="warning",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn", daemon=True)

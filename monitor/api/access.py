@@ -13,10 +13,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import structlog
 from fastapi import Depends, Request, Security
@@ -37,6 +37,8 @@ LONGEST_KEY: Final = 256
 
 PER_KEY: Final = Allowance(per_second=1000.0, burst=2000.0)
 PER_ADDRESS: Final = Allowance(per_second=0.2, burst=20.0)
+
+_FOUND: Final = "driftline.key"
 
 BEARER: Final = HTTPBearer(auto_error=False, description="A key made by `driftline keys create`.")
 
@@ -137,8 +139,24 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "local"
 
 
+def key_of(scope: MutableMapping[str, Any]) -> Key | None:
+    """Give the key that a request was found to have."""
+    found: Key | None = scope.get(_FOUND)
+    return found
+
+
 async def identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Key:
-    """Return the caller's key, or raise the 401 or 429 that says why there is none."""
+    """Return the caller's key, or raise the 401 or 429 that says why there is none.
+
+    Found once for a request: whoever reads its body asks before its handler does.
+    """
+    known = key_of(request.scope)
+    if known is None:
+        known = request.scope[_FOUND] = await _found(request, credentials)
+    return known
+
+
+async def _found(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Key:
     if credentials is None:
         raise _unauthorized("This needs a key: send `Authorization: Bearer dl_…`.")
     gate: Gate = request.app.state.gate

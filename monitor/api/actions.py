@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import KillSwitchRequest, Name
 from monitor.api.lookup import Number
+from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -69,7 +70,7 @@ def get_actions(
     *,
     adapter: Annotated[Name | None, Query()] = None,
     state: Annotated[ActionState | Phase | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not begun before.")] = None,
+    since: Annotated[Bound | None, Query(description="Not begun before.")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[ActionBody]:

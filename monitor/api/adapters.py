@@ -163,9 +163,7 @@ def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:
         probe=answers.probe(probed[0]) if probed else None,
         coverage=coverage.newest(row.judged),
         coverage_last_day=coverage.last_day(tx, row.version, now=parts.clock()),
-        mend=coverage.mending(
-            row.judged, row.version, parts.outlook.settings.policy, now=parts.clock()
-        ),
+        mend=coverage.mending(row.judged, row.version, parts.outlook.settings.policy),
         sampling=coverage.sampling(tx, adapter.id, now=parts.clock()),
         versions=[
             answers.version(found, inspected.get(found.id))

@@ -41,7 +41,7 @@ from monitor.api import (
     silences,
 )
 from monitor.api.access import Gate, Reader
-from monitor.api.buffers import Buffers
+from monitor.api.deadline import Deadline
 from monitor.api.exchange import Exchange
 from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts
@@ -100,11 +100,11 @@ def create_app(
         summary="Drift monitoring for LoRA adapters in production.",
         docs_url=None,  # these pages load scripts from a CDN; nothing here phones home
         redoc_url=None,
+        redirect_slashes=False,  # it would write the caller's own `Host` into an address
         lifespan=_lifespan,
     )
     app.state.parts = parts
     app.state.gate = Gate(parts.database, settings=parts.access)
-    app.state.buffers = Buffers()
     _add_routes(app, parts, registry)
     if pages is not None:
         app.include_router(pages(app.state.gate.admit), include_in_schema=False)
@@ -113,6 +113,7 @@ def create_app(
     # the last added is outermost
     app.add_middleware(KeepSlashes)
     app.add_middleware(LimitBody, limits=parts.limits)
+    app.add_middleware(Deadline, limit=parts.deadline, longest_wait=parts.longest_wait)
     app.add_middleware(Exchange, registry=registry)
     return app
 

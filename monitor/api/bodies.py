@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from monitor.domain import ArmKind, ChangeKind, Mode
+from monitor.api.moments import Moment
+from monitor.capture.surrogates import is_whole
+from monitor.domain import ArmKind, ChangeKind, Mode, is_web_address
 
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
@@ -36,6 +37,12 @@ def _no_nul(text: str) -> str:
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("has characters that cannot be printed")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if not is_web_address(text):
+        raise ValueError("is no address that begins with https:// or http://")
     return text
 
 
@@ -69,6 +76,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_nu
 Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
 Words = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+WebAddress = Annotated[Address, AfterValidator(_web_address)]
 Label = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
 Title = Annotated[
     str,
@@ -87,9 +95,16 @@ Tree = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class Body(BaseModel):
-    """A request body: no unknown field, no NaN, no surprises."""
+    """A request body: no unknown field, no NaN, no halves of characters, no surprises."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, tree: Any) -> Any:
+        if not is_whole(tree):  # in a name too, which an answer would repeat
+            raise ValueError("holds half a character (a lone surrogate)")
+        return tree
 
 
 class AdapterRequest(Body):
@@ -98,7 +113,7 @@ class AdapterRequest(Body):
     owner: Words | None = None
     tier: Words = "standard"
     labels: Annotated[dict[Words, Label], Field(max_length=64)] = {}
-    runbook: Address | None = None
+    runbook: WebAddress | None = None
     mode: Mode | None = Field(None, description="null: the service's mode.")
 
 
@@ -131,8 +146,8 @@ class VersionRequest(Body):
 class FreezeWindow(Body):
     """The half-open interval whose records become the baseline."""
 
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
     cause: Line = "asked for through the API"
     training: int | None = Field(
         None,
@@ -190,9 +205,9 @@ class RouteRequest(Body):
 
     arms: Annotated[list[ArmTarget], Field(min_length=1, max_length=8)]
     reason: Line
-    valid_until: AwareDatetime | None = None
+    valid_until: Moment | None = None
     on_expiry: ArmKind = ArmKind.STABLE
-    hold_until: AwareDatetime | None = Field(
+    hold_until: Moment | None = Field(
         None, description="No automatic action on this adapter before then; null: no hold."
     )
     unproven: bool = Field(
@@ -244,8 +259,8 @@ class SilenceRequest(Body):
         description="As a channel's: `adapter`, `version`, `owner`, `tier`, `severity`, `kind`,"
         " `blame` (a word or a list), and `labels`."
     )
-    starts_at: AwareDatetime | None = Field(None, description="null: now.")
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = Field(None, description="null: now.")
+    ends_at: Moment | None = None
     hours: float | None = Field(None, gt=0.0, le=90 * 24.0, description="In place of `ends_at`.")
     comment: Line
 
@@ -270,10 +285,8 @@ class ChangeRequest(Body):
     adapters: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = Field(
         None, description="null: the whole fleet."
     )
-    begun_at: AwareDatetime | None = Field(None, description="null: now.")
-    ended_at: AwareDatetime | None = Field(
-        None, description="null: when it began, unless it is `open`."
-    )
+    begun_at: Moment | None = Field(None, description="null: now.")
+    ended_at: Moment | None = Field(None, description="null: when it began, unless it is `open`.")
     open: bool = Field(False, description="It is under way until `POST /changes/{change}/end`.")
     id: Words | None = Field(
         None, description="Your own name of it; declared again, it is the same change."
@@ -297,5 +310,5 @@ class ChangeRequest(Body):
 class ChangeEndRequest(Body):
     """When an open change ended, and whether perplexity starts afresh."""
 
-    ended_at: AwareDatetime | None = Field(None, description="null: now.")
+    ended_at: Moment | None = Field(None, description="null: now.")
     rebaseline: bool = True

@@ -6,17 +6,19 @@ A key with ``ingest`` may say what happened. What changes Driftline's own behavi
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Declarer, Operator, Reader, scope_missing
 from monitor.api.bodies import ChangeEndRequest, ChangeRequest, Name
 from monitor.api.lookup import Number
+from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -56,7 +58,9 @@ def post_change(
         known = declared.given_id and changes.claim_id(tx, declared.given_id)
         if known:
             return _answer(_same(known, body)), False
-        return _declare(tx, declared, rebaseline=body.rebaseline is not False, parts=parts), True
+        rebaseline = body.rebaseline is not False
+        made = _declare(tx, declared, rebaseline=rebaseline, parts=parts, match=key.match)
+        return made, True
 
     answer, new = parts.database.run(work)
     response.status_code = 201 if new else 200
@@ -88,8 +92,8 @@ def get_changes(
     adapter: Annotated[
         Name | None, Query(description="What concerns it, the fleet's changes included.")
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not over before.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Begun at or before.")] = None,
+    since: Annotated[Bound | None, Query(description="Not over before.")] = None,
+    until: Annotated[Bound | None, Query(description="Begun at or before.")] = None,
     open_only: Annotated[bool, Query(alias="open")] = False,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
@@ -131,6 +135,16 @@ def _check_scope(key: Key, body: ChangeRequest) -> None:
         raise scope_missing(key, Scope.OPERATE, why="Re-baselining (without rebaseline: false)")
 
 
+def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequence[str]]) -> None:
+    """A key bound to adapters speaks for these only, and never for the fleet."""
+    known = {one.name: one.facts for one in adapters.fetch_all(tx)}
+    named = declared.adapters or ()
+    if not named or not all(keys.may_send_for(match, known[name]) for name in named):
+        raise Problem(
+            403, "This key may declare changes only of its own adapters.", kind="not-yours"
+        )
+
+
 def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declaration:
     now = parts.clock()
     begun_at = body.begun_at or now
@@ -152,11 +166,18 @@ def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declar
 
 
 def _declare(
-    tx: Connection, declared: Declaration, *, rebaseline: bool, parts: ApiParts
+    tx: Connection,
+    declared: Declaration,
+    *,
+    rebaseline: bool,
+    parts: ApiParts,
+    match: Mapping[str, Sequence[str]],
 ) -> DeclaredChange:
     unknown = adapters.unknown(tx, declared.adapters or ())
     if unknown:
         raise _refused("adapters", f"no adapter is called {unknown[0]!r}")
+    if match:
+        _check_bound(tx, declared, match)
     made = changes.add(tx, declared)
     over = made.ended_at is not None
     details = answers.change(made).model_dump(mode="json", exclude={"change", "author"})

@@ -40,11 +40,11 @@ def least_covered(judged: VerdictRow | None) -> CoverageBody | None:
 
 
 def mending(
-    judged: VerdictRow | None, version: Version | None, policy: PolicySettings, *, now: datetime
+    judged: VerdictRow | None, version: Version | None, policy: PolicySettings
 ) -> str | None:
     """Name the one command that lets a blind version see again; None: it is not blind."""
     blind = seen_of(judged).blindness(policy)
-    return None if blind is None or version is None else mend(blind, version, now=now)
+    return None if blind is None or version is None else mend(blind, version)
 
 
 def last_day(tx: Connection, version: Version | None, *, now: datetime) -> list[CoverageBody]:

@@ -10,7 +10,6 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +17,7 @@ from monitor import schedule
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import Name
+from monitor.api.moments import Bound
 from monitor.api.paging import Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
@@ -76,7 +76,7 @@ def get_evaluations(
     adapter: AdapterName,
     *,
     version: Annotated[Name | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Started at or after.")] = None,
+    since: Annotated[Bound | None, Query(description="Started at or after.")] = None,
     cursor: Cursor = None,
     limit: Limit = 20,
 ) -> Page[EvaluationBody]:

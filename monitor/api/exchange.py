@@ -14,13 +14,18 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.api.access import key_of
 from monitor.api.problems import internal_error, problem_response
 
 _LOG = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GONE: Final = 499
+"""As logs have it where a client went away, or was sent away, before its body was whole."""
+
 QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 CONTENT_POLICY: Final = (
@@ -32,7 +37,7 @@ HEADERS: Final = {
     "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without one, forms of ours have no `Origin` either
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -69,6 +74,8 @@ class Exchange:
         started = time.perf_counter()
         try:
             await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = answer.status or GONE
         except Exception as error:
             _log_fault(error)
             if answer.status is not None:
@@ -84,9 +91,10 @@ class Exchange:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         if scope["path"] not in QUIET:
-            _LOG.info(
-                "request", method=method, route=route, status=status, ms=round(seconds * 1e3, 1)
-            )
+            key = key_of(scope)
+            who = {} if key is None else {"key": key.name[:64]}
+            ms = round(seconds * 1e3, 1)
+            _LOG.info("request", method=method, route=route, status=status, ms=ms, **who)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})

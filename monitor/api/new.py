@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import answers, lookup
 from monitor.api.access import Reader
 from monitor.api.bodies import Name
+from monitor.api.moments import Bound
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
@@ -79,7 +80,7 @@ def get_new(
     *,
     version: Annotated[Name | None, Query(description="That in charge.")] = None,
     since: Annotated[
-        AwareDatetime | None,
+        Bound | None,
         Query(description="The onset of drifting inputs, else a day ago; at most 30 days."),
     ] = None,
 ) -> NewBody:

@@ -11,7 +11,9 @@ from typing import Annotated, Final
 
 from fastapi import Query
 
+from monitor.api.moments import bounded
 from monitor.api.problems import Problem
+from monitor.capture.surrogates import is_whole
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 1000
@@ -56,17 +58,16 @@ def before_id(cursor: str | None) -> int | None:
 def moment(text: str | int) -> datetime:
     """Read an aware time out of a cursor."""
     try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError as error:
+        return bounded(datetime.fromisoformat(str(text)))
+    except (ValueError, TypeError) as error:  # the latter where it has no offset
         raise _refused() from error
-    if at.tzinfo is None:
-        raise _refused()
-    return at
 
 
 def _fits(part: str | int) -> bool:
     """Whether the database can hold it."""
-    return "\0" not in part if isinstance(part, str) else 0 <= part < 2**63
+    if isinstance(part, str):
+        return "\0" not in part and is_whole(part)
+    return 0 <= part < 2**63
 
 
 def _refused() -> Problem:

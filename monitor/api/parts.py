@@ -14,6 +14,7 @@ from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.capture.intake import Outcome
+from monitor.capture.sender import Sender
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.retraining import Retrainings
@@ -36,15 +37,19 @@ def _utc_now() -> datetime:
 class Intake(Protocol):
     """Takes records in; :class:`monitor.capture.intake.Intake` is the one there is."""
 
-    def records(self, body: bytes, *, content_type: str, content_encoding: str | None) -> Outcome:
+    def records(
+        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
+    ) -> Outcome:
         """Return when the accepted records are durable; raise ``CaptureError`` otherwise."""
         ...
 
-    def feedback(self, body: bytes, *, content_type: str, content_encoding: str | None) -> Outcome:
+    def feedback(
+        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
+    ) -> Outcome:
         """The same for feedback that comes after its record."""
         ...
 
-    def shares(self, sampled_out: Mapping[str, int]) -> Mapping[str, float]:
+    def shares(self, sampled_out: Mapping[str, int], *, sender: Sender) -> Mapping[str, float]:
         """Count what a sampler did not send; give the share it shall send, by adapter."""
         ...
 
@@ -121,6 +126,8 @@ class ApiParts:
     known_channels: tuple[ChannelFacts, ...] = ()
     """What may be shown of the configured channels."""
     longest_wait: timedelta = timedelta(seconds=60)
+    deadline: timedelta = timedelta(seconds=60)
+    """Until a request is answered, counted from its last byte."""
     delivery_lag: timedelta = timedelta(minutes=5)
     """How long a message may be due and untouched before ``/readyz`` says so."""
     retention: timedelta = timedelta(days=90)

@@ -8,20 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from monitor.api.access import Ingester
 from monitor.api.bodies import Body
-from monitor.api.buffers import RawBody
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
 from monitor.api.shapes import Answer
 from monitor.capture import errors
 from monitor.capture.intake import Outcome
+from monitor.capture.sender import Sender
+from monitor.store.keys import Key
 
 router: Final = APIRouter(tags=["capture"])
+
+
+async def _raw_body(request: Request) -> bytes:
+    return await request.body()
+
+
+RawBody = Annotated[bytes, Depends(_raw_body)]
 
 
 class RejectedBody(Answer):
@@ -56,9 +64,9 @@ def _described(field: str) -> dict[str, Any]:
     response_model=OutcomeBody,
     openapi_extra=_described("records"),
 )
-def post_records(_key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
+def post_records(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take records in; at most 1,000 and 8 MiB a request, gzip allowed. Send again freely."""
-    return _taken_in(parts.intake.records, body, request)
+    return _taken_in(parts.intake.records, key, body, request)
 
 
 @router.post(
@@ -67,9 +75,9 @@ def post_records(_key: Ingester, parts: Parts, body: RawBody, request: Request) 
     response_model=OutcomeBody,
     openapi_extra=_described("feedback"),
 )
-def post_feedback(_key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
+def post_feedback(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take feedback in for records sent earlier."""
-    return _taken_in(parts.intake.feedback, body, request)
+    return _taken_in(parts.intake.feedback, key, body, request)
 
 
 class SamplingRequest(Body):
@@ -85,19 +93,24 @@ class SamplingBody(Answer):
 
 
 @router.post("/sampling")
-def post_sampling(_key: Ingester, parts: Parts, body: SamplingRequest) -> SamplingBody:
+def post_sampling(key: Ingester, parts: Parts, body: SamplingRequest) -> SamplingBody:
     """Tell how many requests were not sent, and learn which share to send from now on.
 
     What is not sent counts as traffic, as if it had come and been sampled out here.
     """
-    return SamplingBody(shares=parts.intake.shares(body.sampled_out))
+    return SamplingBody(shares=parts.intake.shares(body.sampled_out, sender=_sender(key)))
 
 
-def _taken_in(take: Callable[..., Outcome], body: bytes, request: Request) -> Response:
+def _sender(key: Key) -> Sender:
+    return Sender(name=key.id, match=key.match)
+
+
+def _taken_in(take: Callable[..., Outcome], key: Key, body: bytes, request: Request) -> Response:
     outcome = take(
         body,
         content_type=request.headers.get("content-type", ""),
         content_encoding=request.headers.get("content-encoding"),
+        sender=_sender(key),
     )
     return JSONResponse(outcome.to_dict(), status_code=202)
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api import answers, lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import ApproveRequest, FreezeRequest, Line
+from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
@@ -22,6 +22,7 @@ from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.coverage import read_seen
 from monitor.reference.freeze import freeze
 from monitor.reference.milestone import next_milestone
+from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store import audit, references
 
@@ -70,12 +71,19 @@ def get_reference(
     return parts.database.run(read)
 
 
+_FREEZE: Final = {
+    "type": "object",
+    "required": ["freeze"],
+    "properties": {"freeze": FreezeWindow.model_json_schema()},
+}
+"""Written out: what pydantic makes of the whole refers to a place that this document has not."""
+
 _BODIES: Final = {
     "requestBody": {
         "required": True,
         "content": {
             NDJSON: {"schema": {"type": "string", "description": "One item a line."}},
-            JSON: {"schema": FreezeRequest.model_json_schema()},
+            JSON: {"schema": _FREEZE},
         },
     }
 }
@@ -193,6 +201,53 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
     raise Problem(
         404, f"{of.label} has no reference of generation {generation}.", kind="unknown-reference"
     )
+
+
+class OtherSettingsBody(Answer):
+    """Settings that a version's requests have and its reference in force has not."""
+
+    settings: str = Field(description="Such as `temperature 0.7`.")
+    records: int
+    share: float = Field(description="Of the last day's requests.")
+    needed: int = Field(description="Records from which on they are learned by themselves.")
+
+
+class LearnedBody(Answer):
+    """What was learned now, and what still waits for records."""
+
+    learned: Sequence[str]
+    waiting: Sequence[OtherSettingsBody]
+
+
+@router.post("/reference/learn")
+def learn_other_settings(
+    _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
+) -> LearnedBody:
+    """Learn now what answers are like under settings that the reference has not.
+
+    It is done by itself from `reference.learned.least` records on; at a person's word 300 do.
+    """
+    learner = SettingsLearner(
+        parts.database, rules=parts.learning.learned, days=parts.learning.days
+    )
+
+    def learn(tx: Connection) -> LearnedBody:
+        of, now = lookup.version(tx, adapter, version), parts.clock()
+        made = learner.learn_now(tx, of, now=now)
+        return LearnedBody(
+            learned=[one.partition(": ")[2] for one in made],
+            waiting=[
+                OtherSettingsBody(
+                    settings=one.text,
+                    records=one.records,
+                    share=one.share,
+                    needed=learner.rules.least,
+                )
+                for one in wanted(tx, of, now=now, until=now, rules=learner.rules)
+            ],
+        )
+
+    return parts.database.run(learn)
 
 
 @router.post("/reference/approve")

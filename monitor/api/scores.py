@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 from sqlalchemy import Connection
 
 from monitor.api import answers, lookup, paging
 from monitor.api.access import Reader
 from monitor.api.bodies import Name
+from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
@@ -33,9 +33,9 @@ def get_scores(
     detector: Annotated[Name | None, Query()] = None,
     version: Annotated[Name | None, Query()] = None,
     since: Annotated[
-        AwareDatetime | None, Query(description="First window end; a day before `until`.")
+        Bound | None, Query(description="First window end; a day before `until`.")
     ] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Window ends before; now.")] = None,
+    until: Annotated[Bound | None, Query(description="Window ends before; now.")] = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:

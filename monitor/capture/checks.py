@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.capture.packing import as_packed, unpack_f16
+from monitor.capture.surrogates import whole
 from monitor.capture.wire import Feedback, Record
 
 AHEAD: Final = timedelta(minutes=10)
@@ -108,10 +109,7 @@ def clean(text: str) -> str:
 
     A model that goes wrong writes such text; its record is worth more than its bytes.
     """
-    if text.isascii() and "\0" not in text:
-        return text
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return str(whole(text)).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def tokens_of(record: Record) -> Tokens | None:

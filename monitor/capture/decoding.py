@@ -10,9 +10,12 @@ from monitor.capture.errors import Malformed, TooLarge, Unsupported
 MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes a request may have after decompression."""
 
+MOST_MEMBERS: Final = 1_000
+"""Of one gzip body: loggers that append have some; an empty one costs as much as a full one."""
+
 _MAX_RATIO: Final = 100
 _RATIO_FROM: Final = 1024 * 1024
-_STEP: Final = 256 * 1024
+_STEP: Final = 64 * 1024
 _GZIP: Final = 31  # zlib's code for a gzip container
 
 
@@ -33,23 +36,34 @@ def decode(body: bytes, content_encoding: str | None, *, limit: int = MAX_BODY) 
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
+    """Decompress in steps: zlib copies what follows a member, so it sees no more than a step."""
     parts: list[bytes] = []
-    size, rest = 0, body
+    size, members = 0, 0
+    member = None
     try:
-        while rest:
-            member = zlib.decompressobj(_GZIP)
-            while not member.eof:
-                part = member.decompress(rest, _STEP)
-                rest = member.unconsumed_tail
-                if not part and not rest and not member.eof:
-                    raise Malformed("the gzip body ends too early")
-                parts.append(part)
-                size += len(part)
+        for begin in range(0, len(body), _STEP):
+            rest = body[begin : begin + _STEP]
+            while rest:
+                if member is None or member.eof:
+                    members += 1
+                    _refuse_many(members)
+                    member = zlib.decompressobj(_GZIP)
+                parts.append(member.decompress(rest, _STEP))
+                rest = member.unused_data if member.eof else member.unconsumed_tail
+                size += len(parts[-1])
                 _refuse_bomb(size, len(body), limit)
-            rest = member.unused_data
+        if member is not None and not member.eof:
+            parts.append(member.decompress(b"", _STEP))
     except zlib.error as error:
         raise Malformed(f"the body is not gzip: {error}") from error
+    if member is not None and not member.eof:
+        raise Malformed("the gzip body ends too early")
     return b"".join(parts)
+
+
+def _refuse_many(members: int) -> None:
+    if members > MOST_MEMBERS:
+        raise TooLarge(f"the gzip body has more than {MOST_MEMBERS} members")
 
 
 def _refuse_bomb(size: int, sent: int, limit: int) -> None:

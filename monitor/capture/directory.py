@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from monitor.capture.checks import Refused
@@ -18,11 +19,15 @@ _AGAIN_AFTER: Final = 0.5
 
 
 class Resolved(NamedTuple):
-    """A record's adapter, version and arm; None where nothing says which."""
+    """A record's adapter, version and arm; None where nothing says which.
+
+    ``facts`` are what keys are bound by.
+    """
 
     adapter_id: AdapterId
     version_id: VersionId | None
     arm: ArmKind | None
+    facts: Mapping[str, str] = MappingProxyType({})
 
 
 Resolve = Callable[[str, str | None, str | None], Resolved]
@@ -46,14 +51,14 @@ def resolve_in(
     wanted = ArmKind(arm) if arm else None
     name = version or listing.arms.get(wanted or ArmKind.STABLE) or _only(listing)
     if name is None:
-        return Resolved(listing.adapter_id, None, wanted)
+        return Resolved(listing.adapter_id, None, wanted, listing.facts)
     version_id = listing.versions.get(name)
     if version_id is None:
         raise Refused(
             f"version: unknown version {name!r} of adapter {adapter!r};"
             f" register it with PUT /v1/adapters/{adapter}/versions/{name}"
         )
-    return Resolved(listing.adapter_id, version_id, wanted or _arm_of(listing, name))
+    return Resolved(listing.adapter_id, version_id, wanted or _arm_of(listing, name), listing.facts)
 
 
 class Directory:

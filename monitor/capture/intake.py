@@ -26,8 +26,10 @@ from monitor.capture.directory import Directory, Resolve, Resolved
 from monitor.capture.errors import CaptureError
 from monitor.capture.parse import Rejected
 from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
+from monitor.capture.sender import Sender
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
@@ -43,6 +45,8 @@ class Settings:
     """How records are taken; the section ``[capture]`` of the configuration."""
 
     target_per_day: int = 4_000
+    trial_per_subject: int = 200
+    """Records of one subject, by one key, that a canary or shadow arm takes in an hour; 0: all."""
     store_text: bool = False
     embed_prompts: bool = True
     """Whether prompts wait for the embedding probe at all."""
@@ -89,6 +93,9 @@ class Outcome:
         }
 
 
+_ANYBODY: Final = Sender()
+
+
 class Intake:
     """The way in. ``records`` and ``feedback`` may be called from many threads.
 
@@ -109,6 +116,7 @@ class Intake:
         self._resolve = resolve or Directory(database).resolve
         self._clock = clock
         self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
+        self._quota = Quota(self._settings.trial_per_subject)
         self._keeping = Keeping(
             subject_key=subject_key,
             prompts=self._settings.embed_prompts or self._settings.store_text,
@@ -139,32 +147,47 @@ class Intake:
             return dict(self._counted)
 
     def records(
-        self, body: bytes, *, content_type: str, content_encoding: str | None = None
+        self,
+        body: bytes,
+        *,
+        content_type: str,
+        content_encoding: str | None = None,
+        sender: Sender = _ANYBODY,
     ) -> Outcome:
         """Take a body of ``POST /v1/records``; return once every accepted record is durable.
 
         Raises a ``CaptureError`` when the request as a whole is refused.
         """
         return self._taking(
-            lambda: self._take_records(*self._read(body, content_encoding), content_type)
+            sender,
+            lambda: self._take_records(*self._read(body, content_encoding), content_type, sender),
         )
 
     def feedback(
-        self, body: bytes, *, content_type: str, content_encoding: str | None = None
+        self,
+        body: bytes,
+        *,
+        content_type: str,
+        content_encoding: str | None = None,
+        sender: Sender = _ANYBODY,
     ) -> Outcome:
         """Take a body of ``POST /v1/feedback``, on the same conditions as ``records``."""
         return self._taking(
-            lambda: self._take_feedback(*self._read(body, content_encoding), content_type)
+            sender,
+            lambda: self._take_feedback(*self._read(body, content_encoding), content_type, sender),
         )
 
-    def shares(self, sampled_out: Mapping[str, int]) -> dict[str, float]:
+    def shares(
+        self, sampled_out: Mapping[str, int], *, sender: Sender = _ANYBODY
+    ) -> dict[str, float]:
         """Give the share of each adapter's records that is kept, to a sampler before this one.
 
         Parameters
         ----------
         sampled_out
             How many requests it has not sent since it last asked, by adapter; 0 for none. They
-            count as traffic, which the share follows. Unknown adapters are left out.
+            count as traffic, which the share follows. Adapters that are unknown, or that the
+            sender may not send for, are left out.
 
         Raises a ``CaptureError`` where the counts could not be stored.
         """
@@ -173,17 +196,22 @@ class Intake:
         known: dict[str, AdapterId] = {}
         for adapter, count in sampled_out.items():
             try:
-                known[adapter] = self._resolve(adapter, None, None).adapter_id
+                known[adapter] = self._adapter(adapter, sender)
             except Refused:
                 continue
             if count:
                 counts[known[adapter], now, "sampled_out"] = count
-        self._submit(_only_feedback(()), counts, 0)
+        self._submit(_only_feedback(()), counts, 0, sender)
         return {adapter: self._rates.of(adapter_id) for adapter, adapter_id in known.items()}
 
-    def _taking(self, take: Callable[[], Outcome]) -> Outcome:
+    def _adapter(self, adapter: str, sender: Sender) -> AdapterId:
+        found = self._resolve(adapter, None, None)
+        sender.check(adapter, found)
+        return found.adapter_id
+
+    def _taking(self, sender: Sender, take: Callable[[], Outcome]) -> Outcome:
         try:
-            self._queue.admit()
+            self._queue.admit(sender.name)
             outcome = take()
         except CaptureError as error:
             self._count({f"refused_{error.status}": 1})
@@ -202,9 +230,12 @@ class Intake:
         plain = decoding.decode(body, content_encoding, limit=self._settings.max_body)
         return plain, self._clock()
 
-    def _take_records(self, body: bytes, now: datetime, content_type: str) -> Outcome:
+    def _take_records(
+        self, body: bytes, now: datetime, content_type: str, sender: Sender
+    ) -> Outcome:
         parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
-        sieve = _Sieve(self._resolve, self._rates, Horizon(now=now, retention=self._kept))
+        horizon = Horizon(now=now, retention=self._kept)
+        sieve = _Sieve(self._resolve, self._rates, horizon, sender, self._quota)
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted
@@ -216,7 +247,7 @@ class Intake:
             keeping=self._keeping,
             now=now,
         )
-        submission = self._submit(batch, sieve.counts, len(body))
+        submission = self._submit(batch, sieve.counts, len(body), sender)
         accepted = sum(submission.fresh_records)
         return Outcome(
             accepted=accepted,
@@ -225,17 +256,19 @@ class Intake:
             rejected=_in_order([*parsed.rejected, *sieve.rejected]),
         )
 
-    def _take_feedback(self, body: bytes, now: datetime, content_type: str) -> Outcome:
+    def _take_feedback(
+        self, body: bytes, now: datetime, content_type: str, sender: Sender
+    ) -> Outcome:
         parsed = parse.parse(body, parse.FEEDBACK, content_type=content_type)
         horizon = Horizon(now=now, retention=self._kept)
         rows: list[FeedbackRow] = []
         rejected = list(parsed.rejected)
         for index, item in parsed.items:
             try:
-                rows.append(self._feedback_row(item, horizon))
+                rows.append(self._feedback_row(item, horizon, sender))
             except Refused as error:
                 rejected.append(Rejected(index=index, error=f"feedback[{index}].{error}"))
-        submission = self._submit(_only_feedback(rows), Counter(), len(body))
+        submission = self._submit(_only_feedback(rows), Counter(), len(body), sender)
         accepted = sum(submission.fresh_feedback)
         return Outcome(
             accepted=accepted,
@@ -244,13 +277,15 @@ class Intake:
             rejected=_in_order(rejected),
         )
 
-    def _feedback_row(self, item: Feedback, horizon: Horizon) -> FeedbackRow:
+    def _feedback_row(self, item: Feedback, horizon: Horizon, sender: Sender) -> FeedbackRow:
         check_feedback(item, horizon)
-        adapter_id = self._resolve(item.adapter, None, None).adapter_id
+        adapter_id = self._adapter(item.adapter, sender)
         return FeedbackRow(adapter_id, microseconds(item.at), item.id, item.name, item.value)
 
-    def _submit(self, batch: RecordBatch, counts: Counter[CountKey], size: int) -> Submission:
-        submission = Submission(batch=batch, counts=counts, size=size)
+    def _submit(
+        self, batch: RecordBatch, counts: Counter[CountKey], size: int, sender: Sender
+    ) -> Submission:
+        submission = Submission(batch=batch, counts=counts, size=size, sender=sender.name)
         if len(batch) or batch.feedback or counts:
             self._queue.submit(submission)
         return submission
@@ -267,8 +302,17 @@ class Intake:
 class _Sieve:
     """One request's records through resolving, checking and sampling, with every loss counted."""
 
-    def __init__(self, resolve: Resolve, rates: Rates, horizon: Horizon) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        rates: Rates,
+        horizon: Horizon,
+        sender: Sender,
+        quota: Quota,
+    ) -> None:
         self._resolve = resolve
+        self._sender = sender
+        self._quota = quota
         self._rates = rates
         self._horizon = horizon
         self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
@@ -292,7 +336,7 @@ class _Sieve:
                 self._count(adapter_id, "rejected")
             return
         rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rate(adapter_id)
-        if not keep(record.adapter, record.id, rate):
+        if not (keep(record.adapter, record.id, rate) and self._may_say(record, resolved)):
             self.sampled_out += 1
             self._count(adapter_id, "sampled_out")
             if self._horizon.is_backfill(record.at):
@@ -301,6 +345,12 @@ class _Sieve:
         self.sampled[adapter_id] += 1
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def _may_say(self, record: Record, resolved: Resolved) -> bool:
+        if resolved.arm not in ALWAYS_KEPT or record.subject is None:
+            return True
+        who = (self._sender.name, resolved.version_id, resolved.arm, hash(record.subject))
+        return self._quota.allows(who)
 
     def contexts(self) -> list[Context]:
         """The context of each admitted record; most share one, so they are looked up."""
@@ -316,7 +366,9 @@ class _Sieve:
     def _found(self, record: Record) -> Resolved:
         key = (record.adapter, record.version, record.arm)
         if key not in self._resolved:
-            self._resolved[key] = self._resolve(*key)
+            found = self._resolve(*key)
+            self._sender.check(record.adapter, found)
+            self._resolved[key] = found
         return self._resolved[key]
 
     def _rate(self, adapter_id: AdapterId) -> float:

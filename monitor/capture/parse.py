@@ -1,8 +1,8 @@
 """Bytes to records, one by one: a bad one is named and costs the others nothing.
 
 The whole body is decoded at once; only when that fails is it taken apart. JSON as Python
-writes it (``NaN``, ``Infinity``, lone surrogates) is read too: a model that went wrong is
-exactly what sends such numbers, and its records must not be lost with the request.
+writes it (``NaN``, ``Infinity``, lone surrogates in texts) is read too: a model
+that went wrong is exactly what sends these, and its records must not be lost with the request.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
+from monitor.capture.surrogates import is_whole, whole
 from monitor.capture.wire import Feedback, Record
 
 T = TypeVar("T", Record, Feedback)
@@ -26,6 +27,7 @@ MAX_RECORDS: Final = 1_000
 
 _JSON: Final = "application/json"
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_SAID: Final = frozenset({"prompt", "output", "subject"})
 _SHOWN: Final = 60
 
 
@@ -162,7 +164,19 @@ def _read_one(item: bytes | Raw, form: Format[T]) -> T:
 
 
 def _converter(form: Format[T]) -> Callable[[object], T]:
-    return lambda value: msgspec.convert(value, form.item)
+    return lambda value: msgspec.convert(_mended(value), form.item)
+
+
+def _mended(value: object) -> object:
+    """Mend halves of characters in what people and models say; a name that has some is none."""
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
+    for name, item in value.items():
+        if not is_whole(name):
+            raise msgspec.ValidationError("a field's name has characters that cannot be printed")
+        if name not in _SAID and not is_whole(item):
+            raise msgspec.ValidationError(f"Has characters that cannot be printed - at `$.{name}`")
+    return {name: whole(item) if name in _SAID else item for name, item in value.items()}
 
 
 def _take_apart(raw: Sequence[Any], form: Format[T], read: Callable[[Any], T]) -> Parsed[T]:
@@ -172,7 +186,7 @@ def _take_apart(raw: Sequence[Any], form: Format[T], read: Callable[[Any], T]) -
     for index, one in enumerate(raw):
         try:
             items.append((index, read(one)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = explain(str(error), f"{form.field}[{index}]", form.item)
             rejected.append(Rejected(index=index, error=reason))
     return Parsed(items=items, rejected=rejected)

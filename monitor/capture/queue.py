@@ -35,6 +35,7 @@ class Submission:
     batch: RecordBatch
     counts: Counter[CountKey]
     size: int
+    sender: str = ""
     done: threading.Event = field(default_factory=threading.Event)
     fresh_records: Sequence[bool] = ()
     fresh_feedback: Sequence[bool] = ()
@@ -52,7 +53,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may wait, and how much is written at once; durations are in seconds."""
+    """How much may wait, and how much is written at once; durations are in seconds.
+
+    No sender may have more waiting than there is room left: one alone fills half.
+    """
 
     rows: int = 10_000
     bytes: int = 64 * 1024 * 1024
@@ -74,6 +78,8 @@ class WriteQueue:
         self._waiting: deque[Submission] = deque()
         self._rows = 0
         self._bytes = 0
+        self._rows_of: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
@@ -95,10 +101,10 @@ class WriteQueue:
         with self._changed:
             return self._rows, self._bytes
 
-    def admit(self) -> None:
-        """Raise ``Overloaded`` when the queue is full, before any work is done."""
+    def admit(self, sender: str = "") -> None:
+        """Raise ``Overloaded`` when there is no room for this sender, before any work is done."""
         with self._changed:
-            if self._rows >= self._bounds.rows or self._bytes >= self._bounds.bytes:
+            if not self._has_room(sender, rows=1, size=1):
                 raise Overloaded(retry_after=_jittered())
 
     def submit(self, submission: Submission) -> None:
@@ -115,23 +121,38 @@ class WriteQueue:
 
     def _enqueue(self, submission: Submission) -> None:
         with self._changed:
-            full = (
-                self._rows + submission.rows > self._bounds.rows
-                or self._bytes + submission.bytes > self._bounds.bytes
-            )
-            if self._closing or full:
+            room = self._has_room(submission.sender, rows=submission.rows, size=submission.bytes)
+            if self._closing or not room:
                 raise Overloaded(retry_after=_jittered())
             self._waiting.append(submission)
-            self._rows += submission.rows
-            self._bytes += submission.bytes
+            self._account(submission, 1)
             self._changed.notify_all()
+
+    def _has_room(self, sender: str, *, rows: int, size: int) -> bool:
+        """Whether all and this sender stay within their bounds; a first one may be of any size."""
+        free_rows, free_bytes = self._bounds.rows - self._rows, self._bounds.bytes - self._bytes
+        if not self._rows_of[sender]:
+            return rows <= free_rows and size <= free_bytes
+        return (
+            self._rows_of[sender] + rows <= free_rows
+            and self._bytes_of[sender] + size <= free_bytes
+        )
+
+    def _account(self, submission: Submission, sign: int) -> None:
+        sender = submission.sender
+        self._rows += sign * submission.rows
+        self._bytes += sign * submission.bytes
+        self._rows_of[sender] += sign * submission.rows
+        self._bytes_of[sender] += sign * submission.bytes
+        if not self._rows_of[sender]:
+            del self._rows_of[sender], self._bytes_of[sender]
 
     def _run(self) -> None:
         while taken := self._take():
             self._store(taken)
             with self._changed:
-                self._rows -= sum(one.rows for one in taken)
-                self._bytes -= sum(one.bytes for one in taken)
+                for one in taken:
+                    self._account(one, -1)
             for one in taken:
                 one.done.set()
 

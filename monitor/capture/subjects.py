@@ -12,18 +12,25 @@ _KEY_BYTES: Final = 32
 _DIGEST_BYTES: Final = 8
 
 
+class KeyUnfit(ValueError):  # noqa: N818 (named as what the file is)
+    """A file of ``data_dir`` that is to hold a key holds something else."""
+
+
 def load_key(path: Path) -> bytes:
     """Read the key, making it (mode 0600) on the first run.
 
     Without the key the hashes cannot be tied to names; with another key the same user
-    becomes another subject. Raises ``ValueError`` when the file is not a key.
+    becomes another subject. Raises ``KeyUnfit`` when the file is not a key.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         key = path.read_bytes()
         if len(key) != _KEY_BYTES:
-            raise ValueError(f"{path} has {len(key)} bytes; a subject key has 32") from None
+            raise KeyUnfit(
+                f"{path} has {len(key)} bytes, and a key has {_KEY_BYTES}: restore it from a"
+                " backup, or remove it to have a new one made"
+            ) from None
         return key
     key = secrets.token_bytes(_KEY_BYTES)
     with os.fdopen(handle, "wb") as file:

@@ -21,6 +21,13 @@ def create(
     days: Annotated[
         int | None, typer.Option(min=1, help="Days until it expires; never if left out.")
     ] = None,
+    match: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of adapters it may send for: adapter, owner, tier or a label;"
+            " repeat for several. Only with the scope ingest; all if left out."
+        ),
+    ] = None,
     config: options.Config = None,
 ) -> None:
     """Make a key. It is shown once, alone on stdout; only its hash is stored."""
@@ -29,9 +36,16 @@ def create(
     if not 1 <= len(name) <= 128 or not name.isprintable():  # noqa: PLR2004 (as all names)
         raise CommandFailed("a key's name has 1 to 128 printable characters")
     expires = datetime.now(tz=UTC) + timedelta(days=days) if days else None
+    bound: dict[str, list[str]] = {}
+    for key_of, value in map(options.pair, match or []):
+        bound.setdefault(key_of, []).append(value)
+    details = {"name": name, "match": bound} if bound else {"name": name}
     with options.database(config) as database, database.begin() as tx:
-        key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires)
-        audit.append(tx, actor="cli", act="key created", subject=key.id, details={"name": name})
+        try:
+            key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires, match=bound)
+        except ValueError as error:
+            raise CommandFailed(str(error)) from error
+        audit.append(tx, actor="cli", act="key created", subject=key.id, details=details)
     screen.note(f"key {key.id} for {name}; it is shown this once:")
     typer.echo(text)
 
@@ -45,12 +59,14 @@ def list_(config: options.Config = None) -> None:
         found = database.run(keys.fetch_all)
     screen.table(
         "keys",
-        ["id", "name", "scopes", "created", "expires", "last used", "revoked"],
+        ["id", "name", "scopes", "only for", "created", "expires", "last used", "revoked"],
         [
             [
                 key.id,
                 key.name,
                 " ".join(sorted(scope.value for scope in key.scopes)),
+                " ".join(f"{fact}={one}" for fact, of in sorted(key.match.items()) for one in of)
+                or "-",
                 _day(key.created_at),
                 _day(key.expires_at),
                 _day(key.last_used_at),

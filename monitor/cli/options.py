@@ -36,6 +36,16 @@ SendKey = Annotated[
         help="Send serving.api_key to an engine on a host that serving.engines does not name.",
     ),
 ]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Read one ``--match KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandFailed(f"--match {text}: write KEY=VALUE")
+    return key, value
+
+
 Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients ask for it.")]
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
 
@@ -78,13 +88,14 @@ def told() -> Iterator[None]:
     """Turn what an operator can do something about into one message, without a traceback."""
     import sqlalchemy as sa
 
+    from monitor.capture.subjects import KeyUnfit
     from monitor.daemon.database import UnsupportedServer
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
 
     try:
         yield
-    except (PostgresError, UnsupportedServer, CorpusInvalid) as error:
+    except (PostgresError, UnsupportedServer, CorpusInvalid, KeyUnfit) as error:
         raise CommandFailed(str(error)) from None
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]

@@ -74,6 +74,24 @@ def freeze(
             _follow(service, path)
 
 
+@app.command("learn")
+def learn(
+    adapter: options.Adapter, version: options.Version, config: options.Config = None
+) -> None:
+    """Learn settings that the reference has not, from the live records there are."""
+    with options.service(config) as service:
+        found = service.post(f"{_place(adapter, version)}/learn", {})
+    for one in found["learned"]:
+        screen.say(f"learned {one}: compared from the next window on")
+    for one in found["waiting"]:
+        screen.say(
+            f"{one['settings']}: {one['records']:,} requests, {one['share']:.0%} of the last day's;"
+            f" 300 are needed to learn from, {one['needed']:,} to do so unasked"
+        )
+    if not found["learned"] and not found["waiting"]:
+        screen.say("no other settings have more than 5 % of the last day's requests")
+
+
 @app.command("refreeze")
 def refreeze(
     cause: Annotated[str, typer.Option(help="Why; kept in the audit.")],
@@ -90,7 +108,7 @@ def refreeze(
     """Freeze the references of many adapters anew; one that fails loses none of the others."""
     body = {
         "all": every,
-        "match": dict(map(_pair, match or [])),
+        "match": dict(map(options.pair, match or [])),
         "days": days,
         "cause": cause,
     }
@@ -115,13 +133,6 @@ def refreeze(
         )
     if any(one["error"] for one in found["items"]):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise CommandFailed(f"--match {text}: write KEY=VALUE")
-    return key, value
 
 
 @app.command("status")

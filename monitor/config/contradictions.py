@@ -14,7 +14,7 @@ from detectors.feedback import FEEDBACK
 from monitor.capture import intake
 from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.capture.wire import MAX_TOP
-from monitor.config import grouping, probes, routing
+from monitor.config import addresses, grouping, probes, routing
 from monitor.config.sections import LONGEST, Config, FeedbackSection
 from monitor.gateway.settings import GatewaySettings
 
@@ -41,6 +41,7 @@ def contradictions(config: Config) -> list[str]:
     if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
         found.append(f"server.port: {config.server.port} is no port")
     found += _gateway_contradictions(config.gateway)
+    found += addresses.contradictions(config)
     found += probes.contradictions(config.probes.perplexity)
     found += _pattern_problems(config.capture)
     found += grouping.contradictions(config.alerting.grouping)
@@ -126,13 +127,6 @@ def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
         found.append(f"gateway.port: {gateway.port} is no port")
     if not 0 <= gateway.top_logprobs <= MAX_TOP:
         found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
-    addresses = {"upstreams": gateway.upstreams, "service": filter(None, [gateway.service])}
-    found += [
-        f"gateway.{name}: expected an address such as http://10.0.3.7:8000, got {url!r}"
-        for name, urls in addresses.items()
-        for url in urls
-        if not url.startswith(("http://", "https://"))
-    ]
     return found
 
 

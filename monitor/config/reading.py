@@ -63,6 +63,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: {error}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: is nested too deeply"]) from None
 
 
 def overlay(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def overlay(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]
 def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

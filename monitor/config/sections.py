@@ -16,6 +16,7 @@ from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
 from monitor.config.grouping import GroupingSection
 from monitor.config.probes import ProbesSection
+from monitor.connections import ConnectionSettings
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.evaluate.retraining import RetrainSettings
@@ -43,12 +44,19 @@ class ServiceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages."""
+    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages.
+
+    ``trusted_proxies`` are networks whose ``X-Forwarded-For`` and ``-Proto`` are believed.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8440
     public_url: str = ""
     public_metrics: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    deadline: timedelta = timedelta(seconds=60)
+    """Until a request is answered, from its last byte; what it asks to wait comes on top."""
+    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
 
     @property
     def url(self) -> str:

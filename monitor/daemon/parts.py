@@ -171,6 +171,7 @@ def milestones_of(config: Config) -> MilestoneRules:
         evaluation.budget, Standing.among("", of=1), detectors=evaluation.detectors
     ).values()
     return MilestoneRules(
+        days=config.day_effect,
         auto=config.reference.auto,
         learned=config.reference.learned,
         share=Budget(notice=min((one.notice for one in divided), default=0.0), page=0.0),

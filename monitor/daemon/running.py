@@ -20,6 +20,7 @@ from monitor.api.parts import ApiParts, Beat
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config import Config
+from monitor.connections import Door, allow_files, fitted
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
 from monitor.daemon.database import opened_database, prepare_folder, write_first_key
@@ -50,6 +51,9 @@ from monitor.store.keys import Key
 from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
 
 _LOG = structlog.get_logger(__name__)
+
+OWN_FILES = 128
+"""Files that a daemon needs beside its clients' connections."""
 
 GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
@@ -207,6 +211,7 @@ def _server(
         version=installed_version("driftline"),
         beats=beats,
         public_metrics=config.server.public_metrics,
+        deadline=config.server.deadline,
         channels=frozenset(entry.name for entry in config.channels),
         known_channels=tuple(
             ChannelFacts(
@@ -240,12 +245,19 @@ def _server(
             )
         )
 
+    section = config.server
+    limits = fitted(section.connections, files=allow_files(), own=OWN_FILES)
+    door = Door(limits, trusted=section.trusted_proxies)
     return _Server(
         watch,
         uvicorn.Config(
             create_app(parts, pages=pages),
-            host=config.server.host,
-            port=config.server.port,
+            host=section.host,
+            port=section.port,
+            http=door.protocol(),
+            ws="none",
+            proxy_headers=bool(section.trusted_proxies),
+            forwarded_allow_ips=list(section.trusted_proxies),
             log_config=None,
             access_log=False,
             server_header=False,

@@ -20,7 +20,7 @@ def unseen(
         compared=blind.compared,
         requests=blind.requests,
         cause=_cause(blind.why, blind.n, blind.requests),
-        mend=mend(blind, version, now=now),
+        mend=mend(blind, version),
         detectors=tuple(
             _uncompared(one)
             for one in sorted(named, key=lambda one: (one.ratio or 0.0, one.detector))
@@ -28,14 +28,10 @@ def unseen(
     )
 
 
-def mend(blind: Blindness, version: Version, *, now: datetime) -> str:
+def mend(blind: Blindness, version: Version) -> str:
     """Name the one command that makes the requests comparable, or shows what they lack."""
     if blind.why.cause is Cause.SETTINGS:
-        start, end = (f"{at:%Y-%m-%dT%H:%MZ}" for at in (blind.since or now, now))
-        return (
-            f"driftline reference freeze {version.adapter} {version.name}"
-            f" --start {start} --end {end}"
-        )
+        return f"driftline reference learn {version.adapter} {version.name}"
     return f"driftline status {version.adapter}"
 
 

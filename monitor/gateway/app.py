@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -16,23 +15,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from monitor.gateway import catalogue, refusals
-from monitor.gateway.exchange import answer
+from monitor.gateway.exchange import answer, refuse
 from monitor.gateway.inquiry import GatewayParts
+from monitor.gateway.passing import passes
 from monitor.gateway.shadows import Shadows
-
-ADMINISTRATION: Final = frozenset(
-    {
-        "adapters",
-        "load_lora_adapter",
-        "load_lora_adapter_from_tensors",
-        "lora-adapters",
-        "reset_prefix_cache",
-        "sleep",
-        "unload_lora_adapter",
-        "wake_up",
-    }
-)
-"""Path segments of engines' calls that change what is served: not for clients."""
 
 
 class Proxy:
@@ -46,14 +32,14 @@ class Proxy:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
             return
-        segments = set(scope["path"].split("/"))
-        if segments & ADMINISTRATION or ".." in segments:
-            await refusals.NOT_PASSED_ON.send(send)
+        parts = self._parts
+        if not passes(scope["method"], scope["raw_path"], parts.settings.passes):
+            await refuse(parts, refusals.NOT_PASSED_ON, send)
             return
-        if catalogue.is_asked_for(scope, self._parts.book):
-            await catalogue.tell(self._parts, scope, receive, send)
+        if catalogue.is_asked_for(scope, parts.book):
+            await catalogue.tell(parts, scope, receive, send)
             return
-        answered = await answer(self._parts, scope, receive, send)
+        answered = await answer(parts, scope, receive, send)
         if answered is not None:
             self.shadows.offer(scope, answered)
 

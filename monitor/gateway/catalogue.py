@@ -11,13 +11,15 @@ from starlette.types import Receive, Scope, Send
 
 from monitor.domain import Route
 from monitor.gateway.asked import Asked
-from monitor.gateway.engines import TooSlow, Unreachable
+from monitor.gateway.engines import TooSlow, Unreachable, read_most
 from monitor.gateway.exchange import answer
 from monitor.gateway.inquiry import GatewayParts, Inquiry
 from monitor.gateway.meters import NO_ADAPTER
+from monitor.gateway.passing import MODELS
 from monitor.gateway.routebook import RouteBook
 
-MODELS: Final = "/v1/models"
+MOST: Final = 8 * 1024 * 1024
+"""Bytes of an engine's list: some 20,000 models."""
 
 _OWNER: Final = "driftline"
 _OK: Final = 200
@@ -101,7 +103,7 @@ async def _served(parts: GatewayParts, scope: Scope) -> Sequence[Card] | None:
     try:
         if response.status in _NO_ACCESS:
             return None
-        return _cards(await response.read()) if response.status == _OK else ()
+        return _cards(await read_most(response, MOST)) if response.status == _OK else ()
     except (aiohttp.ClientError, TimeoutError, OSError):
         return ()
     finally:

@@ -34,6 +34,18 @@ class TooSlow(Exception):  # noqa: N818 (named as the outcome)
     """No answer began in the time there is."""
 
 
+async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read an answer that is held whole; what is larger counts as one that broke off."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise aiohttp.ClientPayloadError(f"more than {most:,} bytes")
+    return b"".join(parts)
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Engine:
     """One replica; ``busy`` counts what it is answering for this gateway.

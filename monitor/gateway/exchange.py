@@ -18,9 +18,10 @@ from monitor.gateway import headers, refusals
 from monitor.gateway.asked import Asked, read
 from monitor.gateway.choice import choose, point_of
 from monitor.gateway.engines import TooSlow, Unreachable
-from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, read_body
+from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, Held, NoRoom, read_body
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.loading import Loaded
+from monitor.gateway.passing import ASKED
 from monitor.gateway.refusals import Refusal
 from monitor.gateway.sampling import Sample
 
@@ -42,16 +43,35 @@ async def answer(
     parts: GatewayParts, scope: Scope, receive: Receive, send: Send
 ) -> Answered | None:
     """Read a request, find out who answers it, and answer it; None where no copy may be made."""
-    limit = parts.settings.max_body
-    try:
-        body = await read_body(receive, limit=limit)
-    except ClientGone:
-        return None
-    except BodyTooLarge:
-        await refusals.too_large(limit).send(send)
-        return None
+    with Held(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
+        try:
+            body = await read_body(receive, limit=parts.settings.max_body, held=held)
+        except ClientGone:
+            return None
+        except BodyTooLarge:
+            await refuse(parts, refusals.too_large(parts.settings.max_body), send)
+            return None
+        except NoRoom:
+            await refuse(parts, refusals.NO_ROOM, send)
+            return None
+        return await _answer(parts, scope, body, receive, send)
+
+
+async def refuse(parts: GatewayParts, refusal: Refusal, send: Send) -> None:
+    """Answer without an engine, and count it."""
+    await refusal.send(send)
+    parts.meters.turned_away(refusal.status)
+
+
+async def _answer(
+    parts: GatewayParts, scope: Scope, body: bytes, receive: Receive, send: Send
+) -> Answered | None:
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
+    refusal = _refusal(scope, asked)
+    if refusal is not None:
+        await refuse(parts, refusal, send)
+        return None
     inquiry = Inquiry(parts, scope, asked, route)
     exchange = Exchange(parts, inquiry, send, complete_at=complete_at)
     arm = None if route is None else _chosen(route, inquiry, asked)
@@ -67,13 +87,22 @@ async def answer(
 
 def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Route | None]:
     """Find the route of the name in the body; without one the body goes on as it is."""
-    if scope["method"] == "POST" and body:
-        asked = read(body)
-        model = asked.model
-        route = None if model is None else parts.book.find(model)
-        if route is not None:
-            return asked, route
-    return Asked(body=body), None
+    if scope["method"] != "POST" or not body:
+        return Asked(body=body), None
+    asked = read(body)
+    model = asked.model
+    route = None if model is None else parts.book.find(model)
+    return asked, route
+
+
+def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
+    """Refuse what an engine would not read either: it would pass without a route, and uncounted."""
+    if scope["method"] != "POST" or scope["path"] not in ASKED:
+        return None
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+            return refusals.ENCODED
+    return refusals.NO_JSON if asked.fields is None else None
 
 
 def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:

@@ -8,6 +8,8 @@ from typing import Final, Self
 
 from starlette.types import Receive
 
+from monitor.room import Room
+
 GRACE: Final = 0.02
 """Seconds after which a disconnect is looked for."""
 
@@ -20,12 +22,38 @@ class BodyTooLarge(Exception):  # noqa: N818 (named as what happened)
     """The body has more bytes than are taken."""
 
 
-async def read_body(receive: Receive, *, limit: int) -> bytes:
+class NoRoom(Exception):  # noqa: N818 (named as what happened)
+    """Bodies of other requests take the memory that there is."""
+
+
+class Held:
+    """What a request's body takes of the memory for all, until the request is over."""
+
+    def __init__(self, room: Room, *, holder: str) -> None:
+        self._room = room
+        self._holder = holder
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._size:
+            self._room.give(self._size, holder=self._holder)
+
+    def take(self, size: int) -> None:
+        """Count more bytes; raises :class:`NoRoom` where there is none for them."""
+        if not self._room.take(size, holder=self._holder):
+            raise NoRoom
+        self._size += size
+
+
+async def read_body(receive: Receive, *, limit: int, held: Held) -> bytes:
     """Read a request's body.
 
     Raises
     ------
-    BodyTooLarge, ClientGone
+    BodyTooLarge, ClientGone, NoRoom
     """
     parts: list[bytes] = []
     size = 0
@@ -37,6 +65,8 @@ async def read_body(receive: Receive, *, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise BodyTooLarge
+        if part:
+            held.take(len(part))
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)

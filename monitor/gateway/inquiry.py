@@ -22,6 +22,7 @@ from monitor.gateway.records import Measured
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import COMPLETIONS, Sample, Sampler
 from monitor.gateway.settings import GatewaySettings
+from monitor.room import Room
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class GatewayParts:
     sampler: Sampler
     loading: Loading
     afterwards: Afterwards
+    room: Room
 
 
 @dataclass(slots=True, kw_only=True)

@@ -119,6 +119,10 @@ class Meters:
             registry=self.registry,
         )
 
+    def turned_away(self, status: int) -> None:
+        """Count a request that was answered here and belongs to no adapter."""
+        self.requests.labels(NO_ADAPTER, "", "", str(status)).inc()
+
     def show(self, loading: Loading) -> None:
         """Bring what is worked out from first bytes up to date."""
         kept = set(loading.to_keep())

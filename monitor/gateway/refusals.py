@@ -43,9 +43,27 @@ TOO_SLOW = Refusal(
 )
 NOT_PASSED_ON = Refusal(
     status=403,
-    message="The gateway does not pass requests on that administer engines.",
+    message="The gateway does not pass this path on: it is not one that clients ask.",
     kind="permission_error",
-    code="administration",
+    code="path_not_passed",
+)
+NO_ROOM = Refusal(
+    status=429,
+    message="Too many bodies are under way; send this one again.",
+    kind="rate_limit_error",
+    code="too_many_bodies",
+)
+NO_JSON = Refusal(
+    status=400,
+    message="The body is not a JSON object.",
+    kind="invalid_request_error",
+    code="body_not_json",
+)
+ENCODED = Refusal(
+    status=415,
+    message="The body is read without Content-Encoding.",
+    kind="invalid_request_error",
+    code="body_encoded",
 )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from monitor.connections import Door, allow_files, fitted
 from monitor.gateway.advice import Adviser
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
@@ -30,9 +31,13 @@ from monitor.gateway.service import Service
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
 from monitor.gateway.software import SoftwareKeeper
+from monitor.room import Room
 
 SWITCH: Final = 0.0005
 """Seconds after which the thread that writes records lets streams go on; Python's own are 5 ms."""
+
+OWN_FILES: Final = 64
+"""Files that a gateway needs beside those of its clients' and engines' connections."""
 
 FLUSH: Final = 5.0
 """Seconds at the end for records that still wait."""
@@ -83,6 +88,7 @@ def assemble(
         sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
         loading=loading,
         afterwards=Afterwards(),
+        room=Room(settings.max_bodies),
     )
     app = create_app(
         parts,
@@ -104,8 +110,12 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
     sys.setswitchinterval(SWITCH)
     leaving = Leaving()
     sockets = listeners(settings.host, settings.port)
+    limits = fitted(settings.connections, files=allow_files(), own=OWN_FILES, files_each=2)
+    door = Door(limits, trusted=settings.trusted_proxies)
     config = uvicorn.Config(
         assemble(settings, cache=cache, key_file=key_file, leaving=leaving),
+        http=door.protocol(),
+        ws="none",
         proxy_headers=False,  # who asks, and over what, is looked at nowhere
         log_config=None,
         access_log=False,

@@ -29,9 +29,12 @@ class _Said:
         self._usage: Any = None
         self._begun = False
         self._several = False
+        self._response: Mapping[str, Any] = {}
 
     def take(self, chunk: Mapping[str, Any]) -> None:
         self._usage = chunk.get("usage") or self._usage
+        # the last event of a response has all of it
+        self._response = mapping(chunk.get("response")) or self._response
         for choice in map(mapping, sequence(chunk.get("choices"))):
             if choice.get("index", 0) == 0:
                 self._take_choice(choice)
@@ -40,7 +43,7 @@ class _Said:
 
     def answer(self) -> dict[str, Any]:
         if not self._begun:
-            return {}
+            return dict(self._response)
         texts = {name: "".join(parts) for name, parts in self._texts.items()}
         choice: dict[str, Any] = {"index": 0, "finish_reason": self._ending}
         if "text" in texts:

@@ -16,16 +16,20 @@ from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
 from monitor.gateway.asked import Asked
 from monitor.gateway.meters import Meters
+from monitor.gateway.passing import CHAT, PLAIN, RESPONSES
 from monitor.gateway.records import Measured
+from monitor.gateway.responses import (
+    OUTPUT_LOGPROBS,
+    cleaned_response,
+    cleaned_response_events,
+)
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import Shares
-from monitor.gateway.taps import StreamTap, Tap, WholeTap
+from monitor.gateway.taps import StreamTap, Tap, WholeTap, cleaned, cleaned_events
 
 _LOG: Final = structlog.get_logger(__name__)
 
-CHAT: Final = "/v1/chat/completions"
-PLAIN: Final = "/v1/completions"
-COMPLETIONS: Final = frozenset({CHAT, PLAIN})
+COMPLETIONS: Final = frozenset({CHAT, PLAIN, RESPONSES})
 NOT_ASKED_FOR: Final = 600.0
 """Seconds for which an engine that refused log-probabilities is not asked for them."""
 
@@ -98,7 +102,7 @@ class Sampler:
             adapter=adapter,
             arm=arm,
             asked=asked,
-            injected={} if refusing else self._wish(path, asked) | _counted(asked),
+            injected={} if refusing else self._wish(path, asked) | _counted(path, asked),
         )
 
     def _wish(self, path: str, asked: Asked) -> dict[str, object]:
@@ -107,6 +111,9 @@ class Sampler:
         if path == CHAT:
             own = asked.value("logprobs") or asked.value("top_logprobs") is not None
             return {} if own else {"logprobs": True, "top_logprobs": k}
+        if path == RESPONSES:
+            own = asked.value("include") is not None or asked.value("top_logprobs") is not None
+            return {} if own else {"include": [OUTPUT_LOGPROBS], "top_logprobs": k}
         # with echo the prompt's tokens would come too, computed for nobody
         own = asked.value("logprobs") is not None or asked.value("echo")
         return {} if own else {"logprobs": k}
@@ -124,11 +131,14 @@ class Sampler:
         if status != _OK or headers.get("Content-Encoding", "identity") != "identity":
             return None
         kind = headers.get("Content-Type", "")
-        strip = "logprobs" in sample.injected
+        strip = "logprobs" in sample.injected or "include" in sample.injected
         if kind.startswith("text/event-stream"):
-            sample.tap = StreamTap(strip=strip, uncount=COUNTED in sample.injected)
+            clean = cleaned_response_events if "include" in sample.injected else cleaned_events
+            uncount = COUNTED in sample.injected
+            sample.tap = StreamTap(strip=strip, uncount=uncount, clean=clean)
         else:
-            sample.tap = WholeTap(strip=strip)
+            whole = cleaned_response if "include" in sample.injected else cleaned
+            sample.tap = WholeTap(strip=strip, clean=whole)
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
@@ -178,7 +188,9 @@ class Sampler:
             return None
 
 
-def _counted(asked: Asked) -> dict[str, object]:
+def _counted(path: str, asked: Asked) -> dict[str, object]:
+    if path == RESPONSES:
+        return {}  # the last event of a response counts by itself
     if not asked.value("stream") or asked.value(COUNTED) is not None:
         return {}
     return {COUNTED: {"include_usage": True}}

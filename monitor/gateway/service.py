@@ -21,7 +21,12 @@ class Service:
         self._url = settings.service.rstrip("/")
         self._key = settings.key
         self._key_file = key_file
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
+        )
 
     async def close(self) -> None:
         """Close all connections."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from monitor.connections import ConnectionSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
@@ -12,7 +14,9 @@ class GatewaySettings:
 
     Empty ``upstreams``: ``serving.engines``; empty ``service``: the address of ``[server]``;
     empty ``key``: the admin key in the data folder. With an ``engine_key`` engines get it in
-    place of the client's ``Authorization``.
+    place of the client's ``Authorization``. ``passes`` are paths of engines that clients may ask
+    beside those of ``monitor.gateway.passing``; one that ends in a slash stands for all below it.
+    ``trusted_proxies`` are networks of load balancers, which may hold connections for many.
     """
 
     host: str = "127.0.0.1"
@@ -21,7 +25,12 @@ class GatewaySettings:
     engine_key: str = field(default="", repr=False)
     service: str = ""
     key: str = field(default="", repr=False)
+    passes: tuple[str, ...] = ()
     max_body: int = 32 * 1024 * 1024
+    max_bodies: int = 512 * 1024 * 1024
+    """Bytes of all requests under way; no address may hold more than is still free."""
+    trusted_proxies: tuple[str, ...] = ()
+    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
     connect_timeout: timedelta = timedelta(seconds=5)
     idle_timeout: timedelta = timedelta(minutes=5)
     total_timeout: timedelta = timedelta(minutes=10)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable
+from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable, read_most
 from monitor.gateway.settings import GatewaySettings
 from monitor.probes import software
 
@@ -21,6 +21,7 @@ LOOK: Final = 2.0
 """Seconds between looks for replicas that have to be asked."""
 
 _PATIENCE: Final = 5.0
+_MOST: Final = 1024 * 1024
 _OK: Final = 200
 
 
@@ -74,7 +75,7 @@ class SoftwareKeeper:
                 return None
             try:
                 # the standard library, because engines write NaN
-                found = json.loads(await response.read())
+                found = json.loads(await read_most(response, _MOST))
             except (ValueError, RecursionError):
                 return None
         return found if isinstance(found, dict) else None

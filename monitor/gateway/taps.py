@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -57,8 +57,9 @@ class Tap(Protocol):
 class WholeTap:
     """An answer in one JSON document. To be cleaned it is held to its end."""
 
-    def __init__(self, *, strip: bool) -> None:
+    def __init__(self, *, strip: bool, clean: Callable[[bytes], bytes] | None = None) -> None:
         self._strip = strip
+        self._clean = clean or cleaned
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -75,7 +76,7 @@ class WholeTap:
 
     def close(self) -> bytes:
         """See :class:`Tap`."""
-        return cleaned(b"".join(self._parts)) if self._strip else b""
+        return self._clean(b"".join(self._parts)) if self._strip else b""
 
     def answer(self) -> Mapping[str, Any]:
         """See :class:`Tap`."""
@@ -88,9 +89,16 @@ class StreamTap:
     ``uncount``: nobody asked for the event that counts tokens either.
     """
 
-    def __init__(self, *, strip: bool, uncount: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        strip: bool,
+        uncount: bool = False,
+        clean: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._strip = strip
         self._uncount = uncount
+        self._clean = clean or cleaned_events
         self._held = b""
         self._passed: list[bytes] = []
         self._size = 0
@@ -117,13 +125,13 @@ class StreamTap:
         try:
             said = _ANYTHING.decode_lines(_lines(events))
         except (ValueError, RecursionError):
-            said = [_decoded(_payload(event)) for event in _split(events)]
+            said = [_decoded(payload(event)) for event in split(events)]
         return joined(map(mapping, said))
 
     def _taken(self, events: bytes) -> bytes:
         self._passed.append(events)
         events = uncounted(events) if self._uncount else events
-        return cleaned_events(events) if self._strip else events
+        return self._clean(events) if self._strip else events
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -161,7 +169,7 @@ def cleaned_events(events: bytes) -> bytes:
     try:
         return _cut(events)
     except ValueError:
-        return b"".join(map(_cleaned_event, _split(events)))
+        return b"".join(map(_cleaned_event, split(events)))
 
 
 def uncounted(events: bytes) -> bytes:
@@ -172,11 +180,11 @@ def uncounted(events: bytes) -> bytes:
     """
     if _USAGE not in events or not _NO_CHOICE.search(events):
         return events
-    return b"".join(event for event in _split(events) if not _counts(event))
+    return b"".join(event for event in split(events) if not _counts(event))
 
 
 def _counts(event: bytes) -> bool:
-    told = mapping(_decoded(_payload(event)))
+    told = mapping(_decoded(payload(event)))
     return told.get("choices") == [] and isinstance(told.get("usage"), dict)
 
 
@@ -207,12 +215,15 @@ def _lines(events: bytes) -> bytes:
 
 
 def _cleaned_event(event: bytes) -> bytes:
-    data = _payload(event)
+    data = payload(event)
     clean = cleaned(data)
-    if clean == data:
-        return event
+    return event if clean == data else with_data(event, clean)
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """Give an event with other data, which is one line."""
     others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
-    return b"\n".join([*others, b"data: " + clean]) + b"\n\n"
+    return b"\n".join([*others, b"data: " + data]) + b"\n\n"
 
 
 def _without(text: bytes, document: _Choices) -> bytes:
@@ -249,19 +260,20 @@ def _rewritten(document: bytes) -> bytes:
 def _parted(text: bytes) -> tuple[bytes, bytes]:
     """Part the events that are whole from the one that has not ended yet."""
     if b"\r" in text:
-        *parts, rest = _split(text)
+        *parts, rest = split(text)
         return b"".join(parts), rest
     end = text.rfind(b"\n\n")
     return (b"", text) if end < 0 else (text[: end + 2], text[end + 2 :])
 
 
-def _split(text: bytes) -> list[bytes]:
+def split(text: bytes) -> list[bytes]:
     """Split after each event's end; the last item is what has not ended yet."""
     ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
     return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
 
 
-def _payload(event: bytes) -> bytes:
+def payload(event: bytes) -> bytes:
+    """Give the data of an event."""
     lines = (line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:")
     return b"\n".join(lines)
 

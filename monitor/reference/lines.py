@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from monitor.capture.assemble import MAX_TEXT
 from monitor.capture.checks import Horizon, Refused, check_record, clean, tokens_of, unit_vector
 from monitor.capture.parse import explain
+from monitor.capture.surrogates import whole
 from monitor.capture.wire import Name, Record
 
 T = TypeVar("T", bound=Struct)
@@ -99,7 +100,7 @@ def read_object(line: bytes, *, such_as: str) -> dict[str, Any]:
 def _as_python_writes_it(line: bytes) -> object:
     """NaN and Infinity are no JSON, but logprobs of a broken model are written so."""
     try:
-        return json.loads(line.decode("utf-8-sig"))
+        return whole(json.loads(line.decode("utf-8-sig")))
     except json.JSONDecodeError as error:
         # its message quotes nothing
         raise Refused(f"not JSON: {error.msg} (character {error.pos + 1})") from error

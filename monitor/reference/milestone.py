@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from detectors.day_effect import ASSUMED, DayEffect
 from detectors.forecast import smallest_shift
 from detectors.types import Budget
 from monitor.domain import Reference, ReferenceState, Version
@@ -26,11 +27,15 @@ _SHARE: Final = Budget(notice=1.0 / 9.0, page=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MilestoneRules:
-    """How references come about by themselves here; ``share`` is the budget of `logit_ks`."""
+    """How references come about by themselves here.
+
+    ``share`` is the budget of `logit_ks`, ``days`` by how much days are taken to differ.
+    """
 
     auto: bool = True
     learned: LearnedSettings = field(default_factory=LearnedSettings)
     share: Budget = _SHARE
+    days: DayEffect = ASSUMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from detectors.types import Window
 from monitor.domain import Interval, Reference, Severity, Version, VersionId
 from monitor.policy.coverage import LEAST_SHARE, Cause
 from monitor.reference import fleet_days
-from monitor.reference.calibrate import COVERED_DAYS, span_of
+from monitor.reference.calibrate import COVERED_DAYS, SMALLEST_BASELINE, span_of
 from monitor.reference.learned import AGAIN_AFTER, LearnedSettings
 from monitor.store import audit, calibrations, records, references, settings_references, verdicts
 from monitor.store import versions as registry
@@ -61,7 +61,7 @@ class SettingsLearner:
         self, database: Database, *, rules: LearnedSettings, days: DayEffect = ASSUMED
     ) -> None:
         self._database = database
-        self._rules = rules
+        self.rules = rules
         self._days = days
         self._not_before: dict[tuple[VersionId, tuple[str, ...]], datetime] = {}
 
@@ -74,15 +74,26 @@ class SettingsLearner:
             for label in self._database.run(lambda tx, row=row: self._learn(tx, row, now=now))  # type: ignore[misc]  # a default argument
         ]
 
+    def learn_now(self, tx: Connection, version: Version, *, now: datetime) -> list[str]:
+        """Learn at a person's word what has the fewest records that a detector takes."""
+        until = _evaluated_until(verdicts.current(tx, version_id=version.id)) or now
+        found = wanted(tx, version, now=now, until=until, rules=self.rules)
+        enough = [one for one in found if one.records >= SMALLEST_BASELINE]
+        return self._make(tx, version, enough, now=now)
+
     def _learn(self, tx: Connection, row: VerdictRow, *, now: datetime) -> list[str]:
         version = registry.fetch_by_id(tx, row.version_id)
+        until = _evaluated_until(row) or now
         found = [
             one
-            for one in wanted(
-                tx, version, now=now, until=_evaluated_until(row) or now, rules=self._rules
-            )
-            if one.records >= self._rules.least and self._in_turn(version, one, now=now)
+            for one in wanted(tx, version, now=now, until=until, rules=self.rules)
+            if one.records >= self.rules.least and self._in_turn(version, one, now=now)
         ]
+        return self._make(tx, version, found, now=now)
+
+    def _make(
+        self, tx: Connection, version: Version, found: Sequence[NewSettings], *, now: datetime
+    ) -> list[str]:
         if not found:
             return []
         registry.lock(tx, version.id)  # one learner at a time, and no new generation meanwhile
@@ -254,9 +265,10 @@ def _fitted(
     return found
 
 
-def _evaluated_until(row: VerdictRow) -> datetime | None:
+def _evaluated_until(row: VerdictRow | None) -> datetime | None:
     """Give the end of the newest live window: what arrives later is evidence."""
-    windows = row.memory["seen"]["windows"].get("live") or []
+    seen = row.memory.get("seen") if row is not None else None
+    windows = seen["windows"].get("live") if seen else None
     return datetime.fromisoformat(windows[-1][0]) if windows else None
 
 

@@ -52,12 +52,7 @@ def chosen(known: Sequence[Adapter], match: Mapping[str, str]) -> list[Adapter]:
     >>> [one.name for one in chosen(known, {"team": "care", "tier": "standard"})]
     ['support']
     """
-    return [one for one in known if match.items() <= _facts(one).items()]
-
-
-def _facts(adapter: Adapter) -> dict[str, str]:
-    named = {"adapter": adapter.name, "owner": adapter.owner or "", "tier": adapter.tier}
-    return {**adapter.labels, **named}
+    return [one for one in known if match.items() <= one.facts.items()]
 
 
 def refreeze(

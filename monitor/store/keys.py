@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,11 +28,15 @@ _TOUCHED_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What is known of a key; its secret is not."""
+    """What is known of a key; its secret is not.
+
+    ``match`` says which adapters it may send for: of each fact named, one value must be so.
+    """
 
     id: str
     name: str
     scopes: frozenset[Scope]
+    match: Mapping[str, Sequence[str]] = field(default_factory=dict)
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -48,20 +52,33 @@ def permits(key: Key, scope: Scope) -> bool:
     return scope in key.scopes or Scope.ADMIN in key.scopes
 
 
+def may_send_for(match: Mapping[str, Sequence[str]], facts: Mapping[str, str]) -> bool:
+    """Whether an adapter of these facts is one that a key is bound to; unbound: all are.
+
+    >>> may_send_for({"adapter": ["support", "tax"]}, {"adapter": "tax", "tier": "gold"})
+    True
+    """
+    return all(facts.get(name) in values for name, values in match.items())
+
+
 def create(
     connection: Connection,
     *,
     name: str,
     scopes: Iterable[Scope],
     expires_at: datetime | None = None,
+    match: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Key, str]:
     """Make a key; the text beside it is the only copy there will ever be.
 
-    Raises ``ValueError`` when no scope is given: such a key could do nothing.
+    Raises ``ValueError`` when no scope is given: such a key could do nothing; and when one that
+    may do more than ingest is bound to adapters: only what it sends is looked at.
     """
     wanted = frozenset(scopes)
     if not wanted:
         raise ValueError("a key needs at least one scope")
+    if match and wanted != {Scope.INGEST}:
+        raise ValueError("only a key with no scope but ingest can be bound to adapters")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     statement = (
         keys.insert()
@@ -70,6 +87,7 @@ def create(
             name=name,
             digest=_digest(secret),
             scopes=sorted(wanted),
+            match={name: list(values) for name, values in (match or {}).items()},
             expires_at=expires_at,
         )
         .returning(keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import HTTPException, Request
 
@@ -19,12 +19,33 @@ MOST_FIELDS: Final = 16
 
 def may_not(request: Request, key: Key | None) -> str | None:
     """Say why whoever sent a form that changes something may not."""
-    # the cookie is SameSite=Lax already; this also stops pages of a neighbouring subdomain
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+    if is_from_elsewhere(request):
         return "This form was sent by another site."
     if key is None or not keys.permits(key, Scope.OPERATE):
         return "Log in with a key that may operate."
     return None
+
+
+def is_from_elsewhere(request: Request) -> bool:
+    """Whether a page of another site sent this form, a neighbouring subdomain's included.
+
+    The cookie is SameSite=Lax already. Browsers say where a form comes from in
+    ``Sec-Fetch-Site``, older ones in ``Origin``; what says neither is no browser.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site != "same-origin"
+    origin = request.headers.get("origin")
+    return origin is not None and origin not in _own_origins(request)
+
+
+def _own_origins(request: Request) -> set[str]:
+    """Where people reach this service: the configured address, and the one they asked."""
+    configured: str = request.app.state.parts.pages.base_url or ""
+    asked = request.headers.get("host", "")
+    place = urlsplit(configured)
+    public = {f"{place.scheme}://{place.netloc}"} if configured else set()
+    return public | {f"http://{asked}", f"https://{asked}"}
 
 
 def no_reason(fields: Mapping[str, str]) -> str | None:

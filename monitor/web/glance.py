@@ -197,7 +197,7 @@ def _glance(
         coverage=coverage.newest(judged),
         least_covered=coverage.least_covered(judged),
         coverage_last_day=coverage.last_day(tx, shown, now=now),
-        mend=coverage.mending(judged, shown, parts.outlook.settings.policy, now=now),
+        mend=coverage.mending(judged, shown, parts.outlook.settings.policy),
         sampling=coverage.sampling(tx, row.adapter.id, now=now),
         scores=sorted(
             (score for score in latest if shown and score.version_id == shown.id), key=_evident

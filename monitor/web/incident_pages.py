@@ -126,7 +126,7 @@ class IncidentPages:
                 "chart": chart,
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
-                    story.judged, story.version, self._parts.outlook.settings.policy, now=now
+                    story.judged, story.version, self._parts.outlook.settings.policy
                 ),
                 "coverage_last_day": coverage.last_day(tx, story.version, now=now),
                 "wide": Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes

@@ -16,7 +16,7 @@ from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
-from monitor.web.forms import read_form
+from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
 from monitor.web.incident_pages import incident_pages
 from monitor.web.newness import NewSections
@@ -147,6 +147,9 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Take the key and begin a session."""
+        if is_from_elsewhere(request):
+            refused_here = "This form was sent by another site."
+            return self._page("login.html", status=403, refused=refused_here)
         text = (await read_form(request)).get("key", "")
         address = request.client.host if request.client else "local"
         try:
@@ -176,7 +179,7 @@ class Pages:
     def logout(self, request: Request) -> Response:
         """End the session."""
         session = self._frame.signed_in(request)
-        if session is not None:
+        if session is not None and not is_from_elsewhere(request):
             self._frame.sessions.end(session)
         answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax")

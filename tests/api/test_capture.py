@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from monitor.api.buffers import Buffers
-from monitor.api.problems import Problem
 from monitor.domain import Scope
 from tests.serving import Serving
 
@@ -75,14 +73,3 @@ def test_feedback_finds_its_record(registered: Serving) -> None:
         client.post("/v1/records", json={"records": [record]})
         answer = client.post("/v1/feedback", json={"feedback": [feedback]})
     assert answer.status_code == 202, answer.text
-
-
-def test_bodies_in_flight_have_a_ceiling_together() -> None:
-    buffers = Buffers(most=10)
-    buffers.take(7)
-    with pytest.raises(Problem) as refused:
-        buffers.take(4)
-    assert refused.value.status_code == 429
-    assert 5 <= int(refused.value.headers["Retry-After"]) <= 30  # type: ignore[index]  # such a problem has some
-    buffers.give(7)
-    buffers.take(10)

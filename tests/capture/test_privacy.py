@@ -76,7 +76,7 @@ def test_the_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> 
 def test_a_file_that_is_no_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "subject.key"
     path.write_bytes(b"short")
-    with pytest.raises(ValueError, match="5 bytes; a subject key has 32"):
+    with pytest.raises(ValueError, match="5 bytes, and a key has 32"):
         load_key(path)
 
 

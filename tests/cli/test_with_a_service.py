@@ -283,6 +283,18 @@ def test_a_key_is_made_used_listed_and_revoked(
     failed(alone("keys", "revoke", key_id), "that is not revoked already")
 
 
+def test_a_senders_key_is_bound_to_adapters(alone: Run) -> None:
+    bound = ["--match", "adapter=support", "--match", "adapter=tax", "--match", "team=care"]
+    made = alone("keys", "create", "sender", "--scope", "ingest", *bound)
+    key_id = made.out.split("_")[1]
+    listed = alone("keys", "list").out
+    assert key_id in listed
+    assert all(one in listed for one in bound[1::2])
+    both = ("keys", "create", "sender", "--scope", "ingest", "--scope", "read")
+    failed(alone(*both, *bound), "no scope but ingest")
+    failed(alone("keys", "create", "x", "--scope", "ingest", "--match", "tax"), "write KEY=VALUE")
+
+
 @pytest.mark.parametrize("name", ["", "x" * 129, "two\nlines", "\x1b[31m"])
 def test_a_key_has_a_name_that_can_be_shown(alone: Run, name: str) -> None:
     failed(alone("keys", "create", name, "--scope", "read"), "1 to 128 printable characters")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
-from monitor.domain import EvaluationKind, Reference, ReferenceId, ReferenceState, VerdictKind
+from monitor.domain import (
+    EvaluationKind,
+    Reference,
+    ReferenceId,
+    ReferenceState,
+    Scope,
+    VerdictKind,
+)
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests, coverage
 from monitor.evaluate.message import Messages
@@ -25,6 +33,7 @@ from monitor.store import deliveries, evaluations, incidents, verdicts
 from monitor.store.records import SIGNALS
 from monitor.strata import NEEDS, Strata, alike
 from tests.evaluate.test_fleet_incident import Nowhere
+from tests.serving import serving
 
 COLD, WARM, LONG = "temperature=0.2 max_tokens<=64", "temperature=0.7", "max_tokens<=1024"
 STRATA = (COLD, WARM, LONG, "", "temperature=0.2 max_tokens<=64 logprobs=processed_logprobs")
@@ -293,7 +302,7 @@ def test_a_client_that_changes_its_temperature_is_told_within_four_windows_and_e
     (ticket,) = [row.alert for row in told]
     assert (ticket["kind"], ticket["severity"]) == ("blind", "ticket")
     assert "temperature 0.7" in ticket["unseen"]["cause"]
-    assert ticket["unseen"]["mend"].startswith("driftline reference freeze support v7 --start ")
+    assert ticket["unseen"]["mend"] == "driftline reference learn support v7"
     assert {one["detector"] for one in ticket["unseen"]["detectors"]} == {"logit_ks"}
     # what does not depend on the temperature is compared all the while
     rows = world.database.run(evaluations.latest_scores_of)
@@ -377,6 +386,26 @@ def test_new_settings_get_a_reference_of_their_own_and_are_compared_again(world:
         row = evaluate()
     assert row.verdict.kind in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
     assert "logit_ks" in row.verdict.detectors
+
+
+def test_a_person_may_have_new_settings_learned_from_fewer_records(
+    world: Any, tmp_path: Path
+) -> None:
+    evaluator = world.evaluator(tell=messages())
+    path = "/v1/adapters/support/versions/v7/reference/learn"
+    with serving(world.database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        assert client.post(path).json() == {"learned": [], "waiting": []}
+        for count in (200, 150):
+            world.send(count, temperature=0.7)
+            world.make_due()
+            claim = world.claim(EvaluationKind.LIVE)
+            assert claim is not None
+            evaluator.evaluate(claim)
+            answer = client.post(path).json()
+            if count == 200:
+                (waiting,) = answer["waiting"]
+                assert (waiting["settings"], waiting["records"]) == ("temperature 0.7", 200)
+    assert answer == {"learned": ["temperature 0.7"], "waiting": []}
 
 
 def test_what_is_wrong_is_not_learned_as_the_new_normal(world: Any) -> None:

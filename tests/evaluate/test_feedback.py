@@ -184,10 +184,11 @@ def test_a_reference_too_young_for_feedback_goes_on_with_an_older_ones(
     assert (score.n_reference, score.n_window) == (4_000, 40)
     assert score.effect == pytest.approx(0.9, abs=0.01)
     assert score.evidence_notice > 0.0
-    # of answers at other settings nothing was said before
+    # what people say needs no common temperature
     world.send(400, at=begun, temperature=0.9)
     third = _accepted(world, Indexes(tmp_path), feedback=second)
-    assert "feedback_of" not in world.database.run(lambda tx: references.details(tx, third)).request
+    taken = world.database.run(lambda tx: references.details(tx, third)).request["feedback_of"]
+    assert taken == {"generation": 2, "records": 4_000}
 
 
 def test_a_detector_that_raised_finds_its_feedback_next_time(

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitor.connections import ConnectionSettings, Door
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
 from tests.gateway.stub_engine import StubEngine
@@ -27,6 +28,8 @@ def listening(app: Any, port: int = 0) -> Iterator[str]:
         app,
         host="127.0.0.1",
         port=port,
+        http=Door(ConnectionSettings()).protocol(),
+        ws="none",
         log_level="warning",
         date_header=False,
         server_header=False,

@@ -62,12 +62,12 @@ class Site:
         (data / "admin.key").write_text(self.key)
 
     @contextmanager
-    def gateway(self, **settings: str) -> Iterator[GatewayProcess]:
+    def gateway(self, **settings: str | int) -> Iterator[GatewayProcess]:
         """Run one until the body ends, ready when it begins."""
         self.port = self.port or unused_port()
         self.started += 1
         config = self.folder / "config.toml"
-        more = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+        more = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
         config.write_text(
             f'[service]\ndata_dir = "{self.folder / "data"}"\n'
             f"[serving]\nengines = {json.dumps(self.engines)}\n"

@@ -55,6 +55,7 @@ class StubEngine:
                 Route("/v1/models", self._list),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
+                Route("/v1/responses", self._respond, methods=["POST"]),
                 Route("/{path:path}", self._other, methods=["GET", "POST", "PUT", "DELETE"]),
             ]
         )
@@ -149,6 +150,27 @@ class StubEngine:
             }
         choice = {"index": 0, "text": "".join(words), "logprobs": found, "finish_reason": "stop"}
         return JSONResponse(_envelope("text_completion", body, [choice]) | _usage(words))
+
+    async def _respond(self, request: Request) -> Response:
+        body = await self._note(request)
+        if refusal := self._refusal(body):
+            return refusal
+        top = body.get("top_logprobs") or 0
+        wanted = "message.output_text.logprobs" in (body.get("include") or ())
+        tokens = [_token(word, top) for word in WORDS] if wanted else []
+        text = {"type": "output_text", "text": "".join(WORDS), "annotations": []}
+        message = {"type": "message", "content": [text | {"logprobs": tokens}]}
+        usage = {"input_tokens": 3, "output_tokens": len(WORDS)}
+        whole = {"status": "completed", "top_logprobs": top, "output": [message], "usage": usage}
+        if not body.get("stream"):
+            return JSONResponse(whole)
+        deltas = [
+            {"type": "response.output_text.delta", "delta": word, "logprobs": tokens[n : n + 1]}
+            for n, word in enumerate(WORDS)
+        ]
+        last = {"type": "response.completed", "response": whole}
+        events = [f"event: {one['type']}\n".encode() + _event(one) for one in (*deltas, last)]
+        return StreamingResponse(iter(events), headers=EVENT)
 
 
 def _logprob(word: str) -> float:

@@ -50,8 +50,8 @@ def test_only_the_name_changes_in_the_body(start: Start) -> None:
     assert untouched == sent.replace(b"support", b"nobody")
 
 
-def test_names_without_a_route_and_other_paths_pass_untouched(start: Start) -> None:
-    stage = start([route(stable=1.0)])
+def test_names_without_a_route_and_paths_of_the_config_pass_untouched(start: Start) -> None:
+    stage = start([route(stable=1.0)], passes=("/v1/files/",))
     reply = ask(stage, chat("base"))
     assert reply.json()["model"] == "base"
     assert not any(name.startswith("x-driftline") for name in reply.headers)

@@ -38,6 +38,7 @@ from tests.serving import serving
 
 CHAT = "/v1/chat/completions"
 PLAIN = "/v1/completions"
+RESPONSES = "/v1/responses"
 SAID = "".join(WORDS)
 STABLE = Arm(arm=ArmKind.STABLE, version="v1", model="support@v1", weight=1.0)
 
@@ -73,12 +74,38 @@ def learned(stage: Stage) -> bool:
     return bool(body.get("logprobs"))
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_response_is_sampled_as_a_chat_is(
+    start: Start,
+    stage: Stage,
+    service: StubService,
+    streamed: bool,  # noqa: FBT001 - a case of the test
+) -> None:
+    more = {"stream": streamed, "user": "u1"}
+    seen = ask(stage, more, RESPONSES)
+    plain = unsampled(start, more, RESPONSES)
+    if streamed:
+        assert [*_told(seen)] == [*_told(plain)]
+    else:
+        assert json.loads(seen) == json.loads(plain)
+    asked = stage.engine.asked[0].body
+    assert (asked["include"], asked["top_logprobs"]) == (["message.output_text.logprobs"], 5)
+    (one,) = records(service)
+    assert (one["prompt"], one["output"], one["finish_reason"]) == ("When?", SAID, "stop")
+    assert (one["version"], one["output_tokens"], one["subject"]) == ("v1", len(WORDS), "u1")
+    assert unpack_f16(base64.b64decode(one["token_logprobs_f16"])).size == len(WORDS)
+
+
+def _told(stream: bytes) -> Iterator[Any]:
+    return (json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: "))
+
+
 def ask(stage: Stage, more: dict[str, Any] | None = None, path: str = CHAT, **kw: Any) -> bytes:
     body: dict[str, Any] = {"model": "support", "temperature": 0.7} | (more or {})
     if path == CHAT:
         body["messages"] = [{"role": "user", "content": "When?"}]
     else:
-        body["prompt"] = "When?"
+        body["input" if path == RESPONSES else "prompt"] = "When?"
     with stage.client() as client:
         reply = client.post(path, json=body, **kw)
     assert reply.status_code == 200, reply.text

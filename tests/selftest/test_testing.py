@@ -108,7 +108,7 @@ def test_the_same_question_gives_the_same_report_in_json() -> None:
     assert not first["baseline"]["by_day"]
     told_of = injected(first, "shift_1")["notice"]
     assert told_of["within_week"] is None, "1,400 records are not a week of 900 a day"
-    assert told_of["within_day"]["share"] > 0.5
+    assert told_of["within_day"]["share"] == 0.0, "half a day does not know how days differ"
     assert told[-1][0] == told[-1][1]
 
 
@@ -136,8 +136,9 @@ def test_a_reference_that_was_accepted_is_tested_and_what_cannot_be_known_is_sai
     assert found["detectors"] == ["logit_ks", "repetition"]
     assert found["false_alarms"] == {"notice": None, "page": None}
     small, large = (injected(found, name)["notice"] for name in ("shift_0.2", "shift_1"))
-    assert large["median_hours"] is not None
-    assert large["median_hours"] <= (small["median_hours"] or np.inf)
+    # minutes do not know how days differ
+    assert (large["median_hours"] is None) == (days < 1.0)
+    assert (large["median_hours"] or np.inf) <= (small["median_hours"] or np.inf)
     # no stream comes by a record more than four times, so not all are a day or a week long
     known = 4 * records / 2 / found["requests_per_day"]
     assert (large["within_day"] is None) == (known < 1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from monitor.capture.formats import responses
 from monitor.capture.formats.shapes import mapping, sequence
 from monitor.capture.formats.structured import validity
 
@@ -24,7 +25,7 @@ def request_fields(request: object) -> Fields:
 
     The prompt is the text of the last message of the user.
     """
-    body = mapping(request)
+    body = _asked(request)
     return present(
         prompt=_prompt(body),
         temperature=body.get("temperature"),
@@ -35,24 +36,30 @@ def request_fields(request: object) -> Fields:
 
 
 def answer_fields(answer: object, request: object = None) -> Fields:
-    """Map the first choice of a chat completion or a text completion, and its usage.
+    """Map the first choice of a chat or text completion or a response, and its usage.
 
     With its ``request`` it is known whether JSON or a call of a tool was asked for. Of several
     choices the usage counts all, and says nothing of the first.
     """
     body = mapping(answer)
+    body = responses.chat_answer(body) if responses.is_answer(body) else body
     choices = sequence(body.get("choices"))
     choice = mapping(next(iter(choices), None))
     usage = mapping(body.get("usage") if len(choices) < 2 else None)  # noqa: PLR2004 (several)
     said = _output(choice)
     return present(
         output=said,
-        valid=validity(mapping(request), choice, said),
+        valid=validity(_asked(request), choice, said),
         prompt_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
         finish_reason=_ending(choice),
         **_logprobs(choice, answered=usage.get("completion_tokens")),
     )
+
+
+def _asked(request: object) -> Mapping[str, Any]:
+    body = mapping(request)
+    return responses.chat_request(body) if responses.is_request(body) else body
 
 
 def present(**fields: object) -> Fields:

@@ -17,6 +17,7 @@ keys: Final = Table(
     Column("name", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
+    Column("match", JSONB, nullable=False, server_default="{}"),
     Column("created_at", TIME, nullable=False, server_default=NOW),
     Column("expires_at", TIME),
     Column("revoked_at", TIME),

@@ -1,0 +1,47 @@
+r"""Text that is none: halves of characters, which JSON can write and nothing can store.
+
+Python reads ``"\ud800"`` without a word, and fails where the text is encoded again: in an
+answer, a hash, a database. So it is looked for once, where JSON comes in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def whole(value: Any) -> Any:
+    r"""Put U+FFFD in place of lone surrogates in a JSON tree, and join those that belong together.
+
+    >>> whole({"a\ud800": ["\ud83d\ude00", 1]})
+    {'a�': ['😀', 1]}
+    """
+    match value:
+        case str():
+            return value if value.isascii() else _joined(value)
+        case dict():
+            return {whole(name): whole(item) for name, item in value.items()}
+        case list():
+            return [whole(item) for item in value]
+        case _:
+            return value
+
+
+def is_whole(value: Any) -> bool:
+    r"""Whether a JSON tree has no lone surrogate in any text or name.
+
+    >>> is_whole({"a": ["é", 1]}), is_whole({"a": [{"\udfff": 1}]})
+    (True, False)
+    """
+    match value:
+        case str():
+            return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+        case dict():
+            return all(is_whole(name) and is_whole(item) for name, item in value.items())
+        case list():
+            return all(map(is_whole, value))
+        case _:
+            return True
+
+
+def _joined(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
