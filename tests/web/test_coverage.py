@@ -94,7 +94,7 @@ def test_an_incident_of_this_kind_shows_it_before_its_charts(
     assert titles.index("What is compared now") < titles.index("Signals")
     section = looker.page.locator("[data-live=coverage]").inner_text()
     assert GAP in section
-    assert "driftline reference freeze billing v1 --start" in section
+    assert "driftline reference learn billing v1" in section
     assert looker.page.locator("[data-live=coverage] a[href='/runbooks/kind-blind']").count() == 1
     assert looker.complaints == []
 
