@@ -50,7 +50,7 @@ def test_an_adapter_says_what_each_detector_compares_and_why_not_the_rest(fleet:
     assert found["sampling"]["sampled_out"] == 36_112
     assert "aside; no loss" in found["sampling"]["text"]
     assert found["least_covered"] == least
-    assert found["mend"].startswith("driftline reference freeze billing v1 --start ")
+    assert found["mend"] == "driftline reference learn billing v1"
 
 
 def test_the_blind_stand_between_the_failing_and_the_quiet(fleet: Serving) -> None:

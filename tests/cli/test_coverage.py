@@ -42,7 +42,7 @@ def test_a_blind_adapter_says_what_it_misses_and_what_mends_it(run: Run) -> None
     said = " ".join(ran.out.split())
     assert "billing: blind" in said
     assert "8 │ 100" in said
-    assert "to have them compared: driftline reference freeze billing v1 --start" in said
+    assert "to have them compared: driftline reference learn billing v1" in said
     assert "in the last 24 h sampling set 36,112 of 40," in said
 
 
