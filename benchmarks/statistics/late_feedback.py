@@ -17,6 +17,7 @@ from benchmarks.statistics.alarms import Asked, Followed, check_increments, evid
 from benchmarks.statistics.live_signals import is_solved
 from benchmarks.statistics.streams import CHECK_SECONDS, MONDAY, per_day, times
 from detectors import rank_reference
+from detectors.day_effect import ALIKE
 from detectors.feedback import FEEDBACK, Directions
 from detectors.types import SECONDS_PER_DAY, Floats, Window
 from monitor.reference.baseline import Baseline, settled
@@ -66,11 +67,12 @@ def follow_late(
 ) -> Mapping[Asked, Followed]:
     """Freeze what had been said after so many days, then follow what comes.
 
-    ``settles_after`` None: as if all that is going to be said had been said by then.
+    ``settles_after`` None: as if all that is going to be said had been said by then. Days are known
+    to be alike, so that a short reference assumes nothing and this alone is seen.
     """
     begun = MONDAY + known_days * SECONDS_PER_DAY
     until = datetime.fromtimestamp(begun, tz=UTC) - (settles_after or timedelta(0))
-    reference = FEEDBACK.fit(_baseline(said, begun=begun, until=until))
+    reference = FEEDBACK.fit(_baseline(said, begun=begun, until=until), days=ALIKE)
     since = None if settles_after is None else until
     window = _arrived(said, begun=begun, since=since)
     placed = rank_reference.place(reference, window)

@@ -79,7 +79,7 @@ def test_scores_and_evaluations_carry_their_windows_coverage(fleet: Serving) -> 
 def test_the_receipt_accounts_for_what_was_not_compared(fleet: Serving) -> None:
     [found] = _get(fleet, "/v1/receipt")["coverage"]
     assert (found["adapter"], found["version"]) == ("billing", "v1")
-    assert found["blind_hours"] == pytest.approx(30.0, abs=0.1)
+    assert found["blind_hours"] == pytest.approx(30.0, abs=0.5)
     assert found["least"]["text"] == f"logit_ks compared 8 of 100 requests; {TOLD}"
 
 

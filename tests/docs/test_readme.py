@@ -182,9 +182,9 @@ def _ten_minutes(folder: Path) -> Iterator[Running]:
             service = httpx2.Client(
                 base_url=f"http://127.0.0.1:{ports['8440']}",
                 headers={"authorization": f"Bearer {key}"},
-                timeout=30.0,
+                timeout=180.0,
             )
-            gateway = httpx2.Client(base_url=f"http://127.0.0.1:{ports['8441']}", timeout=60.0)
+            gateway = httpx2.Client(base_url=f"http://127.0.0.1:{ports['8441']}", timeout=180.0)
             engine = EngineClient(f"http://127.0.0.1:{ports['8000']}")
             with service, gateway, engine:
                 yield Running(said=out.read_text(), service=service, gateway=gateway, engine=engine)

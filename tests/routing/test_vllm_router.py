@@ -71,9 +71,10 @@ class World:
         )
         with self.database.begin() as tx:
             adapter_id = next(iter(self.versions.values())).adapter_id
-            table.write(tx, adapter_id, route=route, actor="ann")
-        self.router.apply(route)
-        return route
+            stored = table.write(tx, adapter_id, route=route, actor="ann")
+        assert stored is not None
+        self.router.apply(stored)
+        return stored
 
     def served(self) -> list[set[str]]:
         return [set(engine.models) - {"base"} for engine in self.engines]

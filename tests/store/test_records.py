@@ -48,7 +48,7 @@ def test_an_empty_window_has_every_signal_and_no_rows(
 ) -> None:
     window = _window(database, support, noon, noon + MINUTE)
     assert len(window) == 0
-    assert set(window.signals) == set(records.SIGNALS)
+    assert set(window.signals) == {*records.SIGNALS, "status"}
     assert window.subjects is None
 
 
