@@ -443,3 +443,39 @@ def test_settings_of_few_requests_get_no_reference(world: Any) -> None:
         evaluator.evaluate(claim)
     learner = SettingsLearner(world.database, rules=LearnedSettings(least=50))
     assert learner.turn(now=datetime.now(tz=UTC)) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_request_is_counted_once_over_all_windows(world: Any, seed: int) -> None:
+    """Through intake, store and evaluator: bursts, pauses, answers that took an hour, failures."""
+    rng = np.random.default_rng(seed)
+    evaluator = world.evaluator(tell=messages())
+    sent: Counter[str] = Counter({"": 1})  # the world begins with one
+    failed = 0
+    for _ in range(12):
+        for _ in range(int(rng.integers(0, 4))):
+            count = int(rng.integers(1, 12))
+            setting = rng.choice(["", "0.2", "0.7"])
+            more: dict[str, Any] = {"temperature": float(setting)} if setting else {}
+            took = timedelta(minutes=float(rng.choice([0, 3, 65, 300])))
+            if rng.random() < 0.3:
+                more |= {"status": 500, "token_logprobs": None, "output": None}
+                failed += count
+            else:
+                sent[setting] += count
+            world.send(count, at=datetime.now(tz=UTC) - took, **more)
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+    rows = world.rows("SELECT coverage FROM evaluations WHERE coverage IS NOT NULL")
+    own = [one for row in rows for one in row.coverage if one["detector"] == "logit_ks"]
+    gaps: Counter[str] = Counter()
+    for one in own:
+        for cause, value, n in one["gaps"]:
+            gaps[f"{cause} {value}"] += n
+    assert sum(one["compared"] for one in own) == sent[""]
+    assert gaps["no_answer "] == failed
+    for setting in ("0.2", "0.7"):
+        assert gaps[f"settings temperature {setting}"] == sent[setting]
+    assert sum(one["requests"] for one in own) == sum(sent.values()) + failed
