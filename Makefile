@@ -62,7 +62,7 @@ $(ATTACK)/.ready:
 	$(ATTACK)/bin/python -m pip install --quiet --progress-bar on 'schemathesis>=4.32,<5'
 	@touch $@
 
-sbom: $(READY) $(SBOM)/.ready
+sbom: $(if $(filter $(BIN)/python,$(OF)),$(READY)) $(SBOM)/.ready
 	$(SBOM)/bin/cyclonedx-py environment $(OF) --pyproject pyproject.toml --spec-version 1.6 --output-reproducible --output-file $(INTO)
 
 # Of its own, so that the tool is not in what it lists.
