@@ -7,9 +7,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ENGINE := .venv-engine
 ATTACK := .venv-attack
+SBOM   := .venv-sbom
+OF     ?= $(BIN)/python
+INTO   ?= sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow attack engine bench bench-statistics browser faketime clean
+.PHONY: help env demo test check fast slow attack sbom engine bench bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -17,6 +20,7 @@ help:
 	@echo "make check   format, lint, types, layers: seconds"
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
+	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
@@ -40,7 +44,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime
+test: check browser faketime $(SBOM)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -56,6 +60,15 @@ attack: $(READY) $(ATTACK)/.ready
 $(ATTACK)/.ready:
 	test -x $(ATTACK)/bin/python || $(PYTHON) -m venv $(ATTACK)
 	$(ATTACK)/bin/python -m pip install --quiet --progress-bar on 'schemathesis>=4.32,<5'
+	@touch $@
+
+sbom: $(if $(filter $(BIN)/python,$(OF)),$(READY)) $(SBOM)/.ready
+	$(SBOM)/bin/cyclonedx-py environment $(OF) --pyproject pyproject.toml --spec-version 1.6 --output-reproducible --output-file $(INTO)
+
+# Of its own, so that the tool is not in what it lists.
+$(SBOM)/.ready:
+	test -x $(SBOM)/bin/python || $(PYTHON) -m venv $(SBOM)
+	$(SBOM)/bin/python -m pip install --quiet --progress-bar on 'cyclonedx-bom>=7.5,<8'
 	@touch $@
 
 engine: $(READY) $(ENGINE)/.ready
@@ -91,4 +104,4 @@ faketime:
 	  || echo "no libfaketime here and no right to install it: tests of wrong clocks will skip"
 
 clean:
-	rm -rf $(VENV) $(ENGINE) $(ATTACK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import structlog
@@ -60,18 +60,20 @@ class _Seen:
 class Gate:
     """Verifies keys for this process; one per application.
 
-    Thread-safe. ``clock`` is monotonic seconds.
+    Thread-safe. ``told`` gives the time by which keys expire; ``clock`` is monotonic seconds.
     """
 
     def __init__(
         self,
         database: Database,
         *,
+        told: Callable[[], datetime],
         settings: AccessSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = settings or AccessSettings()
         self._database = database
+        self._told = told
         self._clock = clock
         self._per_key = Throttle(settings.per_key, clock=clock)
         self._failures = Throttle(settings.failures_per_address, clock=clock)
@@ -120,7 +122,8 @@ class Gate:
     def _verify(self, text: str) -> Key | None:
         if len(text) > LONGEST_KEY:
             return None
-        return self._database.run(lambda tx: keys.verify(tx, text, now=datetime.now(UTC)))
+        now = self._told()
+        return self._database.run(lambda tx: keys.verify(tx, text, now=now))
 
     def _remember(self, digest: bytes, key: Key) -> None:
         with self._lock:

@@ -106,7 +106,7 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.parts = parts
-    app.state.gate = Gate(parts.database, settings=parts.access)
+    app.state.gate = Gate(parts.database, told=parts.clock, settings=parts.access)
     _add_routes(app, parts, registry)
     if pages is not None:
         app.include_router(pages(app.state.gate.admit), include_in_schema=False)

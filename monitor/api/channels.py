@@ -80,7 +80,8 @@ async def post_test(
     it does not matter.
     """
     known = _known(parts, channel)
-    alerts = trial.trial_alerts(known.name, by=key.name, severity=severity, at=parts.clock())
+    at = await run_in_threadpool(parts.clock)
+    alerts = trial.trial_alerts(known.name, by=key.name, severity=severity, at=at)
     rows: list[DeliveryRow] = []
     for alert in alerts:
         message = await run_in_threadpool(_queue, parts, known.name, alert, key.name)

@@ -139,6 +139,7 @@ class ApiParts:
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """What is put to an adapter's models when somebody asks about an incident."""
     clock: Callable[[], datetime] = _utc_now
+    """By which keys, silences, links and what waits for a person end."""
 
     @property
     def hearers(self) -> Hearers:

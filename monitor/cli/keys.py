@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -31,16 +31,16 @@ def create(
     config: options.Config = None,
 ) -> None:
     """Make a key. It is shown once, alone on stdout; only its hash is stored."""
-    from monitor.store import audit, keys
+    from monitor.store import audit, clock, keys
 
     if not 1 <= len(name) <= 128 or not name.isprintable():  # noqa: PLR2004 (as all names)
         raise CommandFailed("a key's name has 1 to 128 printable characters")
-    expires = datetime.now(tz=UTC) + timedelta(days=days) if days else None
     bound: dict[str, list[str]] = {}
     for key_of, value in map(options.pair, match or []):
         bound.setdefault(key_of, []).append(value)
     details = {"name": name, "match": bound} if bound else {"name": name}
     with options.database(config) as database, database.begin() as tx:
+        expires = clock.now(tx) + timedelta(days=days) if days else None
         try:
             key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires, match=bound)
         except ValueError as error:
@@ -83,10 +83,10 @@ def revoke(
     config: options.Config = None,
 ) -> None:
     """Revoke a key; a service that knew it valid refuses it within seconds."""
-    from monitor.store import audit, keys
+    from monitor.store import audit, clock, keys
 
     with options.database(config) as database, database.begin() as tx:
-        if not keys.revoke(tx, key_id, now=datetime.now(tz=UTC)):
+        if not keys.revoke(tx, key_id, now=clock.now(tx)):
             raise CommandFailed(f"no key {key_id!r} that is not revoked already")
         audit.append(tx, actor="cli", act="key revoked", subject=key_id)
     screen.say(f"revoked {key_id}")

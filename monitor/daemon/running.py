@@ -53,6 +53,7 @@ from monitor.routing.proof import Proof
 from monitor.routing.watch import RouteWatch
 from monitor.schedule import Pulse
 from monitor.store import tasks
+from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
 from monitor.store.keys import Key
 from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
@@ -243,6 +244,7 @@ def _server(
         learning=milestones_of(config),
         pages=pages_of(config),
         smoke=smoke,
+        clock=DatabaseClock(database),
     )
 
     def pages(admit: Callable[..., Key]) -> APIRouter:
@@ -262,6 +264,7 @@ def _server(
                 hearers=parts.hearers,
                 learning=parts.learning,
                 smoke=parts.smoke,
+                clock=parts.clock,
             )
         )
 

@@ -9,16 +9,19 @@ worth at a time.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from monitor.store.database import Database
 from monitor.store.tables import flags
 
 NAME: Final = "clock"
@@ -32,6 +35,8 @@ STEP: Final = timedelta(days=1)
 """How much further deletions may reach in one pass."""
 STEP_EVERY: Final = timedelta(hours=1)
 """How often they may, however often daemons start."""
+ASKED_EVERY: Final = 5.0
+"""Seconds after which whoever wants the database's time asks it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,40 @@ def now(tx: Connection) -> datetime:
     """Read the database's clock, not the time at which this transaction began."""
     found: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return found
+
+
+class DatabaseClock:
+    """Gives the database's time without asking it each time; :func:`now` is the exact one.
+
+    Between two answers it goes on by this machine's monotonic clock, which nobody sets. While
+    the database does not answer, the last answer counts. Thread-safe; it asks at once.
+    """
+
+    def __init__(
+        self, database: Database, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._asking = threading.Lock()
+        self._answer = self._asked()
+        self._tried = self._answer[1]
+
+    def __call__(self) -> datetime:
+        """Give the time, at most a few seconds behind a jump of the database's clock."""
+        if self._monotonic() - self._tried >= ASKED_EVERY and self._asking.acquire(blocking=False):
+            try:
+                self._tried = self._monotonic()
+                self._answer = self._asked()
+            except (sa.exc.DBAPIError, psycopg.Error):
+                pass  # what needs the database says so itself
+            finally:
+                self._asking.release()
+        said, at = self._answer
+        return said + timedelta(seconds=self._monotonic() - at)
+
+    def _asked(self) -> tuple[datetime, float]:
+        said = self._database.run(now, attempts=1)
+        return said, self._monotonic()
 
 
 def looked(

@@ -165,10 +165,11 @@ class Pages:
             return self._page(
                 "login.html", status=403, refused=f"The key {key.name!r} may not read."
             )
+        now = await run_in_threadpool(self._parts.clock)
         answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
         answer.set_cookie(
             COOKIE,
-            self._frame.sessions.begin(key.id, now=self._parts.clock()),
+            self._frame.sessions.begin(key.id, now=now),
             max_age=int(self._parts.session.total_seconds()),
             httponly=True,
             samesite="lax",

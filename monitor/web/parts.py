@@ -58,3 +58,4 @@ class WebParts:
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """What is put to an adapter's models when somebody asks on an incident's page."""
     clock: Callable[[], datetime] = _utc_now
+    """By which sessions and their keys end."""

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.wire import address, connected, ended, heard, sent, status
+from tests.gateway.conftest import listening
 from tests.gateway.processes import Site
+from tests.gateway.stub_service import StubService
 from tests.service import CALM, ROOT, Service, until
 
 pytestmark = pytest.mark.attack
@@ -107,9 +109,16 @@ def test_bodies_without_a_key_are_no_memory(service: Service) -> None:
     assert after - before < 40
 
 
-def test_bodies_at_the_gateway_are_bounded_memory(tmp_path: Path) -> None:
-    site = Site(tmp_path, engines=["http://127.0.0.1:9"])
-    site.keep()
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A gateway before an engine that is away; it is ready once it was told its routes."""
+    with listening(StubService().app()) as told:
+        site = Site(tmp_path, engines=["http://127.0.0.1:9"], service=told)
+        site.keep()
+        yield site
+
+
+def test_bodies_at_the_gateway_are_bounded_memory(site: Site) -> None:
     with site.gateway(max_bodies=64 * MIB) as gateway:
         before = _memory(gateway.process.pid)
         answers = _bodies_of(gateway.url, "POST", "/v1/chat/completions", 50)
@@ -119,9 +128,7 @@ def test_bodies_at_the_gateway_are_bounded_memory(tmp_path: Path) -> None:
     assert after - before < 150
 
 
-def test_the_gateway_lives_through_slow_connections(tmp_path: Path) -> None:
-    site = Site(tmp_path, engines=["http://127.0.0.1:9"])
-    site.keep()
+def test_the_gateway_lives_through_slow_connections(site: Site) -> None:
     with site.gateway() as gateway, _slow_connections(gateway.url, 600) as held:
         begun = time.monotonic()
         assert status(sent(gateway.url, PROBE)) == 200

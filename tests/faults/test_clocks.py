@@ -12,7 +12,12 @@ from types import MappingProxyType
 import psycopg
 import pytest
 
+from monitor.capture.subjects import load_key
+from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres, ServerSettings, account
+from monitor.store import keys
+from monitor.store.database import Database
+from monitor.web.sessions import COOKIE, Sessions
 from tests.clocks import WallClock, needs_faketime
 from tests.service import NDJSON, Service, Talk, ndjson, running, until
 
@@ -95,6 +100,50 @@ def test_a_daemon_that_starts_months_ahead_of_its_database_loses_nothing(
         assert after["records"] == before["records"] == 120
         assert after["evaluations"] >= before["evaluations"]
         assert held == (0,)
+
+
+@pytest.mark.parametrize("shift", [MONTHS, -MONTHS])
+def test_keys_and_sessions_end_by_the_databases_clock_and_not_by_the_services(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, shift: timedelta
+) -> None:
+    """Before, 120 days behind, what had ended let in; 120 days ahead, nothing that ends did."""
+    day, now = timedelta(days=1), datetime.now(UTC)
+    with running(tmp_path / "service", changes=CALM) as service:
+        service.terminate()
+        with EmbeddedPostgres(service.data_dir) as server:
+            database = Database(server.url)
+            with database.begin() as tx:
+                good, text = keys.create(tx, name="good", scopes=[Scope.READ], expires_at=now + day)
+                _, ended = keys.create(tx, name="ended", scopes=[Scope.READ], expires_at=now - day)
+            database.close()
+        sessions = Sessions(load_key(service.data_dir / "session.key"), lasts=day)
+        clock.move(shift)
+        wear(clock, monkeypatch)
+        service.launch()
+        until(service._ready, "ready on a clock that is dear", patience=300)
+        assert asked(service, f"Bearer {text}") == 200
+        assert asked(service, f"Bearer {ended}") == 401
+        assert shown(service, sessions.begin(good.id, now=now)) == 200
+        assert shown(service, sessions.begin(good.id, now=now - 2 * day)) == 303
+        assert shown(service, logged_in(service, text)) == 200
+
+
+def asked(service: Service, authorization: str) -> int:
+    headers = {"authorization": authorization}
+    return service.call("GET", "/v1/adapters", headers=headers).status_code
+
+
+def shown(service: Service, cookie: str) -> int:
+    return service.call("GET", "/", headers={"cookie": f"{COOKIE}={cookie}"}).status_code
+
+
+def logged_in(service: Service, text: str) -> str:
+    """Give the cookie of a session that begins now."""
+    answer = service.call(
+        "POST", "/login", data={"key": text}, headers={"sec-fetch-site": "same-origin"}
+    )
+    assert answer.status_code == 303, answer.text
+    return answer.cookies[COOKIE]
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,14 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
+from monitor.capture.errors import CaptureError
+from monitor.capture.intake import Intake, Settings
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.postgres.process import live_postmaster
-from monitor.store import schema
+from monitor.store import adapters, schema, versions
 from monitor.store.database import Database
 from monitor.store.tables import metadata
+from tests.service import Talk, ndjson, until
 
 SMALL = ServerSettings(shared_buffers="16MB")
 
@@ -45,3 +51,86 @@ def test_a_server_that_is_restarted_during_a_migration_is_migrated_all_the_same(
             made = set(sa.inspect(tx).get_table_names())
         assert {table.name for table in metadata.sorted_tables} <= made
         database.close()
+
+
+BEFORE = "0020"
+"""The schema of the last release."""
+STRATA = sa.text(
+    "SELECT stratum FROM contexts WHERE id IN (SELECT context_id FROM records) GROUP BY stratum"
+)
+
+
+@dataclass
+class Sending:
+    """Sends batches without a pause, each until it is taken, as samplers do."""
+
+    intake: Intake
+    talk: Talk = field(default_factory=lambda: Talk("support"))
+    taken: int = 0
+    longest: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            self.send(20)
+
+    def send(self, count: int) -> None:
+        made = self.talk.records(count, temperature=0.5, max_tokens=100)
+        body, begun = ndjson(made), time.monotonic()
+        while True:
+            try:
+                outcome = self.intake.records(body, content_type="application/x-ndjson")
+            except CaptureError:
+                time.sleep(0.05)
+                continue
+            break
+        assert outcome.accepted + outcome.duplicates == count, outcome
+        self.taken += count
+        self.longest = max(self.longest, time.monotonic() - begun)
+
+
+def test_a_schema_with_rows_in_it_is_upgraded_while_records_come_and_none_is_lost(
+    tmp_path: Path,
+) -> None:
+    """Records are written here by the new code: migrations ``pre_`` add only what the old skips."""
+    with EmbeddedPostgres(tmp_path, settings=SMALL) as server:
+        database = Database(server.url)
+        schema.migrate(database)
+        with database.begin() as tx:
+            adapter = adapters.put(tx, name="support")
+            versions.put(tx, adapter=adapter, name="v1", model="support@v1")
+        intake = Intake(
+            database, subject_key=b"k" * 32, settings=Settings(target_per_day=100_000_000)
+        )
+        intake.start()
+        sending = Sending(intake)
+        for _ in range(10):
+            sending.send(500)
+        with database.begin() as tx:
+            command.downgrade(schema.alembic_config(tx), BEFORE)
+            assert schema.revision(tx) == BEFORE
+            old = tx.execute(STRATA).scalars().all()
+        sender = threading.Thread(target=sending.run)
+        sender.start()
+        try:
+            until(lambda: sending.taken > 5_500, "records under the old schema")
+            before = sending.taken
+            schema.migrate(database)
+            after = sending.taken
+            until(lambda: sending.taken > after + 500, "records under the new schema")
+        finally:
+            sending.over.set()
+            sender.join()
+            assert intake.close()
+        with database.begin() as tx:
+            assert schema.at_head(tx)
+            stored = tx.execute(sa.text("SELECT count(*) FROM records")).scalar_one()
+            strata = tx.execute(STRATA).scalars().all()
+        database.close()
+    print(
+        f"{before} before, {after - before} during, {stored} stored of {sending.taken};"
+        f" longest wait {sending.longest:.2f} s; {strata}"
+    )
+    assert stored == sending.taken
+    assert all(one.startswith("source=") for one in old)
+    assert set(strata) == {"temperature=0.5 max_tokens<=128"}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.domain import EvaluationKind
 from monitor.store import adapters, clock, tasks, versions
-from monitor.store.clock import Clock, Watcher
+from monitor.store.clock import ASKED_EVERY, Clock, DatabaseClock, Watcher
 from monitor.store.database import Database
 from tests.clocks import ShiftedDatabase
 
@@ -162,3 +163,51 @@ def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
         ).one()
     assert due <= now + timedelta(minutes=5)
     assert start <= now
+
+
+class Seconds:
+    """A monotonic clock that a test moves."""
+
+    at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def test_the_databases_time_goes_on_without_asking_and_follows_a_jump(database: Database) -> None:
+    shifted, seconds = ShiftedDatabase(database), Seconds()
+    time = DatabaseClock(database, monotonic=seconds)
+    begun = time()
+    shifted.move(MONTHS)
+    seconds.at += ASKED_EVERY - 1
+    assert time() == begun + timedelta(seconds=ASKED_EVERY - 1)
+    seconds.at += 1
+    assert time() > begun + MONTHS
+
+
+def test_many_who_want_the_databases_time_ask_it_once(database: Database) -> None:
+    asked, seconds = 0, Seconds()
+
+    def count(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+
+    time = DatabaseClock(database, monotonic=seconds)
+    seconds.at += ASKED_EVERY
+    sa.event.listen(database.engine, "before_cursor_execute", count)
+    for _ in range(1000):
+        time()
+    assert asked == 1
+
+
+def test_while_the_database_is_away_its_last_answer_counts(database: Database) -> None:
+    seconds = Seconds()
+    time = DatabaseClock(database, monotonic=seconds)
+    begun = time()
+
+    def away(*_: object) -> None:
+        raise psycopg.OperationalError("away")
+
+    sa.event.listen(database.engine, "before_cursor_execute", away)
+    seconds.at += 3600
+    assert time() == begun + timedelta(hours=1)

@@ -30,7 +30,17 @@ from monitor.probes.weights.safetensors import tensors_of
 BASE: Final = "__base__"
 """PEFT's word for no adapter, in a batch of several."""
 _IDENTITY: Final = "identity"
-_REFUSALS: Final = (ValueError, TypeError, KeyError, RuntimeError, AttributeError)
+_REFUSALS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    re.error,
+)
 """What PEFT raises for an adapter that it cannot put on a base."""
 
 

@@ -23,6 +23,9 @@ _TENSOR: Final = re.compile(
 )
 _HEADS: Final = ("lm_head", "embed_out", "output_projection")
 
+LARGEST_UNUSED: Final = 16
+"""Times the largest rank of a tensor that a rank may be which no tensor needs to have."""
+
 
 def require_base(folder: Path, config: Mapping[str, Any], *, base_name: str) -> None:
     """Compare what an adapter was trained on with the base, where both have hub names.
@@ -76,6 +79,7 @@ def require_fit(
             raise FolderRefused(folder, f"the base has no module {target} (target_modules)")
     if not any(_TENSOR.fullmatch(name) for name in state):
         raise FolderRefused(folder, "it holds no LoRA tensor")
+    _require_ranks(folder, config, state)
     for name, tensor in sorted(state.items()):
         found = _TENSOR.fullmatch(name)
         if found is None:
@@ -84,6 +88,17 @@ def require_fit(
         if module is None:
             raise FolderRefused(folder, f"tensor {name}: the base has no module {found['module']}")
         _require_shape(folder, name, tensor=tensor, part=found["part"], module=module)
+
+
+def _require_ranks(
+    folder: Path, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse ranks far beyond those of the file: PEFT makes room for what the config says."""
+    held = max((min(one.shape) for one in state.values() if one.dim() > 1), default=1)
+    said = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    if said > LARGEST_UNUSED * max(1, held):
+        reason = f"its config says rank {said:,}, its tensors have {held:,} at most"
+        raise FolderRefused(folder, reason)
 
 
 def is_plain(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> bool:

@@ -15,6 +15,7 @@ from monitor.probes.weights.adapter_folder import CONFIG as ADAPTER_CONFIG
 from monitor.probes.weights.adapter_folder import WEIGHTS as ADAPTER_WEIGHTS
 from monitor.probes.weights.adapter_folder import opened_adapter
 from monitor.probes.weights.errors import WeightsRefused
+from monitor.probes.weights.files import refuse_hole
 
 __all__ = [
     "ADAPTER_CONFIG",
@@ -95,6 +96,8 @@ class Fingerprints:
             return combined({path.name: self._digest(path) for path in _files(folder)})
         except OSError as error:
             raise FolderRefused(folder, f"not readable: {error.strerror}") from error
+        except WeightsRefused as refused:
+            raise FolderRefused(folder, refused.reason) from refused
 
     def _digest(self, path: Path) -> str:
         status = path.stat()
@@ -103,6 +106,7 @@ class Fingerprints:
             known = self._known.get(path)
         if known is not None and known[0] == state:
             return known[1]
+        refuse_hole(path.name, status)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with self._lock:

@@ -70,7 +70,7 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise damaged(f"{name}: is not a regular file")
-        _refuse_hole(name, found)
+        refuse_hole(name, found)
         yield WeightFile(name=name, descriptor=descriptor, size=found.st_size)
     except OSError as error:
         raise missing(f"{name}: {error.strerror}") from None
@@ -78,7 +78,7 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
         os.close(descriptor)
 
 
-def _refuse_hole(name: str, found: os.stat_result) -> None:
+def refuse_hole(name: str, found: os.stat_result) -> None:
     """Weights fill their file: no compression of a file system makes a sixteenth of them."""
     written = found.st_blocks * _BLOCK
     if found.st_size >= LARGE and written * SPARSE < found.st_size:

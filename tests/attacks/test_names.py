@@ -1,0 +1,142 @@
+"""Names that lead elsewhere from one look-up to the next: what was checked is what is dialled."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerts.channels import CHANNELS, open_channel
+from alerts.delivery import DeliveryFailed
+from alerts.outgoing import OutgoingClient, OutgoingError, OutgoingPolicy
+from monitor.domain import Arm, ArmKind, Route
+from monitor.probes.cards import list_models
+from monitor.probes.errors import ProbeFailed
+from monitor.routing import ROUTERS
+from monitor.routing.routers import Reach, RouterFailed, open_router
+from monitor.routing.routers.gateway import GatewayRouting
+from monitor.routing.routers.redis import RedisRouting
+from monitor.routing.routers.vllm import VllmRouting
+from monitor.routing.routers.webhook import WebhookRouting
+from monitor.store.database import Database
+from tests.alert_samples import FULL
+from tests.loopback import Receiver
+
+PERMITTED, INSIDE = "127.0.0.2", "127.0.0.1"
+TURNS = 4
+SECRET = "whsec_bmV2ZXIgdG8gYmUgc2VlbiBhbnl3aGVyZQ=="  # noqa: S105 - of nothing
+SOON = timedelta(seconds=2)
+
+
+@dataclass
+class Flipping:
+    """A resolver: the permitted address first, then the other one, in turn."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        del host, port
+        self.asked.append(INSIDE if len(self.asked) % 2 else PERMITTED)
+        return [self.asked[-1]]
+
+
+@dataclass
+class World:
+    """One name, two servers on one port behind it, of which the second must not be reached."""
+
+    permitted: Receiver
+    inside: Receiver
+    names: Flipping
+    client: OutgoingClient
+
+    def url(self, scheme: str = "http") -> str:
+        return f"{scheme}://name.example:{self.permitted.port}"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    names = Flipping()
+    policy = OutgoingPolicy(allow=(f"{PERMITTED}/32",), timeout=SOON.total_seconds())
+    with ExitStack() as stack:
+        permitted, inside = _on_one_port(stack)
+        yield World(permitted, inside, names, OutgoingClient(policy, resolver=names))
+
+
+def _on_one_port(stack: ExitStack) -> tuple[Receiver, Receiver]:
+    for _ in range(20):  # somebody may have the other address's port
+        permitted = stack.enter_context(Receiver(host=PERMITTED))
+        with suppress(OSError):
+            inside = Receiver(host=INSIDE, port=permitted.port)
+            return permitted, stack.enter_context(inside)
+    raise AssertionError("no port is free on both addresses")
+
+
+OPTIONS = {
+    "alertmanager": {"token": "t"},
+    "pagerduty": {"routing_key": "r" * 32},
+    "slack": {},
+    "webhook": {"secret": SECRET},
+}
+
+
+def tell(kind: str, world: World) -> None:
+    channel = open_channel(kind, {"url": f"{world.url()}/x", **OPTIONS[kind]}, client=world.client)
+    with suppress(DeliveryFailed):
+        channel.deliver(FULL, "msg_1")
+
+
+def list_engine(world: World) -> None:
+    with suppress(OutgoingError, ProbeFailed):
+        list_models(world.url(), http=world.client, headers={})
+
+
+def carry(kind: str, world: World, database: Database) -> None:
+    settings = {
+        "gateway": lambda: GatewayRouting(addresses=(world.url(),), wait=SOON, timeout=SOON),
+        "redis": lambda: RedisRouting(url=world.url("redis"), timeout=SOON),
+        "vllm": lambda: VllmRouting(engines=(world.url(),), timeout=SOON),
+        "webhook": lambda: WebhookRouting(url=world.url(), secret=SECRET, timeout=SOON),
+    }[kind]()
+    reach = Reach(outside=world.client, inside=world.client)
+    router = open_router(kind, settings, reach=reach, database=database)
+    for step in (lambda: router.apply(ROUTE), lambda: router.read_back(ROUTE.adapter)):
+        with suppress(RouterFailed):
+            step()
+
+
+ROUTE = Route(
+    adapter="support",
+    generation=1,
+    arms=(Arm(arm=ArmKind.STABLE, version="v1", model="support@v1", weight=1.0),),
+    reason="a test",
+    since=datetime.now(UTC),
+)
+
+
+def assert_only_what_was_checked_was_reached(world: World) -> None:
+    assert world.inside.connections == 0
+    assert world.names.asked.count(INSIDE) > 0
+    assert world.permitted.connections == world.names.asked.count(PERMITTED) > 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CHANNELS if kind != "log"])
+def test_channels_reach_the_address_that_was_checked(kind: str, world: World) -> None:
+    for _ in range(TURNS):
+        tell(kind, world)
+    assert_only_what_was_checked_was_reached(world)
+
+
+def test_engines_are_asked_at_the_address_that_was_checked(world: World) -> None:
+    for _ in range(TURNS):
+        list_engine(world)
+    assert_only_what_was_checked_was_reached(world)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ROUTERS if kind != "none"])
+def test_routers_reach_the_address_that_was_checked(
+    kind: str, world: World, database: Database
+) -> None:
+    for _ in range(TURNS):
+        carry(kind, world, database)
+    assert_only_what_was_checked_was_reached(world)
