@@ -127,7 +127,7 @@ def run_guardian(root: Path, pidfd: int) -> threading.Thread:
 def test_the_guardian_ends_a_server_that_nobody_uses_any_more(tmp_path: Path) -> None:
     for name in ("control", "users"):
         os.close(open_lock(tmp_path / f"{name}.lock"))
-    with subprocess.Popen(["sleep", "600"]) as unused:
+    with subprocess.Popen(["env", "--default-signal=INT", "sleep", "600"]) as unused:
         pidfd = os.pidfd_open(unused.pid)
         run_guardian(tmp_path, pidfd).join()
         assert unused.wait() == -signal.SIGINT
@@ -147,7 +147,7 @@ def test_the_guardian_leaves_a_used_server_alone_and_goes_with_it(tmp_path: Path
 
 
 def test_the_guardian_ends_a_server_whose_folder_was_deleted(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "600"]) as orphan:
+    with subprocess.Popen(["env", "--default-signal=INT", "sleep", "600"]) as orphan:
         pidfd = os.pidfd_open(orphan.pid)
         run_guardian(tmp_path / "deleted", pidfd).join()
         assert orphan.wait() == -signal.SIGINT
