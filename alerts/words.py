@@ -199,16 +199,16 @@ def not_monitored(unseen: Unseen) -> str:
 
 
 def unseen_words(unseen: Unseen, *, now: datetime) -> str:
-    """Say how many requests could be compared, and since when so few.
+    """Say how many requests could be compared, and since when some could not.
 
     >>> from datetime import datetime, UTC
     >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
     >>> unseen_words(Unseen(since=at, compared=8, requests=100, cause="", mend=""), now=at)
-    '8 of 100 requests since 14:05 UTC could be compared with the reference'
+    '8 of the newest 100 requests could be compared with the reference; some not since 14:05 UTC'
     """
     return (
-        f"{unseen.compared:,} of {_plural(unseen.requests, 'request')}"
-        f" since {clock_time(unseen.since, now=now)} could be compared with the reference"
+        f"{unseen.compared:,} of the newest {_plural(unseen.requests, 'request')} could be compared"
+        f" with the reference; some not since {clock_time(unseen.since, now=now)}"
     )
 
 

@@ -101,7 +101,8 @@ BLIND = replace(
     verdict=Verdict.STABLE,
     blame=Blame.UNKNOWN,
     summary=f"support@v7: not monitored: {CAUSE}",
-    reason="8 of 100 requests since 11:40 UTC could be compared with the reference",
+    reason="8 of the newest 100 requests could be compared with the reference;"
+    " some not since 11:40 UTC",
     onset=None,
     scores=(),
     unlike=None,

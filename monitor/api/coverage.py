@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.api.shapes import CoverageBody, GapBody, SamplingBody
-from monitor.domain import AdapterId, Version
+from monitor.domain import AdapterId, Severity, Version
 from monitor.evaluate.unseen import mend
 from monitor.policy import PolicySettings
 from monitor.policy.coverage import BLINDING, Coverage, Seen, Why
@@ -44,7 +44,10 @@ def mending(
 ) -> str | None:
     """Name the one command that lets a blind version see again; None: it is not blind."""
     blind = seen_of(judged).blindness(policy)
-    return None if blind is None or version is None else mend(blind, version)
+    if blind is None or version is None:
+        return None
+    well = judged is None or judged.verdict.severity is Severity.NONE
+    return mend(blind, version, well=well)
 
 
 def last_day(tx: Connection, version: Version | None, *, now: datetime) -> list[CoverageBody]:

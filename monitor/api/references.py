@@ -25,6 +25,7 @@ from monitor.reference.milestone import next_milestone
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store import audit, references
+from monitor.store.errors import Conflict
 
 router: Final = APIRouter(prefix="/adapters/{adapter}/versions/{version}", tags=["reference"])
 
@@ -233,7 +234,10 @@ def learn_other_settings(
 
     def learn(tx: Connection) -> LearnedBody:
         of, now = lookup.version(tx, adapter, version), parts.clock()
-        made = learner.learn_now(tx, of, now=now)
+        try:
+            made = learner.learn_now(tx, of, now=now)
+        except Conflict as refused:
+            raise Problem(409, str(refused), kind="something-is-wrong") from refused
         return LearnedBody(
             learned=[one.partition(": ")[2] for one in made],
             waiting=[
@@ -254,7 +258,7 @@ def learn_other_settings(
 def approve_reference(
     key: Operator, parts: Parts, adapter: AdapterName, version: VersionName, body: ApproveRequest
 ) -> ReferenceBody:
-    """Approve a ready generation by hand: from now on its evidence may page."""
+    """Approve a ready generation by hand: from now on its evidence may move traffic."""
 
     def approve(tx: Connection) -> ReferenceBody:
         of = lookup.version(tx, adapter, version)

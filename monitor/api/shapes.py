@@ -186,7 +186,7 @@ class MilestoneBody(Answer):
 
 
 class SeenBody(Answer):
-    """Hours and weekdays, UTC, that a reference has seen; evidence from others never pages."""
+    """Hours and weekdays, UTC, that a reference has seen; others are taken to differ."""
 
     hours: Sequence[bool] = Field(description="24, from midnight on.")
     weekdays: Sequence[bool] = Field(description="7, from Monday on.")

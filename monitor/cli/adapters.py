@@ -77,7 +77,7 @@ def evaluate(
         _say_coverage("compared in this window", done["coverage"])
     else:
         screen.say(
-            "not done in time: a window waits `schedule.live_lag` for late records;"
+            "not done in time: a window is read `schedule.live_lag` after its end;"
             " see `driftline status` in a while"
         )
     raise typer.Exit(_exit_code([done.get("verdict")]))

@@ -172,7 +172,7 @@ def approve(
     generation: Annotated[int, typer.Argument(min=1, help="As `reference status` shows it.")],
     config: options.Config = None,
 ) -> None:
-    """Approve a ready generation by hand: from now on its evidence may page."""
+    """Approve a ready generation by hand: from now on its evidence may move traffic."""
     with options.service(config) as service:
         service.post(f"{_place(adapter, version)}/approve", {"generation": generation})
     screen.say(f"generation {generation} of {adapter}@{version} is approved")

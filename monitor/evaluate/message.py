@@ -256,6 +256,7 @@ def _unseen(outcome: Outcome, judgement: Judgement) -> Unseen | None:
         judgement.memory.seen.coverage(),
         outcome.reading.version,
         now=outcome.facts.at,
+        well=judgement.verdict.severity is Severity.NONE,
     )
 
 

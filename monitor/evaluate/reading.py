@@ -161,7 +161,6 @@ def facts_of(
         at=at,
         reference=stage,
         n_day=reading.traffic.compared,
-        n_day_all=reading.traffic.count,
         traffic=reading.traffic.last_at is not None and reading.traffic.last_at >= horizon,
         probe_available=probe_available,
         reference_id=reading.calibrated.reference.id if reading.calibrated else None,

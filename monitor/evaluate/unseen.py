@@ -11,16 +11,24 @@ from monitor.policy.words import why_words
 
 
 def unseen(
-    blind: Blindness, covered: tuple[Coverage, ...], version: Version, *, now: datetime
+    blind: Blindness,
+    covered: tuple[Coverage, ...],
+    version: Version,
+    *,
+    now: datetime,
+    well: bool,
 ) -> Unseen:
-    """Put a version's blindness as people are told of it, the least seen detector first."""
+    """Put a version's blindness as people are told of it, the least seen detector first.
+
+    ``well``: nothing is found wrong with it.
+    """
     named = [one for one in covered if one.detector in blind.detectors]
     return Unseen(
         since=blind.since or now,
         compared=blind.compared,
         requests=blind.requests,
         cause=_cause(blind.why, blind.n, blind.requests),
-        mend=mend(blind, version),
+        mend=mend(blind, version, well=well),
         detectors=tuple(
             _uncompared(one)
             for one in sorted(named, key=lambda one: (one.ratio or 0.0, one.detector))
@@ -28,9 +36,12 @@ def unseen(
     )
 
 
-def mend(blind: Blindness, version: Version) -> str:
-    """Name the one command that makes the requests comparable, or shows what they lack."""
-    if blind.why.cause is Cause.SETTINGS:
+def mend(blind: Blindness, version: Version, *, well: bool) -> str:
+    """Name the one command that makes the requests comparable, or shows what they lack.
+
+    Of a version that is not ``well`` nothing is learned.
+    """
+    if blind.why.cause is Cause.SETTINGS and well:
         return f"driftline reference learn {version.adapter} {version.name}"
     return f"driftline status {version.adapter}"
 

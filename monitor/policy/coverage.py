@@ -21,8 +21,7 @@ MOST_VALUES: Final = 5
 """Values of a cause that are told apart; a client that draws its settings has many."""
 OTHERS: Final = "other values"
 LEAST_SHARE: Final = 0.05
-"""Settings that no more of a day's requests have get no reference of their own, and blind nobody:
-a batch of the night may be all that there is for an hour."""
+"""Settings that no more of a day's requests have get no reference of their own."""
 ENOUGH_AGAIN: Final = 0.1
 """So much more than ``blind_below`` must be compared before blindness ends."""
 

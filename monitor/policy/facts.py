@@ -114,8 +114,7 @@ class IdentityFact:
 class Facts:
     """Everything one evaluation knows.
 
-    ``n_day`` counts records of the last 24 h that can be compared, ``n_day_all`` all of them, where
-    somebody counted; ``covered`` says how much of
+    ``n_day`` counts records of the last 24 h that can be compared, ``covered`` says how much of
     the window's requests each detector compared.
     ``corpora`` are the ids of the corpora in use; empty where no probe was made.
     """
@@ -127,7 +126,6 @@ class Facts:
     identity: IdentityFact | None = None
     corpora: tuple[str, ...] = ()
     n_day: int = 0
-    n_day_all: int | None = None
     covered: CoveredWindow | None = None
     kind: EvaluationKind = EvaluationKind.LIVE
     traffic: bool = True

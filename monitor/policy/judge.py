@@ -10,7 +10,7 @@ from detectors.types import Process
 from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
 from monitor.policy.blame import blame_for, explained_by_inputs
 from monitor.policy.common_cause import Standing, standing
-from monitor.policy.coverage import LEAST_SHARE, Blindness, Cause
+from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import UNPROBED, Crossing, Memory
@@ -98,17 +98,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
 def _blindness(memory: Memory, facts: Facts, settings: PolicySettings) -> Blindness | None:
     if facts.reference is ReferenceStage.NONE:
         return None
-    blindness = memory.seen.blindness(settings)
-    if blindness is not None and blindness.why.cause is Cause.SETTINGS and _is_rare(facts):
-        return None
-    return blindness
-
-
-def _is_rare(facts: Facts) -> bool:
-    """Whether other settings have so few of a day's requests that none are learned of them."""
-    if not facts.n_day_all:
-        return False
-    return facts.n_day_all - facts.n_day <= LEAST_SHARE * facts.n_day_all
+    return memory.seen.blindness(settings)
 
 
 def _other_rules(before: Memory, facts: Facts) -> str | None:

@@ -23,6 +23,7 @@ from monitor.store import audit, calibrations, records, references, settings_ref
 from monitor.store import versions as registry
 from monitor.store.calibrations import Calibration
 from monitor.store.database import Database
+from monitor.store.errors import Conflict
 from monitor.store.settings_references import SettingsReference
 from monitor.store.verdicts import VerdictRow
 from monitor.strata import SAMPLING, alike, needed, settings, words
@@ -75,8 +76,20 @@ class SettingsLearner:
         ]
 
     def learn_now(self, tx: Connection, version: Version, *, now: datetime) -> list[str]:
-        """Learn at a person's word what has the fewest records that a detector takes."""
-        until = _evaluated_until(verdicts.current(tx, version_id=version.id)) or now
+        """Learn at a person's word what has the fewest records that a detector takes.
+
+        Raises
+        ------
+        Conflict
+            Something is found wrong with the version: it must not become normal by this.
+        """
+        row = verdicts.current(tx, version_id=version.id)
+        if row is not None and row.verdict.severity is not Severity.NONE:
+            raise Conflict(
+                f"{version.label} is {row.verdict.kind.value}: what is wrong would become normal;"
+                " end its incident first"
+            )
+        until = _evaluated_until(row) or now
         found = wanted(tx, version, now=now, until=until, rules=self.rules)
         enough = [one for one in found if one.records >= SMALLEST_BASELINE]
         return self._make(tx, version, enough, now=now)

@@ -201,7 +201,7 @@ def test_a_version_that_is_not_compared_is_told_with_its_cause_and_what_mends_it
     sent = "".join([*(seen.body.decode() for seen in receiver.seen), *written()])
     for words in (BLIND.summary, UNSEEN.mend, "logit_ks", "entropy", CAUSE):
         assert words in sent
-    assert '"compared":8' in sent or "8 of 100 requests" in sent
+    assert '"compared":8' in sent or "8 of the newest 100 requests" in sent
 
 
 @EVERY

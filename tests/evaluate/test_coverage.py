@@ -32,6 +32,7 @@ from monitor.reference.other_settings import SettingsLearner
 from monitor.store import deliveries, evaluations, incidents, verdicts
 from monitor.store.records import SIGNALS
 from monitor.strata import NEEDS, Strata, alike
+from tests.arrivals import as_made
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.serving import serving
 
@@ -408,7 +409,21 @@ def test_a_person_may_have_new_settings_learned_from_fewer_records(
     assert answer == {"learned": ["temperature 0.7"], "waiting": []}
 
 
-def test_what_is_wrong_is_not_learned_as_the_new_normal(world: Any) -> None:
+def test_a_busy_day_before_does_not_hide_that_nothing_is_compared(world: Any) -> None:
+    evaluator = world.evaluator(tell=messages())
+    world.send(1_000, at=datetime.now(tz=UTC) - timedelta(hours=10))
+    as_made(world.database)
+    for _ in range(4):
+        world.send(10, temperature=0.7)
+        world.make_due()
+        claim = world.claim(EvaluationKind.LIVE)
+        assert claim is not None
+        evaluator.evaluate(claim)
+    row = world.database.run(lambda tx: verdicts.current(tx, version_id=world.version.id))
+    assert row.verdict.kind is VerdictKind.BLIND
+
+
+def test_what_is_wrong_is_not_learned_as_the_new_normal(world: Any, tmp_path: Path) -> None:
     """Weights break, it pages, and on-call turns the temperature down: that mends nothing."""
     evaluator = world.evaluator(tell=messages())
     learner = SettingsLearner(world.database, rules=LearnedSettings(least=300))
@@ -430,6 +445,17 @@ def test_what_is_wrong_is_not_learned_as_the_new_normal(world: Any) -> None:
         last = evaluate()
     assert last is VerdictKind.CRITICAL
     assert learner.turn(now=datetime.now(tz=UTC)) == []
+    path = "/v1/adapters/support/versions/v7/reference/learn"
+    with serving(world.database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        refused = client.post(path)
+    assert refused.status_code == 409
+    assert "what is wrong would become normal" in refused.json()["detail"]
+    (ticket,) = [
+        row.alert
+        for row in world.database.run(lambda tx: deliveries.newest(tx, limit=9))
+        if row.alert["kind"] == "blind"
+    ]
+    assert ticket["unseen"]["mend"] == "driftline status support"
 
 
 def test_settings_of_few_requests_get_no_reference(world: Any) -> None:

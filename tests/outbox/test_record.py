@@ -284,8 +284,8 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
     assert (first.channel, first.alert["severity"]) == ("desk", "ticket")
     assert first.alert["summary"] == f"support@v7: not monitored: {CAUSE}"
     assert first.alert["reason"] == (
-        f"8 of 100 requests since {clock_time(UNSEEN.since, now=NOW)}"
-        " could be compared with the reference"
+        "8 of the newest 100 requests could be compared with the reference;"
+        f" some not since {clock_time(UNSEEN.since, now=NOW)}"
     )
     assert [(row.alert["kind"], row.alert["status"]) for row in (first, last)] == [
         ("blind", "started"),
