@@ -77,7 +77,7 @@ class Adapter:
             time.sleep(0.15)
             return self.service.verdict(self.name) == verdict
 
-        until(judged, f"{verdict} at a shift of {shift} sd")
+        until(judged, f"{verdict} at a shift of {shift} sd", patience=150)
         return self.talk.sent - before
 
 

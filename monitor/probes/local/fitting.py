@@ -14,8 +14,16 @@ from monitor.probes.local.folders import is_hub_name
 
 _PLAIN_STARTS: Final = (True, False, None, "gaussian", "orthogonal")
 """Ways to begin training that leave the base as it is."""
-_REBUILDING: Final = ("layer_replication", "megatron_config", "loftq_config", "eva_config")
+_REBUILDING: Final = (
+    "layer_replication",
+    "megatron_config",
+    "loftq_config",
+    "eva_config",
+)
 """Settings that alter the base or import a module that the file names."""
+_TOKENS: Final = "trainable_token_indices"
+"""PEFT wraps the embedding for these, even for none, and never unwraps it: no other adapter
+would load afterwards."""
 _TENSOR: Final = re.compile(
     r"base_model\.model\.(?P<module>.+?)"
     r"\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
@@ -56,6 +64,7 @@ def require_loadable(folder: Path, config: Mapping[str, Any]) -> None:
     if kind != "LORA":
         raise FolderRefused(folder, f"peft_type is {kind!r}; only LORA is scored")
     altering = [key for key in _REBUILDING if config.get(key)]
+    altering += [_TOKENS] if config.get(_TOKENS) is not None else []
     if altering:
         raise FolderRefused(folder, f"{altering[0]} would alter the base")
     start = config.get("init_lora_weights", True)
