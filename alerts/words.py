@@ -55,7 +55,7 @@ def summarise(
     Parameters
     ----------
     reason
-        How a canary stands, or why a version is not monitored, in place of what can be said of
+        How a canary stands, or what of a version is not monitored, in place of what can be said of
         any: why somebody is called.
     lead
         The score with the largest evidence.
@@ -193,7 +193,7 @@ def not_monitored(unseen: Unseen) -> str:
     >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
     >>> not_monitored(Unseen(since=at, compared=8, requests=100, mend="",
     ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
-    'not monitored: 92 % of requests use temperature 0.7, the reference has 0.2'
+    'not fully monitored: 92 % of requests use temperature 0.7, the reference has 0.2'
     """
     return f"{NOT_MONITORED}: {unseen.cause}"
 
@@ -288,7 +288,7 @@ def _split(winner: str | None) -> tuple[str, str]:
     return signal, ""
 
 
-NOT_MONITORED: Final = "not monitored"
+NOT_MONITORED: Final = "not fully monitored"
 
 CLOSINGS: Final = MappingProxyType(
     {

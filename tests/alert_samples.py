@@ -100,7 +100,7 @@ BLIND = replace(
     severity=Severity.TICKET,
     verdict=Verdict.STABLE,
     blame=Blame.UNKNOWN,
-    summary=f"support@v7: not monitored: {CAUSE}",
+    summary=f"support@v7: not fully monitored: {CAUSE}",
     reason="8 of the newest 100 requests could be compared with the reference;"
     " some not since 11:40 UTC",
     onset=None,

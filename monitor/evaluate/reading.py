@@ -120,7 +120,15 @@ def read(
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
         window=_window(columns, window, calibrated),
         beside=_beside(columns, window, calibrated),
-        requests=_requests(tx, version, columns, window, behind=behind, skipped=skipped),
+        # older days are counted by one kind of look: each visits all of them
+        requests=_requests(
+            tx,
+            version,
+            columns,
+            window,
+            late=behind and claim.kind is EvaluationKind.LIVE,
+            skipped=skipped,
+        ),
         traffic=records.traffic(
             tx,
             version_id=version.id,
@@ -306,13 +314,13 @@ def _requests(
     columns: RecordColumns,
     window: Interval,
     *,
-    behind: bool,
+    late: bool,
     skipped: Sequence[Interval],
 ) -> Requests:
     own, adapter = version.id, version.adapter_id
-    late = 0
-    if behind:
-        late = records.count_arrivals(
+    n_late = 0
+    if late:
+        n_late = records.count_arrivals(
             tx,
             version_id=own,
             adapter_id=adapter,
@@ -326,7 +334,7 @@ def _requests(
             records.count_arrivals(tx, version_id=own, adapter_id=adapter, window=one)
             for one in _joined(skipped)
         ),
-        late=late,
+        late=n_late,
         waiting=pending.waiting(tx, version_id=own, adapter_id=adapter, window=window)
         if np.isnan(columns.signals[SIMILARITY]).any()
         else 0,

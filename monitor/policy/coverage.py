@@ -183,7 +183,10 @@ class Seen:
         return {
             "windows": {
                 kind: [
-                    [window.end.isoformat(), [_row(one) for one in window.by_detector.values()]]
+                    [
+                        window.end.isoformat(),
+                        [list(to_json(one).values()) for one in window.by_detector.values()],
+                    ]
                     for window in windows
                 ]
                 for kind, windows in self.windows.items()
@@ -202,7 +205,9 @@ class Seen:
                 kind: tuple(
                     CoveredWindow(
                         end=datetime.fromisoformat(end),
-                        by_detector={one.detector: one for one in map(_of_row, rows)},
+                        by_detector={
+                            row[0]: from_json(dict(zip(_FIELDS, row, strict=True))) for row in rows
+                        },
                     )
                     for end, rows in windows
                 )
@@ -239,22 +244,6 @@ def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
     return tuple(_total(each) for each in found.values())
 
 
-def _row(one: Coverage) -> list[Any]:
-    gaps = [[*why, n] for why, n in one.gaps.items()]
-    return [one.detector, one.requests, one.compared, one.usual, gaps]
-
-
-def _of_row(row: Sequence[Any]) -> Coverage:
-    detector, requests, compared, usual, gaps = row
-    return Coverage(
-        detector=detector,
-        requests=requests,
-        compared=compared,
-        usual=usual,
-        gaps={Why(Cause(cause), value): n for cause, value, n in gaps},
-    )
-
-
 def fewer_values(gaps: Mapping[Why, int]) -> dict[Why, int]:
     """Keep the values of each cause that most requests have, and put the others together."""
     kept: Counter[Why] = Counter()
@@ -263,6 +252,10 @@ def fewer_values(gaps: Mapping[Why, int]) -> dict[Why, int]:
         taken[why.cause] += 1
         kept[why if taken[why.cause] <= MOST_VALUES else Why(why.cause, OTHERS)] += n
     return dict(sorted(kept.items()))
+
+
+_FIELDS: Final = ("detector", "requests", "compared", "gaps", "usual")
+"""In the order of :func:`to_json`, for where many are stored without their names."""
 
 
 def to_json(one: Coverage) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class SettingsLearner:
     """Learns what answers are like under settings that came anew and are used enough.
 
     ``turn`` it every minute or so. Of versions whose evaluations set nothing aside for its
-    settings nothing is read; what could not be learned is tried again an hour later.
+    settings, and that have none learned which is young, nothing is read; what could not be
+    learned is tried again an hour later.
     """
 
     def __init__(
@@ -68,7 +69,11 @@ class SettingsLearner:
 
     def turn(self, *, now: datetime) -> list[str]:
         """Learn what can be learned, and give it: ``support@v7: temperature 0.7``."""
-        rows = [row for row in self._database.run(verdicts.fleet) if _may_learn(row)]
+        rows, young = self._database.run(
+            lambda tx: (verdicts.fleet(tx), settings_references.shorter(tx, days=COVERED_DAYS))
+        )
+        rows = [row for row in rows if _is_well(row)]
+        rows = [row for row in rows if row.version_id in young or _sets_aside(row)]
         return [
             label
             for row in rows
@@ -84,7 +89,7 @@ class SettingsLearner:
             Something is found wrong with the version: it must not become normal by this.
         """
         row = verdicts.current(tx, version_id=version.id)
-        if row is not None and row.verdict.severity is not Severity.NONE:
+        if row is not None and not _is_well(row):
             raise Conflict(
                 f"{version.label} is {row.verdict.kind.value}: what is wrong would become normal;"
                 " end its incident first"
@@ -203,15 +208,14 @@ def wanted(
     return sorted(found, key=lambda one: one.records, reverse=True)
 
 
-def _may_learn(row: VerdictRow) -> bool:
-    """Whether records are set aside for their settings, and nothing is wrong with the version.
+def _is_well(row: VerdictRow) -> bool:
+    """Whether nothing is found wrong: what is must not become what it is compared with."""
+    return row.verdict.severity is Severity.NONE and not row.verdict.detectors
 
-    What drifts, or is broken, must not become what it is compared with.
-    """
+
+def _sets_aside(row: VerdictRow) -> bool:
     seen = row.memory.get("seen") or {}
-    aside = any(cause == Cause.SETTINGS for cause, *_ in seen.get("since", ()))
-    found = row.verdict.severity is not Severity.NONE or row.verdict.detectors
-    return (aside or row.memory.get("seen") is not None) and not found
+    return any(cause == Cause.SETTINGS for cause, *_ in seen.get("since", ()))
 
 
 def _by_settings(counts: Mapping[str, int], reference: Reference) -> dict[tuple[str, ...], int]:

@@ -66,8 +66,7 @@ class RecordColumns:
     """Records of one version in order of time; arrays of shape ``(n,)``.
 
     ``at`` and ``arrived`` are UTC epoch seconds. ``subjects`` are integer codes, -1 where none
-    was given, or None where no record has one. ``n_other_strata`` counts the records that
-    were set aside because their settings are not those asked for.
+    was given, or None where no record has one.
     """
 
     at: Floats
@@ -75,7 +74,6 @@ class RecordColumns:
     subjects: npt.NDArray[np.int64] | None
     signals: Mapping[str, Floats]
     strata: Strata
-    n_other_strata: int
 
     def __len__(self) -> int:
         return int(self.at.size)
@@ -424,7 +422,6 @@ def _copy(connection: Connection, query: sql.Composed) -> npt.NDArray[Any]:
 def _columns(
     connection: Connection, rows: npt.NDArray[Any], strata: Sequence[str] | None
 ) -> RecordColumns:
-    seen = len(rows)
     if strata is not None:
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
     signals = {name: rows[name].astype(np.float64) for name in MEASURED}
@@ -439,7 +436,6 @@ def _columns(
         subjects=subject_codes(rows["subject"]),
         signals=signals,
         strata=_strata(connection, rows["context_id"]),
-        n_other_strata=seen - len(rows),
     )
 
 

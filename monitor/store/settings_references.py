@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId, VersionId
-from monitor.store.tables import settings_calibrations, settings_references
+from monitor.store.tables import references, settings_calibrations, settings_references
 
 _S = settings_references.c
 
@@ -43,6 +43,14 @@ def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsRe
         for row in rows
     }
     return list(found.values())
+
+
+def shorter(connection: Connection, *, days: float) -> set[VersionId]:
+    """Name the versions that have one of fewer days beside their newest reference."""
+    r = references.c
+    newest = sa.select(sa.func.max(r.id)).where(r.state == "ready").group_by(r.version_id)
+    query = sa.select(_S.version_id).where(_S.span_days < days, _S.reference_id.in_(newest))
+    return set(map(VersionId, connection.execute(query.distinct()).scalars()))
 
 
 def bodies(connection: Connection, settings_id: int) -> dict[str, bytes]:

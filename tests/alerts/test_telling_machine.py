@@ -153,7 +153,10 @@ class OnCall(RuleBasedStateMachine):
 
     @invariant()
     def what_is_open_and_not_muted_is_known(self) -> None:
-        """The pager at once, the desk after the wait (a page) or the interval (a ticket)."""
+        """The pager at once, the desk after the wait (a page) or the interval (a ticket).
+
+        What is known otherwise of a page that the desk has been told waits for the interval, too.
+        """
         for name, severity in self.world.firing().items():
             alert = self.world.opened[name]
             if self.world.muted(alert):
@@ -167,7 +170,12 @@ class OnCall(RuleBasedStateMachine):
                 assert desk.told is not None
                 assert desk.told.firing
                 continue
-            longest = MINUTE / 2 if severity is Severity.PAGE else 5.5 * MINUTE
+            page_is_known = (
+                desk.told is not None and desk.told.firing and desk.told.severity is Severity.PAGE
+            )
+            goes_on = page_is_known and desk.held[-1][1].status is Status.UPDATED
+            calls = severity is Severity.PAGE and not goes_on
+            longest = MINUTE / 2 if calls else 5.5 * MINUTE
             # in a group the latest message counts, so a ticket waits for one interval more
             latest = max([BEGIN, *(one.at for one in self.world.sent if one.channel == "desk")])
             assert self.world.now < max(desk.held[-1][0], latest) + longest

@@ -98,10 +98,11 @@ def test_a_version_that_is_not_compared_is_told_by_the_cause_and_its_end_by_what
         )
 
     assert said(Status.STARTED) == (
-        "support@v7: not monitored: 92 % of requests use temperature 0.7, the reference has 0.2"
+        "support@v7: not fully monitored: 92 % of requests use temperature 0.7,"
+        " the reference has 0.2"
     )
-    assert said(Status.REOPENED).startswith("support@v7: again: not monitored: 92 %")
-    assert said(Status.RECOVERED) == "support@v7: recovered; was: not monitored"
+    assert said(Status.REOPENED).startswith("support@v7: again: not fully monitored: 92 %")
+    assert said(Status.RECOVERED) == "support@v7: recovered; was: not fully monitored"
 
 
 def test_endless_evidence_is_not_said() -> None:

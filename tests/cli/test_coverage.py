@@ -51,3 +51,18 @@ def test_the_receipt_says_for_how_long_and_what_was_missed(run: Run) -> None:
     for words in ("billing@v1", "30.0 h", "8%", "compared 8 of 100 requests"):
         assert words in said, words
     assert TOLD.split(",", maxsplit=1)[0] in said
+
+
+def test_learning_other_settings_says_what_it_did_or_what_is_missing(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.1)
+    with serving(database, tmp_path) as service:
+        told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.keys[Scope.OPERATE]}
+        ran = driftline("reference", "learn", "billing", "v1", environ=told, cwd=tmp_path)
+        assert (ran.code, ran.err) == (0, "")
+        assert "no other settings have more than 5 % of the last day's requests" in ran.out
+        ran = driftline("reference", "learn", "support", "v7", environ=told, cwd=tmp_path)
+        assert ran.code == 1
+        assert "support@v7 is critical: what is wrong would become normal" in ran.err

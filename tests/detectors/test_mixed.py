@@ -64,6 +64,44 @@ def test_two_settings_far_apart_are_no_drift_of_each_other() -> None:
     assert alone.evidence_page > 0.0  # as it would be without a reference of their own
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_days_that_move_both_parts_keep_the_budget() -> None:
+    """Six months at a budget of 1, days of .2 sd common to both, references of 14 days.
+
+    Alarms are at most Poisson with mean 6: P(X <= 12) = .991.
+    """
+    rng = np.random.default_rng(29)
+    days = 0.2 * rng.normal(size=14 + 180)
+
+    def requests(day: int, check: int, *, checks: int, offset: float) -> Window:
+        seed, start = int(rng.integers(2**32)), MONDAY + day * DAY + check * CHECK
+        return traffic(seed, start=start, checks=checks, shift=offset + days[day])
+
+    def baseline(offset: float) -> Window:
+        parts = [requests(day, 0, checks=96, offset=offset) for day in range(14)]
+        signals = {
+            name: np.concatenate([part.signals[name] for part in parts])
+            for name in parts[0].signals
+        }
+        at = np.concatenate([part.at for part in parts])
+        return Window(start=MONDAY, end=MONDAY + 14 * DAY, at=at, signals=signals)
+
+    cold, warm = LOGIT_KS.fit(baseline(0.0)), LOGIT_KS.fit(baseline(3.0))
+    state, alarms = State(), dict.fromkeys(Process, 0)
+    for day in range(14, 14 + 180):
+        for check in range(96):
+            first = requests(day, check, checks=1, offset=0.0)
+            second = requests(day, check, checks=1, offset=3.0)
+            rows = np.arange(len(first)) % 2 == 0
+            parts = [(cold, of(first, rows)), (warm, of(second, ~rows))]
+            score, state = score_mixed(LOGIT_KS, parts, state, BUDGET)
+            alarms[Process.NOTICE] += score.evidence_notice >= 0.0
+            alarms[Process.PAGE] += score.evidence_page >= 0.0
+    print("alarms in six months", alarms)
+    assert max(alarms.values()) <= 12
+
+
 def test_a_drift_within_one_of_the_settings_is_seen() -> None:
     first = next(i for i, evidence in enumerate(follow(1.0, checks=48)) if evidence >= 0.0)
     assert first < 12

@@ -282,7 +282,7 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         _, first, last = deliveries.newest(tx)[::-1]
         open_now = incidents.incident_list(tx, open_only=True)
     assert (first.channel, first.alert["severity"]) == ("desk", "ticket")
-    assert first.alert["summary"] == f"support@v7: not monitored: {CAUSE}"
+    assert first.alert["summary"] == f"support@v7: not fully monitored: {CAUSE}"
     assert first.alert["reason"] == (
         "8 of the newest 100 requests could be compared with the reference;"
         f" some not since {clock_time(UNSEEN.since, now=NOW)}"
@@ -295,7 +295,7 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         over = read_story(tx, first.incident_id, margin=timedelta(), now=NOW)
     assert over is not None
     assert over.unseen is None
-    assert last.alert["summary"] == "support@v7: recovered; was: not monitored"
+    assert last.alert["summary"] == "support@v7: recovered; was: not fully monitored"
     assert last.alert["reason"] == "enough of its requests can be compared with the reference"
     assert [row.kind for row in open_now] == ["drift"]
 

@@ -268,6 +268,6 @@ def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
     assert "ticket updated: blame was: serving, now: input" in looker.page.inner_text("main")
     looker.open(f"/incidents/{ids['blind']}")
     said = looker.page.inner_text("main")
-    assert f"support@v7: not monitored: {CAUSE}" in said
+    assert f"support@v7: not fully monitored: {CAUSE}" in said
     assert "8 of 100 requests" in said
     assert UNSEEN.mend in said
