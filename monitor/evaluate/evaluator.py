@@ -16,9 +16,10 @@ from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severit
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
 from monitor.evaluate.live import covered, drift_score, find_all
+from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.reading import Reading, StoredLookback, facts_of, read
+from monitor.evaluate.reading import Reading, facts_of, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, Facts
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds

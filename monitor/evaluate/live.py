@@ -16,7 +16,8 @@ from monitor.domain import EvaluationKind, Interval
 from monitor.evaluate.calibrated import Beside
 from monitor.evaluate.coverage import coverage
 from monitor.evaluate.findings import Finding, Part, Question, failed, find
-from monitor.evaluate.reading import Lookback, Reading, budget_of
+from monitor.evaluate.lookback import Lookback
+from monitor.evaluate.reading import Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.coverage import CoveredWindow
 from monitor.policy.crossings import QUARANTINE_AFTER

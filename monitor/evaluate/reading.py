@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Protocol
+from datetime import datetime, timedelta
 
 import numpy as np
 from sqlalchemy import Connection
@@ -32,9 +30,7 @@ from monitor.store import (
     versions,
     watching,
 )
-from monitor.store.database import Database
 from monitor.store.feedback import Arrival, Unread
-from monitor.store.processes import Increment
 from monitor.store.records import RecordColumns, Traffic
 from monitor.store.tasks import Claim
 from monitor.strata import comparable, needed
@@ -100,7 +96,7 @@ def read(
         window=window,
         reach=records.LATEST if behind else records.PROMPT,
         reference_id=reference_id,
-        answers=_reads_answers(calibrated),
+        answers=reads_answers(calibrated),
     )
     unread = Unread()
     if claim.kind is EvaluationKind.LIVE:
@@ -118,8 +114,8 @@ def read(
         states={}
         if calibrated is None
         else processes.states(tx, version_id=version.id, reference_id=calibrated.reference.id),
-        window=_window(columns, window, calibrated),
-        beside=_beside(columns, window, calibrated),
+        window=comparable_window(columns, window, calibrated),
+        beside=windows_beside(columns, window, calibrated),
         # older days are counted by one kind of look: each visits all of them
         requests=_requests(
             tx,
@@ -140,7 +136,7 @@ def read(
         ),
         standing=watching.standing(tx, version, now=claim.now),
         unread=unread,
-        feedback=_feedback(
+        feedback=feedback_window(
             unread.arrivals,
             window,
             directions=settings.directions(version.adapter),
@@ -197,110 +193,8 @@ def budget_of(reading: Reading, settings: EvaluateSettings, detector: str) -> Bu
     return Budget(notice=share.notice, page=share.page)
 
 
-class Lookback(Protocol):
-    """What came before a window; asked only where it matters."""
-
-    @property
-    def recent(self) -> Window:
-        """Newest records up to now, over at most the effect window."""
-        ...
-
-    @property
-    def recent_beside(self) -> Sequence[Window]:
-        """The same of what is compared with each reference beside the one in force."""
-        ...
-
-    @property
-    def feedback(self) -> Window:
-        """Feedback that came within the effect window, about whatever records."""
-        ...
-
-    def past(self, detector: str) -> Sequence[Increment]:
-        """Increments of this reference's windows of the last 7 days, oldest first."""
-        ...
-
-
-class StoredLookback:
-    """The newest records and increments of a version, read when first asked for."""
-
-    def __init__(self, database: Database, reading: Reading, settings: EvaluateSettings) -> None:
-        self._database = database
-        self._reading = reading
-        self._settings = settings
-
-    @cached_property
-    def recent(self) -> Window:
-        """Newest records up to the window's end, over at most the effect window."""
-        columns, span = self._newest
-        return _window(columns, span, self._reading.calibrated)
-
-    @cached_property
-    def recent_beside(self) -> Sequence[Window]:
-        """The same of what is compared with each reference beside the one in force."""
-        columns, span = self._newest
-        return _beside(columns, span, self._reading.calibrated)
-
-    @cached_property
-    def _newest(self) -> tuple[RecordColumns, Interval]:
-        reading = self._reading
-        end = datetime.fromtimestamp(reading.window.end, tz=UTC)
-        since = end - self._settings.effect_window
-        columns = self._database.run(
-            lambda tx: records.newest_since(
-                tx,
-                version_id=reading.version.id,
-                adapter_id=reading.version.adapter_id,
-                since=since,
-                limit=self._settings.effect_records,
-                reference_id=reading.calibrated.reference.id if reading.calibrated else None,
-                answers=_reads_answers(reading.calibrated),
-            )
-        )
-        return columns, Interval(start=since, end=end)
-
-    @cached_property
-    def feedback(self) -> Window:
-        """Feedback that came within the effect window: what was read before, and now."""
-        reading = self._reading
-        end = datetime.fromtimestamp(reading.window.end, tz=UTC)
-        span = Interval(start=end - self._settings.effect_window, end=end)
-
-        def work(tx: Connection) -> Window:
-            before = feedback.recent(
-                tx,
-                version_id=reading.version.id,
-                since=span.start,
-                most=self._settings.effect_records,
-            )
-            every = [*before, *reading.unread.arrivals]
-            return _feedback(
-                every,
-                span,
-                directions=self._settings.directions(reading.version.adapter),
-                calibrated=reading.calibrated,
-            )
-
-        return self._database.run(work)
-
-    def past(self, detector: str) -> list[Increment]:
-        """Increments of this reference's windows of the last 7 days, oldest first."""
-        reading = self._reading
-        if reading.calibrated is None:
-            return []
-        reference_id = reading.calibrated.reference.id
-        since = datetime.fromtimestamp(reading.window.end, tz=UTC) - INCREMENTS_KEPT
-        return self._database.run(
-            lambda tx: processes.history(
-                tx,
-                version_id=reading.version.id,
-                reference_id=reference_id,
-                detector=detector,
-                since=since,
-            )
-        )
-
-
-def _reads_answers(calibrated: Calibrated | None) -> bool:
+def reads_answers(calibrated: Calibrated | None) -> bool:
+    """Whether what answers talk of is compared at all."""
     return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
 
 
@@ -348,7 +242,7 @@ def _joined(skipped: Sequence[Interval]) -> list[Interval]:
     return [Interval(start=skipped[0].start, end=skipped[-1].end)]
 
 
-def _feedback(
+def feedback_window(
     arrivals: Sequence[Arrival],
     interval: Interval,
     *,
@@ -372,14 +266,17 @@ def _feedback(
     )
 
 
-def _window(columns: RecordColumns, interval: Interval, calibrated: Calibrated | None) -> Window:
+def comparable_window(
+    columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
+) -> Window:
+    """Give what of the records may be compared with the reference in force."""
     signals = columns.signals
     if calibrated is not None:
         signals = comparable(signals, columns.strata, calibrated.reference.strata)
     return _cut(columns, signals, interval)
 
 
-def _beside(
+def windows_beside(
     columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
 ) -> tuple[Window, ...]:
     """Give each reference beside the one in force what no other is compared with."""
