@@ -48,8 +48,8 @@ SETTLE_S: Final = 4.0
 """Until what was sent has been looked at."""
 GRACE_S: Final = 8.0
 """After a page, for what is found out of it."""
-CYCLE_S: Final = 75.0
-"""At most until a probe that began after the fault has ended: two cycles of a busy machine."""
+CYCLE_S: Final = 150.0
+"""At most until a probe that began after the fault has ended: a busy machine is late."""
 SEEN_KL: Final = 0.05
 """From this divergence on weights are to be told of."""
 
@@ -258,7 +258,7 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
         for one in found
         if one["kind"] == "perplexity"
         and one["state"] == "done"
-        and datetime.fromisoformat(one["window"]["end"]) >= since
+        and datetime.fromisoformat(one["started_at"]) >= since
     ]
 
 
