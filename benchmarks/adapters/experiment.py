@@ -78,8 +78,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
             for name in TASKS
             if name != adapter
         ]
-        for run in company:
-            clients.start(run)
+        under_way = [clients.start(run) for run in company]
         healthy = Run(adapter=adapter, part="fresh", requests=FRESH)
         clients.start(healthy).result()
         time.sleep(SETTLE_S)
@@ -88,6 +87,9 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         seen = _watch(service, clients, broken, adapter, broken_at)
         for run in company:
             run.stopped = True
+        for ended in under_way:
+            ended.result()
+        scores = _scores(service, adapter)
         seen = replace(seen, cpu_s=service.cpu_s - cpu_before)
         time.sleep(1.0)  # the gateway hands its last records over
         records = _records(stage, service, adapter, broken_at)
@@ -96,7 +98,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
     write_lines(folder / "records.jsonl", records)
     _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
-    found = outcome(seen) | {"clients": told(broken.run.answered)}
+    found = outcome(seen) | {"clients": told(broken.run.answered), "scores": scores}
     _write(folder / "driftline.json", found)
     return found
 
@@ -259,6 +261,18 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
         if one["kind"] == "perplexity"
         and one["state"] == "done"
         and datetime.fromisoformat(one["started_at"]) >= since
+    ]
+
+
+def _scores(service: Service, adapter: str) -> list[dict[str, Any]]:
+    """How near each detector was to its line at the end, and over how many requests."""
+    names = ("detector", "verdict", "value", "evidence", "n_window")
+    scores = service.get(f"/adapters/{adapter}")["scores"]
+    return [
+        {name: one.get(name) for name in names}
+        | {"evidence_notice": (one.get("details") or {}).get("evidence_notice")}
+        for one in scores
+        if one["version"] == IN_CHARGE
     ]
 
 
