@@ -28,7 +28,7 @@ What an experiment is
     measured beside the engine, with the same weights.
 
 What is compressed
-    Time. A window is 3 s, a probe cycle 30 s; the reference's records were answered within
+    Time. A window is 8 s, a probe cycle 30 s; the reference's records were answered within
     minutes and are stamped over 15 days; nothing else of the defaults differs but what
     ``driftline.toml`` of this folder says.
 

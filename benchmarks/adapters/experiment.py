@@ -44,9 +44,9 @@ BROKEN: Final = 80
 """Requests of clients after it."""
 RECORDED: Final = 150
 """Records after it, those included that are asked past the gateway."""
-SETTLE_S: Final = 4.0
+SETTLE_S: Final = 6.0
 """Until what was sent has been looked at."""
-GRACE_S: Final = 8.0
+GRACE_S: Final = 6.0
 """After a page, for what is found out of it."""
 CYCLE_S: Final = 150.0
 """At most until a probe that began after the fault has ended: a busy machine is late."""
