@@ -164,6 +164,7 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
         "size": size_words(alert.scores),
         "driftline_status": alert.status.value,
         "update": alert.update and alert.update.text,
+        "cause": alert.cause,
         "blame_now": alert.blame.value if alert.known_as not in {None, alert.blame} else None,
         "unlike_training": alert.unlike and unlike_words(alert.unlike),
         "new_requests": alert.new and new_words(alert.new),

@@ -270,6 +270,8 @@ class Alert:
         Empty where ``together`` says whom it is about.
     severity
         The one people are told now; recovering, the most urgent they had been told.
+    cause
+        The blame in words, with how sure it is; empty where there is nothing to say of it.
     known_as
         The blame that receivers keep the incident under, where that is not ``blame``: what it
         was blamed on when they were told first. A label that changed would be another alert.
@@ -307,6 +309,7 @@ class Alert:
     severity: Severity
     verdict: Verdict
     blame: Blame = Blame.UNKNOWN
+    cause: str = ""
     known_as: Blame | None = None
     update: Update | None = None
     summary: str

@@ -23,7 +23,7 @@ from alerts.message import (
     finite,
 )
 from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
-from alerts.types import Blame, Kind, Severity, Status
+from alerts.types import Blame, Kind, Severity, Status, Sureness
 
 NO_ONSET_SECONDS = 1.0
 SHOWN_MEMBERS = 5
@@ -46,7 +46,7 @@ def summarise(
     now: datetime,
     lead: ScoreLine | None = None,
     onset: Onset | None = None,
-    blame: Blame = Blame.UNKNOWN,
+    cause: str = "",
     closing: Closing | None = None,
     reason: str = "",
 ) -> str:
@@ -59,6 +59,8 @@ def summarise(
         any: why somebody is called.
     lead
         The score with the largest evidence.
+    cause
+        Where the change sits: :func:`cause_words`.
     closing
         Why it ended; None where it recovered.
 
@@ -69,7 +71,7 @@ def summarise(
     ...     now=at + timedelta(hours=1),
     ...     lead=ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),
     ...     onset=Onset(earliest=at - timedelta(minutes=20), latest=at + timedelta(minutes=20)),
-    ...     blame=Blame.ADAPTER,
+    ...     cause="adapter",
     ... )
     >>> line.split("; ")[0]
     'support@v7: answers less certain since 14:10 UTC (± 20 min)'
@@ -81,7 +83,7 @@ def summarise(
     parts = [f"{stands or _news(kind, lead)}{_since(onset, now=now, over=over)}"]
     if kind is Kind.DRIFT:
         parts += _figures(lead)
-        parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]
+        parts += [f"blame: {cause}"] if cause else []
         parts += _evidence(lead)
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
@@ -113,10 +115,29 @@ def summarise_fleet(
     named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     parts = [news, *_fleet_figures(lead), "blame: base or engine", named]
     count = len(together.members)
-    subject = (
-        f"{count} of {max(count, together.of)} adapters on {together.base or 'one base model'}"
-    )
+    base = together.base or "one base model"
+    subject = f"{count} of {max(count, together.of)} adapters on {base}"
+    if count == 1:  # one adapter shares nothing with itself: it is the base that was seen to move
+        subject = f"base {base}"
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
+
+
+def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now: datetime) -> str:
+    """Say where a change sits and how sure that is; empty where nothing is known or awaited.
+
+    >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
+    >>> cause_words(Blame.ADAPTER, Sureness.CONFIRMED, probe_due=None, now=at)
+    'adapter'
+    >>> cause_words(Blame.INPUT, Sureness.LIKELY, probe_due=at, now=at)
+    'input (likely; probe due at 14:10 UTC)'
+    >>> cause_words(Blame.UNKNOWN, Sureness.NOT_CONFIRMED, probe_due=at, now=at)
+    'not confirmed, probe due at 14:10 UTC'
+    """
+    awaited = [f"probe due at {clock_time(probe_due, now=now)}"] if probe_due is not None else []
+    if blame is Blame.UNKNOWN:
+        return ", ".join(["not confirmed", *awaited]) if awaited else ""
+    doubts = [*(["likely"] if sure is Sureness.LIKELY else []), *awaited]
+    return f"{blame} ({'; '.join(doubts)})" if doubts else str(blame)
 
 
 def _fleet_figures(lead: ScoreLine | None) -> list[str]:

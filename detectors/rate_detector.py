@@ -122,7 +122,8 @@ class RateDetector:
 
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
-        return _worst(reference, _units_of(reference, window))
+        worst = _worst(reference, _units_of(reference, window))
+        return worst if worst.signal is None else _counted(worst, window, worst.signal)
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
         """Names of the K scores."""
@@ -177,6 +178,32 @@ def _worst(reference: RateReference, units: Units) -> Effect:
         if (~np.isnan(units.scores[:, column])).any()
     ]
     return max(effects, key=lambda effect: effect.value, default=Effect.unknown())
+
+
+def _counted(effect: Effect, window: Window, signal: str) -> Effect:
+    """Say how many records an effect was seen on, and whether it is one subject's alone."""
+    happened = _rates(window, (signal,))[:, 0]
+    return replace(
+        effect,
+        records=int((~np.isnan(happened)).sum()),
+        alone=_of_one_subject(happened, window),
+    )
+
+
+def _of_one_subject(happened: Floats, window: Window) -> bool:
+    """Whether it happened to one subject only, and others were well since it first did.
+
+    Whoever is alone with an adapter has nobody whose healthy answers speak against it; of
+    records without a subject nobody knows whose they are.
+    """
+    bad = happened == 1.0
+    if window.subjects is None or not bad.any():
+        return False
+    whose = np.unique(window.subjects[bad])
+    if whose.size > 1 or whose[0] < 0:
+        return False
+    since = window.at >= window.at[bad].min()
+    return bool((since & (happened == 0.0) & (window.subjects != whose[0])).any())
 
 
 def _difference(reference: RateReference, units: Units, column: int) -> Effect:

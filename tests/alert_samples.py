@@ -33,6 +33,7 @@ FULL = Alert(
     severity=Severity.PAGE,
     verdict=Verdict.CRITICAL,
     blame=Blame.ADAPTER,
+    cause="adapter",
     summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
     reason="page evidence 1.6 ≥ 0 and lower bound of the effect .31 ≥ .20",
     at=NOON,

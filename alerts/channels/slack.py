@@ -209,7 +209,7 @@ def _title(alert: Alert) -> str:
 
 
 def _fields(alert: Alert) -> list[str]:
-    facts = [("Blame", alert.blame.value), ("Tier", alert.tier)]
+    facts = [("Blame", alert.cause or alert.blame.value), ("Tier", alert.tier)]
     if alert.owner:
         facts.append(("Owner", alert.owner))
     if alert.onset is not None:

@@ -147,7 +147,7 @@ class Evaluator:
                 reading,
                 detectors=tuple(f.fact for f in findings),
                 covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
-                probe_stopped=self._probe_stopped(reading),
+                **self._awaited(reading),
             ),
             findings=findings,
             drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
@@ -198,15 +198,16 @@ class Evaluator:
             **found,
         )
 
-    def _probe_stopped(self, reading: Reading) -> str | None:
-        """Why a suspicion that waits for its probe still does."""
-        if reading.memory.unmeasured_since is None:
-            return None
-        return self._tools.database.run(
-            lambda tx: tasks.why_stopped(
+    def _awaited(self, reading: Reading) -> dict[str, object]:
+        """When a probe that somebody waits for is tried next, and why it still waits."""
+        if reading.memory.unmeasured_since is None and not reading.memory.doubted:
+            return {}
+        found = self._tools.database.run(
+            lambda tx: tasks.awaited(
                 tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
             )
         )
+        return {"probe_stopped": found.stopped, "probe_due": found.due}
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""

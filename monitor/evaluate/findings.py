@@ -19,9 +19,10 @@ from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
+from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.store.processes import Increment
 
-INPUT_SIDE = frozenset({"input_similarity", "latency", "feedback"})
+INPUT_SIDE = INPUT_DETECTORS | {"latency", "feedback"}
 """Detectors that never move traffic: they do not look at what the model does."""
 FALLEN_NATS = -1.0
 
@@ -223,7 +224,14 @@ def _recovering_since(question: Question, settings: EvaluateSettings) -> datetim
 def _as_fact(found: maths.Effect) -> Effect | None:
     if not np.isfinite(found.value):
         return None
-    return Effect(value=found.value, low=found.lo, high=found.hi, n=found.n)
+    return Effect(
+        value=found.value,
+        low=found.lo,
+        high=found.hi,
+        n=found.n,
+        records=found.records,
+        alone=found.alone,
+    )
 
 
 def _from(window: Window, start: float) -> Window:

@@ -21,6 +21,7 @@ from monitor.domain import Blame, IncidentId, Severity, Verdict, VersionId
 from monitor.outbox.changes import changes_about
 from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
+from monitor.outbox.writing import said_of_the_cause
 from monitor.policy import Memory
 from monitor.store import actions, evaluations, fleet_incidents, incidents, routes, verdicts
 from monitor.store.actions import OPEN, TAKEN, ActionRow
@@ -99,10 +100,12 @@ def _own(
         return alert  # not known any more is not found to be well
     verdict = judged.verdict
     blame = words.Blame(blame_now(row, verdict).value)
+    cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
     alert = replace(
         alert,
         verdict=words.Verdict(verdict.kind.value),
         blame=blame,
+        cause=cause,
         reason=verdict.reason,
         onset=onset_of(verdict) or told.onset,
     )
@@ -118,7 +121,7 @@ def _own(
         now=now,
         lead=leading(alert.scores),
         onset=alert.onset,
-        blame=blame,
+        cause=cause,
     )
     return _stored(tx, row, replace(alert, summary=summary))
 

@@ -100,9 +100,11 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
 
 
 def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> IdentityMemory | None:
-    """Keep the last answer; "could not be told" takes nothing back."""
-    if fact is None or (fact.state is IdentityState.UNKNOWN and last is not None):
+    """Keep the last answer; "could not be told" takes nothing back, and leaves it in doubt."""
+    if fact is None:
         return last
+    if fact.state is IdentityState.UNKNOWN and last is not None:
+        return replace(last, doubted_since=last.doubted_since or fact.at)
     return IdentityMemory(at=fact.at, state=fact.state, reason=fact.reason)
 
 
@@ -136,6 +138,8 @@ def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) 
         effect=effect.value if effect else None,
         effect_low=effect.low if effect else None,
         acts=fact.acts,
+        records=effect.records if effect else 0,
+        alone=effect is not None and effect.alone,
     )
 
 
@@ -151,6 +155,8 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         evidence=max(known.evidence, evidence),
         acts=fact.acts,
         looked_at=at,
+        records=effect.records,
+        alone=effect.alone,
     )
 
 

@@ -23,6 +23,7 @@ from monitor.domain import (
     VerdictKind,
     VersionId,
 )
+from monitor.policy.memory import sureness_from_json
 from monitor.store.tables import adapters, transitions, verdicts, versions
 
 
@@ -225,6 +226,7 @@ def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
             kind=VerdictKind(row.kind),
             severity=Severity(row.severity),
             blame=Blame(row.blame),
+            **sureness_from_json(stored),
             reason=row.reason,
             detectors=tuple(stored.get("detectors", ())),
             since=row.since,

@@ -4,7 +4,7 @@ import pytest
 
 from alerts.message import NewRequests, Onset, ScoreLine
 from alerts.phrases import DETECTORS, SIGNALS
-from alerts.types import Blame, Kind, Severity, Status
+from alerts.types import Kind, Severity, Status
 from alerts.words import (
     clock_time,
     duration,
@@ -25,7 +25,7 @@ def line(  # noqa: PLR0917 - a table's row
     severity: Severity = Severity.PAGE,
     lead: ScoreLine | None = LEAD,
     onset: Onset | None = ONSET,
-    blame: Blame = Blame.ADAPTER,
+    cause: str = "adapter",
 ) -> str:
     return summarise(
         "support@v7",
@@ -35,7 +35,7 @@ def line(  # noqa: PLR0917 - a table's row
         now=NOON,
         lead=lead,
         onset=onset,
-        blame=blame,
+        cause=cause,
     )
 
 
@@ -65,8 +65,8 @@ def test_says_what_happened_since_when_and_where(status: Status, said: str) -> N
 
 
 def test_says_no_more_than_is_known() -> None:
-    assert line(lead=None, onset=None, blame=Blame.UNKNOWN) == "support@v7: drifting"
-    assert line(onset=None, blame=Blame.UNKNOWN, lead=ScoreLine(detector="repetition")) == (
+    assert line(lead=None, onset=None, cause="") == "support@v7: drifting"
+    assert line(onset=None, cause="", lead=ScoreLine(detector="repetition")) == (
         "support@v7: answers repeat themselves"
     )
 
@@ -82,7 +82,7 @@ def test_silence_and_errors_carry_no_scores_of_another_matter() -> None:
 
 
 def test_each_kind_has_news_of_its_own() -> None:
-    said = {line(kind=kind, lead=None, onset=None, blame=Blame.UNKNOWN) for kind in Kind}
+    said = {line(kind=kind, lead=None, onset=None, cause="") for kind in Kind}
     assert len(said) == len(Kind)
 
 
