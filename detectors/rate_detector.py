@@ -50,6 +50,8 @@ class RateDetector:
     ----------
     hard
         Evaluated every minute; pages without waiting for a probe.
+    pages
+        Whether it has a page process at all.
     check_seconds
         See :class:`detectors.rank_detector.RankDetector`.
     """
@@ -57,6 +59,7 @@ class RateDetector:
     name: str
     signals: tuple[str, ...]
     hard: bool = False
+    pages: bool = True
     check_seconds: float = 900.0
 
     def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RateReference:
@@ -100,7 +103,7 @@ class RateDetector:
         self, reference: RateReference, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]:
         """Absorb a window of new records and say where it stands."""
-        units = self._units(reference, window, budget)
+        units = self._processes(reference, window, budget)
         step = advance(reference.null, state, window, units, budget=budget)
         effect = _worst(reference, units[Process.NOTICE])
         n = len(units[Process.NOTICE])
@@ -122,7 +125,7 @@ class RateDetector:
 
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
-        worst = _worst(reference, _units_of(reference, window))
+        worst = _worst(reference, self.units(reference, window))
         return worst if worst.signal is None else _counted(worst, window, worst.signal)
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
@@ -131,25 +134,37 @@ class RateDetector:
 
     def dump(self, reference: RateReference) -> bytes:
         """Serialise without pickle."""
-        head = {
-            "signals": np.array(reference.signals),
-            "absent": np.array(reference.absent, dtype=np.str_),
-        }
-        null = packing.null_arrays(reference.null)
-        return packing.pack(KIND, {**head, **null, **packing.coverage_arrays(reference.coverage)})
+        return packing.pack(KIND, rate_arrays(reference))
 
     def load(self, body: bytes) -> RateReference:
         """Read what :meth:`dump` wrote; raises ReferenceUnreadable."""
-        return packing.read(KIND, body, _build)
+        return packing.read(KIND, body, read_rates)
 
-    def _units(
+    def units(self, reference: RateReference, window: Window) -> Units:
+        """Give the units ``(n, K)`` that a window's records are counted as."""
+        units = as_units(window.at, _rates(window, reference.signals), window.subjects)
+        return marked(units, reference.null, reference.coverage)
+
+    def _processes(
         self, reference: RateReference, window: Window, budget: Budget
     ) -> dict[Process, Units]:
-        units = _units_of(reference, window)
-        return {Process.NOTICE: units} | ({Process.PAGE: units} if budget.page > 0.0 else {})
+        units = self.units(reference, window)
+        pages = self.pages and budget.page > 0.0
+        return {Process.NOTICE: units} | ({Process.PAGE: units} if pages else {})
 
 
-def _build(arrays: packing.Arrays) -> RateReference:
+def rate_arrays(reference: RateReference) -> packing.Arrays:
+    """Name a reference's arrays for :func:`detectors.packing.pack`."""
+    return {
+        "signals": np.array(reference.signals),
+        "absent": np.array(reference.absent, dtype=np.str_),
+        **packing.null_arrays(reference.null),
+        **packing.coverage_arrays(reference.coverage),
+    }
+
+
+def read_rates(arrays: packing.Arrays) -> RateReference:
+    """Build a reference from what :func:`rate_arrays` named."""
     null, coverage = packing.read_null(arrays), packing.read_coverage(arrays)
     parts, rises = np.ones(len(null.names)), partial(rate_rises, null.mean)
     return RateReference(
@@ -164,11 +179,6 @@ def _rates(window: Window, signals: tuple[str, ...]) -> Floats:
     """Indicator columns; whatever is not 0 happened, so that a score stays in [0, 1]."""
     values = columns(window, signals)
     return np.where(np.isnan(values), np.nan, (values != 0.0).astype(np.float64))
-
-
-def _units_of(reference: RateReference, window: Window) -> Units:
-    units = as_units(window.at, _rates(window, reference.signals), window.subjects)
-    return marked(units, reference.null, reference.coverage)
 
 
 def _worst(reference: RateReference, units: Units) -> Effect:

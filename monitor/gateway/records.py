@@ -46,7 +46,7 @@ def line(
 ) -> bytes:
     """Write a record as NDJSON has it; of several answers to one request the first."""
     fields = request_fields(request) | answer_fields(answer, request)
-    for name in ("prompt", "output"):
+    for name in ("prompt", "system", "output"):
         text = fields.pop(name, None)
         if with_text and isinstance(text, str):
             fields[name] = legible(text)

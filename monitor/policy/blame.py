@@ -47,7 +47,9 @@ def blame_for(memory: Memory, standing: Standing, *, at: datetime, page_wait: ti
     if memory.identity is not None and memory.misidentified:
         return _by_identity(memory.identity.state)
     if probe is not None and probe.moved:
-        return _by_company(probe, memory.identity, at=at, page_wait=page_wait)
+        if in_doubt(memory, at=at, page_wait=page_wait):
+            return UNKNOWN
+        return _by_company(probe, memory.identity)
     return _by_signals(memory)
 
 
@@ -57,16 +59,11 @@ def explained_by_inputs(memory: Memory) -> bool:
 
 
 def in_doubt(memory: Memory, *, at: datetime, page_wait: timedelta) -> bool:
-    """Whether a probe has moved, and whose weights answered is being asked again."""
-    probe = memory.perplexity
-    if probe is None or not probe.moved or memory.misidentified:
+    """Whether a probe pages, and whose weights answered is being asked again."""
+    since = memory.identity.doubted_since if memory.identity is not None else None
+    if since is None or memory.misidentified or not memory.doubted:
         return False
-    return _in_doubt(memory.identity, at=at, page_wait=page_wait)
-
-
-def _in_doubt(identity: IdentityMemory | None, *, at: datetime, page_wait: timedelta) -> bool:
-    since = identity.doubted_since if identity is not None else None
-    return since is not None and at - since < page_wait
+    return at - since < page_wait
 
 
 def _by_identity(state: IdentityState) -> Blamed:
@@ -82,16 +79,17 @@ def _by_identity(state: IdentityState) -> Blamed:
             assert_never(state)
 
 
-def _by_company(
-    probe: PerplexityMemory, identity: IdentityMemory | None, *, at: datetime, page_wait: timedelta
-) -> Blamed:
+def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
     """A base model that could not be asked may have moved as well: it clears nobody."""
     if probe.one_replica:
         return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
-    if probe.base_moved is None or _in_doubt(identity, at=at, page_wait=page_wait):
+    if probe.base_moved is None:
         return UNKNOWN
-    applied = identity is not None and identity.state is IdentityState.APPLIED
-    told = applied and identity is not None and identity.doubted_since is None
+    told = (
+        identity is not None
+        and identity.state is IdentityState.APPLIED
+        and identity.doubted_since is None
+    )
     return Blamed(blame=Blame.ADAPTER, sure=Sureness.CONFIRMED if told else Sureness.LIKELY)
 
 

@@ -100,9 +100,9 @@ class Memory:
 
     @property
     def doubted(self) -> bool:
-        """Whether a probe has moved, and could not tell whose weights answered."""
-        moved = self.perplexity is not None and self.perplexity.moved
-        return moved and self.identity is not None and self.identity.doubted_since is not None
+        """Whether a probe pages, and could not tell whose weights answered."""
+        pages = self.perplexity is not None and self.perplexity.degraded
+        return pages and self.identity is not None and self.identity.doubted_since is not None
 
     @property
     def unmeasured_since(self) -> datetime | None:
