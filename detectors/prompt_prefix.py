@@ -18,9 +18,11 @@ from detectors.types import Budget, Effect, Floats, Score, State, Window
 KIND: Final = "prefixes"
 SIGNAL: Final = "prompt_prefix"
 USUAL: Final = 0.01
-"""A beginning is usual that this share of the reference's early half has."""
+"""A beginning is usual that this share of the reference's early part has."""
+EARLY: Final = 0.25
+"""That part; the rest must show how days differ."""
 MOST_UNUSUAL: Final = 0.5
-"""Where more of the later half begins otherwise, nothing is usual and nothing is compared."""
+"""Where more of the rest begins otherwise, nothing is usual and nothing is compared."""
 
 _RATE: Final = RateDetector(name="prompt_prefix", signals=(SIGNAL,), pages=False)
 
@@ -36,10 +38,10 @@ class PrefixReference(RateReference):
 class PromptPrefix:
     """Compares how often requests begin otherwise than the reference's usually do.
 
-    A record has a keyed hash of its beginning. Those that the early half of the reference often
-    has are usual; how many begin otherwise anyway is counted in its later half. So beginnings
+    A record has a keyed hash of its beginning. Those that the reference's early quarter often
+    has are usual; how many begin otherwise anyway is counted in the rest of it. So beginnings
     that change by themselves, as one with the date in it, are counted as what they are, and
-    alarm nobody: a rate that the same half had been fitted to would be 0.
+    alarm nobody: of the records that say what is usual none would begin otherwise.
     """
 
     name: str = "prompt_prefix"
@@ -51,12 +53,11 @@ class PromptPrefix:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""
         measured(baseline, self.signals)
         known = ~np.isnan(_prefixes(baseline))
-        middle = float(np.median(baseline.at[known]))
-        early, later = known & (baseline.at < middle), known & (baseline.at >= middle)
+        split = float(np.quantile(baseline.at[known], EARLY))
+        early, later = known & (baseline.at < split), known & (baseline.at >= split)
         if later.sum() < SMALLEST_REFERENCE:
-            raise ReferenceTooSmall(
-                signal=SIGNAL, needed=2 * SMALLEST_REFERENCE, got=int(known.sum())
-            )
+            needed = round(SMALLEST_REFERENCE / (1.0 - EARLY))
+            raise ReferenceTooSmall(signal=SIGNAL, needed=needed, got=int(known.sum()))
         usual = _usual(_prefixes(baseline)[early])
         if _unusual(baseline, usual)[later].mean() > MOST_UNUSUAL:
             usual = np.empty(0)

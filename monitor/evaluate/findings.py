@@ -121,6 +121,34 @@ def gather(
     return Finding(detector=detector.name, score=score, state=state, fact=fact)
 
 
+def beside_answers(findings: Sequence[Finding], questions: Sequence[Question]) -> list[Finding]:
+    """Look how far requests have moved since answers did, before they cross a line themselves.
+
+    Blame needs no budget: whether other requests came with other answers is seen by their effect.
+    """
+    began = [
+        finding.fact.onset.end
+        for finding in findings
+        if finding.fact.onset is not None and finding.detector not in INPUT_SIDE
+    ]
+    if not began:
+        return list(findings)
+    since = min(began).timestamp()
+    return [
+        _since(finding, question, since)
+        if finding.detector in INPUT_DETECTORS and finding.fact.onset is None
+        else finding
+        for finding, question in zip(findings, questions, strict=True)
+    ]
+
+
+def _since(finding: Finding, question: Question, since: float) -> Finding:
+    if finding.fact.error is not None:
+        return finding
+    found = effect_mixed(question.detector, question.newest(since)).worst
+    return replace(finding, fact=replace(finding.fact, effect=_as_fact(found)))
+
+
 def increment_of(score: Score, window: Interval) -> Increment | None:
     """What a window is remembered by, or None where it brought nothing."""
     if not score.increments or not score.n_window:

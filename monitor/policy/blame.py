@@ -101,7 +101,7 @@ def _by_signals(memory: Memory) -> Blamed:
     answers = [
         c for c in memory.crossings if c.detector not in INPUT_DETECTORS | APART_FROM_ANSWERS
     ]
-    if inputs:
+    if inputs or (answers and memory.accompanied):
         # new questions have new answers
         answers = [c for c in answers if c.detector != "output_similarity"]
         return _beside_inputs(memory, inputs, answers)
@@ -113,14 +113,15 @@ def _by_signals(memory: Memory) -> Blamed:
 def _beside_inputs(memory: Memory, inputs: list[Crossing], answers: list[Crossing]) -> Blamed:
     """Requests that are others explain other answers, but neither failures nor what came before."""
     if not answers:
-        return Blamed(blame=Blame.INPUT, sure=Sureness.CONFIRMED)
+        sure = Sureness.CONFIRMED if inputs else Sureness.LIKELY
+        return Blamed(blame=Blame.INPUT, sure=sure)
     probed = _probed_since(memory)
     if any(c.hard for c in answers):
         return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY) if probed else UNKNOWN
     if probed:
         return Blamed(blame=Blame.INPUT, sure=Sureness.CONFIRMED)
-    began = min(c.onset.start for c in inputs)
-    if all(began <= c.onset.end for c in answers):
+    began = [c.onset.start for c in inputs]
+    if memory.accompanied or all(min(began) <= c.onset.end for c in answers):
         return Blamed(blame=Blame.INPUT, sure=Sureness.LIKELY)
     return UNKNOWN
 

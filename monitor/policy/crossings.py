@@ -9,6 +9,7 @@ from detectors.identity import IdentityState
 from detectors.types import Process
 from monitor.domain import Interval
 from monitor.policy.classic import Streaks
+from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
@@ -41,6 +42,7 @@ def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
     for fact in facts.detectors:
         memory = _crossed(memory, fact, facts.at)
         memory = _recovered(memory, fact)
+    memory = replace(memory, accompanied=_accompanied(memory, facts))
     return _recovered_by_probes(memory, facts)
 
 
@@ -119,6 +121,16 @@ def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
         elif known is not None:
             memory = memory.with_crossing(_updated(known, fact, evidence, at))
     return memory
+
+
+def _accompanied(memory: Memory, facts: Facts) -> bool:
+    """Whether requests moved with answers; a run that did not look leaves it as it was."""
+    moved = [
+        fact.effect.low >= fact.margin
+        for fact in facts.detectors
+        if fact.detector in INPUT_DETECTORS and fact.effect is not None
+    ]
+    return bool(memory.crossings) and (any(moved) if moved else memory.accompanied)
 
 
 def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) -> Crossing:

@@ -84,6 +84,8 @@ class Memory:
     """The reference that crossings and failures were found against."""
     classic: Streaks = field(default_factory=Streaks)
     """Of an adapter with the preset `classic`."""
+    accompanied: bool = False
+    """Whether requests have surely moved since answers did, though no line was crossed."""
     seen: Seen = field(default_factory=Seen)
     """How much of the newest requests was compared."""
 
@@ -134,6 +136,7 @@ class Memory:
             crossings=(),
             failures={},
             classic=Streaks(),
+            accompanied=False,
             seen=Seen(),
         )
 
@@ -159,6 +162,7 @@ class Memory:
             identity=None,
             verdict=verdict,
             classic=Streaks(),
+            accompanied=False,
         )
 
     def crossing(self, detector: str, process: Process) -> Crossing | None:
@@ -180,6 +184,7 @@ class Memory:
             "verdict": _verdict_to_json(self.verdict),
             "reference_id": self.reference_id,
             "classic": self.classic.to_json(),
+            "accompanied": self.accompanied,
             "seen": self.seen.to_json(),
         }
 
@@ -195,6 +200,7 @@ class Memory:
             verdict=_verdict_from_json(body["verdict"]),
             reference_id=body.get("reference_id"),
             classic=Streaks.from_json(body.get("classic")),
+            accompanied=body.get("accompanied", False),
             seen=Seen.from_json(body.get("seen")),
         )
 
