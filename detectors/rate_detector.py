@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 import scipy
@@ -23,6 +24,11 @@ from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
 KIND = "rates"
+NEWEST: Final = 20
+"""Newest records of others that are looked at where one subject's go wrong."""
+MOST: Final = 0.5
+SLACK: Final = 0.02
+"""A rate surely higher by this is the others' too: above one failure among twenty of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,7 +132,7 @@ class RateDetector:
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
         worst = _worst(reference, self.units(reference, window))
-        return worst if worst.signal is None else _counted(worst, window, worst.signal)
+        return worst if worst.signal is None else _counted(reference, worst, window)
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
         """Names of the K scores."""
@@ -190,35 +196,47 @@ def _worst(reference: RateReference, units: Units) -> Effect:
     return max(effects, key=lambda effect: effect.value, default=Effect.unknown())
 
 
-def _counted(effect: Effect, window: Window, signal: str) -> Effect:
+def _counted(reference: RateReference, effect: Effect, window: Window) -> Effect:
     """Say how many records an effect was seen on, and whether it is one subject's alone."""
-    happened = _rates(window, (signal,))[:, 0]
+    column = reference.signals.index(effect.signal or reference.signals[0])
+    happened = _rates(window, reference.signals)[:, column]
     return replace(
         effect,
         records=int((~np.isnan(happened)).sum()),
-        alone=_of_one_subject(happened, window),
+        alone=_of_one_subject(reference, column, happened, window),
     )
 
 
-def _of_one_subject(happened: Floats, window: Window) -> bool:
-    """Whether it happened to one subject only, and others were well since it first did.
+def _of_one_subject(
+    reference: RateReference, column: int, happened: Floats, window: Window
+) -> bool:
+    """Whether it happened to one subject most of all, and others are as they were since.
 
     Whoever is alone with an adapter has nobody whose healthy answers speak against it; of
-    records without a subject nobody knows whose they are.
+    records without a subject nobody knows whose they are. What one subject had for hours may
+    become everyone's: then most of the others' newest records tell.
     """
     bad = happened == 1.0
-    if window.subjects is None or not bad.any():
+    if window.subjects is None or not (bad & (window.subjects >= 0)).any():
         return False
-    whose = np.unique(window.subjects[bad])
-    if whose.size > 1 or whose[0] < 0:
+    whose, counts = np.unique(window.subjects[bad & (window.subjects >= 0)], return_counts=True)
+    worst = whose[counts.argmax()]
+    mine = window.subjects == worst
+    others = ~mine & (window.at >= window.at[bad & mine].min()) & ~np.isnan(happened)
+    if 2 * counts.max() < bad.sum() or not others.any():
         return False
-    since = window.at >= window.at[bad].min()
-    return bool((since & (happened == 0.0) & (window.subjects != whose[0])).any())
+    units = as_units(window.at[others], happened[others, None], window.subjects[others])
+    newest = happened[others][np.argsort(window.at[others], kind="stable")][-NEWEST:]
+    surely = _gap(reference, column, units.scores[:, 0]).lo > SLACK
+    return not surely and float(newest.mean()) < MOST
 
 
 def _difference(reference: RateReference, units: Units, column: int) -> Effect:
+    return _gap(reference, column, units.scores[:, column])
+
+
+def _gap(reference: RateReference, column: int, seen: Floats) -> Effect:
     null = reference.null
-    seen = units.scores[:, column]
     seen = seen[~np.isnan(seen)]
     now, then = float(seen.mean()), float(null.mean[column])
     low, high = _wilson(now, seen.size)

@@ -149,7 +149,7 @@ class Effect:
     records
         Records behind the units: a subject's records are one unit, however many they are.
     alone
-        All that went wrong is one subject's, while another's requests went well beside it.
+        What went wrong is one subject's: those of others beside it did not surely do so as well.
     """
 
     value: float

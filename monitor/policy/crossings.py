@@ -128,7 +128,9 @@ def _accompanied(memory: Memory, facts: Facts) -> bool:
     moved = [
         fact.effect.low >= fact.margin
         for fact in facts.detectors
-        if fact.detector in INPUT_DETECTORS and fact.effect is not None
+        if fact.detector in INPUT_DETECTORS
+        and fact.effect is not None
+        and memory.crossing(fact.detector, Process.NOTICE) is None  # it has an onset of its own
     ]
     return bool(memory.crossings) and (any(moved) if moved else memory.accompanied)
 

@@ -27,7 +27,7 @@ class Effect:
     """An effect since the estimated onset with its 95 % interval; positive is worse.
 
     ``n`` counts units, ``records`` the records behind them: a subject's are one unit.
-    ``alone``: it is one subject's, while another's requests went well beside it.
+    ``alone``: it is one subject's, and those of others beside it are as they were.
     """
 
     value: float

@@ -116,7 +116,8 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
     if crossing.process is Process.NOTICE:
         return False
     if crossing.hard:
-        return crossing.counted >= settings.hard_records and not crossing.alone
+        lasts = crossing.effect_low is None or crossing.effect_low > 0.0
+        return lasts and crossing.counted >= settings.hard_records and not crossing.alone
     if facts.reference is ReferenceStage.REPLACED:
         return False
     return _probe_lets_page(crossing, memory, facts, settings)

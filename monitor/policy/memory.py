@@ -54,7 +54,7 @@ class Crossing:
     records: int = 0
     """Records behind the ``n`` units; 0: they were not counted."""
     alone: bool = False
-    """Whether it is one subject's, while another's requests went well beside it."""
+    """Whether it is one subject's, and those of others beside it are as they were."""
 
     @property
     def counted(self) -> int:

@@ -131,6 +131,7 @@ class Case:
         record |= {} if self.calls else {"output": self.said}
         if not self.several:
             record |= {"prompt_tokens": 11, "output_tokens": len(self.words)}
+        record |= {} if self.plain else {"system": "be kind"}
         for name in ("temperature", "top_p", "max_tokens"):
             record |= {name: self.asked[name]} if name in self.asked else {}
         valid = self._valid()
@@ -463,6 +464,7 @@ def _as_the_readme_has_it(answered: Mapping[str, Any]) -> dict[str, Any]:
         "id": "by-hand",
         "at": datetime.now(UTC).isoformat(),
         "prompt": "When?",
+        "system": "",
         "output": choice["message"]["content"],
         "token_logprobs": [token["logprob"] for token in tokens],
         "top_logprobs": [[one["logprob"] for one in token["top_logprobs"]] for token in tokens],

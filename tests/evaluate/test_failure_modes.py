@@ -104,7 +104,8 @@ def test_one_user_whose_requests_all_fail_beside_healthy_ones_is_a_ticket(
     found = verdict_of(world)
     assert found.kind is VerdictKind.DRIFTING, found.reason
     assert "one subject's requests alone" in found.reason
-    world.send(3, status=504, subject="user-1", **NOTHING)
+    for number in range(5):
+        world.send(4, status=504, subject=f"user-{number}", **NOTHING)
     evaluate(EvaluationKind.HARD)
     assert verdict_of(world).kind is VerdictKind.CRITICAL
 
