@@ -12,8 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("records", sa.Column("prompt_prefix", sa.Integer()))
-    op.add_column("records", sa.Column("answer_format", sa.SmallInteger()))
+    # a newer writer may have been given them before the rest of the schema came
+    op.add_column("records", sa.Column("prompt_prefix", sa.Integer()), if_not_exists=True)
+    op.add_column("records", sa.Column("answer_format", sa.SmallInteger()), if_not_exists=True)
 
 
 def downgrade() -> None:

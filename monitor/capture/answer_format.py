@@ -13,7 +13,7 @@ HALF: Final = 0.5
 FEWEST: Final = 2
 """Lines of code or of a list that make it one."""
 
-_JSON: Final = re.compile(r"(?:```(?:json)?\s*)?(?:\{\s*[\"}]|\[\s*[\[\]{\"\d-])")
+_JSON: Final = re.compile(r"(?:```(?:json)?\s*)?(?:\{\s*[\"}]|\[\s*(?:[\[\]{\"]|-?[\d.]+\s*,))")
 _CODE: Final = re.compile(
     r"(?:def|class|import|from|return|async|public|private|static|func|fn|const|let|var|if|for|"
     r"while|#include|SELECT|INSERT|CREATE)\b.*[:;{}()=,]$|.*[;{}]$"

@@ -228,6 +228,19 @@ def test_answers_that_moved_before_the_requests_did_are_not_explained_by_them() 
     assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.UNKNOWN)
 
 
+@pytest.mark.parametrize(("low", "kind"), [(0.2, "drifting"), (0.19, "critical")])
+def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_crossed(
+    low: float, kind: str
+) -> None:
+    moved = soft("input_similarity", effect=replace(LARGE, low=low))
+    got = run(facts(page("entropy"), moved))
+    assert got.verdict.kind == kind
+    assert (got.verdict.blame is Blame.INPUT) is (kind == "drifting")
+    between = run(facts(hard(), at=NOW + MINUTE), memory=got.memory)
+    assert between.verdict.kind == kind, "a run that does not look at requests changes nothing"
+    assert Memory.from_json(got.memory.to_json()) == got.memory
+
+
 def test_failures_are_not_explained_by_other_requests() -> None:
     failing = hard(evidence_page=0.1, onset=ONSET, effect=LARGE)
     got = run(
