@@ -294,7 +294,9 @@ def _action(
         )
     paging = tuple(c for c in paging if c.model_side)
     approved = facts.reference is ReferenceStage.APPROVED
-    waits = facts.probe_available and verdict.blame is not Blame.ADAPTER
+    # a version that was never probed has nothing that a probe could compare with
+    can_tell = facts.probe_available and memory.perplexity is not None
+    waits = can_tell and verdict.blame is not Blame.ADAPTER
     large = [c for c in paging if (c.hard or (approved and not waits)) and _large(c, settings)]
     probe = memory.perplexity
     if in_doubt(memory, at=facts.at, page_wait=settings.page_wait):

@@ -181,7 +181,8 @@ def test_a_soft_page_waits_for_the_probe_and_pages_when_it_stays_silent() -> Non
 
 
 def test_a_page_whose_cause_no_probe_has_confirmed_says_when_one_is_due_and_moves_nothing() -> None:
-    waiting = run(facts(page(), probe_available=True))
+    known = run(facts(soft(), perplexity=probe(NOW - MINUTE), probe_available=True))
+    waiting = run(facts(page(), probe_available=True), memory=known.memory)
     assert (waiting.verdict.sure, waiting.verdict.probe_due) == (Sureness.NOT_CONFIRMED, NOW)
     due = NOW + 20 * MINUTE
     late = facts(soft(effect=LARGE), at=NOW + 5 * MINUTE, probe_available=True, probe_due=due)
@@ -194,6 +195,14 @@ def test_a_page_whose_cause_no_probe_has_confirmed_says_when_one_is_due_and_move
     told = run(facts(perplexity=changed, at=due, probe_available=True), memory=silent.memory)
     assert (told.verdict.blame, told.verdict.probe_due) == (Blame.ADAPTER, None)
     assert told.action.allowed
+
+
+def test_a_probe_that_never_had_an_answer_keeps_no_traffic_where_it_is() -> None:
+    waiting = run(facts(page(), probe_available=True))
+    late = facts(soft(effect=LARGE), at=NOW + 5 * MINUTE, probe_available=True)
+    got = run(late, memory=waiting.memory)
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.action.allowed
 
 
 TOGETHER = Interval(start=ONSET.start, end=ONSET.start + 15 * MINUTE)
