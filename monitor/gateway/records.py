@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.assemble import legible
+from monitor.capture.assemble import PREFIX, legible
 from monitor.capture.checks import Refused, top_statistics
 from monitor.capture.formats.answers import answer_fields, present, request_fields
 from monitor.capture.packing import pack_f16
@@ -49,7 +49,7 @@ def line(
     for name in ("prompt", "system", "output"):
         text = fields.pop(name, None)
         if with_text and isinstance(text, str):
-            fields[name] = legible(text)
+            fields[name] = legible(text[:PREFIX] if name == "system" else text)
     fields = _packed(fields) | present(
         subject=subject,
         version=arm.version,
