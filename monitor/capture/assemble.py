@@ -201,7 +201,7 @@ def _add_text_signals(columns: dict[str, Floats], said: Sequence[str | None]) ->
 def _prefix(record: Record, key: bytes) -> int | None:
     """How a request begins, by hash; by its prompt where nobody says what stands before it."""
     text = record.prompt if record.system is None else record.system
-    return None if text is None else subjects.prefix_code(key, text[:PREFIX])
+    return None if text is None else subjects.prefix_code(key, clean(text[:PREFIX]))
 
 
 def _optional(records: Sequence[Record], name: str) -> Floats:
