@@ -188,7 +188,7 @@ def crossed_lately(database: Database, version: Version) -> datetime:
         memory = replace(Memory.from_json(row.memory), crossings=(crossing,))
         verdicts.put(
             tx, version_id=version.id, verdict=row.verdict, memory=memory.to_json(),
-            drift_score=None,
+            size=None,
         )  # fmt: skip
 
     database.run(work)
