@@ -124,7 +124,7 @@ UPDATED = replace(
     summary="support@v7: requests unlike the training examples since 11:10 UTC (± 20 min)",
     update=Update(
         text=(
-            "blame was: adapter, now: input; strongest sign was: answers less certain,"
+            "likely cause was: adapter, now: input; strongest sign was: answers less certain,"
             " now: requests unlike the training examples"
         ),
         blame=Turn(was="adapter", now="input"),

@@ -15,7 +15,7 @@ from alerts.types import Severity as AlertSeverity
 from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import covered, drift_score, find_all
+from monitor.evaluate.live import covered, effect_size, find_all
 from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
@@ -150,7 +150,7 @@ class Evaluator:
                 **self._awaited(reading),
             ),
             findings=findings,
-            drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
+            effect_size=effect_size(findings) if claim.kind is EvaluationKind.LIVE else None,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )

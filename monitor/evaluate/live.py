@@ -73,8 +73,8 @@ def covered(
     return CoveredWindow(end=window.end, by_detector={one.detector: one for one in found})
 
 
-def drift_score(findings: Iterable[Finding]) -> float | None:
-    """Sort adapters for people: 0 to 100, from effects that are surely there. No threshold.
+def effect_size(findings: Iterable[Finding]) -> float | None:
+    """Say how large the largest effect surely is, in [0, 100]; it sorts adapters of one verdict.
 
     The largest lower end of a detector's 95 % interval in units of its margin, bent so
     that one margin is 50, two are 75. None when nothing was measured.
