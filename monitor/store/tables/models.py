@@ -96,7 +96,7 @@ weight_inspections: Final = Table(
     Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
     Column("at", TIME, nullable=False, server_default=NOW),
     Column("state", Text, nullable=False),  # healthy | suspect | broken | unreadable
-    Column("weights", Text),  # sha256 over the folder's files
+    Column("weights", Text),  # identity: sha256 over weights and config
     Column("reason", Text),
     Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
 )
