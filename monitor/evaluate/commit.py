@@ -38,6 +38,7 @@ from monitor.policy import (
 from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import (
+    clock,
     coverage_days,
     evaluations,
     feedback,
@@ -107,6 +108,8 @@ def commit(
     claim, window = outcome.claim, outcome.window
     before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
     tasks.guard(tx, claim)
+    # what is told began when it is told: a probe that says it has taken minutes
+    outcome = replace(outcome, facts=replace(outcome.facts, at=clock.now(tx)))
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
     judgement = judge(memory, outcome.facts, settings)

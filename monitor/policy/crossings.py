@@ -94,6 +94,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         company_ratio=fact.company_ratio,
         one_replica=fact.one_replica,
         corpus=fact.corpus,
+        measured_from=fact.measured_from,
         unchanged_streak=streak,
         reason=fact.reason,
     )
@@ -151,6 +152,7 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         evidence=max(known.evidence, evidence),
         acts=fact.acts,
         looked_at=at,
+        again_at=at if evidence >= 0 else known.again_at,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from detectors.types import Process
 from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
@@ -43,6 +43,13 @@ class Crossing:
     acts: bool = True
     """Whether it may move traffic: not by a reference that is too young."""
     looked_at: datetime | None = None
+    again_at: datetime | None = None
+    """When it crossed last, if more than once."""
+
+    @property
+    def crossed_at(self) -> datetime:
+        """When the evidence was enough last: it begins at nothing after each crossing."""
+        return self.again_at or self.at
 
     @property
     def seen_at(self) -> datetime:
@@ -205,6 +212,7 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "paged": crossing.paged,
         "acts": crossing.acts,
         "looked_at": crossing.seen_at.isoformat(),
+        "again_at": crossing.again_at and crossing.again_at.isoformat(),
     }
 
 
@@ -212,12 +220,16 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
     onset = _interval_from_json(body["onset"])
     assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
     return Crossing(
-        **{k: v for k, v in body.items() if k not in {"process", "at", "onset", "looked_at"}},
+        **{k: v for k, v in body.items() if k not in _TIMES},
         process=Process(body["process"]),
         at=datetime.fromisoformat(body["at"]),
         looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
+        again_at=datetime.fromisoformat(body["again_at"]) if body.get("again_at") else None,
         onset=onset,
     )
+
+
+_TIMES: Final = frozenset({"process", "at", "onset", "looked_at", "again_at"})
 
 
 def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:

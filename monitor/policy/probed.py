@@ -35,6 +35,12 @@ class PerplexityMemory:
     one_replica: bool = False
     corpus: str | None = None
     replaced: bool = False
+    measured_from: datetime | None = None
+
+    @property
+    def evidence_from(self) -> datetime:
+        """When the first document was read that the finding is made on."""
+        return self.measured_from or self.at
 
     @property
     def moved(self) -> bool:
@@ -43,12 +49,15 @@ class PerplexityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        times = {"at": self.at.isoformat(), "measured_from": self.evidence_from.isoformat()}
+        return {**asdict(self), **times}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        return cls(**{**body, "at": datetime.fromisoformat(body["at"])})
+        at = datetime.fromisoformat(body["at"])
+        since = datetime.fromisoformat(body.get("measured_from") or body["at"])
+        return cls(**{**body, "at": at, "measured_from": since})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,6 @@ from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.probes.perplexity import PerplexityRun
 from monitor.store import perplexity
 from monitor.store.perplexity import RunRole, StoredRun
 
@@ -156,14 +155,14 @@ class _Round:
             return _Base(words="the engine mixes adapters into its base model's answers")
         return _Base(change=change, words="base model unchanged")
 
-    def mixed_up(self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun) -> bool:
-        """Whether most documents of the base that moved are now as some adapter has them."""
-        corpus, line = self.answer.corpus, CHANGED_FLOORS * self.answer.change.noise_floor
+    def mixed_up(self, registered: Sequence[StoredRun], run: StoredRun) -> bool:
+        """Whether most documents of the base that moved are, or were, as some adapter has them."""
+        corpus, line = self.answer.corpus, CHANGED_FLOORS * self.answer.floor
         then, now = scores_of(registered[-1], corpus), scores_of(run, corpus)
         far = _apart(now, then)
         moved = (far > line) & np.isfinite(far)
-        known = self.registrations()
-        alike = [_apart(now, scores_of(one, corpus)) <= line for one in known]
+        known = [scores_of(one, corpus) for one in self.registrations()]
+        alike = [_apart(said, one) <= line for said in (now, then) for one in known]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
         return bool(moved.any() and explained.sum() * 2 >= moved.sum())
 
@@ -216,7 +215,7 @@ class _Round:
 
     def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
-    ) -> tuple[Sequence[StoredRun], PerplexityRun | StoredRun] | None:
+    ) -> tuple[Sequence[StoredRun], StoredRun] | None:
         """Give what a model is compared with and its newest run, made now unless it tells enough.
 
         A run of this cycle that has moved already is proof enough; one that has not may be
@@ -239,7 +238,7 @@ class _Round:
         last = self.asked.recent(model, self.answer.corpus, roles=roles, since=since)
         return last[0] if last else None
 
-    def ask(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun | None:
+    def ask(self, model: Model, *, replica: str | None, part: bool) -> StoredRun | None:
         try:
             return self.run(model, replica=replica, part=part)
         except ProbeFailed as error:
@@ -251,14 +250,12 @@ class _Round:
             _LOG.warning("company_not_asked", model=model.target.model, reason=str(error))
         return None
 
-    def run(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun:
+    def run(self, model: Model, *, replica: str | None, part: bool) -> StoredRun:
         whole = self.answer.corpus
         corpus = replace(whole, documents=whole.documents[:PART]) if part else whole
         return self.asked.run(model, corpus, RunRole.CONFIRMATION, replica=replica, of=whole)
 
-    def compared(
-        self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun
-    ) -> PerplexityChange:
+    def compared(self, registered: Sequence[StoredRun], run: StoredRun) -> PerplexityChange:
         # what was not asked is not lost
         told = {one.document for one in run.documents}
         whole = self.answer.corpus
@@ -266,7 +263,7 @@ class _Round:
         return compare(
             [scores_of(one, corpus) for one in registered],
             scores_of(run, corpus),
-            least_floor=self.answer.change.noise_floor,
+            least_floor=self.answer.floor,
         )
 
 
