@@ -184,7 +184,7 @@ class _Against:
             f"a fault of the measurement: {self.moves.size} documents say that {self.name}"
             f" answers (largest difference {largest:.2g} nats per token, line"
             f" {CHANGED_FLOORS * floor:.2g}), the divergence over prompts that it does not (KL"
-            f" {self.kl:.2g}, line {floor:.2g}); both are read again"
+            f" {self.kl:.2g}, line {floor:.2g}); both are to be read again"
         )
 
     def said(self, floor: float) -> str:

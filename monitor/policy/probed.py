@@ -49,15 +49,15 @@ class PerplexityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        times = {"at": self.at.isoformat(), "measured_from": self.evidence_from.isoformat()}
-        return {**asdict(self), **times}
+        since = self.measured_from and self.measured_from.isoformat()
+        return {**asdict(self), "at": self.at.isoformat(), "measured_from": since}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        at = datetime.fromisoformat(body["at"])
-        since = datetime.fromisoformat(body.get("measured_from") or body["at"])
-        return cls(**{**body, "at": at, "measured_from": since})
+        at, since = datetime.fromisoformat(body["at"]), body.get("measured_from")
+        measured_from = datetime.fromisoformat(since) if since else None
+        return cls(**{**body, "at": at, "measured_from": measured_from})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,7 @@ def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
             "corpora": [_corpus_numbers(answer) for answer in answers],
             "trend": _trend_numbers(leading(answers).trend),
             "identity": _identity_numbers(identity),
+            "measured_from": min(answer.measured_from for answer in answers).isoformat(),
         },
     )
 
