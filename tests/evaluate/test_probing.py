@@ -10,6 +10,7 @@ import pytest
 
 from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending
+from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexitySource
 from monitor.store import changes, perplexity, probing, tasks
 from monitor.store.changes import Declaration
@@ -641,7 +642,14 @@ def test_a_probe_that_is_let_go_on_for_one_run_at_a_time_comes_to_its_end(fleet:
 def test_a_finding_does_not_wait_for_ever_for_a_busy_engine(fleet: Make) -> None:
     made = fleet(toys())
     made.toys.shift[OWN, ""] = 0.3
-    made.toys.allowed = 2
+    once = made.toys._run
+
+    def without_time_for_the_base(target: Any, corpus: Any, *, replica: Any) -> Any:
+        if target.model == "base":
+            raise ProbeFailed("probes have had their share", permanent=False, asked=False)
+        return once(target, corpus, replica=replica)
+
+    made.toys._run = without_time_for_the_base
     assert made.later() is Ending.POSTPONED
     made.age(timedelta(minutes=20))
     made.toys.allowed = 0
