@@ -80,8 +80,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Committed:
-    """What stands in the store now."""
+    """What stands in the store now, since ``at``."""
 
+    at: datetime
     evaluation_id: EvaluationId
     judgement: Judgement
     transition_id: TransitionId | None
@@ -146,6 +147,7 @@ def commit(
         first=_goes_first(outcome, judgement),
     )
     return Committed(
+        at=outcome.facts.at,
         evaluation_id=evaluation_id,
         judgement=judgement,
         transition_id=transition_id,

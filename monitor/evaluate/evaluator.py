@@ -25,7 +25,7 @@ from monitor.policy import ActionEvidence, Facts
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, clock, evaluations, probing, routes, tasks, versions, words
+from monitor.store import changes, evaluations, probing, routes, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -333,7 +333,5 @@ class Evaluator:
                 blame=verdict.blame.value,
                 reason=verdict.reason,
             )
-        # a probe takes minutes: traffic moves now, not when it began
-        now = self._tools.database.run(clock.now)
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=now)
+        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
         return Ending.DONE

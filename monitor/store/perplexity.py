@@ -185,19 +185,26 @@ def void_runs(tx: Connection, runs: Collection[int], *, because: str, at: dateti
     )
 
 
-def void_registration_of_base(
-    tx: Connection, model: str, *, corpus: str, because: str, at: datetime
+def void_base(
+    tx: Connection,
+    model: str,
+    *,
+    corpus: str,
+    because: str,
+    at: datetime,
+    since: datetime | None = None,
 ) -> None:
-    """Let nothing that a base model has said over a corpus count: it was no base's."""
+    """Let nothing count that a base model has said over a corpus, from a time on."""
+    chosen = (
+        perplexity_runs.c.version_id.is_(None)
+        & (perplexity_runs.c.model == model)
+        & (perplexity_runs.c.corpus == corpus)
+        & perplexity_runs.c.retired_at.is_(None)
+    )
+    if since is not None:
+        chosen &= perplexity_runs.c.at >= since
     tx.execute(
-        perplexity_runs.update()
-        .where(
-            perplexity_runs.c.version_id.is_(None),
-            perplexity_runs.c.model == model,
-            perplexity_runs.c.corpus == corpus,
-            perplexity_runs.c.retired_at.is_(None),
-        )
-        .values(retired_at=at, retired_because=because)
+        perplexity_runs.update().where(chosen).values(retired_at=at, retired_because=because)
     )
 
 

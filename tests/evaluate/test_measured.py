@@ -34,7 +34,7 @@ from tests.loopback import unused_port
 from tests.probed_fleet import Fleet
 from tests.probes.served import HTTP, engines_of
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 OWN = "support@v7"
 SOUND = DemoAdapter.SUPPORT_V1.path
@@ -119,7 +119,7 @@ def process() -> Iterator[Engine]:
 
 
 def _wait(client: httpx2.Client, running: subprocess.Popen[bytes]) -> None:
-    until = datetime.now(tz=UTC) + timedelta(seconds=120)
+    until = datetime.now(tz=UTC) + timedelta(seconds=240)
     while running.poll() is None and datetime.now(tz=UTC) < until:
         time.sleep(0.1)
         try:

@@ -229,6 +229,43 @@ def test_an_adapter_mixed_into_its_bases_answers_does_not_put_blame_on_the_base(
     assert told.blame is not Blame.BASE
 
 
+def test_a_base_that_answered_with_the_adapter_at_registration_is_registered_again(
+    fleet: Make,
+) -> None:
+    given = toys()
+    given.weights["base"] = OWN
+    made = fleet(given)
+    assert "not applied" in made.verdict().reason
+    made.toys.weights["base"] = "base"
+    made.later(by=HOUR)
+    assert made.score().details["identity"]["state"] == "applied"
+    assert made.verdict().detectors == ()
+    made.toys.shift[OWN, ""] = 0.3
+    made.later()
+    assert made.verdict().blame is Blame.ADAPTER
+    assert "base model unchanged" in made.verdict().reason
+
+
+def test_a_base_that_was_registered_with_an_adapters_numbers_has_not_moved(fleet: Make) -> None:
+    made = fleet(toys())
+    made.world.rows(
+        "UPDATE perplexity_documents d SET sum_nll = own.sum_nll"
+        " FROM perplexity_runs r, perplexity_documents own, perplexity_runs o"
+        " WHERE d.run_id = r.id AND r.version_id IS NULL AND own.run_id = o.id"
+        " AND o.version_id IS NOT NULL AND own.document = d.document RETURNING 1"
+    )
+    made.toys.shift[OWN, ""] = 0.3
+    made.later()
+    assert made.verdict().blame is not Blame.BASE
+    assert "and did so when it was registered" in made.verdict().reason
+    before, anew = made.world.rows(
+        "SELECT retired_because FROM perplexity_runs"
+        " WHERE version_id IS NULL AND role = 'registration' ORDER BY id"
+    )
+    assert "mixes adapters" in before.retired_because
+    assert anew.retired_because is None
+
+
 def test_one_replica_alone_is_blamed_on_serving(fleet: Make) -> None:
     made = fleet(toys(kind=ReplicatedToys))
     made.toys.broken["http://two"] = 0.3

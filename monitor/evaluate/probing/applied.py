@@ -22,6 +22,7 @@ from monitor.evaluate.probing.asked import (
     or_none,
     scores_of,
     unchanged,
+    void_base,
 )
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
@@ -82,11 +83,13 @@ def check_identity(
         )
 
     found = identified()
-    if found.contradictory and base is not None:
-        _void_base(asked, base, answer.corpus, found, occasion)
-        found = identified()
-        if found.contradictory:
-            _void_base(asked, base, answer.corpus, found, occasion)
+    for try_again in (True, False):
+        if not found.contradictory or base is None:
+            break
+        _LOG.warning("identity_contradictory", version=asked.version.label, reason=found.reason)
+        since = occasion.at - occasion.interval
+        void_base(asked, base, answer.corpus, because=found.reason, at=occasion.at, since=since)
+        found = identified() if try_again else found
     if found.state is IdentityState.WRONG_WEIGHTS and held is not None and held[1]:
         said = f"registered anew after a declared change, and {found.reason}"
         found = replace(found, reason=said)
@@ -103,18 +106,6 @@ def check_identity(
 def keep_identity(asked: Asked, checked: Checked) -> None:
     """Store what was found."""
     asked.write(lambda tx: identity.insert(tx, asked.version.id, checked.found, on=checked.on))
-
-
-def _void_base(
-    asked: Asked, base: Model, corpus: Corpus, found: Identity, occasion: Occasion
-) -> None:
-    """Hold nobody to what the base has said: it is registered again."""
-    _LOG.warning("identity_contradictory", version=asked.version.label, reason=found.reason)
-    asked.write(
-        lambda tx: perplexity.void_registration_of_base(
-            tx, base.target.model, corpus=corpus.id, because=found.reason, at=occasion.at
-        )
-    )
 
 
 def register_base(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:

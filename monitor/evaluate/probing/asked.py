@@ -341,6 +341,23 @@ def replaced(before: StoredRun, run: StoredRun) -> bool:
     return not alike(before, run) or before.weights != run.weights
 
 
+def void_base(
+    asked: Asked,
+    base: Model,
+    corpus: Corpus,
+    *,
+    because: str,
+    at: datetime,
+    since: datetime | None = None,
+) -> None:
+    """Hold nobody to what a base model has said, from a time on: it is registered again."""
+    asked.write(
+        lambda tx: perplexity.void_base(
+            tx, base.target.model, corpus=corpus.id, because=because, at=at, since=since
+        )
+    )
+
+
 def _folder(uri: str | None) -> Path | None:
     """Give the folder that a version was registered with, where it can be read from here."""
     path = local_folder(uri or "")

@@ -10,7 +10,13 @@ from statistics import median
 import numpy as np
 import structlog
 
-from detectors.perplexity import CHANGED_FLOORS, DocumentScores, PerplexityChange, compare
+from detectors.perplexity import (
+    CHANGED_FLOORS,
+    DocumentScores,
+    PerplexityChange,
+    compare,
+    noise_floor,
+)
 from detectors.types import Floats
 from monitor.evaluate.probing.answer import Answer
 from monitor.evaluate.probing.asked import (
@@ -21,6 +27,7 @@ from monitor.evaluate.probing.asked import (
     RunStopped,
     or_none,
     scores_of,
+    void_base,
 )
 from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
@@ -151,18 +158,26 @@ class _Round:
         if looked is None:
             return _Base(words="the base model could not be asked")
         change = self.compared(*looked)
-        if _moved(change) and self.mixed_up(*looked):
-            return _Base(words="the engine mixes adapters into its base model's answers")
+        if not _moved(change):
+            return _Base(change=change, words="base model unchanged")
+        registered, run = looked
+        mixed = "the engine mixes adapters into its base model's answers"
+        if self.lent(run, beside=registered[-1]):
+            return _Base(words=mixed)
+        if base is not None and self.lent(registered[-1], beside=run):
+            void_base(self.asked, base, self.answer.corpus, because=mixed, at=self.occasion.at)
+            return _Base(words=f"{mixed}, and did so when it was registered")
         return _Base(change=change, words="base model unchanged")
 
-    def mixed_up(self, registered: Sequence[StoredRun], run: StoredRun) -> bool:
-        """Whether most documents of the base that moved are, or were, as some adapter has them."""
-        corpus, line = self.answer.corpus, CHANGED_FLOORS * self.answer.floor
-        then, now = scores_of(registered[-1], corpus), scores_of(run, corpus)
-        far = _apart(now, then)
-        moved = (far > line) & np.isfinite(far)
-        known = [scores_of(one, corpus) for one in self.registrations()]
-        alike = [_apart(said, one) <= line for said in (now, then) for one in known]
+    def lent(self, said: StoredRun, *, beside: StoredRun) -> bool:
+        """Whether most documents in which the base's two runs differ are some adapter's in one."""
+        corpus = self.answer.corpus
+        one, other = scores_of(said, corpus), scores_of(beside, corpus)
+        far = _apart(one, other)
+        moved = (far > CHANGED_FLOORS * self.answer.floor) & np.isfinite(far)
+        # the same weights in the same engine: nothing was saved again
+        line = CHANGED_FLOORS * noise_floor(self.answer.reference)
+        alike = [_apart(one, scores_of(run, corpus)) <= line for run in self.registrations()]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
         return bool(moved.any() and explained.sum() * 2 >= moved.sum())
 
