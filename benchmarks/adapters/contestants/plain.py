@@ -74,7 +74,7 @@ PLAIN: Mapping[str, Plain] = {
     ),
     "errors": Plain(
         tool="Errors only",
-        settings=f"more than {SHARE:.0%} of {WINDOW} requests with status 400 or above",
+        settings=f"more than {100 * SHARE:.0f} % of {WINDOW} requests with status 400 or above",
         alarms=errors,
     ),
 }

@@ -1,0 +1,225 @@
+"""A run in short: what each experiment was, and what Driftline and the other tools made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.adapters.contestants import entry
+from benchmarks.adapters.contestants.experiment import folders
+
+FILE = Path(__file__).parents[1] / "results" / "adapters.json"
+FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
+"""In the order of the page; a family of another name comes after them."""
+_OURS = frozenset({"truth", "driftline"})
+_TOLD = ("ticket", "page", "moved")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A ticket or page: after how many broken requests and seconds, and what crossed."""
+
+    requests: int
+    seconds: float | None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """What Driftline did with one experiment."""
+
+    ticket: Told | None
+    page: Told | None
+    moved: Told | None
+    false_before: int
+    blame: str | None
+    confidence: str | None
+    answered_broken: int
+    probes: int
+    cpu_s: float
+
+    @property
+    def first(self) -> Told | None:
+        """The first that was told: a page where no ticket came before it."""
+        known = [one for one in (self.ticket, self.page) if one is not None]
+        return min(known, key=lambda one: one.requests, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What another tool did: requests to its first alarm, and alarms before the break."""
+
+    requests: int | None
+    false_before: int
+    cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """One experiment of a way: healthy and broken records, and who made what of them."""
+
+    calm: int
+    broken: int
+    kl: float | None
+    driftline: Ours
+    tools: Mapping[str, Theirs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to go wrong, or a harmless change, with its experiments."""
+
+    way: str
+    family: str
+    harmless: bool
+    says: str
+    seen: bool
+    blame: tuple[str, ...]
+    moved: bool
+    repeats: Sequence[Repeat]
+
+    @property
+    def kl(self) -> float | None:
+        known = [one.kl for one in self.repeats if one.kl is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Another tool and how it was set up."""
+
+    tool: str
+    version: str | None
+    settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """All of a run; ``run`` says of which model, engine, commit, machine and time."""
+
+    run: Mapping[str, Any]
+    tools: Mapping[str, Tool]
+    ways: Sequence[Way]
+
+
+def collect(run: Path) -> Results:
+    """Read a run; an experiment without ``driftline.json`` is not finished and left out."""
+    tools: dict[str, Tool] = {}
+    found: dict[str, tuple[dict[str, Any], list[Repeat]]] = {}
+    for folder in folders(run):
+        if not (folder / "driftline.json").exists():
+            continue
+        truth = _read(folder / "truth.json")
+        repeats = found.setdefault(truth["way"], (truth, []))[1]
+        repeats.append(_repeat(folder, truth, tools))
+    ways = [_way(truth, repeats) for truth, repeats in found.values()]
+    return Results(run=_read(run / "run.json"), tools=tools, ways=sorted(ways, key=_place))
+
+
+def store(results: Results, path: Path = FILE) -> None:
+    """Write results, a way a line, for the page to be drawn from; half a file is never left."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".draft")
+    tools = {slug: asdict(tool) for slug, tool in results.tools.items()}
+    head = json.dumps({"run": results.run, "tools": tools}, indent=1).removesuffix("\n}")
+    ways = ",\n".join(json.dumps(_written(way), separators=(",", ":")) for way in results.ways)
+    draft.write_text(f'{head},\n "ways": [\n{ways}\n]}}\n', encoding="utf-8")
+    draft.replace(path)
+
+
+def load(path: Path = FILE) -> Results:
+    """Read what :func:`store` wrote."""
+    body = _read(path)
+    return Results(
+        run=body["run"],
+        tools={slug: Tool(**tool) for slug, tool in body["tools"].items()},
+        ways=[_as_read(way) for way in body["ways"]],
+    )
+
+
+def _written(way: Way) -> dict[str, Any]:
+    """Give what is told and what tools said as lists: hundreds of them repeat their names."""
+    body = asdict(way)
+    for one, written in zip(way.repeats, body["repeats"], strict=True):
+        for name in _TOLD:
+            told = getattr(one.driftline, name)
+            written["driftline"][name] = told and astuple(told)
+        written["tools"] = {slug: astuple(seen) for slug, seen in one.tools.items()}
+    return body
+
+
+def _as_read(body: dict[str, Any]) -> Way:
+    repeats = []
+    for one in body["repeats"]:
+        ours = one["driftline"]
+        told = {name: ours[name] and Told(*ours[name]) for name in _TOLD}
+        tools = {slug: Theirs(*seen) for slug, seen in one["tools"].items()}
+        repeats.append(Repeat(**{**one, "driftline": Ours(**{**ours, **told}), "tools": tools}))
+    return Way(**{**body, "blame": tuple(body["blame"]), "repeats": repeats})
+
+
+def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
+    expected = truth["expected"]
+    return Way(
+        way=truth["way"],
+        family=truth["family"],
+        harmless=truth["harmless"],
+        says=truth["says"],
+        seen=expected["seen"],
+        blame=tuple(expected["blame"]),
+        moved=expected["moved"],
+        repeats=repeats,
+    )
+
+
+def _repeat(folder: Path, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    broken = sum(json.loads(line)["broken"] for line in lines if line)
+    body = _read(folder / "driftline.json")
+    told = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
+    kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
+    return Repeat(
+        calm=sum(map(bool, lines)) - broken,
+        broken=broken,
+        kl=truth["kl"],
+        driftline=Ours(**told, **kept),
+        tools=_theirs(folder, tools),
+    )
+
+
+def _theirs(folder: Path, tools: dict[str, Tool]) -> dict[str, Theirs]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem in _OURS:
+            continue
+        one = entry.read(path)
+        tools[path.stem] = Tool(tool=one.tool, version=one.version, settings=one.settings)
+        found[path.stem] = Theirs(
+            requests=one.alarm and one.alarm.requests,
+            false_before=one.false_before,
+            cpu_s=one.cpu_s,
+        )
+    return found
+
+
+def _told(body: Mapping[str, Any] | None, broken_at: str) -> Told | None:
+    if body is None:
+        return None
+    waited = datetime.fromisoformat(body["at"]) - datetime.fromisoformat(broken_at)
+    return Told(
+        requests=body["requests"], seconds=round(waited.total_seconds(), 1), by=body.get("by")
+    )
+
+
+def _place(way: Way) -> tuple[int, str, float, str]:
+    known = FAMILIES.index(way.family) if way.family in FAMILIES else len(FAMILIES)
+    return known, way.family, -(way.kl or 0.0), way.way
+
+
+def _read(path: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return body
