@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain import Scope
+from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
 from monitor.store import keys
 from monitor.store.keys import Key
@@ -83,6 +84,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         clock=wording.clock,
         covered=percent,
         ended=wording.ended,
+        fault=size_words,
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,
