@@ -88,7 +88,7 @@ class Plans:
     ) -> list[Planned]:
         """Give every kind of fault of the adapter's watched versions, or of one of them.
 
-        Some .5 s for a reference that is seen for the first time, 5 ms for others.
+        Some .3 s for a reference that is seen for the first time, 5 ms for others.
         """
         lines = [
             line

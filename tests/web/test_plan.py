@@ -1,16 +1,18 @@
 """What an adapter's own baseline would show: the API and the section of its page."""
 
+import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from detectors.smallest_seen import SHARES
-from monitor.domain import Scope, Version
+from monitor.domain import EvaluationKind, Interval, Scope, Version
 from monitor.evaluate.plan import Plans
-from monitor.store import adapters, versions
+from monitor.store import adapters, evaluations, versions
+from monitor.store.evaluations import NewEvaluation, ScoreRow
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving
 from tests.web.test_budget import _evaluated
@@ -122,3 +124,60 @@ def test_the_page_shows_the_plan(
     assert "entropy (the baseline never measured any of: entropy, margin)" in said
     assert "perplexity of the fixed corpora (no probe has compared it yet)" in said
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_a_probe_shows_in_its_period_what_its_noise_and_documents_let_it(
+    service: Serving, version: Version
+) -> None:
+    """A floor of .002 and 2 % either way, every 6 hours: no probe in the hour, four in the day."""
+    service.database.run(lambda tx: _probed(tx, version))
+    with service.client(Scope.READ) as client:
+        plan = client.get(f"/v1/adapters/{version.adapter}/plan").json()
+    probe = item(plan, "perplexity of the fixed corpora")
+    assert probe["requests_per_day"] is None
+    assert probe["note"] == "probed every 6 h, sooner on suspicion"
+    assert probe["ticket"]["hour"] is probe["page"]["hour"] is None
+    assert probe["ticket"]["day"]["size"] == pytest.approx(math.expm1(4 * 0.002))
+    # one probe would need 7 %; of four the second that is 5 % above with a lower end above 0 pages
+    assert probe["page"]["day"]["size"] == pytest.approx(0.05)
+
+
+def _probed(tx: Connection, version: Version) -> None:
+    now = datetime.now(tz=UTC)
+    window = Interval(start=now - timedelta(hours=6), end=now)
+    made = evaluations.add(
+        tx,
+        NewEvaluation(
+            adapter_id=version.adapter_id,
+            version_id=version.id,
+            kind=EvaluationKind.PERPLEXITY,
+            window=window,
+            state="done",
+            epoch=1,
+            started_at=now,
+        ),
+    )
+    assert made is not None
+    score = ScoreRow(
+        version_id=version.id,
+        adapter=version.adapter,
+        version=version.name,
+        detector="perplexity",
+        window=window,
+        value=0.0,
+        evidence_notice=-1.0,
+        evidence_page=-1.0,
+        effect=0.0,
+        effect_low=-0.02,
+        effect_high=0.02,
+        n_reference=50,
+        n_window=50,
+        minimum_detectable=0.02,
+        winner=None,
+        verdict="stable",
+        blame="unknown",
+        reason="unchanged",
+        evaluation_id=made,
+        details={"noise_floor": 0.002},
+    )
+    evaluations.put_scores(tx, [score])
