@@ -1,4 +1,8 @@
-"""Run every benchmark, each in a process of its own, and write ``docs/benchmarks.md``."""
+"""Run every benchmark, each in a process of its own, and write ``docs/benchmarks.md``.
+
+``python -m benchmarks adapters`` runs the benchmark of broken adapters, which needs a real
+engine: see :mod:`benchmarks.adapters`.
+"""
 
 from __future__ import annotations
 
@@ -143,6 +147,10 @@ def _summary(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["adapters"]:
+        from benchmarks.adapters.command import main as broken_adapters
+
+        sys.exit(broken_adapters(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks")
     parser.add_argument(
         "name",
