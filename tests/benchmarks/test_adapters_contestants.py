@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.adapters.contestants import peers, plain
-from benchmarks.adapters.contestants.__main__ import main
+from benchmarks.adapters.contestants.command import main
 from benchmarks.adapters.contestants.entry import Alarm, Entry, NotAnEntry, entry_of, read, write
 from benchmarks.adapters.contestants.experiment import (
     COLUMNS,
@@ -190,11 +190,11 @@ def test_evidently_enters_with_the_same_records_and_says_its_version(run: Path) 
 @pytest.mark.skipif(not (FOLDER / "nannyml").exists(), reason="peers are not installed here")
 def test_one_command_writes_every_entry_and_leaves_those_that_are_there(tmp_path: Path) -> None:
     run = synthetic(tmp_path / "run")
-    assert main(run, again=False) == 0
+    assert main(["--into", str(run)]) == 0
     names = {*plain.PLAIN, *(peer.slug for peer in peers.PEERS)}
     for folder in folders(run):
         assert names <= {path.stem for path in folder.glob("*.json")}
     kept = run / "gone" / "0" / "errors.json"
     before = kept.stat().st_mtime_ns
-    assert main(run, again=False) == 0
+    assert main(["--into", str(run)]) == 0
     assert kept.stat().st_mtime_ns == before

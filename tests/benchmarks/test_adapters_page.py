@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,8 +12,8 @@ from benchmarks.adapters.contestants import plain
 from benchmarks.adapters.contestants.entry import write as write_entry
 from benchmarks.adapters.contestants.experiment import folders, load
 from benchmarks.adapters.page import pictures, results
-from benchmarks.adapters.page.__main__ import write
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
+from benchmarks.adapters.page.command import write
 from benchmarks.adapters.page.goals import Goal, goals
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect
 from benchmarks.adapters.page.writing import page
@@ -41,7 +42,15 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: objec
         probes=0,
         cpu_s=0.0,
     )
-    return Repeat(calm=CALM, broken=BROKEN, kl=kl, driftline=replace(ours, **seen), tools={})  # type: ignore[arg-type]
+    return Repeat(
+        calm=CALM,
+        broken=BROKEN,
+        kl=kl,
+        seen=True,
+        moved=False,
+        driftline=replace(ours, **seen),  # type: ignore[arg-type]
+        tools={},
+    )
 
 
 def way(*repeats: Repeat, family: str = "weights", harmless: bool = False) -> Way:
@@ -50,16 +59,19 @@ def way(*repeats: Repeat, family: str = "weights", harmless: bool = False) -> Wa
         family=family,
         harmless=harmless,
         says="What it is.",
-        seen=not harmless,
         blame=() if harmless else ("adapter",),
-        moved=family == "weights",
         repeats=repeats,
     )
 
 
-def of(*ways: Way, **run: object) -> Results:
+def of(*ways: Way, silence: dict[str, Any] | None = None, **run: object) -> Results:
     head = {"model": "m", "engine": "e", "commit": "c", "seed": 1, "machine": "x"}
-    return Results(run={**head, "started_at": START.isoformat(), **run}, tools={}, ways=ways)
+    return Results(
+        run={**head, "started_at": START.isoformat(), **run},
+        silence=silence,
+        tools={},
+        ways=ways,
+    )
 
 
 def goal(found: Results, begins: str) -> Goal:
@@ -140,6 +152,26 @@ def test_a_cell_is_the_median_where_most_runs_alarmed(
 ) -> None:
     told = columns(of())[1]
     assert cell(way(*map(experiment, pages)), told).words == words
+
+
+def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    assert collect(run).silence is None
+    body = {"runs": 300, "requests": 220, "silent": 298, "at_most_loud": 0.021, "by": ["much"]}
+    (run / "silence.json").write_text(json.dumps(body))
+    asked = goal(collect(run), "healthy traffic")
+    assert (asked.held, asked.of, asked.met) == (298, 300, True)
+    assert "at most 2.1 % of runs are loud" in asked.text
+
+
+def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> None:
+    close = way(replace(experiment(None, kl=0.001), seen=False))
+    assert "it hardly differs from the approved version" in page(of(close))
+    assert "not known yet" in page(of(way(experiment(None))))
+
+
+def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
+    assert collect(run).run["probe_cycle_s"] == 45.0
 
 
 def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:

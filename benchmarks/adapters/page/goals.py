@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.adapters.page.results import Repeat, Results, Way
 
@@ -42,7 +43,7 @@ def goals(results: Results) -> list[Goal]:
             f"faults of weights and serving with KL ≥ {LEAST_KL:g} are paged within"
             f" {MOST_REQUESTS} requests{waited}",
             results,
-            lambda way, _: way.family in ACTED_ON and (way.kl or 0.0) >= LEAST_KL,
+            lambda way, one: way.family in ACTED_ON and (one.kl or 0.0) >= LEAST_KL,
             lambda _, one: _paged(one, cycle),
         ),
         _goal(
@@ -65,6 +66,7 @@ def goals(results: Results) -> list[Goal]:
             lambda _, one: one.driftline.first is None and one.driftline.moved is None,
             wanted=SILENT,
         ),
+        *_resampled(results.silence),
         _goal(
             "nothing is told before the break",
             results,
@@ -74,9 +76,22 @@ def goals(results: Results) -> list[Goal]:
     ]
 
 
-def acted_right(way: Way, one: Repeat) -> bool:
+def acted_right(one: Repeat) -> bool:
     """Whether a route was moved exactly where it should be."""
-    return (one.driftline.moved is not None) == way.moved
+    return (one.driftline.moved is not None) == one.moved
+
+
+def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
+    if silence is None:
+        return
+    yield Goal(
+        text=f"healthy traffic is silent: recorded requests resampled, {silence['requests']} a run;"
+        f" at most {100 * silence['at_most_loud']:.2g} % of runs are loud (95 % sure)",
+        held=silence["silent"],
+        of=silence["runs"],
+        wanted=SILENT,
+        missed=(),
+    )
 
 
 _Question = Callable[[Way, Repeat], bool]

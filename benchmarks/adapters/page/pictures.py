@@ -14,7 +14,7 @@ from benchmarks.statistics import svg
 _LEFT, _RIGHT, _TOP, _WIDE, _ROW, _GAP = 270, 72, 128, 74, 21, 24
 _SOON, _LATE = (21, 87, 122), (214, 236, 245)
 _WRONG, _NONE = "#c62f2f", "#f1f1f1"
-_FIRST, _LAST = 10.0, 300.0
+_FIRST, _LAST = 5.0, 100.0
 _DARK = 0.6
 """Share of the way from soon to late up to which the ground is too dark for dark ink."""
 _CALM, _UNKNOWN = "#e3f1e3", "#fff"
@@ -49,7 +49,7 @@ def _head(place: int, column: Column) -> str:
 
 def _row(way: Way, asked: Sequence[Column], down: float) -> list[str]:
     kl = "" if way.kl is None or way.harmless else f" · KL {way.kl:.2g}"
-    body = [svg.text(_LEFT - 8, down + 14, f"{way.way.replace('_', ' ')}{kl}", anchor="end")]
+    body = [svg.text(_LEFT - 8, down + 14, f"{way.way.replace('-', ' ')}{kl}", anchor="end")]
     for place, column in enumerate(asked):
         seen = cell(way, column)
         body += _cell(place, down, seen.words, *_colours(way, seen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime
@@ -11,12 +12,15 @@ from typing import Any
 
 from benchmarks.adapters.contestants import entry
 from benchmarks.adapters.contestants.experiment import folders
+from benchmarks.adapters.service import CONFIG
+from monitor.config.reading import duration
 
 FILE = Path(__file__).parents[1] / "results" / "adapters.json"
 FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
 """In the order of the page; a family of another name comes after them."""
 _OURS = frozenset({"truth", "driftline"})
 _TOLD = ("ticket", "page", "moved")
+_TOLD_OF_A_RUN = frozenset({"model", "engine", "commit", "seed", "started_at", "machine"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,16 @@ class Theirs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """One experiment of a way: healthy and broken records, and who made what of them."""
+    """One experiment of a way: healthy and broken records, and who made what of them.
+
+    ``seen`` and ``moved`` are what should come of it: of a fault that hardly differs, nothing.
+    """
 
     calm: int
     broken: int
     kl: float | None
+    seen: bool
+    moved: bool
     driftline: Ours
     tools: Mapping[str, Theirs]
 
@@ -77,9 +86,7 @@ class Way:
     family: str
     harmless: bool
     says: str
-    seen: bool
     blame: tuple[str, ...]
-    moved: bool
     repeats: Sequence[Repeat]
 
     @property
@@ -99,9 +106,16 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """All of a run; ``run`` says of which model, engine, commit, machine and time."""
+    """All of a run.
+
+    run
+        Of which model, engine, commit, machine and time, and ``probe_cycle_s``.
+    silence
+        How often resampled healthy traffic was told of; None: it was not resampled.
+    """
 
     run: Mapping[str, Any]
+    silence: Mapping[str, Any] | None
     tools: Mapping[str, Tool]
     ways: Sequence[Way]
 
@@ -117,7 +131,25 @@ def collect(run: Path) -> Results:
         repeats = found.setdefault(truth["way"], (truth, []))[1]
         repeats.append(_repeat(folder, truth, tools))
     ways = [_way(truth, repeats) for truth, repeats in found.values()]
-    return Results(run=_read(run / "run.json"), tools=tools, ways=sorted(ways, key=_place))
+    return Results(
+        run={name: one for name, one in _read(run / "run.json").items() if name in _TOLD_OF_A_RUN}
+        | {"probe_cycle_s": _probe_cycle()},
+        silence=_silence(run / "silence.json"),
+        tools=tools,
+        ways=sorted(ways, key=_place),
+    )
+
+
+def _probe_cycle() -> float:
+    settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    return duration(settings["schedule"]["perplexity_interval"]).total_seconds()
+
+
+def _silence(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    kept = ("runs", "requests", "silent", "at_most_loud")
+    return {name: one for name, one in _read(path).items() if name in kept}
 
 
 def store(results: Results, path: Path = FILE) -> None:
@@ -125,7 +157,9 @@ def store(results: Results, path: Path = FILE) -> None:
     path.parent.mkdir(exist_ok=True)
     draft = path.with_suffix(".draft")
     tools = {slug: asdict(tool) for slug, tool in results.tools.items()}
-    head = json.dumps({"run": results.run, "tools": tools}, indent=1).removesuffix("\n}")
+    head = json.dumps(
+        {"run": results.run, "silence": results.silence, "tools": tools}, indent=1
+    ).removesuffix("\n}")
     ways = ",\n".join(json.dumps(_written(way), separators=(",", ":")) for way in results.ways)
     draft.write_text(f'{head},\n "ways": [\n{ways}\n]}}\n', encoding="utf-8")
     draft.replace(path)
@@ -136,6 +170,7 @@ def load(path: Path = FILE) -> Results:
     body = _read(path)
     return Results(
         run=body["run"],
+        silence=body["silence"],
         tools={slug: Tool(**tool) for slug, tool in body["tools"].items()},
         ways=[_as_read(way) for way in body["ways"]],
     )
@@ -163,15 +198,12 @@ def _as_read(body: dict[str, Any]) -> Way:
 
 
 def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
-    expected = truth["expected"]
     return Way(
         way=truth["way"],
         family=truth["family"],
         harmless=truth["harmless"],
         says=truth["says"],
-        seen=expected["seen"],
-        blame=tuple(expected["blame"]),
-        moved=expected["moved"],
+        blame=tuple(truth["expected"]["blame"]),
         repeats=repeats,
     )
 
@@ -186,6 +218,8 @@ def _repeat(folder: Path, truth: Mapping[str, Any], tools: dict[str, Tool]) -> R
         calm=sum(map(bool, lines)) - broken,
         broken=broken,
         kl=truth["kl"],
+        seen=truth["expected"]["seen"],
+        moved=truth["expected"]["moved"],
         driftline=Ours(**told, **kept),
         tools=_theirs(folder, tools),
     )

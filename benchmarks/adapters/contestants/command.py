@@ -1,4 +1,4 @@
-"""Put the records of a run through every other tool: ``python -m benchmarks.adapters.contestants``.
+"""``python -m benchmarks adapters-tools``: put the records of a run through every other tool.
 
 Entries that are there already stay; ``--again`` makes them anew.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.adapters.contestants import peers, plain
@@ -14,11 +15,20 @@ from benchmarks.adapters.contestants.entry import write
 from benchmarks.adapters.contestants.experiment import Experiment, folders, load
 from benchmarks.statistics.race import PeerFailed
 
-DEFAULT = Path("build/adapters")
+USUAL = Path(__file__).parents[3] / "build" / "adapters"
 
 
-def main(run: Path, *, again: bool) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Write the entries that are missing; 1 where a tool did not run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks adapters-tools")
+    parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
+    parser.add_argument("--again", action="store_true", help="also where an entry is there")
+    given = parser.parse_args(arguments)
+    return run_tools(given.into, again=given.again)
+
+
+def run_tools(run: Path, *, again: bool = False) -> int:
+    """Write the entries of a run's folder."""
     experiments = [load(run, folder) for folder in folders(run)]
     for name, rule in plain.PLAIN.items():
         for one in _open(experiments, name, again=again):
@@ -42,13 +52,3 @@ def _ask(package: str, experiments: list[Experiment], *, again: bool) -> None:
 
 def _open(experiments: list[Experiment], name: str, *, again: bool) -> list[Experiment]:
     return [one for one in experiments if again or not (one.folder / f"{name}.json").exists()]
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, prog="python -m benchmarks.adapters.contestants"
-    )
-    parser.add_argument("run", nargs="?", type=Path, default=DEFAULT, help="the run's folder")
-    parser.add_argument("--again", action="store_true", help="also where an entry is there")
-    wanted = parser.parse_args()
-    sys.exit(main(wanted.run, again=wanted.again))
