@@ -19,17 +19,19 @@ def records(
     scale: float = 1.0,
     fails: float = 0.0,
     spread: float = 0.4,
+    days: float = 0.01,
 ) -> list[dict[str, Any]]:
     """Draw requests; `scale` multiplies every token's NLL, `fails` is the share of 404s.
 
-    `spread` is by how much answers differ from each other, as the sd of the log of their level.
+    `spread` is by how much answers differ from each other, as the sd of the log of their level;
+    they come evenly over `days`.
     """
     made = []
     for place in range(count):
         lead: dict[str, Any] = {
             "id": f"{rng.integers(2**62):x}",
             "adapter": "support",
-            "at": (START + timedelta(seconds=place)).isoformat(),
+            "at": (START + timedelta(days=days * place / count)).isoformat(),
             "prompt_tokens": int(rng.integers(8, 20)),
         }
         if rng.random() < fails:
@@ -92,7 +94,7 @@ def synthetic(run: Path) -> Path:
     """Draw a run of three ways: alpha doubled, all requests fail, and a harmless re-save."""
     rng = np.random.default_rng(14)
     (run / "baseline").mkdir(parents=True)
-    log(run / "baseline" / "support.jsonl", records(rng, 400))
+    log(run / "baseline" / "support.jsonl", records(rng, 400, days=15.0))
     head = {
         "model": "a drawn stream",
         "engine": "none",

@@ -172,6 +172,7 @@ def test_tokens_of_one_answer_move_together_and_the_test_on_tokens_does_not_know
     assert alarms["ks_token"] > 11
 
 
+@pytest.mark.slow
 def test_evidently_enters_with_the_same_records_and_says_its_version(run: Path) -> None:
     found = {
         (one.key, peer.slug): entry
@@ -187,14 +188,26 @@ def test_evidently_enters_with_the_same_records_and_says_its_version(run: Path) 
     assert found["resaved/0", "evidently"].alarm is None
 
 
-@pytest.mark.skipif(not (FOLDER / "nannyml").exists(), reason="peers are not installed here")
-def test_one_command_writes_every_entry_and_leaves_those_that_are_there(tmp_path: Path) -> None:
+def test_one_command_writes_the_entries_and_leaves_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PACKAGES", ())
     run = synthetic(tmp_path / "run")
     assert main(["--into", str(run)]) == 0
-    names = {*plain.PLAIN, *(peer.slug for peer in peers.PEERS)}
     for folder in folders(run):
-        assert names <= {path.stem for path in folder.glob("*.json")}
+        assert set(plain.PLAIN) <= {path.stem for path in folder.glob("*.json")}
     kept = run / "gone" / "0" / "errors.json"
     before = kept.stat().st_mtime_ns
     assert main(["--into", str(run)]) == 0
     assert kept.stat().st_mtime_ns == before
+    assert main(["--into", str(run), "--again"]) == 0
+    assert kept.stat().st_mtime_ns > before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FOLDER / "nannyml").exists(), reason="peers are not installed here")
+def test_every_peer_enters(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    assert main(["--into", str(run)]) == 0
+    for folder in folders(run):
+        assert {peer.slug for peer in peers.PEERS} <= {path.stem for path in folder.glob("*.json")}

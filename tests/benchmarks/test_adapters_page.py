@@ -15,6 +15,7 @@ from benchmarks.adapters.page import pictures, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import write
 from benchmarks.adapters.page.goals import Goal, goals
+from benchmarks.adapters.page.promised import Promise, promise
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect
 from benchmarks.adapters.page.writing import page
 from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
@@ -48,6 +49,7 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: objec
         kl=kl,
         seen=True,
         moved=False,
+        promise=Promise(0.0, False, None),
         driftline=replace(ours, **seen),  # type: ignore[arg-type]
         tools={},
     )
@@ -172,6 +174,30 @@ def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> Non
 
 def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
     assert collect(run).run["probe_cycle_s"] == 45.0
+
+
+def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) -> None:
+    doubled, resaved = (promise(load(run, run / way / "0")) for way in ("alpha_doubled", "resaved"))
+    assert doubled.shift > 2.0
+    assert doubled.promised
+    assert doubled.told is not None
+    assert doubled.told <= 60
+    assert abs(resaved.shift) < 0.5
+    assert (resaved.promised, resaved.told) == (False, None)
+    # nothing was measured of requests that all failed
+    assert promise(load(run, run / "gone" / "0")).promised is False
+
+
+def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
+    kept = replace(experiment(20), promise=Promise(3.0, True, 15))
+    missed = replace(experiment(20), promise=Promise(2.0, True, None))
+    other = replace(experiment(20), promise=Promise(0.3, False, 30))
+    found = of(way(kept, missed, other))
+    said = page(found)
+    assert "in 2 of 3 experiments; **the evidence crossed in 1 of these**" in said
+    assert "crossed in 1 of the 1 others" in said
+    asked = goal(found, "what `driftline plan` promises")
+    assert (asked.held, asked.of, asked.met) == (1, 2, False)
 
 
 def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:

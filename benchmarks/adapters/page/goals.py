@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.adapters.page.results import Repeat, Results, Way
+from detectors.smallest_seen import POWER
 
 LEAST_KL = 0.05
 MOST_REQUESTS = 100
@@ -67,6 +68,14 @@ def goals(results: Results) -> list[Goal]:
             wanted=SILENT,
         ),
         *_resampled(results.silence),
+        _goal(
+            f"what `driftline plan` promises of the baseline is told ({100 * POWER:.0f} %), by the"
+            " evidence of `logit_ks` alone",
+            results,
+            lambda _, one: one.promise.promised,
+            lambda _, one: one.promise.told is not None,
+            wanted=POWER,
+        ),
         _goal(
             "nothing is told before the break",
             results,

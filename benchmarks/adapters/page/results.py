@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.adapters.contestants import entry
-from benchmarks.adapters.contestants.experiment import folders
+from benchmarks.adapters.contestants.experiment import Experiment, folders
+from benchmarks.adapters.contestants.experiment import load as load_experiment
+from benchmarks.adapters.page.promised import Promise, promise
 from benchmarks.adapters.service import CONFIG
 from monitor.config.reading import duration
 
@@ -74,6 +76,7 @@ class Repeat:
     kl: float | None
     seen: bool
     moved: bool
+    promise: Promise
     driftline: Ours
     tools: Mapping[str, Theirs]
 
@@ -129,7 +132,7 @@ def collect(run: Path) -> Results:
             continue
         truth = _read(folder / "truth.json")
         repeats = found.setdefault(truth["way"], (truth, []))[1]
-        repeats.append(_repeat(folder, truth, tools))
+        repeats.append(_repeat(load_experiment(run, folder), truth, tools))
     ways = [_way(truth, repeats) for truth, repeats in found.values()]
     return Results(
         run={name: one for name, one in _read(run / "run.json").items() if name in _TOLD_OF_A_RUN}
@@ -183,6 +186,7 @@ def _written(way: Way) -> dict[str, Any]:
         for name in _TOLD:
             told = getattr(one.driftline, name)
             written["driftline"][name] = told and astuple(told)
+        written["promise"] = astuple(one.promise)
         written["tools"] = {slug: astuple(seen) for slug, seen in one.tools.items()}
     return body
 
@@ -193,7 +197,8 @@ def _as_read(body: dict[str, Any]) -> Way:
         ours = one["driftline"]
         told = {name: ours[name] and Told(*ours[name]) for name in _TOLD}
         tools = {slug: Theirs(*seen) for slug, seen in one["tools"].items()}
-        repeats.append(Repeat(**{**one, "driftline": Ours(**{**ours, **told}), "tools": tools}))
+        read = {"driftline": Ours(**{**ours, **told}), "tools": tools}
+        repeats.append(Repeat(**{**one, **read, "promise": Promise(*one["promise"])}))
     return Way(**{**body, "blame": tuple(body["blame"]), "repeats": repeats})
 
 
@@ -208,20 +213,19 @@ def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
     )
 
 
-def _repeat(folder: Path, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
-    lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
-    broken = sum(json.loads(line)["broken"] for line in lines if line)
-    body = _read(folder / "driftline.json")
+def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
+    body = _read(experiment.folder / "driftline.json")
     told = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
     kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
     return Repeat(
-        calm=sum(map(bool, lines)) - broken,
-        broken=broken,
+        calm=experiment.calm,
+        broken=len(experiment.live) - experiment.calm,
         kl=truth["kl"],
         seen=truth["expected"]["seen"],
         moved=truth["expected"]["moved"],
+        promise=promise(experiment),
         driftline=Ours(**told, **kept),
-        tools=_theirs(folder, tools),
+        tools=_theirs(experiment.folder, tools),
     )
 
 

@@ -65,6 +65,7 @@ def page(results: Results) -> str:
         "\n![Requests until the page, over the fault's KL](pictures/adapters-kl.svg)\n",
         _ways(results),
         _unseen(results),
+        _promises(results),
         _tools(results),
         _ENTER,
     ]
@@ -190,6 +191,22 @@ def _unseen(results: Results) -> str:
     if not rows:
         return head + "Nothing: every way was seen in every run.\n"
     return head + _table(["way", "KL", "unseen in", "seen by", "why"], rows)
+
+
+def _promises(results: Results) -> str:
+    """Say how the plan fared where it promised nothing, too."""
+    each = [one.promise for way in results.ways if not way.harmless for one in way.repeats]
+    promised = [one for one in each if one.promised]
+    others = [one for one in each if not one.promised]
+    told, also = (sum(one.told is not None for one in some) for some in (promised, others))
+    return (
+        "\n## What the plan says of them\n\n[`driftline plan`](cli.md#driftline-plan) knows only"
+        " the baseline. Asked by how much each fault moved the mean NLL of answers, it promises a"
+        " ticket of `logit_ks` within the requests that came in"
+        f" {len(promised)} of {len(each)} experiments; **the evidence crossed in {told} of these**."
+        f" It crossed in {also} of the {len(others)} others as well: a fault mostly moves more than"
+        " one signal.\n"
+    )
 
 
 def _reason(way: Way) -> str:
