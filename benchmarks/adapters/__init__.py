@@ -8,6 +8,7 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 =================== ==============================================================
 ``--into FOLDER``   where results and all that is made on the way are kept
                     (``build/adapters``)
+``--cache FOLDER``  base and trained adapters, to be shared by runs (in ``--into``)
 ``--ways NAMES``    only these ways or families: ``weights,serving,new-topic-100``
 ``--quick``         the six ways that ``make engine`` plays
 ``--repeats N``     each way so often, on another adapter each time
@@ -19,16 +20,15 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 
 What an experiment is
     Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The
-    newer one is in charge, with an approved reference of 600 records. Each experiment begins
+    newer one is in charge, with an approved reference of 400 records. Each experiment begins
     with the same stored state: references learned, probes registered, 100 healthy live requests
-    of each adapter seen. 20 more healthy requests come, then the fault, then 100 requests that
-    meet it, and what is left of one probe cycle. When traffic was moved away, the rest of the
-    100 requests is asked past the gateway, so that other detectors can be given the same
-    records. Divergence (``kl``) is measured in another process than the engine, with the same
-    weights.
+    of each adapter seen. 20 more healthy requests come, then the fault, then 80 requests that
+    meet it, and what is left of one probe cycle. Requests up to the 150th are then asked past
+    the gateway, so that other detectors can be given the same records. Divergence (``kl``) is
+    measured beside the engine, with the same weights.
 
 What is compressed
-    Time. A window is 3 s, a probe cycle 45 s; the reference's records were answered within
+    Time. A window is 3 s, a probe cycle 30 s; the reference's records were answered within
     minutes and are stamped over 15 days; nothing else of the defaults differs but what
     ``driftline.toml`` of this folder says.
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from rich.console import Console
@@ -22,10 +25,11 @@ from rich.table import Table
 
 from benchmarks.adapters.base import OFFLINE, base_folder
 from benchmarks.adapters.divergence import Divergences
-from benchmarks.adapters.engine import NoEngineError, start_engine, wait_for
-from benchmarks.adapters.experiment import play
+from benchmarks.adapters.engine import Engine, NoEngineError, start_engine, wait_for
+from benchmarks.adapters.engines import Engines
+from benchmarks.adapters.experiment import other_setup, play
 from benchmarks.adapters.silence import silence
-from benchmarks.adapters.stage import IN_CHARGE, Stage, model_of, prepare
+from benchmarks.adapters.stage import IN_CHARGE, Stage, model_of, prepare, served
 from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS
 from benchmarks.adapters.ways import QUICK, WAYS, chosen
@@ -47,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(str(error), style="red", markup=False)
         return NOBODY_TO_PLAY
     os.environ.update(OFFLINE)
+    signal.signal(signal.SIGTERM, _interrupt)  # so that engine and service are ended too
     try:
         failed = _play_all(given, ways, console)
     except NoEngineError as error:
@@ -55,9 +60,16 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks adapters", description=__doc__)
     parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="base and trained adapters (in --into)"
+    )
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="another base")
     parser.add_argument("--gpu", action="store_true", help="the engine runs on a GPU")
     parser.add_argument(
@@ -97,8 +109,10 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
         _note(stage, timed)
         with timed.phase("ways"), _progress(console) as progress:
             bar = progress.add_task("ways", total=len(ways) * given.repeats)
-            for way, repeat in ((way, n) for n in range(given.repeats) for way in ways):
+            left = [(way, n) for n in range(given.repeats) for way in ways]
+            for (way, repeat), upcoming in zip_longest(left, left[1:]):
                 progress.update(bar, description=way.name)
+                _begin_next(stage, upcoming)
                 if why := _play_once(stage, way, repeat, progress.console):
                     failed[f"{way.name}/{repeat}"] = why
                 progress.advance(bar)
@@ -117,24 +131,39 @@ def _open(
     timed: Timed,
     say: Callable[[str], None],
 ) -> Stage:
-    cache = into / "cache"
-    cache.mkdir(exist_ok=True)
+    cache = (given.cache or into / "cache").resolve()
+    cache.mkdir(parents=True, exist_ok=True)
     with timed.phase("base"):
         setup = Setup(model=given.model.resolve() if given.model else base_folder(cache))
-    switch = opened.enter_context(Switch(port=_port(into)))
-    kept = Divergences(into / "state" / "divergences.json")
-    partial = {"into": into, "cache": cache, "setup": setup, "switch": switch, "say": say}
-    partial |= {"divergences": kept, "seed": given.seed, "gpu": given.gpu}
     with timed.phase("training"):
         say("adapters are trained, if they are not yet")
-        adapters = Stage(**partial, engine=None).served()  # type: ignore[arg-type]
+        adapters = served(cache, setup.model)
+    switch = opened.enter_context(Switch(port=_port(into)))
+
+    def start(other: Setup) -> Engine:
+        log = into / "state" / f"engine-{len(list(into.glob('state/engine-*.log')))}.log"
+        return start_engine(other, adapters, log=log, gpu=given.gpu)
+
+    def wait(engine: Engine) -> None:
+        wait_for(engine, model_of(TASKS[0], IN_CHARGE))
+
     with timed.phase("engine"):
         say("the engine starts")
-        log = into / "state" / "engine.log"
-        engine = opened.enter_context(start_engine(setup, adapters, log=log, gpu=given.gpu))
-        wait_for(engine, model_of(TASKS[0], IN_CHARGE))
+        engine = opened.enter_context(start(setup))
+        wait(engine)
     switch.to(engine.port)
-    return Stage(**partial, engine=engine)  # type: ignore[arg-type]
+    return Stage(
+        into=into,
+        cache=cache,
+        setup=setup,
+        engine=engine,
+        engines=opened.enter_context(Engines(start=start, wait=wait)),
+        switch=switch,
+        divergences=Divergences(into / "state" / "divergences.json"),
+        seed=given.seed,
+        gpu=given.gpu,
+        say=say,
+    )
 
 
 def _port(into: Path) -> int:
@@ -145,10 +174,22 @@ def _port(into: Path) -> int:
     return int(kept.read_text())
 
 
+def _begin_next(stage: Stage, upcoming: tuple[Way, int] | None) -> None:
+    """Let the next way's engine start while this one is measured: it takes a minute."""
+    if upcoming is not None and not _done(stage, *upcoming).exists():
+        setup = other_setup(stage, upcoming[0])
+        if setup is not None:
+            stage.engines.begin(setup)
+
+
+def _done(stage: Stage, way: Way, repeat: int) -> Path:
+    """Written last: who has it was played."""
+    return stage.into / way.name / str(repeat) / "driftline.json"
+
+
 def _play_once(stage: Stage, way: Way, repeat: int, console: Console) -> str | None:
     """Play one way unless it has been; give why it could not be."""
-    done = stage.into / way.name / str(repeat) / "driftline.json"
-    if done.exists():
+    if _done(stage, way, repeat).exists():
         return None
     began = time.monotonic()
     try:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told, usual
-from benchmarks.adapters.engine import Engine, start_engine, wait_for
+from benchmarks.adapters.engine import Engine
 from benchmarks.adapters.outcome import Moved, Seen, Told, outcome
 from benchmarks.adapters.service import Service
 from benchmarks.adapters.stage import (
+    BATCH,
     IN_CHARGE,
     Stage,
     ask_engine,
@@ -38,13 +39,15 @@ from benchmarks.adapters.ways.way import (
 
 FRESH: Final = 20
 """Healthy requests just before the fault."""
-BROKEN: Final = 100
-"""Requests after it."""
+BROKEN: Final = 80
+"""Requests of clients after it."""
+RECORDED: Final = 150
+"""Records after it, those included that are asked past the gateway."""
 SETTLE_S: Final = 4.0
 """Until what was sent has been looked at."""
 GRACE_S: Final = 8.0
 """After a page, for what is found out of it."""
-CYCLE_S: Final = 100.0
+CYCLE_S: Final = 75.0
 """At most until a probe that began after the fault has ended: two cycles of a busy machine."""
 SEEN_KL: Final = 0.05
 """From this divergence on weights are to be told of."""
@@ -56,7 +59,8 @@ class Broken:
 
     run: Run
     engine: Engine
-    kl: float | None
+    answers: tuple[Setup, Path] | None = None
+    """What answers in place of the approved version; None: itself, or nobody can say."""
 
 
 def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]:
@@ -64,7 +68,8 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     folder = stage.into / way.name / str(repeat)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        ready = stack.enter_context(_ready(stage, way))
+        other = other_setup(stage, way)
+        ready = None if other is None else (stage.engines.ready(other), other)
         service = stack.enter_context(stage.service())
         clients = stack.enter_context(Clients(service.gateway, seed=stage.seed + repeat))
         company = [
@@ -87,24 +92,19 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         records = _records(stage, service, adapter, broken_at)
         seen = replace(seen, broken=_answered(records))
         records += _completed(stage, way, adapter, broken, records)
+    kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
     write_lines(folder / "records.jsonl", records)
-    _write(folder / "truth.json", _truth(way, adapter, broken_at, broken.kl))
+    _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
     found = outcome(seen) | {"clients": told(broken.run.answered)}
     _write(folder / "driftline.json", found)
     return found
 
 
-@contextmanager
-def _ready(stage: Stage, way: Way) -> Iterator[tuple[Engine, Setup] | None]:
-    """The other engine of a fault of the engine, started before anything is measured."""
+def other_setup(stage: Stage, way: Way) -> Setup | None:
+    """How the engine of a fault of the engine is started; None: it is the usual one."""
     if not isinstance(way.fault, OfEngine):
-        yield None
-        return
-    setup = way.fault.change(stage.setup, stage.shelf(TASKS[0]))
-    log = stage.into / "state" / f"engine-{way.name}.log"
-    with start_engine(setup, stage.served(), log=log, gpu=stage.gpu) as engine:
-        wait_for(engine, model_of(TASKS[0], IN_CHARGE))
-        yield engine, setup
+        return None
+    return way.fault.change(stage.setup, stage.shelf(TASKS[0]))
 
 
 @contextmanager
@@ -124,27 +124,27 @@ def _broken(
             run.change, run.pace = fault.change, fault.pace
             if run.pace(0) > 1:
                 run.at_once *= 4
-            yield Broken(run=run, engine=stage.engine, kl=None)
+            yield Broken(run=run, engine=stage.engine)
         case OfWeights() | OfServing():
             if isinstance(fault, OfWeights):
                 folder, cached = shelf.damaged(way.name, fault.change), False
             else:
                 folder, cached = fault.choose(shelf), fault.cached
-            kl = None if cached else _kl(stage, way, adapter, (stage.setup, folder))
+            answers = None if cached else (stage.setup, folder)
             with _served(stage.engine, adapter, folder, right=right, cached=cached):
-                yield Broken(run=run, engine=stage.engine, kl=kl)
+                yield Broken(run=run, engine=stage.engine, answers=answers)
         case OfEngine():
             if ready is None:
                 raise RuntimeError(f"{way.name} needs an engine of its own")
             engine, setup = ready
-            kl = _kl(stage, way, adapter, (setup, right))
+            answers = (setup, right)
             if fault.beside:
                 service.restart([stage.switch.url, engine.url])
-                yield Broken(run=run, engine=engine, kl=kl)
+                yield Broken(run=run, engine=engine, answers=answers)
                 return
             stage.switch.to(engine.port)
             try:
-                yield Broken(run=run, engine=engine, kl=kl)
+                yield Broken(run=run, engine=engine, answers=answers)
             finally:
                 stage.switch.to(stage.engine.port)
         case _:
@@ -176,7 +176,7 @@ def _reload(engine: Engine, model: str, folder: Path) -> None:
 
 def _fill_cache(engine: Engine, model: str, adapter: str) -> None:
     body = {"max_tokens": 1}
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(BATCH) as pool:
         asked = [
             pool.submit(ask_engine, engine, model, [{"role": "user", "content": pair.prompt}], body)
             for pair in task(adapter).live
@@ -292,10 +292,8 @@ def _records(
 def _completed(
     stage: Stage, way: Way, adapter: str, broken: Broken, records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What the broken version would have answered, had traffic not moved: for other detectors."""
-    if isinstance(way.fault, OfClients):
-        return []
-    missing = BROKEN - sum(one["broken"] for one in records)
+    """What the broken version would have gone on to answer: for detectors that take longer."""
+    missing = RECORDED - sum(one["broken"] for one in records)
     chance = chance_of(stage, way.name, adapter, "completed")
     asks = [
         broken.run.change(
@@ -305,7 +303,7 @@ def _completed(
         for number in range(max(0, missing))
     ]
     model = model_of(adapter, IN_CHARGE)
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(BATCH) as pool:
         found = list(
             pool.map(lambda ask: ask_engine(broken.engine, model, ask.messages, ask.body), asks)
         )

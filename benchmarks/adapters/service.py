@@ -24,7 +24,7 @@ DOMAIN_TEXTS: Final = 16
 READY_S: Final = 300.0
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Service:
     """One daemon and one gateway on a data folder; a context that starts and ends both."""
 

@@ -25,7 +25,7 @@ from scipy.special import betaincinv
 
 from benchmarks.adapters.clients import RATE
 from benchmarks.adapters.service import CONFIG
-from benchmarks.adapters.stage import IN_CHARGE, read_lines, write_lines
+from benchmarks.adapters.stage import IN_CHARGE, INDEXED, read_lines, write_lines
 from benchmarks.adapters.tasks import TASKS, task
 from detectors.feedback import Directions
 from monitor.config.loading import load
@@ -135,7 +135,10 @@ def _measured(into: Path, name: str, embed: Embedder) -> tuple[Frozen, Baseline]
     """The reference, and the healthy records measured as the service does, each once."""
     key, work = b"benchmark" * 4, into / "state" / "silence"
     training, pool = work / f"{name}-training.jsonl", work / f"{name}-pool.jsonl"
-    write_lines(training, [{"role": "training", "text": one.prompt} for one in task(name).training])
+    write_lines(
+        training,
+        [{"role": "training", "text": one.prompt} for one in task(name).training[:INDEXED]],
+    )
     write_lines(pool, healthy_pool(into, name))
     watch, reading = Unwatched(), Reading(answers=True)
     index = read_training(training, embed, key=key, watch=watch)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from benchmarks.adapters.clients import MAX_TOKENS, TEMPERATURE, Clients, Run
 from benchmarks.adapters.divergence import Divergences
 from benchmarks.adapters.engine import BASE_NAME, Engine
+from benchmarks.adapters.engines import Engines
 from benchmarks.adapters.service import Service, keep
 from benchmarks.adapters.shelf import CachedShelf
 from benchmarks.adapters.switch import Switch
@@ -25,9 +26,11 @@ from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
 from examples.vllm_records import TOP_LOGPROBS, record
 
-BASELINE_RECORDS: Final = 600
+BASELINE_RECORDS: Final = 400
 BASELINE_DAYS: Final = 15.0
 """Over which they are stamped; in truth they are answered within minutes."""
+INDEXED: Final = 400
+"""Texts of each task's training that live questions are compared with."""
 HEALTHY: Final = 100
 """Live requests of each adapter before every experiment, made once for all."""
 VERSIONS: Final = ("v1", "v2")
@@ -35,6 +38,8 @@ IN_CHARGE: Final = "v2"
 BUILT_S: Final = 900.0
 PROBED_S: Final = 600.0
 LOOK_S: Final = 0.5
+BATCH: Final = 24
+"""Requests at a time where nobody waits: the engine answers them in one batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +50,8 @@ class Stage:
     cache: Path
     setup: Setup
     engine: Engine
+    engines: Engines
+    """Others beside it."""
     switch: Switch
     divergences: Divergences
     seed: int
@@ -54,14 +61,6 @@ class Stage:
     def shelf(self, adapter: str) -> CachedShelf:
         """Folders of one adapter."""
         return CachedShelf(cache=self.cache, base=self.setup.model, adapter=adapter)
-
-    def served(self) -> Mapping[str, Path]:
-        """Every version under its own name."""
-        return {
-            model_of(name, version): self.shelf(name).version(version)
-            for name in TASKS
-            for version in VERSIONS
-        }
 
     @property
     def snapshot(self) -> Path:
@@ -77,6 +76,15 @@ class Stage:
             shutil.copytree(self.snapshot, folder / "data", symlinks=True)
         with Service(folder=folder, engines=[self.switch.url]) as service:
             yield service
+
+
+def served(cache: Path, base: Path) -> Mapping[str, Path]:
+    """Every version under its own name."""
+    return {
+        model_of(name, version): CachedShelf(cache=cache, base=base, adapter=name).version(version)
+        for name in TASKS
+        for version in VERSIONS
+    }
 
 
 def model_of(adapter: str, version: str) -> str:
@@ -120,7 +128,7 @@ def baseline(stage: Stage, name: str) -> list[dict[str, Any]]:
             "subject": f"user-{pair.prompt[:40]}",
         }
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(BATCH) as pool:
         return list(pool.map(answered, enumerate(questions)))
 
 
@@ -147,7 +155,8 @@ def _register(service: Service, stage: Stage) -> None:
         )
     for name in TASKS:
         service.route(name, IN_CHARGE)
-        lines = [{"role": "training", "text": pair.prompt} for pair in task(name).training]
+        learned = task(name).training[:INDEXED]
+        lines = [{"role": "training", "text": pair.prompt} for pair in learned]
         known = read_lines(stage.into / "baseline" / f"{name}.jsonl")
         lines += [{"role": "baseline"} | _without(one, "adapter", "version") for one in known]
         service.send(
@@ -170,8 +179,9 @@ def _approve(service: Service, name: str) -> None:
         return bool(found["state"] == "ready")
 
     until(built, f"the reference of {name}", seconds=BUILT_S)
-    if service.get(path)["items"][0]["provisional"]:
-        service.send("POST", f"{path}/approve", json={})
+    found = service.get(path)["items"][0]
+    if found["provisional"]:
+        service.send("POST", f"{path}/approve", json={"generation": found["generation"]})
 
 
 def _see_healthy(service: Service, stage: Stage) -> None:

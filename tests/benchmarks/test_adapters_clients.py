@@ -18,7 +18,7 @@ NEW = {pair.prompt for pair in pairs("voice")}
 
 def asked(way: str, *, adapter: str = "bank", count: int = MANY) -> Sequence[tuple[Ask, Ask]]:
     """What would have been asked, and what is."""
-    chance, found = Random(3), []
+    chance, found = Random(3), []  # noqa: S311 - no secret
     for number in range(count):
         before = usual(adapter, chance)
         moment = Moment(number=number, task=task(adapter), chance=chance)
@@ -46,7 +46,7 @@ def test_usual_questions_are_of_the_task_and_never_learned_from() -> None:
         assert not live & learned
         assert not live & kept
         assert not kept & learned
-        assert {usual(name, Random(n)).question for n in range(50)} <= live
+        assert {usual(name, Random(n)).question for n in range(50)} <= live  # noqa: S311 - no secret
 
 
 def test_a_system_prompt_is_added_or_emptied_before_the_question() -> None:
