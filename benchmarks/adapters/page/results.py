@@ -163,7 +163,9 @@ def store(results: Results, path: Path = FILE) -> None:
     head = json.dumps(
         {"run": results.run, "silence": results.silence, "tools": tools}, indent=1
     ).removesuffix("\n}")
-    ways = ",\n".join(json.dumps(_written(way), separators=(",", ":")) for way in results.ways)
+    ways = ",\n".join(
+        json.dumps(_written(way, list(tools)), separators=(",", ":")) for way in results.ways
+    )
     draft.write_text(f'{head},\n "ways": [\n{ways}\n]}}\n', encoding="utf-8")
     draft.replace(path)
 
@@ -175,31 +177,37 @@ def load(path: Path = FILE) -> Results:
         run=body["run"],
         silence=body["silence"],
         tools={slug: Tool(**tool) for slug, tool in body["tools"].items()},
-        ways=[_as_read(way) for way in body["ways"]],
+        ways=[_as_read(way, list(body["tools"])) for way in body["ways"]],
     )
 
 
-def _written(way: Way) -> dict[str, Any]:
-    """Give what is told and what tools said as lists: hundreds of them repeat their names."""
+def _written(way: Way, slugs: Sequence[str]) -> dict[str, Any]:
+    """Give what repeats as lists: hundreds of experiments would repeat the names."""
     body = asdict(way)
     for one, written in zip(way.repeats, body["repeats"], strict=True):
-        for name in _TOLD:
-            told = getattr(one.driftline, name)
-            written["driftline"][name] = told and astuple(told)
+        seen = [one.tools.get(slug) for slug in slugs]
         written["promise"] = astuple(one.promise)
-        written["tools"] = {slug: astuple(seen) for slug, seen in one.tools.items()}
+        written["driftline"] = astuple(one.driftline)
+        written["tools"] = [each and astuple(each) for each in seen]
     return body
 
 
-def _as_read(body: dict[str, Any]) -> Way:
+def _as_read(body: dict[str, Any], slugs: Sequence[str]) -> Way:
     repeats = []
     for one in body["repeats"]:
-        ours = one["driftline"]
-        told = {name: ours[name] and Told(*ours[name]) for name in _TOLD}
-        tools = {slug: Theirs(*seen) for slug, seen in one["tools"].items()}
-        read = {"driftline": Ours(**{**ours, **told}), "tools": tools}
-        repeats.append(Repeat(**{**one, **read, "promise": Promise(*one["promise"])}))
+        seen = zip(slugs, one["tools"], strict=True)
+        told = {
+            "promise": Promise(*one["promise"]),
+            "driftline": _ours(one["driftline"]),
+            "tools": {slug: Theirs(*each) for slug, each in seen if each is not None},
+        }
+        repeats.append(Repeat(**{**one, **told}))
     return Way(**{**body, "blame": tuple(body["blame"]), "repeats": repeats})
+
+
+def _ours(values: Sequence[Any]) -> Ours:
+    body = dict(zip((one.name for one in fields(Ours)), values, strict=True))
+    return Ours(**body | {name: body[name] and Told(*body[name]) for name in _TOLD})
 
 
 def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
