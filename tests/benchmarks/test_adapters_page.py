@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,6 +12,8 @@ import pytest
 from benchmarks.adapters.contestants import plain
 from benchmarks.adapters.contestants.entry import write as write_entry
 from benchmarks.adapters.contestants.experiment import folders, load
+from benchmarks.adapters.outcome import Seen, outcome
+from benchmarks.adapters.outcome import Told as Message
 from benchmarks.adapters.page import pictures, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import write
@@ -100,6 +103,30 @@ def test_results_survive_their_file_and_stay_small(run: Path, tmp_path: Path) ->
     assert results.load(path) == found
     # three ways here; thirty ways of three runs and nine tools have 60 kB for themselves
     assert path.stat().st_size < 3 * 1_500 + 2_000
+
+
+def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    broken_at = datetime.fromisoformat(
+        json.loads((run / "gone" / "0" / "truth.json").read_text())["broken_at"]
+    )
+    body = {"status": "opened", "severity": "page", "adapter": "support", "blame": "serving"}
+    seen = Seen(
+        adapter="support",
+        broken_at=broken_at,
+        told=[Message(at=broken_at + timedelta(seconds=9), body=body | {"reason": "404"})],
+        moved=None,
+        broken=[broken_at + timedelta(seconds=second) for second in range(20)],
+        probes=1,
+        cpu_s=2.0,
+        incidents=(),
+        blame_now="serving",
+    )
+    (run / "gone" / "0" / "driftline.json").write_text(json.dumps(outcome(seen)))
+    [gone] = [one for one in collect(run).ways if one.way == "gone"]
+    found = gone.repeats[0].driftline
+    assert found.page == Told(10, 9.0, "probe")
+    assert (found.first, found.blame, found.answered_broken) == (found.ticket, "serving", 20)
 
 
 def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Path) -> None:

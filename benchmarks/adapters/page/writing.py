@@ -105,8 +105,8 @@ def _missed(names: Sequence[str]) -> str:
 def _ways(results: Results) -> str:
     head = (
         "\n## Every way\n\nMedians over the runs of a way, counted from the break. *Answered*:"
-        " requests that the broken version answered, of all that came. *By*: what made the page."
-        " Bold: wrong.\n"
+        " requests that the broken version answered, of all that were asked. *By*: what made the"
+        " page. Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
