@@ -230,7 +230,7 @@ def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
 
 
 def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:
-    absent = Column(title="t", requests=lambda _: None, false_before=lambda _: None)
+    absent = Column(title="t", did=lambda _: None)
     assert cell(way(experiment(3)), absent).words == ""
     assert false_alarms([way(experiment(3))], absent) is None
 

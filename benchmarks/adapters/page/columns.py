@@ -11,14 +11,18 @@ from benchmarks.adapters.page.results import Repeat, Results, Way
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """Who is asked: requests to the alarm, None for none, and alarms before the break.
-
-    Both are None where it was not run.
-    """
+    """Who is asked, and what it did with an experiment; None: it was not run."""
 
     title: str
-    requests: Callable[[Repeat], int | None]
-    false_before: Callable[[Repeat], int | None]
+    did: Callable[[Repeat], Did | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Did:
+    """Requests to the alarm, None for none, and alarms before the break, None: not its own."""
+
+    requests: int | None
+    false_before: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,61 +45,45 @@ class Cell:
 
 def columns(results: Results) -> list[Column]:
     """All columns, Driftline's first."""
-    ours = [
-        Column(title="Driftline: told", requests=_told, false_before=_false),
-        Column(title="Driftline: page", requests=_page, false_before=lambda _: None),
-    ]
-    return ours + [_tool(slug, tool.tool) for slug, tool in results.tools.items()]
+    ours = [Column(title="Driftline: told", did=_told), Column(title="Driftline: page", did=_paged)]
+    return ours + [_column(slug, tool.tool) for slug, tool in results.tools.items()]
 
 
 def cell(way: Way, column: Column) -> Cell:
     """Ask a column about a way: the median over all experiments, silent ones as endless."""
-    asked = [one for one in way.repeats if _was_run(column, one)]
-    known = sorted(seen for one in asked if (seen := column.requests(one)) is not None)
-    middle = known and 2 * len(known) > len(asked)
-    endless = [*map(float, known), *[float("inf")] * (len(asked) - len(known))]
-    requests = median(endless) if middle else None
-    return Cell(seen=len(known), of=len(asked), requests=requests)
+    asked = [did.requests for one in way.repeats if (did := column.did(one)) is not None]
+    known = [requests for requests in asked if requests is not None]
+    mostly = bool(known) and 2 * len(known) > len(asked)
+    endless = [float("inf") if requests is None else float(requests) for requests in asked]
+    return Cell(seen=len(known), of=len(asked), requests=median(endless) if mostly else None)
 
 
 def false_alarms(ways: Sequence[Way], column: Column) -> tuple[int, int] | None:
     """Alarms before the break and the healthy requests they came in; None: not counted."""
     counted = [
-        (count, one.calm)
+        (did.false_before, one.calm)
         for way in ways
         for one in way.repeats
-        if (count := column.false_before(one)) is not None
+        if (did := column.did(one)) is not None and did.false_before is not None
     ]
     if not counted:
         return None
     return sum(count for count, _ in counted), sum(calm for _, calm in counted)
 
 
-def _was_run(column: Column, one: Repeat) -> bool:
-    return column.requests is _page or column.false_before(one) is not None
-
-
-def _told(one: Repeat) -> int | None:
+def _told(one: Repeat) -> Did:
     first = one.driftline.first
-    return first and first.requests
+    return Did(requests=first and first.requests, false_before=one.driftline.false_before)
 
 
-def _page(one: Repeat) -> int | None:
+def _paged(one: Repeat) -> Did:
     page = one.driftline.page
-    return page and page.requests
+    return Did(requests=page and page.requests, false_before=None)
 
 
-def _false(one: Repeat) -> int | None:
-    return one.driftline.false_before
-
-
-def _tool(slug: str, title: str) -> Column:
-    def requests(one: Repeat) -> int | None:
+def _column(slug: str, title: str) -> Column:
+    def did(one: Repeat) -> Did | None:
         seen = one.tools.get(slug)
-        return seen and seen.requests
+        return seen and Did(requests=seen.requests, false_before=seen.false_before)
 
-    def false_before(one: Repeat) -> int | None:
-        seen = one.tools.get(slug)
-        return seen and seen.false_before
-
-    return Column(title=title, requests=requests, false_before=false_before)
+    return Column(title=title, did=did)
