@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told, usual
+from benchmarks.adapters.divergence import Answering
 from benchmarks.adapters.engine import Engine
 from benchmarks.adapters.outcome import Moved, Seen, Told, outcome
 from benchmarks.adapters.service import Service
@@ -47,8 +48,8 @@ SETTLE_S: Final = 4.0
 """Until what was sent has been looked at."""
 GRACE_S: Final = 8.0
 """After a page, for what is found out of it."""
-CYCLE_S: Final = 75.0
-"""At most until a probe that began after the fault has ended: two cycles of a busy machine."""
+CYCLE_S: Final = 150.0
+"""At most until a probe that began after the fault has ended: a busy machine is late."""
 SEEN_KL: Final = 0.05
 """From this divergence on weights are to be told of."""
 
@@ -59,7 +60,7 @@ class Broken:
 
     run: Run
     engine: Engine
-    answers: tuple[Setup, Path] | None = None
+    answers: Answering | None = None
     """What answers in place of the approved version; None: itself, or nobody can say."""
 
 
@@ -130,14 +131,18 @@ def _broken(
                 folder, cached = shelf.damaged(way.name, fault.change), False
             else:
                 folder, cached = fault.choose(shelf), fault.cached
-            answers = None if cached else (stage.setup, folder)
+            answers = Answering(
+                setup=stage.setup,
+                adapter=right if cached else folder,
+                cached=folder if cached else None,
+            )
             with _served(stage.engine, adapter, folder, right=right, cached=cached):
                 yield Broken(run=run, engine=stage.engine, answers=answers)
         case OfEngine():
             if ready is None:
                 raise RuntimeError(f"{way.name} needs an engine of its own")
             engine, setup = ready
-            answers = (setup, right)
+            answers = Answering(setup=setup, adapter=right)
             if fault.beside:
                 service.restart([stage.switch.url, engine.url])
                 yield Broken(run=run, engine=engine, answers=answers)
@@ -185,8 +190,8 @@ def _fill_cache(engine: Engine, model: str, adapter: str) -> None:
             one.result()
 
 
-def _kl(stage: Stage, way: Way, adapter: str, other: tuple[Setup, Path]) -> float:
-    approved = (stage.setup, stage.shelf(adapter).version(IN_CHARGE))
+def _kl(stage: Stage, way: Way, adapter: str, other: Answering) -> float:
+    approved = Answering(setup=stage.setup, adapter=stage.shelf(adapter).version(IN_CHARGE))
     return stage.divergences.of(
         f"{way.name}/{adapter}", name=adapter, approved=approved, other=other
     )
@@ -253,7 +258,7 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
         for one in found
         if one["kind"] == "perplexity"
         and one["state"] == "done"
-        and datetime.fromisoformat(one["window"]["end"]) >= since
+        and datetime.fromisoformat(one["started_at"]) >= since
     ]
 
 

@@ -34,6 +34,7 @@ INDEXED: Final = 400
 HEALTHY: Final = 100
 """Live requests of each adapter before every experiment, made once for all."""
 VERSIONS: Final = ("v1", "v2")
+Line = dict[str, Any]
 IN_CHARGE: Final = "v2"
 BUILT_S: Final = 900.0
 PROBED_S: Final = 600.0
@@ -98,7 +99,7 @@ def prepare(stage: Stage) -> None:
         path = stage.into / "baseline" / f"{name}.jsonl"
         if not path.exists():
             stage.say(f"{name}: {BASELINE_RECORDS} answers for its baseline")
-            write_lines(path, baseline(stage, name))
+            make_baseline(stage, name, path)
     if stage.snapshot.exists():
         return
     stage.say("Driftline learns the references, and healthy traffic comes")
@@ -108,28 +109,41 @@ def prepare(stage: Stage) -> None:
     keep(service.folder / "data", stage.snapshot)
 
 
-def baseline(stage: Stage, name: str) -> list[dict[str, Any]]:
-    """The version in charge answers held-out questions, stamped over the last fortnight."""
-    questions = itertools.islice(itertools.cycle(task(name).baseline), BASELINE_RECORDS)
-    step = timedelta(days=BASELINE_DAYS) / BASELINE_RECORDS
-    begin = datetime.now(UTC) - timedelta(minutes=1) - BASELINE_RECORDS * step
+def make_baseline(stage: Stage, name: str, path: Path) -> None:
+    """The version in charge answers held-out questions, stamped over the last fortnight.
+
+    Each answer is kept as it comes, so that a run that was stopped goes on where it was.
+    """
+    part = path.with_suffix(".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    known = {one["id"] for one in read_lines(part)} if part.exists() else set()
+    asked = itertools.islice(itertools.cycle(task(name).baseline), BASELINE_RECORDS)
+    missing = [(n, pair) for n, pair in enumerate(asked) if _baseline_id(name, n) not in known]
+    begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
+    with part.open("a", encoding="utf-8") as written, ThreadPoolExecutor(BATCH) as pool:
+        for found in pool.map(lambda one: _answered(stage, name, *one, begin=begin), missing):
+            written.write(json.dumps(found) + "\n")
+            written.flush()
+    write_lines(path, sorted(read_lines(part), key=lambda one: str(one["id"])))
+
+
+def _answered(stage: Stage, name: str, number: int, pair: Pair, *, begin: datetime) -> Line:
     model = model_of(name, IN_CHARGE)
+    found = ask_engine(stage.engine, model, [{"role": "user", "content": pair.prompt}])
+    found.pop("latency_ms")  # answered in a batch, which takes longer than users wait
+    step = timedelta(days=BASELINE_DAYS) / BASELINE_RECORDS
+    return found | {
+        "id": _baseline_id(name, number),
+        "adapter": name,
+        "version": IN_CHARGE,
+        "at": (begin + number * step).isoformat(),
+        "source": "gateway",
+        "subject": f"user-{number % len(task(name).baseline)}",
+    }
 
-    def answered(numbered: tuple[int, Pair]) -> dict[str, Any]:
-        number, pair = numbered
-        found = ask_engine(stage.engine, model, [{"role": "user", "content": pair.prompt}])
-        found.pop("latency_ms")  # answered in a batch, which takes longer than users wait
-        return found | {
-            "id": f"{name}-baseline-{number:04}",
-            "adapter": name,
-            "version": IN_CHARGE,
-            "at": (begin + number * step).isoformat(),
-            "source": "gateway",
-            "subject": f"user-{pair.prompt[:40]}",
-        }
 
-    with ThreadPoolExecutor(BATCH) as pool:
-        return list(pool.map(answered, enumerate(questions)))
+def _baseline_id(name: str, number: int) -> str:
+    return f"{name}-baseline-{number:04}"
 
 
 def ask_engine(
@@ -228,7 +242,7 @@ def chance_of(stage: Stage, *parts: object) -> Random:
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Write JSON lines, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(".new")
     part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     part.rename(path)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.adapters.tasks import Pair, task
 
@@ -67,9 +67,10 @@ def train_revision(base: Path, target: Path, *, steps: int = 20) -> None:
     tokenizer.save_pretrained(target)
 
 
-def load_base(base: Path, *, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Load a causal model and its tokenizer from a folder."""
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+def load_base(base: Path, *, dtype: torch.dtype, **config: Any) -> tuple[Any, Any]:
+    """Load a causal model, with what its config says otherwise, and its tokenizer."""
+    known = AutoConfig.from_pretrained(base, **config)
+    model = AutoModelForCausalLM.from_pretrained(base, config=known, dtype=dtype)
     return model, AutoTokenizer.from_pretrained(base)
 
 

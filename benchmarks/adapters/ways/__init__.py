@@ -38,7 +38,9 @@ QUICK: Final = (
 
 
 def chosen(names: Sequence[str]) -> list[Way]:
-    """The ways of these names or families; all where none is named.
+    """The ways of these names or families, in this order; all where none is named.
+
+    Those that need an engine of their own come last.
 
     Raises
     ------
@@ -49,4 +51,10 @@ def chosen(names: Sequence[str]) -> list[Way]:
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"no way or family {', '.join(unknown)}; there are {', '.join(known)}")
     found = [way for way in WAYS if not names or {way.name, way.family} & set(names)]
-    return sorted(found, key=lambda way: isinstance(way.fault, OfEngine))
+    order = list(names) or list(FAMILIES)
+
+    def place(way: Way) -> tuple[bool, int]:
+        named = way.name if way.name in order else way.family
+        return isinstance(way.fault, OfEngine), order.index(named)
+
+    return sorted(found, key=place)
