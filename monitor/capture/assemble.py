@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from monitor.capture import refusal, signals, subjects
-from monitor.capture.checks import Tokens, clean
+from monitor.capture.checks import Tokens, legible
 from monitor.capture.directory import Resolved
 from monitor.capture.wire import Record
 from monitor.store.contexts import Context
@@ -24,9 +24,6 @@ from monitor.store.ingest import (
     microseconds,
 )
 from monitor.store.pgarray import Floats
-
-MAX_TEXT: Final = 32_768
-"""Characters of a text that are measured and wait for the probe; encoders read far less."""
 
 _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
 
@@ -155,11 +152,6 @@ def _numbers(
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, said)
     return columns
-
-
-def legible(text: str | None) -> str | None:
-    """Give a text as it is measured and kept, however long it is and whatever is in it."""
-    return None if text is None else clean(text[:MAX_TEXT])
 
 
 def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted]) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 
-from monitor.config import Config
-from monitor.config.sections import DatabaseSection, ServiceSection
+from monitor.config.sections import Config, DatabaseSection, ServiceSection
 from monitor.daemon import backups
 from monitor.daemon.backups import BackupFailed, back_up, restore
 from monitor.domain import Scope

@@ -20,12 +20,11 @@ from alerts.channels import CHANNELS
 from detectors import DETECTORS
 from monitor.capture.wire import Record
 from monitor.cli.app import app
-from monitor.config import Config
 from monitor.config.reading import duration
-from monitor.config.sections import AdapterSection, DetectorSection, FeedbackSection
+from monitor.config.sections import AdapterSection, Config, DetectorSection, FeedbackSection
 from monitor.domain import ArmKind, Blame, Mode, Scope, VerdictKind
 from monitor.gateway.meters import Meters
-from monitor.routing import ROUTERS
+from monitor.routing.routers import ROUTERS
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, headings, prose, rows, section, text
 from tests.service import Service
 

@@ -15,9 +15,10 @@ import pytest
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.connections import ConnectionSettings, Door
+from monitor.connections import Door
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
+from monitor.patience import ConnectionSettings
 from tests.gateway.stub_engine import StubEngine
 from tests.loopback import unused_port
 

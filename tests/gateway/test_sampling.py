@@ -15,8 +15,8 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
+from monitor.capture.keeping import keep
 from monitor.capture.packing import unpack_f16
-from monitor.capture.sampling import keep
 from monitor.capture.wire import Record
 from monitor.domain import Arm, ArmKind, Scope
 from monitor.gateway import shares as sharing

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from detectors import DETECTORS
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.domain import VerdictKind
 from monitor.evaluate import EvaluateSettings
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
