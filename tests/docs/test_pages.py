@@ -291,14 +291,25 @@ def test_decisions_are_numbered_and_of_one_shape() -> None:
             assert part in said
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_json_in_pages_is_json(page: Path) -> None:
-    for block in re.findall(r"^```json\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        for document in [block] if block.count("\n{") == 0 else block.splitlines():
-            json.loads(document)
+def shown(language: str) -> list[Any]:
+    """Give every block of a language, each with its page and the line that it begins on."""
+    blocks = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(
+            found[1], id=f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start())}"
+        )
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for found in blocks.finditer(text)
+    ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_toml_in_pages_is_toml(page: Path) -> None:
-    for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        tomllib.loads(block)
+@pytest.mark.parametrize("block", shown("json"))
+def test_json_in_pages_is_json(block: str) -> None:
+    for document in [block] if block.count("\n{") == 0 else block.splitlines():
+        assert isinstance(json.loads(document), dict | list)
+
+
+@pytest.mark.parametrize("block", shown("toml"))
+def test_toml_in_pages_is_toml(block: str) -> None:
+    assert tomllib.loads(block) != {}
