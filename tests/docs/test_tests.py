@@ -1,4 +1,8 @@
-"""Every test can fail: it asserts, expects a refusal, or calls a helper of ours that does."""
+"""Every test can fail, and none because the machine is busy.
+
+A test asserts, expects a refusal, or calls a helper of ours that does. What must come about has
+:data:`tests.service.PATIENCE` to do so; how fast it comes is what benchmarks measure.
+"""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -73,4 +77,42 @@ def test_every_test_can_fail() -> None:
         f"{path.relative_to(ROOT)}:{one.lineno} {one.name}"
         for path, one in every_test()
         if not can_fail(one)
+    ] == []
+
+
+CLOCKS = {"time.monotonic", "time.perf_counter", "time.time"}
+
+
+def _times(node: ast.AST) -> bool:
+    """Whether a difference of two readings of the wall's clock is in it."""
+    return any(
+        isinstance(one, ast.BinOp)
+        and isinstance(one.op, ast.Sub)
+        and isinstance(one.left, ast.Call)
+        and ast.unparse(one.left.func) in CLOCKS
+        and not isinstance(one.right, ast.Constant)  # a moment of the past
+        for one in ast.walk(node)
+    )
+
+
+def timed(function: Function) -> bool:
+    taken = {
+        ast.unparse(target)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and _times(node.value)
+        for target in node.targets
+    }
+    return any(
+        _times(node) or taken & {ast.unparse(one) for one in ast.walk(node.test)}
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assert)
+    )
+
+
+def test_no_test_asserts_a_time_of_the_wall() -> None:
+    assert [
+        f"{path.relative_to(ROOT)}:{one.lineno} {one.name}"
+        for path in sources()
+        for one in ast.walk(module(path))
+        if isinstance(one, Function) and timed(one)
     ] == []
