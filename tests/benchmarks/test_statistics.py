@@ -117,7 +117,7 @@ def test_days_of_the_baseline_are_paid_for() -> None:
     found = [live_input.requests_needed(snips, 1_000 + number) for number in range(2)]
     assert all(seen is not None and seen <= 480 for seen in found)
     cell = {"name": "20 % snips", "days": 7, "requests": [80, None, 120, 40]}
-    shown = page._live_input({"cells": [cell], "followed": 2_000})
+    shown = page._live_input({"cells": [cell], "followed": 2_000})  # noqa: SLF001 - one table of the page
     assert "| 20 % snips | 7 | 4 | 75% | 80 | ∞ |" in shown
 
 
@@ -129,7 +129,7 @@ def test_an_index_of_the_early_half_keeps_the_budget_where_a_days_effect_lasts()
     assert alarms[1] <= 1
     cell = learned_index.measured(world, split, [[2, 2]] * 2)
     drifting = {"world": "days", "split": "half", "requests": [8, None]}
-    shown = page._learned_index({"calm": [cell], "drifting": [drifting], "days": 30})
+    shown = page._learned_index({"calm": [cell], "drifting": [drifting], "days": 30})  # noqa: SLF001 - one table of the page
     assert "its early half | 2 | 4 (at most 6) | **4** (at most 1) |" in shown
     assert "| days | half | 2 | 50% | 8 | ∞ |" in shown
 
@@ -143,7 +143,7 @@ def test_the_page_says_what_was_not_kept() -> None:
     names = [f"{one.process.value} {one.budget:g}" for one in ASKED]
     cell = measured(Cell(regime=Regime.MIXED, reference=300, per_check=40), [[0, 0, 9, 0]] * 24)
     assert list(cell["alarms"]) == names
-    shown = page._false_alarms({"cells": [cell], "days": 30})
+    shown = page._false_alarms({"cells": [cell], "days": 30})  # noqa: SLF001 - one table of the page
     assert "kept in 0 of 1 cells" in shown
     assert "| **216** |" in shown
 

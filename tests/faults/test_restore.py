@@ -40,7 +40,7 @@ def driftline(service: Service, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "monitor", *words, "-c", str(service.folder / "config.toml")],
         cwd=ROOT,
-        env=service._environ() | {"DRIFTLINE_KEY": service.key, "DRIFTLINE_URL": service.url},
+        env=service.environ() | {"DRIFTLINE_KEY": service.key, "DRIFTLINE_URL": service.url},
         capture_output=True,
         text=True,
         check=False,

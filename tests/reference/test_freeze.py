@@ -241,4 +241,4 @@ def test_a_provisional_reference_makes_way_for_one_of_twice_its_days(
         generation=generation,
         span_days=span,
     )
-    assert learned._worth_it(one, now=NOON) is wanted
+    assert learned._worth_it(one, now=NOON) is wanted  # noqa: SLF001 - a rule of many cases

@@ -141,7 +141,7 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
     with fleet.database.begin() as tx:
         version = versions.fetch(tx, adapter="support", name="v7")
         assert version is not None
-        calm = worlds._verdict(VerdictKind.STABLE, datetime.now(UTC))
+        calm = worlds.a_verdict(VerdictKind.STABLE, datetime.now(UTC))
         verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, drift_score=1.0)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=15_000)
