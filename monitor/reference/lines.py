@@ -153,6 +153,10 @@ def _baseline(fields: dict[str, Any], *, own: dict[str, str], horizon: Horizon) 
     return BaselineLine(record=record, vector=unit_vector(record))
 
 
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Training)
+
+
 def _convert(fields: dict[str, Any], kind: type[T], place: str) -> T:
     try:
         return msgspec.convert(fields, kind)
