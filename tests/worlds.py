@@ -207,7 +207,7 @@ def a_verdict(
 def put_verdict(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
     memory = Memory(verdict=verdict).to_json()
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, drift_score=drift)
+    verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=drift)
 
 
 def put_change(

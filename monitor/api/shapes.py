@@ -238,7 +238,9 @@ class AdapterSummary(Answer):
     version: str | None = Field(description="The version in charge; null: none is registered.")
     verdict: VerdictKind
     severity: Severity
-    drift_score: float = Field(description="0 to 100, for sorting; never a threshold.")
+    drift_score: float = Field(
+        description="0 to 100, sorted as verdicts are: critical from 80, drifting from 60."
+    )
     blame: Blame
     reason: str
     since: datetime | None

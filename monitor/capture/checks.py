@@ -25,6 +25,9 @@ BEHIND: Final = timedelta(hours=1)
 MAX_TEXT: Final = 32_768
 """Characters of a text that are measured and wait for the probe; encoders read far less."""
 
+PREFIX: Final = 64
+"""Characters of a request's beginning that are compared."""
+
 ENTROPY_TOP: Final = 5
 """Top-k entries that count: entropies from k = 5 and k = 20 are then the same number."""
 

@@ -80,6 +80,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     config, database = parts.config, parts.database
     indexes = Indexes(config.service.data_dir / "indexes")
     refuses = refusing(config.capture.refusal_patterns)
+    key = load_key(config.service.data_dir / "subject.key")
     embedding = _Embedding(parts, indexes)
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
@@ -106,6 +107,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 directions=config.evaluation.directions,
                 answers=config.embeds_answers,
                 refuses=refuses,
+                key=key,
                 settles_after=config.feedback_settles_after,
                 days=config.day_effect,
             ),

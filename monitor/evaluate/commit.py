@@ -70,7 +70,7 @@ class Outcome:
     facts: Facts
     findings: Sequence[Finding] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
-    drift_score: float | None = None
+    effect_size: float | None = None
     silence: AlertSeverity | None = None
     returning: bool = False
     """Whether the version waits for its probes: it is critical, or has lost its traffic."""
@@ -128,7 +128,7 @@ def commit(
         version_id=claim.version_id,
         verdict=judgement.verdict,
         memory=judgement.memory.to_json(),
-        drift_score=outcome.drift_score,
+        size=outcome.effect_size,
     )
     was = memory.verdict.kind if memory.verdict else None
     transition_id = _write_transition(tx, outcome, judgement, evaluation_id, was=was)

@@ -15,7 +15,7 @@ from alerts.types import Severity as AlertSeverity
 from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import covered, drift_score, find_all
+from monitor.evaluate.live import covered, effect_size, find_all
 from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
@@ -147,10 +147,10 @@ class Evaluator:
                 reading,
                 detectors=tuple(f.fact for f in findings),
                 covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
-                probe_stopped=self._probe_stopped(reading),
+                **self._awaited(reading),
             ),
             findings=findings,
-            drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
+            effect_size=effect_size(findings) if claim.kind is EvaluationKind.LIVE else None,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
@@ -198,15 +198,16 @@ class Evaluator:
             **found,
         )
 
-    def _probe_stopped(self, reading: Reading) -> str | None:
-        """Why a suspicion that waits for its probe still does."""
-        if reading.memory.unmeasured_since is None:
-            return None
-        return self._tools.database.run(
-            lambda tx: tasks.why_stopped(
+    def _awaited(self, reading: Reading) -> dict[str, object]:
+        """When a probe that somebody waits for is tried next, and why it still waits."""
+        if reading.memory.unmeasured_since is None and not reading.memory.doubted:
+            return {}
+        found = self._tools.database.run(
+            lambda tx: tasks.awaited(
                 tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
             )
         )
+        return {"probe_stopped": found.stopped, "probe_due": found.due}
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""

@@ -53,11 +53,15 @@ class PerplexityMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityMemory:
-    """The last answer to "which weights answer under this name?"."""
+    """The last answer to "which weights answer under this name?".
+
+    ``doubted_since``: from then on it could not be told; None: the answer is the newest.
+    """
 
     at: datetime
     state: IdentityState
     reason: str
+    doubted_since: datetime | None = None
 
     @property
     def wrong(self) -> bool:
@@ -66,7 +70,13 @@ class IdentityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        return {"at": self.at.isoformat(), "state": self.state.value, "reason": self.reason}
+        doubted = self.doubted_since
+        return {
+            "at": self.at.isoformat(),
+            "state": self.state.value,
+            "reason": self.reason,
+            "doubted_since": doubted.isoformat() if doubted is not None else None,
+        }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -75,4 +85,7 @@ class IdentityMemory:
             at=datetime.fromisoformat(body["at"]),
             state=IdentityState(body["state"]),
             reason=body["reason"],
+            doubted_since=datetime.fromisoformat(body["doubted_since"])
+            if body.get("doubted_since")
+            else None,
         )

@@ -13,11 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
-from monitor.domain import Scope, Version
+from monitor.domain import Scope, VerdictKind, Version
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
+from monitor.web.fleet_filter import FleetFilter
 from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
@@ -31,6 +32,7 @@ from monitor.web.traffic_pages import traffic_pages
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+Text = Annotated[str, Query(max_length=256)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
@@ -80,11 +82,29 @@ class Pages:
             detail=problem.detail,
         )
 
-    def fleet(self, request: Request) -> Response:
-        """Show every adapter, worst first."""
+    def fleet(
+        self,
+        request: Request,
+        *,
+        q: Text = "",
+        verdict: Text = "",
+        owner: Text = "",
+        tier: Text = "",
+        base: Text = "",
+        page: PageNumber = 1,
+    ) -> Response:
+        """Show adapters, worst first. An empty field of the form means any."""
         now = self._parts.clock()
+        wanted = FleetFilter(
+            text=q,
+            verdict=VerdictKind(verdict) if verdict in set(VerdictKind) else None,
+            owner=owner,
+            tier=tier,
+            base=base,
+            page=page,
+        )
         seen = self._parts.database.run(
-            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, now=now)
+            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, wanted, now=now)
         )
         base_url = str(request.base_url).rstrip("/")
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)

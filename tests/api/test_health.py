@@ -87,7 +87,7 @@ def test_metrics_tell_what_is_stored(service: Serving) -> None:
     }
     assert values["driftline_verdict", "critical", "support", "v7"] == 1.0
     assert values["driftline_verdict", "stable", "support", "v7"] == 0.0
-    assert values["driftline_drift_score", "support", "v7"] == 91.0
+    assert values["driftline_drift_score", "support", "v7"] == 98.2
     assert values["driftline_route_generation", "support"] == 2.0
     assert values["driftline_breaker_state", "fallback", "support"] == 1.0
     assert values["driftline_breaker_state", "degraded", "travel-assistant"] == 1.0

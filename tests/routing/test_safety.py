@@ -50,7 +50,7 @@ def test_a_detector_that_fails_blocks(world: World) -> None:
             version_id=v7.id,
             verdict=verdict(CRITICAL),
             memory={"failures": {"entropy": 2}},
-            drift_score=None,
+            size=None,
         )
     refused(world, world.breaker.consider(v7, evidence(), now=NOW), "detectors fail: entropy")
 

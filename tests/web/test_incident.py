@@ -165,7 +165,7 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
         assert words in text, words
     assert "the incident is over" in text
     # how it ended is what the person said, and is not said again in other words
-    assert looker.page.inner_text("main").count("closed as a false page") == 1, "in the summary"
+    assert looker.page.inner_text("main").count("closed as a false alarm") == 1, "in the summary"
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
@@ -279,7 +279,7 @@ def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
     looker = look()
     looker.log_in()
     looker.open(f"/incidents/{ids['drift']}")
-    assert "ticket updated: blame was: serving, now: input" in looker.page.inner_text("main")
+    assert "ticket updated: likely cause was: serving, now: input" in looker.page.inner_text("main")
     looker.open(f"/incidents/{ids['blind']}")
     said = looker.page.inner_text("main")
     assert f"support@v7: not fully monitored: {CAUSE}" in said
