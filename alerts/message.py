@@ -365,6 +365,11 @@ def to_json(alert: Alert) -> dict[str, object]:
     return plain
 
 
+# msgspec looks at a class when it first meets it, and crashes the process where two threads do so
+# at once: it meets this one here
+msgspec.json.Decoder(Alert)
+
+
 def from_json(body: Mapping[str, object]) -> Alert:
     """Read what :func:`to_json` wrote.
 

@@ -20,12 +20,13 @@ from monitor.api.app import create_app
 from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
-from monitor.config import Config
-from monitor.connections import ConnectionSettings, Door
+from monitor.config.sections import Config
+from monitor.connections import Door
 from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
+from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
 from monitor.routing.canary.hands import Hands
 from monitor.routing.canary.orders import Orders

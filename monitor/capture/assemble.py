@@ -12,7 +12,7 @@ import numpy as np
 
 from monitor.capture import refusal, signals, subjects
 from monitor.capture.answer_format import answer_format
-from monitor.capture.checks import Tokens, clean
+from monitor.capture.checks import PREFIX, Tokens, clean, legible
 from monitor.capture.directory import Resolved
 from monitor.capture.wire import Record
 from monitor.store.contexts import Context
@@ -25,12 +25,6 @@ from monitor.store.ingest import (
     microseconds,
 )
 from monitor.store.pgarray import Floats
-
-MAX_TEXT: Final = 32_768
-"""Characters of a text that are measured and wait for the probe; encoders read far less."""
-
-PREFIX: Final = 64
-"""Characters of a request's beginning that are compared."""
 
 _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
 
@@ -169,11 +163,6 @@ def _numbers(
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, said)
     return columns
-
-
-def legible(text: str | None) -> str | None:
-    """Give a text as it is measured and kept, however long it is and whatever is in it."""
-    return None if text is None else clean(text[:MAX_TEXT])
 
 
 def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted]) -> None:

@@ -19,7 +19,7 @@ from monitor.api.app import create_app
 from monitor.api.parts import ApiParts, Beat, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.connections import Door, allow_files, fitted
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of

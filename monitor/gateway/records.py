@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.assemble import PREFIX, legible
-from monitor.capture.checks import Refused, top_statistics
+from monitor.capture.checks import PREFIX, Refused, legible, top_statistics
 from monitor.capture.formats.answers import answer_fields, present, request_fields
 from monitor.capture.packing import pack_f16
 from monitor.domain import Arm

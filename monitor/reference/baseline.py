@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from detectors.feedback import Directions
 from detectors.types import Floats, Window
-from monitor.capture.assemble import Admitted, Keeping, assemble, legible, stratum_of
-from monitor.capture.checks import Horizon, clean, tokens_of
+from monitor.capture.assemble import Admitted, Keeping, assemble, stratum_of
+from monitor.capture.checks import Horizon, clean, legible, tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import Version

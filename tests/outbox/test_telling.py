@@ -401,9 +401,11 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     found = replace(
         verdict(CRITICAL), reason="page evidence 3.1", detectors=("repetition",), onset=onset
     )
-    score = worlds._score(fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42)
+    score = worlds.a_score(
+        fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42
+    )
     with database.begin() as tx:
-        worlds._judge(tx, fleet[0], found, drift=80.0)
+        worlds.put_verdict(tx, fleet[0], found, drift=80.0)
         changes.add(
             tx,
             Declaration(
@@ -454,7 +456,7 @@ def test_a_repeat_of_what_cannot_be_read_any_more_says_what_was_told(
         see(tx, fleet[0], CRITICAL)
     assert tell(database, 60 * SECOND) == 1
     with database.begin() as tx:
-        worlds._judge(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
+        worlds.put_verdict(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
         odd = Memory().to_json() | {"classic": ["from another release"]}
         tx.execute(tables.verdicts.update().values(memory=odd))
     assert tell(database, 5 * HOUR) == 1

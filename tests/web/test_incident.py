@@ -243,7 +243,7 @@ def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
     looker.page.wait_for_selector("[role=alert]")
     assert looker.page.url == f"{service.url}/incidents/{paged.id}/do"
     with service.database.begin() as tx:
-        worlds._delivered(tx, paged.id, "another-channel", at=datetime.now(UTC))
+        worlds.put_message(tx, paged.id, "another-channel", at=datetime.now(UTC))
     looker.page.evaluate("refresh()")
     assert looker.page.inner_text("#pulse") == ""
     assert "another-channel was told" in looker.page.inner_text("[data-live=timeline]")

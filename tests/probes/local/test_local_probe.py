@@ -267,7 +267,7 @@ def test_an_adapter_is_no_base() -> None:
 def test_corpora_are_the_general_one_and_the_adapters_own() -> None:
     general, every, own = corpus_of("general"), corpus_of("every"), corpus_of("own")
     with probing() as bare:
-        settings = bare._settings
+        settings = bare._settings  # noqa: SLF001 - to start another like it
     probe = LocalProbe(settings, general, domains={"own": own, "broken": None}, domain=every)
     assert probe.corpora("any") == (general, every)
     assert probe.corpora("own") == (general, own)
