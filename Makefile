@@ -1,7 +1,8 @@
 # The two commands a newcomer needs: `make demo` and `make test`.
-# The first run creates .venv; later runs reuse it until pyproject.toml changes.
+# The first run creates .venv; later runs reuse it until pyproject.toml or the lock changes.
 
 PYTHON ?= python3
+PYTHONS ?= 3.11 3.12 3.13 3.14
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -12,14 +13,17 @@ OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check fast slow attack sbom engine bench bench-adapters bench-statistics browser faketime clean
+.PHONY: help env lock demo test check fast matrix release slow attack sbom engine bench bench-adapters bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
 	@echo "make test    checks, fast, fault and docs tests"
 	@echo "make check   format, lint, types, layers: seconds"
+	@echo "make matrix  the fast tests under every Python from 3.11 to 3.14 that is at hand"
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
+	@echo "make release sdist and wheel into dist/, used where nothing else of this tree is"
+	@echo "make lock    requirements.lock anew, from the ranges in pyproject.toml"
 	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
@@ -29,11 +33,15 @@ help:
 env: $(READY)
 
 # Python compiles the modules that are imported; pip would compile 37,000 one after the other.
-$(READY): pyproject.toml
+$(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Driftline needs Python 3.11 or newer, $(PYTHON) is {v.major}.{v.minor}; set PYTHON=python3.12, say")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar on --no-compile -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --progress-bar on --no-compile --constraint requirements.lock -e '.[dev]'
 	@touch $@
+
+# Downloads nothing but what packages say of themselves; the environment is as it was.
+lock: $(READY)
+	$(BIN)/python -m release.lock
 
 demo: $(READY)
 	$(BIN)/python -m examples.demo $(if $(ONCE),--once)
@@ -50,6 +58,18 @@ test: check browser faketime $(SBOM)/.ready
 
 fast: $(READY)
 	$(BIN)/pytest -n 3
+
+# Each in an environment of its own. Where torch comes from says the index of pip: with PyPI's, Linux
+# gets the build for CUDA; PIP_INDEX_URL or PIP_FIND_LINKS name another.
+matrix:
+	@for version in $(PYTHONS); do \
+	  if command -v python$$version >/dev/null; \
+	  then echo "Python $$version"; $(MAKE) --no-print-directory fast VENV=.venv-$$version PYTHON=python$$version || exit 1; \
+	  else echo "Python $$version is not at hand"; fi; \
+	done
+
+release: $(READY)
+	$(BIN)/python -m release
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
@@ -109,4 +129,4 @@ faketime:
 	  || echo "no libfaketime here and no right to install it: tests of wrong clocks will skip"
 
 clean:
-	rm -rf $(VENV) $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

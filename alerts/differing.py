@@ -7,33 +7,67 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from alerts.message import Alert, ScoreLine, Turn, Update, leading
+from alerts.message import ActionLine, Alert, Done, ScoreLine, Turn, Update, leading
 from alerts.types import Blame, Severity, Status, Verdict
 from alerts.updating import Fact, Gist
 from alerts.words import plain_words
 
 FACT_WORDS: Final = MappingProxyType(
-    {Fact.SEVERITY: "severity", Fact.BLAME: "blame", Fact.FINDING: "strongest sign"}
+    {
+        Fact.SEVERITY: "severity",
+        Fact.ACTION: "traffic",
+        Fact.BLAME: "likely cause",
+        Fact.FINDING: "strongest sign",
+    }
 )
+UNTOLD: Final = MappingProxyType(
+    {
+        Fact.SEVERITY: "unknown",
+        Fact.ACTION: "not moved",
+        Fact.BLAME: "unknown",
+        Fact.FINDING: "unknown",
+    }
+)
+"""What people believe of a fact that they were told nothing of."""
 URGENCY: Final = MappingProxyType(
     {Verdict.CRITICAL: Severity.PAGE, Verdict.DRIFTING: Severity.TICKET}
 )
 
 
-def gist(*, verdict: Verdict, blame: Blame, scores: Sequence[ScoreLine]) -> Gist:
+def gist(
+    *,
+    verdict: Verdict,
+    blame: Blame,
+    scores: Sequence[ScoreLine],
+    action: ActionLine | None = None,
+) -> Gist:
     """Give what people are told first of a drift; empty words for what is not known.
 
     >>> slow = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2)
     >>> known = gist(verdict=Verdict.DRIFTING, blame=Blame.SERVING, scores=[slow])
     >>> [str(said) for said in known.values()]
-    ['ticket', 'serving', 'answers slower']
+    ['ticket', 'serving', 'answers slower', '']
     """
     lead = leading(scores)
     return {
         Fact.SEVERITY: str(URGENCY.get(verdict, "")),
         Fact.BLAME: "" if blame is Blame.UNKNOWN else blame.value,
         Fact.FINDING: plain_words(lead.detector, lead.winner) if lead else "",
+        Fact.ACTION: _deed(action),
     }
+
+
+def _deed(action: ActionLine | None) -> str:
+    """Say what was done; the reasons of a brake change by themselves, and are no news."""
+    match action:
+        case None:
+            return ""
+        case ActionLine(done=Done.BLOCKED):
+            return "not moved"
+        case ActionLine(done=Done.RECOMMENDED):
+            return f"{action.kind} recommended"
+        case _:
+            return action.text
 
 
 def update_between(told: Alert, now: Alert) -> Update | None:
@@ -44,7 +78,7 @@ def update_between(told: Alert, now: Alert) -> Update | None:
     """
     was, known = _gist_of(told), _gist_of(now)
     turns = {
-        fact: Turn(was=was[fact] or "unknown", now=said)
+        fact: Turn(was=was[fact] or UNTOLD[fact], now=said)
         for fact, said in known.items()
         if said and said != was[fact] and not (now.together and fact is Fact.SEVERITY)
     }
@@ -54,6 +88,7 @@ def update_between(told: Alert, now: Alert) -> Update | None:
         severity=turns.get(Fact.SEVERITY),
         blame=turns.get(Fact.BLAME),
         finding=turns.get(Fact.FINDING),
+        action=turns.get(Fact.ACTION),
         text=_sentence(turns),
     )
 
@@ -76,7 +111,7 @@ def updated(told: Alert, now: Alert, *, status: Status = Status.UPDATED) -> Aler
 
 
 def _gist_of(alert: Alert) -> Gist:
-    return gist(verdict=alert.verdict, blame=alert.blame, scores=alert.scores)
+    return gist(verdict=alert.verdict, blame=alert.blame, scores=alert.scores, action=alert.action)
 
 
 def _sentence(turns: Mapping[Fact, Turn]) -> str:

@@ -18,9 +18,10 @@ from typing import assert_never
 
 import msgspec
 
+from alerts.brief import brief, written
 from alerts.message import Alert, Links, NewRequests, Together, Unseen, to_json
 from alerts.types import Kind
-from alerts.words import new_words, size_words, uncompared_words, unlike_words, unseen_words
+from alerts.words import uncompared_words, unseen_words
 
 SCHEMA = "driftline.alert.v1"
 LARGEST_BODY = 20_000
@@ -86,6 +87,7 @@ def _driftline_json(alert: Alert, *, truncated: bool) -> bytes:
             "schema": SCHEMA,
             "firing": alert.firing,
             **to_json(alert),
+            "brief": written(brief(alert)),
             "group": None,
             "truncated": truncated,
         }
@@ -160,20 +162,15 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
     """Say the rest of it in words, as Prometheus annotations; never the examples."""
     texts = {
         "summary": alert.summary,
-        "description": alert.reason,
-        "size": size_words(alert.scores),
+        **written(brief(alert)),
         "driftline_status": alert.status.value,
         "update": alert.update and alert.update.text,
         "blame_now": alert.blame.value if alert.known_as not in {None, alert.blame} else None,
-        "unlike_training": alert.unlike and unlike_words(alert.unlike),
-        "new_requests": alert.new and new_words(alert.new),
         "not_compared": alert.unseen and unseen_words(alert.unseen, now=alert.at),
         "not_compared_by": alert.unseen
         and "; ".join(uncompared_words(one) for one in alert.unseen.detectors),
         "mend": alert.unseen and alert.unseen.mend,
         "members": alert.together and ", ".join(alert.together.members),
-        "changes": "; ".join(change.text for change in alert.changes),
-        "action": alert.action and f"{alert.action.done}: {alert.action.text}",
         "runbook_url": alert.links.runbook,
         "detector_runbook_url": alert.links.detector_runbook,
         "dashboard_url": alert.links.dashboard,

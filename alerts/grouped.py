@@ -15,6 +15,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from alerts.brief import brief, written
 from alerts.formats import (
     LARGEST_BODY,
     LONGEST_EXAMPLE,
@@ -134,6 +135,7 @@ def _driftline(lead: Alert, *, truncated: bool, listed: Listed) -> bytes:
             "schema": SCHEMA,
             "firing": lead.firing,
             **to_json(lead),
+            "brief": written(brief(lead)),
             "group": group,
             "truncated": truncated or listed.left_out > 0,
         }

@@ -45,7 +45,8 @@ class ScoreLine:
 
     ``process`` says which evidence is shown (``page`` or ``notice``); ``evidence`` is
     log10 over its alarm line (0 is the line). ``interval`` is the 95 % interval of
-    ``effect``; ``n`` the requests of the window.
+    ``effect``; ``n`` the requests of the window. Of a rate ``count`` of the ``of`` newest
+    requests show it, as only a share ``usual`` (in [0, 1]) of the reference's did.
     """
 
     detector: str
@@ -57,13 +58,17 @@ class ScoreLine:
     interval: tuple[float | None, float | None] | None = None
     minimum_detectable: float | None = None
     n: Count = 0
+    count: Count | None = None
+    of: Count | None = None
+    usual: float | None = None
 
 
 class Done(StrEnum):
-    """Whether an action happened."""
+    """Whether an action happened; a blocked one was right, and a brake held it."""
 
     TAKEN = "taken"
     RECOMMENDED = "recommended"
+    BLOCKED = "blocked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,9 @@ class ActionLine:
     kind: str
     """``fallback``, ``rollback``, ``retrain`` …"""
     text: str
-    """One plain sentence: ``traffic moved to support@v6 (route generation 12)``."""
+    """One plain sentence: ``moved 100 % of traffic to v6, confirmed by the router``."""
+    short: str = ""
+    """The same for a title: ``traffic moved to v6``; empty where nothing has moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,14 +240,15 @@ class Turn:
 class Update:
     """What a message says of its incident that the last one did not; None: as it was told.
 
-    ``finding`` is what the strongest evidence is of, in plain words; ``text`` all of it in
-    one sentence.
+    ``finding`` is what the strongest evidence is of, in plain words, ``action`` what was done
+    with traffic; ``text`` all of it in one sentence.
     """
 
     text: str
     severity: Turn | None = None
     blame: Turn | None = None
     finding: Turn | None = None
+    action: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +278,8 @@ class Alert:
         Empty where ``together`` says whom it is about.
     severity
         The one people are told now; recovering, the most urgent they had been told.
+    cause
+        The blame in words, with how sure it is; empty where there is nothing to say of it.
     known_as
         The blame that receivers keep the incident under, where that is not ``blame``: what it
         was blamed on when they were told first. A label that changed would be another alert.
@@ -307,6 +317,7 @@ class Alert:
     severity: Severity
     verdict: Verdict
     blame: Blame = Blame.UNKNOWN
+    cause: str = ""
     known_as: Blame | None = None
     update: Update | None = None
     summary: str
@@ -352,6 +363,11 @@ def to_json(alert: Alert) -> dict[str, object]:
     if not isinstance(plain, dict):
         raise TypeError("an alert is an object")
     return plain
+
+
+# msgspec looks at a class when it first meets it, and crashes the process where two threads do so
+# at once: it meets this one here
+msgspec.json.Decoder(Alert)
 
 
 def from_json(body: Mapping[str, object]) -> Alert:

@@ -72,6 +72,24 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
             "requests unlike the training examples",
             "similarity of requests changed",
         ),
+        "prompt_tokens": Phrases(
+            "length of requests",
+            "requests longer",
+            "requests shorter",
+            "length of requests changed",
+        ),
+        "prompt_prefix": Phrases(
+            "requests that begin in an unusual way", *["requests begin otherwise than usual"] * 3
+        ),
+        **{
+            f"format_{form}": Phrases(f"share of {what}", *[f"more answers are {what}"] * 3)
+            for form, what in (
+                ("json", "JSON"),
+                ("code", "code"),
+                ("list", "lists or tables"),
+                ("prose", "prose"),
+            )
+        },
         **{
             f"topic_{number}": Phrases(
                 f"topic mix (coordinate {number})",
@@ -119,6 +137,16 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
             "requests unlike the training examples",
             "users ask other things",
         ),
+        "prompt_length": Phrases(
+            "length of requests",
+            "requests longer",
+            "requests shorter",
+            "length of requests changed",
+        ),
+        "prompt_prefix": Phrases(
+            "requests that begin in an unusual way", *["requests begin otherwise than usual"] * 3
+        ),
+        "answer_format": Phrases("form of answers", *["answers come in another form"] * 3),
         "output_similarity": Phrases(
             "similarity of answers",
             "answers closer to the known ones",

@@ -91,3 +91,11 @@ class Blame(StrEnum):
     ADAPTER = "adapter"
     BASE = "base"
     SERVING = "serving"
+
+
+class Sureness(StrEnum):
+    """How sure it is where the change sits."""
+
+    CONFIRMED = "confirmed"
+    LIKELY = "likely"
+    NOT_CONFIRMED = "not confirmed"

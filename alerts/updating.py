@@ -2,12 +2,12 @@
 
 What is told first knows the least: a slow answer is blamed on serving, and minutes later it
 is what users ask. Each fact that people act on is told anew once it has held for a window of
-evaluation; a severity that rises is told at once.
+evaluation; a severity that rises is told at once, and so is what was done with traffic.
 
 Whatever goes back and forth is told ever less often: of one fact the first n values are told
-after one window each, and every value that was told before has to hold twice as long as the
-last such one. So in w windows no fact makes more than ``n - 1 + log2(w + 1)`` updates, and two
-equal ones never follow each other.
+after one window each at the latest, and every value that was told before has to hold twice as
+long as the last such one. So in w windows no fact makes more than ``n - 1 + log2(w + 1)``
+updates, and two equal ones never follow each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Fact(StrEnum):
     BLAME = "blame"
     FINDING = "finding"
     """What the strongest evidence is of, in plain words."""
+    ACTION = "action"
+    """What Driftline, or a person, did with traffic."""
 
 
 class Why(StrEnum):
@@ -37,9 +39,10 @@ class Why(StrEnum):
     NOT_HELD = "not_held_for_a_window"
     HELD = "held_for_a_window"
     RISEN = "severity_has_risen"
+    ACTED = "traffic_was_moved_or_kept"
 
 
-TELLING: Final = frozenset({Why.HELD, Why.RISEN})
+TELLING: Final = frozenset({Why.HELD, Why.RISEN, Why.ACTED})
 
 
 Gist = Mapping[Fact, str]
@@ -70,6 +73,11 @@ class Known:
     def risen(self) -> bool:
         """Whether it is more urgent than people were told."""
         return self.fact is Fact.SEVERITY and self.news and self.now == Severity.PAGE
+
+    @property
+    def done(self) -> bool:
+        """Whether it is something done with traffic that people were never told."""
+        return self.fact is Fact.ACTION and self.now not in self.told
 
     def held(self, *, now: datetime, window: timedelta) -> bool:
         """Whether it is news for long enough."""
@@ -102,6 +110,8 @@ def decide(known: tuple[Known, ...], *, now: datetime, window: timedelta) -> Why
     """Say whether people hear what is known now, and why (:data:`TELLING`) or why not yet."""
     if any(one.risen for one in known):
         return Why.RISEN
+    if any(one.done for one in known):
+        return Why.ACTED
     if any(one.held(now=now, window=window) for one in known):
         return Why.HELD
     return Why.NOT_HELD if any(one.news for one in known) else Why.NOTHING_NEW

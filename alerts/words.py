@@ -1,7 +1,6 @@
 """The one line that on-call reads first, in plain words.
 
-``support@v7: answers less certain since 14:10 UTC (± 20 min); mean NLL up; blame: adapter;
-page evidence 1.6``
+``support@v7: answers less certain since 14:10 UTC (± 20 min); likely cause: adapter``
 """
 
 from __future__ import annotations
@@ -22,14 +21,16 @@ from alerts.message import (
     Unseen,
     finite,
 )
-from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS, TAILS
-from alerts.types import Blame, Kind, Severity, Status
+from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS
+from alerts.types import Blame, Kind, Severity, Status, Sureness
 
 NO_ONSET_SECONDS = 1.0
 SHOWN_MEMBERS = 5
 """So many adapters are named in a summary; the message lists them all."""
 MOST_IN_PARTS = 0.4
 """A larger share is no longer said as "1 in 2": that would round half of it away."""
+SURE = 0.995
+"""Shares nearer to all of it, or to none, are not rounded to that."""
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -46,7 +47,7 @@ def summarise(
     now: datetime,
     lead: ScoreLine | None = None,
     onset: Onset | None = None,
-    blame: Blame = Blame.UNKNOWN,
+    cause: str = "",
     closing: Closing | None = None,
     reason: str = "",
 ) -> str:
@@ -59,6 +60,8 @@ def summarise(
         any: why somebody is called.
     lead
         The score with the largest evidence.
+    cause
+        Where the change sits: :func:`cause_words`.
     closing
         Why it ended; None where it recovered.
 
@@ -69,20 +72,18 @@ def summarise(
     ...     now=at + timedelta(hours=1),
     ...     lead=ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),
     ...     onset=Onset(earliest=at - timedelta(minutes=20), latest=at + timedelta(minutes=20)),
-    ...     blame=Blame.ADAPTER,
+    ...     cause="adapter",
     ... )
     >>> line.split("; ")[0]
     'support@v7: answers less certain since 14:10 UTC (± 20 min)'
     >>> line.split("; ")[1:]
-    ['mean NLL up', 'blame: adapter', 'page evidence 1.6']
+    ['likely cause: adapter']
     """
     over = status is Status.RECOVERED
     stands = reason if kind in TOLD_BY_REASON and not over else ""
     parts = [f"{stands or _news(kind, lead)}{_since(onset, now=now, over=over)}"]
-    if kind is Kind.DRIFT:
-        parts += _figures(lead)
-        parts += [] if blame is Blame.UNKNOWN else [f"blame: {blame}"]
-        parts += _evidence(lead)
+    if kind is Kind.DRIFT and cause:
+        parts.append(f"likely cause: {cause}")
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
 
@@ -106,23 +107,42 @@ def summarise_fleet(
     >>> line.split("; ")[0]
     '2 of 10 adapters on llama-3.1-8b: the model itself changed'
     >>> line.split("; ")[1:]
-    ['perplexity +2.0 %', 'blame: base or engine', 'billing@v2, support@v7']
+    ['perplexity +2.0 %', 'likely cause: base or engine', 'billing@v2, support@v7']
     """
     news = f"{_news(Kind.DRIFT, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"
     shown, more = together.members[:SHOWN_MEMBERS], len(together.members) - SHOWN_MEMBERS
     named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    parts = [news, *_fleet_figures(lead), "blame: base or engine", named]
+    parts = [news, *_fleet_figures(lead), "likely cause: base or engine", named]
     count = len(together.members)
-    subject = (
-        f"{count} of {max(count, together.of)} adapters on {together.base or 'one base model'}"
-    )
+    base = together.base or "one base model"
+    subject = f"{count} of {max(count, together.of)} adapters on {base}"
+    if count == 1:  # one adapter shares nothing with itself: it is the base that was seen to move
+        subject = f"base {base}"
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
+
+
+def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now: datetime) -> str:
+    """Say where a change sits and how sure that is; empty where nothing is known or awaited.
+
+    >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
+    >>> cause_words(Blame.ADAPTER, Sureness.CONFIRMED, probe_due=None, now=at)
+    'adapter'
+    >>> cause_words(Blame.INPUT, Sureness.LIKELY, probe_due=at, now=at)
+    'input (likely; probe due at 14:10 UTC)'
+    >>> cause_words(Blame.UNKNOWN, Sureness.NOT_CONFIRMED, probe_due=at, now=at)
+    'not confirmed, probe due at 14:10 UTC'
+    """
+    awaited = [f"probe due at {clock_time(probe_due, now=now)}"] if probe_due is not None else []
+    if blame is Blame.UNKNOWN:
+        return ", ".join(["not confirmed", *awaited]) if awaited else ""
+    doubts = [*(["likely"] if sure is Sureness.LIKELY else []), *awaited]
+    return f"{blame} ({'; '.join(doubts)})" if doubts else str(blame)
 
 
 def _fleet_figures(lead: ScoreLine | None) -> list[str]:
     if lead is not None and lead.detector == "perplexity" and lead.value is not None:
         return [f"perplexity {100 * lead.value:+.1f} %"]
-    return _figures(lead)
+    return []
 
 
 def plain_words(detector: str, winner: str | None) -> str:
@@ -149,12 +169,48 @@ def plain_words(detector: str, winner: str | None) -> str:
             return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
 
 
+def share_words(score: ScoreLine) -> str | None:
+    """Say how many requests are affected, beside how many usually are; None: not counted.
+
+    >>> share_words(ScoreLine(detector="errors", count=77, of=140, usual=0.0))
+    '55 % of requests fail (normally 0 %)'
+    """
+    clause = CLAUSES.get(score.detector)
+    if clause is None or score.count is None or not score.of or score.usual is None:
+        return None
+    return f"{percent(score.count / score.of)} of {clause} (normally {percent(score.usual)})"
+
+
+CLAUSES: Final = MappingProxyType(
+    {
+        "errors": "requests fail",
+        "empty": "answers are empty",
+        "refusal": "answers are refusals",
+        "repetition": "answers repeat themselves",
+        "truncated": "answers are cut off",
+        "invalid": "answers are invalid",
+        "missing": "answers lack log-probabilities",
+        "non_finite": "answers have broken log-probabilities",
+    }
+)
+"""By detector, what is said of a share of requests."""
+
+
+def percent(share: float) -> str:
+    """Write a share of [0, 1]; what is nearly none, or nearly all, is not rounded to it."""
+    if 0.0 < share < 1.0 - SURE:
+        return "under 1 %" if share < 0.01 else f"{100 * share:.1f} %"  # noqa: PLR2004
+    if SURE < share < 1.0:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
 def size_words(scores: Sequence[ScoreLine]) -> str:
-    """Say how large the change is by the leading score, and how small a one would be seen.
+    """Say how large the change is by the leading score, and the smallest that it would see.
 
     >>> size_words([ScoreLine(detector="logit_ks", evidence=1.6, effect=0.38,
     ...     interval=(0.31, 0.45), minimum_detectable=0.1, n=412)])
-    'effect +0.38 (95 % interval +0.31 to +0.45) on 412 requests; would see 0.10'
+    'effect +0.38 (95 % interval +0.31 to +0.45) on 412 requests; smallest detectable change 0.10'
     """
     known = [one for one in scores if finite(one.effect) is not None]
     lead = max(known, key=lambda one: one.evidence or 0.0, default=None)
@@ -167,7 +223,7 @@ def size_words(scores: Sequence[ScoreLine]) -> str:
         + (f" (95 % interval {low:+.2f} to {high:+.2f})" if between else "")
         + (f" on {_plural(lead.n, 'request')}" if lead.n else "")
         + (
-            f"; would see {lead.minimum_detectable:.2f}"
+            f"; smallest detectable change {lead.minimum_detectable:.2f}"
             if finite(lead.minimum_detectable) is not None
             else ""
         )
@@ -293,9 +349,9 @@ NOT_MONITORED: Final = "not fully monitored"
 CLOSINGS: Final = MappingProxyType(
     {
         Closing.ACCEPTED: "accepted as normal",
-        Closing.FALSE_PAGE: "closed as a false page",
+        Closing.FALSE_PAGE: "closed as a false alarm",
         Closing.RULE_CHANGED: "closed by a change of rules",
-        Closing.PART_OF_FLEET: "part of a fleet incident",
+        Closing.PART_OF_FLEET: "now part of a fleet incident",
         Closing.OUT_OF_SERVICE: "out of service",
     }
 )
@@ -332,23 +388,7 @@ _NEWS: Final = MappingProxyType(
 def _news(kind: Kind, lead: ScoreLine | None) -> str:
     if kind is not Kind.DRIFT:
         return _NEWS[kind]
-    return plain_words(lead.detector, lead.winner) if lead else "drifting"
-
-
-def _figures(lead: ScoreLine | None) -> list[str]:
-    if lead is None:
-        return []
-    signal, _ = _split(lead.winner)
-    phrases = SIGNALS.get(signal) or DETECTORS.get(lead.detector)
-    name = phrases.name if phrases else _spaced(signal or lead.detector)
-    _, _, tail = (lead.winner or "").partition(":")
-    return [f"{name} {TAILS.get(tail, tail)}"] if tail else []
-
-
-def _evidence(lead: ScoreLine | None) -> list[str]:
-    if lead is None or finite(lead.evidence) is None:
-        return []
-    return [f"{lead.process} evidence {lead.evidence:.1f}"]
+    return (share_words(lead) or plain_words(lead.detector, lead.winner)) if lead else "drifting"
 
 
 def _since(onset: Onset | None, *, now: datetime, over: bool) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from detectors.answer_format import ANSWER_FORMAT
 from detectors.empty import EMPTY
 from detectors.entropy import ENTROPY
 from detectors.error_rate import ERRORS
@@ -25,6 +26,8 @@ from detectors.logit_ks import LOGIT_KS
 from detectors.missing import MISSING
 from detectors.non_finite import NON_FINITE
 from detectors.output_similarity import OUTPUT_SIMILARITY
+from detectors.prompt_length import PROMPT_LENGTH
+from detectors.prompt_prefix import PROMPT_PREFIX
 from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
 from detectors.truncated import TRUNCATED
@@ -37,7 +40,10 @@ DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(
             LOGIT_KS,
             ENTROPY,
             INPUT_SIMILARITY,
+            PROMPT_LENGTH,
+            PROMPT_PREFIX,
             OUTPUT_SIMILARITY,
+            ANSWER_FORMAT,
             REPETITION,
             EMPTY,
             ERRORS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 import scipy
@@ -23,6 +24,11 @@ from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
 KIND = "rates"
+NEWEST: Final = 20
+"""Newest records of others that are looked at where one subject's go wrong."""
+MOST: Final = 0.5
+SLACK: Final = 0.02
+"""A rate surely higher by this is the others' too: above one failure among twenty of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +56,8 @@ class RateDetector:
     ----------
     hard
         Evaluated every minute; pages without waiting for a probe.
+    pages
+        Whether it has a page process at all.
     check_seconds
         See :class:`detectors.rank_detector.RankDetector`.
     """
@@ -57,6 +65,7 @@ class RateDetector:
     name: str
     signals: tuple[str, ...]
     hard: bool = False
+    pages: bool = True
     check_seconds: float = 900.0
 
     def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RateReference:
@@ -100,7 +109,7 @@ class RateDetector:
         self, reference: RateReference, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]:
         """Absorb a window of new records and say where it stands."""
-        units = self._units(reference, window, budget)
+        units = self._processes(reference, window, budget)
         step = advance(reference.null, state, window, units, budget=budget)
         effect = _worst(reference, units[Process.NOTICE])
         n = len(units[Process.NOTICE])
@@ -122,7 +131,8 @@ class RateDetector:
 
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
         """Compare all of a window's records, whatever the process has seen."""
-        return _worst(reference, _units_of(reference, window))
+        worst = _worst(reference, self.units(reference, window))
+        return worst if worst.signal is None else _counted(reference, worst, window)
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
         """Names of the K scores."""
@@ -130,25 +140,37 @@ class RateDetector:
 
     def dump(self, reference: RateReference) -> bytes:
         """Serialise without pickle."""
-        head = {
-            "signals": np.array(reference.signals),
-            "absent": np.array(reference.absent, dtype=np.str_),
-        }
-        null = packing.null_arrays(reference.null)
-        return packing.pack(KIND, {**head, **null, **packing.coverage_arrays(reference.coverage)})
+        return packing.pack(KIND, rate_arrays(reference))
 
     def load(self, body: bytes) -> RateReference:
         """Read what :meth:`dump` wrote; raises ReferenceUnreadable."""
-        return packing.read(KIND, body, _build)
+        return packing.read(KIND, body, read_rates)
 
-    def _units(
+    def units(self, reference: RateReference, window: Window) -> Units:
+        """Give the units ``(n, K)`` that a window's records are counted as."""
+        units = as_units(window.at, _rates(window, reference.signals), window.subjects)
+        return marked(units, reference.null, reference.coverage)
+
+    def _processes(
         self, reference: RateReference, window: Window, budget: Budget
     ) -> dict[Process, Units]:
-        units = _units_of(reference, window)
-        return {Process.NOTICE: units} | ({Process.PAGE: units} if budget.page > 0.0 else {})
+        units = self.units(reference, window)
+        pages = self.pages and budget.page > 0.0
+        return {Process.NOTICE: units} | ({Process.PAGE: units} if pages else {})
 
 
-def _build(arrays: packing.Arrays) -> RateReference:
+def rate_arrays(reference: RateReference) -> packing.Arrays:
+    """Name a reference's arrays for :func:`detectors.packing.pack`."""
+    return {
+        "signals": np.array(reference.signals),
+        "absent": np.array(reference.absent, dtype=np.str_),
+        **packing.null_arrays(reference.null),
+        **packing.coverage_arrays(reference.coverage),
+    }
+
+
+def read_rates(arrays: packing.Arrays) -> RateReference:
+    """Build a reference from what :func:`rate_arrays` named."""
     null, coverage = packing.read_null(arrays), packing.read_coverage(arrays)
     parts, rises = np.ones(len(null.names)), partial(rate_rises, null.mean)
     return RateReference(
@@ -165,11 +187,6 @@ def _rates(window: Window, signals: tuple[str, ...]) -> Floats:
     return np.where(np.isnan(values), np.nan, (values != 0.0).astype(np.float64))
 
 
-def _units_of(reference: RateReference, window: Window) -> Units:
-    units = as_units(window.at, _rates(window, reference.signals), window.subjects)
-    return marked(units, reference.null, reference.coverage)
-
-
 def _worst(reference: RateReference, units: Units) -> Effect:
     effects = [
         _difference(reference, units, column)
@@ -179,9 +196,47 @@ def _worst(reference: RateReference, units: Units) -> Effect:
     return max(effects, key=lambda effect: effect.value, default=Effect.unknown())
 
 
+def _counted(reference: RateReference, effect: Effect, window: Window) -> Effect:
+    """Say how many records an effect was seen on, and whether it is one subject's alone."""
+    column = reference.signals.index(effect.signal or reference.signals[0])
+    happened = _rates(window, reference.signals)[:, column]
+    return replace(
+        effect,
+        records=int((~np.isnan(happened)).sum()),
+        alone=_of_one_subject(reference, column, happened, window),
+    )
+
+
+def _of_one_subject(
+    reference: RateReference, column: int, happened: Floats, window: Window
+) -> bool:
+    """Whether it happened to one subject most of all, and others are as they were since.
+
+    Whoever is alone with an adapter has nobody whose healthy answers speak against it; of
+    records without a subject nobody knows whose they are. What one subject had for hours may
+    become everyone's: then most of the others' newest records tell.
+    """
+    bad = happened == 1.0
+    if window.subjects is None or not (bad & (window.subjects >= 0)).any():
+        return False
+    whose, counts = np.unique(window.subjects[bad & (window.subjects >= 0)], return_counts=True)
+    worst = whose[counts.argmax()]
+    mine = window.subjects == worst
+    others = ~mine & (window.at >= window.at[bad & mine].min()) & ~np.isnan(happened)
+    if 2 * counts.max() < bad.sum() or not others.any():
+        return False
+    units = as_units(window.at[others], happened[others, None], window.subjects[others])
+    newest = happened[others][np.argsort(window.at[others], kind="stable")][-NEWEST:]
+    surely = _gap(reference, column, units.scores[:, 0]).lo > SLACK
+    return not surely and float(newest.mean()) < MOST
+
+
 def _difference(reference: RateReference, units: Units, column: int) -> Effect:
+    return _gap(reference, column, units.scores[:, column])
+
+
+def _gap(reference: RateReference, column: int, seen: Floats) -> Effect:
     null = reference.null
-    seen = units.scores[:, column]
     seen = seen[~np.isnan(seen)]
     now, then = float(seen.mean()), float(null.mean[column])
     low, high = _wilson(now, seen.size)

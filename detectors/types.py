@@ -146,6 +146,10 @@ class Effect:
         The same comparison as :attr:`Score.value` shows it (KS distance for `logit_ks`).
     signal
         The signal that moved most, or None.
+    records
+        Records behind the units: a subject's records are one unit, however many they are.
+    alone
+        What went wrong is one subject's: those of others beside it did not surely do so as well.
     """
 
     value: float
@@ -154,6 +158,8 @@ class Effect:
     n: int
     shown: float = 0.0
     signal: str | None = None
+    records: int = 0
+    alone: bool = False
 
     @classmethod
     def unknown(cls) -> Effect:

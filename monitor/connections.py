@@ -12,14 +12,15 @@ import re
 import resource
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, Final
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from monitor.patience import ConnectionSettings
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -47,38 +48,6 @@ _MOST_FILES: Final = 65_536
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9._\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionSettings:
-    """How many connections there may be, and how fast their requests have to come.
-
-    ``most`` is lowered where the process may not open so many files. A body has ``body`` to
-    begin with, and one more second for every ``pace`` bytes that came of it. ``reading`` is
-    how long a client may take nothing of its answer.
-    """
-
-    most: int = 2_000
-    per_address: int = 500
-    head: timedelta = timedelta(seconds=10)
-    body: timedelta = timedelta(seconds=20)
-    pace: int = 32 * 1024
-    reading: timedelta = timedelta(minutes=1)
-
-    @property
-    def problems(self) -> list[str]:
-        """What cannot be, each by its key."""
-        found = [
-            f"{name}: must be longer than 0"
-            for name in ("head", "body", "reading")
-            if getattr(self, name) <= timedelta()
-        ]
-        found += [
-            f"{name}: must be at least 1"
-            for name in ("most", "per_address", "pace")
-            if getattr(self, name) < 1
-        ]
-        return found
-
-
 class Part(Enum):
     """What of a request is waited for."""
 
@@ -92,6 +61,7 @@ def is_late(
 ) -> bool:
     """Whether the rest of a head, or of a body of which ``size`` bytes came, takes too long.
 
+    >>> from datetime import timedelta
     >>> slow = ConnectionSettings(body=timedelta(seconds=20), pace=1000)
     >>> [is_late(slow, Part.BODY, at, size=5000, hurried=False) for at in (25.0, 25.1)]
     [False, True]

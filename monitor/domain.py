@@ -64,6 +64,15 @@ class Blame(StrEnum):
     SERVING = "serving"
 
 
+class Sureness(StrEnum):
+    """How sure it is where a change sits."""
+
+    CONFIRMED = "confirmed"
+    LIKELY = "likely"
+    """It is what the signals say; no probe has confirmed it."""
+    NOT_CONFIRMED = "not confirmed"
+
+
 class Mode(StrEnum):
     """What Driftline may do by itself."""
 
@@ -280,6 +289,9 @@ class Verdict:
     kind: VerdictKind
     severity: Severity = Severity.NONE
     blame: Blame = Blame.UNKNOWN
+    sure: Sureness = Sureness.NOT_CONFIRMED
+    probe_due: datetime | None = None
+    """When the probe is due that can say where the change sits; None: none is waited for."""
     reason: str
     detectors: tuple[str, ...] = ()
     """Those that crossed and keep the verdict where it is."""

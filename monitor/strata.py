@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from detectors.answer_format import FORMAT_SIGNALS
 from detectors.input_similarity import SIMILARITY
 from detectors.output_similarity import ANSWERS, DISTANCE
 from detectors.types import Floats
@@ -28,13 +29,16 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         **dict.fromkeys(("mean_nll", "p95_nll", "near_certain", "entropy", "margin"), SAMPLING),
         "log_length": SAMPLING,
         **dict.fromkeys(ANSWERS, SAMPLING - {"logprobs"}),
-        **dict.fromkeys(("truncated", "missing", "invalid"), frozenset({"max_tokens"})),
+        **dict.fromkeys(
+            ("truncated", "missing", "invalid", *FORMAT_SIGNALS), frozenset({"max_tokens"})
+        ),
     }
 )
 """By signal, the settings that must be alike. A signal that is not named here needs none:
 whether a request fails, an answer is empty, loops or refuses, how long it took for its size, and
 what was asked. Where an answer is cut off decides whether it is truncated, too short to be
-measured (``missing``) or broken JSON (``invalid``)."""
+measured (``missing``), broken JSON (``invalid``), or ends before its list begins (``format_…``).
+"""
 
 TELLING: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -33,6 +33,7 @@ FULL = Alert(
     severity=Severity.PAGE,
     verdict=Verdict.CRITICAL,
     blame=Blame.ADAPTER,
+    cause="adapter",
     summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
     reason="page evidence 1.6 ≥ 0 and lower bound of the effect .31 ≥ .20",
     at=NOON,
@@ -123,7 +124,7 @@ UPDATED = replace(
     summary="support@v7: requests unlike the training examples since 11:10 UTC (± 20 min)",
     update=Update(
         text=(
-            "blame was: adapter, now: input; strongest sign was: answers less certain,"
+            "likely cause was: adapter, now: input; strongest sign was: answers less certain,"
             " now: requests unlike the training examples"
         ),
         blame=Turn(was="adapter", now="input"),

@@ -4,6 +4,7 @@ import gc
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -24,6 +25,11 @@ from xdist.scheduler import LoadScopeScheduling
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.store import schema
 from monitor.store.database import Database
+
+# started by nohup or in the background, this process ignores SIGINT, and so would every process
+# that a test starts and then interrupts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # no test is timed: a machine that is busy elsewhere must not fail one
 settings.register_profile("untimed", deadline=None)

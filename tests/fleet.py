@@ -64,7 +64,7 @@ def transition(
 def judge(tx: Connection, version: Version, judged: Verdict) -> None:
     """Store a verdict as an evaluation does."""
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    verdicts.put(tx, version_id=version.id, verdict=judged, memory={}, drift_score=None)
+    verdicts.put(tx, version_id=version.id, verdict=judged, memory={}, size=None)
 
 
 def message(number: int = 1, status: Status = Status.STARTED) -> dict[str, object]:

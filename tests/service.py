@@ -155,12 +155,12 @@ class Service:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env=self._environ(),
+                env=self.environ(),
             )
         self.starts += 1
 
     def wait_ready(self) -> None:
-        until(self._ready, "ready")
+        until(self.ready, "ready")
         if not self.key and (self.data_dir / "admin.key").exists():
             self.key = (self.data_dir / "admin.key").read_text().strip()
 
@@ -222,14 +222,14 @@ class Service:
         if wait:
             self.process.wait(PATIENCE)
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"it ended:\n{self.tail()}"
         with contextlib.suppress(httpx2.TransportError):
             return httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).is_success
         return False
 
-    def _environ(self) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
         own = {
             "DRIFTLINE_SERVICE__DATA_DIR": str(self.data_dir),
             "DRIFTLINE_SERVER__PORT": str(self.port),

@@ -60,9 +60,9 @@ def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
     _critical(tx, now=now, start=start)
     _drifting(tx, now=now, start=start)
     for name in QUIET:
-        version = _registered(tx, name, "v1", owner="growth", now=now)
-        _reference(tx, version, now=now)
-        _judge(tx, version, _verdict(VerdictKind.STABLE, now - timedelta(days=5)), drift=4.0)
+        version = registered(tx, name, "v1", owner="growth", now=now)
+        add_reference(tx, version, now=now)
+        put_verdict(tx, version, a_verdict(VerdictKind.STABLE, now - timedelta(days=5)), drift=4.0)
         _count(tx, version, now=now, count=167)
         _scores(tx, version, now=now, start=now - timedelta(hours=1), onset=None)
     _others(tx, now=now)
@@ -71,18 +71,18 @@ def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
 def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     onset = now - timedelta(hours=3, minutes=10)
     paged, moved = onset + timedelta(minutes=40), onset + timedelta(minutes=44)
-    _registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
-    version = _registered(tx, "support", "v7", owner="care-team", now=start)
+    registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
+    version = registered(tx, "support", "v7", owner="care-team", now=start)
     tx.execute(  # the first route began when v7 was promoted
         table.routes.routes.update().values(since=start)
     )
-    _reference(tx, version, now=start)
+    add_reference(tx, version, now=start)
     _scores(tx, version, now=now, start=start, onset=onset, strength=1.0)
     reason = (
         "page evidence 1.84 ≥ 0 (logit_ks, mean_nll:up) and perplexity +18.2 % ≥ +5 %;"
         " effect +0.41 [0.33, 0.49] on 612 records since onset"
     )
-    judged = _verdict(
+    judged = a_verdict(
         VerdictKind.CRITICAL,
         paged,
         reason=reason,
@@ -90,14 +90,14 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
         detectors=("logit_ks", "perplexity", "repetition"),
         onset=Interval(start=onset - timedelta(minutes=9), end=onset + timedelta(minutes=6)),
     )
-    drifting = _verdict(
+    drifting = a_verdict(
         VerdictKind.DRIFTING,
         onset + timedelta(minutes=25),
         reason="notice evidence 0.31 ≥ 0 (logit_ks, mean_nll:top5%)",
     )
-    _judge(tx, version, judged, drift=91.0)
-    _change(tx, version, before=VerdictKind.STABLE, after=drifting, at=drifting.since)
-    _change(tx, version, before=VerdictKind.DRIFTING, after=judged, at=paged)
+    put_verdict(tx, version, judged, drift=91.0)
+    put_change(tx, version, before=VerdictKind.STABLE, after=drifting, at=drifting.since)
+    put_change(tx, version, before=VerdictKind.DRIFTING, after=judged, at=paged)
     table.put(
         tx,
         "support",
@@ -110,18 +110,18 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
         actor="driftline",
         now=moved,
     )
-    incident = _incident(tx, version, judged)
-    _delivered(tx, incident, "oncall-pagerduty", at=paged)
-    _delivered(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
+    incident = put_incident(tx, version, judged)
+    put_message(tx, incident, "oncall-pagerduty", at=paged)
+    put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
     _count(tx, version, now=now, count=198)
 
 
 def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
     onset = now - timedelta(hours=9)
-    version = _registered(tx, "travel-assistant", "v3", owner="travel", now=start)
-    _reference(tx, version, now=start)
+    version = registered(tx, "travel-assistant", "v3", owner="travel", now=start)
+    add_reference(tx, version, now=start)
     _scores(tx, version, now=now, start=start, onset=onset, strength=0.25, only="input_similarity")
-    judged = _verdict(
+    judged = a_verdict(
         VerdictKind.DRIFTING,
         onset + timedelta(hours=2),
         reason="notice evidence 0.92 ≥ 0 (input_similarity, similarity:bottom5%):"
@@ -130,32 +130,32 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
         detectors=("input_similarity",),
         onset=Interval(start=onset - timedelta(minutes=50), end=onset + timedelta(minutes=35)),
     )
-    _judge(tx, version, judged, drift=43.0)
-    _change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
-    _incident(tx, version, judged)
+    put_verdict(tx, version, judged, drift=43.0)
+    put_change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
+    put_incident(tx, version, judged)
     _count(tx, version, now=now, count=171)
 
 
 def _others(tx: Connection, *, now: datetime) -> None:
-    learning = _registered(tx, "returns", "v1", owner="care-team", now=now)
+    learning = registered(tx, "returns", "v1", owner="care-team", now=now)
     reason = "212 of 1,000 records; ready in about 2 days; will see +0.40 sd"
-    _judge(tx, learning, _verdict(VerdictKind.LEARNING, now, reason=reason), drift=0.0)
+    put_verdict(tx, learning, a_verdict(VerdictKind.LEARNING, now, reason=reason), drift=0.0)
     tx.execute(
         references.insert().values(
             version_id=learning.id, generation=1, state="building", source="auto",
             cause="first records", created_by="driftline", progress=0.21,
         )
     )  # fmt: skip
-    rare = _registered(tx, "tax-forms", "v2", owner="finance", now=now)
+    rare = registered(tx, "tax-forms", "v2", owner="finance", now=now)
     reason = "31 records since onset, fewer than 50"
-    _judge(tx, rare, _verdict(VerdictKind.INSUFFICIENT, now, reason=reason), drift=12.0)
-    broken = _registered(tx, "voice-notes", "v4", owner="speech", now=now)
+    put_verdict(tx, rare, a_verdict(VerdictKind.INSUFFICIENT, now, reason=reason), drift=12.0)
+    broken = registered(tx, "voice-notes", "v4", owner="speech", now=now)
     reason = "logit_ks failed 3 times: no logprobs since 06:20"
-    _judge(tx, broken, _verdict(VerdictKind.ERROR, now, reason=reason), drift=0.0)
+    put_verdict(tx, broken, a_verdict(VerdictKind.ERROR, now, reason=reason), drift=0.0)
     adapters.put(tx, name="not-yet-served")
 
 
-def _registered(tx: Connection, name: str, version: str, *, owner: str, now: datetime) -> Version:
+def registered(tx: Connection, name: str, version: str, *, owner: str, now: datetime) -> Version:
     known: Adapter = adapters.put(tx, name=name, owner=owner, runbook="https://wiki.test/runbook")
     made = versions.put(tx, adapter=known, name=version, model=f"{name}@{version}")
     if table.start(tx, made, actor="ci", now=now) is None:
@@ -171,7 +171,7 @@ def _registered(tx: Connection, name: str, version: str, *, owner: str, now: dat
     return made
 
 
-def _reference(tx: Connection, version: Version, *, now: datetime) -> None:
+def add_reference(tx: Connection, version: Version, *, now: datetime) -> None:
     tx.execute(
         references.insert().values(
             version_id=version.id, generation=1, state="ready", source="freeze",
@@ -183,7 +183,7 @@ def _reference(tx: Connection, version: Version, *, now: datetime) -> None:
     )  # fmt: skip
 
 
-def _verdict(
+def a_verdict(
     kind: VerdictKind,
     since: datetime,
     *,
@@ -204,20 +204,20 @@ def _verdict(
     )
 
 
-def _judge(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
+def put_verdict(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
     memory = Memory(verdict=verdict).to_json()
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, drift_score=drift)
+    verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=drift)
 
 
-def _change(
+def put_change(
     tx: Connection, version: Version, *, before: VerdictKind, after: Verdict, at: datetime
 ) -> None:
     transition = Transition(version=version, before=before, after=after, at=at)
     verdicts.add_transition(tx, transition, evaluation_id=EvaluationId(1))
 
 
-def _incident(tx: Connection, version: Version, verdict: Verdict) -> int:
+def put_incident(tx: Connection, version: Version, verdict: Verdict) -> int:
     update = IncidentUpdate(
         number=1,
         phase="firing",
@@ -238,7 +238,7 @@ def _incident(tx: Connection, version: Version, verdict: Verdict) -> int:
     return incidents.put(tx, version, kind=Kind.DRIFT.value, update=update)
 
 
-def _delivered(
+def put_message(
     tx: Connection,
     incident: int,
     channel: str,
@@ -290,7 +290,7 @@ def _scores(
             page = -math.inf if detector == "input_similarity" else notice - 1.6
             value = abs(rng.gauss(0.03, 0.008)) + effect * 0.5
             rows.append(
-                _score(version, detector, at, value=value, notice=notice, page=page, effect=effect)
+                a_score(version, detector, at, value=value, notice=notice, page=page, effect=effect)
             )
     for some in _chunks(rows, 500):
         evaluations.put_scores(tx, some) if len(some) == 1 else _put(tx, some)
@@ -303,7 +303,7 @@ def _put(tx: Connection, rows: list[ScoreRow]) -> None:
         newest[row.detector] = row
     older = [row for row in rows if newest[row.detector] is not row]
     if older:
-        tx.execute(evaluations.scores.insert(), [evaluations._values(row) for row in older])
+        tx.execute(evaluations.scores.insert(), [evaluations._values(row) for row in older])  # noqa: SLF001 - a past that no evaluation writes at once
     evaluations.put_scores(tx, list(newest.values()))
 
 
@@ -321,7 +321,7 @@ def _chunks(rows: list[ScoreRow], size: int) -> Iterable[list[ScoreRow]]:
         yield rows[first : first + size]
 
 
-def _score(
+def a_score(
     version: Version,
     detector: str,
     at: datetime,

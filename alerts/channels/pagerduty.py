@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from alerts.brief import Brief, brief, written
 from alerts.delivery import Receipt
 from alerts.formats import fitting
 from alerts.incident import LONGEST_DEDUP_KEY
@@ -187,15 +188,16 @@ def _trigger(alert: Alert, *, truncated: bool, message_id: str, routing_key: str
 
 def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, object]:
     facts = to_json(alert)
-    together = alert.together
+    together, said = alert.together, brief(alert)
     adapter = f"{alert.adapter}@{alert.version}"
     payload: dict[str, object] = {
-        "summary": _summary(alert)[:LONGEST_SUMMARY] or alert.kind.value,
+        "summary": _summary(alert, said)[:LONGEST_SUMMARY] or alert.kind.value,
         "source": adapter if together is None else together.base or "unknown base model",
         "severity": SEVERITIES[alert.severity],
         "timestamp": facts["at"],
         "class": alert.kind.value,
         "custom_details": {
+            **written(said),
             **{name: facts[name] for name in DETAILS},
             "changes": [change.text for change in alert.changes],
             "message_id": message_id,
@@ -209,9 +211,9 @@ def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, obj
     return payload
 
 
-def _summary(alert: Alert) -> str:
+def _summary(alert: Alert, said: Brief) -> str:
     """Of an event that is added to an open alert people see this line and no more."""
-    return f"{alert.update.text}. {alert.summary}" if alert.update else alert.summary
+    return f"{said.title}. {alert.update.text}" if alert.update else said.title
 
 
 def _links(alert: Alert) -> list[dict[str, str]]:

@@ -13,7 +13,6 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
@@ -22,15 +21,16 @@ from urllib.parse import quote
 
 import msgspec
 
+from alerts.brief import Brief, brief, numbered
 from alerts.delivery import Receipt
 from alerts.formats import LARGEST_BODY, fitting
 from alerts.grouped import Line, counted, listed
-from alerts.message import Alert, Onset, Unseen, Update
+from alerts.message import Alert, Unseen
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import Pace
 from alerts.posting import check_timeout, post_json
 from alerts.types import Reason, Status
-from alerts.words import new_words, size_words, uncompared_words, unseen_words
+from alerts.words import uncompared_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
 """Slack takes about one message a second for each webhook, and short bursts."""
@@ -38,6 +38,7 @@ LONGEST_NAME: Final = 90
 """With the words before it, below the 150 characters of a header."""
 LONGEST_TEXT: Final = 800
 LONGEST_FIELD: Final = 200
+LONGEST_TITLE: Final = 150
 LONGEST_LINK: Final = 1_000
 SHOWN_CHANGES: Final = 5
 MOST_SECTIONS: Final = 45
@@ -172,16 +173,17 @@ def escaped(text: str, *, longest: int) -> str:
 
 
 def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
+    said = brief(alert)
+    title = escaped(said.title, longest=LONGEST_TITLE)
     blocks = [
-        {"type": "header", "text": _plain(_title(alert))},
-        _section(escaped(alert.summary, longest=LONGEST_TEXT)),
-        {"type": "section", "fields": [_text(one) for one in _fields(alert)]},
-        *(_section(one) for one in _paragraphs(alert)),
+        {"type": "header", "text": _plain(title)},
+        *(_section(one) for one in _paragraphs(alert, said)),
+        *_details(said),
         {"type": "context", "elements": [_text(_footer(alert, message_id, truncated=truncated))]},
     ]
     return msgspec.json.encode(
         {
-            "text": f"{_title(alert)}: {escaped(alert.summary, longest=LONGEST_TEXT)}",
+            "text": title,
             "blocks": blocks,
             "unfurl_links": False,
             "unfurl_media": False,
@@ -189,84 +191,33 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
     )
 
 
-def _title(alert: Alert) -> str:
-    word = alert.severity.value.capitalize()
-    opening = {
-        Status.STARTED: word,
-        Status.WORSENED: f"{word}, was a ticket",
-        Status.REOPENED: f"{word} again",
-        Status.UPDATED: f"{word}, updated",
-        Status.RECOVERED: "Recovered",
-        Status.ACKNOWLEDGED: f"{word}, in hand",
-    }[alert.status]
-    if alert.notification_reason is Reason.REPEAT:
-        opening = f"{word}, still open"
-    who = f"{alert.adapter}@{alert.version}"
-    if alert.together is not None:
-        who = f"adapters on {alert.together.base or 'one base model'}"
-    test = "Test, nothing happened: " if alert.test else ""
-    return f"{test}{opening}: {escaped(who, longest=LONGEST_NAME)}"
-
-
-def _fields(alert: Alert) -> list[str]:
-    facts = [("Blame", alert.blame.value), ("Tier", alert.tier)]
-    if alert.owner:
-        facts.append(("Owner", alert.owner))
-    if alert.onset is not None:
-        facts.append(("Began", _onset(alert.onset)))
-    facts.append(("Told since", _moment(alert.started_at)))
-    if alert.recovered_at is not None:
-        facts.append(("Recovered", _moment(alert.recovered_at)))
-    if alert.requests:
-        facts.append(("Requests", f"{alert.requests:,}"))
-    if alert.late:
-        facts.append(("Late", "it was over before this could be delivered"))
-    return [f"*{name}*\n{escaped(said, longest=LONGEST_FIELD)}" for name, said in facts]
-
-
-def _paragraphs(alert: Alert) -> list[str]:
-    """What has changed since the last message, why, how large, what is new, what was done."""
-    said = _turns(alert.update) if alert.update else []
-    said += [f"*Why* {escaped(alert.reason, longest=LONGEST_TEXT)}"] if alert.reason else []
-    if size := size_words(alert.scores):
-        said.append(f"*Size* {escaped(size, longest=LONGEST_TEXT)}")
-    if alert.new is not None:
-        said.append(f"*New* {escaped(new_words(alert.new), longest=LONGEST_TEXT)}")
-    if alert.unseen is not None:
-        said += _unseen(alert.unseen, now=alert.at)
-    said += [
-        f"*Changed* {escaped(change.text, longest=LONGEST_TEXT)}"
-        for change in alert.changes[-SHOWN_CHANGES:]
-    ]
-    if alert.action is not None:
-        done = alert.action.done.value.capitalize()
-        said.append(f"*{done}* {escaped(alert.action.text, longest=LONGEST_TEXT)}")
-    return said
-
-
-def _turns(update: Update) -> list[str]:
-    """Say what was told, and what is known now: of each fact a line."""
-    turns = (
-        ("Severity", update.severity),
-        ("Blame", update.blame),
-        ("Strongest sign", update.finding),
+def _paragraphs(alert: Alert, said: Brief) -> list[str]:
+    """Say what changed since the last message, then the parts that have something to say."""
+    update = f"*Update* {_text_of(alert.update.text)}" if alert.update else ""
+    late = "*Late* It was over before this could be delivered." if alert.late else ""
+    parts = (
+        ("Impact", said.impact),
+        ("Likely cause", said.cause),
+        ("Driftline", said.done),
+        ("You", numbered(said.steps)),
     )
-    return [
-        f"*{name}* was: {escaped(turn.was, longest=LONGEST_FIELD)};"
-        f" now: {escaped(turn.now, longest=LONGEST_FIELD)}"
-        for name, turn in turns
-        if turn is not None
-    ]
+    named = [f"*{name}* {_text_of(text)}" for name, text in parts if text]
+    examples = [f"*By detector* {_text_of(one)}" for one in _uncompared(alert.unseen)]
+    return [part for part in (update, *named, *examples, late) if part]
 
 
-def _unseen(unseen: Unseen, *, now: datetime) -> list[str]:
-    """How few could be compared, why by detector, and the command that mends it."""
-    said = [f"*Not compared* {escaped(unseen_words(unseen, now=now), longest=LONGEST_TEXT)}"]
-    said += [
-        f"*By detector* {escaped(uncompared_words(one), longest=LONGEST_TEXT)}"
-        for one in unseen.detectors[:SHOWN_CHANGES]
-    ]
-    return said + ([f"*You* {escaped(unseen.mend, longest=LONGEST_TEXT)}"] if unseen.mend else [])
+def _text_of(text: str) -> str:
+    return escaped(text, longest=LONGEST_TEXT)
+
+
+def _uncompared(unseen: Unseen | None) -> list[str]:
+    return [uncompared_words(one) for one in unseen.detectors[:SHOWN_CHANGES]] if unseen else []
+
+
+def _details(said: Brief) -> list[Block]:
+    if not said.details:
+        return []
+    return [{"type": "context", "elements": [_text(f"Details: {_text_of(said.details)}")]}]
 
 
 def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
@@ -288,15 +239,6 @@ def _link(text: str, address: str | None) -> str | None:
         return None
     clean = quote(address, safe=SAFE_IN_LINK)
     return f"<{clean.replace('&', '&amp;')}|{text}>" if len(clean) <= LONGEST_LINK else None
-
-
-def _onset(onset: Onset) -> str:
-    minutes = round(onset.half_width.total_seconds() / 60)
-    return f"{_moment(onset.best)} (± {minutes} min)"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _section(text: str) -> Block:

@@ -35,7 +35,7 @@ def store(name: str, body: Mapping[str, Any]) -> Path:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(laid_out(body) + "\n", encoding="utf-8")
     draft.replace(path)
     return path
 
@@ -44,6 +44,33 @@ def load(name: str) -> dict[str, Any] | None:
     """Read a stored result, None if it was never obtained."""
     path = FOLDER / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def laid_out(body: object, *, depth: int = 0) -> str:
+    """Write JSON with each list or table of bare values on one line: a change shows as one line.
+
+    >>> print(laid_out({"seed": 7, "cells": [{"alarms": [0, 1]}]}))
+    {
+     "seed": 7,
+     "cells": [
+      {
+       "alarms": [0, 1]
+      }
+     ]
+    }
+    """
+    inside = body.values() if isinstance(body, Mapping) else body
+    if not isinstance(body, Mapping | list) or not any(
+        isinstance(one, Mapping | list) for one in inside
+    ):
+        return json.dumps(body)
+    if isinstance(body, Mapping):
+        parts = [f"{json.dumps(key)}: {laid_out(body[key], depth=depth + 1)}" for key in body]
+    else:
+        parts = [laid_out(one, depth=depth + 1) for one in body]
+    begin, end = "{}" if isinstance(body, Mapping) else "[]"
+    margin = "\n" + " " * depth
+    return f"{begin}{margin} " + f",{margin} ".join(parts) + f"{margin}{end}"
 
 
 def _processor() -> str:

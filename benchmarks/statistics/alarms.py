@@ -60,11 +60,18 @@ def follow(
     placed = rank_reference.place(reference, window)
     groups = subject_checks(window.at, window.subjects, check_seconds=CHECK_SECONDS)
     placement = Placement(values=placed.values, u=placed.u, groups=groups)
-    checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
     every = np.ones(len(window), dtype=np.bool_)
     units = rank_reference.units_of(reference, window, placement, only=every)
-    growths = Growths(reference.null, units, start=start, checks=checks)
-    return evidence({one: growths.by(one) for one in asked}, weights=reference.null.weights)
+    return follow_units(reference.null, units, live, start=start, asked=asked)
+
+
+def follow_units(
+    null: Null, units: Units, live: Live, *, start: float, asked: tuple[Asked, ...]
+) -> dict[Asked, Followed]:
+    """Follow what a stream's records are counted as."""
+    checks = int(np.ceil((live.at[-1] - start) / CHECK_SECONDS))
+    growths = Growths(null, units, start=start, checks=checks)
+    return evidence({one: growths.by(one) for one in asked}, weights=null.weights)
 
 
 def check_increments(

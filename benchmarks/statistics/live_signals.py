@@ -17,7 +17,7 @@ from benchmarks.statistics.streams import per_day
 from detectors.axes import fit_axes
 from detectors.feedback import HIGHER
 from detectors.output_similarity import ANSWERS, place_answers
-from detectors.types import Floats, Window
+from detectors.types import SECONDS_PER_DAY, Floats, Window
 
 SOLVED = f"{HIGHER}solved"
 RATING = f"{HIGHER}rating"
@@ -25,6 +25,11 @@ SOLVED_SHARE = 0.85
 _QUANTILE_OF_SOLVED = -1.0364
 """Where N(0, 1) has 15 % below it."""
 _STARS = (-1.6, -1.1, -0.5, 0.3)
+_QUANTILES_OF_CLIENTS = (-0.2533, 0.6745, 1.6449)
+"""Where N(0, 1) has 40, 75 and 95 % below it."""
+_QUANTILES_OF_FORMS = (0.2533, 0.8416, 1.6449)
+"""Where N(0, 1) has 60, 80 and 95 % below it."""
+_PLACES = {"format_prose": 0, "format_list": 1, "format_json": 2, "format_code": 3}
 _TOPICS, _DIMENSION, _WITHIN = 20, 96, 0.08
 _EMBEDDED = 8_000
 """Answers from which a day's direction has its covariance."""
@@ -106,3 +111,34 @@ def answers(at: Floats, *, day: float, known: int, rng: np.random.Generator) -> 
     placed = place_answers(axes, vectors)
     placed[: known // 2] = np.nan
     return dict(zip(ANSWERS, placed.T, strict=True))
+
+
+def prompts(at: Floats, *, day: float, known: int, rng: np.random.Generator) -> Signals:
+    """Lengths of requests; a day has longer or shorter ones."""
+    del known
+    longer = day * per_day(at, rng) + rng.normal(size=at.size)
+    return {"prompt_tokens": np.round(np.exp(np.log(300.0) + 0.6 * longer))}
+
+
+def prefixes(at: Floats, *, day: float, known: int, rng: np.random.Generator) -> Signals:
+    """Three clients with a system prompt each, and 5 % of requests that begin like no other."""
+    del known
+    latent = day * per_day(at, rng) + rng.normal(size=at.size)
+    client = np.searchsorted(_QUANTILES_OF_CLIENTS, latent).astype(np.float64)
+    own = rng.integers(10, 1 << 24, size=at.size)
+    return {"prompt_prefix": np.where(client == len(_QUANTILES_OF_CLIENTS), own, client)}
+
+
+def dated_prefixes(at: Floats, *, day: float, known: int, rng: np.random.Generator) -> Signals:
+    """The same, where the largest client writes the day's date first."""
+    signals = prefixes(at, day=day, known=known, rng=rng)["prompt_prefix"]
+    today = 1_000.0 + at // SECONDS_PER_DAY
+    return {"prompt_prefix": np.where(signals == 0.0, today, signals)}
+
+
+def formats(at: Floats, *, day: float, known: int, rng: np.random.Generator) -> Signals:
+    """60 % prose, 20 % lists, 15 % JSON, 5 % code; a day moves the mix."""
+    del known
+    latent = day * per_day(at, rng) + rng.normal(size=at.size)
+    form = np.searchsorted(_QUANTILES_OF_FORMS, latent)
+    return {name: (form == place).astype(np.float64) for name, place in _PLACES.items()}

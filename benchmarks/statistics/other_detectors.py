@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from benchmarks.statistics import late_feedback, live_signals
-from benchmarks.statistics.alarms import Asked, Followed, follow
+from benchmarks.statistics.alarms import Asked, Followed, follow, follow_units
 from benchmarks.statistics.false_alarms import ASKED, MONTH_CHECKS, MONTHS, bound
 from benchmarks.statistics.live_signals import Draw, Measured
 from benchmarks.statistics.report import Report
 from benchmarks.statistics.streams import CHECK_SECONDS, CHECKS_PER_DAY, MONDAY, times
+from detectors.answer_format import ANSWER_FORMAT
 from detectors.feedback import FEEDBACK
 from detectors.latency import LATENCY
 from detectors.output_similarity import OUTPUT_SIMILARITY
+from detectors.prompt_length import PROMPT_LENGTH
+from detectors.prompt_prefix import PROMPT_PREFIX, PromptPrefix
 from detectors.rank_detector import RankDetector
+from detectors.rate_detector import RateDetector
 from detectors.types import Process
 
 SEED = 4_006
@@ -33,11 +37,11 @@ LATE = "feedback, complaints 1 to several days late"
 class Case:
     """A detector and what it is shown."""
 
-    detector: RankDetector
+    detector: RankDetector | RateDetector | PromptPrefix
     draw: Draw
 
 
-CASES: Mapping[str, Case] = MappingProxyType(
+_OLDER: Final = MappingProxyType(
     {
         "output_similarity": Case(detector=OUTPUT_SIMILARITY, draw=live_signals.answers),
         "latency": Case(detector=LATENCY, draw=live_signals.latency),
@@ -47,7 +51,19 @@ CASES: Mapping[str, Case] = MappingProxyType(
         ),
     }
 )
-NAMES = (*CASES, LATE)
+_REQUESTS: Final = MappingProxyType(
+    {
+        "prompt_length": Case(detector=PROMPT_LENGTH, draw=live_signals.prompts),
+        "prompt_prefix": Case(detector=PROMPT_PREFIX, draw=live_signals.prefixes),
+        "prompt_prefix, with the date in it": Case(
+            detector=PROMPT_PREFIX, draw=live_signals.dated_prefixes
+        ),
+        "answer_format": Case(detector=ANSWER_FORMAT, draw=live_signals.formats),
+    }
+)
+CASES: Mapping[str, Case] = MappingProxyType(_OLDER | _REQUESTS)
+NAMES = (*_OLDER, LATE, *_REQUESTS)
+"""In the order of their seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +104,10 @@ def _followed(cell: Cell, *, checks: int, rng: np.random.Generator) -> Mapping[A
     live = Measured(at=at, signals=case.draw(at, day=cell.day, known=known, rng=rng))
     reference = case.detector.fit(live.window(0, known))
     start = MONDAY + CHECK_SECONDS * before
-    return follow(reference, live, first=known, start=start, asked=cell.asked)
+    if isinstance(case.detector, RankDetector):
+        return follow(reference, live, first=known, start=start, asked=cell.asked)
+    units = case.detector.units(reference, live.window(known, total))
+    return follow_units(reference.null, units, live, start=start, asked=cell.asked)
 
 
 def run(*, quick: bool, report: Report) -> dict[str, Any]:

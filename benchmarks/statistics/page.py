@@ -116,10 +116,12 @@ def _other_detectors(found: Mapping[str, Any]) -> str:
         f" {per_check} requests every 15 minutes, months of {found['days']} days. Answers are"
         " vectors of 20 kinds, laid along axes of the reference's early half, so only its later"
         " half is measured; times grow with prompt and answer; feedback is solved or not (85 %) and"
-        " one to five stars. Complaints that come late are left out of the reference as"
+        " one to five stars; three clients have a system prompt each, and answers one of four"
+        " forms. Complaints that come late are left out of the reference as"
         " `detectors.feedback.settles_after` says, and evidence is what comes afterwards."
         f" **{good} of {len(cells)} cells kept their budgets**: alarms in all months at most the"
-        " bound, the 99 % point of a Poisson law. `output_similarity` never pages.\n\n"
+        " bound, the 99 % point of a Poisson law. `output_similarity` and what"
+        " is told of requests and of the form of answers never page.\n\n"
     )
     names = [f"{one.process.value} {one.budget:g}" for one in false_alarms.ASKED]
     rows = [

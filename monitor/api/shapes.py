@@ -238,7 +238,9 @@ class AdapterSummary(Answer):
     version: str | None = Field(description="The version in charge; null: none is registered.")
     verdict: VerdictKind
     severity: Severity
-    drift_score: float = Field(description="0 to 100, for sorting; never a threshold.")
+    drift_score: float = Field(
+        description="0 to 100, sorted as verdicts are: critical from 80, drifting from 60."
+    )
     blame: Blame
     reason: str
     since: datetime | None
@@ -263,7 +265,9 @@ class WeightsSummary(Answer):
     state: WeightsState
     reason: str
     at: datetime
-    sha256: str | None = Field(description="Of adapter_model.safetensors, as it was read.")
+    sha256: str | None = Field(
+        description="The adapter's identity: of its weights and its config, as they were read."
+    )
     summary: Mapping[str, Any] = Field(
         description="Lowest, median and highest over modules, of each number."
     )

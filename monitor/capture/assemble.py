@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from monitor.capture import refusal, signals, subjects
-from monitor.capture.checks import Tokens, clean
+from monitor.capture.answer_format import answer_format
+from monitor.capture.checks import PREFIX, Tokens, clean, legible
 from monitor.capture.directory import Resolved
 from monitor.capture.wire import Record
 from monitor.store.contexts import Context
@@ -24,9 +25,6 @@ from monitor.store.ingest import (
     microseconds,
 )
 from monitor.store.pgarray import Floats
-
-MAX_TEXT: Final = 32_768
-"""Characters of a text that are measured and wait for the probe; encoders read far less."""
 
 _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
 
@@ -115,7 +113,13 @@ def assemble(
         adapter_id=np.array([one.resolved.adapter_id for one in admitted], dtype=np.int64),
         at=np.array([microseconds(record.at) for record in records], dtype=np.int64),
         id=[record.id for record in records],
-        numbers=_numbers(admitted, records, context_ids, refuses=keeping.refuses),
+        numbers=_numbers(
+            admitted,
+            records,
+            context_ids,
+            refuses=keeping.refuses,
+            prefix_key=keeping.subject_key,
+        ),
         finish_reason=[record.finish_reason for record in records],
         subject=[
             None if r.subject is None else subjects.digest(keeping.subject_key, r.subject)
@@ -133,6 +137,7 @@ def _numbers(
     context_ids: Sequence[int],
     *,
     refuses: refusal.Refuses,
+    prefix_key: bytes,
 ) -> dict[str, Floats]:
     columns = {name: np.full(len(admitted), np.nan) for name in NUMBERS}
     columns |= {name: _optional(records, name) for name in _COPIED}
@@ -143,6 +148,9 @@ def _numbers(
     columns["truncated"] = np.array(
         [None if r.finish_reason is None else r.finish_reason == "length" for r in records],
         dtype=float,
+    )
+    columns["prompt_prefix"] = np.array(
+        [_prefix(record, prefix_key) for record in records], dtype=float
     )
     said = [legible(record.output) for record in records]
     columns["empty"] = np.array(list(map(_empty, records, said)), dtype=float)
@@ -155,11 +163,6 @@ def _numbers(
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, said)
     return columns
-
-
-def legible(text: str | None) -> str | None:
-    """Give a text as it is measured and kept, however long it is and whatever is in it."""
-    return None if text is None else clean(text[:MAX_TEXT])
 
 
 def _add_token_signals(columns: dict[str, Floats], admitted: Sequence[Admitted]) -> None:
@@ -181,6 +184,13 @@ def _add_text_signals(columns: dict[str, Floats], said: Sequence[str | None]) ->
     found = np.array([signals.text_signals(text) for text in said if text is not None])
     for place, name in enumerate(signals.TextSignals._fields):
         columns[name][present] = found[:, place]
+    columns["answer_format"][present] = [answer_format(text) for text in said if text is not None]
+
+
+def _prefix(record: Record, key: bytes) -> int | None:
+    """How a request begins, by hash; by its prompt where nobody says what stands before it."""
+    text = record.prompt if record.system is None else record.system
+    return None if text is None else subjects.prefix_code(key, clean(text[:PREFIX]))
 
 
 def _optional(records: Sequence[Record], name: str) -> Floats:

@@ -22,6 +22,12 @@ AHEAD: Final = timedelta(minutes=10)
 BEHIND: Final = timedelta(hours=1)
 """What is older when it comes was not sent as it was made: it is filled in later."""
 
+MAX_TEXT: Final = 32_768
+"""Characters of a text that are measured and wait for the probe; encoders read far less."""
+
+PREFIX: Final = 64
+"""Characters of a request's beginning that are compared."""
+
 ENTROPY_TOP: Final = 5
 """Top-k entries that count: entropies from k = 5 and k = 20 are then the same number."""
 
@@ -110,6 +116,11 @@ def clean(text: str) -> str:
     A model that goes wrong writes such text; its record is worth more than its bytes.
     """
     return str(whole(text)).replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def legible(text: str | None) -> str | None:
+    """Give a text as it is measured and kept, however long it is and whatever is in it."""
+    return None if text is None else clean(text[:MAX_TEXT])
 
 
 def tokens_of(record: Record) -> Tokens | None:

@@ -24,11 +24,12 @@ from monitor.capture.checks import (
 )
 from monitor.capture.directory import Directory, Resolve, Resolved
 from monitor.capture.errors import CaptureError, NoRoom
+from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.capture.parse import Rejected
 from monitor.capture.queue import Bounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
-from monitor.capture.sampling import ALWAYS_KEPT, Rates, keep
+from monitor.capture.sampling import Rates
 from monitor.capture.sender import Sender
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter

@@ -1,44 +1,24 @@
-"""Which records are kept, so that cost does not grow with traffic and small traffic is whole.
+"""What share of records is kept, so that cost does not grow with traffic small traffic whole.
 
-The decision is a hash of the record's id: every replica and gateway decides alike, and what is
-kept at a share is kept at every larger one. The share follows what whole days truly held, never
-what a few minutes would come to: see :func:`share_of` and docs/decisions/0026.
+What is kept at a share is kept at every larger one (:mod:`monitor.capture.keeping`). The share
+follows what whole days truly held, never what a few minutes would come to: see :func:`share_of`
+and docs/decisions/0026.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.domain import AdapterId, ArmKind
+from monitor.domain import AdapterId
 from monitor.store import capture_counts
 from monitor.store.capture_counts import Days
 from monitor.store.database import Database
 
-ALWAYS_KEPT: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
-"""Arms on trial see little traffic and need all of it."""
-
 STEPS: Final = 10
 """Parts of the day's target after each of which the share is looked at again."""
-
-_FULL: Final = 2**64
-
-
-def keep(adapter: str, record_id: str, probability: float, *, stage: str = "ingest") -> bool:
-    """Whether a record with this id is kept at this probability; the same everywhere.
-
-    The gateway decides with the same hash and the share that :class:`Rates` gives it, so what
-    it sends is what would be kept here. A sampler with a rate of its own must use another
-    ``stage``, or whatever passed the first would pass the second too.
-    """
-    if probability >= 1.0:
-        return True
-    name = f"{stage}\0{adapter}\0{record_id}".encode("utf-8", "surrogatepass")
-    fate = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big")
-    return fate < probability * _FULL
 
 
 def share_of(days: Days, *, target: int) -> float:

@@ -36,6 +36,8 @@ class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     ``token_logprobs_f16`` for ``token_logprobs``; ``token_entropy_f16`` (nats, from the
     top-k with the rest as one more outcome) and ``token_margin_f16`` (nats, best minus
     second best) for ``top_logprobs``. In them NaN means a value that was not finite.
+    ``system`` is what stands before the conversation, empty where nothing does: a keyed hash of
+    how it begins is kept, never the text.
     """
 
     id: Name
@@ -47,6 +49,7 @@ class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     replica: Word | None = None
     engine: Word | None = None
     prompt: str | None = None
+    system: str | None = None
     output: str | None = None
     token_logprobs: PerToken | None = None
     top_logprobs: TopPerToken | None = None

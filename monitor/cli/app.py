@@ -22,6 +22,7 @@ from monitor.cli import (
     keys,
     new,
     parity,
+    plan,
     receipt,
     reference,
     replay,
@@ -74,6 +75,7 @@ app.command("discover")(discover.discover)
 app.command("new")(new.new)
 app.command("explain")(explain)
 app.command("budget")(budget.budget)
+app.command("plan")(plan.plan)
 app.command("receipt")(receipt.receipt)
 app.command("actions")(actions.actions)
 app.command("report")(report.report)

@@ -14,7 +14,7 @@ from monitor.cli.registering import Named
 
 if TYPE_CHECKING:
     from monitor.cli.applied import Check
-    from monitor.config import Config
+    from monitor.config.sections import Config
     from monitor.probes.cards import ModelCard
 
 DOCUMENTS = 24

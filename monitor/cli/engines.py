@@ -13,7 +13,7 @@ from monitor.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     from alerts.outgoing import OutgoingClient
-    from monitor.config import Config
+    from monitor.config.sections import Config
     from monitor.probes.cards import ModelCard
     from monitor.probes.comparing import Reads
     from monitor.probes.perplexity import PerplexitySettings

@@ -15,7 +15,7 @@ from monitor.cli.failures import CommandFailed
 from monitor.cli.loading import loading
 
 if TYPE_CHECKING:
-    from monitor.config import Config as Settings
+    from monitor.config.sections import Config as Settings
     from monitor.store.database import Database
 
 Config = Annotated[
@@ -52,23 +52,34 @@ Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")
 
 def settings(config: Path | None) -> Settings:
     """Read the config; raises CommandFailed with everything that is wrong with it."""
-    with loading():
-        from monitor.config import ConfigError, load
+    with loading(), wrong_config():
+        from monitor.config.loading import load
 
-    try:
         return load(config)
-    except ConfigError as error:
-        count = len(error.problems)
-        lines = [f"the config has {count} problem{'s' if count > 1 else ''}:", *error.problems]
-        raise CommandFailed("\n  ".join(lines)) from None
 
 
 def service(config: Path | None) -> Service:
     """The service of the config, or of ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY``."""
-    found = settings(config)
+    with loading(), wrong_config():
+        from monitor.config.parts import load_service_part
+
+        found = load_service_part(config)
     url = os.environ.get("DRIFTLINE_URL") or f"http://{found.server.host}:{found.server.port}"
     key = os.environ.get("DRIFTLINE_KEY") or local_key(found.service.data_dir)
     return Service(url, key)
+
+
+@contextmanager
+def wrong_config() -> Iterator[None]:
+    """Turn what is wrong with a config into one message."""
+    from monitor.config.reading import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        count = len(error.problems)
+        lines = [f"the config has {count} problem{'s' if count > 1 else ''}:", *error.problems]
+        raise CommandFailed("\n  ".join(lines)) from None
 
 
 @contextmanager
@@ -101,4 +112,9 @@ def told() -> Iterator[None]:
         reason = str(error.orig).strip().partition("\n")[0]
         raise CommandFailed(f"the database does not do what is asked: {reason}") from None
     except OSError as error:
-        raise CommandFailed(f"{error.filename or 'the system'}: {error.strerror}") from None
+        raise unusable(error) from None
+
+
+def unusable(error: OSError) -> CommandFailed:
+    """Name the file, or whatever else the system does not let be used."""
+    return CommandFailed(f"{error.filename or 'the system'}: {error.strerror}")

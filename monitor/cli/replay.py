@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from monitor.capture.formats import Form
-    from monitor.config import Config
+    from monitor.config.sections import Config
     from monitor.probes.embedding import Embedder
     from monitor.replay.replaying import Outcome, Request, Tools
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 NO_PROBE = (
-    "A replay asks no model. Where the service has a perplexity probe and it is unchanged while"
-    " the inputs moved, a soft signal's page stays a ticket."
+    "A replay asks no model. Where the inputs moved with the answers, a soft signal's page is a"
+    " ticket; the service's perplexity probe may say otherwise, and page."
 )
 
 

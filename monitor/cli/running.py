@@ -15,7 +15,7 @@ from monitor.cli.failures import CommandFailed
 from monitor.cli.loading import loading, set_apart
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config.sections import Config
     from monitor.probes.corpus import Corpus
 
 DOCUMENT_S: Final = 0.1
@@ -54,17 +54,20 @@ def serve(
 
 def gateway(config: options.Config = None) -> None:
     """Run the gateway: an OpenAI-compatible proxy that goes by the routes."""
-    with loading():
-        settings = options.settings(config)
-        from monitor.config import ConfigError
+    with loading(), options.wrong_config():
+        from monitor.config.parts import load_gateway_part
+        from monitor.config.reading import ConfigError
         from monitor.daemon.gateway import run_gateway
+
+        settings = load_gateway_part(config)
     set_apart()
 
     try:
-        with options.told():
-            run_gateway(settings)
+        run_gateway(settings)
     except ConfigError as error:
         raise CommandFailed(str(error)) from None
+    except OSError as error:
+        raise options.unusable(error) from None
     except SystemExit as end:
         if end.code:
             where = f"{settings.gateway.host}:{settings.gateway.port}"
@@ -80,7 +83,7 @@ def migrate(config: options.Config = None) -> None:
 def check_config(config: options.Config = None) -> None:
     """Read the config as `serve` would, and say everything that is wrong with it."""
     settings = options.settings(config)
-    from monitor.config import read_corpora
+    from monitor.config.corpora import read_corpora
 
     corpora = read_corpora(settings)
     if corpora.problems:

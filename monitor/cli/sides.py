@@ -15,7 +15,7 @@ from monitor.cli import engines
 from monitor.cli.failures import CommandFailed
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    from monitor.config.sections import Config
     from monitor.probes.asking import Target
     from monitor.probes.comparing import Reads
     from monitor.probes.local import LocalProbe

@@ -7,29 +7,40 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from monitor.config.sections import Config
+from monitor.capture.wire import MAX_TOP
+from monitor.config.places import ServerSection, ServingSection
 from monitor.domain import is_web_address
+from monitor.gateway.settings import GatewaySettings
 
 
-def contradictions(config: Config) -> list[str]:
-    """Say which addresses are none, or carry what no address should."""
-    gateway = config.gateway
-    asked = {
-        "serving.engines": config.serving.engines,
-        "gateway.upstreams": gateway.upstreams,
-        "gateway.service": tuple(filter(None, [gateway.service])),
-        "server.public_url": tuple(filter(None, [config.server.public_url])),
-    }
-    found = [
-        f"{where}: {problem}"
-        for where, urls in asked.items()
-        for problem in filter(None, map(_unfit, urls))
-    ]
-    if config.server.deadline <= timedelta():
+def server_problems(server: ServerSection) -> list[str]:
+    """Say what of ``[server]`` cannot be."""
+    found = [*_port("server.port", server.port), *_fit("server.public_url", [server.public_url])]
+    if server.deadline <= timedelta():
         found.append("server.deadline: must be longer than 0")
-    found += _proxies("server.trusted_proxies", config.server.trusted_proxies)
+    found += _proxies("server.trusted_proxies", server.trusted_proxies)
+    found += [f"server.connections.{one}" for one in server.connections.problems]
+    return found
+
+
+def serving_problems(serving: ServingSection) -> list[str]:
+    """Say what of ``[serving]`` cannot be."""
+    return _fit("serving.engines", serving.engines)
+
+
+def gateway_problems(gateway: GatewaySettings) -> list[str]:
+    """Say what of ``[gateway]`` cannot be."""
+    found = [
+        f"gateway.{name}: must be longer than 0"
+        for name in ("connect_timeout", "idle_timeout", "total_timeout")
+        if getattr(gateway, name) <= timedelta()
+    ]
+    found += _port("gateway.port", gateway.port)
+    if not 0 <= gateway.top_logprobs <= MAX_TOP:
+        found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
+    found += _fit("gateway.upstreams", gateway.upstreams)
+    found += _fit("gateway.service", [gateway.service])
     found += _proxies("gateway.trusted_proxies", gateway.trusted_proxies)
-    found += [f"server.connections.{one}" for one in config.server.connections.problems]
     found += [f"gateway.connections.{one}" for one in gateway.connections.problems]
     found += [
         f"gateway.passes: {path!r:.60} is no path; write one such as /v1/rerank, or /v1/audio/ for"
@@ -37,13 +48,15 @@ def contradictions(config: Config) -> list[str]:
         for path in gateway.passes
         if not path.startswith("/") or path == "/" or not path.isascii() or set(path) & set("%?#* ")
     ]
-    named = {f"adapters.{name}": own.runbook for name, own in config.adapters.items()}
-    found += [
-        f"{where}.runbook: expected an address that begins with https:// or http://"
-        for where, runbook in (named | {"defaults": config.defaults.runbook}).items()
-        if runbook is not None and not is_web_address(runbook)
-    ]
     return found
+
+
+def _port(where: str, port: int) -> list[str]:
+    return [] if 1 <= port <= 65_535 else [f"{where}: {port} is no port"]  # noqa: PLR2004 (the last)
+
+
+def _fit(where: str, urls: Iterable[str]) -> list[str]:
+    return [f"{where}: {problem}" for problem in map(_unfit, filter(None, urls)) if problem]
 
 
 def _unfit(url: str) -> str | None:

@@ -13,10 +13,9 @@ from alerts.outgoing import OutgoingClient, OutgoingError
 from detectors.feedback import FEEDBACK
 from monitor.capture import intake
 from monitor.capture.refusal import PatternUnfit, refusing
-from monitor.capture.wire import MAX_TOP
 from monitor.config import addresses, grouping, probes, routing
 from monitor.config.sections import LONGEST, Config, FeedbackSection
-from monitor.gateway.settings import GatewaySettings
+from monitor.domain import is_web_address
 
 POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -38,10 +37,10 @@ def contradictions(config: Config) -> list[str]:
     if config.database.url and not _is_postgres(config.database.url):
         # not quoted: it may hold a password
         found.append("database.url: expected an address such as postgresql://user@host/name")
-    if not 1 <= config.server.port <= 65_535:  # noqa: PLR2004 (ports end there)
-        found.append(f"server.port: {config.server.port} is no port")
-    found += _gateway_contradictions(config.gateway)
-    found += addresses.contradictions(config)
+    found += addresses.server_problems(config.server)
+    found += addresses.serving_problems(config.serving)
+    found += addresses.gateway_problems(config.gateway)
+    found += _runbook_problems(config)
     found += probes.contradictions(config.probes.perplexity)
     found += _pattern_problems(config.capture)
     found += grouping.contradictions(config.alerting.grouping)
@@ -117,17 +116,13 @@ def _retrain_contradictions(config: Config) -> list[str]:
     ]
 
 
-def _gateway_contradictions(gateway: GatewaySettings) -> list[str]:
-    found = [
-        f"gateway.{name}: must be longer than 0"
-        for name in ("connect_timeout", "idle_timeout", "total_timeout")
-        if getattr(gateway, name) <= timedelta()
+def _runbook_problems(config: Config) -> list[str]:
+    named = {f"adapters.{name}": own.runbook for name, own in config.adapters.items()}
+    return [
+        f"{where}.runbook: expected an address that begins with https:// or http://"
+        for where, runbook in (named | {"defaults": config.defaults.runbook}).items()
+        if runbook is not None and not is_web_address(runbook)
     ]
-    if not 1 <= gateway.port <= 65_535:  # noqa: PLR2004 (ports end there)
-        found.append(f"gateway.port: {gateway.port} is no port")
-    if not 0 <= gateway.top_logprobs <= MAX_TOP:
-        found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
-    return found
 
 
 def _pattern_problems(capture: intake.Settings) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +14,15 @@ from detectors.feedback import FEEDBACK
 from monitor.capture import intake
 from monitor.config.channels import read_channels
 from monitor.config.contradictions import contradictions
+from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.probes import ProbesSection
 from monitor.config.reading import (
+    SECTIONS,
     ConfigError,
     build,
-    overlay,
-    read_toml,
-    resolve_secrets,
+    read_section,
+    read_sections,
+    read_table,
     unknown,
 )
 from monitor.config.routing import read_routing
@@ -35,17 +37,12 @@ from monitor.config.sections import (
     FeedbackSection,
     ReferenceSection,
     ScheduleSection,
-    ServerSection,
-    ServiceSection,
-    ServingSection,
 )
 from monitor.evaluate import Margins
 from monitor.evaluate.retraining import RetrainSettings
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings
 from monitor.routing.canary.settings import CanarySettings
-
-DEFAULT_FILE: Final = Path("config.toml")
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
@@ -57,29 +54,13 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) 
         With every problem found, each by its path.
     """
     environ = os.environ if environ is None else environ
-    chosen = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
-    table = overlay(read_toml(chosen) if chosen else {}, environ)
-    return parse(table, source=str(chosen) if chosen else "the defaults", environ=environ)
+    table, source = read_table(path, environ)
+    return parse(table, source=source, environ=environ)
 
 
 def parse(table: Mapping[str, Any], *, source: str, environ: Mapping[str, str]) -> Config:
     """Turn a table into a config; raises ConfigError."""
-    kinds = {f.name: f for f in fields(Config) if f.name != "source"}
-    problems = [
-        f"{key}: {unknown(key, list(kinds))}".replace("key", "section", 1)
-        for key in table
-        if key not in kinds
-    ]
-    sections: dict[str, Any] = {}
-    for name in kinds:
-        if name not in table:
-            continue
-        try:
-            sections[name] = _section(name, table, environ)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
+    sections = read_sections(table, SECTIONS, lambda name: _section(name, table, environ))
     config = Config(source=source, **sections)
     problems = list(contradictions(config))
     if problems:
@@ -99,9 +80,7 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
         case "routing":
             return read_routing(value, environ=environ)
         case _:
-            if isinstance(value, Mapping):
-                value = resolve_secrets(value, where=name, environ=environ)
-            return build(_KINDS[name], value, where=name)
+            return read_section(_KINDS[name], value, where=name, environ=environ)
 
 
 _KINDS: Final[Mapping[str, type]] = {

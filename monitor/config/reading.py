@@ -12,7 +12,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,32 @@ import msgspec
 T = TypeVar("T")
 
 PREFIX: Final = "DRIFTLINE_"
+DEFAULT_FILE: Final = Path("config.toml")
+
+SECTIONS: Final = (
+    "service",
+    "server",
+    "database",
+    "capture",
+    "reference",
+    "probes",
+    "serving",
+    "schedule",
+    "policy",
+    "margins",
+    "detectors",
+    "alerting",
+    "channels",
+    "outgoing",
+    "routing",
+    "canary",
+    "retrain",
+    "gateway",
+    "defaults",
+    "adapters",
+)
+"""Every table that a config may have, for those too who read only some."""
+
 _UNITS: Final = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -51,6 +77,48 @@ def duration(text: str) -> timedelta:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f'{text!r} is no duration; write "30s", "15m", "1h30m" or "14d"')
     return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+
+
+def read_table(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], str]:
+    """Read a config, unchecked, and say what it is from; raises ConfigError.
+
+    It is ``path``, else ``./config.toml`` if there is one, else empty; variables win.
+    """
+    chosen = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    table = overlay(read_toml(chosen) if chosen else {}, environ)
+    return table, str(chosen) if chosen else "the defaults"
+
+
+def read_sections(
+    table: Mapping[str, Any], names: Collection[str], read: Callable[[str], Any]
+) -> dict[str, Any]:
+    """Read the sections of these names that the table has; raises ConfigError with all problems.
+
+    A section that no config has is a problem whoever reads.
+    """
+    problems = [
+        f"{key}: {unknown(key, list(SECTIONS))}".replace("key", "section", 1)
+        for key in table
+        if key not in SECTIONS
+    ]
+    sections: dict[str, Any] = {}
+    for name in names:
+        if name not in table:
+            continue
+        try:
+            sections[name] = read(name)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return sections
+
+
+def read_section(kind: type[T], value: object, *, where: str, environ: Mapping[str, str]) -> T:
+    """Make a section's settings of its table, secrets resolved; raises ConfigError."""
+    if isinstance(value, Mapping):
+        value = resolve_secrets(value, where=where, environ=environ)
+    return build(kind, value, where=where)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

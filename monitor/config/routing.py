@@ -10,8 +10,7 @@ from alerts.outgoing import OutgoingClient
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
 from monitor.probes.serving import PRIVATE_NETWORKS
-from monitor.routing import ROUTERS
-from monitor.routing.routers import Reach
+from monitor.routing.routers import ROUTERS, Reach
 from monitor.routing.settings import RoutingSettings
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from alerts.outgoing import OutgoingPolicy
@@ -15,8 +14,8 @@ from detectors.feedback import FEEDBACK, Directions
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
 from monitor.config.grouping import GroupingSection
+from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.probes import ProbesSection
-from monitor.connections import ConnectionSettings
 from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate import EvaluateSettings, Margins
 from monitor.evaluate.retraining import RetrainSettings
@@ -34,37 +33,6 @@ LONGEST: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSection:
-    """Where the service keeps its files and what it may do by itself."""
-
-    data_dir: Path = Path(".driftline")
-    mode: Mode = Mode.OBSERVE
-    log_level: str = "info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSection:
-    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages.
-
-    ``trusted_proxies`` are networks whose ``X-Forwarded-For`` and ``-Proto`` are believed.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8440
-    public_url: str = ""
-    public_metrics: bool = False
-    trusted_proxies: tuple[str, ...] = ()
-    deadline: timedelta = timedelta(seconds=60)
-    """Until a request is answered, from its last byte; what it asks to wait comes on top."""
-    connections: ConnectionSettings = field(default_factory=ConnectionSettings)
-
-    @property
-    def url(self) -> str:
-        """The address that links begin with."""
-        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSection:
     """``url`` empty: the embedded server of the data folder, sized by ``embedded``.
 
@@ -77,14 +45,6 @@ class DatabaseSection:
     owner_url: str = field(default="", repr=False)
     pool_size: int = 12
     embedded: ServerSettings = field(default_factory=ServerSettings)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSection:
-    """Engines that serve the adapters, OpenAI-compatible; empty: nothing is asked of serving."""
-
-    engines: tuple[str, ...] = ()
-    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

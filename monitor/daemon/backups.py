@@ -25,7 +25,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.daemon.database import found_database, prepare_folder, write_private
 from monitor.postgres.binaries import find_binaries
 from monitor.postgres.errors import BinariesMissing

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor import outbox
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
 from monitor.domain import Severity, Verdict, VerdictKind, Version
 from monitor.reference.promotion import freeze_promoted

@@ -15,7 +15,8 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from monitor.config import Config, load
+from monitor.config.loading import load
+from monitor.config.sections import Config
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import audit, keys, roles, schema

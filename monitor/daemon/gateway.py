@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import structlog
 
-from monitor.config import Config, ConfigError
+from monitor.config.parts import GatewayPart
+from monitor.config.reading import ConfigError
 from monitor.daemon import logs
 from monitor.gateway.running import serve
 from monitor.gateway.settings import GatewaySettings
@@ -14,7 +15,7 @@ from monitor.gateway.settings import GatewaySettings
 _LOG = structlog.get_logger(__name__)
 
 
-def run_gateway(config: Config) -> None:
+def run_gateway(config: GatewayPart) -> None:
     """Run until SIGTERM or SIGINT; needs neither the service nor its database to start.
 
     Raises
@@ -38,7 +39,7 @@ def run_gateway(config: Config) -> None:
         raise ConfigError([f"gateway.port: cannot listen at {place}: {error.strerror}"]) from error
 
 
-def settings_of(config: Config) -> GatewaySettings:
+def settings_of(config: GatewayPart) -> GatewaySettings:
     """Fill in what the section leaves to the others."""
     section = config.gateway
     upstreams = section.upstreams or config.serving.engines

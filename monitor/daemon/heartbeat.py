@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
-from monitor.config import HeartbeatSection
+from monitor.config.sections import HeartbeatSection
 from monitor.store import backlog, receivers
 from monitor.store.database import Database
 

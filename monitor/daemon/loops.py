@@ -16,7 +16,7 @@ from alerts.outgoing import OutgoingClient
 from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.daemon import disk
 from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
@@ -34,10 +34,10 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
-from monitor.routing import ROUTERS
 from monitor.routing.canary.hands import Hands
 from monitor.routing.carrying import Carrier
 from monitor.routing.fallback import Breaker
+from monitor.routing.routers import ROUTERS
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import clock, tasks
@@ -80,6 +80,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     config, database = parts.config, parts.database
     indexes = Indexes(config.service.data_dir / "indexes")
     refuses = refusing(config.capture.refusal_patterns)
+    key = load_key(config.service.data_dir / "subject.key")
     embedding = _Embedding(parts, indexes)
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
@@ -106,6 +107,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 directions=config.evaluation.directions,
                 answers=config.embeds_answers,
                 refuses=refuses,
+                key=key,
                 settles_after=config.feedback_settles_after,
                 days=config.day_effect,
             ),

@@ -12,8 +12,9 @@ from alerts.channels import CHANNELS, open_channel
 from alerts.outgoing import OutgoingClient
 from detectors.types import Budget
 from monitor.capture.subjects import load_key
-from monitor.config import Config, Corpora, read_corpora
+from monitor.config.corpora import Corpora, read_corpora
 from monitor.config.routing import engine_headers, inside_of, own_settings, reach_of
+from monitor.config.sections import Config
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ConfiguredChannel, Pages, chart_key

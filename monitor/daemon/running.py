@@ -19,7 +19,7 @@ from monitor.api.app import create_app
 from monitor.api.parts import ApiParts, Beat, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.connections import Door, allow_files, fitted
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
@@ -45,6 +45,7 @@ from monitor.daemon.parts import (
     smoke_test_of,
 )
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
@@ -218,6 +219,7 @@ def _server(
     )
     intake.start()
     stack.callback(lambda: intake.close(timeout=ending.left(FLUSH)))
+    outlook = Outlook(config.evaluation, config.schedule.cadences)
     parts = ApiParts(
         database=database,
         intake=intake,
@@ -226,7 +228,8 @@ def _server(
         proof=proof,
         orders=orders_of(config, database, proof),
         kill_switch=kill_switch_of(config),
-        outlook=Outlook(config.evaluation, config.schedule.cadences),
+        outlook=outlook,
+        plans=Plans(outlook),
         retrainings=retrainings_of(config, database),
         version=installed_version("driftline"),
         beats=beats,
@@ -253,6 +256,7 @@ def _server(
                 database=database,
                 admit=admit,
                 secret=secret,
+                plans=parts.plans,
                 outlook=parts.outlook,
                 approver=parts.approver,
                 proof=parts.proof,

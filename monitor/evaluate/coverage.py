@@ -17,7 +17,7 @@ from monitor.evaluate.calibrated import Calibrated
 from monitor.policy.coverage import Cause, Coverage, Why, fewer_values
 from monitor.strata import NEEDS, Strata, needed, telling, unlike
 
-OF_REQUESTS: Final = frozenset({"errors", "input_similarity"})
+OF_REQUESTS: Final = frozenset({"errors", "input_similarity", "prompt_prefix"})
 """Detectors that look at a request whatever became of it; to all others one without an answer
 says nothing."""
 OF_SOME: Final = frozenset({"invalid"})
@@ -159,7 +159,10 @@ _LACKING: Final[Mapping[str, str]] = {
     "missing": "log-probabilities",
     "non_finite": "log-probabilities",
     "input_similarity": "the prompt's text",
+    "prompt_length": "prompt_tokens",
+    "prompt_prefix": "the prompt's text",
     "output_similarity": "the answer's text",
+    "answer_format": "the answer's text",
     "repetition": "the answer's text",
     "refusal": "the answer's text",
     "empty": "the answer's text or its length",

@@ -15,7 +15,7 @@ from alerts.types import Severity as AlertSeverity
 from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
 from monitor.evaluate.calibrated import Calibrations
 from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import covered, drift_score, find_all
+from monitor.evaluate.live import covered, effect_size, find_all
 from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Teller
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
@@ -25,7 +25,7 @@ from monitor.policy import ActionEvidence, Facts
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, evaluations, probing, routes, tasks, versions
+from monitor.store import changes, evaluations, probing, routes, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -147,10 +147,10 @@ class Evaluator:
                 reading,
                 detectors=tuple(f.fact for f in findings),
                 covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
-                probe_stopped=self._probe_stopped(reading),
+                **self._awaited(reading),
             ),
             findings=findings,
-            drift_score=drift_score(findings) if claim.kind is EvaluationKind.LIVE else None,
+            effect_size=effect_size(findings) if claim.kind is EvaluationKind.LIVE else None,
             silence=self._silence(reading, in_charge_since, now=claim.now),
             started_at=claim.now,
         )
@@ -198,15 +198,16 @@ class Evaluator:
             **found,
         )
 
-    def _probe_stopped(self, reading: Reading) -> str | None:
-        """Why a suspicion that waits for its probe still does."""
-        if reading.memory.unmeasured_since is None:
-            return None
-        return self._tools.database.run(
-            lambda tx: tasks.why_stopped(
+    def _awaited(self, reading: Reading) -> dict[str, object]:
+        """When a probe that somebody waits for is tried next, and why it still waits."""
+        if reading.memory.unmeasured_since is None and not reading.memory.doubted:
+            return {}
+        found = self._tools.database.run(
+            lambda tx: tasks.awaited(
                 tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
             )
         )
+        return {"probe_stopped": found.stopped, "probe_due": found.due}
 
     def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
         """Probe; None when it was stopped and the task was handed back for later."""
@@ -267,14 +268,18 @@ class Evaluator:
         held_up = self._held_up(version)
         if held_up is not None:
             return ProbeOutcome(stopped=held_up)
-        last = self._tools.database.run(
-            lambda tx: evaluations.last_finished(tx, version.id, kind=claim.kind)
+        last, said = self._tools.database.run(
+            lambda tx: (
+                evaluations.last_finished(tx, version.id, kind=claim.kind),
+                words.read(tx, version),
+            )
         )
         occasion = Occasion(
             at=claim.now,
             interval=self._tools.cadences[claim.kind].interval,
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
+            words=said,
             returning=returning,
         )
         try:
@@ -329,5 +334,5 @@ class Evaluator:
                 blame=verdict.blame.value,
                 reason=verdict.reason,
             )
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=outcome.facts.at)
+        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
         return Ending.DONE

@@ -19,9 +19,10 @@ from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
+from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.store.processes import Increment
 
-INPUT_SIDE = frozenset({"input_similarity", "latency", "feedback"})
+INPUT_SIDE = INPUT_DETECTORS | {"latency", "feedback"}
 """Detectors that never move traffic: they do not look at what the model does."""
 FALLEN_NATS = -1.0
 
@@ -118,6 +119,34 @@ def gather(
     elif shown and not detector.hard:
         score = _over_a_day(question, score)
     return Finding(detector=detector.name, score=score, state=state, fact=fact)
+
+
+def beside_answers(findings: Sequence[Finding], questions: Sequence[Question]) -> list[Finding]:
+    """Look how far requests have moved since answers did, before they cross a line themselves.
+
+    Blame needs no budget: whether other requests came with other answers is seen by their effect.
+    """
+    began = [
+        finding.fact.onset.end
+        for finding in findings
+        if finding.fact.onset is not None and finding.detector not in INPUT_SIDE
+    ]
+    if not began:
+        return list(findings)
+    since = min(began).timestamp()
+    return [
+        _since(finding, question, since)
+        if finding.detector in INPUT_DETECTORS and finding.fact.onset is None
+        else finding
+        for finding, question in zip(findings, questions, strict=True)
+    ]
+
+
+def _since(finding: Finding, question: Question, since: float) -> Finding:
+    if finding.fact.error is not None:
+        return finding
+    found = effect_mixed(question.detector, question.newest(since)).worst
+    return replace(finding, fact=replace(finding.fact, effect=_as_fact(found)))
 
 
 def increment_of(score: Score, window: Interval) -> Increment | None:
@@ -223,7 +252,14 @@ def _recovering_since(question: Question, settings: EvaluateSettings) -> datetim
 def _as_fact(found: maths.Effect) -> Effect | None:
     if not np.isfinite(found.value):
         return None
-    return Effect(value=found.value, low=found.lo, high=found.hi, n=found.n)
+    return Effect(
+        value=found.value,
+        low=found.lo,
+        high=found.hi,
+        n=found.n,
+        records=found.records,
+        alone=found.alone,
+    )
 
 
 def _from(window: Window, start: float) -> Window:

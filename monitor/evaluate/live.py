@@ -15,7 +15,7 @@ from detectors.types import Detector, State, Window
 from monitor.domain import EvaluationKind, Interval
 from monitor.evaluate.calibrated import Beside
 from monitor.evaluate.coverage import coverage
-from monitor.evaluate.findings import Finding, Part, Question, failed, find
+from monitor.evaluate.findings import Finding, Part, Question, beside_answers, failed, find
 from monitor.evaluate.lookback import Lookback
 from monitor.evaluate.reading import Reading, budget_of
 from monitor.evaluate.settings import EvaluateSettings
@@ -43,12 +43,14 @@ def find_all(
     """
     if reading.calibrated is None:
         return []
-    return [
-        _ask(ask, detector, reading, lookback, settings=settings)
+    questions = [
+        _question(detector, reading, lookback, settings)
         for detector in _detectors(kind, settings)
         if detector.name in reading.calibrated.by_detector
         and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
     ]
+    findings = [_ask(ask, question, reading, settings) for question in questions]
+    return beside_answers(findings, questions)
 
 
 def covered(
@@ -71,8 +73,8 @@ def covered(
     return CoveredWindow(end=window.end, by_detector={one.detector: one for one in found})
 
 
-def drift_score(findings: Iterable[Finding]) -> float | None:
-    """Sort adapters for people: 0 to 100, from effects that are surely there. No threshold.
+def effect_size(findings: Iterable[Finding]) -> float | None:
+    """Say how large the largest effect surely is, in [0, 100]; it sorts adapters of one verdict.
 
     The largest lower end of a detector's 95 % interval in units of its margin, bent so
     that one margin is 50, two are 75. None when nothing was measured.
@@ -100,16 +102,11 @@ def _beside(
     return [(one, window) for one, window in pairs if detector.name in one.by_detector]
 
 
-def _ask(
-    ask: Ask,
-    detector: Detector[Any],
-    reading: Reading,
-    lookback: Lookback,
-    *,
-    settings: EvaluateSettings,
-) -> Finding:
+def _question(
+    detector: Detector[Any], reading: Reading, lookback: Lookback, settings: EvaluateSettings
+) -> Question:
     assert reading.calibrated is not None  # noqa: S101 (find_all asks only then)
-    question = Question(
+    return Question(
         detector=detector,
         reference=reading.calibrated.by_detector[detector.name],
         window=reading.window_of(detector.name),
@@ -126,6 +123,10 @@ def _ask(
             window for _, window in _beside(detector, reading, lookback.recent_beside)
         ],
     )
+
+
+def _ask(ask: Ask, question: Question, reading: Reading, settings: EvaluateSettings) -> Finding:
+    detector = question.detector
     try:
         return ask(question, settings)
     except Exception as error:  # noqa: BLE001 (one detector of many)

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.assemble import legible
-from monitor.capture.checks import Refused, top_statistics
+from monitor.capture.checks import PREFIX, Refused, legible, top_statistics
 from monitor.capture.formats.answers import answer_fields, present, request_fields
 from monitor.capture.packing import pack_f16
 from monitor.domain import Arm
@@ -46,10 +45,10 @@ def line(
 ) -> bytes:
     """Write a record as NDJSON has it; of several answers to one request the first."""
     fields = request_fields(request) | answer_fields(answer, request)
-    for name in ("prompt", "output"):
+    for name in ("prompt", "system", "output"):
         text = fields.pop(name, None)
         if with_text and isinstance(text, str):
-            fields[name] = legible(text)
+            fields[name] = legible(text[:PREFIX] if name == "system" else text)
     fields = _packed(fields) | present(
         subject=subject,
         version=arm.version,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from monitor.connections import ConnectionSettings
+from monitor.patience import ConnectionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

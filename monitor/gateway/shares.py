@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from monitor.capture.sampling import ALWAYS_KEPT, keep
+from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.domain import Arm
 from monitor.gateway.service import Service
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from alerts.message import ScoreLine
 from detectors.types import Score
@@ -30,17 +31,29 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
     best = max(crossings, key=lambda c: c.evidence, default=None)
     page = paged or (name == "perplexity" and score.evidence_page >= 0)
     now = score.evidence_page if page else score.evidence_notice
+    winner = best.winner if best else score.winner
     return ScoreLine(
         detector=name,
         value=score.value,
-        winner=best.winner if best else score.winner,
+        winner=winner,
         evidence=max(now, best.evidence) if best else now,
         process="page" if page else "notice",
         effect=score.effect,
         interval=_interval(score),
         minimum_detectable=score.minimum_detectable,
         n=best.n if best and best.n else score.n_window,
+        **_share(score, winner),
     )
+
+
+def _share(score: Score | ScoreRow, winner: str | None) -> dict[str, Any]:
+    """How many of the newest requests show it, and how many of the reference's did."""
+    signals = score.details.get("signals")
+    signal = (winner or "").partition(":")[0]
+    found = signals.get(signal) if isinstance(signals, dict) else None
+    if not isinstance(found, dict) or "reference_rate" not in found:
+        return {}
+    return {"count": found["count"], "of": found["n"], "usual": found["reference_rate"]}
 
 
 def _interval(score: Score | ScoreRow) -> tuple[float, float]:

@@ -228,7 +228,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
         version_id=version.id,
         verdict=verdict,
         memory=memory.overruled(verdict).to_json(),
-        drift_score=None,
+        size=None,
     )
     before = judged.verdict.kind
     if before is not VerdictKind.STABLE:

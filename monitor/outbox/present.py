@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 import sqlalchemy as sa
 import structlog
@@ -17,13 +17,29 @@ from sqlalchemy import Connection
 import alerts.types as words
 from alerts.message import ActionLine, Alert, Done, ScoreLine, leading
 from alerts.words import summarise, summarise_fleet
-from monitor.domain import Blame, IncidentId, Severity, Verdict, VersionId
+from monitor.domain import Blame, IncidentId, Severity, Verdict, Version, VersionId
 from monitor.outbox.changes import changes_about
 from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
+from monitor.outbox.writing import said_of_the_cause
 from monitor.policy import Memory
-from monitor.store import actions, evaluations, fleet_incidents, incidents, routes, verdicts
-from monitor.store.actions import OPEN, TAKEN, ActionRow
+from monitor.store import (
+    actions,
+    evaluations,
+    fleet_incidents,
+    incidents,
+    routes,
+    verdicts,
+    versions,
+)
+from monitor.store.actions import (
+    AUTOMATIC,
+    OPEN,
+    TAKEN,
+    ActionKind,
+    ActionRow,
+    ActionState,
+)
 from monitor.store.incidents import IncidentRow
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import VerdictRow
@@ -68,6 +84,33 @@ def blame_now(row: IncidentRow, verdict: Verdict | None) -> Blame:
     return verdict.blame
 
 
+def deed(action: ActionRow) -> ActionLine:
+    """Say of a message what became of an action: without times, which are no news."""
+    target = str((action.target or {}).get("version", "another version"))
+    what, short = {
+        ActionKind.FALLBACK: (f"100 % of traffic to {target}", f"to {target}"),
+        ActionKind.TRIAL: (f"a trial share of traffic back to {action.version}", "back in part"),
+        ActionKind.END_TRIAL: (f"the trial's traffic away from {action.version}", "away again"),
+        ActionKind.RETURN: (f"100 % of traffic back to {action.version}", "back"),
+    }[action.kind]
+    by = "" if action.actor == AUTOMATIC else f" (approved by {action.actor})"
+    match action.state:
+        case ActionState.VERIFIED:
+            text, short = f"moved {what}, confirmed by the router", f"traffic moved {short}"
+        case ActionState.VERIFY_FAILED:
+            text = f"moved {what}, but the router does not confirm it"
+            short = "traffic move not confirmed"
+        case ActionState.EXECUTING | ActionState.APPLIED:
+            text, short = f"moving {what}", f"moving traffic {short}"
+        case ActionState.RECOMMENDED | ActionState.AWAITING_APPROVAL:
+            return ActionLine(done=Done.RECOMMENDED, kind=action.kind.value, text=f"move {what}")
+        case ActionState.BLOCKED | ActionState.EXPIRED:
+            return ActionLine(done=Done.BLOCKED, kind=action.kind.value, text=action.reason)
+        case _:
+            assert_never(action.state)
+    return ActionLine(done=Done.TAKEN, kind=action.kind.value, text=f"{text}{by}", short=short)
+
+
 def action_words(action: ActionRow) -> str:
     """Say what became of an action, and why."""
     by = "" if action.actor == "driftline" else f" by {action.actor}"
@@ -93,16 +136,19 @@ def _own(
     margin: timedelta,
     now: datetime,
 ) -> Alert:
-    alert = replace(told, action=done(tx, row) or told.action)
+    version = versions.fetch_by_id(tx, version_id)
+    alert = replace(told, action=done(tx, version, since=row.opened_at) or told.action)
     judged = verdicts.current(tx, version_id=version_id)
     if judged is None or judged.verdict.severity is Severity.NONE:
         return alert  # not known any more is not found to be well
     verdict = judged.verdict
     blame = words.Blame(blame_now(row, verdict).value)
+    cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
     alert = replace(
         alert,
         verdict=words.Verdict(verdict.kind.value),
         blame=blame,
+        cause=cause,
         reason=verdict.reason,
         onset=onset_of(verdict) or told.onset,
     )
@@ -118,7 +164,7 @@ def _own(
         now=now,
         lead=leading(alert.scores),
         onset=alert.onset,
-        blame=blame,
+        cause=cause,
     )
     return _stored(tx, row, replace(alert, summary=summary))
 
@@ -153,15 +199,30 @@ def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -
     return _stored(tx, row, replace(told, together=together, summary=summary))
 
 
-def done(tx: Connection, row: IncidentRow) -> ActionLine | None:
-    """Say what was last done about its traffic, or waits for a person; else who set a route."""
-    found = actions.action_list(tx, adapter_id=row.adapter_id, limit=RECENT_ACTIONS)
-    for one in found:
-        ours = one.version_id == row.version_id and one.created_at >= row.opened_at
-        if ours and one.state in TAKEN | OPEN:
-            taken = Done.TAKEN if one.state in TAKEN else Done.RECOMMENDED
-            return ActionLine(done=taken, kind=one.kind.value, text=action_words(one))
-    for changed in routes.history(tx, row.adapter or "", limit=1):
-        if changed.route.since >= row.opened_at:
-            return ActionLine(done=Done.TAKEN, kind="route", text=route_words(changed))
-    return None
+def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | None:
+    """Say what was done about a version's traffic since its incident opened.
+
+    The last action that was taken or waits for a person; else who set a route; else what kept
+    an action from being taken.
+    """
+    ours = [
+        one
+        for one in actions.action_list(tx, adapter_id=version.adapter_id, limit=RECENT_ACTIONS)
+        if one.version_id == version.id and one.created_at >= since
+    ]
+    for one in ours:
+        if one.state in TAKEN | OPEN:
+            return deed(one)
+    for changed in routes.history(tx, version.adapter, limit=1):
+        if changed.route.since >= since:
+            return _set_by(changed)
+    blocked = next((one for one in ours if one.state is ActionState.BLOCKED), None)
+    return None if blocked is None else deed(blocked)
+
+
+def _set_by(changed: RouteRow) -> ActionLine:
+    to = ", ".join(
+        f"{arm.version} {100 * arm.weight:.3g} %" for arm in changed.route.arms if arm.weight > 0
+    )
+    text = f"{changed.actor} set the route to {to}: {changed.route.reason}"
+    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"route set to {to}")

@@ -14,7 +14,7 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.differing import gist
 from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
-from alerts.message import Alert, ScoreLine
+from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
 from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
@@ -95,6 +95,8 @@ def record_observation(
     )
     told = [shared.incident_id] if shared.told and shared.incident_id is not None else []
     states = incidents.lock_states(tx, version)
+    since = _done(tx, version, _state(states.get(words.Kind.DRIFT)))
+    inputs = replace(inputs, action=since or inputs.action)
     if shared.member:
         _hand_over(tx, version, shared, verdict=verdict, inputs=inputs, channels=channels, now=now)
     if shared.member or inputs.standing.waits:
@@ -176,10 +178,15 @@ def _event(
         return Observed(condition=condition)
     if condition is machine.Condition.CLEAR and inputs.rules_changed:
         return Closed(why=Closing.RULE_CHANGED)
-    return _drift(condition, verdict, inputs.scores)
+    return _drift(condition, verdict, inputs.scores, inputs.action)
 
 
-def _drift(condition: machine.Condition, verdict: Verdict, scores: Sequence[ScoreLine]) -> Observed:
+def _drift(
+    condition: machine.Condition,
+    verdict: Verdict,
+    scores: Sequence[ScoreLine],
+    action: ActionLine | None,
+) -> Observed:
     return Observed(
         condition=condition,
         detectors=tuple(verdict.detectors),
@@ -187,7 +194,15 @@ def _drift(condition: machine.Condition, verdict: Verdict, scores: Sequence[Scor
             verdict=words.Verdict(verdict.kind.value),
             blame=words.Blame(verdict.blame.value),
             scores=scores,
+            action=action,
         ),
+    )
+
+
+def _done(tx: Connection, version: Version, state: IncidentState) -> ActionLine | None:
+    """Say what was done since a version's incident opened; None while none is open."""
+    return (
+        None if state.told is None or state.since is None else done(tx, version, since=state.since)
     )
 
 
@@ -207,7 +222,7 @@ def update_due(
     if verdict.severity is Severity.NONE:
         return False
     state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
-    found = _drift(_CONDITIONS[verdict.severity], verdict, scores)
+    found = _drift(_CONDITIONS[verdict.severity], verdict, scores, _done(tx, version, state))
     return state.told is not None and bool(machine.step(state, found, now, rule=rule)[1])
 
 
@@ -294,17 +309,10 @@ def _tell(tx: Connection, writing: Writing, channels: Sequence[ConfiguredChannel
     if writing.over:
         _hold_its_end(tx, writing, incident_id, alert, among=manners)
     else:
-        alert = _with_what_was_done(tx, incident_id, alert)
         wanting = _wanting(tx, writing, incident_id, alert, channels)
         _hold(tx, writing, incident_id, alert, channels=wanting)
     tell_at_once(tx, incident_id, manners=manners, now=writing.tell.at)
     return incident_id
-
-
-def _with_what_was_done(tx: Connection, incident_id: IncidentId, alert: Alert) -> Alert:
-    """Say of what goes on what was done about it since it was told, rather than what could be."""
-    row = incidents.incident(tx, incident_id) if alert.status is words.Status.UPDATED else None
-    return alert if row is None else replace(alert, action=done(tx, row) or alert.action)
 
 
 def _wanting(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, assert_never
 
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Tell
 from alerts.message import Alert, leading
-from alerts.words import not_monitored, summarise, unseen_words
+from alerts.words import cause_words, not_monitored, summarise, unseen_words
 from monitor.domain import Severity, Verdict, Version
 from monitor.outbox.inputs import AlertInputs, onset_of
 from monitor.store.incidents import IncidentUpdate
@@ -60,6 +61,7 @@ def alert_of(writing: Writing) -> Alert:
     )
     key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
     blame = words.Blame(verdict.blame.value)
+    cause = said_of_the_cause(verdict, now=tell.at) if writing.kind is words.Kind.DRIFT else ""
     facts = _drift_facts(verdict, inputs) if writing.kind is words.Kind.DRIFT else {}
     return Alert(
         id=key.dedup_key(tell.number),
@@ -71,6 +73,7 @@ def alert_of(writing: Writing) -> Alert:
         severity=tell.severity,
         verdict=words.Verdict(verdict.kind.value),
         blame=blame,
+        cause=cause,
         summary=summarise(
             version.label,
             kind=writing.kind,
@@ -79,7 +82,7 @@ def alert_of(writing: Writing) -> Alert:
             now=tell.at,
             lead=leading(inputs.scores) if facts else None,
             onset=facts.get("onset"),
-            blame=blame,
+            cause=cause,
             closing=tell.closing,
             reason=_stands(writing),
         ),
@@ -94,6 +97,16 @@ def alert_of(writing: Writing) -> Alert:
         tier=inputs.adapter.tier,
         labels=dict(inputs.adapter.labels),
         **facts,
+    )
+
+
+def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
+    """Say where a change sits, how sure that is, and when a probe that can tell is due."""
+    return cause_words(
+        words.Blame(verdict.blame.value),
+        words.Sureness(verdict.sure.value),
+        probe_due=verdict.probe_due,
+        now=now,
     )
 
 

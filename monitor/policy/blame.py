@@ -1,80 +1,132 @@
-"""Where a change sits, from what the probes and the signals say together."""
+"""Where a change sits and how sure that is, from what probes and signals say together. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from detectors.identity import IdentityState
-from monitor.domain import Blame
+from monitor.domain import Blame, Sureness
 from monitor.policy.common_cause import INPUT_DETECTORS, Standing
-from monitor.policy.memory import Memory
-from monitor.policy.probed import PerplexityMemory
+from monitor.policy.memory import Crossing, Memory
+from monitor.policy.probed import IdentityMemory, PerplexityMemory
+
+APART_FROM_ANSWERS = frozenset({"latency", "feedback"})
+"""Signals that say nothing of what the model answers."""
 
 
-def blame_for(memory: Memory, standing: Standing) -> Blame:
-    """Blame what moved while the rest stood still.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blamed:
+    """Where a change sits, and how sure that is."""
+
+    blame: Blame = Blame.UNKNOWN
+    sure: Sureness = Sureness.NOT_CONFIRMED
+
+
+UNKNOWN = Blamed()
+
+
+def blame_for(memory: Memory, standing: Standing, *, at: datetime, page_wait: timedelta) -> Blamed:
+    """Blame what moved while the rest stood still, by all that is known ``at`` this time.
 
     The base model's own probe moved, or several siblings moved with this version: ``base``,
     unless it stands apart from them. One replica alone
     moved, or other weights than this version's answer: ``serving``. This adapter's probe
-    moved and the base's did not: ``adapter``. Latency alone: ``serving``. Probes still and
-    inputs moved: ``input``.
+    moved and the base's did not: ``adapter``. Latency alone: ``serving``. Inputs moved, and
+    answers with them or after them, while no probe says otherwise: ``input``.
     Answers moved with probes and inputs still: ``serving``. Without a probe since the
     change only an input change can be told; the rest is ``unknown``, as is a moved probe
-    whose base could not be asked.
+    whose base could not be asked, and for ``page_wait`` one that could not tell whose weights
+    answered.
     """
     if standing.shared:
-        return Blame.BASE
+        probed = memory.perplexity is not None and memory.perplexity.base_moved is True
+        return Blamed(blame=Blame.BASE, sure=Sureness.CONFIRMED if probed else Sureness.LIKELY)
     probe = memory.perplexity
     if memory.identity is not None and memory.misidentified:
         return _by_identity(memory.identity.state)
     if probe is not None and probe.moved:
-        return _by_company(probe)
+        if in_doubt(memory, at=at, page_wait=page_wait):
+            return UNKNOWN
+        return _by_company(probe, memory.identity)
     return _by_signals(memory)
 
 
 def explained_by_inputs(memory: Memory) -> bool:
     """Whether new inputs explain all that moved, whatever else did at the same time."""
-    return not memory.probes_found and _by_signals(memory) is Blame.INPUT
+    return not memory.probes_found and _by_signals(memory).blame is Blame.INPUT
 
 
-def _by_identity(state: IdentityState) -> Blame:
+def in_doubt(memory: Memory, *, at: datetime, page_wait: timedelta) -> bool:
+    """Whether a probe pages, and whose weights answered is being asked again."""
+    since = memory.identity.doubted_since if memory.identity is not None else None
+    if since is None or memory.misidentified or not memory.doubted:
+        return False
+    return at - since < page_wait
+
+
+def _by_identity(state: IdentityState) -> Blamed:
     """Weights that are not this version's are the engine's doing, damaged ones are not."""
     match state:
         case IdentityState.NOT_APPLIED | IdentityState.MIXED_UP:
-            return Blame.SERVING
+            return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
         case IdentityState.WRONG_WEIGHTS:
-            return Blame.ADAPTER
+            return Blamed(blame=Blame.ADAPTER, sure=Sureness.CONFIRMED)
         case IdentityState.APPLIED | IdentityState.UNKNOWN:
-            return Blame.UNKNOWN
+            return UNKNOWN
         case _:
             assert_never(state)
 
 
-def _by_company(probe: PerplexityMemory) -> Blame:
+def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
     """A base model that could not be asked may have moved as well: it clears nobody."""
     if probe.one_replica:
-        return Blame.SERVING
-    return Blame.UNKNOWN if probe.base_moved is None else Blame.ADAPTER
+        return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
+    if probe.base_moved is None:
+        return UNKNOWN
+    told = (
+        identity is not None
+        and identity.state is IdentityState.APPLIED
+        and identity.doubted_since is None
+    )
+    return Blamed(blame=Blame.ADAPTER, sure=Sureness.CONFIRMED if told else Sureness.LIKELY)
 
 
-def _by_signals(memory: Memory) -> Blame:
+def _by_signals(memory: Memory) -> Blamed:
     moved = {c.detector for c in memory.crossings}
     if moved == {"latency"}:
-        return Blame.SERVING
-    inputs, answers = moved & INPUT_DETECTORS, moved - INPUT_DETECTORS - {"latency", "feedback"}
-    if inputs:
-        answers -= {"output_similarity"}  # new questions have new answers
-    probe = memory.perplexity
-    if inputs and not answers:
-        return Blame.INPUT
-    if probe is None or not _since_the_change(memory, probe):
-        return Blame.UNKNOWN
-    if inputs:
-        return Blame.INPUT
-    return Blame.SERVING if answers else Blame.UNKNOWN
+        return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY)
+    inputs = [c for c in memory.crossings if c.detector in INPUT_DETECTORS]
+    answers = [
+        c for c in memory.crossings if c.detector not in INPUT_DETECTORS | APART_FROM_ANSWERS
+    ]
+    if inputs or (answers and memory.accompanied):
+        # new questions have new answers
+        answers = [c for c in answers if c.detector != "output_similarity"]
+        return _beside_inputs(memory, inputs, answers)
+    if answers and _probed_since(memory):
+        return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY)
+    return UNKNOWN
 
 
-def _since_the_change(memory: Memory, probe: PerplexityMemory) -> bool:
+def _beside_inputs(memory: Memory, inputs: list[Crossing], answers: list[Crossing]) -> Blamed:
+    """Requests that are others explain other answers, but neither failures nor what came before."""
+    if not answers:
+        sure = Sureness.CONFIRMED if inputs else Sureness.LIKELY
+        return Blamed(blame=Blame.INPUT, sure=sure)
+    probed = _probed_since(memory)
+    if any(c.hard for c in answers):
+        return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY) if probed else UNKNOWN
+    if probed:
+        return Blamed(blame=Blame.INPUT, sure=Sureness.CONFIRMED)
+    began = [c.onset.start for c in inputs]
+    if memory.accompanied or all(min(began) <= c.onset.end for c in answers):
+        return Blamed(blame=Blame.INPUT, sure=Sureness.LIKELY)
+    return UNKNOWN
+
+
+def _probed_since(memory: Memory) -> bool:
     """Whether the probe ran after the first crossing, so that it could have seen it."""
-    return any(c.at < probe.at for c in memory.crossings)
+    probe = memory.perplexity
+    return probe is not None and any(c.at < probe.at for c in memory.crossings)

@@ -18,7 +18,7 @@ from detectors.perplexity import MARGIN
 from monitor.domain import VersionId
 from monitor.policy.memory import Memory
 
-INPUT_DETECTORS: Final = frozenset({"input_similarity"})
+INPUT_DETECTORS: Final = frozenset({"input_similarity", "prompt_length", "prompt_prefix"})
 FEWEST_MOVED: Final = 2
 SHARE_MOVED: Final = 0.2
 OWN_MARGINS: Final = 1.0

@@ -9,6 +9,7 @@ from detectors.identity import IdentityState
 from detectors.types import Process
 from monitor.domain import Interval
 from monitor.policy.classic import Streaks
+from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
@@ -41,6 +42,7 @@ def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
     for fact in facts.detectors:
         memory = _crossed(memory, fact, facts.at)
         memory = _recovered(memory, fact)
+    memory = replace(memory, accompanied=_accompanied(memory, facts))
     return _recovered_by_probes(memory, facts)
 
 
@@ -94,15 +96,18 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         company_ratio=fact.company_ratio,
         one_replica=fact.one_replica,
         corpus=fact.corpus,
+        measured_from=fact.measured_from,
         unchanged_streak=streak,
         reason=fact.reason,
     )
 
 
 def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> IdentityMemory | None:
-    """Keep the last answer; "could not be told" takes nothing back."""
-    if fact is None or (fact.state is IdentityState.UNKNOWN and last is not None):
+    """Keep the last answer; "could not be told" takes nothing back, and leaves it in doubt."""
+    if fact is None:
         return last
+    if fact.state is IdentityState.UNKNOWN and last is not None:
+        return replace(last, doubted_since=last.doubted_since or fact.at)
     return IdentityMemory(at=fact.at, state=fact.state, reason=fact.reason)
 
 
@@ -117,6 +122,18 @@ def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
         elif known is not None:
             memory = memory.with_crossing(_updated(known, fact, evidence, at))
     return memory
+
+
+def _accompanied(memory: Memory, facts: Facts) -> bool:
+    """Whether requests moved with answers; a run that did not look leaves it as it was."""
+    moved = [
+        fact.effect.low >= fact.margin
+        for fact in facts.detectors
+        if fact.detector in INPUT_DETECTORS
+        and fact.effect is not None
+        and memory.crossing(fact.detector, Process.NOTICE) is None  # it has an onset of its own
+    ]
+    return bool(memory.crossings) and (any(moved) if moved else memory.accompanied)
 
 
 def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) -> Crossing:
@@ -136,6 +153,8 @@ def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) 
         effect=effect.value if effect else None,
         effect_low=effect.low if effect else None,
         acts=fact.acts,
+        records=effect.records if effect else 0,
+        alone=effect is not None and effect.alone,
     )
 
 
@@ -151,6 +170,9 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         evidence=max(known.evidence, evidence),
         acts=fact.acts,
         looked_at=at,
+        records=effect.records,
+        alone=effect.alone,
+        again_at=at if evidence >= 0 else known.again_at,
     )
 
 

@@ -24,12 +24,18 @@ class ReferenceStage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """An effect since the estimated onset with its 95 % interval; positive is worse."""
+    """An effect since the estimated onset with its 95 % interval; positive is worse.
+
+    ``n`` counts units, ``records`` the records behind them: a subject's are one unit.
+    ``alone``: it is one subject's, and those of others beside it are as they were.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    records: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +99,8 @@ class PerplexityFact:
     one_replica: bool = False
     corpus: str | None = None
     week: float | None = None
+    measured_from: datetime | None = None
+    """When the first document was read; None: where ``at`` is."""
     reason: str = ""
 
     @property
@@ -133,6 +141,8 @@ class Facts:
     probe_available: bool = False
     probe_stopped: str | None = None
     """Why a probe that is to be tried again had no answer; None: none waits."""
+    probe_due: datetime | None = None
+    """When the next probe is due; None: nobody says."""
     reference_id: ReferenceId | None = None
     """What the detectors were compared with."""
     classic: bool = False

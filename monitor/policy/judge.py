@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind
-from monitor.policy.blame import blame_for, explained_by_inputs
+from monitor.domain import Blame, Interval, Severity, Sureness, Verdict, VerdictKind
+from monitor.policy.blame import UNKNOWN, Blamed, blame_for, explained_by_inputs, in_doubt
 from monitor.policy.common_cause import Standing, standing
 from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
@@ -36,6 +36,8 @@ class ActionEvidence:
     """Whether the action rule holds, and the numbers it was judged by.
 
     ``at`` says how fresh they are: a run of other detectors does not make them younger.
+    ``measured_from`` is of the newest that is enough alone: when a probe read its first
+    document, or a process crossed last. A route that somebody has set since then stands.
     """
 
     allowed: bool
@@ -44,6 +46,7 @@ class ActionEvidence:
     effect_low: float = 0.0
     n: int = 0
     at: datetime
+    measured_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,8 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
     if crossing.process is Process.NOTICE:
         return False
     if crossing.hard:
-        return crossing.n >= settings.hard_records
+        lasts = crossing.effect_low is None or crossing.effect_low > 0.0
+        return lasts and crossing.counted >= settings.hard_records and not crossing.alone
     if facts.reference is ReferenceStage.REPLACED:
         return False
     return _probe_lets_page(crossing, memory, facts, settings)
@@ -125,15 +129,18 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
 def _probe_lets_page(
     crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings
 ) -> bool:
-    """A soft page crossing waits for the suspicion probe; silence of the probe pages."""
-    if not facts.probe_available or crossing.detector in UNPROBED:
+    """A soft page crossing waits for the suspicion probe; silence of the probe pages.
+
+    Not where other requests explain other answers, unless the probe says otherwise.
+    """
+    if crossing.detector in UNPROBED:
         return True
+    if explained_by_inputs(memory):
+        return False
     probe = memory.perplexity
-    if probe is None or probe.at <= crossing.at:
-        return facts.at - crossing.at >= settings.page_wait
-    if probe.moved or memory.misidentified:
+    if not facts.probe_available or (probe is not None and probe.at > crossing.at):
         return True
-    return memory.crossing("input_similarity", Process.NOTICE) is None
+    return facts.at - crossing.at >= settings.page_wait
 
 
 def _mark_paged(crossings: Sequence[Crossing], paging: Sequence[Crossing]) -> tuple[Crossing, ...]:
@@ -151,7 +158,7 @@ def _verdict(
 ) -> Verdict:
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
-    blame = blame_for(memory, stands)
+    blamed = blame_for(memory, stands, at=facts.at, page_wait=settings.page_wait)
     if paging or degraded:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
@@ -164,16 +171,30 @@ def _verdict(
         reason += standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
-        severity, blame = Severity.NONE, Blame.UNKNOWN
+        severity, blamed = Severity.NONE, UNKNOWN
     return Verdict(
         kind=kind,
         severity=severity,
-        blame=blame,
+        blame=blamed.blame,
+        sure=blamed.sure,
+        probe_due=_probe_due(memory, facts, settings, blamed),
         reason=reason,
         detectors=_detectors(memory, probed=probed),
         since=_since(memory, kind, facts.at),
         onset=_onset(paging or memory.crossings),
     )
+
+
+def _probe_due(
+    memory: Memory, facts: Facts, settings: PolicySettings, blamed: Blamed
+) -> datetime | None:
+    """When the probe is due that can confirm what is blamed; None: none is waited for."""
+    waits = memory.unmeasured_since is not None or in_doubt(
+        memory, at=facts.at, page_wait=settings.page_wait
+    )
+    if blamed.sure is Sureness.CONFIRMED or not facts.probe_available or not waits:
+        return None
+    return max(facts.at, facts.probe_due or facts.at)
 
 
 def _was_open(memory: Memory) -> bool:
@@ -276,8 +297,15 @@ def _action(
         )
     paging = tuple(c for c in paging if c.model_side)
     approved = facts.reference is ReferenceStage.APPROVED
-    large = [c for c in paging if (approved or c.hard) and _large(c, settings)]
+    # a version that was never probed has nothing that a probe could compare with
+    can_tell = facts.probe_available and memory.perplexity is not None
+    waits = can_tell and verdict.blame is not Blame.ADAPTER
+    large = [c for c in paging if (c.hard or (approved and not waits)) and _large(c, settings)]
     probe = memory.perplexity
+    if in_doubt(memory, at=facts.at, page_wait=settings.page_wait):
+        return ActionEvidence(
+            allowed=False, reason="whose weights answer is being asked again", at=facts.at
+        )
     if probe is not None and probe.low >= settings.action_perplexity:
         return ActionEvidence(
             allowed=True,
@@ -286,6 +314,7 @@ def _action(
             effect_low=probe.low,
             n=max((c.n for c in large), default=0),
             at=facts.at,
+            measured_from=max([probe.evidence_from, *(c.crossed_at for c in large)]),
         )
     if large:
         worst = max(large, key=lambda c: c.effect_low or 0.0)
@@ -296,10 +325,15 @@ def _action(
             effect_low=worst.effect_low or 0.0,
             n=worst.n,
             at=max(c.seen_at for c in large),
+            measured_from=max(c.crossed_at for c in large),
         )
     small = [small_words(c, settings) for c in paging if not _large(c, settings)]
     if len(small) < len(paging):
-        small.append("nobody and nothing has approved the reference")
+        small.append(
+            "nobody and nothing has approved the reference"
+            if not approved
+            else "the cause is not confirmed: no probe of the model has looked since"
+        )
     return ActionEvidence(
         allowed=False, reason=join(small) or _nothing_of_the_model(memory), at=facts.at
     )
@@ -326,6 +360,8 @@ def _wants_probe(before: Memory, after: Memory, facts: Facts) -> bool:
 
     Or a probe has ended that had begun before a crossing, and so says nothing of it.
     """
+    if after.doubted and not before.doubted:
+        return True
     known = {c.key for c in before.crossings}
     crossed = any(c.key not in known for c in after.crossings if c.detector not in UNPROBED)
     return crossed or (facts.perplexity is not None and after.unmeasured_since is not None)

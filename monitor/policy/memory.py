@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from detectors.types import Process
-from monitor.domain import Blame, Interval, ReferenceId, Severity, Verdict, VerdictKind
+from monitor.domain import (
+    Blame,
+    Interval,
+    ReferenceId,
+    Severity,
+    Sureness,
+    Verdict,
+    VerdictKind,
+)
 from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
-UNPROBED = frozenset({"input_similarity", "latency"})
+UNPROBED = frozenset({"input_similarity", "prompt_length", "prompt_prefix", "latency"})
 """A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
 of these asks for no probe, and a page of theirs waits for none."""
 
@@ -43,6 +51,22 @@ class Crossing:
     acts: bool = True
     """Whether it may move traffic: not by a reference that is too young."""
     looked_at: datetime | None = None
+    records: int = 0
+    """Records behind the ``n`` units; 0: they were not counted."""
+    alone: bool = False
+    """Whether it is one subject's, and those of others beside it are as they were."""
+    again_at: datetime | None = None
+    """When it crossed last, if more than once."""
+
+    @property
+    def counted(self) -> int:
+        """Records since the onset."""
+        return max(self.n, self.records)
+
+    @property
+    def crossed_at(self) -> datetime:
+        """When the evidence was enough last: it begins at nothing after each crossing."""
+        return self.again_at or self.at
 
     @property
     def seen_at(self) -> datetime:
@@ -67,6 +91,8 @@ class Memory:
     """The reference that crossings and failures were found against."""
     classic: Streaks = field(default_factory=Streaks)
     """Of an adapter with the preset `classic`."""
+    accompanied: bool = False
+    """Whether requests have surely moved since answers did, though no line was crossed."""
     seen: Seen = field(default_factory=Seen)
     """How much of the newest requests was compared."""
 
@@ -80,6 +106,12 @@ class Memory:
         """Whether a finding of the probes is open."""
         moved = self.perplexity is not None and self.perplexity.moved
         return moved or self.misidentified
+
+    @property
+    def doubted(self) -> bool:
+        """Whether a probe pages, and could not tell whose weights answered."""
+        pages = self.perplexity is not None and self.perplexity.degraded
+        return pages and self.identity is not None and self.identity.doubted_since is not None
 
     @property
     def unmeasured_since(self) -> datetime | None:
@@ -111,6 +143,7 @@ class Memory:
             crossings=(),
             failures={},
             classic=Streaks(),
+            accompanied=False,
             seen=Seen(),
         )
 
@@ -136,6 +169,7 @@ class Memory:
             identity=None,
             verdict=verdict,
             classic=Streaks(),
+            accompanied=False,
         )
 
     def crossing(self, detector: str, process: Process) -> Crossing | None:
@@ -157,6 +191,7 @@ class Memory:
             "verdict": _verdict_to_json(self.verdict),
             "reference_id": self.reference_id,
             "classic": self.classic.to_json(),
+            "accompanied": self.accompanied,
             "seen": self.seen.to_json(),
         }
 
@@ -172,6 +207,7 @@ class Memory:
             verdict=_verdict_from_json(body["verdict"]),
             reference_id=body.get("reference_id"),
             classic=Streaks.from_json(body.get("classic")),
+            accompanied=body.get("accompanied", False),
             seen=Seen.from_json(body.get("seen")),
         )
 
@@ -205,6 +241,9 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "paged": crossing.paged,
         "acts": crossing.acts,
         "looked_at": crossing.seen_at.isoformat(),
+        "records": crossing.records,
+        "alone": crossing.alone,
+        "again_at": crossing.again_at and crossing.again_at.isoformat(),
     }
 
 
@@ -212,12 +251,25 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
     onset = _interval_from_json(body["onset"])
     assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
     return Crossing(
-        **{k: v for k, v in body.items() if k not in {"process", "at", "onset", "looked_at"}},
+        **{k: v for k, v in body.items() if k not in _TIMES},
         process=Process(body["process"]),
         at=datetime.fromisoformat(body["at"]),
         looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
+        again_at=datetime.fromisoformat(body["again_at"]) if body.get("again_at") else None,
         onset=onset,
     )
+
+
+def sureness_from_json(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Read how sure a stored verdict's blame is; an earlier release did not say."""
+    due = body.get("probe_due")
+    return {
+        "sure": Sureness(body.get("sure", Sureness.NOT_CONFIRMED)),
+        "probe_due": datetime.fromisoformat(due) if due else None,
+    }
+
+
+_TIMES: Final = frozenset({"process", "at", "onset", "looked_at", "again_at"})
 
 
 def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:
@@ -227,6 +279,8 @@ def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:
         "kind": verdict.kind.value,
         "severity": verdict.severity.value,
         "blame": verdict.blame.value,
+        "sure": verdict.sure.value,
+        "probe_due": verdict.probe_due.isoformat() if verdict.probe_due is not None else None,
         "reason": verdict.reason,
         "detectors": list(verdict.detectors),
         "since": verdict.since.isoformat(),
@@ -241,6 +295,7 @@ def _verdict_from_json(body: Mapping[str, Any] | None) -> Verdict | None:
         kind=VerdictKind(body["kind"]),
         severity=Severity(body["severity"]),
         blame=Blame(body["blame"]),
+        **sureness_from_json(body),
         reason=body["reason"],
         detectors=tuple(body["detectors"]),
         since=datetime.fromisoformat(body["since"]),

@@ -35,6 +35,12 @@ class PerplexityMemory:
     one_replica: bool = False
     corpus: str | None = None
     replaced: bool = False
+    measured_from: datetime | None = None
+
+    @property
+    def evidence_from(self) -> datetime:
+        """When the first document was read that the finding is made on."""
+        return self.measured_from or self.at
 
     @property
     def moved(self) -> bool:
@@ -43,21 +49,28 @@ class PerplexityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        since = self.measured_from and self.measured_from.isoformat()
+        return {**asdict(self), "at": self.at.isoformat(), "measured_from": since}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        return cls(**{**body, "at": datetime.fromisoformat(body["at"])})
+        at, since = datetime.fromisoformat(body["at"]), body.get("measured_from")
+        measured_from = datetime.fromisoformat(since) if since else None
+        return cls(**{**body, "at": at, "measured_from": measured_from})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityMemory:
-    """The last answer to "which weights answer under this name?"."""
+    """The last answer to "which weights answer under this name?".
+
+    ``doubted_since``: from then on it could not be told; None: the answer is the newest.
+    """
 
     at: datetime
     state: IdentityState
     reason: str
+    doubted_since: datetime | None = None
 
     @property
     def wrong(self) -> bool:
@@ -66,7 +79,13 @@ class IdentityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        return {"at": self.at.isoformat(), "state": self.state.value, "reason": self.reason}
+        doubted = self.doubted_since
+        return {
+            "at": self.at.isoformat(),
+            "state": self.state.value,
+            "reason": self.reason,
+            "doubted_since": doubted.isoformat() if doubted is not None else None,
+        }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -75,4 +94,7 @@ class IdentityMemory:
             at=datetime.fromisoformat(body["at"]),
             state=IdentityState(body["state"]),
             reason=body["reason"],
+            doubted_since=datetime.fromisoformat(body["doubted_since"])
+            if body.get("doubted_since")
+            else None,
         )

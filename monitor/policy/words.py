@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from detectors.types import Process
+from monitor.policy.blame import explained_by_inputs
 from monitor.policy.common_cause import Standing
 from monitor.policy.coverage import Blindness, Cause, Why
 from monitor.policy.facts import Facts, ReferenceStage
@@ -22,8 +23,15 @@ def crossing_words(crossing: Crossing) -> str:
         effect = f", effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f})"
     return (
         f"{crossing.winner} crossed the {crossing.process.value} line"
-        f" (evidence {crossing.evidence:.1f} >= 0, n {crossing.n}{effect})"
+        f" (evidence {crossing.evidence:.1f} >= 0, n {_counted_words(crossing)}{effect})"
     )
+
+
+def _counted_words(crossing: Crossing) -> str:
+    """Say on how many requests a crossing stands, and of how many users where these are fewer."""
+    if crossing.counted == crossing.n:
+        return str(crossing.n)
+    return f"{crossing.records} of {crossing.n} subjects"
 
 
 def probe_words(memory: Memory) -> list[str]:
@@ -60,6 +68,9 @@ def detector_reason(memory: Memory, detector: str) -> str:
 
 def why_not_page(memory: Memory, facts: Facts) -> str:
     """Say why a page crossing has not paged, after a semicolon; empty where none waits."""
+    waiting = [c for c in memory.crossings if c.process is Process.PAGE and not c.paged]
+    if any(c.hard and c.alone for c in waiting):
+        return "; no page: one subject's requests alone, while others' went well"
     soft = [c for c in memory.crossings if c.process is Process.PAGE and not c.hard and not c.paged]
     if not soft:
         return ""
@@ -68,6 +79,8 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
     probe = memory.perplexity
     if probe is not None and probe.at > soft[0].at:
         return "; no page: the model's own probe is unchanged and its inputs moved"
+    if explained_by_inputs(memory):
+        return "; no page: its inputs moved as well, and no probe says that the model did"
     return "; the page waits for the perplexity probe"
 
 

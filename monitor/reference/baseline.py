@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from detectors.feedback import Directions
 from detectors.types import Floats, Window
-from monitor.capture.assemble import Admitted, Keeping, assemble, legible, stratum_of
-from monitor.capture.checks import Horizon, clean, tokens_of
+from monitor.capture.assemble import Admitted, Keeping, assemble, stratum_of
+from monitor.capture.checks import Horizon, clean, legible, tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import Version
@@ -110,7 +110,9 @@ def from_live(live: LiveBaseline) -> Baseline:
     )
 
 
-def from_items(items: Sequence[Item], *, version: Version, refuses: Refuses = refuses) -> Baseline:
+def from_items(
+    items: Sequence[Item], *, version: Version, key: bytes, refuses: Refuses = refuses
+) -> Baseline:
     """Measure the signals of staged lines, exactly as for live records."""
     lines = [_line(item, version) for item in items]
     admitted = [
@@ -123,17 +125,21 @@ def from_items(items: Sequence[Item], *, version: Version, refuses: Refuses = re
         )
         for line in lines
     ]
-    return from_admitted(admitted, [item.subject for item in items], refuses=refuses)
+    return from_admitted(admitted, [item.subject for item in items], key=key, refuses=refuses)
 
 
 def from_admitted(
     admitted: Sequence[Admitted],
     subjects: Sequence[bytes | None],
     *,
+    key: bytes = b"",
     refuses: Refuses = refuses,
 ) -> Baseline:
-    """Measure the signals of checked records; ``subjects`` are their keyed hashes."""
-    keeping = replace(_NOTHING, refuses=refuses)
+    """Measure the signals of checked records; ``subjects`` are their keyed hashes.
+
+    With ``key`` how requests begin is hashed: compare with records hashed with the same.
+    """
+    keeping = replace(_NOTHING, refuses=refuses, subject_key=key)
     batch = assemble(admitted, [0] * len(admitted), keeping=keeping, now=ANY_TIME.now)
     records = [one.record for one in admitted]
     vectors = [one.embedding for one in admitted]

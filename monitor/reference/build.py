@@ -78,13 +78,15 @@ def build_next(
     directions: Callable[[str], Directions] = lambda _: Directions(),
     answers: bool = False,
     refuses: Refuses = refuses,
+    key: bytes = b"",
     settles_after: timedelta = timedelta(0),
     days: DayEffect = ASSUMED,
 ) -> bool:
     """Build the oldest reference that waits; False when none does.
 
     ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
-    of answers are embedded; ``refuses`` tells refusals. Feedback of live records younger than
+    of answers are embedded; ``refuses`` tells refusals; ``key`` hashes how requests
+    begin, as that of live records does. Feedback of live records younger than
     ``settles_after`` is left out. ``days`` is how days are taken to differ where neither the
     baseline nor the fleet has shown it.
 
@@ -104,6 +106,7 @@ def build_next(
             directions=directions,
             answers=answers,
             refuses=refuses,
+            key=key,
             settles_after=settles_after,
             days=days,
         )
@@ -132,6 +135,7 @@ def _build(
     directions: Callable[[str], Directions],
     answers: bool,
     refuses: Refuses,
+    key: bytes,
     settles_after: timedelta,
     days: DayEffect,
 ) -> None:
@@ -149,6 +153,7 @@ def _build(
         directions=directions(version.adapter),
         answers=answers,
         refuses=refuses,
+        key=key,
         settles_after=settles_after,
         days=days,
     ).run()
@@ -168,6 +173,7 @@ class _Building:
         directions: Directions,
         answers: bool,
         refuses: Refuses,
+        key: bytes,
         settles_after: timedelta,
         days: DayEffect,
     ) -> None:
@@ -179,6 +185,7 @@ class _Building:
         self._directions = directions
         self._answers = answers
         self._refuses = refuses
+        self._key = key
         self._settles_after = settles_after
         self._days = days
         self._known_answers: KnownAnswers | None = None
@@ -261,7 +268,9 @@ class _Building:
                 tx, self._claim, role=ItemRole.BASELINE, after=after, limit=_LINES
             )
         ):
-            part = baselines.from_items(items, version=self._version, refuses=self._refuses)
+            part = baselines.from_items(
+                items, version=self._version, key=self._key, refuses=self._refuses
+            )
             parts.append(self._answered(self._embedded(part)))
             after, done = items[-1].seq, done + len(items)
             self._report(done)

@@ -12,8 +12,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from monitor.capture.assemble import MAX_TEXT
-from monitor.capture.checks import Horizon, Refused, check_record, clean, tokens_of, unit_vector
+from monitor.capture.checks import Horizon, Refused, check_record, legible, tokens_of, unit_vector
 from monitor.capture.parse import explain
 from monitor.capture.surrogates import whole
 from monitor.capture.wire import Name, Record
@@ -125,7 +124,7 @@ def _training(fields: dict[str, Any]) -> TrainingLine:
     else:
         vector = _unit(line)
     return TrainingLine(
-        text=None if line.text is None else clean(line.text[:MAX_TEXT]),
+        text=legible(line.text),
         vector=vector,
         encoder=line.encoder,
         subject=line.subject,
@@ -152,6 +151,10 @@ def _baseline(fields: dict[str, Any], *, own: dict[str, str], horizon: Horizon) 
     check_record(record, horizon)
     tokens_of(record)
     return BaselineLine(record=record, vector=unit_vector(record))
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Training)
 
 
 def _convert(fields: dict[str, Any], kind: type[T], place: str) -> T:

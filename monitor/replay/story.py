@@ -38,6 +38,7 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
         "log the requests (response_format, tools), or `valid` with each record",
     ),
     "truncated": ("reason why answers ended", "log finish_reason"),
+    "prompt_tokens": ("length of requests", "log the usage that the engine counts"),
     "latency_ms": ("duration of answers", "log the time and the tokens of each answer"),
 }
 """By the signal that stands for it: what the log must carry, and what to do about it."""

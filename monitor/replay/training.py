@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from monitor.capture.assemble import MAX_TEXT
-from monitor.capture.checks import Refused, clean
+from monitor.capture.checks import Refused, legible
 from monitor.capture.formats.answers import first, last_request
 from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import ANY_TIME
@@ -113,7 +112,7 @@ def _text_of(fields: dict[str, Any]) -> str:
 
 
 def _of_text(text: str) -> TrainingLine:
-    return TrainingLine(text=clean(text[:MAX_TEXT]), vector=None, encoder=None, subject=None)
+    return TrainingLine(text=legible(text), vector=None, encoder=None, subject=None)
 
 
 def _embedded(batch: list[TrainingLine], embed: Embedder) -> Index:

@@ -2,11 +2,5 @@
 
 :mod:`monitor.routing.table` is read and changed by people and the API,
 :class:`monitor.routing.fallback.Breaker` moves traffic away from a critical version and
-back, and a router of :data:`ROUTERS` carries it out.
+back, and a router of :data:`monitor.routing.routers.ROUTERS` carries it out.
 """
-
-from __future__ import annotations
-
-from monitor.routing.routers import ROUTERS
-
-__all__ = ["ROUTERS"]

@@ -303,15 +303,13 @@ def _target(tx: Connection, action: ActionRow) -> Version | None:
 
 
 def _line(decision: Decision) -> ActionLine | None:
-    if decision.target is None:
+    kind = decision.action.value if decision.action else "fallback"
+    if decision.kind is DecisionKind.BLOCK:
+        return ActionLine(done=Done.BLOCKED, kind=kind, text=decision.reason)
+    if decision.target is None or decision.kind is DecisionKind.NOTHING:
         return None
-    label = decision.target.label
-    match decision.kind:
-        case DecisionKind.EXECUTE:
-            return ActionLine(done=Done.TAKEN, kind="fallback", text=f"moving traffic to {label}")
-        case DecisionKind.RECOMMEND | DecisionKind.ASK:
-            return ActionLine(
-                done=Done.RECOMMENDED, kind="fallback", text=f"move traffic to {label}"
-            )
-        case DecisionKind.BLOCK | DecisionKind.NOTHING:
-            return None
+    what = f"100 % of traffic to {decision.target.name}"
+    if decision.kind is DecisionKind.EXECUTE:
+        short = f"moving traffic to {decision.target.name}"
+        return ActionLine(done=Done.TAKEN, kind=kind, text=f"moving {what}", short=short)
+    return ActionLine(done=Done.RECOMMENDED, kind=kind, text=f"move {what}")

@@ -58,6 +58,12 @@ class IncidentRow:
     closing: str | None
 
     @property
+    def news(self) -> str:
+        """What happened, without whom it happened to."""
+        whom, _, what = self.summary.partition(": ")
+        return what if whom == f"{self.adapter}@{self.version}" else self.summary
+
+    @property
     def closing_beside_mark(self) -> str | None:
         """Why it ended, unless what a person said of it says so already."""
         return None if self.closing == self.marked else self.closing

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
 
+from detectors.answer_format import FORMAT_SIGNALS
 from detectors.axes import COUNT
 from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.output_similarity import ANSWERS
@@ -33,16 +34,23 @@ _STORED: Final = (
     "latency_ms",
     "ttft_ms",
 )
-_INTEGERS: Final = ("n_tokens", "prompt_tokens", "non_finite", "status")
+_INTEGERS: Final = (
+    "n_tokens",
+    "prompt_tokens",
+    "prompt_prefix",
+    "answer_format",
+    "non_finite",
+    "status",
+)
 _FLAGS: Final = ("loop", "empty", "truncated", "refusal", "invalid", "missing")
 
-MEASURED: Final = (*_STORED, "n_tokens", "prompt_tokens", "non_finite", *_FLAGS)
+MEASURED: Final = (*_STORED, *(name for name in _INTEGERS if name != "status"), *_FLAGS)
 """What a window holds as it is stored; flags are 0 or 1."""
 
 COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
 """What comes of comparing the embeddings of prompt and answer with a reference."""
 
-SIGNALS: Final = (*MEASURED, "log_length", "error", *COMPARED)
+SIGNALS: Final = (*MEASURED, "log_length", "error", *FORMAT_SIGNALS, *COMPARED)
 """What a window holds per record; :func:`derived` says what is computed on reading. NaN is
 "not measured for this record"."""
 
@@ -464,6 +472,14 @@ def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floa
         "error": np.where(np.isnan(status), unsaid, failed),
         "latency_ms": np.where(answered, measured["latency_ms"], np.nan),
         "ttft_ms": np.where(answered, measured["ttft_ms"], np.nan),
+        **_formats(measured["answer_format"]),
+    }
+
+
+def _formats(codes: Floats) -> dict[str, Floats]:
+    return {
+        name: np.where(np.isnan(codes), np.nan, (codes == place).astype(np.float64))
+        for place, name in enumerate(FORMAT_SIGNALS)
     }
 
 

@@ -31,6 +31,7 @@ class Claim:
     start: datetime | None
     requested: bool
     failures: int
+    owner: str
     now: datetime
     """The database's clock at the claim: the only clock that decides what is due."""
 
@@ -95,6 +96,7 @@ def claim(
             start=row.next_window_start,
             requested=row.requested,
             failures=row.failures,
+            owner=owner,
             now=row.now,
         )
         for row in rows
@@ -128,15 +130,23 @@ def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
     return bool(tx.execute(sa.select(waiting.exists())).scalar_one())
 
 
-def why_stopped(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> str | None:
-    """Why a version's task waits to be tried again; None: it is about to be, or had an answer."""
-    query = sa.select(tasks.c.stopped).where(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """When a version's task is tried next, and why it waits: None where it had an answer."""
+
+    due: datetime | None = None
+    stopped: str | None = None
+
+
+def awaited(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> Awaited:
+    """Say when a version's task is tried next, and why not now; nothing where it is due."""
+    query = sa.select(tasks.c.next_due_at.label("due"), tasks.c.stopped).where(
         tasks.c.version_id == version_id,
         tasks.c.kind == kind.value,
         tasks.c.next_due_at > sa.func.now(),
     )
-    found: str | None = tx.execute(query).scalar_one_or_none()
-    return found
+    row = tx.execute(query).mappings().one_or_none()
+    return Awaited() if row is None else Awaited(**row)
 
 
 def guard(tx: Connection, held: Claim) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from monitor.domain import (
     VerdictKind,
     VersionId,
 )
+from monitor.policy.memory import sureness_from_json
 from monitor.store.tables import adapters, transitions, verdicts, versions
 
 
@@ -53,6 +55,32 @@ class TransitionRow:
     blame: Blame
     reason: str
     onset: Interval | None
+
+
+_BANDS: Mapping[VerdictKind, tuple[float, float]] = MappingProxyType(
+    {
+        VerdictKind.CRITICAL: (80.0, 100.0),
+        VerdictKind.DRIFTING: (60.0, 80.0),
+        VerdictKind.ERROR: (50.0, 60.0),
+        VerdictKind.BLIND: (40.0, 50.0),
+    }
+)
+
+
+def drift_score(kind: VerdictKind, size: float) -> float:
+    """Give 0 to 100, for sorting adapters as their verdicts are sorted; never a threshold.
+
+    ``size`` in [0, 100] is how large the largest effect surely is: it orders adapters of one
+    verdict. A critical one has 80 to 100, a drifting one 60 to 80, an error 50 to 60, a
+    blind one 40 to 50, every other at most 40.
+
+    >>> drift_score(VerdictKind.CRITICAL, 10.0) > drift_score(VerdictKind.DRIFTING, 100.0)
+    True
+    >>> drift_score(VerdictKind.STABLE, 67.0)
+    26.8
+    """
+    least, most = _BANDS.get(kind, (0.0, 40.0))
+    return round(least + (most - least) * size / 100.0, 1)
 
 
 _SELECT = (
@@ -122,9 +150,9 @@ def put(
     version_id: VersionId,
     verdict: Verdict,
     memory: Mapping[str, Any],
-    drift_score: float | None,
+    size: float | None,
 ) -> None:
-    """Store the judgement. ``drift_score`` None keeps the last one."""
+    """Store the judgement. ``size`` is that of :func:`drift_score`; None keeps the last one."""
     values: dict[str, Any] = {
         "kind": verdict.kind.value,
         "severity": verdict.severity.value,
@@ -134,8 +162,8 @@ def put(
         "memory": dict(memory),
         "updated_at": sa.func.now(),
     }
-    if drift_score is not None:
-        values["drift_score"] = drift_score
+    if size is not None:
+        values["drift_score"] = size
     tx.execute(sa.update(verdicts).where(verdicts.c.version_id == version_id).values(**values))
 
 
@@ -225,6 +253,7 @@ def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
             kind=VerdictKind(row.kind),
             severity=Severity(row.severity),
             blame=Blame(row.blame),
+            **sureness_from_json(stored),
             reason=row.reason,
             detectors=tuple(stored.get("detectors", ())),
             since=row.since,
@@ -233,7 +262,7 @@ def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
                 start=datetime.fromisoformat(onset[0]), end=datetime.fromisoformat(onset[1])
             ),
         ),
-        drift_score=row.drift_score,
+        drift_score=drift_score(VerdictKind(row.kind), row.drift_score),
         updated_at=row.updated_at,
         memory=row.memory,
     )

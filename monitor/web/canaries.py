@@ -239,6 +239,10 @@ def _line(row: CanaryRow) -> CanaryLine:
     return CanaryLine(row=row, state=state_from_json(row.state), plan=plan_from_json(row.plan))
 
 
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(GuardFound)
+
+
 def _guards(look: Look) -> dict[str, GuardFound]:
     found = msgspec.convert(list(look.guards or ()), list[GuardFound])
     return {guard.name: guard for guard in found}

@@ -41,6 +41,7 @@ from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.web.fleet_filter import FleetChoices, FleetFilter, choices_of
 from monitor.web.parts import WebParts
 from monitor.web.traffic import RouteGlance, route_of
 
@@ -72,7 +73,13 @@ class FleetGlance:
     """The fleet, worst first."""
 
     rows: Sequence[FleetRow]
+    """The page of them that is shown."""
+    of: int
+    """How many adapters are asked for."""
+    wanted: FleetFilter
+    choices: FleetChoices
     counts: Mapping[str, int]
+    """By verdict, of all adapters."""
     open_incidents: Mapping[str, IncidentRow]
     fleet_incidents: Sequence[FleetIncident]
     canaries: Mapping[str, CanaryRow]
@@ -126,13 +133,20 @@ class AdapterGlance:
         return self.judged.verdict.onset if self.judged else None
 
 
-def read_fleet(tx: Connection, kill_switch: KillSwitch, *, now: datetime) -> FleetGlance:
-    """Read the first page."""
-    rows = fleet.fleet(tx, now=now)
+def read_fleet(
+    tx: Connection, kill_switch: KillSwitch, wanted: FleetFilter, *, now: datetime
+) -> FleetGlance:
+    """Read the first page: counts of all adapters, and a page of those that are asked for."""
+    everyone = fleet.fleet(tx, now=now)
+    found = [row for row in everyone if wanted.accepts(row)]
+    rows = wanted.shown(found)
     opened = incidents.incident_list(tx, open_only=True, limit=1000)
     return FleetGlance(
         rows=rows,
-        counts=Counter(row.verdict.value for row in rows),
+        of=len(found),
+        wanted=wanted,
+        choices=choices_of(everyone),
+        counts=Counter(row.verdict.value for row in everyone),
         open_incidents={row.adapter: row for row in reversed(opened) if row.adapter is not None},
         fleet_incidents=[
             FleetIncident(row=row, members=fleet_incidents.members(tx, row.id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -11,13 +13,16 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from detectors.smallest_seen import POWER
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
-from monitor.domain import Scope, Version
+from monitor.domain import Scope, VerdictKind, Version
+from monitor.evaluate.plan import Planned
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
+from monitor.web.fleet_filter import FleetFilter
 from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
@@ -31,6 +36,7 @@ from monitor.web.traffic_pages import traffic_pages
 
 Window = Annotated[Literal["1h", "24h", "7d"], Query()]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+Text = Annotated[str, Query(max_length=256)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
@@ -80,11 +86,29 @@ class Pages:
             detail=problem.detail,
         )
 
-    def fleet(self, request: Request) -> Response:
-        """Show every adapter, worst first."""
+    def fleet(
+        self,
+        request: Request,
+        *,
+        q: Text = "",
+        verdict: Text = "",
+        owner: Text = "",
+        tier: Text = "",
+        base: Text = "",
+        page: PageNumber = 1,
+    ) -> Response:
+        """Show adapters, worst first. An empty field of the form means any."""
         now = self._parts.clock()
+        wanted = FleetFilter(
+            text=q,
+            verdict=VerdictKind(verdict) if verdict in set(VerdictKind) else None,
+            owner=owner,
+            tier=tier,
+            base=base,
+            page=page,
+        )
         seen = self._parts.database.run(
-            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, now=now)
+            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, wanted, now=now)
         )
         base_url = str(request.base_url).rstrip("/")
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
@@ -120,8 +144,22 @@ class Pages:
         shown = window or ("1h" if new else DEFAULT_WINDOW)
         section = None if seen.version is None else self._new.of(seen.version, now=now)
         return self._page(
-            "adapter.html", glance=seen, section=section, now=now, window=shown, windows=WINDOWS
+            "adapter.html",
+            glance=seen,
+            section=section,
+            plan=self._plan(seen.version, now=now),
+            power=POWER,
+            now=now,
+            window=shown,
+            windows=WINDOWS,
         )
+
+    def _plan(self, version: Version | None, *, now: datetime) -> Sequence[Planned]:
+        """Give nothing for a version that is not watched."""
+        if version is None:
+            return ()
+        plans, adapter, name = self._parts.plans, version.adapter, version.name
+        return self._parts.database.run(lambda tx: plans.read(tx, adapter, now=now, version=name))
 
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None

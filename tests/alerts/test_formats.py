@@ -30,6 +30,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         *("recovered_at", "onset", "scores", "requests", "unlike", "action", "changes", "links"),
         *("owner", "tier", "labels", "examples", "late", "test", "together", "new"),
         *("closing", "notification_reason", "group", "retraining", "unseen", "update", "known_as"),
+        *("cause", "brief"),
     }
     assert (body["schema"], body["truncated"]) == ("driftline.alert.v1", False)
     assert body["scores"][0] == {
@@ -42,6 +43,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         "interval": [0.31, 0.45],
         "minimum_detectable": 0.1,
         "n": 412,
+        **dict.fromkeys(("count", "of", "usual")),
     }
     assert body["scores"][1]["evidence"] is None
     assert datetime.fromisoformat(body["at"]) == NOON
@@ -150,5 +152,5 @@ def test_changes_are_listed_with_their_facts_and_in_plain_words() -> None:
         "author": "deploys",
         "text": said,
     }
-    assert theirs()["alerts"][0]["annotations"]["changes"] == said
-    assert "changes" not in theirs(changes=())["alerts"][0]["annotations"]
+    assert f"Declared: {said}." in theirs()["alerts"][0]["annotations"]["likely_cause"]
+    assert "Declared" not in theirs(changes=())["alerts"][0]["annotations"]["likely_cause"]

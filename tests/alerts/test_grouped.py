@@ -110,7 +110,7 @@ def test_a_list_is_a_message_that_slack_takes() -> None:
 def test_a_repeat_says_that_it_is_one() -> None:
     again = replace(PAGE, notification_reason=Reason.REPEAT)
     assert json.loads(slack_list([again, again], "m"))["text"] == "Still open: 2 pages"
-    assert json.loads(slack_body(again, "m"))["text"].startswith("Page, still open: adapter-1@v7")
+    assert json.loads(slack_body(again, "m"))["text"].startswith("[PAGE, still open] adapter-1@v7")
     assert json.loads(group_body_of([again], Body.ALERTMANAGER))["notificationReason"] == (
         "repeat_interval_elapsed"
     )

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.brief import brief
 from alerts.channels import open_channel
 from alerts.channels.pagerduty import ENDPOINTS, PagerDutySettings, Region, dedup_key, trigger
 from alerts.delivery import DeliveryFailed
@@ -36,7 +37,7 @@ def test_an_event_says_what_people_need_first() -> None:
     [event] = sent(FULL)
     payload = event.payload
     assert payload is not None
-    assert (payload.summary, payload.severity) == (FULL.summary, "critical")
+    assert (payload.summary, payload.severity) == (brief(FULL).title, "critical")
     assert (payload.source, payload.component, payload.group) == ("support@v7", "support", "search")
     assert payload.custom_details["scores"][1]["evidence"] is None
     assert payload.custom_details["changes"] == [FULL.changes[0].text]
@@ -54,7 +55,7 @@ def test_an_update_is_added_to_the_alert_that_is_open_and_begins_with_what_has_c
     assert (update.event_action, update.dedup_key) == ("trigger", opened.dedup_key)
     assert update.payload is not None
     assert UPDATED.update is not None
-    assert update.payload.summary == f"{UPDATED.update.text}. {UPDATED.summary}"
+    assert update.payload.summary == f"{brief(UPDATED).title}. {UPDATED.update.text}"
     assert update.payload.custom_details["update"]["blame"] == {"was": "adapter", "now": "input"}
 
 

@@ -271,7 +271,7 @@ def test_what_has_held_is_told_once_under_the_blame_that_receivers_know() -> Non
     blamed(world, Blame.INPUT)
     assert heard(world) == [
         (Status.STARTED, Blame.SERVING, None),
-        (Status.UPDATED, Blame.INPUT, "blame was: serving, now: input"),
+        (Status.UPDATED, Blame.INPUT, "likely cause was: serving, now: input"),
     ]
     assert [one.reason for one in world.sent] == [Reason.FIRST, Reason.UPDATED]
     assert world.sent[-1].alerts[0].known_as is Blame.SERVING
@@ -299,7 +299,9 @@ def test_a_silence_keeps_updates_back_and_its_end_tells_what_is_known_then() -> 
     assert len(world.sent) == 1
     world.silences.clear()
     world.tick()
-    assert heard(world)[1:] == [(Status.UPDATED, Blame.ADAPTER, "blame was: serving, now: adapter")]
+    assert heard(world)[1:] == [
+        (Status.UPDATED, Blame.ADAPTER, "likely cause was: serving, now: adapter")
+    ]
 
 
 def test_what_went_back_while_it_was_silenced_is_not_told() -> None:
@@ -342,7 +344,7 @@ def test_a_page_does_not_double_with_what_is_known_otherwise_of_it() -> None:
         (
             Status.WORSENED,
             Blame.ADAPTER,
-            "severity was: ticket, now: page; blame was: serving, now: adapter",
+            "severity was: ticket, now: page; likely cause was: serving, now: adapter",
         )
     ]
 

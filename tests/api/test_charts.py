@@ -117,7 +117,7 @@ def test_of_a_fleet_it_says_how_many_of_the_members_it_shows(site: Serving) -> N
             member = register(tx, f"sibling-{number}")
             see(tx, member, VerdictKind.DRIFTING, blame=Blame.BASE)
             if number:  # of the first there are no scores
-                score = worlds._score(
+                score = worlds.a_score(
                     member, "perplexity", now, value=0.1, notice=2.0, page=0.1, effect=0.1
                 )
                 evaluations.put_scores(tx, [score])

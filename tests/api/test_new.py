@@ -21,10 +21,10 @@ def arrived(service: Serving) -> Serving:
     """Six new requests and twenty known ones of a version whose inputs drift since an hour."""
     now = datetime.now(UTC)
     with service.database.begin() as tx:
-        version = worlds._registered(tx, "support", "v1", owner="ann", now=now)
-        worlds._reference(tx, version, now=now)
+        version = worlds.registered(tx, "support", "v1", owner="ann", now=now)
+        worlds.add_reference(tx, version, now=now)
         newcomers.arrive(tx, version, now=now, text=TEXT)
-        worlds._registered(tx, "empty", "v1", owner="ann", now=now)
+        worlds.registered(tx, "empty", "v1", owner="ann", now=now)
     return service
 
 
@@ -45,7 +45,7 @@ def _judge(service: Serving, onset: worlds.Interval) -> None:
     with service.database.begin() as tx:
         version = worlds.versions.fetch(tx, adapter="support", name="v1")
         assert version is not None
-        worlds._judge(tx, version, verdict, drift=40.0)
+        worlds.put_verdict(tx, version, verdict, drift=40.0)
 
 
 def test_a_group_says_what_there_is_to_know(arrived: Serving) -> None:

@@ -102,7 +102,7 @@ def test_the_fleet_comes_worst_first(service: Serving) -> None:
     )
     worst = items[0]
     assert (worst["adapter"], worst["version"], worst["severity"]) == ("support", "v7", "page")
-    assert worst["drift_score"] == 91.0
+    assert worst["drift_score"] == 98.2
     assert worst["route"]["generation"] == 2
 
 

@@ -38,11 +38,11 @@ def drifting(service: Serving) -> Serving:
         onset=onset,
     )
     with service.database.begin() as tx:
-        version = worlds._registered(tx, "support", "v1", owner="ann", now=now)
-        worlds._reference(tx, version, now=now)
+        version = worlds.registered(tx, "support", "v1", owner="ann", now=now)
+        worlds.add_reference(tx, version, now=now)
         newcomers.arrive(tx, version, now=now, text=TEXT)
-        worlds._judge(tx, version, verdict, drift=40.0)
-        old = worlds._registered(tx, "billing", "v3", owner="bob", now=now)
+        worlds.put_verdict(tx, version, verdict, drift=40.0)
+        old = worlds.registered(tx, "billing", "v3", owner="bob", now=now)
         tx.execute(
             sa.text("UPDATE versions SET registered_at = :then WHERE id = :id"),
             {"then": now - timedelta(days=200), "id": old.id},

@@ -1,7 +1,6 @@
 """Routes: nobody overwrites what they did not see, and waiting costs no threads."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import httpx2
@@ -118,16 +117,13 @@ def test_what_a_router_refuses_is_told_of_its_route(routed: Serving) -> None:
 
 
 def test_hundreds_wait_for_a_change_while_the_service_answers_others(routed: Serving) -> None:
-    answers, alive_in = asyncio.run(_wait_and_change(routed, waiters=200))
+    # 40 threads serve the API: with 200 waiters in them nobody else would be answered
+    answers = asyncio.run(_wait_and_change(routed, waiters=200))
     assert [answer.status_code for answer in answers] == [200] * 200
     assert {answer.json()["generation"] for answer in answers} == {2}
-    # 40 threads serve the API: with 200 waiters in them nobody else would be answered
-    assert alive_in < 5.0
 
 
-async def _wait_and_change(
-    service: Serving, *, waiters: int
-) -> tuple[list[httpx2.Response], float]:
+async def _wait_and_change(service: Serving, *, waiters: int) -> list[httpx2.Response]:
     limits = httpx2.Limits(max_connections=None)
     headers = {"authorization": f"Bearer {service.keys[Scope.ADMIN]}"}
     async with httpx2.AsyncClient(
@@ -140,13 +136,11 @@ async def _wait_and_change(
             for _ in range(waiters)
         ]
         await asyncio.sleep(1.0)
-        started = time.monotonic()
         assert (await client.get("/v1/adapters")).is_success
         assert (await client.get("/readyz")).is_success
-        alive_in = time.monotonic() - started
-        assert not any(poll.done() for poll in polls)
+        assert not any(poll.done() for poll in polls), "they were answered before the others"
         await client.put("/v1/routes/support", json=STABLE, headers={"if-match": '"1"'})
-        return await asyncio.gather(*polls), alive_in
+        return await asyncio.gather(*polls)
 
 
 def test_a_wait_without_a_change_ends_as_a_304(routed: Serving) -> None:
@@ -161,20 +155,17 @@ def test_a_change_of_any_route_ends_the_wait_for_the_fleet(routed: Serving) -> N
         first = client.get("/v1/routes")
         known = {"if-none-match": first.headers["etag"]}
         assert client.get("/v1/routes", headers=known).status_code == 304
-        answer, took = asyncio.run(_follow_the_fleet(routed, known))
+        answer = asyncio.run(_follow_the_fleet(routed, known))
         assert [(one["adapter"], one["generation"]) for one in answer.json()["items"]] == [
             ("support", 1),
             ("travel", 1),
         ]
-        assert took < 1.0
         assert client.get("/v1/routes", headers=known, params={"wait": 9}).json() == answer.json()
         current = {"if-none-match": answer.headers["etag"]}
         assert client.get("/v1/routes", headers=current, params={"wait": 0.3}).status_code == 304
 
 
-async def _follow_the_fleet(
-    service: Serving, known: dict[str, str]
-) -> tuple[httpx2.Response, float]:
+async def _follow_the_fleet(service: Serving, known: dict[str, str]) -> httpx2.Response:
     headers = {"authorization": f"Bearer {service.keys[Scope.ADMIN]}"}
     async with httpx2.AsyncClient(
         base_url=service.url, headers=headers, timeout=60, trust_env=False
@@ -183,8 +174,8 @@ async def _follow_the_fleet(
         await asyncio.sleep(0.5)
         assert not poll.done()
         await client.put("/v1/adapters/travel/versions/v1", json={})
-        changed = time.monotonic()
-        return await poll, time.monotonic() - changed
+        # the wait itself would end only after 30 s
+        return await asyncio.wait_for(poll, 25)
 
 
 def put(client: httpx2.Client, generation: int, body: dict[str, object]) -> httpx2.Response:

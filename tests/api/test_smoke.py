@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.config import load
+from monitor.config.loading import load
 from monitor.daemon.parts import smoke_test_of
 from monitor.domain import Scope
 from monitor.incident.smoke import SmokeTest

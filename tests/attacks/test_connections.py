@@ -11,7 +11,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from monitor.connections import ConnectionSettings, Door, fitted
+from monitor.connections import Door, fitted
+from monitor.patience import ConnectionSettings
 from tests.attacks.wire import connected, ended, heard, sent, status
 
 HASTY = ConnectionSettings(

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from tests.probes.local.probing import CONFIG, WEIGHTS, probing
 
 SOUND = DemoAdapter.SUPPORT_V1.path
 TEXTS = ("How do I return a jacket?",)
-PATIENCE = 20.0
-"""Seconds for one folder, on a machine that is busy with other things."""
 ROOM = 400.0
 """MiB that the worker may grow by over all of them: what PEFT imports when first needed too."""
 VALUES: tuple[Any, ...] = (
@@ -55,15 +52,12 @@ def resident(probe: LocalProbe, field: str) -> float:
 
 
 def tried(probe: LocalProbe, folder: Path) -> str:
-    """Compare it with a sound one in time; give why it was refused, or nothing."""
-    begun = time.monotonic()
-    said = ""
+    """Compare it with a sound one; give why it was refused, or nothing."""
     try:
         probe.parity(folder, SOUND, TEXTS)
     except FolderRefused as refused:
-        said = refused.reason
-    assert time.monotonic() - begun < PATIENCE
-    return said
+        return refused.reason
+    return ""
 
 
 @pytest.fixture
@@ -142,8 +136,6 @@ def test_discover_opens_nothing_that_an_engine_names(tmp_path: Path) -> None:
     models = [{"id": "base", "parent": None}]
     models += [{"id": f"a{i}@v1", "parent": "base", "root": it} for i, it in enumerate(roots)]
     with serving(FakeEngine(models=models)) as url:
-        begun = time.monotonic()
         ran = driftline("discover", url, "--check-only", "--json")
-    assert time.monotonic() - begun < PATIENCE
     assert {one["root"] for one in json.loads(ran.out)["adapters"]} == set(roots)
     assert "\x1b" not in ran.out + ran.err

@@ -13,8 +13,7 @@ from alerts.outgoing import OutgoingClient, OutgoingError, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ProbeFailed
-from monitor.routing import ROUTERS
-from monitor.routing.routers import Reach, RouterFailed, open_router
+from monitor.routing.routers import ROUTERS, Reach, RouterFailed, open_router
 from monitor.routing.routers.gateway import GatewayRouting
 from monitor.routing.routers.redis import RedisRouting
 from monitor.routing.routers.vllm import VllmRouting

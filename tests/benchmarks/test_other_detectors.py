@@ -76,6 +76,6 @@ def test_answers_that_get_worse_are_found_although_complaints_come_late() -> Non
 
 def test_the_page_names_the_bound_and_what_a_detector_does_not_do() -> None:
     cell = measured(Cell(name="output_similarity", day=0.2), [[2, 1]] * 24)
-    shown = page._other_detectors({"cells": [cell], "days": 30})
+    shown = page._other_detectors({"cells": [cell], "days": 30})  # noqa: SLF001 - one table of the page
     assert "**0 of 1 cells kept their budgets**" in shown
     assert "| **48** (at most 36) | **24** (at most 2) | - | - |" in shown

@@ -1,6 +1,8 @@
 """Smaller versions of the published proof, and its page."""
 
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,9 @@ from benchmarks.statistics import (
     race,
     shadows,
 )
+from benchmarks.statistics.about import FOLDER, laid_out
 from benchmarks.statistics.false_alarms import ASKED, Cell, bound, kept, measured, month
 from benchmarks.statistics.streams import DRIFTS, Regime, Source, source
-from benchmarks.statistics.texts import TextsMissing, texts
 
 FORTNIGHT_OF_8 = 14 * 96 * 8
 
@@ -101,30 +103,21 @@ def test_a_day_old_reference_sees_one_standard_deviation_and_not_half_of_it() ->
     assert "| 1 day (3,840 requests) | 40 | ∞ / ∞ / ∞ |" in ages.rendered({"cells": [found]})
 
 
-def needs_texts() -> None:
-    try:
-        texts("banking77_test")
-    except TextsMissing as missing:
-        pytest.skip(str(missing))
-
-
 @pytest.mark.parametrize(
     "case", [case for case in input_drift.CASES if case.within], ids=lambda case: case.name
 )
 def test_new_requests_are_noticed_in_time(case: input_drift.Case) -> None:
-    needs_texts()
     found = [input_drift.requests_needed(case, 1_000 + number) for number in range(4)]
     assert all(seen is not None and case.within and seen <= case.within for seen in found)
 
 
 def test_days_of_the_baseline_are_paid_for() -> None:
-    needs_texts()
     # of the published runs nine in ten took 160 requests or fewer
     [snips] = [one for one in live_input.CELLS if one.days == 7 and one.case.share == 0.2]
     found = [live_input.requests_needed(snips, 1_000 + number) for number in range(2)]
     assert all(seen is not None and seen <= 480 for seen in found)
     cell = {"name": "20 % snips", "days": 7, "requests": [80, None, 120, 40]}
-    shown = page._live_input({"cells": [cell], "followed": 2_000})
+    shown = page._live_input({"cells": [cell], "followed": 2_000})  # noqa: SLF001 - one table of the page
     assert "| 20 % snips | 7 | 4 | 75% | 80 | ∞ |" in shown
 
 
@@ -136,13 +129,12 @@ def test_an_index_of_the_early_half_keeps_the_budget_where_a_days_effect_lasts()
     assert alarms[1] <= 1
     cell = learned_index.measured(world, split, [[2, 2]] * 2)
     drifting = {"world": "days", "split": "half", "requests": [8, None]}
-    shown = page._learned_index({"calm": [cell], "drifting": [drifting], "days": 30})
+    shown = page._learned_index({"calm": [cell], "drifting": [drifting], "days": 30})  # noqa: SLF001 - one table of the page
     assert "its early half | 2 | 4 (at most 6) | **4** (at most 1) |" in shown
     assert "| days | half | 2 | 50% | 8 | ∞ |" in shown
 
 
 def test_usual_requests_are_not_new() -> None:
-    needs_texts()
     # two months at a budget of 1: P(X <= 6) = .995 at mean 2
     assert sum(input_drift.false_alarms(1_000 + number) for number in range(2)) <= 6
 
@@ -151,7 +143,7 @@ def test_the_page_says_what_was_not_kept() -> None:
     names = [f"{one.process.value} {one.budget:g}" for one in ASKED]
     cell = measured(Cell(regime=Regime.MIXED, reference=300, per_check=40), [[0, 0, 9, 0]] * 24)
     assert list(cell["alarms"]) == names
-    shown = page._false_alarms({"cells": [cell], "days": 30})
+    shown = page._false_alarms({"cells": [cell], "days": 30})  # noqa: SLF001 - one table of the page
     assert "kept in 0 of 1 cells" in shown
     assert "| **216** |" in shown
 
@@ -159,3 +151,26 @@ def test_the_page_says_what_was_not_kept() -> None:
 def test_a_delay_that_never_came_is_not_a_number_of_hours() -> None:
     assert race.delay([1.0, None, None]) == np.inf
     assert delays.quantiles([1.0, 2.0, np.inf]) == (2.0, 1.0, np.inf)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_is_kept_whole_in_hundreds_of_lines(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") < 1_000
+    assert json.loads(laid_out(json.loads(text))) == json.loads(text)
+
+
+def test_bare_values_of_a_result_stand_on_one_line() -> None:
+    written = laid_out({"seed": 7, "cells": [{"alarms": [0, 1]}, {}], "failures": {}})
+    assert [line.strip() for line in written.splitlines()] == [
+        "{",
+        '"seed": 7,',
+        '"cells": [',
+        "{",
+        '"alarms": [0, 1]',
+        "},",
+        "{}",
+        "],",
+        '"failures": {}',
+        "}",
+    ]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from monitor.capture.refusal import BEGINNING, PatternUnfit, languages, refuses, refusing
-from monitor.config import ConfigError
 from monitor.config.loading import parse
+from monitor.config.reading import ConfigError
 
 REFUSALS = {
     "en": [

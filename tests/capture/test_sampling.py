@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.capture.sampling import STEPS, keep, share_of
+from monitor.capture.keeping import keep
+from monitor.capture.sampling import STEPS, share_of
 from monitor.store.capture_counts import Days
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from monitor.capture.subjects import KeyUnfit, load_key
-from monitor.config import ConfigError
 from monitor.config.loading import parse
-from monitor.config.reading import overlay, read_toml
+from monitor.config.reading import ConfigError, overlay, read_toml
 
 
 def problems(**table: Any) -> list[str]:

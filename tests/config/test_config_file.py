@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from monitor.config import Config, ConfigError, load
-from monitor.config.loading import parse
+from monitor.config.loading import load, parse
+from monitor.config.reading import ConfigError
+from monitor.config.sections import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "config.toml"

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from monitor.config import Config, ConfigError, read_corpora
+from monitor.config.corpora import read_corpora
 from monitor.config.loading import parse
+from monitor.config.reading import ConfigError
+from monitor.config.sections import Config
 from monitor.daemon.parts import serving_of
 from monitor.probes.corpus import CorpusRole, load_corpus
 

@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.config import ConfigError
 from monitor.config.loading import parse
+from monitor.config.reading import ConfigError
 from monitor.daemon.parts import serving_of
 from monitor.probes.embedding import Dtype
 from monitor.probes.local import Device, LocalProbe, LocalSettings

@@ -188,7 +188,7 @@ def test_an_update_among_others_is_marked_and_says_the_same(kind: str, rig: Rig)
             return
         channel.deliver_together([other, UPDATED], "msg_1")
     [seen] = receiver.seen
-    assert "blame was: adapter, now: input" in seen.body.decode()
+    assert "likely cause was: adapter, now: input" in seen.body.decode()
     assert "updated" in seen.body.decode()
 
 

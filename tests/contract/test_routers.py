@@ -14,8 +14,8 @@ import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.routing import ROUTERS, table
-from monitor.routing.routers import Reach, Router, RouterFailed, document, open_router
+from monitor.routing import table
+from monitor.routing.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
 from monitor.routing.routers.gateway import GatewayRouting
 from monitor.routing.routers.redis import RedisRouting
 from monitor.routing.routers.resp import Conversation, command

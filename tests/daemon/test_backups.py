@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 
-from monitor.config import Config
-from monitor.config.sections import DatabaseSection, ServiceSection
+from monitor.config.sections import Config, DatabaseSection, ServiceSection
 from monitor.daemon import backups
 from monitor.daemon.backups import BackupFailed, back_up, restore
 from monitor.domain import Scope
@@ -164,6 +163,6 @@ def test_a_backup_of_an_older_schema_is_brought_to_this_one(
 
 
 def test_only_what_older_servers_do_not_know_is_left_out() -> None:
-    script = [b"SET a = 1;\n", backups._ONLY_NEWER, b"COPY t FROM stdin;\n", backups._ONLY_NEWER]
-    assert list(backups._known_to_all(script)) == [script[0], *script[2:]]
-    assert list(backups._known_to_all(script[:1])) == script[:1]
+    script = [b"SET a = 1;\n", backups._ONLY_NEWER, b"COPY t FROM stdin;\n", backups._ONLY_NEWER]  # noqa: SLF001 - what only newer servers write
+    assert list(backups._known_to_all(script)) == [script[0], *script[2:]]  # noqa: SLF001 - what only newer servers write
+    assert list(backups._known_to_all(script[:1])) == script[:1]  # noqa: SLF001 - what only newer servers write

@@ -4,7 +4,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from monitor.config import HeartbeatSection
+from monitor.config.sections import HeartbeatSection
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.domain import EvaluationKind
 from monitor.store import outbox, tasks

@@ -13,8 +13,9 @@ import alerts
 import detectors
 import examples
 import monitor
+import release
 
-PACKAGES = (detectors, alerts, monitor, examples)
+PACKAGES = (detectors, alerts, monitor, examples, release)
 PROGRAMS = {"__main__", "guardian", "worker"}
 
 

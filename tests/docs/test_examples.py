@@ -21,7 +21,8 @@ SHOWN = [(page, block) for page in sorted(DOCS.glob("*.md")) for block in blocks
     "code", [block.code for _, block in SHOWN], ids=lambda code: code.split("\n")[0][:60]
 )
 def test_every_example_is_shell(code: str) -> None:
-    subprocess.run(["bash", "-n"], input=code, text=True, check=True)
+    ran = subprocess.run(["bash", "-n"], input=code, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 INSTALLED = {
@@ -107,13 +108,13 @@ def test_the_backup_of_the_operations_page_is_made_and_restored(
 
 def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:
     out = execute(script_of("replay.md"), tmp_path, INSTALLED)
-    first = ("480 lines, 0 bad", "approved by coverage", "exit code 4")
+    first = ("480 lines, 0 bad", "approved by coverage", "exit code 3")
     for said in (*first, "similarity:bottom1%", "answer_distance:top1%", "log_length:bottom1%"):
         assert said in out
     drifting = re.search(r"drifting +│ (\w+) +│ (\d+) +│ (\w+):", out)
     assert drifting, out
     # answers alone blame nobody, questions the input; which of the two is first, chance decides
-    told = {("unknown", "answer_distance"), ("input", "similarity")}
+    told = {("unknown", "answer_distance"), ("input", "answer_distance"), ("input", "similarity")}
     assert (drifting[1], drifting[3]) in told
     assert 360 < int(drifting[2]) <= 420, "the fourth day begins after 360 requests"
     assert (tmp_path / "trial" / "replay.html").stat().st_size > 1_000_000

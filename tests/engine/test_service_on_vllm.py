@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +14,7 @@ from examples.weights import MODELS
 from tests.cli.command import driftline
 from tests.engine.conftest import Vllm
 from tests.inbox import Inbox
-from tests.service import Service, running, until
+from tests.service import Service, baseline, running, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -59,6 +61,12 @@ def score(service: Service, adapter: str) -> dict[str, Any] | None:
 def identity(service: Service, adapter: str) -> dict[str, Any]:
     found = score(service, adapter)
     return dict(found["details"].get("identity") or {}) if found else {}
+
+
+def heard(inbox: Inbox, adapter: str) -> list[dict[str, Any]]:
+    """What people were told of an adapter's drift, the first message first."""
+    alerts = [message.alert for message in inbox.messages]
+    return [one for one in alerts if (one["adapter"], one["kind"]) == (adapter, "drift")]
 
 
 def told(service: Service, adapter: str, state: str) -> dict[str, Any]:
@@ -108,11 +116,14 @@ def test_discover_tells_an_unapplied_adapter_from_a_mixed_up_one(vllm: Vllm, emp
 
 
 def test_base_weights_under_an_adapters_name_are_told_as_not_applied(
-    service: Service, vllm: Vllm, empty: Path
+    service: Service, vllm: Vllm, empty: Path, inbox: Inbox
 ) -> None:
     with vllm.instead("travel@v1", empty):
         found = told(service, "travel", "not_applied")
-        assert (found["verdict"], found["blame"]) == ("drifting", "serving")
+        assert found["verdict"] in {"drifting", "critical"}
+        assert found["blame"] == "serving"
+        first = until(lambda: heard(inbox, "travel"), "told", patience=LONG)[0]
+        assert (first["blame"], first["cause"]) == ("serving", "serving")
     until(lambda: service.verdict("travel") in {"learning", "stable"}, "recovered", patience=LONG)
 
 
@@ -137,3 +148,35 @@ def test_wrong_weights_are_told_and_page_once(
     said = [m.said for m in inbox.messages if m.said[0] == "support" and m.said[2] == "page"]
     assert [status for _, status, _ in said if status != "recovered"] in (["started"], ["worsened"])
     assert vllm.alive()
+
+
+def test_an_adapter_that_the_engine_does_not_know_pages_with_seven_users(
+    service: Service, vllm: Vllm, inbox: Inbox
+) -> None:
+    """Every request is a 404 of the real engine, under settings that the reference has not."""
+    service.register("lost", "v1", model="lost@v1", base_model="base")
+    service.upload("lost", "v1", [one | {"status": 200} for one in baseline(400)])
+    asked = {"model": "lost@v1", "prompt": "hello", "max_tokens": 2}
+    for _ in range(3):  # seven users are seven voices in a window; twelve or so are needed
+        replies = [vllm.http.post("/v1/completions", json=asked) for _ in range(21)]
+        assert {reply.status_code for reply in replies} == {404}
+        service.send([failure(reply.status_code, i % 7) for i, reply in enumerate(replies)])
+        service.evaluate("lost")
+    page = until(
+        lambda: [one for one in heard(inbox, "lost") if one["severity"] == "page"],
+        "the page",
+        patience=LONG,
+    )[0]
+    assert " of 7 subjects" in page["reason"]
+
+
+def failure(status: int, user: int) -> dict[str, Any]:
+    return {
+        "id": uuid4().hex,
+        "adapter": "lost",
+        "version": "v1",
+        "at": datetime.now(UTC).isoformat(),
+        "status": status,
+        "max_tokens": 2,
+        "subject": f"user-{user}",
+    }

@@ -38,7 +38,7 @@ class Told(Fleet):
             for name, match in (("all", {}), ("oncall", {"severity": "page"}))
         ]
         tell = Messages(channels=channels, preview=lambda *_, **__: None, doubt=lambda *_: None)
-        self.evaluator = Evaluator(replace(self.evaluator._tools, tell=tell))
+        self.evaluator = Evaluator(replace(self.evaluator._tools, tell=tell))  # noqa: SLF001 - the cadences that the evaluator was given
 
     def messages(self) -> list[tuple[str, str, str, str]]:
         """Channel, whom it is about, what happened and how urgent it is; the first first."""

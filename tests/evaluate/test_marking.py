@@ -101,7 +101,7 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
         "a load test",
     )
     assert ended.closed_at is not None
-    assert "closed as a false page" in ended.summary
+    assert "closed as a false alarm" in ended.summary
     judged = watched.judged()
     assert judged.verdict.kind is VerdictKind.STABLE
     assert judged.verdict.reason == "marked as a false alarm by ann: a load test"
@@ -188,7 +188,7 @@ def crossed_lately(database: Database, version: Version) -> datetime:
         memory = replace(Memory.from_json(row.memory), crossings=(crossing,))
         verdicts.put(
             tx, version_id=version.id, verdict=row.verdict, memory=memory.to_json(),
-            drift_score=None,
+            size=None,
         )  # fmt: skip
 
     database.run(work)

@@ -71,7 +71,7 @@ def test_on_call_hears_within_two_windows_that_it_was_the_questions_and_hears_it
     assert (update.id, update.status.value) == (started.id, "updated")
     assert update.update is not None
     assert update.update.text == (
-        "blame was: serving, now: input; strongest sign was: answers slower,"
+        "likely cause was: serving, now: input; strongest sign was: answers slower,"
         " now: requests unlike the training examples"
     )
     assert labels_of(update) == labels_of(started)

@@ -32,7 +32,7 @@ from examples.demo.setting import CONFIG, DOCUMENTS_PER_DOMAIN
 from examples.demo.tally import Tally
 from examples.texts import ADAPTER_DOMAINS, NEW_TOPIC, Domain, Part, corpus, part
 from monitor.capture.checks import Horizon
-from monitor.config import load
+from monitor.config.loading import load
 from monitor.domain import Mode
 from monitor.gateway.records import SOURCE
 from monitor.reference.lines import BaselineLine, TrainingLine, read_line

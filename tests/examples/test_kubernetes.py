@@ -221,12 +221,12 @@ def test_an_object_that_cannot_be_read_costs_the_others_nothing(
 ) -> None:
     scene.router.apply(a_route(valid_until=NOW + timedelta(hours=1)))
     [(path, found)] = scene.server.objects.items()
-    place = scene.routes._objects["support"]
+    place = scene.routes._objects["support"]  # noqa: SLF001 - what the scene gave it
     odd = copy.deepcopy(found)
     odd["metadata"]["annotations"][ANNOTATION] = '{"no": "route"'
     scene.server.objects[f"{path}-odd"] = odd
     more = {name: {**place, "name": f"support-{name}"} for name in ("gone", "odd")}
-    routes = Routes(scene.routes._cluster, more | {"support": place})
+    routes = Routes(scene.routes._cluster, more | {"support": place})  # noqa: SLF001 - what the scene gave it
     routes.enforce_expiry(now=NOW + timedelta(hours=1))
     assert scene.targets() == [("support@v6", 10_000)]
     assert [one.getMessage().partition(":")[0] for one in caplog.records] == ["gone", "odd"]
@@ -239,9 +239,9 @@ def test_what_is_unsigned_unknown_or_no_route_is_refused(scene: Scene) -> None:
         url="http://127.0.0.1:1/r", secret="whsec_" + base64.b64encode(b"x" * 24).decode()
     )
     client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
-    headers = Webhook(wrong, client)._signed("id", b"{}")
+    headers = Webhook(wrong, client)._signed("id", b"{}")  # noqa: SLF001 - what the scene gave it
     assert ask("POST", "/routes", headers, b"{}") == (401, b"")
-    right = scene.router._signed("id", b"{}")
+    right = scene.router._signed("id", b"{}")  # noqa: SLF001 - what the scene gave it
     assert ask("POST", "/routes", right, b"{}") == (400, b"")
     assert scene.router.read_back("nobody") is None
     assert scene.server.patches == 0

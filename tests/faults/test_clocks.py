@@ -120,7 +120,7 @@ def test_keys_and_sessions_end_by_the_databases_clock_and_not_by_the_services(
         clock.move(shift)
         wear(clock, monkeypatch)
         service.launch()
-        until(service._ready, "ready on a clock that is dear", patience=300)
+        until(service.ready, "ready on a clock that is dear", patience=300)
         assert asked(service, f"Bearer {text}") == 200
         assert asked(service, f"Bearer {ended}") == 401
         assert shown(service, sessions.begin(good.id, now=now)) == 200
@@ -209,7 +209,7 @@ def machine(tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch) -
             service.terminate()
             wear(clock, monkeypatch)
             service.launch()
-            until(service._ready, "ready on a clock that is dear", patience=300)
+            until(service.ready, "ready on a clock that is dear", patience=300)
             load = Load(service)
             sender = threading.Thread(target=load.run)
             sender.start()

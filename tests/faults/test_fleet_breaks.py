@@ -77,7 +77,7 @@ class Shop:
             version_id=version.id,
             verdict=judgement.verdict,
             memory=judgement.memory.to_json(),
-            drift_score=None,
+            size=None,
         )
         self._tell(tx, version, memory, judgement, now=now)
         return judgement

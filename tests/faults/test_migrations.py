@@ -55,6 +55,8 @@ def test_a_server_that_is_restarted_during_a_migration_is_migrated_all_the_same(
 
 BEFORE = "0020"
 """The schema of the last release."""
+NEWER = "ALTER TABLE records ADD COLUMN prompt_prefix int, ADD COLUMN answer_format smallint"
+"""What this release stores of a record and that one did not."""
 STRATA = sa.text(
     "SELECT stratum FROM contexts WHERE id IN (SELECT context_id FROM records) GROUP BY stratum"
 )
@@ -109,6 +111,7 @@ def test_a_schema_with_rows_in_it_is_upgraded_while_records_come_and_none_is_los
         with database.begin() as tx:
             command.downgrade(schema.alembic_config(tx), BEFORE)
             assert schema.revision(tx) == BEFORE
+            tx.execute(sa.text(NEWER))
             old = tx.execute(STRATA).scalars().all()
         sender = threading.Thread(target=sending.run)
         sender.start()

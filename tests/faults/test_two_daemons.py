@@ -254,7 +254,6 @@ def test_a_daemon_told_to_stop_answers_what_is_in_flight_and_frees_its_leases_at
     assert pair.held_by(pair.first) == []
     for task, _, epoch, _ in held:
         until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
-    assert took <= 30
     before = check_every_window_once(pair)
     until(lambda: check_every_window_once(pair) > before + 4, "the work going on")
     print(f"ended {took:.1f} s after SIGTERM with {len(held)} tasks in hand")

@@ -15,9 +15,10 @@ import pytest
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.connections import ConnectionSettings, Door
+from monitor.connections import Door
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
+from monitor.patience import ConnectionSettings
 from tests.gateway.stub_engine import StubEngine
 from tests.loopback import unused_port
 
@@ -47,7 +48,8 @@ def listening(app: Any, port: int = 0) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "the server does not end"
 
 
 def route(

@@ -54,6 +54,7 @@ class Site:
     key: str = ""
     port: int = 0
     started: int = 0
+    command: Sequence[str] = (sys.executable, "-m", "monitor")
 
     def keep(self, *routes: Any) -> None:
         data = self.folder / "data"
@@ -78,7 +79,7 @@ class Site:
         log = self.folder / f"gateway-{self.started}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "monitor", "gateway", "-c", str(config)],
+                [*self.command, "gateway", "-c", str(config)],
                 cwd=ROOT,
                 env=dict(os.environ),
                 stdout=output,

@@ -42,8 +42,12 @@ class StubEngine:
     version: str = "0.32.0"
     slow: Mapping[str, float] = field(default_factory=dict)
     """Seconds before a model answers at all."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """What a model waits for before it answers at all."""
     pause: float = 0.0
     """Seconds before each token of a stream."""
+    turns: threading.Semaphore | None = None
+    """What each token of a stream takes one of, where there is one."""
     asked: list[Asked] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set when a client has gone before its stream was over."""
@@ -102,6 +106,8 @@ class StubEngine:
     async def _chat(self, request: Request) -> Response:
         body = await self._note(request)
         await asyncio.sleep(self.slow.get(body["model"], 0.0))
+        while body["model"] in self.held and not self.held[body["model"]].is_set():  # noqa: ASYNC110 - a test's thread sets it
+            await asyncio.sleep(0.01)
         if refusal := self._refusal(body):
             return refusal
         words = WORDS[: body.get("max_tokens") or len(WORDS)]
@@ -123,7 +129,7 @@ class StubEngine:
             delta: dict[str, Any] = {"role": "assistant", "content": ""}
             yield _event(_chunk(body, delta, None, ended=False))
             for place, word in enumerate(words):
-                await asyncio.sleep(self.pause)
+                await self._turn()
                 found = None if top is None else {"content": [_token(word, top)]}
                 ended = place == len(words) - 1
                 yield _event(_chunk(body, {"content": word}, found, ended=ended))
@@ -133,6 +139,11 @@ class StubEngine:
         except asyncio.CancelledError:
             self.hung_up.set()
             raise
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(self.pause)
+        while self.turns is not None and not self.turns.acquire(blocking=False):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
     async def _complete(self, request: Request) -> Response:
         body = await self._note(request)

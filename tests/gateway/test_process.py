@@ -1,6 +1,8 @@
 """``driftline gateway`` as a process: what is under way is finished, what is kept is gone by."""
 
+import json
 import socket
+import sys
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from monitor.config import Config, ConfigError
+from monitor.config.parts import GatewayPart
+from monitor.config.reading import ConfigError
 from monitor.daemon.gateway import settings_of
 from tests.cli.command import process
 from tests.gateway.conftest import listening, route
@@ -57,9 +60,42 @@ def test_without_driftline_it_ends_a_canary_and_finishes_a_stream_after_the_stop
     assert "Traceback" not in gateway.told()
 
 
+TELLS = """
+import json, sys
+from monitor.cli import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted(sys.modules)), flush=True)
+"""
+
+
+def test_a_gateway_that_samples_has_loaded_no_database_and_no_detector(tmp_path: Path) -> None:
+    engine, service = StubEngine(models={"support@v1"}), StubService()
+    with listening(engine.app()) as engine_url, listening(service.app()) as service_url:
+        site = Site(tmp_path, [engine_url], service=service_url, key="dl_0")
+        site.command = (sys.executable, "-c", TELLS)
+        site.keep(route(stable=1.0))
+        service.shares = {"support": 1.0}
+        with site.gateway(lame_duck="0s") as gateway:
+            url = f"{gateway.url}/v1/chat/completions"
+            asked = {"model": "support", "messages": [{"role": "user", "content": "hello"}]}
+
+            def recorded() -> bool:
+                httpx2.post(url, json=asked, trust_env=False)
+                return bool(service.records)
+
+            until(recorded, "a record came")
+            gateway.leave()
+            assert gateway.process.wait(20) == 0
+    loaded = set(json.loads(gateway.told().splitlines()[-1]))
+    assert "monitor.gateway.running" in loaded
+    assert loaded & {"sqlalchemy", "psycopg", "alembic", "detectors", "scipy", "pandas"} == set()
+
+
 def test_a_gateway_without_engines_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="name the engines"):
-        settings_of(Config())
+        settings_of(GatewayPart())
 
 
 def test_a_port_that_somebody_else_has_is_named() -> None:

@@ -371,7 +371,7 @@ def test_a_fleet_incident_is_told_to_whoever_would_have_heard_of_a_member(
     ("why", "opening"),
     [
         (Closing.ACCEPTED, "support@v7: accepted as normal; was: "),
-        (Closing.FALSE_PAGE, "support@v7: closed as a false page; was: "),
+        (Closing.FALSE_PAGE, "support@v7: closed as a false alarm; was: "),
     ],
 )
 def test_a_person_ends_an_incident_and_whoever_heard_of_it_hears_so(

@@ -401,9 +401,11 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     found = replace(
         verdict(CRITICAL), reason="page evidence 3.1", detectors=("repetition",), onset=onset
     )
-    score = worlds._score(fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42)
+    score = worlds.a_score(
+        fleet[0], "repetition", now, value=0.4, notice=5.2, page=3.1, effect=0.42
+    )
     with database.begin() as tx:
-        worlds._judge(tx, fleet[0], found, drift=80.0)
+        worlds.put_verdict(tx, fleet[0], found, drift=80.0)
         changes.add(
             tx,
             Declaration(
@@ -432,14 +434,15 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
     said_now = str(again["summary"]).split("; ")
     assert said_now[0].startswith("support@v7: answers less certain since ")
-    assert said_now[1:] == ["mean NLL up", "blame: adapter", "notice evidence 5.2"]
+    assert said_now[1:] == ["likely cause: adapter"]
     read = alert_from_json(again)
     assert [change.title for change in read.changes] == ["vLLM 0.33"]
     assert [(line.detector, line.effect) for line in read.scores] == [("repetition", 0.42)]
     assert again["action"] == {
         "done": "taken",
         "kind": "route",
-        "text": "route generation 1 (v7 100%) by ann: nothing else is left",
+        "text": "ann set the route to v7 100 %: nothing else is left",
+        "short": "route set to v7 100 %",
     }
     with database.begin() as tx:  # and whoever looks it up reads what was told last
         [row] = incidents.incident_list(tx)
@@ -453,7 +456,7 @@ def test_a_repeat_of_what_cannot_be_read_any_more_says_what_was_told(
         see(tx, fleet[0], CRITICAL)
     assert tell(database, 60 * SECOND) == 1
     with database.begin() as tx:
-        worlds._judge(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
+        worlds.put_verdict(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
         odd = Memory().to_json() | {"classic": ["from another release"]}
         tx.execute(tables.verdicts.update().values(memory=odd))
     assert tell(database, 5 * HOUR) == 1

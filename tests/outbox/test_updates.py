@@ -3,9 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
+from alerts.brief import brief
 from alerts.delivery import Receipt
 from alerts.formats import labels_of
 from alerts.matching import parse_matcher
@@ -25,7 +27,8 @@ from monitor.outbox import (
 )
 from monitor.outbox.telling import tell_each
 from monitor.policy.common_cause import Standing
-from monitor.store import adapters, deliveries, incidents, pages, silences
+from monitor.store import actions, adapters, deliveries, incidents, pages, silences
+from monitor.store.actions import ActionKind, ActionState
 from monitor.store.database import Database
 from tests.fleet import register, verdict
 
@@ -149,10 +152,10 @@ def test_slower_answers_that_turn_out_to_be_other_questions_are_told_so_once(
     assert (update.blame, update.known_as) == (Blame.INPUT, Blame.SERVING)
     assert labels_of(update) == labels_of(first)
     assert update.summary.startswith("support@v7: requests unlike the training examples")
-    assert update.summary.endswith("blame: input; notice evidence 7.0")
+    assert update.summary.endswith("likely cause: input")
     assert update.update is not None
     assert update.update.text == (
-        "blame was: serving, now: input; strongest sign was: answers slower,"
+        "likely cause was: serving, now: input; strongest sign was: answers slower,"
         " now: requests unlike the training examples"
     )
 
@@ -170,8 +173,8 @@ def test_lists_and_the_page_say_what_was_told_last_and_the_timeline_what_had_cha
     assert (row.blame, row.summary) == (Blame.INPUT, watched.told()[-1].summary)
     moments = [moment.text for moment in story.timeline]
     update = (
-        "all is still to be told: ticket updated: blame was: serving, now: input; strongest sign"
-        " was: answers slower, now: requests unlike the training examples"
+        "all is still to be told: ticket updated: likely cause was: serving, now: input; strongest"
+        " sign was: answers slower, now: requests unlike the training examples"
     )
     assert moments == ["all is still to be told: ticket started", update]
 
@@ -191,7 +194,10 @@ def test_a_ticket_that_pages_is_told_at_once_with_all_that_is_known_and_not_agai
     assert watched.statuses() == [Status.STARTED, Status.WORSENED]
     worse = watched.told()[-1]
     assert worse.update is not None
-    assert worse.update.text == "severity was: ticket, now: page; blame was: serving, now: adapter"
+    assert (
+        worse.update.text
+        == "severity was: ticket, now: page; likely cause was: serving, now: adapter"
+    )
 
 
 def test_an_update_of_a_page_is_no_other_page_in_the_receipt(watched: Watched) -> None:
@@ -246,7 +252,7 @@ def test_a_silence_keeps_updates_back_and_then_what_is_known_is_told(watched: Wa
         tell_each(tx, {"all": Manner()}, now=watched.at)
     [_, update] = watched.told()
     assert update.update is not None
-    assert update.update.text == "blame was: serving, now: adapter"
+    assert update.update.text == "likely cause was: serving, now: adapter"
 
 
 def test_what_recovers_before_it_has_held_is_never_told(watched: Watched) -> None:
@@ -345,3 +351,60 @@ def test_the_end_of_the_member_that_spoke_lets_another_one_speak(database: Datab
     assert watched.statuses() == [Status.STARTED, Status.UPDATED]
     watched.find(STABLE, version=other)
     assert watched.statuses()[-1] is Status.RECOVERED
+
+
+def test_what_is_done_with_traffic_is_told_at_once_and_once(watched: Watched) -> None:
+    paged = partial(watched.find, CRITICAL, Blame.ADAPTER, SLOW, wait=timedelta(minutes=1))
+    paged()
+    assert watched.statuses() == [Status.STARTED]
+    with watched.database.begin() as tx:
+        moved = actions.add(
+            tx,
+            watched.version,
+            kind=ActionKind.FALLBACK,
+            state=ActionState.EXECUTING,
+            reason="v7 is critical",
+            evidence={},
+            expected_generation=1,
+            target={"version": "v6"},
+            actor="driftline",
+            now=watched.at,
+        )
+    paged()
+    with watched.database.begin() as tx:
+        actions.advance(
+            tx, moved.id, state=ActionState.VERIFIED, reason="read back", now=watched.at
+        )
+    for _ in range(20):
+        paged()
+    _, moving, confirmed = watched.told()
+    for update, said in (
+        (moving, "moving 100 % of traffic to v6"),
+        (confirmed, "moved 100 % of traffic to v6, confirmed by the router"),
+    ):
+        assert update.update is not None
+        assert update.update.action is not None
+        assert update.update.action.now == said
+        assert said.lower() in brief(update).done.lower()
+    assert brief(confirmed).title.endswith("; traffic moved to v6")
+
+
+def test_a_brake_whose_reason_changes_by_itself_is_told_once(watched: Watched) -> None:
+    for unseen in range(8):
+        watched.find(CRITICAL, Blame.ADAPTER, SLOW, wait=timedelta(minutes=1))
+        with watched.database.begin() as tx:
+            actions.add(
+                tx,
+                watched.version,
+                kind=ActionKind.FALLBACK,
+                state=ActionState.BLOCKED,
+                reason=f"{unseen} of 20 adapters have not been evaluated",
+                evidence={},
+                expected_generation=1,
+                target=None,
+                actor="driftline",
+                now=watched.at,
+            )
+    _, update = watched.told()
+    assert update.update is not None
+    assert brief(update).done.startswith("No traffic was moved: ")

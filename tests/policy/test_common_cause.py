@@ -8,7 +8,7 @@ import pytest
 
 from detectors.identity import IdentityState
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, Verdict, VerdictKind, VersionId
+from monitor.domain import Blame, Interval, Severity, Sureness, Verdict, VerdictKind, VersionId
 from monitor.policy import (
     Crossing,
     Facts,
@@ -209,6 +209,15 @@ def identity(state: IdentityState) -> IdentityMemory:
 def test_where_a_change_sits(memory: Memory, together: FleetFact | None, blame: Blame) -> None:
     verdict = judged(memory, fleet=together).verdict
     assert verdict.blame is blame, verdict.reason
+
+
+def test_a_topic_change_of_one_of_two_adapters_is_no_common_cause() -> None:
+    """Its answers moved with its inputs, before a probe has looked; the other has a ticket."""
+    topic = Memory(crossings=(crossed("input_similarity"), crossed("entropy", page=True)))
+    slow = Memory(crossings=LATENCY)
+    got = judged(topic, fleet=fleet(*others(1, slow), adapters=2))
+    assert (got.verdict.blame, got.verdict.sure) == (Blame.INPUT, Sureness.LIKELY)
+    assert got.standing.company == ()
 
 
 def test_a_common_cause_is_told_in_the_reason_and_moves_no_traffic() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.types import Process
-from monitor.domain import Blame, Interval, ReferenceId, Severity, VerdictKind
+from monitor.domain import Blame, Interval, ReferenceId, Severity, Sureness, VerdictKind
 from monitor.policy import (
     DetectorFact,
     Effect,
@@ -21,6 +21,7 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
+from monitor.policy.common_cause import INPUT_DETECTORS
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -142,6 +143,25 @@ def test_hard_signals_page_under_any_reference_once_twenty_records_say_so(
     assert then.action.allowed
 
 
+@pytest.mark.parametrize("subjects", [1, 7])
+def test_a_total_outage_pages_however_few_its_users_are(subjects: int) -> None:
+    outage = replace(LARGE, value=1.0, low=0.6, n=subjects, records=90)
+    got = run(facts(hard(evidence_page=0.1, onset=ONSET, effect=outage)))
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert f"n 90 of {subjects} subjects" in got.verdict.reason
+    assert got.action.allowed
+
+
+def test_one_subject_beside_others_that_are_well_pages_nobody_until_another_one_fails() -> None:
+    alone = replace(LARGE, n=30, records=400, alone=True)
+    first = run(facts(hard(evidence_page=0.1, onset=ONSET, effect=alone)))
+    assert first.verdict.kind is VerdictKind.DRIFTING
+    assert first.verdict.reason.endswith("one subject's requests alone, while others' went well")
+    assert not first.action.allowed
+    two = facts(hard(effect=replace(alone, alone=False)))
+    assert run(two, memory=first.memory).verdict.kind is VerdictKind.CRITICAL
+
+
 def test_input_drift_alone_is_a_ticket_blamed_on_input() -> None:
     got = run(facts(noticed("input_similarity")))
     assert got.verdict.kind is VerdictKind.DRIFTING
@@ -158,6 +178,85 @@ def test_a_soft_page_waits_for_the_probe_and_pages_when_it_stays_silent() -> Non
     assert run(soon, memory=waiting.memory).verdict.kind is VerdictKind.DRIFTING
     late = replace(soon, at=NOW + 5 * MINUTE)
     assert run(late, memory=waiting.memory).verdict.kind is VerdictKind.CRITICAL
+
+
+def test_a_page_whose_cause_no_probe_has_confirmed_says_when_one_is_due_and_moves_nothing() -> None:
+    known = run(facts(soft(), perplexity=probe(NOW - MINUTE), probe_available=True))
+    waiting = run(facts(page(), probe_available=True), memory=known.memory)
+    assert (waiting.verdict.sure, waiting.verdict.probe_due) == (Sureness.NOT_CONFIRMED, NOW)
+    due = NOW + 20 * MINUTE
+    late = facts(soft(effect=LARGE), at=NOW + 5 * MINUTE, probe_available=True, probe_due=due)
+    silent = run(late, memory=waiting.memory)
+    assert silent.verdict.kind is VerdictKind.CRITICAL
+    assert (silent.verdict.blame, silent.verdict.probe_due) == (Blame.UNKNOWN, due)
+    assert not silent.action.allowed
+    assert "the cause is not confirmed" in silent.action.reason
+    changed = probe(due, changed=True, ratio=0.02, base_moved=False)
+    told = run(facts(perplexity=changed, at=due, probe_available=True), memory=silent.memory)
+    assert (told.verdict.blame, told.verdict.probe_due) == (Blame.ADAPTER, None)
+    assert told.action.allowed
+
+
+def test_a_probe_that_never_had_an_answer_keeps_no_traffic_where_it_is() -> None:
+    waiting = run(facts(page(), probe_available=True))
+    late = facts(soft(effect=LARGE), at=NOW + 5 * MINUTE, probe_available=True)
+    got = run(late, memory=waiting.memory)
+    assert got.verdict.kind is VerdictKind.CRITICAL
+    assert got.action.allowed
+
+
+TOGETHER = Interval(start=ONSET.start, end=ONSET.start + 15 * MINUTE)
+MUCH_EARLIER = Interval(start=NOW - 300 * MINUTE, end=NOW - 280 * MINUTE)
+
+
+@pytest.mark.parametrize("inputs", sorted(INPUT_DETECTORS))
+@pytest.mark.parametrize("probed", [False, True], ids=["no probe at all", "the probe is silent"])
+def test_other_requests_with_other_answers_are_a_ticket_blamed_on_the_input(
+    inputs: str, *, probed: bool
+) -> None:
+    moved = noticed(inputs)
+    got = run(
+        facts(replace(page("entropy"), onset=TOGETHER), moved, probe_available=probed),
+        facts(soft("entropy", effect=LARGE), at=NOW + 9 * MINUTE, probe_available=probed),
+    )
+    assert got.verdict.kind is VerdictKind.DRIFTING
+    assert (got.verdict.blame, got.verdict.sure) == (Blame.INPUT, Sureness.LIKELY)
+    assert not got.action.allowed
+
+
+def test_a_probe_that_says_otherwise_pages_whatever_the_requests_are() -> None:
+    first = run(facts(page("entropy"), noticed("input_similarity"), probe_available=True))
+    worse = probe(NOW + MINUTE, **DEGRADED, base_moved=False)
+    got = run(facts(perplexity=worse, at=NOW + MINUTE, probe_available=True), memory=first.memory)
+    assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+    assert got.action.allowed
+
+
+def test_answers_that_moved_before_the_requests_did_are_not_explained_by_them() -> None:
+    got = run(facts(replace(page("entropy"), onset=MUCH_EARLIER), noticed("input_similarity")))
+    assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.UNKNOWN)
+
+
+@pytest.mark.parametrize(("low", "kind"), [(0.2, "drifting"), (0.19, "critical")])
+def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_crossed(
+    low: float, kind: str
+) -> None:
+    moved = soft("input_similarity", effect=replace(LARGE, low=low))
+    got = run(facts(page("entropy"), moved))
+    assert got.verdict.kind == kind
+    assert (got.verdict.blame is Blame.INPUT) is (kind == "drifting")
+    between = run(facts(hard(), at=NOW + MINUTE), memory=got.memory)
+    assert between.verdict.kind == kind, "a run that does not look at requests changes nothing"
+    assert Memory.from_json(got.memory.to_json()) == got.memory
+
+
+def test_failures_are_not_explained_by_other_requests() -> None:
+    failing = hard(evidence_page=0.1, onset=ONSET, effect=LARGE)
+    got = run(
+        facts(failing, noticed("input_similarity"), probe_available=True),
+        facts(perplexity=probe(NOW + MINUTE), at=NOW + MINUTE, probe_available=True),
+    )
+    assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.SERVING)
 
 
 def test_an_unchanged_probe_and_moved_inputs_cap_the_page_at_a_ticket() -> None:

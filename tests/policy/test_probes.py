@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.identity import IdentityState
-from monitor.domain import Blame, Severity, VerdictKind
+from monitor.domain import Blame, Severity, Sureness, VerdictKind
 from monitor.policy import (
     DetectorFact,
     Effect,
@@ -98,6 +98,42 @@ def test_other_weights_are_a_ticket_with_their_own_blame(
     )
     assert told.detectors == ("perplexity",)
     assert "by 0.0002 nats" in told.reason
+
+
+def test_a_base_under_the_name_is_blamed_on_serving_by_the_first_page() -> None:
+    applied = facts(perplexity=probe(), identity=who(IdentityState.APPLIED))
+    told = run(
+        applied,
+        facts(perplexity=probe(**DEGRADED), identity=who(IdentityState.NOT_APPLIED)),
+    )
+    assert told.verdict.severity is Severity.PAGE
+    assert (told.verdict.blame, told.verdict.sure) == (Blame.SERVING, Sureness.CONFIRMED)
+    assert not told.action.allowed
+
+
+def test_a_page_before_it_is_known_whose_weights_answer_blames_nobody_for_minutes() -> None:
+    """It asks once more at once; five minutes later the adapter is the likely cause."""
+    applied = facts(perplexity=probe(), identity=who(IdentityState.APPLIED))
+    worse = facts(
+        perplexity=probe(NOW + HOURS, **DEGRADED),
+        identity=who(IdentityState.UNKNOWN, NOW + HOURS),
+    )
+    first = run(applied, worse)
+    assert (first.verdict.severity, first.verdict.blame) == (Severity.PAGE, Blame.UNKNOWN)
+    assert first.verdict.probe_due == NOW + HOURS
+    assert first.wants_probe
+    assert first.action.reason == "whose weights answer is being asked again"
+    later = NOW + HOURS + timedelta(minutes=5)
+    silent = judge(first.memory, replace(facts(), at=later), SETTINGS)
+    assert (silent.verdict.blame, silent.verdict.sure) == (Blame.ADAPTER, Sureness.LIKELY)
+    assert not silent.wants_probe
+    assert silent.action.allowed
+    told = judge(
+        first.memory,
+        replace(facts(identity=who(IdentityState.NOT_APPLIED, later)), at=later),
+        SETTINGS,
+    )
+    assert (told.verdict.blame, told.verdict.sure) == (Blame.SERVING, Sureness.CONFIRMED)
 
 
 @pytest.mark.parametrize("state", [IdentityState.APPLIED, IdentityState.UNKNOWN])

@@ -1,11 +1,8 @@
 """From texts that arrive to the groups and words that people are shown, text itself gone."""
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,11 +23,9 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.store.database import Database
+from tests.real_texts import lines
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline, training
 
-DATA = Path(
-    os.environ.get("DRIFTLINE_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
-)
 KEY = b"k" * 32
 LATER = NOON + timedelta(hours=14)
 
@@ -189,23 +184,6 @@ def _anywhere(tx: Connection, word: str) -> int:
 # --- real requests ------------------------------------------------------------------------
 
 
-def _lines(name: str) -> list[dict[str, str]]:
-    path = DATA / f"{name}.jsonl"
-    if not path.is_file():
-        pytest.skip(f"no {path.name}: set DRIFTLINE_TEST_DATA to the folder of real texts")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _per_label(lines: Sequence[dict[str, str]], labels: Sequence[str], most: int) -> list[str]:
-    taken: Counter[str] = Counter()
-    found = []
-    for line in lines:
-        if line["label"] in labels and taken[line["label"]] < most:
-            taken[line["label"]] += 1
-            found.append(line["text"])
-    return found
-
-
 UNSEEN = {
     "verify_source_of_funds": "source",
     "top_up_by_cash_or_cheque": "cheque",
@@ -230,7 +208,7 @@ def test_intents_nobody_trained_for_come_back_as_groups_with_their_words(  # noq
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """BANKING77 with 15 intents trained and three not; a day later a voice assistant's."""
-    trained, asked, spoken = map(_lines, ("banking77_train", "banking77_test", "snips"))
+    trained, asked, spoken = map(lines, ("banking77_train", "banking77_test", "snips"))
     monkeypatch.setattr(newness, "MOST_RECORDS", 1_000)  # all, to judge a group by
     known = [name for name in sorted({line["label"] for line in asked}) if name not in UNSEEN][::5]
     half = [line for number, line in enumerate(asked) if number % 2]

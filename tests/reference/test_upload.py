@@ -1,5 +1,6 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.capture.checks import Horizon, Refused
 from monitor.domain import ReferenceState, Version
-from monitor.reference.lines import read_line, text_hash
+from monitor.reference.lines import BaselineLine, read_line, text_hash
 from monitor.reference.splitting import LineSplitter
 from monitor.reference.upload import MOST_PROBLEMS, UploadLimits, UploadRefused, begin_upload
 from monitor.store import references
@@ -192,8 +193,23 @@ def test_a_wrong_line_gets_a_precise_error(line: bytes, error: str) -> None:
 
 
 def test_numbers_as_a_broken_model_writes_them_are_read() -> None:
-    line = ndjson([RECORD | {"token_logprobs": [-1.0, float("nan"), float("-inf"), -2.0, -1.0]}])
-    read_line(line, adapter="support", version="v1", horizon=HORIZON)
+    written = [-1.0, float("nan"), float("-inf"), -2.0, -1.0]
+    line = ndjson([RECORD | {"token_logprobs": written}])
+    found = read_line(line, adapter="support", version="v1", horizon=HORIZON)
+    assert isinstance(found, BaselineLine)
+    np.testing.assert_array_equal(found.record.token_logprobs, written)
+
+
+def _aged(days: int) -> list[dict[str, object]]:
+    lines = baseline(questions(40))
+    lines[0]["at"] = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    return [*training(questions(40, of="parcel")), *lines]
+
+
+def test_an_upload_may_hold_records_of_ten_years_and_none_before(send: Send) -> None:
+    assert send(_aged(3649)).n_baseline == 40
+    with pytest.raises(UploadRefused, match="older than"):
+        send(_aged(3651))
 
 
 @given(st.text(st.characters(max_codepoint=126)), st.sampled_from(["  {}", "{}\n", "{} "]))

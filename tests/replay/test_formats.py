@@ -380,7 +380,8 @@ def test_no_line_ends_in_anything_but_a_record_or_a_reason(
 ) -> None:
     try:
         mapped = read(line, form)
-        record_of(mapped)
+        record = record_of(mapped)
     except (Unreadable, msgspec.ValidationError):
         return
-    json.dumps(mapped.fields, default=str)
+    assert isinstance(record, Record)
+    assert json.loads(json.dumps(mapped.fields, default=str)).keys() == mapped.fields.keys()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain import EvaluationKind, VerdictKind
+from monitor.domain import Blame, EvaluationKind, Sureness, VerdictKind
 from monitor.evaluate import EvaluateSettings
 from monitor.replay.body import body_of
 from monitor.replay.errors import ReplayFailed
@@ -80,6 +80,39 @@ def test_worse_answers_page_after_their_onset(write: Write) -> None:
     assert story.budget.monthly(1) == pytest.approx(30 / story.traffic.days)
 
 
+def test_a_topic_change_that_shakes_the_answers_too_is_a_ticket_blamed_on_the_input(
+    write: Write,
+) -> None:
+    # without users in common the early half of the baseline is an index for the later one
+    talk = Talk(seed=2, adapter="support", version="v7", subject=None)
+    lines = talk.records(250, begin=BEGIN + 15 * DAY, over=DAY)
+    other = {"prompt": "thermostat door sensor battery"}
+    lines += talk.records(250, begin=BEGIN + 16 * DAY, over=DAY, shift=2.0, **other)
+    story = one(replayed(write, lines, baseline(subject=None)))
+    assert detector(story, "entropy").page is not None, "its answers would have paged"
+    assert story.worst is VerdictKind.DRIFTING
+    assert story.budget.pages == 0
+    assert story.verdict is not None
+    assert (story.verdict.blame, story.verdict.sure) == (Blame.INPUT, Sureness.LIKELY)
+
+
+@pytest.mark.parametrize("users", [1, 7])
+def test_failures_of_few_users_and_other_settings_page(write: Write, users: int) -> None:
+    talk = Talk(seed=2, adapter="support", version="v7")
+    lines = talk.records(250, begin=BEGIN + 15 * DAY, over=DAY)
+    failed = {"status": 404, "output": None, "token_logprobs": None, "top_logprobs": None}
+    after = talk.records(90, begin=BEGIN + 16 * DAY, over=timedelta(minutes=90))
+    lines += [
+        record | failed | {"output_tokens": None, "max_tokens": 2, "subject": f"user {i % users}"}
+        for i, record in enumerate(after)
+    ]
+    every = Cadence(interval=timedelta(minutes=5), lag=timedelta(seconds=30))
+    often = replace(TOOLS, cadences={**CADENCES, EvaluationKind.HARD: every})
+    story = one(replayed(write, lines, baseline(), tools=often))
+    assert story.worst is VerdictKind.CRITICAL
+    assert detector(story, "errors").page is not None
+
+
 def test_a_short_baseline_pages_too_and_finds_the_same_at_every_budget_anew(write: Write) -> None:
     short = baseline(days=5.0, count=600)
     story = one(replayed(write, log(shift=2.0), short))
@@ -96,6 +129,7 @@ def test_what_the_log_lacks_is_named_with_what_would_help(write: Write) -> None:
         "reason why answers ended",
         "duration of answers",
         "answers in a form that was asked for",
+        "length of requests",
     }
     assert {*lacking} == {"log-probabilities", "top log-probabilities", "prompts"} | unsaid
     assert "ask the engine for logprobs" in lacking["log-probabilities"].advice

@@ -4,17 +4,13 @@ Every domain's requests come in the order of the source; a dialogue is one subje
 first dialogues of the domain are what the adapter was trained on, the next its baseline.
 """
 
-import gzip
-import json
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from detectors import DETECTORS
-from monitor.config import Config
+from monitor.config.sections import Config
 from monitor.domain import VerdictKind
 from monitor.evaluate import EvaluateSettings
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
@@ -22,25 +18,18 @@ from monitor.replay.reading import Reading
 from monitor.replay.replaying import Request, Tools, replay
 from monitor.replay.story import DetectorStory, Story
 from monitor.replay.watch import Unwatched
+from tests.real_texts import lines
 from tests.replay.conftest import Write
 
-DATA = Path(
-    os.environ.get("DRIFTLINE_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
-)
-DIALOGUES = DATA / "support_dialogues.jsonl.gz"
 PER_DAY = 400.0
 
 
 @pytest.fixture(scope="session")
 def dialogues() -> dict[str, list[dict[str, Any]]]:
     """Requests and answers by domain."""
-    if not DIALOGUES.is_file():
-        pytest.skip("no support_dialogues: set DRIFTLINE_TEST_DATA to the folder of real texts")
     found: dict[str, list[dict[str, Any]]] = {}
-    with gzip.open(DIALOGUES, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            pair = json.loads(line)
-            found.setdefault(pair["domain"], []).append(pair)
+    for pair in lines("support_dialogues"):
+        found.setdefault(pair["domain"], []).append(pair)
     return found
 
 
@@ -111,6 +100,8 @@ def test_every_domain_is_told_from_the_next_one(
     dialogues: dict[str, list[dict[str, Any]]], minilm: EmbeddingClient, write: Write
 ) -> None:
     names = [*dialogues]
+    if len(names) < 8:
+        pytest.skip("DRIFTLINE_TEST_DATA is to name a folder with all dialogues of the source")
     delays = {}
     for own, other in zip(names, names[1:] + names[:1], strict=True):
         pairs, new = dialogues[own], dialogues[other][:300]

@@ -154,7 +154,7 @@ def test_a_router_that_is_away_is_not_asked_for_every_adapter(world: World) -> N
 def test_a_new_daemon_tells_everything_again_without_harm(world: World) -> None:
     world.put()
     world.wait(0.5)
-    world.carrier._told.clear()
-    world.carrier._seen = None
+    world.carrier._told.clear()  # noqa: SLF001 - as after a restart
+    world.carrier._seen = None  # noqa: SLF001 - as after a restart
     assert world.wait(0.5)
     assert world.held() == {"support": (1, "v7")}

@@ -157,6 +157,6 @@ def test_bytes_survive_the_wire(round_trip: Any, values: list[bytes | None]) -> 
 
 @given(st.lists(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1))))  # noqa: DTZ001 (made aware below)
 def test_times_survive_the_wire_to_the_microsecond(round_trip: Any, values: list[datetime]) -> None:
-    aware = [value.replace(tzinfo=ingest._EPOCH.tzinfo) for value in values]
+    aware = [value.replace(tzinfo=ingest._EPOCH.tzinfo) for value in values]  # noqa: SLF001 - the zone that times are stored in
     micros = np.array([ingest.microseconds(value) for value in aware], dtype=np.int64)
     assert round_trip(pgarray.times(micros), "timestamptz") == aware

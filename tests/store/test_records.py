@@ -226,13 +226,13 @@ def test_reading_one_window_touches_only_its_rows(
         database.run(lambda tx, made=made: ingest.insert(tx, made))
     with database.begin() as tx:
         tx.execute(sa.text("ANALYZE records"))
-        query = records._query(
+        query = records._query(  # noqa: SLF001 - the statement, for its plan
             of.version.id,
             of.adapter.id,
             ReferenceId(1),
             answers=True,
-            span=records._span("at", noon - 15 * MINUTE, noon),
-            kept=[records._span("at", noon - 15 * MINUTE, noon)("r")],
+            span=records._span("at", noon - 15 * MINUTE, noon),  # noqa: SLF001 - the statement, for its plan
+            kept=[records._span("at", noon - 15 * MINUTE, noon)("r")],  # noqa: SLF001 - the statement, for its plan
             order=records.sql.SQL("r.at, r.id"),
         )
         driver = tx.connection.dbapi_connection
@@ -247,13 +247,13 @@ def test_reading_one_window_touches_only_its_rows(
 def test_partitions_of_other_days_are_not_opened(
     database: Database, noon: datetime, support: Any
 ) -> None:
-    query = records._query(
+    query = records._query(  # noqa: SLF001 - the statement, for its plan
         support.version.id,
         support.adapter.id,
         ReferenceId(1),
         answers=True,
-        span=records._span("at", noon, noon + MINUTE),
-        kept=[records._span("at", noon, noon + MINUTE)("r")],
+        span=records._span("at", noon, noon + MINUTE),  # noqa: SLF001 - the statement, for its plan
+        kept=[records._span("at", noon, noon + MINUTE)("r")],  # noqa: SLF001 - the statement, for its plan
         order=records.sql.SQL("r.at"),
     )
     with database.begin() as tx:

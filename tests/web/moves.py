@@ -27,7 +27,7 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
         tx, "travel-assistant", "v3", ActionState.BLOCKED, blocked, gate="adapter_budget", now=now
     )
     _routed(tx, now=now)
-    hostile = worlds._registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
+    hostile = worlds.registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
     _tell(tx, hostile.adapter, hostile.name, ActionState.EXPIRED, HOSTILE, gate=HOSTILE, now=now)
     _tell(tx, "billing", "v1", ActionState.RECOMMENDED, "effect ≥ .24 on 612 records", now=now)
     billing = adapters.fetch(tx, "billing")
@@ -39,7 +39,7 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
 def _routed(tx: Connection, *, now: datetime) -> None:
     found = versions.fetch(tx, adapter="catalogue", name="v1")
     assert found is not None
-    worlds._registered(tx, "catalogue", "v2", owner="growth", now=now)
+    worlds.registered(tx, "catalogue", "v2", owner="growth", now=now)
     worlds.table.put(
         tx,
         "catalogue",
@@ -90,11 +90,11 @@ def on_trial(tx: Connection, *, now: datetime) -> None:
 
 
 def _waiting(tx: Connection, *, now: datetime) -> ActionId:
-    worlds._registered(tx, WAITS, "v1", owner="care-team", now=now)
-    version = worlds._registered(tx, WAITS, "v2", owner="care-team", now=now)
+    worlds.registered(tx, WAITS, "v1", owner="care-team", now=now)
+    version = worlds.registered(tx, WAITS, "v2", owner="care-team", now=now)
     reason = "page evidence 2.10 ≥ 0 (logit_ks); effect +0.38 [0.29, 0.47] on 380 records"
-    verdict = worlds._verdict(VerdictKind.CRITICAL, now, reason=reason, blame=Blame.ADAPTER)
-    worlds._judge(tx, version, verdict, drift=88.0)
+    verdict = worlds.a_verdict(VerdictKind.CRITICAL, now, reason=reason, blame=Blame.ADAPTER)
+    worlds.put_verdict(tx, version, verdict, drift=88.0)
     return _tell(
         tx, WAITS, "v2", ActionState.AWAITING_APPROVAL,
         f"logit_ks: effect ≥ .29 on 380 records; to {WAITS}@v1", target="v1", now=now,

@@ -135,11 +135,11 @@ def _hostile(tx: Connection, payload: str) -> Version:
         detectors=(payload,),
         since=datetime.now(UTC),
     )
-    worlds._judge(tx, version, verdict, drift=50.0)
-    worlds._change(tx, version, before=VerdictKind.STABLE, after=verdict, at=datetime.now(UTC))
-    worlds._reference(tx, version, now=datetime.now(UTC))
+    worlds.put_verdict(tx, version, verdict, drift=50.0)
+    worlds.put_change(tx, version, before=VerdictKind.STABLE, after=verdict, at=datetime.now(UTC))
+    worlds.add_reference(tx, version, now=datetime.now(UTC))
     worlds.table.start(tx, version, actor=payload, now=datetime.now(UTC))
-    worlds._incident(tx, version, verdict)
+    worlds.put_incident(tx, version, verdict)
     return version
 
 
@@ -189,7 +189,7 @@ def _incident(service: Serving, version: Version) -> int:
 
 def _everything(service: Serving, version: Version, *, now: datetime) -> None:
     text = version.adapter
-    score = worlds._score(version, text, now, value=1.0, notice=1.0, page=1.0, effect=0.5)
+    score = worlds.a_score(version, text, now, value=1.0, notice=1.0, page=1.0, effect=0.5)
     with service.database.begin() as tx:
         evaluations.put_scores(tx, [score])
         (incident,) = worlds.incidents.incident_list(tx, adapter_id=version.adapter_id)

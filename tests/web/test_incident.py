@@ -165,7 +165,7 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
         assert words in text, words
     assert "the incident is over" in text
     # how it ended is what the person said, and is not said again in other words
-    assert looker.page.inner_text("main").count("closed as a false page") == 1, "in the summary"
+    assert looker.page.inner_text("main").count("closed as a false alarm") == 1, "in the summary"
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
@@ -243,7 +243,7 @@ def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
     looker.page.wait_for_selector("[role=alert]")
     assert looker.page.url == f"{service.url}/incidents/{paged.id}/do"
     with service.database.begin() as tx:
-        worlds._delivered(tx, paged.id, "another-channel", at=datetime.now(UTC))
+        worlds.put_message(tx, paged.id, "another-channel", at=datetime.now(UTC))
     looker.page.evaluate("refresh()")
     assert looker.page.inner_text("#pulse") == ""
     assert "another-channel was told" in looker.page.inner_text("[data-live=timeline]")
@@ -279,7 +279,7 @@ def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
     looker = look()
     looker.log_in()
     looker.open(f"/incidents/{ids['drift']}")
-    assert "ticket updated: blame was: serving, now: input" in looker.page.inner_text("main")
+    assert "ticket updated: likely cause was: serving, now: input" in looker.page.inner_text("main")
     looker.open(f"/incidents/{ids['blind']}")
     said = looker.page.inner_text("main")
     assert f"support@v7: not fully monitored: {CAUSE}" in said

@@ -11,12 +11,12 @@ def test_what_is_new_is_read_once_a_minute_however_often_a_page_is_drawn(
     database: Database,
 ) -> None:
     with database.begin() as tx:
-        version = worlds._registered(tx, "support", "v1", owner="ann", now=NOW)
+        version = worlds.registered(tx, "support", "v1", owner="ann", now=NOW)
     sections = NewSections(database)
     first = sections.of(version, now=NOW)
     assert (first.found, first.why_not) == (None, "support@v1 has no reference yet")
     with database.begin() as tx:
-        worlds._reference(tx, version, now=NOW)
+        worlds.add_reference(tx, version, now=NOW)
         newcomers.arrive(tx, version, now=NOW, text="voucher")
     assert sections.of(version, now=NOW + FRESH - timedelta(seconds=1)) is first
     later = sections.of(version, now=NOW + FRESH)

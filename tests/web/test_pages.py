@@ -141,8 +141,8 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
     with fleet.database.begin() as tx:
         version = versions.fetch(tx, adapter="support", name="v7")
         assert version is not None
-        calm = worlds._verdict(VerdictKind.STABLE, datetime.now(UTC))
-        verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, drift_score=1.0)
+        calm = worlds.a_verdict(VerdictKind.STABLE, datetime.now(UTC))
+        verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, size=1.0)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=15_000)
     assert looker.page.evaluate("document.activeElement.textContent") == "travel-assistant"
@@ -158,6 +158,7 @@ def test_the_first_adapter_replaces_the_empty_page(
         adapters.put(tx, name="support")
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("tbody tr", timeout=15_000)
+    assert "support" in looker.page.inner_text("tbody tr")
 
 
 @pytest.mark.usefixtures("fleet")
@@ -167,6 +168,7 @@ def test_a_lost_service_is_said(look: Callable[..., Looker]) -> None:
     looker.page.context.set_offline(True)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("#pulse.lost")
+    assert looker.page.inner_text("#pulse").startswith("No answer since")
     looker.page.context.set_offline(False)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("#pulse:not(.lost)", state="attached")

@@ -139,7 +139,7 @@ def test_nothing_moves_for_a_reader_another_site_or_twice(
 def test_every_generation_is_reached_page_by_page(service: Serving) -> None:
     now = datetime.now(UTC)
     with service.database.begin() as tx:
-        worlds._registered(tx, "support", "v1", owner="x", now=now)
+        worlds.registered(tx, "support", "v1", owner="x", now=now)
         for generation in range(1, 53):
             arms = [ArmRequest(arm=ArmKind.STABLE, version="v1", weight=1.0)]
             worlds.table.put(

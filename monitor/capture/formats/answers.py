@@ -7,6 +7,7 @@ is, for the check of the record to refuse.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from monitor.capture.formats import responses
@@ -23,11 +24,13 @@ Fields = dict[str, Any]
 def request_fields(request: object) -> Fields:
     """Map the prompt, the settings and the user of a request.
 
-    The prompt is the text of the last message of the user.
+    The prompt is the text of the last message of the user; ``system`` what the client put
+    before the conversation, empty where it put nothing there.
     """
     body = _asked(request)
     return present(
         prompt=_prompt(body),
+        system=system_of(body),
         temperature=body.get("temperature"),
         top_p=body.get("top_p"),
         max_tokens=first(body, "max_completion_tokens", "max_tokens"),
@@ -88,6 +91,23 @@ def last_request(messages: object) -> str | None:
     said = [mapping(message) for message in sequence(messages)]
     asked = [message for message in said if message.get("role") == "user"] or said
     return text_of(asked[-1].get("content")) if asked else None
+
+
+def system_of(body: Mapping[str, Any]) -> str | None:
+    """Text of the instructions before the conversation; None where nobody converses."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return None
+    said = takewhile(_instructs, map(mapping, messages))
+    contents = [message.get("content") for message in said]
+    if REDACTED in contents:
+        return None
+    texts = map(text_of, (body.get("instructions"), *contents))
+    return "\n".join(text for text in texts if text)
+
+
+def _instructs(message: Mapping[str, Any]) -> bool:
+    return message.get("role") in {"system", "developer"}
 
 
 def _prompt(body: Mapping[str, Any]) -> str | None:

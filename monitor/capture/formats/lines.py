@@ -16,6 +16,7 @@ from monitor.capture.formats.answers import (
     last_request,
     present,
     request_fields,
+    system_of,
     text_of,
 )
 from monitor.capture.formats.moments import milliseconds, moment
@@ -141,6 +142,7 @@ def _litellm(line: Mapping[str, Any]) -> Mapped:
     fields = request_fields(settings) | present(
         id=_name(first(payload, "id", "litellm_call_id")),
         prompt=last_request(payload.get("messages")),
+        system=system_of(payload),
         latency_ms=milliseconds(start, end),
         ttft_ms=milliseconds(start, spoke) if spoke and end and spoke < end else None,
         subject=payload.get("end_user") or None,

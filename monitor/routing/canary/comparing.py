@@ -75,6 +75,11 @@ def compare(
     return Compared(measurement=measurement, stored=_as_stored(got, measurement, end))
 
 
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Guard)
+msgspec.json.Decoder(Carried)
+
+
 def guards_to_json(guards: Sequence[Guard]) -> list[dict[str, object]]:
     """Write guardrails as they are stored with a canary."""
     return [dict(msgspec.to_builtins(guard)) for guard in guards]

@@ -320,6 +320,11 @@ class NotPossible(Exception):  # noqa: N818 (named as what it is)
     """What a person asked makes no sense where the canary stands; the message says why."""
 
 
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(CanaryState)
+msgspec.json.Decoder(Plan)
+
+
 def to_json(value: CanaryState | Plan) -> dict[str, object]:
     """Write a state or a plan as JSON-ready values."""
     return dict(msgspec.to_builtins(value))

@@ -50,6 +50,8 @@ records: Final = Table(
     Column("context_id", Integer, nullable=False),
     Column("sample_prob", REAL, nullable=False),
     Column("prompt_tokens", Integer),
+    # 24 bits of a keyed hash of how the request begins
+    Column("prompt_prefix", Integer),
     Column("output_tokens", Integer),
     Column("latency_ms", REAL),
     Column("ttft_ms", REAL),
@@ -63,6 +65,8 @@ records: Final = Table(
     Column("rep_4gram", REAL),
     Column("compression", REAL),
     Column("status", SmallInteger),
+    # its place among detectors.answer_format.FORMATS
+    Column("answer_format", SmallInteger),
     Column("loop", Boolean),
     Column("empty", Boolean),
     Column("truncated", Boolean),

@@ -1,5 +1,6 @@
 """A base and its adapters in a real worker, held against plain forward passes."""
 
+import json
 import math
 import os
 import shutil
@@ -266,7 +267,7 @@ def test_an_adapter_is_no_base() -> None:
 def test_corpora_are_the_general_one_and_the_adapters_own() -> None:
     general, every, own = corpus_of("general"), corpus_of("every"), corpus_of("own")
     with probing() as bare:
-        settings = bare._settings
+        settings = bare._settings  # noqa: SLF001 - to start another like it
     probe = LocalProbe(settings, general, domains={"own": own, "broken": None}, domain=every)
     assert probe.corpora("any") == (general, every)
     assert probe.corpora("own") == (general, own)
@@ -281,5 +282,8 @@ def test_config_and_weights_decide_the_hash_and_nothing_else_does(
     (tmp_path / "one" / "README.md").write_text("about")
     assert exact.weights_of(one) == hashed
     assert exact.weights_of(edited(tmp_path / "two")) == hashed
-    (tmp_path / "one" / CONFIG).write_text((tmp_path / "one" / CONFIG).read_text() + "\n")
+    config = json.loads((tmp_path / "one" / CONFIG).read_text())
+    (tmp_path / "one" / CONFIG).write_text(json.dumps(config))
+    assert exact.weights_of(one) == hashed
+    (tmp_path / "one" / CONFIG).write_text(json.dumps(config | {"lora_alpha": 32}))
     assert exact.weights_of(one) != hashed

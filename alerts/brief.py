@@ -1,0 +1,393 @@
+"""A message as on-call reads it: a title, then impact, likely cause, what was done, what to do.
+
+Every channel takes its words from here. Statistics answer why it should be believed; they
+come last, as details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from alerts.incident import Closing
+from alerts.message import Alert, Done, ScoreLine, leading
+from alerts.types import Blame, Kind, Reason, Severity, Status
+from alerts.words import (
+    CLAUSES,
+    CLOSINGS,
+    clock_time,
+    duration,
+    new_words,
+    percent,
+    plain_words,
+    share_words,
+    size_words,
+)
+
+LONGEST_TITLE: Final = 80
+LONGEST_SUBJECT: Final = 34
+LONGEST_NAME: Final = 16
+LONGEST_DETAILS: Final = 400
+SHOWN_CHANGES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """A message in parts, each at most a few sentences; an empty part has nothing to say.
+
+    title
+        At most 80 characters: which adapter, what happened, what was done.
+    impact
+        What happens to its users, as a share beside the normal one.
+    cause
+        Where the change sits, how sure that is, and what was declared to have changed.
+    done
+        What Driftline did with traffic, or why not.
+    steps
+        What to do now, the first thing first.
+    details
+        The numbers behind it.
+    """
+
+    title: str
+    impact: str
+    cause: str
+    done: str
+    steps: tuple[str, ...]
+    details: str
+
+
+def brief(alert: Alert) -> Brief:
+    """Put a message into words."""
+    return Brief(
+        title=_title(alert),
+        impact=_impact(alert),
+        cause=_cause(alert),
+        done=_done(alert),
+        steps=_steps(alert),
+        details=_details(alert),
+    )
+
+
+_NEWS: Final = MappingProxyType(
+    {
+        Kind.NO_DATA: "no requests recorded, though some were expected",
+        Kind.BLIND: "not fully monitored",
+        Kind.ERROR: "its checks fail, so its state is unknown",
+        Kind.CANARY: "its canary needs a look",
+        Kind.ROUTING: "a route change is not confirmed",
+        Kind.RETRAIN: "retrain it",
+    }
+)
+
+
+def numbered(steps: Sequence[str]) -> str:
+    """Write the steps on one line.
+
+    >>> numbered(("Look.", "Fix it."))
+    '1) Look. 2) Fix it.'
+    """
+    if len(steps) == 1:
+        return steps[0]
+    return " ".join(f"{number}) {step}" for number, step in enumerate(steps, start=1))
+
+
+def written(said: Brief) -> dict[str, str]:
+    """Give the parts that have something to say under the names people read."""
+    parts = {
+        "title": said.title,
+        "impact": said.impact,
+        "likely_cause": said.cause,
+        "driftline": said.done,
+        "you": numbered(said.steps),
+        "details": said.details,
+    }
+    return {name: text for name, text in parts.items() if text}
+
+
+def _title(alert: Alert) -> str:
+    """Say as much as fits, the least important left out first."""
+    tag = f"[{_tag(alert)}]"
+    if alert.test:
+        return _cut(f"{tag} {_subject(alert)}: a test of this channel, all is well")
+    if not alert.firing:
+        return _cut(f"{tag} {_subject(alert)}{_end(alert)}")
+    title = _cut(f"{tag} {_subject(alert)}{_news(alert)}")
+    for part in (_since(alert), _moved(alert)):
+        if part and len(title) + len(part) <= LONGEST_TITLE:
+            title += part
+    return title
+
+
+def _tag(alert: Alert) -> str:
+    if alert.test:
+        return "TEST"
+    if not alert.firing:
+        return "RESOLVED"
+    if alert.kind is Kind.RETRAIN:
+        return "TASK"
+    return f"{alert.severity.upper()}{_STATUSES.get(alert.status, _repeated(alert))}"
+
+
+_STATUSES: Final = MappingProxyType(
+    {
+        Status.WORSENED: ", was a ticket",
+        Status.REOPENED: " again",
+        Status.UPDATED: " update",
+        Status.ACKNOWLEDGED: ", acknowledged",
+    }
+)
+
+
+def _repeated(alert: Alert) -> str:
+    return ", still open" if alert.notification_reason is Reason.REPEAT else ""
+
+
+def _subject(alert: Alert) -> str:
+    together = alert.together
+    if together is not None:
+        base = _cut(together.base or "one base model", LONGEST_SUBJECT)
+        count = len(together.members)
+        if count == 1:  # the base was seen to move
+            return f"base {base}"
+        return f"{count} of {max(count, together.of)} adapters on {base}"
+    return _cut(f"{alert.adapter}@{alert.version}", LONGEST_SUBJECT)
+
+
+def _news(alert: Alert) -> str:
+    if alert.together is not None:
+        return " changed" if len(alert.together.members) == 1 else " changed together"
+    return f": {_found(alert) if alert.kind is Kind.DRIFT else _stands(alert)}"
+
+
+def _found(alert: Alert) -> str:
+    lead = leading(alert.scores)
+    if lead is None:
+        return alert.verdict.value
+    return share_words(lead) or plain_words(lead.detector, lead.winner)
+
+
+def _stands(alert: Alert) -> str:
+    if alert.retraining is not None:
+        return f"retrain from {_cut(alert.retraining.parent, LONGEST_NAME)}{_unlike(alert)}"
+    if alert.kind is Kind.CANARY and alert.reason:
+        return alert.reason
+    if alert.unseen is not None:
+        return f"{_NEWS[Kind.BLIND]}, {alert.unseen.cause}"
+    return _NEWS[alert.kind]
+
+
+def _unlike(alert: Alert) -> str:
+    asked = alert.retraining
+    if asked is None or not asked.compared:
+        return ""
+    return f", {percent(asked.unlike / asked.compared)} of requests are unlike training"
+
+
+def _since(alert: Alert) -> str:
+    return f" since {_clock(alert)}" if alert.kind is Kind.DRIFT else ""
+
+
+def _clock(alert: Alert) -> str:
+    at = alert.onset.best if alert.onset is not None else alert.started_at
+    return clock_time(at, now=alert.at)
+
+
+def _moved(alert: Alert) -> str:
+    return f"; {alert.action.short}" if alert.action and alert.action.short else ""
+
+
+def _end(alert: Alert) -> str:
+    lasted = duration((alert.recovered_at or alert.at) - alert.started_at)
+    if alert.closing is None:
+        return f" {_be(alert)} healthy again after {lasted}"
+    return f": {CLOSINGS[alert.closing]} after {lasted}"
+
+
+def _be(alert: Alert) -> str:
+    return "are" if alert.together and len(alert.together.members) > 1 else "is"
+
+
+def _impact(alert: Alert) -> str:
+    if not alert.firing:
+        over = clock_time(alert.recovered_at or alert.at, now=alert.at)
+        return f"It lasted from {_clock(alert)} to {over}."
+    parts = [*_affected(alert), _whose(alert)]
+    return " ".join(part for part in parts if part)
+
+
+def _affected(alert: Alert) -> list[str]:
+    if alert.unseen is not None:
+        return [_sentence(alert.reason), _sentence(alert.unseen.cause)]
+    if alert.kind is not Kind.DRIFT:
+        return [_sentence(alert.reason or _NEWS[alert.kind])]
+    found = [_of_fleet(alert)] if alert.together is not None else []
+    lead = leading(alert.scores)
+    if lead is not None:
+        found.append(_scale(lead, since=_clock(alert)))
+    if alert.unlike is not None:
+        one = alert.unlike
+        found.append(
+            f"{one.count:,} of {one.of:,} requests are unlike training"
+            f" (normally {percent(one.usual)})."
+        )
+    if alert.new is not None:
+        found.append(_sentence(new_words(alert.new)))
+    return found
+
+
+def _of_fleet(alert: Alert) -> str:
+    members = alert.together.members if alert.together else ()
+    shown = ", ".join(members[:SHOWN_CHANGES])
+    more = len(members) - SHOWN_CHANGES
+    return f"{shown}{f' and {more} more' if more > 0 else ''} changed at the same time."
+
+
+def _scale(lead: ScoreLine, *, since: str) -> str:
+    """Say how many answers are affected; where they are not counted, how often one is."""
+    if lead.count is not None and lead.of and share_words(lead):
+        clause = CLAUSES[lead.detector]
+        return _sentence(
+            f"{clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
+            f" ({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
+        )
+    news = plain_words(lead.detector, lead.winner)
+    if lead.detector == "perplexity" and lead.value is not None:
+        return _sentence(
+            f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
+        )
+    if lead.effect is not None and lead.detector not in CLAUSES and lead.n:
+        often = percent((1.0 + abs(lead.effect)) / 2.0)
+        return _sentence(
+            f"{news} since {since}: seen in {often} of comparisons of a new request with a"
+            f" normal one (normally 50 %), over {lead.n:,} requests"
+        )
+    return _sentence(f"{news} since {since}")
+
+
+def _whose(alert: Alert) -> str:
+    tier = f"{alert.tier} tier" if alert.tier != "standard" else ""
+    owner = f"owner {alert.owner}" if alert.owner else ""
+    said = ", ".join(part for part in (tier, owner) if part)
+    return _sentence(said) if said else ""
+
+
+def _cause(alert: Alert) -> str:
+    if not alert.firing or alert.kind is not Kind.DRIFT:
+        return ""
+    where = _WHERE.get(alert.blame)
+    if where is None:
+        said = [_sentence(alert.cause or "not known yet")]
+    else:
+        said = [_sentence(f"{where}{alert.cause.removeprefix(alert.blame)}")]
+    said += [f"Declared: {_sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
+    return " ".join(said)
+
+
+_WHERE: Mapping[Blame, str] = MappingProxyType(
+    {
+        Blame.INPUT: "users ask other things; the model is unchanged",
+        Blame.ADAPTER: "the adapter's weights",
+        Blame.BASE: "the base model or the engine",
+        Blame.SERVING: "serving: the engine answers with other weights than this version's",
+    }
+)
+
+
+def _done(alert: Alert) -> str:
+    if not alert.firing:
+        return ""
+    if alert.action is not None:
+        return _sentence(_DONE[alert.action.done].format(alert.action.text))
+    if alert.kind is not Kind.DRIFT:
+        return ""
+    if alert.blame is Blame.INPUT:
+        return "The model is unchanged, so no traffic was moved."
+    if alert.severity is Severity.TICKET:
+        return "No traffic was moved: this is not sure enough, or too small, to act on."
+    return "No traffic was moved."
+
+
+_DONE: Final = MappingProxyType(
+    {
+        Done.TAKEN: "{}",
+        Done.RECOMMENDED: "Recommends, and waits for you: {}",
+        Done.BLOCKED: "No traffic was moved: {}",
+    }
+)
+
+
+def _steps(alert: Alert) -> tuple[str, ...]:
+    if alert.test:
+        return ("Nothing: this is a test of the channel.",)
+    if not alert.firing:
+        false = alert.closing is Closing.FALSE_PAGE
+        return () if false else ("Nothing tonight. If it was a false alarm, say so on its page.",)
+    if alert.retraining is not None:
+        share = percent(alert.retraining.replay_share)
+        return (
+            f"Fetch the list of examples: {alert.retraining.manifest}",
+            f"Retrain from {alert.retraining.parent}, with {share} of the old examples.",
+        )
+    if alert.unseen is not None and alert.unseen.mend:
+        return (f"Run `{alert.unseen.mend}`.",)
+    if alert.kind is Kind.DRIFT:
+        return _BY_BLAME[alert.blame]
+    return _BY_KIND[alert.kind]
+
+
+_BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
+    {
+        Blame.UNKNOWN: (
+            "Look at sample requests on the incident's page.",
+            "Wait for the fixed-text probe: it tells weights from traffic.",
+        ),
+        Blame.INPUT: (
+            "Expected? Accept it as normal.",
+            "Unexpected? Find the caller.",
+            "To be served? Request retraining.",
+        ),
+        Blame.ADAPTER: (
+            "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
+            "Send traffic to another version on the incident's page.",
+            "Fix it and register it as a new version.",
+        ),
+        Blame.BASE: (
+            "Roll the engine or the base model back, or declare the change.",
+            "Automatic moves on this base are paused until then.",
+        ),
+        Blame.SERVING: (
+            "Load this version's weights into the engine again.",
+            "Check with `driftline discover` that it answers with them.",
+        ),
+    }
+)
+
+_BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        Kind.NO_DATA: ("Check that its gateway or engine still sends records.",),
+        Kind.BLIND: ("See on the incident's page what is not compared, and why.",),
+        Kind.ERROR: ("Read the reason; it is tried again by itself.",),
+        Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
+        Kind.ROUTING: ("Compare the route with what the router serves.",),
+        Kind.RETRAIN: ("Fetch the manifest and retrain from its parent version.",),
+    }
+)
+
+
+def _details(alert: Alert) -> str:
+    said = [alert.reason if alert.kind is Kind.DRIFT else "", size_words(alert.scores)]
+    return _cut("; ".join(part for part in said if part), LONGEST_DETAILS)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def _cut(text: str, longest: int = LONGEST_TITLE) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"

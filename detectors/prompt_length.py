@@ -1,0 +1,18 @@
+"""`prompt_length`: requests that are longer or shorter than they were."""
+
+from __future__ import annotations
+
+from detectors.rank_detector import RankDetector, largest_worsening
+
+PROMPT_LENGTH = RankDetector(
+    name="prompt_length",
+    signals=("prompt_tokens",),
+    pages=False,
+    shown=largest_worsening,
+)
+"""Tokens of the whole prompt as the engine counted them, both ways: a system prompt that a
+client adds or drops, another template, documents put before the question, a context that is
+cut. It says nothing of the model: it opens tickets, never pages and never moves traffic.
+
+Shown: Cliff's delta, in [0, 1].
+"""

@@ -1,0 +1,77 @@
+"""The sections that the gateway, or a command that only asks the service, needs of a config.
+
+What the other sections hold is neither read nor checked: nothing else is loaded for it, and a
+mistake in it stops neither users' requests nor whoever looks what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.config.addresses import gateway_problems, server_problems, serving_problems
+from monitor.config.places import ServerSection, ServiceSection, ServingSection
+from monitor.config.reading import ConfigError, read_section, read_sections, read_table
+from monitor.gateway.settings import GatewaySettings
+
+_KINDS: Final[Mapping[str, type]] = {
+    "service": ServiceSection,
+    "server": ServerSection,
+    "serving": ServingSection,
+    "gateway": GatewaySettings,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePart:
+    """Where the service answers, and where the key of its first run lies."""
+
+    service: ServiceSection = field(default_factory=ServiceSection)
+    server: ServerSection = field(default_factory=ServerSection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayPart:
+    """What the gateway goes by."""
+
+    service: ServiceSection = field(default_factory=ServiceSection)
+    server: ServerSection = field(default_factory=ServerSection)
+    serving: ServingSection = field(default_factory=ServingSection)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+
+
+def load_service_part(path: Path | None = None) -> ServicePart:
+    """Read what asks the service; raises ConfigError."""
+    part = ServicePart(**_read(path, "service", "server"))
+    _refuse(server_problems(part.server))
+    return part
+
+
+def load_gateway_part(path: Path | None = None) -> GatewayPart:
+    """Read what the gateway goes by; raises ConfigError."""
+    part = GatewayPart(**_read(path, *_KINDS))
+    _refuse(
+        [
+            *server_problems(part.server),
+            *serving_problems(part.serving),
+            *gateway_problems(part.gateway),
+        ]
+    )
+    return part
+
+
+def _read(path: Path | None, *names: str) -> dict[str, Any]:
+    table, _ = read_table(path, os.environ)
+    return read_sections(
+        table,
+        names,
+        lambda name: read_section(_KINDS[name], table[name], where=name, environ=os.environ),
+    )
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,79 @@
+"""What is built, what it is built with, and what stands in the way of a commit."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from release.building import build, contents, problems
+from release.installed import Installed
+from release.lock import LOCK, PYTHONS, requirements
+from tests.docs.pages import ROOT
+
+
+def locked() -> Mapping[str, str]:
+    lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("==") for line in lines)
+
+
+def test_the_lock_has_a_version_within_the_range_of_all_that_is_asked_for() -> None:
+    pins = locked()
+    for text in requirements():
+        asked = Requirement(text)
+        assert asked.specifier.contains(pins[canonicalize_name(asked.name)]), text
+
+
+def test_the_lock_names_no_build_of_torch_and_nothing_that_only_one_build_needs() -> None:
+    pins = locked()
+    assert not any("+" in version for version in pins.values())
+    assert not any(name.startswith(("nvidia-", "cuda-", "triton")) for name in pins)
+
+
+def test_the_lock_is_for_every_python_that_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    supported = SpecifierSet(project["requires-python"])
+    assert all(supported.contains(python) for python in PYTHONS)
+    assert not supported.contains("3.10"), "the oldest is one of them"
+    assert f"PYTHONS ?= {' '.join(PYTHONS)}\n" in (ROOT / "Makefile").read_text()
+
+
+def test_environments_are_made_by_the_lock_and_continuous_integration_makes_one() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = makefile.partition("$(READY): pyproject.toml requirements.lock\n")[2]
+    install = next(line for line in recipe.splitlines() if "pip install" in line)
+    assert "--constraint requirements.lock" in install
+    assert (ROOT / ".ci" / "run").read_text().endswith("make test\n")
+
+
+def test_a_commit_is_held_to_what_make_check_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    hooked = {one["entry"].removeprefix(".venv/bin/").split(" --")[0] for one in hooks}
+    makefile = (ROOT / "Makefile").read_text()
+    (recipe,) = re.findall(r"^check: .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    checks = {line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines()}
+    assert hooked == {check.removesuffix(" .").split(" --")[0] for check in checks}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))[1]
+
+
+def test_the_wheel_is_made_of_the_sdist_alone_and_has_what_it_needs_and_no_more(
+    wheel: Path,
+) -> None:
+    assert problems(contents(wheel)) == []
+
+
+@pytest.mark.slow
+def test_the_wheel_serves_where_nothing_of_this_tree_is(
+    wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Installed.into(tmp_path, wheel).use()
+    assert "ready, and stopped" in capsys.readouterr().out

@@ -1,0 +1,134 @@
+"""How many pages hard signals send: a simulation with fixed seeds, through the product's rules."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from detectors.error_rate import ERRORS
+from detectors.types import Budget, Floats, State, Window
+from monitor.domain import Interval
+from monitor.policy import (
+    DetectorFact,
+    Effect,
+    Facts,
+    Memory,
+    PolicySettings,
+    ReferenceStage,
+    judge,
+)
+
+START = 1_699_833_600.0
+STEP = 300.0
+"""Seconds of a window."""
+SHARE = Budget(notice=1.0 / 17, page=1.0 / 12)
+RATE = 0.002
+USERS = 20
+SETTINGS = PolicySettings()
+
+
+def window(start: float, failed: Floats, users: np.ndarray) -> Window:
+    at = start + STEP * (np.arange(failed.size) + 0.5) / max(1, failed.size)
+    end = start + STEP
+    return Window(start=start, end=end, at=at, signals={"error": failed}, subjects=users)
+
+
+def requests(rng: np.random.Generator, count: int, users: int = USERS) -> tuple[Floats, np.ndarray]:
+    return (rng.random(count) < RATE).astype(float), rng.integers(users, size=count)
+
+
+def reference(rng: np.random.Generator) -> object:
+    failed, users = requests(rng, 20_000)
+    at = START - 15 * 86_400 + 15 * 86_400 * (np.arange(20_000) + 0.5) / 20_000
+    return ERRORS.fit(
+        Window(start=at[0], end=START, at=at, signals={"error": failed}, subjects=users)
+    )
+
+
+def pages(windows: list[Window], known: object) -> list[int]:
+    """Give the windows in which a page goes out, each judged as the service judges them."""
+    state, found = State(), []
+    memory = Memory()
+    for place, now in enumerate(windows):
+        score, state = ERRORS.score(known, now, state, SHARE)  # type: ignore[arg-type]
+        crossed = score.evidence_page >= 0.0
+        if crossed or memory.crossings:
+            recent = windows[max(0, place - 11) : place + 1]
+            effect = ERRORS.effect_since(known, joined(recent))  # type: ignore[arg-type]
+            memory, paged = judged(memory, score.evidence_page, effect, at=now.end)
+            if paged:
+                found.append(place)
+                memory = Memory()
+            elif place % 24 == 0:  # a ticket that a person has looked at
+                memory = Memory()
+    return found
+
+
+def judged(memory: Memory, evidence: float, effect: object, *, at: float) -> tuple[Memory, bool]:
+    when = datetime.fromtimestamp(at, tz=UTC)
+    fact = DetectorFact(
+        detector="errors",
+        hard=True,
+        model_side=True,
+        margin=0.05,
+        evidence_notice=evidence,
+        evidence_page=evidence,
+        onset=Interval(start=when, end=when),
+        effect=Effect(
+            value=effect.value,  # type: ignore[attr-defined]
+            low=effect.lo,  # type: ignore[attr-defined]
+            high=effect.hi,  # type: ignore[attr-defined]
+            n=effect.n,  # type: ignore[attr-defined]
+            records=effect.records,  # type: ignore[attr-defined]
+            alone=effect.alone,  # type: ignore[attr-defined]
+        ),
+    )
+    facts = Facts(at=when, reference=ReferenceStage.APPROVED, detectors=(fact,), n_day=4_000)
+    got = judge(memory, facts, SETTINGS)
+    return got.memory, any(c.paged for c in got.memory.crossings)
+
+
+def joined(parts: list[Window]) -> Window:
+    return Window(
+        start=parts[0].start,
+        end=parts[-1].end,
+        at=np.concatenate([one.at for one in parts]),
+        signals={"error": np.concatenate([one.signals["error"] for one in parts])},
+        subjects=np.concatenate([one.subjects for one in parts if one.subjects is not None]),
+    )
+
+
+def test_a_user_who_loops_for_an_hour_a_day_pages_nobody_in_ten_days() -> None:
+    """Ten loops of 360 failing requests each; by subjects alone each would have paged.
+
+    Bound: no page at all; one false page is accepted in 12 such months.
+    """
+    rng = np.random.default_rng(140)
+    known, windows, crossings = reference(rng), [], 0
+    for number in range(10 * 288):
+        failed, users = requests(rng, int(rng.poisson(14)))
+        if number % 288 < 12:  # the first hour of each day
+            failed, users = np.r_[failed, np.ones(30)], np.r_[users, np.full(30, USERS)]
+        windows.append(window(START + STEP * number, failed, users))
+    state = State()
+    for now in windows:
+        score, state = ERRORS.score(known, now, state, SHARE)  # type: ignore[arg-type]
+        crossings += score.evidence_page >= 0.0
+    assert crossings >= 5, "the evidence alone does see them"
+    assert pages(windows, known) == []
+
+
+@pytest.mark.parametrize(("users", "minutes"), [(1, 65), (7, 15), (20, 10)])
+def test_a_total_outage_pages_within_minutes_however_few_its_users(
+    users: int, minutes: int
+) -> None:
+    """One user is one unit a window, of which twelve are enough."""
+    rng = np.random.default_rng(141)
+    known = reference(rng)
+    for _ in range(5):
+        before = [window(START + STEP * i, *requests(rng, 10, users)) for i in range(12)]
+        after = [
+            window(START + STEP * i, np.ones(10), np.arange(10) % users) for i in range(12, 40)
+        ]
+        first = pages([*before, *after], known)[0]
+        assert (first - 11) * STEP / 60 <= minutes

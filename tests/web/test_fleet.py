@@ -1,0 +1,84 @@
+"""The fleet page with more adapters than a page holds: found, narrowed, walked through."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.store import adapters, versions
+from monitor.web.fleet_filter import SHOWN
+from tests import worlds
+from tests.serving import Serving
+from tests.web.conftest import Looker
+
+MANY = 3 * SHOWN
+SEEDED = 12
+
+
+@pytest.fixture
+def crowd(service: Serving) -> None:
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.3)
+        for number in range(MANY):
+            adapter = adapters.put(tx, name=f"tenant-{number:03}", owner="platform", tier="gold")
+            versions.put(tx, adapter=adapter, name="v1", model="m", base_model="llama-3.1-8b")
+
+
+def shown(looker: Looker) -> list[str]:
+    return looker.page.locator("[data-live=fleet] th a").all_inner_texts()
+
+
+@pytest.mark.usefixtures("crowd")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_worst_are_on_the_first_page_and_every_adapter_on_one(
+    look: Callable[..., Looker], width: int, scheme: str
+) -> None:
+    looker = look(width=width, scheme=scheme)
+    looker.log_in()
+    assert shown(looker)[0] == "support"
+    assert len(looker.page.content()) < 150_000
+    assert looker.page.evaluate("document.documentElement.scrollWidth") <= width
+    found = []
+    while True:
+        found += shown(looker)
+        if not looker.page.locator("a[rel=next]").count():
+            break
+        looker.page.click("a[rel=next]")
+    assert len(found) == len(set(found)) == MANY + SEEDED
+    assert (looker.complaints, looker.foreign) == ([], [])
+
+
+@pytest.mark.usefixtures("crowd")
+def test_adapters_are_found_by_what_is_known_of_them(look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.fill("[name=q]", "TENANT-14")
+    looker.page.click("text=Find")
+    assert shown(looker) == [f"tenant-14{digit}" for digit in range(10)]
+    looker.page.click("text=Show all")
+    looker.page.select_option("[name=base]", "llama-3.1-8b")
+    looker.page.click("text=Find")
+    assert f"{SHOWN} of {MANY} adapters" in looker.page.inner_text("main")
+    looker.page.click("a[rel=next]")
+    assert "base=llama-3.1-8b" in looker.page.url
+    assert f"{SHOWN} of {MANY} adapters" in looker.page.inner_text("main")
+    looker.open("/")
+    looker.page.click(".counts >> text=critical")
+    assert shown(looker) == ["support"]
+    looker.page.fill("[name=q]", "<script>alert(1)</script>")
+    looker.page.click("text=Find")
+    assert "No adapter matches." in looker.page.inner_text("main")
+    assert (looker.dialogs, looker.complaints) == ([], [])
+
+
+@pytest.mark.usefixtures("crowd")
+def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
+    look: Callable[..., Looker],
+) -> None:
+    looker = look()
+    looker.log_in()
+    row = looker.page.locator("[data-live=fleet] tr", has_text="travel-assistant").inner_text()
+    assert "61 of 340 requests are unlike training" in row
+    assert "#2" in row
+    looker.page.click("[data-live=fleet] >> text=#2")
+    looker.page.wait_for_url("**/incidents/2")
