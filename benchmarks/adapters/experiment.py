@@ -68,6 +68,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     """Play it, write its folder, and give the outcome."""
     folder = stage.into / way.name / str(repeat)
     folder.mkdir(parents=True, exist_ok=True)
+    wrong = wrong_folder(stage, way, adapter)
     with ExitStack() as stack:
         other = other_setup(stage, way)
         ready = None if other is None else (stage.engines.ready(other), other)
@@ -82,7 +83,9 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         healthy = Run(adapter=adapter, part="fresh", requests=FRESH)
         clients.start(healthy).result()
         time.sleep(SETTLE_S)
-        broken = stack.enter_context(_broken(stage, way, adapter, service, ready))
+        broken = stack.enter_context(
+            _broken(stage, way, adapter, service=service, ready=ready, folder=wrong)
+        )
         broken_at, cpu_before = datetime.now(UTC), service.cpu_s
         seen = _watch(service, clients, broken, adapter, broken_at)
         for run in company:
@@ -103,6 +106,14 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     return found
 
 
+def wrong_folder(stage: Stage, way: Way, adapter: str) -> Path | None:
+    """What is loaded in place of the approved version; training it may take minutes."""
+    shelf, fault = stage.shelf(adapter), way.fault
+    if isinstance(fault, OfWeights):
+        return shelf.damaged(way.name, fault.change)
+    return fault.choose(shelf) if isinstance(fault, OfServing) else None
+
+
 def other_setup(stage: Stage, way: Way) -> Setup | None:
     """How the engine of a fault of the engine is started; None: it is the usual one."""
     if not isinstance(way.fault, OfEngine):
@@ -115,8 +126,10 @@ def _broken(
     stage: Stage,
     way: Way,
     adapter: str,
+    *,
     service: Service,
     ready: tuple[Engine, Setup] | None,
+    folder: Path | None,
 ) -> Iterator[Broken]:
     """Put the fault in force, and take it back at the end."""
     shelf, fault = stage.shelf(adapter), way.fault
@@ -129,10 +142,9 @@ def _broken(
                 run.at_once *= 4
             yield Broken(run=run, engine=stage.engine)
         case OfWeights() | OfServing():
-            if isinstance(fault, OfWeights):
-                folder, cached = shelf.damaged(way.name, fault.change), False
-            else:
-                folder, cached = fault.choose(shelf), fault.cached
+            if folder is None:
+                raise RuntimeError(f"{way.name} needs a folder")
+            cached = isinstance(fault, OfServing) and fault.cached
             answers = Answering(
                 setup=stage.setup,
                 adapter=right if cached else folder,
