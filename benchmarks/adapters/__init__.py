@@ -5,22 +5,23 @@ once, on real models: a base that a Python package carries, adapters trained her
 text, a vLLM (`make engine` installs it), Driftline's own daemon and gateway, and clients that
 ask the gateway. Everything is kept in one folder; a run that was stopped goes on where it was.
 
-=================== ==============================================================
-``--into FOLDER``   where results and all that is made on the way are kept
+==================== ==============================================================
+``--into FOLDER``    where results and all that is made on the way are kept
                     (``build/adapters``)
-``--cache FOLDER``  base and trained adapters, to be shared by runs (in ``--into``)
-``--ways NAMES``    only these ways or families: ``weights,serving,new-topic-100``
-``--quick``         the six ways that ``make engine`` plays
-``--repeats N``     each way so often, on another adapter each time
-``--model FOLDER``  any causal model as a Hugging Face folder, in place of the default
-``--gpu``           the engine runs on a GPU
-``--seed N``        of questions, users and pauses
-``--silence N``     resample healthy traffic so often, and count what fires
-=================== ==============================================================
+``--cache FOLDER``   base and trained adapters, to be shared by runs (in ``--into``)
+``--ways NAMES``     only these ways or families: ``weights,serving,new-topic-100``
+``--adapters NAMES`` that take turns in being broken (all three; all are served)
+``--quick``          the six ways that ``make engine`` plays
+``--repeats N``      each way so often, on another adapter each time
+``--model FOLDER``   any causal model as a Hugging Face folder, in place of the default
+``--gpu``            the engine runs on a GPU
+``--seed N``         of questions, users and pauses
+``--silence N``      resample healthy traffic so often, and count what fires
+==================== ==============================================================
 
 What an experiment is
     Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The
-    newer one is in charge, with an approved reference of 400 records. Each experiment begins
+    newer one is in charge, its reference of 320 records or more approved. Each experiment begins
     with the same stored state: references learned, probes registered, 100 healthy live requests
     of each adapter seen. 20 more healthy requests come, then the fault, then 80 requests that
     meet it, and what is left of one probe cycle. Requests up to the 150th are then asked past
@@ -28,7 +29,7 @@ What an experiment is
     measured beside the engine, with the same weights.
 
 What is compressed
-    Time. A window is 8 s, a probe cycle 30 s; the reference's records were answered within
+    Time. A window is 8 s, a probe cycle 45 s; the reference's records were answered within
     minutes and are stamped over 15 days; nothing else of the defaults differs but what
     ``driftline.toml`` of this folder says.
 

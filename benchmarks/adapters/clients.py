@@ -20,7 +20,7 @@ MAX_TOKENS: Final = 16
 USERS: Final = 60
 RATE: Final = 5.0
 """Requests a second of the adapter that is looked at, at the usual pace."""
-COMPANY_RATE: Final = 0.5
+COMPANY_RATE: Final = 0.2
 """Requests a second of each other adapter."""
 AT_ONCE: Final = 6
 

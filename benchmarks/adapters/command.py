@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ways", type=lambda text: text.split(","), default=[], metavar="NAMES,FAMILIES"
     )
+    parser.add_argument(
+        "--adapters",
+        type=lambda text: tuple(text.split(",")),
+        default=TASKS,
+        metavar="NAMES",
+        help="that take turns in being broken; all are served",
+    )
     parser.add_argument("--quick", action="store_true", help="six ways, in minutes")
     parser.add_argument("--repeats", type=int, default=1, metavar="N")
     parser.add_argument("--seed", type=int, default=14)
@@ -161,6 +168,7 @@ def _open(
         switch=switch,
         divergences=Divergences(into / "state" / "divergences.json"),
         seed=given.seed,
+        played=given.adapters,
         gpu=given.gpu,
         say=say,
     )
@@ -193,7 +201,7 @@ def _play_once(stage: Stage, way: Way, repeat: int, console: Console) -> str | N
         return None
     began = time.monotonic()
     try:
-        found = play(stage, way, repeat, adapter_of(way, repeat))
+        found = play(stage, way, repeat, adapter_of(stage.played, way, repeat))
     except (ProcessFailedError, TimeoutError, RuntimeError, OSError) as error:
         console.print(f"{way.name}: {type(error).__name__}: {error}", style="red", markup=False)
         return f"{type(error).__name__}: {error}"
@@ -202,9 +210,9 @@ def _play_once(stage: Stage, way: Way, repeat: int, console: Console) -> str | N
     return None
 
 
-def adapter_of(way: Way, repeat: int) -> str:
+def adapter_of(played: Sequence[str], way: Way, repeat: int) -> str:
     """The adapters take turns, over the ways and over the repeats."""
-    return TASKS[([one.name for one in WAYS].index(way.name) + repeat) % len(TASKS)]
+    return played[([one.name for one in WAYS].index(way.name) + repeat) % len(played)]
 
 
 def in_words(found: Mapping[str, Any]) -> str:

@@ -128,7 +128,7 @@ def _arguments(setup: Setup, adapters: Mapping[str, Path], *, port: int, gpu: bo
         *("--model", str(setup.model), "--served-model-name", BASE_NAME),
         *("--host", "127.0.0.1", "--port", str(port), "--dtype", setup.dtype),
         *("--max-model-len", "512", "--max-num-seqs", "24", "--block-size", "32"),
-        *("--enable-lora", "--max-loras", "4", "--max-cpu-loras", "12", "--max-lora-rank", "16"),
+        *("--enable-lora", "--max-loras", "4", "--max-cpu-loras", "12", "--max-lora-rank", "8"),
         *("--lora-target-modules", *MODULES),
         *("--lora-modules", *(f"{name}={folder}" for name, folder in adapters.items())),
         *(() if gpu else ("--enforce-eager",)),

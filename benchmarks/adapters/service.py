@@ -19,8 +19,12 @@ from examples.demo.processes import FRESH, Process, Processes, free_port
 from examples.demo.receiver import Receiver, new_secret
 
 CONFIG: Final = Path(__file__).parent / "driftline.toml"
-DOMAIN_TEXTS: Final = 16
+DOMAIN_TEXTS: Final = 10
 """Texts of each task in the corpus of its adapter's perplexity."""
+GENERAL_TEXTS: Final = 4
+"""Of each task in the corpus of all."""
+LONGEST: Final = 170
+"""Characters of a text: a CPU reads 70 tokens a second through an adapter."""
 READY_S: Final = 300.0
 
 
@@ -135,9 +139,7 @@ def _config(folder: Path) -> Path:
     text = CONFIG.read_text(encoding="utf-8")
     for name in TASKS:
         path = folder / f"{name}.jsonl"
-        pairs = task(name).training[:DOMAIN_TEXTS]
-        texts = [f"{pair.prompt}\n{pair.answer}" for pair in pairs]
-        _write(path, name, texts)
+        _write(path, name, _texts(name)[:DOMAIN_TEXTS])
         text += f'\n[adapters.{name}]\ncorpus = "{path}"\n'
     target = folder / "driftline.toml"
     target.write_text(text, encoding="utf-8")
@@ -147,9 +149,15 @@ def _config(folder: Path) -> Path:
 def general_corpus(folder: Path) -> Path:
     """Texts of all tasks: what no adapter alone was trained for."""
     path = folder / "general.jsonl"
-    pairs = [pair for name in TASKS for pair in task(name).training[20:28]]
-    _write(path, "general", [f"{pair.prompt}\n{pair.answer}" for pair in pairs])
+    last = DOMAIN_TEXTS + GENERAL_TEXTS
+    _write(path, "general", [one for name in TASKS for one in _texts(name)[DOMAIN_TEXTS:last]])
     return path
+
+
+def _texts(name: str) -> list[str]:
+    """Short questions with their answers, none of which is asked or in a baseline."""
+    found = [f"{pair.prompt}\n{pair.answer}" for pair in task(name).training]
+    return [text for text in found if len(text) <= LONGEST]
 
 
 def _write(path: Path, name: str, texts: Sequence[str]) -> None:

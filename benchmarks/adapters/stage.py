@@ -26,13 +26,15 @@ from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
 from examples.vllm_records import TOP_LOGPROBS, record
 
-BASELINE_RECORDS: Final = 400
+BASELINE_RECORDS: Final = 320
 BASELINE_DAYS: Final = 15.0
 """Over which they are stamped; in truth they are answered within minutes."""
 INDEXED: Final = 400
 """Texts of each task's training that live questions are compared with."""
 HEALTHY: Final = 100
 """Live requests of each adapter before every experiment, made once for all."""
+COMPANY: Final = 40
+"""Of an adapter that is only served beside the others."""
 VERSIONS: Final = ("v1", "v2")
 Line = dict[str, Any]
 IN_CHARGE: Final = "v2"
@@ -56,6 +58,8 @@ class Stage:
     switch: Switch
     divergences: Divergences
     seed: int
+    played: Sequence[str]
+    """Adapters that are broken in turn."""
     gpu: bool
     say: Callable[[str], None]
 
@@ -121,9 +125,12 @@ def make_baseline(stage: Stage, name: str, path: Path) -> None:
     missing = [(n, pair) for n, pair in enumerate(asked) if _baseline_id(name, n) not in known]
     begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
     with part.open("a", encoding="utf-8") as written, ThreadPoolExecutor(BATCH) as pool:
-        for found in pool.map(lambda one: _answered(stage, name, *one, begin=begin), missing):
-            written.write(json.dumps(found) + "\n")
-            written.flush()
+        try:
+            for found in pool.map(lambda one: _answered(stage, name, *one, begin=begin), missing):
+                written.write(json.dumps(found) + "\n")
+                written.flush()
+        finally:
+            pool.shutdown(cancel_futures=True)
     write_lines(path, sorted(read_lines(part), key=lambda one: str(one["id"])))
 
 
@@ -200,7 +207,15 @@ def _approve(service: Service, name: str) -> None:
 
 def _see_healthy(service: Service, stage: Stage) -> None:
     with Clients(service.gateway, seed=stage.seed) as clients:
-        runs = [Run(adapter=name, part="healthy", requests=HEALTHY, at_once=3) for name in TASKS]
+        runs = [
+            Run(
+                adapter=name,
+                part="healthy",
+                requests=HEALTHY if name in stage.played else COMPANY,
+                at_once=6,
+            )
+            for name in TASKS
+        ]
         for ended in [clients.start(run) for run in runs]:
             ended.result()
         for name in TASKS:
