@@ -7,7 +7,7 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 
 ==================== ==============================================================
 ``--into FOLDER``    where results and all that is made on the way are kept
-                    (``build/adapters``)
+                     (``build/adapters``)
 ``--cache FOLDER``   base and trained adapters, to be shared by runs (in ``--into``)
 ``--ways NAMES``     only these ways or families: ``weights,serving,new-topic-100``
 ``--adapters NAMES`` that take turns in being broken (all three; all are served)

@@ -19,9 +19,9 @@ from examples.demo.processes import FRESH, Process, Processes, free_port
 from examples.demo.receiver import Receiver, new_secret
 
 CONFIG: Final = Path(__file__).parent / "driftline.toml"
-DOMAIN_TEXTS: Final = 10
+DOMAIN_TEXTS: Final = 5
 """Texts of each task in the corpus of its adapter's perplexity."""
-GENERAL_TEXTS: Final = 4
+GENERAL_TEXTS: Final = 2
 """Of each task in the corpus of all."""
 LONGEST: Final = 170
 """Characters of a text: a CPU reads 70 tokens a second through an adapter."""
