@@ -22,7 +22,7 @@ RATE: Final = 5.0
 """Requests a second of the adapter that is looked at, at the usual pace."""
 COMPANY_RATE: Final = 0.2
 """Requests a second of each other adapter."""
-AT_ONCE: Final = 6
+AT_ONCE: Final = 12
 
 
 @dataclass(slots=True, kw_only=True)

@@ -84,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="six ways, in minutes")
     parser.add_argument("--repeats", type=int, default=1, metavar="N")
+    parser.add_argument("--requests", type=int, default=100, metavar="N")
+    parser.add_argument("--recorded", type=int, default=150, metavar="N")
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--silence", type=int, default=0, metavar="N")
     return parser
@@ -168,6 +170,8 @@ def _open(
         switch=switch,
         divergences=Divergences(into / "state" / "divergences.json"),
         seed=given.seed,
+        requests=given.requests,
+        recorded=max(given.requests, given.recorded),
         played=given.adapters,
         gpu=given.gpu,
         say=say,

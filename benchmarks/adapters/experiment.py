@@ -38,12 +38,8 @@ from benchmarks.adapters.ways.way import (
     Way,
 )
 
-FRESH: Final = 20
+FRESH: Final = 10
 """Healthy requests just before the fault."""
-BROKEN: Final = 80
-"""Requests of clients after it."""
-RECORDED: Final = 150
-"""Records after it, those included that are asked past the gateway."""
 SETTLE_S: Final = 6.0
 """Until what was sent has been looked at."""
 GRACE_S: Final = 6.0
@@ -133,7 +129,7 @@ def _broken(
 ) -> Iterator[Broken]:
     """Put the fault in force, and take it back at the end."""
     shelf, fault = stage.shelf(adapter), way.fault
-    run = Run(adapter=adapter, part="broken", requests=BROKEN)
+    run = Run(adapter=adapter, part="broken", requests=stage.requests)
     right = shelf.version(IN_CHARGE)
     match fault:
         case OfClients():
@@ -324,7 +320,7 @@ def _completed(
     stage: Stage, way: Way, adapter: str, broken: Broken, records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """What the broken version would have gone on to answer: for detectors that take longer."""
-    missing = RECORDED - sum(one["broken"] for one in records)
+    missing = stage.recorded - sum(one["broken"] for one in records)
     chance = chance_of(stage, way.name, adapter, "completed")
     asks = [
         broken.run.change(

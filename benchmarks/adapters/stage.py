@@ -58,6 +58,10 @@ class Stage:
     switch: Switch
     divergences: Divergences
     seed: int
+    requests: int
+    """Of clients after the fault."""
+    recorded: int
+    """Records after the fault, those included that are asked past the gateway."""
     played: Sequence[str]
     """Adapters that are broken in turn."""
     gpu: bool
