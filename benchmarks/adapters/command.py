@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -206,7 +207,7 @@ def _play_once(stage: Stage, way: Way, repeat: int, console: Console) -> str | N
     began = time.monotonic()
     try:
         found = play(stage, way, repeat, adapter_of(stage.played, way, repeat))
-    except (ProcessFailedError, TimeoutError, RuntimeError, OSError) as error:
+    except (ProcessFailedError, RuntimeError, OSError, httpx2.HTTPError) as error:
         console.print(f"{way.name}: {type(error).__name__}: {error}", style="red", markup=False)
         return f"{type(error).__name__}: {error}"
     took = time.monotonic() - began

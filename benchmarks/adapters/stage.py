@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+import httpx2
 
 from benchmarks.adapters.clients import MAX_TOKENS, TEMPERATURE, Clients, Run
 from benchmarks.adapters.divergence import Divergences
@@ -25,6 +28,7 @@ from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
 from examples.vllm_records import TOP_LOGPROBS, record
+from monitor.capture.formats import request_fields
 
 BASELINE_RECORDS: Final = 320
 BASELINE_DAYS: Final = 15.0
@@ -141,7 +145,7 @@ def make_baseline(stage: Stage, name: str, path: Path) -> None:
 def _answered(stage: Stage, name: str, number: int, pair: Pair, *, begin: datetime) -> Line:
     model = model_of(name, IN_CHARGE)
     found = ask_engine(stage.engine, model, [{"role": "user", "content": pair.prompt}])
-    found.pop("latency_ms")  # answered in a batch, which takes longer than users wait
+    found.pop("latency_ms", None)  # answered in a batch, which takes longer than users wait
     step = timedelta(days=BASELINE_DAYS) / BASELINE_RECORDS
     return found | {
         "id": _baseline_id(name, number),
@@ -168,7 +172,11 @@ def ask_engine(
     request = {"model": model, "messages": list(messages), **(body or usual)}
     request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
     at, began = datetime.now(UTC), time.perf_counter()
-    answer = engine.ask(request)
+    try:
+        answer = engine.ask(request)
+    except httpx2.HTTPStatusError as refused:  # of NaN an engine can write no answer
+        said = {"id": uuid.uuid4().hex, "at": at.isoformat(), **request_fields(request)}
+        return said | {"status": refused.response.status_code}
     return record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
 
 
