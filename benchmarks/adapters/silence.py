@@ -5,8 +5,9 @@ healthy records of a finished run are drawn anew, whole users at a time and with
 and each draw is replayed through the service's own detectors, windows and verdicts against the
 same reference (`monitor.replay`), in the windows of the experiments.
 
-What this shows is the noise of questions, users and sampling. What it cannot show is
-whatever the recorded traffic does not hold, and the probe: no model is asked.
+What this shows is the noise of questions, users and sampling, twice: that of the draw and
+that of the recorded traffic itself, so that it shows rather too many alarms than too few. What
+it cannot show is whatever the recorded traffic does not hold, and the probe: no model is asked.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from monitor.replay.training import read_training
 from monitor.replay.watch import Unwatched
 
 DRAWN: Final = 220
-"""Requests of one draw, as many as an experiment has."""
+"""Requests of one draw at most. Never more than were recorded: what came by chance into a small
+pool would be drawn again and again, as if it had come from many users."""
 SURE: Final = 0.95
 
 
@@ -60,7 +62,7 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
     loud = [one for one in found if one["told"]]
     body = {
         "runs": len(found),
-        "requests": DRAWN,
+        "requests": {name: len(healthy_pool(into, name)) for name in TASKS},
         "silent": len(found) - len(loud),
         "paged": sum("page" in one["told"] for one in found),
         "at_most_loud": upper_bound(len(loud), len(found)),
@@ -121,7 +123,7 @@ def _of_adapter(
     frozen, pool = _measured(into, name, embed)
     rng = np.random.default_rng([seed, TASKS.index(name)])
     for number in range(runs):
-        rows, whose = drawn(_codes(pool), DRAWN, rng)
+        rows, whose = drawn(_codes(pool), min(DRAWN, len(pool)), rng)
         begin = float(pool.at[-1]) + 60.0
         log = replace(pool.take(rows), at=begin + np.arange(rows.size) / RATE, subjects=whose)
         yield {"adapter": name, "run": number, **_told(name, frozen, log, config)}
