@@ -103,6 +103,23 @@ def test_a_daemon_that_starts_months_ahead_of_its_database_loses_nothing(
 
 
 @pytest.mark.parametrize("shift", [MONTHS, -MONTHS])
+def test_records_are_taken_by_the_databases_clock_and_not_by_the_services(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, shift: timedelta
+) -> None:
+    """Before, 120 days ahead all were too old, and 120 days behind all came from the future."""
+    with running(tmp_path / "service", changes=CALM) as service:
+        service.register("support", "v1")
+        service.terminate()
+        clock.move(shift)
+        wear(clock, monkeypatch)
+        service.launch()
+        until(service._ready, "ready on a clock that is dear", patience=300)
+        body = ndjson(Talk("support").records(50))
+        answer = service.call("POST", "/v1/records", content=body, headers=NDJSON)
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 50)
+
+
+@pytest.mark.parametrize("shift", [MONTHS, -MONTHS])
 def test_keys_and_sessions_end_by_the_databases_clock_and_not_by_the_services(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, shift: timedelta
 ) -> None:
