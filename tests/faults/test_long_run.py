@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from tests.load import busy
 from tests.service import CALM, NDJSON, Service, Talk, baseline, ndjson, running, until
 
 DAY = {
@@ -120,7 +121,7 @@ def test_a_day_of_looks_leaves_memory_descriptors_threads_and_queues_as_they_wer
         assert last.queues_mib < warm.queues_mib + 4
 
 
-FLEET = 300
+FLEET, LOAD = 300, 20
 
 
 @pytest.mark.slow
@@ -145,7 +146,7 @@ def test_a_fleet_that_is_registered_under_load_is_known_and_watched_to_the_last(
 
         begun = time.monotonic()
         try:
-            with ThreadPoolExecutor(4) as pool:
+            with busy(LOAD), ThreadPoolExecutor(4) as pool:
                 list(pool.map(register, range(FLEET)))
             whole = time.monotonic() - begun
 
