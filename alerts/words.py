@@ -292,7 +292,7 @@ NOT_MONITORED: Final = "not fully monitored"
 
 CLOSINGS: Final = MappingProxyType(
     {
-        Closing.ACCEPTED: "accepted as the new normal",
+        Closing.ACCEPTED: "accepted as normal",
         Closing.FALSE_PAGE: "closed as a false page",
         Closing.RULE_CHANGED: "closed by a change of rules",
         Closing.PART_OF_FLEET: "part of a fleet incident",

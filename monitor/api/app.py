@@ -45,7 +45,7 @@ from monitor.api.access import Gate, Reader
 from monitor.api.deadline import Deadline
 from monitor.api.exchange import Exchange
 from monitor.api.limits import LimitBody
-from monitor.api.parts import ApiParts
+from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
 from monitor.store.keys import Key
 
@@ -81,7 +81,7 @@ ENDPOINTS: Final = (
 
 
 def create_app(
-    parts: ApiParts, *, pages: Callable[[Callable[..., Key]], APIRouter] | None = None
+    parts: ApiParts, *, pages: Callable[[Callable[..., Key]], Dashboard] | None = None
 ) -> FastAPI:
     """Build the application.
 
@@ -90,8 +90,8 @@ def create_app(
     parts
         What it works with; started and stopped by the caller, not here.
     pages
-        Makes the dashboard's router from :meth:`Gate.admit`, so that a key pasted into it
-        is counted like any other; mounted at the root, left out of the API's description.
+        Makes the dashboard from :meth:`Gate.admit`, so that a key pasted into it is counted
+        like any other; mounted at the root, left out of the API's description.
     """
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]
@@ -109,7 +109,9 @@ def create_app(
     app.state.gate = Gate(parts.database, told=parts.clock, settings=parts.access)
     _add_routes(app, parts, registry)
     if pages is not None:
-        app.include_router(pages(app.state.gate.admit), include_in_schema=False)
+        dashboard = pages(app.state.gate.admit)
+        app.include_router(dashboard.router, include_in_schema=False)
+        app.state.problem_page = dashboard.problem
     problems.install(app)
     records.install(app)
     # the last added is outermost

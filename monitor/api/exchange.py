@@ -14,11 +14,12 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.api.access import key_of
-from monitor.api.problems import internal_error, problem_response
+from monitor.api.problems import answer as answer_problem
+from monitor.api.problems import internal_error
 
 _LOG = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Exchange:
             _log_fault(error)
             if answer.status is not None:
                 raise  # the answer is half sent: only closing the connection is honest now
-            body = problem_response(internal_error(), instance=scope["path"])
+            body = answer_problem(Request(scope), internal_error())
             await body(scope, receive, answer.send)
         finally:
             self._count(scope, answer.status or 500, time.perf_counter() - started)

@@ -25,13 +25,19 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Page
-from monitor.domain import IncidentId, Mark
+from monitor.domain import Blame, IncidentId, Mark, Severity
 from monitor.incident import read_chart
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import Anew, accept
-from monitor.store import incidents
-from monitor.store.incidents import IncidentRow
+from monitor.store.inbox import (
+    Inbox,
+    IncidentFilter,
+    IncidentOrder,
+    IncidentState,
+    place,
+    read_inbox,
+)
 from monitor.store.keys import Key
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -42,28 +48,42 @@ def get_incidents(
     _key: Reader,
     parts: Parts,
     *,
-    open_only: Annotated[bool, Query(alias="open")] = False,
+    open_only: Annotated[
+        bool, Query(alias="open", description="Those that are not resolved; as two `state`s.")
+    ] = False,
+    state: Annotated[list[IncidentState], Query()] = [],  # noqa: B006 (FastAPI copies it)
+    severity: Severity | None = None,
+    blame: Blame | None = None,
     adapter: Annotated[Name | None, Query()] = None,
+    owner: Annotated[Name | None, Query()] = None,
+    base: Annotated[Name | None, Query(description="A base model, as versions name it.")] = None,
+    order: IncidentOrder = IncidentOrder.NEWEST,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[IncidentBody]:
-    """List incidents, newest first."""
-    before = paging.before_id(cursor)
+    """List incidents; all that is given must match."""
+    unresolved = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+    wanted = IncidentFilter(
+        states=state or (unresolved if open_only else tuple(IncidentState)),
+        severity=severity,
+        blame=blame,
+        adapter=adapter,
+        owner=owner,
+        base=base,
+    )
+    after = paging.after_incident(cursor)
+    now = parts.clock()
 
-    def read(tx: Connection) -> tuple[list[IncidentRow], dict[IncidentId, Silence]]:
-        rows = incidents.incident_list(
-            tx,
-            open_only=open_only,
-            adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
-            before_id=before,
-            limit=limit + 1,
-        )
-        return rows, silenced(tx, rows, now=parts.clock())
+    def read(tx: Connection) -> tuple[Inbox, dict[IncidentId, Silence]]:
+        if adapter is not None:
+            lookup.adapter(tx, adapter)
+        found = read_inbox(tx, wanted, now=now, order=order, after=after, limit=limit)
+        return found, silenced(tx, found.rows, now=now)
 
-    rows, by = parts.database.run(read)
+    found, by = parts.database.run(read)
     return Page(
-        items=[summary(row, by.get(row.id)) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
+        items=[summary(row, by.get(row.id)) for row in found.rows],
+        next=paging.encode(*place(found.rows[-1])) if found.more else None,
     )
 
 

@@ -55,6 +55,14 @@ def before_id(cursor: str | None) -> int | None:
     return None if cursor is None else int(decode(cursor, kinds=(int,))[0])
 
 
+def after_incident(cursor: str | None) -> tuple[int, int] | None:
+    """Read a cursor of a list of incidents."""
+    if cursor is None:
+        return None
+    severity, number = decode(cursor, kinds=(int, int))
+    return int(severity), int(number)
+
+
 def moment(text: str | int) -> datetime:
     """Read an aware time out of a cursor."""
     try:

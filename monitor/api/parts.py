@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Protocol
 
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
 from sqlalchemy import Connection
 
 from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
+from monitor.api.problems import ProblemPage
 from monitor.capture.intake import Outcome
 from monitor.capture.sender import Sender
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
@@ -32,6 +33,14 @@ from monitor.store.database import Database
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    """What people see: the pages, and the one that says what went wrong."""
+
+    router: APIRouter
+    problem: ProblemPage
 
 
 class Intake(Protocol):

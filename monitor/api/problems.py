@@ -1,5 +1,7 @@
 """Every error of the API as ``application/problem+json`` (RFC 9457).
 
+A browser that asked for a page gets one with the same words.
+
 ``Problem`` is the one exception handlers raise. ``type`` is a URN a client can branch on,
 ``detail`` says what and where, ``errors`` lists each wrong field with a JSON pointer into
 the body or the name of the parameter. An error nobody foresaw answers 500 without a word
@@ -8,7 +10,7 @@ of its inside, which goes to the log as a stack without values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +26,9 @@ from monitor.store.database import retryable
 MEDIA_TYPE: Final = "application/problem+json"
 DISK_FULL: Final = "53100"
 RETRY_SECONDS: Final = 5
+
+
+_LEAST_ERROR: Final = 400
 
 
 class Problem(HTTPException):
@@ -55,6 +60,10 @@ class Problem(HTTPException):
         self.errors = tuple(errors)
 
 
+ProblemPage = Callable[[Problem], Response]
+"""Draws a problem for people."""
+
+
 def problem_body(
     status: int,
     detail: str,
@@ -74,6 +83,19 @@ def problem_body(
         "instance": instance,
         "errors": [dict(error) for error in errors],
     }
+
+
+def answer(request: Request, problem: Problem) -> Response:
+    """Answer with ``problem``: a page for a browser that asked for one, JSON for all others."""
+    page: ProblemPage | None = getattr(request.app.state, "problem_page", None)
+    if page is not None and _wants_page(request) and problem.status_code >= _LEAST_ERROR:
+        return page(problem)
+    return problem_response(problem, instance=request.url.path)
+
+
+def _wants_page(request: Request) -> bool:
+    is_api = request.url.path.startswith("/v1/")
+    return not is_api and "text/html" in request.headers.get("accept", "")
 
 
 def problem_response(problem: Problem, *, instance: str) -> Response:
@@ -109,12 +131,11 @@ def install(app: FastAPI) -> None:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     if isinstance(error, Problem):
-        return problem_response(error, instance=request.url.path)
+        return answer(request, error)
     if not isinstance(error, StarletteHTTPException):
         raise error
-    return problem_response(
-        Problem(error.status_code, _sentence(request, error), headers=error.headers),
-        instance=request.url.path,
+    return answer(
+        request, Problem(error.status_code, _sentence(request, error), headers=error.headers)
     )
 
 
@@ -139,7 +160,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     problem = Problem(
         422, f"{where}: {first['detail']}{more}", kind="invalid-request", errors=errors
     )
-    return problem_response(problem, instance=request.url.path)
+    return answer(request, problem)
 
 
 def _field(item: Mapping[str, Any]) -> dict[str, object]:
@@ -159,7 +180,7 @@ def _escape(part: str) -> str:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
-    return problem_response(database_problem(error), instance=request.url.path)
+    return answer(request, database_problem(error))
 
 
 def database_problem(error: Exception) -> Problem:

@@ -1,4 +1,4 @@
-"""``/receipt``: the pages that were promised, sent, and marked as false."""
+"""``/receipt``: the pages that were promised, sent, and marked as a false alarm."""
 
 from __future__ import annotations
 

@@ -113,8 +113,13 @@ class Service:
             raise CommandFailed(f"{self.url} answers, but not as Driftline does") from None
 
 
-def _given(parameters: Mapping[str, object]) -> dict[str, str]:
-    return {key: str(value) for key, value in parameters.items() if value is not None}
+def _given(parameters: Mapping[str, object]) -> dict[str, str | list[str]]:
+    """Leave out what was not given; a list is repeated."""
+    return {
+        key: [str(one) for one in value] if isinstance(value, list) else str(value)
+        for key, value in parameters.items()
+        if value is not None
+    }
 
 
 def _problem(answer: httpx2.Response) -> str:

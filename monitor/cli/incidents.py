@@ -8,6 +8,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import place
+from monitor.cli.explaining import explain
 
 app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
 
@@ -24,24 +25,45 @@ def list_incidents(
     adapter: Annotated[
         str | None, typer.Option("--adapter", "-a", help="Only those of this adapter.")
     ] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="open, acknowledged or resolved.")
+    ] = None,
+    severity: Annotated[str | None, typer.Option(help="page or ticket.")] = None,
+    blame: Annotated[str | None, typer.Option(help="The suspected cause.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only those of this owner's adapters.")] = None,
+    base: Annotated[str | None, typer.Option(help="Only those on this base model.")] = None,
+    order: Annotated[str, typer.Option(help="newest, or severity: pages first.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
     config: options.Config = None,
     *,
-    open_only: Annotated[bool, typer.Option("--open", help="Only those that are open.")] = False,
+    open_only: Annotated[
+        bool, typer.Option("--open", help="Only those that are not resolved.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show incidents, newest first."""
-    asked = {"adapter": adapter, "open": "true" if open_only else None, "limit": limit}
+    asked = {
+        "adapter": adapter,
+        "open": "true" if open_only else None,
+        "state": state or None,
+        "severity": severity,
+        "blame": blame,
+        "owner": owner,
+        "base": base,
+        "order": order,
+        "limit": limit,
+    }
     with options.service(config) as service:
         found = service.get("/incidents", **asked)
     if as_json:
         screen.as_json(found)
         return
     if not found["items"]:
-        screen.say("no incident is open" if open_only else "nobody was told of anything yet")
+        narrowed = any((adapter, state, severity, blame, owner, base, open_only))
+        screen.say("no incident matches" if narrowed else "nobody was told of anything yet")
         return
     screen.table(
-        "incidents, newest first",
+        "incidents, pages first" if order == "severity" else "incidents, newest first",
         ["incident", "of", "severity", "since", "until", "marked", "summary"],
         [
             [
@@ -56,6 +78,9 @@ def list_incidents(
             for one in found["items"]
         ],
     )
+
+
+app.command("show")(explain)
 
 
 @app.command("ack")
@@ -84,7 +109,7 @@ def mark_false(
     if as_json:
         screen.as_json(found)
         return
-    screen.say(f"incident {incident} of {_subject(found)} is marked as false")
+    screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")
 
 
 @app.command("accept")
@@ -101,7 +126,7 @@ def accept(
     if as_json:
         screen.as_json(found)
         return
-    screen.say(f"incident {incident} of {_subject(found)} is accepted as the new normal")
+    screen.say(f"incident {incident} of {_subject(found)} is accepted as normal")
     for one in found["anew"]:
         name = f"{one['adapter']}@{one['version']}"
         if one["generation"] is not None:

@@ -1,4 +1,4 @@
-"""The receipt of pages: promised, sent, marked as false."""
+"""The receipt of pages: promised, sent, marked as a false alarm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def receipt(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Account for pages: how many were promised, sent, and marked as false by on-call."""
+    """Account for pages: how many were promised, sent, and marked as a false alarm by on-call."""
     with options.service(config) as service:
         found = service.get("/receipt", month=month)
     if as_json:

@@ -14,10 +14,9 @@ from types import FrameType
 
 import structlog
 import uvicorn
-from fastapi import APIRouter
 
 from monitor.api.app import create_app
-from monitor.api.parts import ApiParts, Beat
+from monitor.api.parts import ApiParts, Beat, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config import Config
@@ -249,7 +248,7 @@ def _server(
         clock=clock,
     )
 
-    def pages(admit: Callable[..., Key]) -> APIRouter:
+    def pages(admit: Callable[..., Key]) -> Dashboard:
         secret = load_key(config.service.data_dir / "session.key")
         return create_pages(
             WebParts(

@@ -47,9 +47,9 @@ class Moment:
 
 
 _SAID = {
-    "incident.ack": "took it in hand",
-    "incident.false": "marked it as false",
-    "incident.accept": "accepted it as the new normal",
+    "incident.ack": "acknowledged it",
+    "incident.false": "marked it as a false alarm",
+    "incident.accept": "accepted it as normal",
 }
 
 

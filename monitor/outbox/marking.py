@@ -39,7 +39,7 @@ from monitor.store.incidents import IncidentRow
 from monitor.store.verdicts import VerdictRow
 
 _SAID: Final = MappingProxyType(
-    {Mark.FALSE_PAGE: "marked as false", Mark.ACCEPTED: "accepted as the new normal"}
+    {Mark.FALSE_PAGE: "marked as a false alarm", Mark.ACCEPTED: "accepted as normal"}
 )
 _ACTS: Final = MappingProxyType(
     {Mark.FALSE_PAGE: "incident.false", Mark.ACCEPTED: "incident.accept"}
@@ -66,7 +66,7 @@ class Word:
 
     @property
     def text(self) -> str:
-        """All of it as a reason: ``marked as false by ann: the load test of Tuesday``."""
+        """All of it as a reason: ``marked as a false alarm by ann: the load test of Tuesday``."""
         return f"{_SAID[self.mark]} by {self.by}: {self.because}"
 
 

@@ -1,7 +1,7 @@
 """The receipt of pages: what was promised, what was sent, and what on-call said of it.
 
 The promise is about false pages. Which pages were false nobody knows but people, so the
-receipt keeps three counts apart: marked as false, marked as the new normal, not judged.
+receipt keeps three counts apart: marked as a false alarm, marked as the new normal, not judged.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) 
 
 
 def _say_who_has_them(tx: Connection, channel: str, one: Telling, *, now: datetime) -> None:
-    """Tell behind a beginning who took it in hand while it waited; it would call people else."""
+    """Tell behind a beginning who acknowledged it while it waited; it would call people else."""
     for matter, alert in one.news:
         row = incidents.incident(tx, IncidentId(matter.incident)) if alert.firing else None
         until = row.acknowledged_until if row and row.closed_at is None else None

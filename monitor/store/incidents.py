@@ -226,8 +226,8 @@ def mark(
 
 def incident(tx: Connection, incident_id: IncidentId) -> IncidentRow | None:
     """Return one incident."""
-    row = tx.execute(_SELECT.where(incidents.c.id == incident_id)).mappings().one_or_none()
-    return _incident(row) if row else None
+    row = tx.execute(SELECT.where(incidents.c.id == incident_id)).mappings().one_or_none()
+    return from_row(row) if row else None
 
 
 def incident_list(
@@ -236,26 +236,20 @@ def incident_list(
     open_only: bool = False,
     adapter_id: AdapterId | None = None,
     fleet_only: bool = False,
-    before_id: int | None = None,
     limit: int = 100,
 ) -> list[IncidentRow]:
-    """Incidents, newest first; ``before_id`` is where the previous page ended.
-
-    ``fleet_only`` keeps those of a whole base model.
-    """
-    query = _SELECT.order_by(incidents.c.id.desc()).limit(limit)
+    """Incidents, newest first. ``fleet_only`` keeps those of a whole base model."""
+    query = SELECT.order_by(incidents.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(incidents.c.closed_at.is_(None))
     if adapter_id is not None:
         query = query.where(incidents.c.adapter_id == adapter_id)
     if fleet_only:
         query = query.where(incidents.c.base_model.is_not(None))
-    if before_id is not None:
-        query = query.where(incidents.c.id < before_id)
-    return [_incident(row) for row in tx.execute(query).mappings()]
+    return [from_row(row) for row in tx.execute(query).mappings()]
 
 
-_SELECT: Final = (
+SELECT: Final = (
     sa.select(
         *(column for column in incidents.c if column.name != "state"),
         adapters.c.name.label("adapter"),
@@ -278,7 +272,8 @@ def _in_hand(state: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _incident(row: RowMapping) -> IncidentRow:
+def from_row(row: RowMapping) -> IncidentRow:
+    """Read a row of :data:`SELECT`."""
     fields: dict[str, Any] = dict(row)
     fields["severity"] = Severity(fields["severity"])
     fields["blame"] = Blame(fields["blame"])

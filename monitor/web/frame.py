@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain import Scope
+from monitor.outbox.present import action_words
 from monitor.policy.coverage_words import percent
 from monitor.store import keys
 from monitor.store.keys import Key
@@ -23,6 +24,16 @@ from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+TABS: Final = (
+    ("/", "Fleet"),
+    ("/incidents", "Incidents"),
+    ("/routes", "Routes"),
+    ("/canaries", "Canaries"),
+    ("/silences", "Silences"),
+    ("/budget", "Budget"),
+    ("/runbooks", "Runbooks"),
+    ("/docs", "API"),
+)
 
 
 class Frame:
@@ -78,10 +89,11 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(asset=assets.url, service_version=version)
+    environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
     environment.filters.update(
         clock=wording.clock,
         covered=percent,
+        deed=action_words,
         ended=wording.ended,
         finite=math.isfinite,
         number=wording.number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.api import coverage
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
-from monitor.incident import Story, draw, read_chart, read_story
+from monitor.incident import Chart, Story, draw, read_chart, read_story
 from monitor.incident.moving import Move, move, read_choices, unproven
 from monitor.incident.smoke import Exchange, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
@@ -123,14 +124,12 @@ class IncidentPages:
             return {
                 "story": story,
                 "choices": read_choices(tx, story, now=now),
-                "chart": chart,
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
                     story.judged, story.version, self._parts.outlook.settings.policy
                 ),
                 "coverage_last_day": coverage.last_day(tx, story.version, now=now),
-                "wide": Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
-                "narrow": Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
+                **_drawings(chart),
             }
 
         seen = self._parts.database.run(read)
@@ -234,6 +233,33 @@ class IncidentPages:
             self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
         except (NotFound, ActionNotOpen) as why:
             raise Refused(f"It is not open any more: {why}.", status=HTTPStatus.CONFLICT) from why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """Some of an incident's signals, for a wide screen and for a narrow one."""
+
+    wide: Markup
+    narrow: Markup
+    count: int
+
+
+def _drawings(chart: Chart) -> dict[str, Drawing | None]:
+    """Draw the signals that moved apart from the others; all of them where none did."""
+    moved = [signal for signal in chart.signals if signal.crossed]
+    others = [signal for signal in chart.signals if moved and not signal.crossed]
+    return {
+        "moved": _drawing(replace(chart, signals=moved or chart.signals)),
+        "others": _drawing(replace(chart, signals=others)) if others else None,
+    }
+
+
+def _drawing(chart: Chart) -> Drawing:
+    return Drawing(
+        wide=Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
+        narrow=Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
+        count=len(chart.signals),
+    )
 
 
 def _reason(fields: Mapping[str, str]) -> str:

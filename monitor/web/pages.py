@@ -11,6 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.parts import Dashboard
+from monitor.api.problems import Problem
 from monitor.domain import Scope, Version
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
@@ -18,6 +20,7 @@ from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
+from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
@@ -31,12 +34,13 @@ PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
-def create_pages(parts: WebParts) -> APIRouter:
-    """Build the router of all pages, to be mounted at the root."""
+def create_pages(parts: WebParts) -> Dashboard:
+    """Build the router of all pages, to be mounted at the root, and the page of errors."""
     frame = Frame(parts)
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
+    router.include_router(inbox_pages(frame))
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
     router.include_router(silence_pages(frame))
@@ -54,7 +58,7 @@ def create_pages(parts: WebParts) -> APIRouter:
     router.add_api_route(
         "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
     )
-    return router
+    return Dashboard(router=router, problem=pages.problem)
 
 
 class Pages:
@@ -65,6 +69,16 @@ class Pages:
         self._parts = frame.parts
         self._page = frame.page
         self._new = NewSections(frame.parts.database)
+
+    def problem(self, problem: Problem) -> Response:
+        """Show an error in the words of the API."""
+        return self._page(
+            "problem.html",
+            status=problem.status_code,
+            headers=problem.headers,
+            title=HTTPStatus(problem.status_code).phrase,
+            detail=problem.detail,
+        )
 
     def fleet(self, request: Request) -> Response:
         """Show every adapter, worst first."""

@@ -150,6 +150,17 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     assert run("silence", "expire", number).code == 0
 
 
+def test_incidents_are_narrowed_by_what_is_asked(run: Run) -> None:
+    shown = run("incident", "list", "--state", "open", "--severity", "page", "--order", "severity")
+    assert shown.code == 0
+    assert "pages first" in shown.out
+    assert f"{BROKEN}@" in shown.out
+    assert f"{DRIFTS}@" not in shown.out
+    none = run("incident", "list", "--state", "resolved", "--owner", "nobody")
+    assert none.out == "no incident matches\n"
+    failed(run("incident", "list", "--state", "shut"), "open")
+
+
 def test_its_message_leads_to_runbooks_and_a_chart_that_the_service_shows(service: Service) -> None:
     assert service.inbox is not None
     told = [message.alert for message in service.inbox.messages if message.alert["firing"]]

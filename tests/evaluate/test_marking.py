@@ -104,7 +104,7 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
     assert "closed as a false page" in ended.summary
     judged = watched.judged()
     assert judged.verdict.kind is VerdictKind.STABLE
-    assert judged.verdict.reason == "marked as false by ann: a load test"
+    assert judged.verdict.reason == "marked as a false alarm by ann: a load test"
     assert Memory.from_json(judged.memory).crossings == ()
     assert watched.messages() == [("started", 1), ("recovered", 1)]
     [act] = [one for one in watched.world.database.run(audit.newest) if one.act.startswith("inc")]
@@ -118,7 +118,7 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
     assert len(watched.messages()) == 2
     # said twice is said once, and the opposite is refused
     assert not watched.mark(paged.id, said(because="another reason"))
-    with pytest.raises(NotMarkable, match="was marked as false by ann; that stands"):
+    with pytest.raises(NotMarkable, match="was marked as a false alarm by ann; that stands"):
         watched.mark(paged.id, said(Mark.ACCEPTED))
 
     # a drift that is there is found again, as an incident of its own
@@ -138,7 +138,7 @@ def test_the_new_normal_is_what_later_records_are_compared_with(
     assert anew.records >= 400
     [closed] = watched.incidents()
     assert (closed.marked, closed.closed_at is not None) == (Mark.ACCEPTED, True)
-    assert "accepted as the new normal" in closed.summary
+    assert "accepted as normal" in closed.summary
     assert watched.verdict() is VerdictKind.STABLE
     # no record has a vector, so that nothing is asked of an encoder
     assert build_next(database, NoEncoder(), indexes=Indexes(tmp_path))

@@ -370,7 +370,7 @@ def test_a_fleet_incident_is_told_to_whoever_would_have_heard_of_a_member(
 @pytest.mark.parametrize(
     ("why", "opening"),
     [
-        (Closing.ACCEPTED, "support@v7: accepted as the new normal; was: "),
+        (Closing.ACCEPTED, "support@v7: accepted as normal; was: "),
         (Closing.FALSE_PAGE, "support@v7: closed as a false page; was: "),
     ],
 )

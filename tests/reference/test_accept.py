@@ -1,4 +1,4 @@
-"""What is accepted as the new normal joins the index and becomes the baseline."""
+"""What is accepted as normal joins the index and becomes the baseline."""
 
 from datetime import datetime, timedelta
 
@@ -114,7 +114,7 @@ def test_the_early_half_joins_the_index_and_the_held_out_half_is_measured(
     built = database.run(lambda tx: references.details(tx, anew.reference.id))
     assert (built.reference.state, built.reference.error) == (ReferenceState.READY, None)
     assert built.source is ReferenceSource.ACCEPT
-    assert built.reference.cause == "accepted as the new normal by ann: parcels are new"
+    assert built.reference.cause == "accepted as normal by ann: parcels are new"
     assert (built.reference.n_training, built.reference.n_baseline) == (50 + 125, 500)
     grown = indexes.open(database, built.reference.id)
     assert np.array_equal(grown[:50], indexes.open(database, old.id))
@@ -254,7 +254,7 @@ def test_what_is_over_or_was_false_is_not_accepted(
     incident = opened(database, version, crossed())
     word = Word(mark=Mark.FALSE_PAGE, by="bob", because="a test", at=WORD_AT)
     database.run(lambda tx: mark(tx, incident, word, hearers=Hearers()))
-    with pytest.raises(NotMarkable, match="was marked as false by bob; that stands"):
+    with pytest.raises(NotMarkable, match="was marked as a false alarm by bob; that stands"):
         said(database, incident)
     with database.begin() as tx:
         tx.exec_driver_sql("UPDATE incidents SET marked = NULL")

@@ -105,13 +105,22 @@ def test_it_says_what_since_when_who_and_what_was_done(
             };
         }"""
     )
-    rows = len(worlds.DETECTORS)
+    rows = 3  # logit_ks, perplexity and repetition crossed; the others are folded
+    others = len(worlds.DETECTORS) - rows
+    assert f"{others} other signals, not near their alert threshold" in text
     assert drawn["charts"] == 1
     assert (drawn["lines"], drawn["margins"], drawn["onsets"]) == (rows, rows, rows)
     assert drawn["moved"] == 4  # two changes of verdict, one of route, one declared
     assert {"critical", "repetition"} <= set(drawn["words"])
     assert (drawn["paper"], drawn["edge"]) == ("none", "none")  # the page's own, light or dark
     assert drawn["overflow"] <= 0
+    buttons = looker.page.locator("#do-title").bounding_box()
+    charts = looker.page.locator("#signals-title").bounding_box()
+    assert buttons is not None
+    assert charts is not None
+    assert buttons["y"] < charts["y"]
+    looker.page.click("text=other signals")
+    assert looker.page.locator("svg.signals:visible").count() == 2
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
@@ -126,7 +135,9 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     assert stored(service, paged.id).acknowledged_by == "for admin"
 
     looker.page.fill("#reason", "v7 was <i>reloaded</i>")
-    looker.page.click("button[value=back]")
+    assert not looker.page.is_visible("button[value=back]")
+    looker.page.click("text=Route back to v7…")
+    looker.page.click("text=Move 100 % to v7 now")
     looker.page.wait_for_selector("text=Generation 3")
     moved = service.database.run(lambda tx: routes.row(tx, "support"))
     assert moved is not None
@@ -145,9 +156,12 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
 
     looker.page.fill("#reason", "a load test of ours")
     looker.page.click("button[value=false_page]")
-    looker.page.wait_for_selector("text=marked as false by for admin")
+    looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     text = looker.page.inner_text("[data-live=timeline]")
-    for words in ("for admin took it in hand", "for admin marked it as false: a load test of ours"):
+    for words in (
+        "for admin acknowledged it",
+        "for admin marked it as a false alarm: a load test of ours",
+    ):
         assert words in text, words
     assert "the incident is over" in text
     # how it ended is what the person said, and is not said again in other words

@@ -70,7 +70,7 @@ def test_a_fleet_incident_names_its_members_and_can_be_judged(
     assert "its adapters are stable again" in looker.page.inner_text("main")
     looker.page.fill("#reason", REASON)
     looker.page.click("button[value=false_page]")
-    looker.page.wait_for_selector("text=marked as false by for admin")
+    looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     assert REASON in looker.page.inner_text("main")
     looker.open("/")
     assert looker.page.locator(f"#incident-{common}").count() == 0
@@ -85,10 +85,10 @@ def test_an_incident_is_judged_from_its_adapters_page(look: Callable[..., Looker
     looker.page.click("[data-live=incidents] a.judge")
     looker.page.fill("#reason", REASON)
     looker.page.click("button[value=false_page]")
-    looker.page.wait_for_selector("text=marked as false by for admin")
+    looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     looker.open("/adapters/support")
     shown = looker.page.inner_text("[data-live=incidents]")
-    assert f"marked as false by for admin: {REASON}" in shown
+    assert f"marked as a false alarm by for admin: {REASON}" in shown
     assert "stable" in looker.page.inner_text("[data-live=head]")
 
 
@@ -117,7 +117,9 @@ def test_the_command_line_tells_of_a_fleet_incident_and_takes_a_word(
     taken = run("incident", "ack", str(common), "--hours", "2")
     assert taken.endswith(f"for admin has incident {common}\n")
     marked = run("incident", "false", str(common), "--reason", REASON)
-    assert marked.endswith(f"incident {common} of all on one base model is marked as false\n")
+    assert marked.endswith(
+        f"incident {common} of all on one base model is marked as a false alarm\n"
+    )
     assert "false_page" in run("incident", "list")
     explained = run("explain", str(common))
     assert ("judged false by for admin" in explained, "(false page)" in explained) == (True, False)
@@ -154,7 +156,7 @@ def test_a_form_changes_nothing_without_the_scope_a_reason_or_from_elsewhere(
         accepted = client.post(path, data={"reason": "an upgrade", "do": "accepted"})
         assert (accepted.status_code, accepted.headers["location"]) == (303, f"/incidents/{common}")
         again = client.post(path, data={"reason": "no", "do": "false_page"})
-        assert (again.status_code, "accepted as the new normal" in again.text) == (409, True)
+        assert (again.status_code, "accepted as normal" in again.text) == (409, True)
         assert (
             client.post("/incidents/4711/do", data={"reason": "x", "do": "ack"}).status_code == 404
         )

@@ -1,0 +1,164 @@
+"""The inbox of incidents: those that wait for somebody, those in hand, those that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from monitor.domain import Blame, Severity
+from monitor.store.incidents import SELECT, IncidentRow, from_row
+from monitor.store.tables import adapters, incidents, versions
+
+
+class IncidentState(StrEnum):
+    """Whether somebody has to look at an incident."""
+
+    OPEN = "open"
+    """Nobody has acknowledged it, or the acknowledgement has run out."""
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class IncidentOrder(StrEnum):
+    """Which incident a list begins with."""
+
+    SEVERITY = "severity"
+    """Pages before tickets, the newest of each first."""
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentFilter:
+    """Which incidents a list holds; None is any. ``base`` is a base model's name."""
+
+    states: Sequence[IncidentState] = tuple(IncidentState)
+    severity: Severity | None = None
+    blame: Blame | None = None
+    adapter: str | None = None
+    owner: str | None = None
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """One page of incidents, and how many there are in each state.
+
+    counts
+        By state, of all that the filter's other fields let through.
+    more
+        Whether there are incidents after these.
+    """
+
+    rows: Sequence[IncidentRow]
+    counts: Mapping[IncidentState, int]
+    more: bool
+
+
+_SEVERITIES: Final = (Severity.PAGE, Severity.TICKET, Severity.NONE)
+_RANK: Final = sa.case(
+    {one.value: rank for rank, one in enumerate(_SEVERITIES)},
+    value=incidents.c.severity,
+    else_=len(_SEVERITIES),
+)
+
+
+def place(row: IncidentRow) -> tuple[int, int]:
+    """Say where an incident stands, for the page after it."""
+    return _SEVERITIES.index(row.severity), row.id
+
+
+def state_of(row: IncidentRow, *, now: datetime) -> IncidentState:
+    """Tell the state of an incident."""
+    if row.closed_at is not None:
+        return IncidentState.RESOLVED
+    until = row.acknowledged_until
+    return IncidentState.OPEN if until is None or until <= now else IncidentState.ACKNOWLEDGED
+
+
+def read_inbox(
+    tx: Connection,
+    wanted: IncidentFilter,
+    *,
+    now: datetime,
+    order: IncidentOrder = IncidentOrder.SEVERITY,
+    after: tuple[int, int] | None = None,
+    limit: int = 50,
+) -> Inbox:
+    """Read a page of incidents. ``after`` is the :func:`place` of the last one seen."""
+    query = SELECT.where(*_conditions(wanted, now=now)).limit(limit + 1)
+    if order is IncidentOrder.SEVERITY:
+        query = query.order_by(_RANK, incidents.c.id.desc())
+    else:
+        query = query.order_by(incidents.c.id.desc())
+    if after is not None:
+        query = query.where(_beyond(order, *after))
+    rows = [from_row(row) for row in tx.execute(query).mappings()]
+    return Inbox(rows=rows[:limit], counts=_counts(tx, wanted, now=now), more=len(rows) > limit)
+
+
+def owners(tx: Connection) -> list[str]:
+    """Name everybody who owns an adapter."""
+    named = sa.select(adapters.c.owner).where(adapters.c.owner.is_not(None)).distinct()
+    return sorted(tx.execute(named).scalars())
+
+
+def bases(tx: Connection) -> list[str]:
+    """Name every base model that a version is registered on."""
+    named = sa.select(versions.c.base_model).where(versions.c.base_model.is_not(None)).distinct()
+    return sorted(tx.execute(named).scalars())
+
+
+def _beyond(order: IncidentOrder, seen_rank: int, seen_id: int) -> ColumnElement[bool]:
+    if order is IncidentOrder.NEWEST:
+        return incidents.c.id < seen_id
+    place_of = sa.tuple_(_RANK, -incidents.c.id)
+    return place_of > sa.tuple_(sa.literal(seen_rank), sa.literal(-seen_id))
+
+
+def _counts(tx: Connection, wanted: IncidentFilter, *, now: datetime) -> dict[IncidentState, int]:
+    """Count every state, whichever of them is shown."""
+    of_any_state = replace(wanted, states=tuple(IncidentState))
+    counted: list[Any] = [
+        sa.func.count().filter(_in_state(state, now=now)).label(state) for state in IncidentState
+    ]
+    found = tx.execute(
+        sa.select(*counted)
+        .select_from(incidents)
+        .outerjoin(adapters, adapters.c.id == incidents.c.adapter_id)
+        .outerjoin(versions, versions.c.id == incidents.c.version_id)
+        .where(*_conditions(of_any_state, now=now))
+    ).one()
+    return dict(zip(IncidentState, found, strict=True))
+
+
+def _in_state(state: IncidentState, *, now: datetime) -> ColumnElement[bool]:
+    is_over = incidents.c.closed_at.is_not(None)
+    in_hand = sa.func.coalesce(incidents.c.acknowledged_until > now, sa.false())
+    match state:
+        case IncidentState.RESOLVED:
+            return is_over
+        case IncidentState.ACKNOWLEDGED:
+            return ~is_over & in_hand
+        case IncidentState.OPEN:
+            return ~is_over & ~in_hand
+
+
+def _conditions(wanted: IncidentFilter, *, now: datetime) -> list[ColumnElement[bool]]:
+    base = sa.func.coalesce(incidents.c.base_model, versions.c.base_model)
+    equal: list[tuple[ColumnElement[Any], str | None]] = [
+        (incidents.c.severity, wanted.severity),
+        (incidents.c.blame, wanted.blame),
+        (adapters.c.name, wanted.adapter),
+        (adapters.c.owner, wanted.owner),
+        (base, wanted.base),
+    ]
+    found: list[ColumnElement[bool]] = [
+        column == value for column, value in equal if value is not None
+    ]
+    return [*found, sa.or_(*(_in_state(state, now=now) for state in wanted.states))]

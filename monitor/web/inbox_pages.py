@@ -1,0 +1,107 @@
+"""The inbox of incidents: what waits for somebody, what is in hand, what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from monitor.api import paging
+from monitor.api.paging import Cursor
+from monitor.domain import Blame, Severity
+from monitor.outbox import silenced
+from monitor.store import inbox
+from monitor.store.inbox import IncidentFilter, IncidentOrder, IncidentState, read_inbox
+from monitor.web.frame import Frame
+
+SHOWN: Final = 50
+_LONGEST: Final = 256
+
+Text = Annotated[str, Query(max_length=_LONGEST)]
+FILTERS: Final = ("severity", "blame", "adapter", "owner", "base")
+
+
+def inbox_pages(frame: Frame) -> APIRouter:
+    """Build the router of this page."""
+    pages = InboxPages(frame)
+    router = APIRouter()
+    router.add_api_route(
+        "/incidents", pages.show, methods=["GET"], dependencies=[Depends(frame.session)]
+    )
+    return router
+
+
+class InboxPages:
+    """The handlers; they run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+
+    def show(
+        self,
+        *,
+        state: IncidentState = IncidentState.OPEN,
+        severity: Text = "",
+        blame: Text = "",
+        adapter: Text = "",
+        owner: Text = "",
+        base: Text = "",
+        order: IncidentOrder = IncidentOrder.SEVERITY,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Show the incidents of one state. An empty field of the form means any."""
+        chosen = dict(
+            zip(FILTERS, (severity, blame, adapter, owner, base), strict=True),
+        )
+        wanted = IncidentFilter(
+            states=(state,),
+            severity=Severity(severity) if severity in set(Severity) else None,
+            blame=Blame(blame) if blame in set(Blame) else None,
+            adapter=_named(adapter),
+            owner=_named(owner),
+            base=_named(base),
+        )
+        now = self._parts.clock()
+        after = paging.after_incident(cursor)
+
+        def read(tx: Connection) -> dict[str, Any]:
+            found = read_inbox(tx, wanted, now=now, order=order, after=after, limit=SHOWN)
+            return {
+                "found": found,
+                "silenced": silenced(tx, found.rows, now=now),
+                "owners": inbox.owners(tx),
+                "bases": inbox.bases(tx),
+            }
+
+        seen = self._parts.database.run(read)
+        rows = seen["found"].rows
+        asked = {**chosen, "order": order.value}
+        older = paging.encode(*inbox.place(rows[-1])) if seen["found"].more else None
+        return self._frame.page(
+            "inbox.html",
+            now=now,
+            state=state,
+            order=order,
+            chosen=chosen,
+            filtered=any(chosen.values()),
+            links={one: _link(asked, state=one) for one in IncidentState},
+            older=_link(asked, state=state, cursor=older) if older else None,
+            newest=_link(asked, state=state) if cursor else None,
+            severities=[Severity.PAGE, Severity.TICKET],
+            blames=list(Blame),
+            **seen,
+        )
+
+
+def _named(text: str) -> str | None:
+    return text.replace("\x00", "") or None
+
+
+def _link(asked: Mapping[str, str], **more: str) -> str:
+    wanted = {name: value for name, value in {**asked, **more}.items() if value}
+    return f"/incidents?{urlencode(wanted)}"
