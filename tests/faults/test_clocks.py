@@ -211,7 +211,7 @@ class Machine:
         wish = {
             "adapter": "support",
             "version": "v2",
-            "steps": [{"weight": 0.2, "lasts": "24h"}],
+            "steps": [{"weight": 0.2, "hours": 24}],
             "unchecked": ["weights", "served", "applied", "perplexity"],
         }
         answer = self.service.call("POST", "/v1/canaries", json=wish)
