@@ -303,6 +303,7 @@ def test_a_whole_machine_that_goes_months_off_and_back_under_load_loses_nothing(
             "SELECT count(*) FROM tasks WHERE next_due_at > now() + interval '1 day'"
         ).fetchone()
     print(f"acknowledged {machine.load.acknowledged}, stored {stored}")
-    assert stored["records"] == machine.load.acknowledged
+    # one whose answer came too late is stored all the same
+    assert stored["records"] >= machine.load.acknowledged
     assert falsely == (0,)
     assert later == (0,)
