@@ -59,8 +59,9 @@ class Clock:
     reached, reached_at
         Deletions go by this time, which follows the clock a day at a time; when it last did.
     ahead
-        By how much it stands further than where it would had it not jumped, all jumps taken
-        together, as far as nobody has said that it is right.
+        By how much it stands further than where it would had it not jumped, all jumps of
+        late taken together, as far as nobody has said that it is right. That it went back
+        is forgotten once it has settled there: what comes then is another jump.
     """
 
     seen: datetime
@@ -142,7 +143,7 @@ def looked(
         ahead = before.ahead if off else before.ahead + jumped
         found = replace(found, steady_since=now, jumped=jumped, ahead=ahead)
     elif now - before.steady_since >= SETTLING and before.ahead <= BELIEVED:
-        found = replace(found, ahead=min(timedelta(), before.ahead))
+        found = replace(found, ahead=timedelta())
     return replace(found, reached=min(before.reached, found.believed))
 
 

@@ -125,6 +125,17 @@ def test_a_term_that_a_clock_jumped_past_goes_on_for_a_day() -> None:
     assert clock.end(STEADY, standing, now=NOON) == standing
 
 
+def test_a_clock_that_is_wrong_again_is_not_believed_for_having_been_set_right() -> None:
+    """First seen 120 days ahead, set right, and as far ahead again days later."""
+    known = look(STEADY, NOON - MONTHS, timedelta())
+    at_once = look(known, known.seen + MONTHS + MINUTE, MINUTE)
+    assert clock.unconfirmed(at_once) is None
+    for _ in range(50):
+        known = look(known, known.seen + timedelta(hours=1), timedelta(hours=1))
+    again = look(known, known.seen + MONTHS + MINUTE, MINUTE)
+    assert "by 120 days" in str(clock.unconfirmed(again))
+
+
 def test_a_week_off_is_believed_after_a_day_and_longer_when_a_person_says_so() -> None:
     week = look(STEADY, NOON + timedelta(days=7))
     assert clock.unconfirmed(week) is None
