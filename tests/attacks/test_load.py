@@ -88,7 +88,7 @@ def test_ten_times_what_it_can_take_costs_no_memory_and_no_record_that_was_accep
         flood.over.set()
         for thread in threads:
             thread.join()
-        until(service._ready, "ready afterwards")
+        until(service.ready, "ready afterwards")
         with service.stored() as connection:
             stored = dict(
                 connection.execute("SELECT id, count(*) FROM records GROUP BY id").fetchall()
@@ -130,7 +130,7 @@ def test_kills_of_service_and_server_on_a_machine_without_time_lose_nothing(
                 if live_postmaster(service.data_dir / "postgres" / "cluster") is not None:
                     service.kill_postgres()
                 time.sleep(MINUTE / 4)
-            until(service._ready, "ready again", patience=300)
+            until(service.ready, "ready again", patience=300)
             before = len(sender.acknowledged)
             until(lambda: len(sender.acknowledged) > before + 200, "records afterwards")
         finally:

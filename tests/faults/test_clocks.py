@@ -113,7 +113,7 @@ def test_records_are_taken_by_the_databases_clock_and_not_by_the_services(
         clock.move(shift)
         wear(clock, monkeypatch)
         service.launch()
-        until(service._ready, "ready on a clock that is dear", patience=300)
+        until(service.ready, "ready on a clock that is dear", patience=300)
         body = ndjson(Talk("support").records(50))
         answer = service.call("POST", "/v1/records", content=body, headers=NDJSON)
         assert (answer.status_code, answer.json()["accepted"]) == (202, 50)

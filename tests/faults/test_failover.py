@@ -78,7 +78,7 @@ def test_a_failover_under_load_needs_nobody_and_loses_nothing_with_a_synchronous
                 first.kill()
                 second.promote()
                 promoted = time.monotonic() - killed
-                until(service._ready, "ready again")
+                until(service.ready, "ready again")
                 ready = time.monotonic() - killed
                 before, done = len(sender.acknowledged), evaluated(second.conninfo)
                 until(lambda: len(sender.acknowledged) > before + 500, "records after")
