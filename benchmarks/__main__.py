@@ -1,8 +1,14 @@
-"""Run every benchmark, each in a process of its own, and write ``docs/benchmarks.md``."""
+"""Run every benchmark, each in a process of its own, and write ``docs/benchmarks.md``.
+
+``python -m benchmarks adapters`` runs the benchmark of broken adapters, which needs a real
+engine: see :mod:`benchmarks.adapters`. ``adapters-tools`` puts what it recorded through other
+tools, and ``adapters-page`` writes its page.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -51,6 +57,12 @@ BENCHMARKS = (
     Benchmark(module="inspect"),
     Benchmark(module="deliveries"),
 )
+APART = {
+    "adapters": "benchmarks.adapters.command",
+    "adapters-tools": "benchmarks.adapters.contestants.command",
+    "adapters-page": "benchmarks.adapters.page.command",
+}
+"""Commands with options of their own: they need an engine, or what one left."""
 NAMES = tuple(one.module for one in BENCHMARKS)
 
 
@@ -143,6 +155,8 @@ def _summary(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] and (apart := APART.get(sys.argv[1])):
+        sys.exit(importlib.import_module(apart).main(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks")
     parser.add_argument(
         "name",

@@ -79,9 +79,12 @@ class Growth:
 
     def by(self, drift: Drift | None, process: Process, *, share: float) -> Floats:
         """Growth per unit ``(L, K)``, in the hours that most requests fall in; None: no drift."""
+        return _growth(self, drift, self.terms(process, share=share))
+
+    def terms(self, process: Process, *, share: float) -> BetTerms:
+        """What the process makes of the null in those hours."""
         seen = self.null.unknown is None or self.null.unknown.mostly_seen
-        terms = bet_terms(self.null, process, share=share, seen=seen)
-        return _growth(self, drift, terms)
+        return bet_terms(self.null, process, share=share, seen=seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,13 +144,36 @@ def expected_delay(
     """
     if drift not in growth.moved:
         return None
+    return delay_of(
+        growth,
+        growth.by(drift, process, share=share),
+        process,
+        share=share,
+        units_per_day=units_per_day,
+        check_seconds=check_seconds,
+    )
+
+
+def delay_of(
+    growth: Growth,
+    drifting: Floats,
+    process: Process,
+    *,
+    share: float,
+    units_per_day: float,
+    check_seconds: float,
+) -> Delay:
+    """Follow the capital of every bet once it grows by ``drifting`` ``(L, K)`` per unit.
+
+    Parameters are those of :func:`expected_delay`.
+    """
     per_check = units_per_day * check_seconds / SECONDS_PER_DAY
     if share <= 0.0 or per_check <= 0.0:
         return Delay(hours=np.inf, units=np.inf)
     start = np.log(share * check_seconds / HORIZON_SECONDS)
     longest = LONGEST_DAYS * SECONDS_PER_DAY / check_seconds
     settled = start + _log_sum(per_check * growth.by(None, process, share=share), longest)
-    step = per_check * growth.by(drift, process, share=share)
+    step = per_check * drifting
     parts = np.log(growth.null.weights / FRACTIONS.size)
 
     def evidence(checks: float) -> float:
@@ -191,10 +217,10 @@ def _log_sum(step: Floats, checks: float) -> Floats:
 
 
 def _rank_growth(reference: RankReference) -> Growth:
-    ordered, grid = reference.ordered[0], _grid(reference.ordered[0])
-    size = (-1.0 if reference.sides[0] is Side.DOWN else 1.0) * _sd(ordered)
+    ordered, grid = reference.ordered[0], quantiles(reference.ordered[0])
+    size = (-1.0 if reference.sides[0] is Side.DOWN else 1.0) * signal_sd(ordered)
     kinds = rank_reference.kinds_scored(reference)
-    still = np.column_stack([mid_ranks(each, _grid(each)) for each in reference.ordered])
+    still = np.column_stack([mid_ranks(each, quantiles(each)) for each in reference.ordered])
 
     def mixed(by: float, share: float = 1.0) -> Mix:
         first = mid_ranks(ordered, grid + by * size)
@@ -224,23 +250,31 @@ def _rate_growth(null: Null) -> Growth:
 def _growth(growth: Growth, drift: Drift | None, terms: BetTerms) -> Floats:
     mix = growth.still if drift is None else growth.moved[drift]
     if not mix.kinds:
-        never, always = np.zeros((1, mix.values.size)), np.ones((1, mix.values.size))
-        lost, won = _logs(terms, never)[0], _logs(terms, always)[0]
-        return np.asarray((1.0 - mix.values) * lost + mix.values * won)
+        return rate_growth(terms, np.asarray(mix.values, dtype=np.float64))
     still = scores_named(growth.still.values.astype(np.float64), mix.kinds)
     scores = scores_named(mix.values.astype(np.float64), mix.kinds)
-    return _mean_growth(growth.null, terms, scores, still=still, share=mix.share)
+    return mean_growth(growth.null.sd, terms, scores, still=still, share=mix.share)
 
 
-def _mean_growth(
-    null: Null, terms: BetTerms, scores: Floats, *, still: Floats, share: float
+def rate_growth(terms: BetTerms, rates: Floats) -> Floats:
+    """Mean growth ``(L, K)`` where 0/1 scores have these rates ``(K,)``."""
+    never, always = np.zeros((1, rates.size)), np.ones((1, rates.size))
+    lost, won = _logs(terms, never)[0], _logs(terms, always)[0]
+    return np.asarray((1.0 - rates) * lost + rates * won)
+
+
+def mean_growth(
+    sd: Floats, terms: BetTerms, scores: Floats, *, still: Floats, share: float
 ) -> Floats:
-    """Mean growth ``(L, K)`` where a share of the units has ``scores``, the rest ``still``."""
+    """Mean growth ``(L, K)`` where a share of the units has ``scores``, the rest ``still``.
+
+    Both are ``(1024, K)``; ``sd`` is that of the reference's units.
+    """
     both = np.concatenate([still, scores])
     parts = np.repeat([(1.0 - share), share], _GRID)[:, None] / _GRID
     mean = (parts * both).sum(axis=0)
     # a unit of several requests of one subject scatters less than one request
-    spread = np.minimum(1.0, null.sd / np.maximum(still.std(axis=0), 1e-12))
+    spread = np.minimum(1.0, sd / np.maximum(still.std(axis=0), 1e-12))
     units = np.clip(mean + spread * (both - mean), 0.0, 1.0)
     return np.asarray((parts[:, :, None] * _logs(terms, units).transpose(0, 2, 1)).sum(axis=0).T)
 
@@ -251,13 +285,14 @@ def _logs(terms: BetTerms, scores: Floats) -> Floats:
     return np.asarray(np.log1p(terms.stakes * excess) / terms.divisors)
 
 
-def _grid(ordered: Floats) -> Floats:
+def quantiles(ordered: Floats) -> Floats:
     """Evenly spaced quantiles of a sorted signal, to stand for all of it."""
     at = (np.arange(_GRID) + 0.5) / _GRID * ordered.size
     return ordered[at.astype(np.int64)]
 
 
-def _sd(ordered: Floats) -> float:
+def signal_sd(ordered: Floats) -> float:
+    """Sd of a sorted signal as drifts are told in it."""
     low, high = np.quantile(ordered, _CENTRAL)
     finite = float(high - low) / 2.0
     return finite if finite > 0.0 else float(np.std(ordered))

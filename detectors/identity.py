@@ -9,7 +9,7 @@ weights*.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -60,6 +60,9 @@ class Identity:
         registration. None without a base.
     reason
         The numbers behind the state, in words.
+    contradictory
+        The readings say both that the base answers and that it does not: one of them is
+        wrong, and nothing follows from either. Read again.
     """
 
     state: IdentityState
@@ -68,6 +71,7 @@ class Identity:
     nll_difference: float | None
     gap: float | None
     reason: str
+    contradictory: bool = False
 
 
 def identify(
@@ -118,8 +122,9 @@ def identify(
     -------
     Identity
         ``unknown`` with fewer than 5 documents in common with the base, unless a sibling
-        is met, where the floor is above .05, and where a nearness to the base was read
-        beside other requests.
+        is met, where the floor is above .05, where a nearness to the base was read beside
+        other requests, and where documents and divergence contradict each other. A registered
+        gap within 4 floors came of such a reading, before it was told: it is not believed.
     """
     to_base = _against("the base", own, base, parity.get(BASE))
     if floor > HIGHEST_FLOOR:
@@ -128,6 +133,8 @@ def identify(
             f" (line {HIGHEST_FLOOR:g}): other requests are mixed into the engine's answers"
         )
         return _identity(IdentityState.UNKNOWN, to_base, reason)
+    if (against := to_base.contradiction(floor)) is not None:
+        return replace(_identity(IdentityState.UNKNOWN, to_base, against), contradictory=True)
     if to_base.same(floor):
         said = to_base.said(floor)
         if to_base.lent is not None:
@@ -138,7 +145,8 @@ def identify(
         if sibling.same(floor):
             reason = f"mixed up, unless both hold the same weights: {sibling.said(floor)}"
             return _identity(IdentityState.MIXED_UP, to_base, reason, sibling=name)
-    return _alone(to_base, floor=floor, registered=registered_gap)
+    believed = registered_gap is not None and registered_gap > CHANGED_FLOORS * floor
+    return _alone(to_base, floor=floor, registered=registered_gap if believed else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,9 +169,23 @@ class _Against:
     def gap(self) -> float:
         return float(np.abs(self.moves).mean())
 
+    def near(self, floor: float) -> bool:
+        return self.enough and float(np.abs(self.moves).max()) <= CHANGED_FLOORS * floor
+
     def same(self, floor: float) -> bool:
-        near = self.enough and float(np.abs(self.moves).max()) <= CHANGED_FLOORS * floor
-        return near and (self.kl is None or self.kl <= floor)
+        return self.near(floor) and (self.kl is None or self.kl <= floor)
+
+    def contradiction(self, floor: float) -> str | None:
+        """Say that documents and divergence cannot both be true; None: they can."""
+        if self.kl is None or not self.near(floor) or self.kl <= floor:
+            return None
+        largest = float(np.abs(self.moves).max())
+        return (
+            f"a fault of the measurement: {self.moves.size} documents say that {self.name}"
+            f" answers (largest difference {largest:.2g} nats per token, line"
+            f" {CHANGED_FLOORS * floor:.2g}), the divergence over prompts that it does not (KL"
+            f" {self.kl:.2g}, line {floor:.2g}); both are to be read again"
+        )
 
     def said(self, floor: float) -> str:
         largest = float(np.abs(self.moves).max())

@@ -36,8 +36,10 @@ class Fleet:
 
         return self.world.database.run(work)
 
-    def probe(self, version: Version | None = None, *, requested: bool = False) -> Ending:
-        """One perplexity evaluation, a scheduled one unless requested."""
+    def probe(
+        self, version: Version | None = None, *, requested: bool = False, owner: str = "me"
+    ) -> Ending:
+        """One perplexity evaluation by a process, a scheduled one unless requested."""
         wanted = version or self.world.version
         # one result a window: let the next one be another window; by the hour of the day what
         # was claimed began with a piece of the window before it, which was skipped
@@ -61,7 +63,7 @@ class Fleet:
             " next_window_start = now() - interval '7 h', lease_until = NULL"
             f" WHERE kind = 'perplexity' AND version_id = {wanted.id} RETURNING 1"
         )
-        claim = self.world.claim(EvaluationKind.PERPLEXITY)
+        claim = self.world.claim(EvaluationKind.PERPLEXITY, owner=owner)
         assert claim is not None
         return self.evaluator.evaluate(claim)
 
@@ -73,6 +75,10 @@ class Fleet:
                 self.world.rows(
                     f"UPDATE {table} SET {column} = {column} - interval '{seconds} s' RETURNING 1"
                 )
+        self.world.rows(
+            "UPDATE perplexity_documents"
+            f" SET read_at = read_at - interval '{seconds} s' RETURNING 1"
+        )
         self.world.rows(
             f"UPDATE evaluations SET finished_at = finished_at - interval '{seconds} s' RETURNING 1"
         )

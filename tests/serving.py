@@ -24,6 +24,7 @@ from monitor.config.sections import Config
 from monitor.connections import Door
 from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
@@ -80,6 +81,7 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     database=database,
                     admit=admit,
                     secret=SECRET,
+                    plans=parts.plans,
                     outlook=parts.outlook,
                     approver=parts.approver,
                     proof=parts.proof,
@@ -110,6 +112,7 @@ def _parts(
         router=TableOnly(database),
         served=lambda _model: True,
     )
+    outlook = Outlook(Config().evaluation, Config().schedule.cadences)
     fields: dict[str, Any] = {
         "database": database,
         "intake": intake,
@@ -118,7 +121,8 @@ def _parts(
         "proof": proof_of(database),
         "orders": orders_of(database, kill_switch),
         "kill_switch": kill_switch,
-        "outlook": Outlook(Config().evaluation, Config().schedule.cadences),
+        "outlook": outlook,
+        "plans": Plans(outlook),
         "retrainings": Retrainings(
             database=database, settings=RetrainSettings(), clock=lambda: datetime.now(UTC)
         ),

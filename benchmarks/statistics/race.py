@@ -65,7 +65,7 @@ def run(*, quick: bool, report: Report) -> dict[str, Any]:
         np.savez(path, allow_pickle=False, per_check=np.array(PER_CHECK), **arrays)
         for peer in report.each("peers", PEERS):
             try:
-                said = _ask(peer, path)
+                said = ask(peer, path)
             except PeerFailed as error:
                 failures[peer] = str(error)
                 continue
@@ -142,7 +142,8 @@ def _drifted(start: float, rng: np.random.Generator) -> Stream:
     )
 
 
-def _ask(peer: str, path: Path) -> dict[str, Any]:
+def ask(peer: str, path: Path) -> dict[str, Any]:
+    """Put the streams of a file through a peer, in its environment; raises PeerFailed."""
     try:
         done = subprocess.run(
             [str(python(peer)), "-m", "benchmarks.statistics.peers.child", peer, str(path)],

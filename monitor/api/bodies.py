@@ -125,7 +125,11 @@ class VersionRequest(Body):
     )
     parent: Name | None = Field(None, description="The version it was trained from or replaces.")
     uri: Address | None = None
-    sha256: Digest | None = Field(None, description="Of the weights, in lower-case hex.")
+    sha256: Digest | None = Field(
+        None,
+        description="The adapter's identity, as `driftline inspect` prints it; the weights file's"
+        " own SHA-256 is accepted too. Lower-case hex.",
+    )
     base_model: Address | None = None
     base_revision: Name | None = None
     precision: Name | None = None

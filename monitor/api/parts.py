@@ -18,6 +18,7 @@ from monitor.capture.intake import Outcome
 from monitor.capture.sender import Sender
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, Pages
@@ -124,6 +125,7 @@ class ApiParts:
     orders: Orders
     kill_switch: KillSwitch
     outlook: Outlook
+    plans: Plans
     retrainings: Retrainings
     version: str
     beats: Mapping[str, Beat] = field(default_factory=dict)

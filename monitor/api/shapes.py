@@ -265,7 +265,9 @@ class WeightsSummary(Answer):
     state: WeightsState
     reason: str
     at: datetime
-    sha256: str | None = Field(description="Of adapter_model.safetensors, as it was read.")
+    sha256: str | None = Field(
+        description="The adapter's identity: of its weights and its config, as they were read."
+    )
     summary: Mapping[str, Any] = Field(
         description="Lowest, median and highest over modules, of each number."
     )

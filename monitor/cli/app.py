@@ -22,10 +22,12 @@ from monitor.cli import (
     keys,
     new,
     parity,
+    plan,
     receipt,
     reference,
     replay,
     report,
+    retention,
     retraining,
     routes,
     running,
@@ -74,6 +76,7 @@ app.command("discover")(discover.discover)
 app.command("new")(new.new)
 app.command("explain")(explain)
 app.command("budget")(budget.budget)
+app.command("plan")(plan.plan)
 app.command("receipt")(receipt.receipt)
 app.command("actions")(actions.actions)
 app.command("report")(report.report)
@@ -91,4 +94,5 @@ app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(silences.app, name="silence")
+app.add_typer(retention.app, name="retention")
 app.add_typer(keys.app, name="keys")

@@ -107,7 +107,12 @@ def _about(found: Inspection) -> list[str]:
         f" {found.tensors} tensors, {found.bytes:,} bytes"
     )
     whole = [f"{len(found.others)} tensors are stored whole"] if found.others else []
-    return [trained, f"sha256 {found.sha256}", *whole]
+    return [
+        trained,
+        f"identity {found.identity}, of weights and config",
+        f"sha256 {found.sha256}, of the weights file alone",
+        *whole,
+    ]
 
 
 def _print_kinds(found: Inspection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.cli.client import Service, place
@@ -61,4 +62,17 @@ def registered(service: Service) -> dict[str, str]:
 def _body(card: ModelCard) -> dict[str, Any]:
     """A folder of the engine's machine becomes the version's place; a hub id is none."""
     folder = card.root if card.root and card.root.startswith("/") else None
-    return {"model": card.id, "uri": folder, "base_model": card.parent}
+    body = {"model": card.id, "uri": folder, "base_model": card.parent}
+    return body | ({"sha256": _identity(Path(folder))} if folder and card.parent else {})
+
+
+def _identity(folder: Path) -> str | None:
+    """Of an adapter whose files are readable from here too."""
+    from monitor.probes.weights.adapter_folder import opened_adapter
+    from monitor.probes.weights.errors import WeightsRefused
+
+    try:
+        with opened_adapter(folder) as adapter:
+            return adapter.identity
+    except WeightsRefused:
+        return None

@@ -55,12 +55,16 @@ def _inspect(version: Version) -> dict[str, Any]:
 
 
 def _kept(version: Version, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold the files to the registered hash: their identity, or the weights file's alone."""
     state, reason = WeightsState(report["state"]), report["reason"]
-    if version.sha256 and version.sha256 != report["sha256"]:
-        other = f"the file's sha256 is {report['sha256'][:12]}…, not the registered one"
+    identity, of_file = report["identity"], report["sha256"]
+    if version.sha256 == of_file:
+        reason += "; the registered sha256 is of the weights file alone, not of its config"
+    elif version.sha256 and version.sha256 != identity:
+        other = f"the adapter's identity is {identity[:12]}…, not the registered one"
         reason = other if state is WeightsState.HEALTHY else f"{other}; {reason}"
         state = WeightsState.BROKEN if state is WeightsState.BROKEN else WeightsState.SUSPECT
-    return {"state": state, "reason": reason, "weights": report["sha256"], "found": report}
+    return {"state": state, "reason": reason, "weights": identity, "found": report}
 
 
 def _refused(error: WeightsRefused) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from monitor.daemon.parts import (
     smoke_test_of,
 )
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.routing.fallback import Breaker
@@ -210,14 +211,17 @@ def _server(
 ) -> uvicorn.Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
+    clock = DatabaseClock(database)
     intake = Intake(
         database,
         subject_key=load_key(config.service.data_dir / "subject.key"),
         settings=config.capture,
+        clock=clock,
         answers=config.embeds_answers,
     )
     intake.start()
     stack.callback(lambda: intake.close(timeout=ending.left(FLUSH)))
+    outlook = Outlook(config.evaluation, config.schedule.cadences)
     parts = ApiParts(
         database=database,
         intake=intake,
@@ -226,7 +230,8 @@ def _server(
         proof=proof,
         orders=orders_of(config, database, proof),
         kill_switch=kill_switch_of(config),
-        outlook=Outlook(config.evaluation, config.schedule.cadences),
+        outlook=outlook,
+        plans=Plans(outlook),
         retrainings=retrainings_of(config, database),
         version=installed_version("driftline"),
         beats=beats,
@@ -243,7 +248,7 @@ def _server(
         learning=milestones_of(config),
         pages=pages_of(config),
         smoke=smoke,
-        clock=DatabaseClock(database),
+        clock=clock,
     )
 
     def pages(admit: Callable[..., Key]) -> Dashboard:
@@ -253,6 +258,7 @@ def _server(
                 database=database,
                 admit=admit,
                 secret=secret,
+                plans=parts.plans,
                 outlook=parts.outlook,
                 approver=parts.approver,
                 proof=parts.proof,

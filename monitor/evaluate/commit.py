@@ -38,6 +38,7 @@ from monitor.policy import (
 from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import (
+    clock,
     coverage_days,
     evaluations,
     feedback,
@@ -79,8 +80,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Committed:
-    """What stands in the store now."""
+    """What stands in the store now, since ``at``."""
 
+    at: datetime
     evaluation_id: EvaluationId
     judgement: Judgement
     transition_id: TransitionId | None
@@ -107,6 +109,8 @@ def commit(
     claim, window = outcome.claim, outcome.window
     before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
     tasks.guard(tx, claim)
+    # what is told began when it is told: a probe that says it has taken minutes
+    outcome = replace(outcome, facts=replace(outcome.facts, at=clock.now(tx)))
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
     judgement = judge(memory, outcome.facts, settings)
@@ -143,6 +147,7 @@ def commit(
         first=_goes_first(outcome, judgement),
     )
     return Committed(
+        at=outcome.facts.at,
         evaluation_id=evaluation_id,
         judgement=judgement,
         transition_id=transition_id,

@@ -25,7 +25,7 @@ from monitor.policy import ActionEvidence, Facts
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, evaluations, probing, routes, tasks, versions
+from monitor.store import changes, evaluations, probing, routes, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -268,14 +268,18 @@ class Evaluator:
         held_up = self._held_up(version)
         if held_up is not None:
             return ProbeOutcome(stopped=held_up)
-        last = self._tools.database.run(
-            lambda tx: evaluations.last_finished(tx, version.id, kind=claim.kind)
+        last, said = self._tools.database.run(
+            lambda tx: (
+                evaluations.last_finished(tx, version.id, kind=claim.kind),
+                words.read(tx, version),
+            )
         )
         occasion = Occasion(
             at=claim.now,
             interval=self._tools.cadences[claim.kind].interval,
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
+            words=said,
             returning=returning,
         )
         try:
@@ -330,5 +334,5 @@ class Evaluator:
                 blame=verdict.blame.value,
                 reason=verdict.reason,
             )
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=outcome.facts.at)
+        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
         return Ending.DONE

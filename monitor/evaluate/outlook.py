@@ -189,6 +189,23 @@ class Outlook:
             wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
         )
 
+    def probe_period(self, tx: Connection, version_id: VersionId, *, now: datetime) -> timedelta:
+        """How often routine probes a version: as planned for its engine, else as wanted."""
+        for one in self.rounds(tx, now=now):
+            if version_id in one.versions:
+                return one.period
+        return self._cadences[EvaluationKind.PERPLEXITY].interval
+
+    def check_seconds(self, detector: str) -> float:
+        """How long a window of a detector is."""
+        kind = EvaluationKind.HARD if DETECTORS[detector].hard else EvaluationKind.LIVE
+        return self._cadences[kind].interval.total_seconds()
+
+    def growths(self, tx: Connection, reference: Reference) -> Mapping[str, Growth]:
+        """Give the growth of each detector that a reference carries."""
+        known = self._known(tx, reference)
+        return {name: one.growth for name, one in known.items() if one.growth is not None}
+
     def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
         """Give every detector of every watched version, the blind ones first.
 
@@ -282,9 +299,7 @@ class Outlook:
                 yield seen.said(self._seeing(line, found.growth))
 
     def _seeing(self, line: Line, growth: Growth) -> Line:
-        hard = DETECTORS[line.detector].hard
-        kind = EvaluationKind.HARD if hard else EvaluationKind.LIVE
-        seconds = self._cadences[kind].interval.total_seconds()
+        seconds = self.check_seconds(line.detector)
         least = minimum_detectable(
             growth.null,
             budget=Budget(notice=line.share.notice, page=line.share.page),

@@ -96,6 +96,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         company_ratio=fact.company_ratio,
         one_replica=fact.one_replica,
         corpus=fact.corpus,
+        measured_from=fact.measured_from,
         unchanged_streak=streak,
         reason=fact.reason,
     )
@@ -171,6 +172,7 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         looked_at=at,
         records=effect.records,
         alone=effect.alone,
+        again_at=at if evidence >= 0 else known.again_at,
     )
 
 

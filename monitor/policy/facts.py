@@ -99,6 +99,8 @@ class PerplexityFact:
     one_replica: bool = False
     corpus: str | None = None
     week: float | None = None
+    measured_from: datetime | None = None
+    """When the first document was read; None: where ``at`` is."""
     reason: str = ""
 
     @property

@@ -36,6 +36,8 @@ class ActionEvidence:
     """Whether the action rule holds, and the numbers it was judged by.
 
     ``at`` says how fresh they are: a run of other detectors does not make them younger.
+    ``measured_from`` is of the newest that is enough alone: when a probe read its first
+    document, or a process crossed last. A route that somebody has set since then stands.
     """
 
     allowed: bool
@@ -44,6 +46,7 @@ class ActionEvidence:
     effect_low: float = 0.0
     n: int = 0
     at: datetime
+    measured_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +159,7 @@ def _verdict(
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
     blamed = blame_for(memory, stands, at=facts.at, page_wait=settings.page_wait)
-    if paging or degraded:
+    if paging or degraded or memory.replaced:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
         reason += unmeasured_words(memory, facts) + standing_words(stands)
@@ -311,6 +314,7 @@ def _action(
             effect_low=probe.low,
             n=max((c.n for c in large), default=0),
             at=facts.at,
+            measured_from=max([probe.evidence_from, *(c.crossed_at for c in large)]),
         )
     if large:
         worst = max(large, key=lambda c: c.effect_low or 0.0)
@@ -321,6 +325,7 @@ def _action(
             effect_low=worst.effect_low or 0.0,
             n=worst.n,
             at=max(c.seen_at for c in large),
+            measured_from=max(c.crossed_at for c in large),
         )
     small = [small_words(c, settings) for c in paging if not _large(c, settings)]
     if len(small) < len(paging):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from detectors.types import Process
 from monitor.domain import (
@@ -55,11 +55,18 @@ class Crossing:
     """Records behind the ``n`` units; 0: they were not counted."""
     alone: bool = False
     """Whether it is one subject's, and those of others beside it are as they were."""
+    again_at: datetime | None = None
+    """When it crossed last, if more than once."""
 
     @property
     def counted(self) -> int:
         """Records since the onset."""
         return max(self.n, self.records)
+
+    @property
+    def crossed_at(self) -> datetime:
+        """When the evidence was enough last: it begins at nothing after each crossing."""
+        return self.again_at or self.at
 
     @property
     def seen_at(self) -> datetime:
@@ -93,6 +100,15 @@ class Memory:
     def misidentified(self) -> bool:
         """Whether other weights than this version's answer under its name."""
         return self.identity is not None and self.identity.wrong
+
+    @property
+    def replaced(self) -> bool:
+        """Whether two measurements say that other weights answer than those registered.
+
+        Its fixed texts changed, and its distance to the base says that it is not this version.
+        """
+        changed = self.perplexity is not None and self.perplexity.changed
+        return changed and self.misidentified
 
     @property
     def probes_found(self) -> bool:
@@ -236,6 +252,7 @@ def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
         "looked_at": crossing.seen_at.isoformat(),
         "records": crossing.records,
         "alone": crossing.alone,
+        "again_at": crossing.again_at and crossing.again_at.isoformat(),
     }
 
 
@@ -243,10 +260,11 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
     onset = _interval_from_json(body["onset"])
     assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
     return Crossing(
-        **{k: v for k, v in body.items() if k not in {"process", "at", "onset", "looked_at"}},
+        **{k: v for k, v in body.items() if k not in _TIMES},
         process=Process(body["process"]),
         at=datetime.fromisoformat(body["at"]),
         looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
+        again_at=datetime.fromisoformat(body["again_at"]) if body.get("again_at") else None,
         onset=onset,
     )
 
@@ -258,6 +276,9 @@ def sureness_from_json(body: Mapping[str, Any]) -> dict[str, Any]:
         "sure": Sureness(body.get("sure", Sureness.NOT_CONFIRMED)),
         "probe_due": datetime.fromisoformat(due) if due else None,
     }
+
+
+_TIMES: Final = frozenset({"process", "at", "onset", "looked_at", "again_at"})
 
 
 def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -35,6 +35,12 @@ class PerplexityMemory:
     one_replica: bool = False
     corpus: str | None = None
     replaced: bool = False
+    measured_from: datetime | None = None
+
+    @property
+    def evidence_from(self) -> datetime:
+        """When the first document was read that the finding is made on."""
+        return self.measured_from or self.at
 
     @property
     def moved(self) -> bool:
@@ -43,12 +49,15 @@ class PerplexityMemory:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        since = self.measured_from and self.measured_from.isoformat()
+        return {**asdict(self), "at": self.at.isoformat(), "measured_from": since}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        return cls(**{**body, "at": datetime.fromisoformat(body["at"])})
+        at, since = datetime.fromisoformat(body["at"]), body.get("measured_from")
+        measured_from = datetime.fromisoformat(since) if since else None
+        return cls(**{**body, "at": at, "measured_from": measured_from})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

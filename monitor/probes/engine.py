@@ -6,12 +6,15 @@ twice: a 5xx, a timeout or a lost connection ends the turn and the engine is lef
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from alerts.delivery import retry_after_seconds
 from alerts.outgoing import Blocked, OutgoingError, Reply, TimedOut
@@ -21,13 +24,21 @@ from monitor.probes.engines import EngineKind, Replica
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.own_tokens import spelling_fault
 from monitor.probes.perplexity import Http, PerplexitySettings
-from monitor.probes.prompt_logprobs import NoPromptLogprobs, PerplexitySource, PromptTokens
+from monitor.probes.prompt_logprobs import (
+    NoPromptLogprobs,
+    PerplexitySource,
+    PromptTokens,
+    Question,
+)
 from monitor.probes.restraint import Turn
 
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MANY, _FEW = 20, 5
 """Rivals that vLLM tells unless its ``--max-logprobs`` is lower, and that OpenAI's API has."""
+OTHERS: Final = 2
+"""Requests beside those of a probe that measures what they do to it."""
+OTHERS_TOKENS: Final = 16
 _FIRST_LOOK, _LAST_LOOK = 0.05, 0.5
 """Seconds between looks at an engine's metrics: doubling, since a long request stays long."""
 
@@ -90,6 +101,45 @@ class Engine:
                 so_long = f", for {patience:g} s now" if patience else ""
                 raise Stop(f"the engine queues {waiting:.0f} requests{so_long}")
             time.sleep(next(looks))
+
+    @contextmanager
+    def others(self, texts: Sequence[str]) -> Iterator[None]:
+        """Have the engine answer ordinary requests of the same model meanwhile.
+
+        What a batch is made of changes the last bits of everything in it. They cost no more
+        of the engine's time than the probe that runs beside them, and end at the first fault.
+        """
+        ended = threading.Event()
+        asking = [
+            threading.Thread(target=self._ask_on, args=(texts[number:] or texts, ended))
+            for number in range(OTHERS)
+        ]
+        for one in asking:
+            one.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            for one in asking:
+                one.join()
+
+    def _ask_on(self, texts: Sequence[str], ended: threading.Event) -> None:
+        for text in itertools.cycle(texts):
+            if ended.is_set():
+                return
+            question = prompt_logprobs.generating(
+                self._ways[0],
+                model=self._model,
+                text=text,
+                tokens=OTHERS_TOKENS,
+                adapter=self._replica.parent is not None,
+            )
+            try:
+                reply = self._sent(question)
+            except OutgoingError:
+                return
+            if not _ok(reply) and not _too_long(reply):
+                return
 
     def _waiting(self) -> float:
         try:
@@ -177,18 +227,21 @@ class Engine:
         )
         try:
             with self._turn.request(len(text.encode())) as request:
-                reply = self._http.post(
-                    self._replica.url + question.path,
-                    body=json.dumps(question.body).encode(),
-                    headers={**self._settings.headers, "content-type": "application/json"},
-                    timeout=self._settings.timeout.total_seconds(),
-                )
+                reply = self._sent(question)
                 request.answered = _ok(reply)
         except OutgoingError as error:
             raise self._lost(error) from error
         if not _ok(reply):
             self._judge(way, reply)
         return reply
+
+    def _sent(self, question: Question) -> Reply:
+        return self._http.post(
+            self._replica.url + question.path,
+            body=json.dumps(question.body).encode(),
+            headers={**self._settings.headers, "content-type": "application/json"},
+            timeout=self._settings.timeout.total_seconds(),
+        )
 
     def _judge(self, way: PerplexitySource, reply: Reply) -> None:
         """Stop unless the engine only refuses this way or this text."""

@@ -205,6 +205,14 @@ class Engines:
             raise min(refusals, key=lambda refusal: refusal.seconds).error
         return self._take_turns(model, able)
 
+    def root_of(self, model: str, replica: Replica) -> str | None:
+        """Ask a replica where it has a model's weights from now; None: it does not say."""
+        answered = self._ask(replica.url)
+        with self._lock:
+            self._known[replica.url] = answered
+        card = (answered.cards or {}).get(model)
+        return None if card is None else card.root
+
     def _take_turns(self, model: str, able: Sequence[Replica]) -> Replica:
         with self._lock:
             waited = sorted(able, key=lambda one: self._asked.get((model, one.url), 0))

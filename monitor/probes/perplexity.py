@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +27,8 @@ __all__ = [
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """What the HTTP client must be allowed to read: 70 bytes for each prompt token, or 1.5 KB
 with its 20 likeliest rivals."""
+TOLD: Final = "told:"
+"""Begins the hash of weights that an engine only says it serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class DocumentScore:
 
     ``bytes`` is the document's UTF-8 length, for bits per byte. ``non_finite`` tokens
     were NaN (left out) or -inf (taken as 30 nats). ``beside``: a base model had to read it
-    while its engine had other requests.
+    while its engine had other requests. ``read`` is when it was read, by the monotonic clock.
     """
 
     document: str
@@ -69,6 +72,12 @@ class DocumentScore:
     bytes: int
     non_finite: int = 0
     beside: bool = False
+    read: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was read."""
+        return time.monotonic() - self.read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,18 @@ def asking(
     return Question(path="/v1/completions", body=body)
 
 
+def generating(
+    way: PerplexitySource, *, model: str, text: str, tokens: int, adapter: bool = True
+) -> Question:
+    """Build an ordinary request, as clients make it."""
+    if way is PerplexitySource.SGLANG:
+        named = {"lora_path": model} if adapter else {}
+        sampling = {"max_new_tokens": tokens, "temperature": 0}
+        return Question(path="/generate", body={"text": text, "sampling_params": sampling, **named})
+    body = {"model": model, "prompt": text, "temperature": 0, "max_tokens": tokens}
+    return Question(path="/v1/completions", body=body)
+
+
 def read(way: PerplexitySource, answer: Any, *, text: str, top: int = 0) -> PromptTokens:
     """Find the prompt's tokens in the engine's parsed answer.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from detectors.parity import TopLogprobs
@@ -15,10 +17,17 @@ from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.engine import Engine, Stop
 from monitor.probes.engines import Engines, Replica
-from monitor.probes.errors import ProbeFailed
+from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.expectations import TOP, as_top_logprobs
+from monitor.probes.local.folders import Fingerprints
 from monitor.probes.own_tokens import number_fault
-from monitor.probes.perplexity import DocumentScore, Http, PerplexityRun, PerplexitySettings
+from monitor.probes.perplexity import (
+    TOLD,
+    DocumentScore,
+    Http,
+    PerplexityRun,
+    PerplexitySettings,
+)
 from monitor.probes.prompt_logprobs import PromptTokens, total
 from monitor.probes.share import Purpose
 
@@ -58,6 +67,8 @@ class ServedProbe:
         What the engines are asked for, which says what pays for it.
     gives_way
         Asked before each text of a run: why the run should stop, None where it need not.
+    beside
+        Whether the engine is given others to answer while a run goes on.
     """
 
     general: Corpus
@@ -68,10 +79,16 @@ class ServedProbe:
     domain: Corpus | None = None
     purpose: Purpose = Purpose.ROUTINE
     gives_way: Callable[[], str | None] = _never
+    beside: bool = False
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
         """Give the same probe, asking for this."""
         return replace(self, purpose=purpose, gives_way=gives_way)
+
+    def crowded(self) -> ServedProbe:
+        """Give the same probe, beside other requests: what they do to the numbers is noise."""
+        return replace(self, beside=True)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Give the general corpus, and the adapter's own where there is one."""
@@ -90,7 +107,8 @@ class ServedProbe:
         Returns
         -------
         PerplexityRun
-            ``stopped`` is None only where every document was asked for.
+            ``stopped`` is None only where every document was asked for, and the weights were
+            not replaced meanwhile.
 
         Raises
         ------
@@ -99,11 +117,15 @@ class ServedProbe:
         ProbeFailed
             No engine answers or may be asked now.
         """
-        with self._turn(target, replica) as (chosen, engine):
-            about = engine.about()
+        with self._turn(target, replica) as (chosen, engine), ExitStack() as others:
+            about, weights = engine.about(), self._weights(target, chosen)
             ask = self._asking(chosen, engine)
             run = PerplexityRun(
-                documents=(), engine=about.name, dtype=about.dtype, replica=chosen.name
+                documents=(),
+                engine=about.name,
+                dtype=about.dtype,
+                replica=chosen.name,
+                weights=weights,
             )
             for number, document in enumerate(corpus.documents):
                 try:
@@ -111,12 +133,16 @@ class ServedProbe:
                     score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
                     return replace(run, stopped=f"{stop} (after {number} documents)")
+                if self.beside and number == 0:
+                    others.enter_context(engine.others([one.text for one in corpus.documents]))
                 run = replace(
                     run,
                     documents=(*run.documents, score),
                     source=engine.way,
                     seconds=engine.spent,
                 )
+            if self._weights(target, chosen) != weights:
+                return replace(run, stopped="the weights were replaced while they were measured")
             return run
 
     def read(
@@ -162,11 +188,26 @@ class ServedProbe:
         """Addresses of the engines that hold the model; raises as :meth:`score` does."""
         return tuple(one.name for one in self.engines.holding(target.model))
 
+    def _weights(self, target: Target, replica: Replica) -> str | None:
+        """Say by a hash which adapter the engine serves, as far as it tells.
+
+        That of the version's own files where it took them from there, else of the place that
+        it names: no other path that an engine names is read.
+        """
+        root = None if replica.parent is None else self.engines.root_of(target.model, replica)
+        if root is None:
+            return None
+        if target.folder is not None and Path(root) == target.folder:
+            with suppress(FolderRefused):
+                return TOLD + self.fingerprints.of(target.folder)
+        return TOLD + hashlib.sha256(f"root\0{root}".encode()).hexdigest()
+
     def _look(self, engine: Engine, number: int) -> None:
         """Stop where somebody comes first, or the engine has others to serve."""
         if (why := self.gives_way()) is not None:
             raise Stop(why)
-        if number % _TEXTS_PER_LOOK == 0:
+        own = self.beside and number > 0
+        if number % _TEXTS_PER_LOOK == 0 and not own:
             engine.require_idle()
 
     def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:

@@ -15,6 +15,7 @@ from monitor.routing.scene import Question, Scene
 from monitor.routing.settings import RoutingSettings
 from monitor.store.actions import ActionState
 from monitor.store.common_cause import Company
+from monitor.store.words import by_a_person
 
 
 class Gate(StrEnum):
@@ -25,6 +26,7 @@ class Gate(StrEnum):
     TRAFFIC = "traffic"
     UNFINISHED = "unfinished"
     AGE = "age"
+    PERSON = "person"
     HOLD = "hold"
     COMMON_CAUSE = "common_cause"
     FLEET_UNSEEN = "fleet_unseen"
@@ -91,6 +93,19 @@ def _too_old(question: Question) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
     return f"the evidence is {whole(age)} old > {limit}" if age > limit else None
+
+
+def _set_since(question: Question) -> str | None:
+    """Whoever set the route knew what was measured before; only what came since answers them."""
+    row, measured = question.scene.route, question.evidence.measured_from
+    if row is None or not by_a_person(row.actor) or measured is None:
+        return None
+    if measured > row.route.since:
+        return None
+    return (
+        f"{row.actor} set the route at {row.route.since.isoformat(timespec='seconds')}, and what"
+        f" speaks against it was measured from {measured.isoformat(timespec='seconds')} on"
+    )
 
 
 def _on_hold(question: Question) -> str | None:
@@ -227,6 +242,7 @@ ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (
 """Shut: there is nothing to decide, and nothing is stored."""
 SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.AGE, _too_old),
+    (Gate.PERSON, _set_since),
     (Gate.HOLD, _on_hold),
     (Gate.COMMON_CAUSE, _common_cause),
     (Gate.FLEET_UNSEEN, _fleet_unseen),

@@ -36,6 +36,7 @@ def evidence_json(
     if evidence is not None:
         body |= {
             "at": evidence.at.isoformat(),
+            "measured_from": (evidence.measured_from or evidence.at).isoformat(),
             "reason": evidence.reason,
             "detectors": list(evidence.detectors),
             "effect_low": finite(evidence.effect_low),

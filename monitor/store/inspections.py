@@ -33,6 +33,13 @@ class InspectionRow:
     summary: Mapping[str, Any]
 
 
+_REPLACEABLE: Final = (weight_inspections.c.state == WeightsState.UNREADABLE.value) | (
+    weight_inspections.c.report.has_key("modules")
+    & ~weight_inspections.c.report.has_key("identity")
+)
+"""Nothing was read, or by a release whose hash left the config out: it is read again."""
+
+
 def waiting(tx: Connection) -> Version | None:
     """Give the oldest version whose weights lie in a local folder and were not looked at."""
     query = (
@@ -41,10 +48,7 @@ def waiting(tx: Connection) -> Version | None:
         .where(
             versions.c.uri.startswith("/") | versions.c.uri.startswith("file:"),
             weight_inspections.c.version_id.is_(None)
-            | (
-                (weight_inspections.c.state == WeightsState.UNREADABLE.value)
-                & (weight_inspections.c.at < sa.func.now() - RETRY)
-            ),
+            | (_REPLACEABLE & (weight_inspections.c.at < sa.func.now() - RETRY)),
         )
         .order_by(versions.c.id)
         .limit(1)
@@ -65,8 +69,16 @@ def put(
     """Keep what was found, ``found`` in full; True where it is news.
 
     The first to have read the files wins, so two daemons that inspect the same version
-    leave one row. Only ``unreadable`` is replaced.
+    leave one row. Only ``unreadable`` is replaced, and what an earlier release has read.
     """
+    # one after the other, or two daemons could both find that it was news
+    tx.execute(sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update())
+    before = fetch(tx, version_id)
+    was_read = before is not None and before.state is not WeightsState.UNREADABLE
+    if was_read and state is WeightsState.UNREADABLE:
+        seen = weight_inspections.update().values(at=sa.func.now())  # looked for, not found again
+        tx.execute(seen.where(weight_inspections.c.version_id == version_id))
+        return False
     values = {
         "state": state.value,
         "reason": reason,
@@ -74,16 +86,13 @@ def put(
         "report": dict(found or {}),
         "at": sa.func.now(),
     }
-    # one after the other, or two daemons could both find that it was news
-    tx.execute(sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update())
-    before = fetch(tx, version_id)
     done = tx.execute(
         insert(weight_inspections)
         .values(version_id=version_id, **values)
         .on_conflict_do_update(
             index_elements=["version_id"],
             set_=values,
-            where=weight_inspections.c.state == WeightsState.UNREADABLE.value,
+            where=_REPLACEABLE,
         )
         .returning(weight_inspections.c.version_id)
     )

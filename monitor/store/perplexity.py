@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ class RunRole(StrEnum):
 
 
 class ScoredDocument(Protocol):
-    """What is kept of a document; see :class:`StoredDocument`."""
+    """What is kept of a document; ``age`` is how many seconds ago it was read."""
 
     @property
     def document(self) -> str: ...
@@ -46,13 +46,16 @@ class ScoredDocument(Protocol):
     def bytes(self) -> int: ...
     @property
     def beside(self) -> bool: ...
+    @property
+    def age(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
     """NLL sum in nats over ``tokens``; NaN where the document could not be scored.
 
-    ``beside``: a base model had to read it while its engine had other requests.
+    ``beside``: a base model had to read it while its engine had other requests. ``read_at``
+    is by the database's clock; None where an earlier release kept it.
     """
 
     document: str
@@ -60,13 +63,15 @@ class StoredDocument:
     tokens: int
     bytes: int
     beside: bool = False
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
     """One run over a corpus. ``stopped`` says why it ended early, None where it did not.
 
-    ``version_id`` None is a base model's run, which belongs to every version on it.
+    ``version_id`` None is a base model's run, which belongs to every version on it. ``at`` is
+    when it was kept, ``made_by`` the process that made it.
     """
 
     id: int
@@ -82,6 +87,12 @@ class StoredRun:
     stopped: str | None
     at: datetime
     documents: tuple[StoredDocument, ...]
+    made_by: str | None = None
+
+    @property
+    def began_at(self) -> datetime:
+        """When its first document was read."""
+        return min((d.read_at for d in self.documents if d.read_at is not None), default=self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +117,12 @@ def insert_run(
     weights: str | None = None,
     seconds: float | None = None,
     stopped: str | None = None,
-) -> int:
-    """Keep a run with its documents; return its id."""
-    statement = perplexity_runs.insert().returning(perplexity_runs.c.id)
+    made_by: str | None = None,
+) -> StoredRun:
+    """Keep a run with its documents, and give it as it is kept."""
+    statement = perplexity_runs.insert().returning(
+        perplexity_runs.c.id, perplexity_runs.c.at, sa.func.clock_timestamp().label("now")
+    )
     values = {
         "version_id": subject.version_id,
         "corpus": subject.corpus,
@@ -122,22 +136,76 @@ def insert_run(
         "role": role.value,
         "state": "stopped" if stopped else "done",
         "reason": stopped,
+        "made_by": made_by,
     }
-    run_id = int(connection.execute(statement, values).scalar_one())
-    if documents:
-        rows = [
-            {
-                "run_id": run_id,
-                "document": one.document,
-                "sum_nll": one.sum_nll,
-                "tokens": one.tokens,
-                "bytes": one.bytes,
-                "beside": one.beside,
-            }
-            for one in documents
-        ]
+    row = connection.execute(statement, values).one()
+    kept = tuple(_kept(one, now=row.now) for one in documents)
+    if kept:
+        rows = [{"run_id": row.id, **asdict(one)} for one in kept]
         connection.execute(perplexity_documents.insert(), rows)
-    return run_id
+    return StoredRun(
+        id=row.id,
+        version_id=subject.version_id,
+        corpus=subject.corpus,
+        model=subject.model,
+        replica=replica,
+        engine=engine,
+        dtype=dtype,
+        source=source,
+        weights=weights,
+        role=role,
+        stopped=stopped,
+        at=row.at,
+        documents=kept,
+        made_by=made_by,
+    )
+
+
+def _kept(one: ScoredDocument, *, now: datetime) -> StoredDocument:
+    return StoredDocument(
+        document=one.document,
+        sum_nll=one.sum_nll,
+        tokens=one.tokens,
+        bytes=one.bytes,
+        beside=one.beside,
+        read_at=now - timedelta(seconds=one.age),
+    )
+
+
+def void_runs(tx: Connection, runs: Collection[int], *, because: str, at: datetime) -> None:
+    """Let runs count no more that are no registration: what they measured is gone."""
+    tx.execute(
+        perplexity_runs.update()
+        .where(
+            perplexity_runs.c.id.in_(list(runs)),
+            perplexity_runs.c.role != RunRole.REGISTRATION.value,
+            perplexity_runs.c.retired_at.is_(None),
+        )
+        .values(retired_at=at, retired_because=because)
+    )
+
+
+def void_base(
+    tx: Connection,
+    model: str,
+    *,
+    corpus: str,
+    because: str,
+    at: datetime,
+    since: datetime | None = None,
+) -> None:
+    """Let nothing count that a base model has said over a corpus, from a time on."""
+    chosen = (
+        perplexity_runs.c.version_id.is_(None)
+        & (perplexity_runs.c.model == model)
+        & (perplexity_runs.c.corpus == corpus)
+        & perplexity_runs.c.retired_at.is_(None)
+    )
+    if since is not None:
+        chosen &= perplexity_runs.c.at >= since
+    tx.execute(
+        perplexity_runs.update().where(chosen).values(retired_at=at, retired_because=because)
+    )
 
 
 def recent_runs(
@@ -371,6 +439,7 @@ def _runs(connection: Connection, query: sa.Select[Any]) -> list[StoredRun]:
             stopped=row.reason,
             at=row.at,
             documents=tuple(documents.get(row.id, ())),
+            made_by=row.made_by,
         )
         for row in rows
     ]
@@ -391,6 +460,7 @@ def _documents(connection: Connection, runs: Sequence[int]) -> dict[int, list[St
                 tokens=row.tokens,
                 bytes=row.bytes,
                 beside=row.beside,
+                read_at=row.read_at,
             )
         )
     return found

@@ -146,8 +146,9 @@ def put(
 ) -> Route:
     """Write ``route`` (its generation must be ``expected + 1``) if nobody has meanwhile.
 
-    Gives it as it is in force. One that was read in another epoch is refused; epoch 0 stands
-    for the one in force.
+    Gives it as it is in force: it begins no earlier than the one before it, whoever's clock it
+    was written by. One that was read in another epoch is refused; epoch 0 stands for the one
+    in force.
 
     Raises
     ------
@@ -155,6 +156,10 @@ def put(
         The route in force is not at generation ``expected``; 0 means that there is none.
     """
     assert route.generation == expected + 1, "generations grow by one"  # noqa: S101 (invariant)
+    before = tx.execute(
+        sa.select(routes.c.since).where(routes.c.adapter_id == adapter_id).with_for_update()
+    ).scalar_one_or_none()
+    route = replace(route, since=max(route.since, before or route.since))
     values, epoch = _values(route, actor), epochs.in_force(tx)
     is_own = route.epoch in {0, epoch}
     swapped = {**values, "hold_until": hold_until}

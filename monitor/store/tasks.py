@@ -31,6 +31,7 @@ class Claim:
     start: datetime | None
     requested: bool
     failures: int
+    owner: str
     now: datetime
     """The database's clock at the claim: the only clock that decides what is due."""
 
@@ -95,6 +96,7 @@ def claim(
             start=row.next_window_start,
             requested=row.requested,
             failures=row.failures,
+            owner=owner,
             now=row.now,
         )
         for row in rows

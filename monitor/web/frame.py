@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain import Scope
+from monitor.evaluate.faults import size_words
 from monitor.outbox.present import action_words
 from monitor.policy.coverage_words import percent
 from monitor.store import keys
@@ -95,6 +96,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         covered=percent,
         deed=action_words,
         ended=wording.ended,
+        fault=size_words,
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -11,9 +13,11 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from detectors.smallest_seen import POWER
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope, VerdictKind, Version
+from monitor.evaluate.plan import Planned
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.canary_pages import canary_pages
@@ -140,8 +144,22 @@ class Pages:
         shown = window or ("1h" if new else DEFAULT_WINDOW)
         section = None if seen.version is None else self._new.of(seen.version, now=now)
         return self._page(
-            "adapter.html", glance=seen, section=section, now=now, window=shown, windows=WINDOWS
+            "adapter.html",
+            glance=seen,
+            section=section,
+            plan=self._plan(seen.version, now=now),
+            power=POWER,
+            now=now,
+            window=shown,
+            windows=WINDOWS,
         )
+
+    def _plan(self, version: Version | None, *, now: datetime) -> Sequence[Planned]:
+        """Give nothing for a version that is not watched."""
+        if version is None:
+            return ()
+        plans, adapter, name = self._parts.plans, version.adapter, version.name
+        return self._parts.database.run(lambda tx: plans.read(tx, adapter, now=now, version=name))
 
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None

@@ -10,6 +10,7 @@ from typing import Protocol
 from monitor.api.parts import Approver, Proof
 from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
@@ -43,6 +44,7 @@ class WebParts:
     admit: Admit
     secret: bytes
     outlook: Outlook
+    plans: Plans
     approver: Approver
     proof: Proof
     orders: Orders

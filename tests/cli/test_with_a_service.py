@@ -106,6 +106,20 @@ def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
     failed(run("budget", "nobody"), "No adapter is called 'nobody'.")
 
 
+def test_the_smallest_faults_that_would_be_seen_are_planned(run: Run) -> None:
+    told = json.loads(run("plan", QUIET, "--json").out)
+    [less] = [one for one in told["items"] if one["fault"].startswith("all answers less certain")]
+    ran = run("plan", QUIET)
+    assert ran.code == 0
+    assert f"{QUIET}: the smallest fault that opens a ticket within" in ran.out
+    assert f"{QUIET}: the smallest fault that opens a page within" in ran.out
+    assert less["ticket"]["week"]["text"] in ran.out
+    assert "at least 80% are seen in time" in ran.out
+    assert run("plan", QUIET, "--version", less["version"]).code == 0
+    failed(run("plan", QUIET, "--version", "v99"), "has no version 'v99'")
+    failed(run("plan", "nobody"), "No adapter is called 'nobody'.")
+
+
 def test_a_canary_is_planned(run: Run) -> None:
     traffic = ("--requests-per-day", "20000")
     ran = run("canary", "plan", QUIET, *traffic, "--guardrails", "4")
@@ -331,3 +345,12 @@ def test_a_hostile_name_reaches_neither_terminal_nor_path(run: Run, service: Ser
     assert references.code == 0
     assert "\x1b" not in references.out
     assert "\x1b" not in run("status", HOSTILE, "--json").out
+
+
+# --- what is deleted ----------------------------------------------------------------------
+
+
+def test_what_is_deleted_is_told_and_a_clock_confirmed(run: Run) -> None:
+    assert "is deleted" in run("retention", "show").out
+    assert "catch up" in run("retention", "confirm").out
+    assert json.loads(run("retention", "show", "--json").out)["reached"]

@@ -74,7 +74,8 @@ def test_an_adapter_that_answers_as_its_base_is_not_applied(level: np.ndarray) -
         pytest.param(0.0039, None, IdentityState.NOT_APPLIED, id="3.9 floors, no divergence"),
         pytest.param(0.0041, None, IdentityState.APPLIED, id="4.1 floors"),
         pytest.param(0.0, 0.9e-3, IdentityState.NOT_APPLIED, id="divergence of .9 floors"),
-        pytest.param(0.0, 1.1e-3, IdentityState.APPLIED, id="divergence of 1.1 floors"),
+        pytest.param(0.0, 1.1e-3, IdentityState.UNKNOWN, id="divergence of 1.1 floors"),
+        pytest.param(0.0041, 1.1e-3, IdentityState.APPLIED, id="4.1 floors, divergence of 1.1"),
         pytest.param(0.0, np.nan, IdentityState.NOT_APPLIED, id="divergence of no positions"),
     ],
 )
@@ -193,6 +194,21 @@ def test_a_gap_far_from_its_registration_is_wrong_weights(
     found = told(level + times * (trained - level), level, registered_gap=registered)
     assert found.state is state
     assert "at registration" in found.reason
+
+
+def test_a_base_that_answers_with_the_adapter_beside_a_divergence_is_a_fault_of_the_measurement(
+    trained: np.ndarray,
+) -> None:
+    found = told(trained, trained.copy(), parity={BASE: divergence(0.28)})
+    assert (found.state, found.contradictory) == (IdentityState.UNKNOWN, True)
+    assert "a fault of the measurement: 60 documents say that the base answers" in found.reason
+    assert "KL 0.28" in found.reason
+
+
+def test_a_registered_gap_of_nothing_came_of_such_a_fault_and_is_not_believed(
+    trained: np.ndarray, level: np.ndarray
+) -> None:
+    assert told(trained, level, registered_gap=0.0).state is IdentityState.APPLIED
 
 
 def test_a_tiny_gap_may_double(level: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending
+from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexitySource
 from monitor.store import changes, perplexity, probing, tasks
 from monitor.store.changes import Declaration
@@ -226,6 +227,43 @@ def test_an_adapter_mixed_into_its_bases_answers_does_not_put_blame_on_the_base(
     told = made.verdict()
     assert "the engine mixes adapters into its base model's answers" in told.reason
     assert told.blame is not Blame.BASE
+
+
+def test_a_base_that_answered_with_the_adapter_at_registration_is_registered_again(
+    fleet: Make,
+) -> None:
+    given = toys()
+    given.weights["base"] = OWN
+    made = fleet(given)
+    assert "not applied" in made.verdict().reason
+    made.toys.weights["base"] = "base"
+    made.later(by=HOUR)
+    assert made.score().details["identity"]["state"] == "applied"
+    assert made.verdict().detectors == ()
+    made.toys.shift[OWN, ""] = 0.3
+    made.later()
+    assert made.verdict().blame is Blame.ADAPTER
+    assert "base model unchanged" in made.verdict().reason
+
+
+def test_a_base_that_was_registered_with_an_adapters_numbers_has_not_moved(fleet: Make) -> None:
+    made = fleet(toys())
+    made.world.rows(
+        "UPDATE perplexity_documents d SET sum_nll = own.sum_nll"
+        " FROM perplexity_runs r, perplexity_documents own, perplexity_runs o"
+        " WHERE d.run_id = r.id AND r.version_id IS NULL AND own.run_id = o.id"
+        " AND o.version_id IS NOT NULL AND own.document = d.document RETURNING 1"
+    )
+    made.toys.shift[OWN, ""] = 0.3
+    made.later()
+    assert made.verdict().blame is not Blame.BASE
+    assert "and did so when it was registered" in made.verdict().reason
+    before, anew = made.world.rows(
+        "SELECT retired_because FROM perplexity_runs"
+        " WHERE version_id IS NULL AND role = 'registration' ORDER BY id"
+    )
+    assert "mixes adapters" in before.retired_because
+    assert anew.retired_because is None
 
 
 def test_one_replica_alone_is_blamed_on_serving(fleet: Make) -> None:
@@ -631,22 +669,88 @@ def test_a_probe_that_is_let_go_on_for_one_run_at_a_time_comes_to_its_end(fleet:
         endings.append(made.probe())
     assert made.verdict().kind is VerdictKind.CRITICAL
     assert "base model unchanged" in made.verdict().reason
-    # each corpus twice and the base over one: nothing was run again
+    # each corpus twice and the base over one, nothing again but what is told at the end
     assert sorted(made.asked()) == sorted(
-        [(OWN, "general", 40), (OWN, "support", 30)] * 2 + [("base", "general", 40)]
+        [(OWN, "general", 40), (OWN, "support", 30)] * 2
+        + [("base", "general", 40), (OWN, "support", 30)]
     )
 
 
 def test_a_finding_does_not_wait_for_ever_for_a_busy_engine(fleet: Make) -> None:
     made = fleet(toys())
     made.toys.shift[OWN, ""] = 0.3
-    made.toys.allowed = 2
+    once = made.toys._run  # noqa: SLF001 - something happens in the middle of a run
+
+    def without_time_for_the_base(target: Any, corpus: Any, *, replica: Any) -> Any:
+        if target.model == "base":
+            raise ProbeFailed("probes have had their share", permanent=False, asked=False)
+        return once(target, corpus, replica=replica)
+
+    made.toys._run = without_time_for_the_base  # noqa: SLF001 - something happens in the middle of a run
     assert made.later() is Ending.POSTPONED
     made.age(timedelta(minutes=20))
     made.toys.allowed = 0
+    assert made.probe() is Ending.POSTPONED  # without a word from the engine nothing is told
+    made.toys.allowed = 1
     assert made.probe() is Ending.DONE
     assert made.verdict().kind is VerdictKind.CRITICAL
     assert made.verdict().blame is Blame.UNKNOWN
+
+
+def test_another_process_begins_a_probe_anew(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.allowed = 2
+    assert made.later() is Ending.POSTPONED
+    made.toys.allowed = None
+    made.toys.shift.clear()
+    assert made.probe(owner="the next one") is Ending.DONE
+    assert made.verdict().detectors == ()
+
+
+def test_what_is_gone_when_a_stopped_probe_goes_on_is_not_told(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.allowed = 2
+    assert made.later() is Ending.POSTPONED
+    made.toys.allowed = None
+    made.toys.shift.clear()
+    assert made.probe() is Ending.POSTPONED
+    (stopped,) = probes(made)
+    assert stopped.stopped == "what an earlier try has read is gone since"
+    assert made.probe() is Ending.DONE
+    assert made.verdict().detectors == ()
+
+
+def test_weights_that_were_replaced_between_two_readings_void_both(fleet: Make) -> None:
+    made = fleet(toys("sales", hashes=True))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.weights[OWN] = "damaged"
+    once = made.toys._run  # noqa: SLF001 - something happens in the middle of a run
+
+    def replaced_after(target: Any, corpus: Any, *, replica: Any) -> Any:
+        run = once(target, corpus, replica=replica)
+        made.toys.weights[OWN] = "sales"
+        return run
+
+    made.toys._run = replaced_after  # noqa: SLF001 - something happens in the middle of a run
+    assert made.later() is Ending.POSTPONED
+    (stopped,) = probes(made)
+    assert stopped.stopped == "the engine or the weights were replaced between two readings"
+    assert made.verdict().detectors == ()
+
+
+def test_a_run_of_other_weights_is_no_first_time(fleet: Make) -> None:
+    made = fleet(toys(hashes=True))
+    unevenly(made, 1.06)
+    made.toys.weights[OWN] = "one"
+    made.toys.shift[OWN, ""] = 0.0
+    made.later()
+    assert made.verdict().kind is VerdictKind.DRIFTING
+    first = made.verdict().reason
+    made.toys.engine = "toy 2"
+    made.later()
+    assert "for the second time" not in first + made.verdict().reason
 
 
 def test_an_adapter_lost_on_one_replica_is_told_though_the_other_applies_it(fleet: Make) -> None:

@@ -108,3 +108,49 @@ def test_an_engine_that_breaks_while_probed_is_left_alone_and_nothing_is_said(tw
     assert two.fleet.probe() is Ending.POSTPONED
     assert sum(len(engine.completions) for engine in two.engines) == asked
     assert two.told.detectors == ()
+
+
+@dataclass
+class Mixed(Levels):
+    """An engine whose numbers move by .01 while it answers others too."""
+
+    lasts: float = 0.01
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        scored = "prompt_logprobs" in body
+        with self.lock:
+            self.busy = self.busy + (not scored)
+        try:
+            status, answer = super().complete(path, body)
+            beside = scored and self.busy > 0
+        finally:
+            with self.lock:
+                self.busy = self.busy - (not scored)
+        return status, answer.replace(b'"logprob": -0.5', b'"logprob": -0.51') if beside else answer
+
+    busy: int = 0
+
+
+def test_what_other_requests_do_to_the_numbers_is_measured_as_noise(world: Any) -> None:
+    engine = Mixed()
+    with serving(engine) as url:
+        fleet = Fleet(world, served(url, share=1.0))
+        fleet.probe()
+        (shown,) = fleet.score().details["corpora"]
+        assert shown["floor"] == pytest.approx(0.01, rel=0.01)
+        alone = [body for body in engine.completions if "prompt_logprobs" not in body]
+        assert alone
+        assert {body["model"] for body in alone} == {OWN}
+        engine.levels[OWN] = 0.535
+        fleet.later()
+        assert fleet.verdict().detectors == ()
+        engine.levels[OWN] = 0.56
+        fleet.later()
+        assert fleet.verdict().detectors == ("perplexity",)
+
+
+def test_an_engine_that_tells_no_arithmetic_is_given_that_of_bfloat16(two: Two) -> None:
+    for engine in two.engines:
+        engine.levels[OWN] = 0.5133  # as an adapter that is saved again in float16 moved it
+    two.fleet.later()
+    assert two.told.detectors == ()

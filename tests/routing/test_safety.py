@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Blame, Severity, VerdictKind, Version
+from monitor.domain import ArmKind, Blame, Severity, VerdictKind, Version
+from monitor.routing import table
+from monitor.routing.arms import ArmRequest
 from monitor.routing.decision import Decision, DecisionKind
 from monitor.routing.gates import Gate
 from monitor.store import incidents, verdicts
@@ -203,3 +205,31 @@ def test_what_cannot_be_written_down_is_not_done(world: World, act: str) -> None
     with_router(world, engine).reconcile(now=NOW + MINUTE)
     assert set(world.states()) <= {"expired"}
     assert (world.weights(), engine.applied) == ({"v7": 1.0}, 0)
+
+
+# --- what a person has said since ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ago", "kind"), [(5, DecisionKind.BLOCK), (1, DecisionKind.EXECUTE)])
+def test_a_persons_route_is_overridden_only_by_what_was_measured_since(
+    world: World, ago: int, kind: DecisionKind
+) -> None:
+    v7 = ill(world)
+    with world.database.begin() as tx:
+        table.put(
+            tx,
+            "support",
+            arms=[ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)],
+            expected_generation=1,
+            reason="the right weights are back",
+            actor="ann",
+            now=NOW - 3 * MINUTE,
+        )
+    measured = replace(evidence(), measured_from=NOW - ago * MINUTE)
+    decision = world.breaker.consider(v7, measured, now=NOW)
+    assert decision.kind is kind
+    if kind is DecisionKind.BLOCK:
+        assert decision.gate is Gate.PERSON
+        assert decision.reason.startswith("ann set the route at 2026-")
+        assert world.states() == ["blocked"]
+        assert world.weights() == {"v7": 1.0}

@@ -31,6 +31,27 @@ def first(database: Database) -> Route:
     return route
 
 
+def test_a_route_begins_no_earlier_than_the_one_before_it(database: Database, first: Route) -> None:
+    arm = ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)
+    began = []
+    for generation, behind in enumerate((0, -60, 30, 10), start=1):
+        with database.begin() as tx:
+            made = table.put(
+                tx,
+                "support",
+                arms=[arm],
+                expected_generation=generation,
+                reason="",
+                actor="ann",
+                now=NOW + timedelta(seconds=behind),
+            )
+            began.append(made.since)
+    with database.begin() as tx:
+        kept = [row.route.since for row in reversed(routes.history(tx, "support"))]
+    assert kept == [first.since, *began]
+    assert kept == sorted(kept)
+
+
 @pytest.fixture
 def watch(database: Database) -> Iterator[RouteWatch]:
     looking = RouteWatch(database, poll=timedelta(milliseconds=20))

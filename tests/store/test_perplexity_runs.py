@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind
 from monitor.policy.rounds import Measured
+from monitor.probes.perplexity import DocumentScore
 from monitor.store import perplexity, probing, tasks, verdicts
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole, StoredDocument, StoredRun, Subject
+from monitor.store.perplexity import RunRole, StoredRun, Subject
 
 DOCUMENTS = (
-    StoredDocument(document="a", sum_nll=12.5, tokens=5, bytes=20),
-    StoredDocument(document="b", sum_nll=nan, tokens=0, bytes=9_000),
+    DocumentScore(document="a", sum_nll=12.5, tokens=5, bytes=20),
+    DocumentScore(document="b", sum_nll=nan, tokens=0, bytes=9_000),
 )
 BASE = Subject(version_id=None, model="base", corpus="g:1")
 
@@ -28,7 +29,7 @@ def own(of: Any, corpus: str = "g:1") -> Subject:
 
 def keep(
     database: Database, subject: Subject, role: RunRole = RunRole.REGISTRATION, **more: Any
-) -> int:
+) -> StoredRun:
     return database.run(
         lambda tx: perplexity.insert_run(tx, subject, role=role, documents=DOCUMENTS, **more)
     )
@@ -52,8 +53,31 @@ def test_a_run_reads_back_with_its_documents(database: Database, support: Any) -
     assert (run.engine, run.dtype, run.source, run.weights) == (
         "vllm 0.32.0", "bfloat16", "echo", "w",
     )  # fmt: skip
-    assert run.documents[0] == DOCUMENTS[0]
+    first = run.documents[0]
+    assert (first.document, first.sum_nll, first.tokens, first.bytes) == ("a", 12.5, 5, 20)
     assert isnan(run.documents[1].sum_nll)
+
+
+def test_a_run_carries_when_each_document_was_read_and_by_whom(
+    database: Database, support: Any
+) -> None:
+    read = time.monotonic()
+    documents = [
+        DocumentScore(document=name, sum_nll=1.0, tokens=5, bytes=20, read=read - ago)
+        for name, ago in (("a", 60.0), ("b", 20.0))
+    ]
+    kept = database.run(
+        lambda tx: perplexity.insert_run(
+            tx, own(support), role=RunRole.SCHEDULED, documents=documents, made_by="me"
+        )
+    )
+    (run,) = database.run(lambda tx: perplexity.recent_runs(tx, own(support), limit=1))
+    assert run == kept
+    assert run.made_by == "me"
+    ages = [(run.at - one.read_at).total_seconds() for one in run.documents if one.read_at]
+    assert 59 < ages[0] < 61
+    assert 19 < ages[1] < 21
+    assert run.began_at == run.documents[0].read_at
 
 
 def test_base_runs_belong_to_no_version_and_to_all(

@@ -518,6 +518,57 @@ def test_a_stored_report_is_bounded(tmp_path: Path, rng: np.random.Generator) ->
     assert len(kept["findings"][0]["modules"]) == 100
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lora_alpha": 16},
+        {"lora_alpha": 4},
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"target_modules": ["q_proj"]},
+        {"alpha_pattern": {"q_proj": 16}},
+        {"rank_pattern": {"v_proj": 4}},
+        {"modules_to_save": ["lm_head"]},
+        {"a_field_of_next_year": 1},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_an_adapter_with_another_config_has_another_identity(
+    tmp_path: Path, rng: np.random.Generator, changed: dict[str, Any]
+) -> None:
+    tensors = layers(rng)
+    as_it_was = inspect_folder(write_adapter(tmp_path / "a", tensors))
+    other = inspect_folder(write_adapter(tmp_path / "b", tensors, **changed))
+    assert other.sha256 == as_it_was.sha256
+    assert other.identity != as_it_was.identity
+
+
+def test_an_adapter_that_is_saved_again_keeps_its_identity(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors = layers(rng)
+    before = inspect_folder(write_adapter(tmp_path / "a", tensors))
+    resaved: dict[str, Any] = {
+        "target_modules": ["v_proj", "q_proj"],
+        "lora_alpha": 8.0,
+        "base_model_name_or_path": "/models/base",
+        "peft_version": "0.21.2",
+        "inference_mode": True,
+        "rank_pattern": {},
+        "use_dora": False,
+        "layers_to_transform": None,
+    }
+    folder = write_adapter(tmp_path / "b", tensors, **resaved)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=4, sort_keys=True))
+    assert inspect_folder(folder).identity == before.identity
+
+
+def test_other_tensors_have_another_identity(tmp_path: Path, rng: np.random.Generator) -> None:
+    found = [inspect_folder(write_adapter(tmp_path / n, layers(rng))).identity for n in ("a", "b")]
+    assert found[0] != found[1]
+
+
 def test_the_hash_is_the_weights_files(tmp_path: Path) -> None:
     shutil.copytree(DemoAdapter.TRAVEL_V1.path, tmp_path / "copy")
     found, copied = (inspect_folder(f) for f in (DemoAdapter.TRAVEL_V1.path, tmp_path / "copy"))

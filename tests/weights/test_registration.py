@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,12 +170,53 @@ def test_another_kind_of_adapter_says_which(
 def test_other_weights_than_were_registered_are_suspect(
     database: Database, register: Register
 ) -> None:
-    same = register("v1", str(SOUND), sha256=str(inspect_apart(SOUND)["sha256"]))
+    report = inspect_apart(SOUND)
+    same = register("v1", str(SOUND), sha256=str(report["identity"]))
     other = register("v2", str(SOUND), sha256="0" * 64)
+    of_file = register("v3", str(SOUND), sha256=str(report["sha256"]))
     turns(database)
     assert found_of(database, same).state is WeightsState.HEALTHY
+    assert found_of(database, same).weights == report["identity"]
+    assert found_of(database, of_file).state is WeightsState.HEALTHY
+    assert found_of(database, of_file).reason.endswith(
+        "the registered sha256 is of the weights file alone, not of its config"
+    )
     assert found_of(database, other).state is WeightsState.SUSPECT
     assert "not the registered one" in found_of(database, other).reason
+
+
+def test_a_doubled_alpha_is_not_what_was_registered(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    shutil.copytree(SOUND, tmp_path / "doubled")
+    place = tmp_path / "doubled" / "adapter_config.json"
+    config = json.loads(place.read_text())
+    place.write_text(json.dumps(config | {"lora_alpha": 2 * config["lora_alpha"]}))
+    registered = str(inspect_apart(SOUND)["identity"])
+    version = register("v1", str(tmp_path / "doubled"), sha256=registered)
+    turns(database)
+    assert found_of(database, version).state is WeightsState.SUSPECT
+    assert "not the registered one" in found_of(database, version).reason
+
+
+def test_what_an_earlier_release_has_read_is_read_again_for_its_identity(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    readable = register("v1", str(SOUND))
+    shutil.copytree(SOUND, tmp_path / "gone")
+    gone = register("v2", str(tmp_path / "gone"))
+    turns(database)
+    report = inspect_apart(SOUND)
+    with database.begin() as tx:
+        tx.exec_driver_sql(
+            "UPDATE weight_inspections SET report = report - 'identity',"
+            " weights = report->>'sha256', at = now() - interval '61 minutes'"
+        )
+    shutil.rmtree(tmp_path / "gone")
+    assert turns(database) == 2
+    assert found_of(database, readable).weights == report["identity"]
+    kept = found_of(database, gone)
+    assert (kept.state, kept.weights) == (WeightsState.HEALTHY, report["sha256"])
 
 
 def test_the_first_to_have_read_the_files_wins_and_only_it_tells(

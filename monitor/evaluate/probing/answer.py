@@ -6,12 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from detectors.perplexity import MARGIN, DocumentScores, PerplexityChange, compare
+from detectors.perplexity import (
+    MARGIN,
+    DocumentScores,
+    PerplexityChange,
+    compare,
+    rounding_floor,
+)
 from detectors.trend import Trend
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, scores_of, unchanged
+from monitor.evaluate.probing.asked import (
+    Asked,
+    Occasion,
+    RunStopped,
+    alike,
+    replaced,
+    scores_of,
+    unchanged,
+)
 from monitor.evaluate.probing.week import week_of
 from monitor.probes.corpus import Corpus, CorpusRole
-from monitor.probes.perplexity import PerplexityRun
 from monitor.store.perplexity import RunRole, StoredRun
 
 MOST_CONFIRMATIONS = 20
@@ -23,8 +36,10 @@ class Answer:
 
     at
         A crossing after it is not answered by it.
-    resumed
-        Whether the run was made by this probe's earlier, stopped attempt.
+    runs
+        All that it is made of, oldest first; ``run`` is the last.
+    asked
+        Whether ``run`` was asked for by this attempt, and not by an earlier, stopped one.
     previous
         The scheduled run before it, for "+5 % twice".
     """
@@ -32,11 +47,26 @@ class Answer:
     at: datetime
     corpus: Corpus
     registered: tuple[StoredRun, ...]
-    run: PerplexityRun | StoredRun
+    runs: tuple[StoredRun, ...]
     change: PerplexityChange
-    resumed: bool = False
+    asked: bool = True
     previous: PerplexityChange | None = None
     trend: Trend | None = None
+
+    @property
+    def run(self) -> StoredRun:
+        """What was said last."""
+        return self.runs[-1]
+
+    @property
+    def measured_from(self) -> datetime:
+        """When the first document was read."""
+        return min(run.began_at for run in self.runs)
+
+    @property
+    def floor(self) -> float:
+        """What unchanged weights move by in this engine, nats per token."""
+        return self.change.noise_floor
 
     @property
     def reference(self) -> list[DocumentScores]:
@@ -62,6 +92,14 @@ class Answer:
         was, is_ = ([part for part in (r.engine, r.dtype) if part] for r in (before, now))
         return f"engine {' '.join(was) or 'unknown'} at registration, {' '.join(is_)} now"
 
+    @property
+    def weights_words(self) -> str | None:
+        """Say so where the files are others than at registration."""
+        known = {run.weights for run in self.registered if alike(run, self.run)}
+        if self.run.weights is None or None in known or not known or self.run.weights in known:
+            return None
+        return "its files are not those of the registration"
+
 
 def leading(answers: Sequence[Answer]) -> Answer:
     """Give the adapter's own domain where there is one: what its score is about."""
@@ -77,8 +115,8 @@ def registered_answer(asked: Asked, corpus: Corpus) -> Answer:
         at=registered[-1].at,
         corpus=corpus,
         registered=registered,
-        run=registered[-1],
-        change=compare(runs, runs[-1]),
+        runs=(registered[-1],),
+        change=compare(runs, runs[-1], least_floor=rounding_floor(registered[-1].dtype)),
     )
 
 
@@ -93,22 +131,19 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
     registered = tuple(asked.registration(asked.own, corpus))
     week = week_of(asked, corpus, registered, occasion)
     resumed = _resumed(asked, corpus, occasion)
-    run = (
-        resumed
-        or unchanged(asked, asked.own, corpus)
-        or asked.run(asked.own, corpus, occasion.role)
-    )
-    reference = [scores_of(one, corpus) for one in registered]
-    change = _compared(reference, scores_of(run, corpus), previous=week.previous)
+    known = resumed or unchanged(asked, asked.own, corpus)
+    run = known or asked.run(asked.own, corpus, occasion.role)
+    previous = week.previous(run)
+    change = _compared(registered, run, corpus, previous=previous)
     heading = week.heading(change, at=occasion.at)
     return Answer(
         at=resumed.at if resumed else occasion.at,
         corpus=corpus,
         registered=registered,
-        run=run,
+        runs=(run,),
         change=_with_trend(change, heading),
-        resumed=resumed is not None,
-        previous=week.previous,
+        asked=known is None,
+        previous=previous,
         trend=heading,
     )
 
@@ -119,44 +154,84 @@ def confirm(asked: Asked, first: Answer) -> Answer:
     Raises
     ------
     RunStopped
-        As :func:`look`.
+        As :func:`look`; also where engine or weights were replaced between the two.
     """
-    again = _confirmation(asked, first) or asked.run(
-        asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica
-    )
+    known = _confirmation(asked, first)
+    again = known or _once_more(asked, first)
+    if replaced(first.run, again):
+        because = "the engine or the weights were replaced between two readings"
+        asked.void([first.run.id, again.id], because=because, at=again.at)
+    return _both(first, again, asked=known is None)
+
+
+def still_there(asked: Asked, answers: Sequence[Answer]) -> list[Answer]:
+    """Ask once more about what only an earlier, stopped attempt has read.
+
+    Between two attempts lie minutes in which weights come and go: what is told was read by
+    the attempt that tells it.
+
+    Raises
+    ------
+    RunStopped
+        It is gone: nothing of what was found counts.
+    """
+    found = [answer for answer in answers if answer.found]
+    if not found or any(answer.asked for answer in found):
+        return list(answers)
+    lead = leading(found)
+    again = _once_more(asked, lead)
+    anew = _both(lead, again, asked=True)
+    if not anew.found or replaced(lead.run, again):
+        runs = [run.id for answer in (*found, anew) for run in answer.runs]
+        asked.void(runs, because="what an earlier try has read is gone since", at=again.at)
+    return [anew if answer is lead else answer for answer in answers]
+
+
+def _once_more(asked: Asked, first: Answer) -> StoredRun:
+    return asked.run(asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica)
+
+
+def _both(first: Answer, again: StoredRun, *, asked: bool) -> Answer:
+    """Say what a run and one after it say both, with the numbers of the second."""
     second = _with_trend(
-        _compared(first.reference, scores_of(again, first.corpus), previous=first.previous),
-        first.trend,
+        _compared(first.registered, again, first.corpus, previous=first.previous), first.trend
     )
     change = replace(
         second,
         changed=first.change.changed and second.changed,
         degraded=first.change.degraded and second.degraded,
     )
-    return replace(first, run=again, change=change)
+    return replace(first, runs=(*first.runs, again), change=change, asked=asked)
 
 
 def _compared(
-    reference: Sequence[DocumentScores],
-    scores: DocumentScores,
+    registered: Sequence[StoredRun],
+    run: StoredRun,
+    corpus: Corpus,
     *,
     previous: PerplexityChange | None,
 ) -> PerplexityChange:
-    change = compare(reference, scores, previous=previous)
+    change = compare(
+        [scores_of(one, corpus) for one in registered],
+        scores_of(run, corpus),
+        previous=previous,
+        least_floor=rounding_floor(run.dtype),
+    )
     if change.documents == 0:
         raise RunStopped(f"none of {change.unscored} registered documents can be scored now")
     return change
 
 
 def _resumed(asked: Asked, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
+    """Give the run of this probe's earlier attempt: by this process, since nobody said a word."""
     since = occasion.resumed_since
     found = asked.recent(asked.own, corpus, roles=(occasion.role,), since=since)
-    return found[0] if found else None
+    return next((r for r in found if r.began_at >= since and r.made_by == asked.held.owner), None)
 
 
 def _confirmation(asked: Asked, first: Answer) -> StoredRun | None:
     """Give the second run that the earlier attempt had made as well."""
-    if not first.resumed:
+    if first.asked:
         return None
     later = asked.recent(
         asked.own,
@@ -166,7 +241,8 @@ def _confirmation(asked: Asked, first: Answer) -> StoredRun | None:
         limit=MOST_CONFIRMATIONS,
     )
     whole = len(first.run.documents)
-    return next((run for run in reversed(later) if len(run.documents) == whole), None)
+    ours = (r for r in reversed(later) if r.made_by == asked.held.owner)
+    return next((run for run in ours if len(run.documents) == whole), None)
 
 
 def _with_trend(change: PerplexityChange, heading: Trend | None) -> PerplexityChange:

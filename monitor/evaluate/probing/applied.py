@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 import structlog
@@ -22,9 +22,11 @@ from monitor.evaluate.probing.asked import (
     or_none,
     scores_of,
     unchanged,
+    void_base,
 )
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
+from monitor.probes.perplexity import TOLD
 from monitor.store import identity, perplexity, versions
 from monitor.store.identity import CheckedOn, StoredIdentity
 from monitor.store.perplexity import RunRole, StoredRun
@@ -42,13 +44,26 @@ def latest_identity(asked: Asked) -> StoredIdentity | None:
     return asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """An answer to "which weights answer?", and what it was made on."""
+
+    found: Identity
+    on: CheckedOn
+
+
 def check_identity(
     asked: Asked, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
-) -> Identity:
-    """Compare what the version has just said with its base and siblings; keep what it shows.
+) -> Checked:
+    """Compare what the version has just said with its base and siblings.
 
     The general corpus is compared on where there is one: base and siblings are registered
     over it too, so that only the 64 prompts and at most one run of the base are asked.
+
+    Where the documents say that the base answers and the prompts say that it does not, one
+    of the readings is wrong, most likely the base's, which engines mix adapters into. What
+    the base has said is then void, and both are read anew until two readings agree: here
+    once, and again at each further probe.
     """
     general = (a for a in answers if a.corpus.role is CorpusRole.GENERAL)
     answer = next(general, leading(answers))
@@ -56,14 +71,25 @@ def check_identity(
     held = asked.database.run(
         lambda tx: identity.registered_gap(tx, asked.version.id, corpus=answer.corpus.id)
     )
-    found = identify(
-        answer.scores,
-        base=None if base is None else _base_scores(asked, base, answer, occasion),
-        siblings=_sibling_scores(asked, answer),
-        floor=noise_floor(answer.reference),
-        registered_gap=held[0] if held else None,
-        parity=_parity(asked, base, replica=answer.run.replica),
-    )
+
+    def identified() -> Identity:
+        return identify(
+            answer.scores,
+            base=None if base is None else _base_scores(asked, base, answer, occasion),
+            siblings=_sibling_scores(asked, answer),
+            floor=noise_floor(answer.reference),
+            registered_gap=held[0] if held else None,
+            parity=_parity(asked, base, replica=answer.run.replica),
+        )
+
+    found = identified()
+    for try_again in (True, False):
+        if not found.contradictory or base is None:
+            break
+        _LOG.warning("identity_contradictory", version=asked.version.label, reason=found.reason)
+        since = occasion.at - occasion.interval
+        void_base(asked, base, answer.corpus, because=found.reason, at=occasion.at, since=since)
+        found = identified() if try_again else found
     if found.state is IdentityState.WRONG_WEIGHTS and held is not None and held[1]:
         said = f"registered anew after a declared change, and {found.reason}"
         found = replace(found, reason=said)
@@ -74,8 +100,12 @@ def check_identity(
         replica=answer.run.replica,
         engine=answer.run.engine,
     )
-    asked.write(lambda tx: identity.insert(tx, asked.version.id, found, on=on))
-    return found
+    return Checked(found=found, on=on)
+
+
+def keep_identity(asked: Asked, checked: Checked) -> None:
+    """Store what was found."""
+    asked.write(lambda tx: identity.insert(tx, asked.version.id, checked.found, on=checked.on))
 
 
 def register_base(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
@@ -127,7 +157,9 @@ def _same_weights(asked: Asked, sibling: Model, theirs: StoredRun, answer: Answe
     """Whether a sibling is known to be these weights under another name."""
     own = asked.own.target
     same_folder = own.folder is not None and own.folder == sibling.target.folder
-    same_run = theirs.weights is not None and theirs.weights == answer.run.weights
+    # what an engine says of where it has loaded from may be a neighbour's folder by mistake
+    known = theirs.weights is not None and not theirs.weights.startswith(TOLD)
+    same_run = known and theirs.weights == answer.run.weights
     return same_folder or same_run or _registered_alike(asked, sibling.version_id)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NoReturn, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import structlog
@@ -26,6 +26,7 @@ from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
 from monitor.store.tasks import Claim
+from monitor.store.words import Words
 
 T = TypeVar("T")
 
@@ -68,6 +69,15 @@ class Charged(Protocol):
         ...
 
 
+@runtime_checkable
+class Crowded(Protocol):
+    """A probe that can see to it that the engine has others to answer meanwhile."""
+
+    def crowded(self) -> ModelProbe:
+        """Give the same probe, beside other requests."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
     """When and why a version is probed.
@@ -80,6 +90,8 @@ class Occasion:
         SCHEDULED or SUSPICION.
     last
         When the last evaluation was written; None: there is none.
+    words
+        What people had said last when it began.
     returning
         Whether the version is critical or has lost its traffic.
     """
@@ -88,6 +100,7 @@ class Occasion:
     interval: timedelta
     role: RunRole
     last: datetime | None = None
+    words: Words = field(default_factory=Words)
     returning: bool = False
 
     @property
@@ -99,13 +112,13 @@ class Occasion:
 
     @property
     def resumed_since(self) -> datetime:
-        """Runs since then are of this probe, begun earlier and stopped by a busy engine.
+        """Runs begun since then are of this probe, stopped by a busy engine.
 
         Without them a probe that an engine lets go on for one run at a time would begin
-        again for ever.
+        again for ever. What was read before somebody's word is none of it.
         """
-        oldest = self.at - RESUMED_FOR
-        return oldest if self.last is None else max(self.last, oldest)
+        times = (self.at - RESUMED_FOR, self.last, self.words.last)
+        return max(one for one in times if one is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +205,11 @@ class Asked:
         *,
         replica: str | None = None,
         of: Corpus | None = None,
-    ) -> PerplexityRun:
+        by: ModelProbe | None = None,
+    ) -> StoredRun:
         """Measure and store; ``of`` is the whole corpus where only a part of it is asked.
+
+        ``by`` asks in another manner than the rest of this probing.
 
         Raises
         ------
@@ -204,8 +220,8 @@ class Asked:
         StaleLease
             Meanwhile the task was lost, or what is registered was retired.
         """
-        run = self._score(model.target, corpus, replica)
-        self.write(
+        run = self._score(by or self.via, model.target, corpus, replica)
+        kept = self.write(
             lambda tx: perplexity.insert_run(
                 tx,
                 model.over(of or corpus),
@@ -218,11 +234,12 @@ class Asked:
                 weights=run.weights,
                 seconds=run.seconds,
                 stopped=run.stopped,
+                made_by=self.held.owner,
             )
         )
         if run.stopped is not None:
             raise RunStopped(run.stopped)
-        return run
+        return kept
 
     def read(self, model: Model, texts: Sequence[str], *, replica: str | None) -> TopLogprobs:
         """What a model expects at every token of some texts; nothing of it is stored."""
@@ -242,10 +259,24 @@ class Asked:
 
         return self.database.run(guarded)
 
-    def _score(self, target: Target, corpus: Corpus, replica: str | None) -> PerplexityRun:
-        if replica is not None and isinstance(self.via, Replicated):
-            return self.via.score(target, corpus, replica=replica)
-        return self.via.score(target, corpus)
+    def void(self, runs: Collection[int], *, because: str, at: datetime) -> NoReturn:
+        """Let these runs count no more, and end: the next probe asks anew.
+
+        Raises
+        ------
+        RunStopped
+            Always.
+        """
+        self.write(lambda tx: perplexity.void_runs(tx, runs, because=because, at=at))
+        raise RunStopped(because)
+
+    @staticmethod
+    def _score(
+        via: ModelProbe, target: Target, corpus: Corpus, replica: str | None
+    ) -> PerplexityRun:
+        if replica is not None and isinstance(via, Replicated):
+            return via.score(target, corpus, replica=replica)
+        return via.score(target, corpus)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -277,7 +308,7 @@ def unchanged(asked: Asked, model: Model, corpus: Corpus) -> StoredRun | None:
     return last[0] if last and asked.via.would_repeat(model.target, last[0]) else None
 
 
-def scores_of(run: PerplexityRun | StoredRun, corpus: Corpus) -> DocumentScores:
+def scores_of(run: StoredRun, corpus: Corpus) -> DocumentScores:
     """Put a run in the corpus's order; documents it does not have are NaN."""
     by_id = {score.document: score for score in run.documents}
     found = [by_id.get(document.id) for document in corpus.documents]
@@ -298,9 +329,33 @@ def or_none(ask: Callable[[], T]) -> T | None:
         return None
 
 
-def alike(one: PerplexityRun | StoredRun, other: PerplexityRun | StoredRun) -> bool:
+def alike(one: StoredRun, other: StoredRun) -> bool:
     """Whether two runs were made the same way, so that equal weights give equal numbers."""
     return (one.engine, one.dtype, one.source) == (other.engine, other.dtype, other.source)
+
+
+def replaced(before: StoredRun, run: StoredRun) -> bool:
+    """Whether one place answered as another engine, or from other weights, than before."""
+    if before.replica != run.replica:
+        return False
+    return not alike(before, run) or before.weights != run.weights
+
+
+def void_base(
+    asked: Asked,
+    base: Model,
+    corpus: Corpus,
+    *,
+    because: str,
+    at: datetime,
+    since: datetime | None = None,
+) -> None:
+    """Hold nobody to what a base model has said, from a time on: it is registered again."""
+    asked.write(
+        lambda tx: perplexity.void_base(
+            tx, base.target.model, corpus=corpus.id, because=because, at=at, since=since
+        )
+    )
 
 
 def _folder(uri: str | None) -> Path | None:

@@ -10,7 +10,13 @@ from statistics import median
 import numpy as np
 import structlog
 
-from detectors.perplexity import CHANGED_FLOORS, DocumentScores, PerplexityChange, compare
+from detectors.perplexity import (
+    CHANGED_FLOORS,
+    DocumentScores,
+    PerplexityChange,
+    compare,
+    noise_floor,
+)
 from detectors.types import Floats
 from monitor.evaluate.probing.answer import Answer
 from monitor.evaluate.probing.asked import (
@@ -21,12 +27,12 @@ from monitor.evaluate.probing.asked import (
     RunStopped,
     or_none,
     scores_of,
+    void_base,
 )
 from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.probes.perplexity import PerplexityRun
 from monitor.store import perplexity
 from monitor.store.perplexity import RunRole, StoredRun
 
@@ -152,18 +158,26 @@ class _Round:
         if looked is None:
             return _Base(words="the base model could not be asked")
         change = self.compared(*looked)
-        if _moved(change) and self.mixed_up(*looked):
-            return _Base(words="the engine mixes adapters into its base model's answers")
+        if not _moved(change):
+            return _Base(change=change, words="base model unchanged")
+        registered, run = looked
+        mixed = "the engine mixes adapters into its base model's answers"
+        if self.lent(run, beside=registered[-1]):
+            return _Base(words=mixed)
+        if base is not None and self.lent(registered[-1], beside=run):
+            void_base(self.asked, base, self.answer.corpus, because=mixed, at=self.occasion.at)
+            return _Base(words=f"{mixed}, and did so when it was registered")
         return _Base(change=change, words="base model unchanged")
 
-    def mixed_up(self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun) -> bool:
-        """Whether most documents of the base that moved are now as some adapter has them."""
-        corpus, line = self.answer.corpus, CHANGED_FLOORS * self.answer.change.noise_floor
-        then, now = scores_of(registered[-1], corpus), scores_of(run, corpus)
-        far = _apart(now, then)
-        moved = (far > line) & np.isfinite(far)
-        known = self.registrations()
-        alike = [_apart(now, scores_of(one, corpus)) <= line for one in known]
+    def lent(self, said: StoredRun, *, beside: StoredRun) -> bool:
+        """Whether most documents in which the base's two runs differ are some adapter's in one."""
+        corpus = self.answer.corpus
+        one, other = scores_of(said, corpus), scores_of(beside, corpus)
+        far = _apart(one, other)
+        moved = (far > CHANGED_FLOORS * self.answer.floor) & np.isfinite(far)
+        # the same weights in the same engine: nothing was saved again
+        line = CHANGED_FLOORS * noise_floor(self.answer.reference)
+        alike = [_apart(one, scores_of(run, corpus)) <= line for run in self.registrations()]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
         return bool(moved.any() and explained.sum() * 2 >= moved.sum())
 
@@ -216,7 +230,7 @@ class _Round:
 
     def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
-    ) -> tuple[Sequence[StoredRun], PerplexityRun | StoredRun] | None:
+    ) -> tuple[Sequence[StoredRun], StoredRun] | None:
         """Give what a model is compared with and its newest run, made now unless it tells enough.
 
         A run of this cycle that has moved already is proof enough; one that has not may be
@@ -239,7 +253,7 @@ class _Round:
         last = self.asked.recent(model, self.answer.corpus, roles=roles, since=since)
         return last[0] if last else None
 
-    def ask(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun | None:
+    def ask(self, model: Model, *, replica: str | None, part: bool) -> StoredRun | None:
         try:
             return self.run(model, replica=replica, part=part)
         except ProbeFailed as error:
@@ -251,14 +265,12 @@ class _Round:
             _LOG.warning("company_not_asked", model=model.target.model, reason=str(error))
         return None
 
-    def run(self, model: Model, *, replica: str | None, part: bool) -> PerplexityRun:
+    def run(self, model: Model, *, replica: str | None, part: bool) -> StoredRun:
         whole = self.answer.corpus
         corpus = replace(whole, documents=whole.documents[:PART]) if part else whole
         return self.asked.run(model, corpus, RunRole.CONFIRMATION, replica=replica, of=whole)
 
-    def compared(
-        self, registered: Sequence[StoredRun], run: PerplexityRun | StoredRun
-    ) -> PerplexityChange:
+    def compared(self, registered: Sequence[StoredRun], run: StoredRun) -> PerplexityChange:
         # what was not asked is not lost
         told = {one.document for one in run.documents}
         whole = self.answer.corpus
@@ -266,7 +278,7 @@ class _Round:
         return compare(
             [scores_of(one, corpus) for one in registered],
             scores_of(run, corpus),
-            least_floor=self.answer.change.noise_floor,
+            least_floor=self.answer.floor,
         )
 
 

@@ -50,10 +50,11 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         words = [_forgetting_words(lost, lead)]
     elif told is not lead:
         words = [f"{told.corpus.name} corpus: {told.change.reasons[0]}", lead.change.reasons[1]]
-    if told.found and told.engine_words is not None:
-        words.append(told.engine_words)
+    if told.found:
+        words += [said for said in (told.engine_words, told.weights_words) if said is not None]
     return PerplexityFact(
         at=min(answer.at for answer in answers),
+        measured_from=min(answer.measured_from for answer in answers),
         changed=changed is not None,
         degraded=degraded,
         forgotten=lost is not None,
@@ -89,6 +90,7 @@ def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
             "corpora": [_corpus_numbers(answer) for answer in answers],
             "trend": _trend_numbers(leading(answers).trend),
             "identity": _identity_numbers(identity),
+            "measured_from": min(answer.measured_from for answer in answers).isoformat(),
         },
     )
 

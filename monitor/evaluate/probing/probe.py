@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from detectors.identity import Identity, IdentityState
 from monitor.domain import Version
-from monitor.evaluate.probing.answer import Answer, confirm, look, registered_answer
-from monitor.evaluate.probing.applied import check_identity, latest_identity, register_base
-from monitor.evaluate.probing.asked import Asked, Occasion, RunStopped, alike
+from monitor.evaluate.probing.answer import (
+    Answer,
+    confirm,
+    look,
+    registered_answer,
+    still_there,
+)
+from monitor.evaluate.probing.applied import (
+    check_identity,
+    keep_identity,
+    latest_identity,
+    register_base,
+)
+from monitor.evaluate.probing.asked import Asked, Crowded, Occasion, RunStopped, replaced
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
 from monitor.policy import PerplexityFact
+from monitor.policy.probed import WRONG
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
-from monitor.probes.perplexity import PerplexityRun
 from monitor.probes.share import Purpose
-from monitor.store import perplexity
+from monitor.store import perplexity, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun
 from monitor.store.tasks import Claim
 
 REGISTRATION_REPEATS = 3
-"""Repeats at registration: their largest difference is the noise floor."""
+"""Repeats at registration: as the corpus stands, in the opposite order, and beside other
+requests. Their largest difference is the noise floor: what varies in production varies it."""
 
 
 def probe(
@@ -67,11 +80,12 @@ def _register(asked: Asked, missing: Sequence[Corpus], occasion: Occasion) -> Pr
         _repeat(asked, corpus, occasion)
         register_base(asked, corpus, occasion)
     answers = [registered_answer(asked, corpus) for corpus in asked.corpora]
-    identity = check_identity(asked, answers, occasion, role=RunRole.REGISTRATION)
-    if identity.state is IdentityState.NOT_APPLIED:
+    checked = check_identity(asked, answers, occasion, role=RunRole.REGISTRATION)
+    keep_identity(asked, checked)
+    if checked.found.state is IdentityState.NOT_APPLIED:
         # no adapter is held to what its base model said
-        _take_back(asked, missing, because=identity.reason, occasion=occasion)
-    return _outcome(answers, None, identity, occasion)
+        _take_back(asked, missing, because=checked.found.reason, occasion=occasion)
+    return _outcome(answers, None, checked.found, occasion)
 
 
 def _repeat(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
@@ -84,20 +98,21 @@ def _repeat(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
         no noise: a floor made of it would hide every smaller change for good.
     """
     known = asked.registration(asked.own, corpus)
-    for _ in range(REGISTRATION_REPEATS - len(known)):
-        run = asked.run(asked.own, corpus, RunRole.REGISTRATION)
-        if any(_replaced(before, run) for before in known):
+    for number in range(len(known), REGISTRATION_REPEATS):
+        run = _repeated(asked, corpus, number)
+        if any(replaced(before, run) for before in known):
             because = "the engine was replaced while the version was registered"
             _take_back(asked, [corpus], because=because, occasion=occasion)
             raise RunStopped(because)
         known = asked.registration(asked.own, corpus)
 
 
-def _replaced(before: StoredRun, run: PerplexityRun) -> bool:
-    """Whether one place answered as another engine, or from other weights, than before."""
-    if before.replica != run.replica:
-        return False
-    return not alike(before, run) or before.weights != run.weights
+def _repeated(asked: Asked, corpus: Corpus, number: int) -> StoredRun:
+    """Make one of the repeats, each in another manner."""
+    manner = corpus if number == 0 else replace(corpus, documents=corpus.documents[::-1])
+    is_last = number == REGISTRATION_REPEATS - 1
+    by = asked.via.crowded() if is_last and isinstance(asked.via, Crowded) else None
+    return asked.run(asked.own, manner, RunRole.REGISTRATION, of=corpus, by=by)
 
 
 def _take_back(
@@ -122,22 +137,36 @@ def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
         answers = [confirm(asked, a) if a.found else a for a in answers]
     moved = any(answer.found for answer in answers)
     company = ask_company(asked, answers, occasion) if moved else None
+    answers = still_there(asked, answers)
     if not moved and occasion.purpose is Purpose.ROUTINE:  # nobody waits
         for answer in answers:
             register_base(asked, answer.corpus, occasion)
     fact = fact_of(answers, company)
-    identity = _identity(asked, answers, occasion, moved=moved)
-    return _outcome(answers, fact, identity, occasion)
-
-
-def _identity(
-    asked: Asked, answers: Sequence[Answer], occasion: Occasion, *, moved: bool
-) -> Identity:
-    """Look again where something moved, or the last look did not end well."""
     last = latest_identity(asked)
     if last is not None and last.found.state is IdentityState.APPLIED and not moved:
-        return last.found
-    return check_identity(asked, answers, occasion, role=occasion.role)
+        return _outcome(answers, fact, last.found, occasion)
+    # something moved, or the last look did not end well
+    checked = check_identity(asked, answers, occasion, role=occasion.role)
+    if moved or checked.found.state in WRONG:
+        _require_silence(asked, answers)
+    keep_identity(asked, checked)
+    return _outcome(answers, fact, checked.found, occasion)
+
+
+def _require_silence(asked: Asked, answers: Sequence[Answer]) -> None:
+    """Void what was read before somebody's word, which it could only contradict.
+
+    Raises
+    ------
+    RunStopped
+        The route was set, an incident judged or a change declared meanwhile.
+    """
+    since = min(answer.measured_from for answer in answers)
+    said = asked.database.run(lambda tx: words.read(tx, asked.version)).since(since)
+    if said is not None:
+        runs = [run for answer in answers for run in answer.runs]
+        because = f"{said}, while it was measured"
+        asked.void([run.id for run in runs], because=because, at=max(run.at for run in runs))
 
 
 def _outcome(

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from detectors.perplexity import DocumentScores, PerplexityChange, compare
+from detectors.perplexity import DocumentScores, PerplexityChange, compare, rounding_floor
 from detectors.trend import Trend, trend
-from monitor.evaluate.probing.asked import Asked, Occasion, scores_of
+from monitor.evaluate.probing.asked import Asked, Occasion, alike, scores_of
 from monitor.probes.corpus import Corpus
 from monitor.store.perplexity import RunRole, StoredRun
 
@@ -26,17 +26,18 @@ class Week:
     """
 
     since: datetime
-    times: tuple[datetime, ...]
+    runs: tuple[StoredRun, ...]
     changes: tuple[PerplexityChange, ...]
 
-    @property
-    def previous(self) -> PerplexityChange | None:
-        """The last of them, for "+5 % twice"."""
-        return self.changes[-1] if self.changes else None
+    def previous(self, run: StoredRun) -> PerplexityChange | None:
+        """The last of them, for "+5 % twice", if it measured the same weights in the same way."""
+        if not self.runs or not alike(self.runs[-1], run):
+            return None
+        return self.changes[-1] if self.runs[-1].weights == run.weights else None
 
     def heading(self, change: PerplexityChange, *, at: datetime) -> Trend | None:
         """Say where they and a run made now are heading."""
-        runs = [*zip(self.times, self.changes, strict=True), (at, change)]
+        runs = [*zip((run.at for run in self.runs), self.changes, strict=True), (at, change)]
         usable = [(when.timestamp(), c.effect) for when, c in runs if c.effect > -1.0]
         times, effects = np.array([u[0] for u in usable]), np.array([u[1] for u in usable])
         return trend(times, np.log1p(effects), since=self.since.timestamp())
@@ -48,17 +49,22 @@ def week_of(
     """Read the week before an occasion.
 
     A run of this same probe, made before an engine stopped it, is not of it, nor one that is
-    closer than half an interval: two runs of one look are not "twice".
+    closer than half an interval: two runs of one look are not "twice". Nor is one from before
+    somebody judged what it found.
     """
-    since = max(registered[0].at, occasion.at - WEEK)
+    word = occasion.words.of_the_model or registered[0].at
+    since = max(registered[0].at, occasion.at - WEEK, word)
     stored = asked.recent(
         asked.own, corpus, roles=(RunRole.SCHEDULED,), since=since, limit=MOST_RUNS
     )
     before = min(occasion.resumed_since, occasion.at - occasion.interval / 2)
-    runs = [run for run in stored[::-1] if run.at <= before]
+    runs = [run for run in stored[::-1] if run.at <= before and run.began_at >= since]
     reference: list[DocumentScores] = [scores_of(run, corpus) for run in registered]
     return Week(
         since=registered[0].at,
-        times=tuple(run.at for run in runs),
-        changes=tuple(compare(reference, scores_of(run, corpus)) for run in runs),
+        runs=tuple(runs),
+        changes=tuple(
+            compare(reference, scores_of(run, corpus), least_floor=rounding_floor(run.dtype))
+            for run in runs
+        ),
     )

@@ -20,11 +20,12 @@ from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 
 from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.local import fitting
-from monitor.probes.local.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, combined
+from monitor.probes.local.folders import ADAPTER_WEIGHTS
 from monitor.probes.local.model import CausalModel
-from monitor.probes.weights.adapter_folder import LARGEST_CONFIG, read_config
+from monitor.probes.weights.adapter_folder import parsed_config, read_raw_config
 from monitor.probes.weights.errors import WeightsRefused
-from monitor.probes.weights.files import opened, read_small
+from monitor.probes.weights.files import opened
+from monitor.probes.weights.identity import identity_of
 from monitor.probes.weights.safetensors import tensors_of
 
 BASE: Final = "__base__"
@@ -151,15 +152,15 @@ class Adapters:
 def _read(folder: Path, weights: str) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:
     """Read an adapter once, so that what is checked and hashed is what is loaded."""
     try:
-        read_config(folder)
-        raw = read_small(folder, ADAPTER_CONFIG, limit=LARGEST_CONFIG)
+        raw = read_raw_config(folder)
+        parsed_config(raw)
         with opened(folder, ADAPTER_WEIGHTS) as file:
             tensors_of(file)
             body = file.read(0, file.size)
+        found = identity_of(raw, weights=hashlib.sha256(body).hexdigest())
     except WeightsRefused as refused:
         raise FolderRefused(folder, refused.reason) from refused
-    digests = {ADAPTER_CONFIG: raw, ADAPTER_WEIGHTS: body}
-    if combined({name: hashlib.sha256(it).hexdigest() for name, it in digests.items()}) != weights:
+    if found != weights:
         raise ProbeFailed(f"{folder} changed while it was read", permanent=False)
     state = safetensors.torch.load(body)
     for name, tensor in state.items():

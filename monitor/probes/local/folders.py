@@ -13,12 +13,12 @@ from typing import Final
 from monitor.probes.errors import FolderRefused
 from monitor.probes.weights.adapter_folder import CONFIG as ADAPTER_CONFIG
 from monitor.probes.weights.adapter_folder import WEIGHTS as ADAPTER_WEIGHTS
-from monitor.probes.weights.adapter_folder import opened_adapter
+from monitor.probes.weights.adapter_folder import opened_adapter, read_raw_config
 from monitor.probes.weights.errors import WeightsRefused
 from monitor.probes.weights.files import refuse_hole
+from monitor.probes.weights.identity import identity_of
 
 __all__ = [
-    "ADAPTER_CONFIG",
     "ADAPTER_WEIGHTS",
     "Fingerprints",
     "FolderKind",
@@ -85,7 +85,7 @@ class Fingerprints:
         self._known: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
     def of(self, folder: Path) -> str:
-        """Hash names and contents of the files that decide what a folder computes.
+        """Hash what a folder computes: an adapter's identity, or a model's deciding files.
 
         Raises
         ------
@@ -93,6 +93,9 @@ class Fingerprints:
             It is no folder of weights, or cannot be read.
         """
         try:
+            if kind_of(folder) is FolderKind.ADAPTER:
+                weights = self._digest(folder / ADAPTER_WEIGHTS)
+                return identity_of(read_raw_config(folder), weights=weights)
             return combined({path.name: self._digest(path) for path in _files(folder)})
         except OSError as error:
             raise FolderRefused(folder, f"not readable: {error.strerror}") from error
@@ -121,8 +124,6 @@ def combined(digests: dict[str, str]) -> str:
 
 
 def _files(folder: Path) -> Sequence[Path]:
-    if kind_of(folder) is FolderKind.ADAPTER:
-        return folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
     return [path for path in folder.iterdir() if path.suffix in _DECIDING and path.is_file()]
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from monitor.probes.weights.errors import damaged, missing, unsupported
 from monitor.probes.weights.files import exists, opened, read_small
+from monitor.probes.weights.identity import identity_of
 from monitor.probes.weights.patterns import first_match
 from monitor.probes.weights.safetensors import Tensor, tensors_of, total_bytes
 
@@ -78,7 +79,10 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFolder:
-    """An open adapter: ``others`` are whole tensors, such as those of modules_to_save."""
+    """An open adapter: ``others`` are whole tensors, such as those of modules_to_save.
+
+    ``identity`` is of tensors and config, ``sha256`` of the weights file alone.
+    """
 
     config: AdapterConfig
     parts: Sequence[Parts]
@@ -86,6 +90,7 @@ class AdapterFolder:
     tensors: Mapping[str, Tensor]
     bytes: int
     sha256: str
+    identity: str
 
 
 @contextmanager
@@ -97,7 +102,8 @@ def opened_adapter(folder: Path) -> Iterator[AdapterFolder]:
     WeightsRefused
         The folder is out of reach, of another kind, or damaged.
     """
-    config = read_config(folder)
+    raw = read_raw_config(folder)
+    config = parsed_config(raw)
     if not exists(folder, WEIGHTS) and exists(folder, PICKLED):
         raise unsupported(
             f"there is {PICKLED} but no {WEIGHTS}: a pickle can run code and is never opened;"
@@ -106,21 +112,27 @@ def opened_adapter(folder: Path) -> Iterator[AdapterFolder]:
     with opened(folder, WEIGHTS) as file:
         tensors = tensors_of(file)
         parts, others = pair(tensors)
+        sha256 = file.sha256()
         yield AdapterFolder(
             config=config,
             parts=parts,
             others=others,
             tensors=tensors,
             bytes=total_bytes(tensors),
-            sha256=file.sha256(),
+            sha256=sha256,
+            identity=identity_of(raw, weights=sha256),
         )
 
 
-def read_config(folder: Path) -> AdapterConfig:
-    """Read and check ``adapter_config.json``."""
+def read_raw_config(folder: Path) -> bytes:
+    """Read ``adapter_config.json`` as it stands."""
     if not folder.is_dir():
         raise missing("there is no such folder")
-    raw = read_small(folder, CONFIG, limit=LARGEST_CONFIG)
+    return read_small(folder, CONFIG, limit=LARGEST_CONFIG)
+
+
+def parsed_config(raw: bytes) -> AdapterConfig:
+    """Check a config that was read."""
     try:
         kind = msgspec.json.decode(raw, type=_Kind).peft_type
         if kind != "LORA":

@@ -46,7 +46,10 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What was found; ``modules`` are in the order of the file."""
+    """What was found; ``modules`` are in the order of the file.
+
+    ``identity`` is of tensors and config, ``sha256`` of the weights file alone.
+    """
 
     state: WeightsState
     reason: str
@@ -56,6 +59,7 @@ class Inspection:
     tensors: int
     bytes: int
     sha256: str
+    identity: str
     others: Sequence[str]
 
 
@@ -99,6 +103,7 @@ def _inspect(adapter: AdapterFolder, base: BaseWeights | None, advance: Advance)
         tensors=len(adapter.tensors),
         bytes=adapter.bytes,
         sha256=adapter.sha256,
+        identity=adapter.identity,
         others=[tensor.name for tensor in adapter.others],
     )
 

@@ -40,6 +40,7 @@ def to_json(found: Inspection) -> dict[str, Any]:
         },
         "tensors": found.tensors,
         "bytes": found.bytes,
+        "identity": found.identity,
         "sha256": found.sha256,
         "others": list(found.others[:STORED_NAMES]),
         "modules": [_module(module) for module in found.modules],

@@ -38,6 +38,7 @@ perplexity_runs: Final = Table(
     Column("state", Text, nullable=False),  # done | stopped
     Column("reason", Text),
     Column("seconds", Double),  # of the engine's time; null: no engine was asked
+    Column("made_by", Text),  # the process: only it goes on with what it has begun
     Column("at", TIME, nullable=False, server_default=NOW),
     # a registration that a declared change replaced: kept for the charts, compared with no more
     Column("retired_at", TIME),
@@ -68,6 +69,7 @@ perplexity_documents: Final = Table(
     Column("tokens", Integer, nullable=False),
     Column("bytes", Integer, nullable=False),
     Column("beside", Boolean, nullable=False, server_default=sa.false()),
+    Column("read_at", TIME),  # null: read before anybody wrote it down
     PrimaryKeyConstraint("run_id", "document"),
 )
 
@@ -96,7 +98,7 @@ weight_inspections: Final = Table(
     Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
     Column("at", TIME, nullable=False, server_default=NOW),
     Column("state", Text, nullable=False),  # healthy | suspect | broken | unreadable
-    Column("weights", Text),  # sha256 over the folder's files
+    Column("weights", Text),  # identity: sha256 over weights and config
     Column("reason", Text),
     Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
 )

@@ -1,5 +1,6 @@
 """A base and its adapters in a real worker, held against plain forward passes."""
 
+import json
 import math
 import os
 import shutil
@@ -281,5 +282,8 @@ def test_config_and_weights_decide_the_hash_and_nothing_else_does(
     (tmp_path / "one" / "README.md").write_text("about")
     assert exact.weights_of(one) == hashed
     assert exact.weights_of(edited(tmp_path / "two")) == hashed
-    (tmp_path / "one" / CONFIG).write_text((tmp_path / "one" / CONFIG).read_text() + "\n")
+    config = json.loads((tmp_path / "one" / CONFIG).read_text())
+    (tmp_path / "one" / CONFIG).write_text(json.dumps(config))
+    assert exact.weights_of(one) == hashed
+    (tmp_path / "one" / CONFIG).write_text(json.dumps(config | {"lora_alpha": 32}))
     assert exact.weights_of(one) != hashed

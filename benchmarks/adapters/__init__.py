@@ -1,0 +1,39 @@
+"""The benchmark of broken adapters: what goes wrong in production, and who notices.
+
+``python -m benchmarks adapters`` plays each way to go wrong (:mod:`benchmarks.adapters.ways`)
+once, on real models: a base that a Python package carries, adapters trained here on public
+text, a vLLM (`make engine` installs it), Driftline's own daemon and gateway, and clients that
+ask the gateway. Everything is kept in one folder; a run that was stopped goes on where it was.
+
+=================== ==============================================================
+``--into FOLDER``   where results and all that is made on the way are kept
+                    (``build/adapters``)
+``--cache FOLDER``  base and trained adapters, to be shared by runs (in ``--into``)
+``--ways NAMES``    only these ways or families: ``weights,serving,new-topic-100``
+``--quick``         the six ways that ``make engine`` plays
+``--repeats N``     each way so often, on another adapter each time
+``--model FOLDER``  any causal model as a Hugging Face folder, in place of the default
+``--gpu``           the engine runs on a GPU
+``--seed N``        of questions, users and pauses
+``--silence N``     resample healthy traffic so often, and count what fires
+=================== ==============================================================
+
+What an experiment is
+    Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The
+    newer one is in charge, with an approved reference of 400 records. Each experiment begins
+    with the same stored state: references learned, probes registered, 100 healthy live requests
+    of each adapter seen. 20 more healthy requests come, then the fault, then 80 requests that
+    meet it, and what is left of one probe cycle. Requests up to the 150th are then asked past
+    the gateway, so that other detectors can be given the same records. Divergence (``kl``) is
+    measured beside the engine, with the same weights.
+
+What is compressed
+    Time. A window is 3 s, a probe cycle 30 s; the reference's records were answered within
+    minutes and are stamped over 15 days; nothing else of the defaults differs but what
+    ``driftline.toml`` of this folder says.
+
+What is written
+    ``run.json``; ``baseline/<adapter>.jsonl``; for each way and repeat ``records.jsonl`` (what
+    the version in charge answered, in order, ``broken`` beside each), ``truth.json`` and
+    ``driftline.json``; ``silence.json``.
+"""

@@ -1,0 +1,354 @@
+"""One way to go wrong, played to its end: healthy clients, the fault, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told, usual
+from benchmarks.adapters.divergence import Answering
+from benchmarks.adapters.engine import Engine
+from benchmarks.adapters.outcome import Moved, Seen, Told, outcome
+from benchmarks.adapters.service import Service
+from benchmarks.adapters.stage import (
+    BATCH,
+    IN_CHARGE,
+    Stage,
+    ask_engine,
+    chance_of,
+    model_of,
+    read_lines,
+    write_lines,
+)
+from benchmarks.adapters.tasks import TASKS, task
+from benchmarks.adapters.ways.way import (
+    Moment,
+    OfClients,
+    OfEngine,
+    OfServing,
+    OfWeights,
+    Setup,
+    Way,
+)
+
+FRESH: Final = 20
+"""Healthy requests just before the fault."""
+BROKEN: Final = 80
+"""Requests of clients after it."""
+RECORDED: Final = 150
+"""Records after it, those included that are asked past the gateway."""
+SETTLE_S: Final = 4.0
+"""Until what was sent has been looked at."""
+GRACE_S: Final = 8.0
+"""After a page, for what is found out of it."""
+CYCLE_S: Final = 150.0
+"""At most until a probe that began after the fault has ended: a busy machine is late."""
+SEEN_KL: Final = 0.05
+"""From this divergence on weights are to be told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Broken:
+    """A fault that is in force: the clients that meet it, and the engine that answers them."""
+
+    run: Run
+    engine: Engine
+    answers: Answering | None = None
+    """What answers in place of the approved version; None: itself, or nobody can say."""
+
+
+def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]:
+    """Play it, write its folder, and give the outcome."""
+    folder = stage.into / way.name / str(repeat)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        other = other_setup(stage, way)
+        ready = None if other is None else (stage.engines.ready(other), other)
+        service = stack.enter_context(stage.service())
+        clients = stack.enter_context(Clients(service.gateway, seed=stage.seed + repeat))
+        company = [
+            Run(adapter=name, part="company", rate=COMPANY_RATE)
+            for name in TASKS
+            if name != adapter
+        ]
+        for run in company:
+            clients.start(run)
+        healthy = Run(adapter=adapter, part="fresh", requests=FRESH)
+        clients.start(healthy).result()
+        time.sleep(SETTLE_S)
+        broken = stack.enter_context(_broken(stage, way, adapter, service, ready))
+        broken_at, cpu_before = datetime.now(UTC), service.cpu_s
+        seen = _watch(service, clients, broken, adapter, broken_at)
+        for run in company:
+            run.stopped = True
+        seen = replace(seen, cpu_s=service.cpu_s - cpu_before)
+        time.sleep(1.0)  # the gateway hands its last records over
+        records = _records(stage, service, adapter, broken_at)
+        seen = replace(seen, broken=_answered(records))
+        records += _completed(stage, way, adapter, broken, records)
+    kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
+    write_lines(folder / "records.jsonl", records)
+    _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
+    found = outcome(seen) | {"clients": told(broken.run.answered)}
+    _write(folder / "driftline.json", found)
+    return found
+
+
+def other_setup(stage: Stage, way: Way) -> Setup | None:
+    """How the engine of a fault of the engine is started; None: it is the usual one."""
+    if not isinstance(way.fault, OfEngine):
+        return None
+    return way.fault.change(stage.setup, stage.shelf(TASKS[0]))
+
+
+@contextmanager
+def _broken(
+    stage: Stage,
+    way: Way,
+    adapter: str,
+    service: Service,
+    ready: tuple[Engine, Setup] | None,
+) -> Iterator[Broken]:
+    """Put the fault in force, and take it back at the end."""
+    shelf, fault = stage.shelf(adapter), way.fault
+    run = Run(adapter=adapter, part="broken", requests=BROKEN)
+    right = shelf.version(IN_CHARGE)
+    match fault:
+        case OfClients():
+            run.change, run.pace = fault.change, fault.pace
+            if run.pace(0) > 1:
+                run.at_once *= 4
+            yield Broken(run=run, engine=stage.engine)
+        case OfWeights() | OfServing():
+            if isinstance(fault, OfWeights):
+                folder, cached = shelf.damaged(way.name, fault.change), False
+            else:
+                folder, cached = fault.choose(shelf), fault.cached
+            answers = Answering(
+                setup=stage.setup,
+                adapter=right if cached else folder,
+                cached=folder if cached else None,
+            )
+            with _served(stage.engine, adapter, folder, right=right, cached=cached):
+                yield Broken(run=run, engine=stage.engine, answers=answers)
+        case OfEngine():
+            if ready is None:
+                raise RuntimeError(f"{way.name} needs an engine of its own")
+            engine, setup = ready
+            answers = Answering(setup=setup, adapter=right)
+            if fault.beside:
+                service.restart([stage.switch.url, engine.url])
+                yield Broken(run=run, engine=engine, answers=answers)
+                return
+            stage.switch.to(engine.port)
+            try:
+                yield Broken(run=run, engine=engine, answers=answers)
+            finally:
+                stage.switch.to(stage.engine.port)
+        case _:
+            assert_never(fault)
+
+
+@contextmanager
+def _served(
+    engine: Engine, adapter: str, folder: Path, *, right: Path, cached: bool
+) -> Iterator[None]:
+    """Serve a folder under the name of the version in charge; ``cached``: only its cache."""
+    model = model_of(adapter, IN_CHARGE)
+    _reload(engine, model, folder)
+    try:
+        if cached:
+            _fill_cache(engine, model, adapter)
+            engine.unload(model)
+            engine.load(model, right)
+        yield
+    finally:
+        _reload(engine, model, right)
+
+
+def _reload(engine: Engine, model: str, folder: Path) -> None:
+    engine.unload(model)
+    engine.load(model, folder)
+    engine.forget()
+
+
+def _fill_cache(engine: Engine, model: str, adapter: str) -> None:
+    body = {"max_tokens": 1}
+    with ThreadPoolExecutor(BATCH) as pool:
+        asked = [
+            pool.submit(ask_engine, engine, model, [{"role": "user", "content": pair.prompt}], body)
+            for pair in task(adapter).live
+        ]
+        for one in asked:
+            one.result()
+
+
+def _kl(stage: Stage, way: Way, adapter: str, other: Answering) -> float:
+    approved = Answering(setup=stage.setup, adapter=stage.shelf(adapter).version(IN_CHARGE))
+    return stage.divergences.of(
+        f"{way.name}/{adapter}", name=adapter, approved=approved, other=other
+    )
+
+
+# --- watching -------------------------------------------------------------------------------
+
+
+def _watch(
+    service: Service,
+    clients: Clients,
+    broken: Broken,
+    adapter: str,
+    broken_at: datetime,
+) -> Seen:
+    """Let clients meet the fault until it is seen and answered, or a probe cycle has gone by."""
+    ended = clients.start(broken.run)
+    moved: Moved | None = None
+    all_asked: float | None = None
+    done_since: float | None = None
+    while True:
+        time.sleep(0.5)
+        moved = moved or _moved(service, adapter)
+        now = time.monotonic()
+        if ended.done() and all_asked is None:
+            ended.result()
+            all_asked = now
+        page = any(one.pages and one.at >= broken_at for one in _told(service, adapter))
+        done_since = done_since or (now if page and moved else None)
+        if done_since is not None and now - done_since > GRACE_S:
+            break
+        if all_asked is not None and _cycle_over(service, adapter, broken_at, now - all_asked):
+            break
+    broken.run.stopped = True
+    ended.result(300)
+    time.sleep(SETTLE_S)
+    moved = moved or _moved(service, adapter)
+    incidents = service.get("/incidents")["items"]
+    return Seen(
+        adapter=adapter,
+        broken_at=broken_at,
+        told=_told(service, adapter),
+        moved=moved,
+        broken=(),
+        probes=len(_probes(service, adapter, broken_at)),
+        cpu_s=0.0,
+        incidents=incidents,
+        blame_now=service.get(f"/adapters/{adapter}")["blame"],
+    )
+
+
+def _cycle_over(service: Service, adapter: str, broken_at: datetime, waited: float) -> bool:
+    """Whether a whole probe began after the fault and has been judged, or none comes."""
+    if waited > CYCLE_S:
+        return True
+    return waited > SETTLE_S and bool(_probes(service, adapter, broken_at))
+
+
+def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str, Any]]:
+    """Probes of the version in charge that began after a moment."""
+    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=100)["items"]
+    return [
+        one
+        for one in found
+        if one["kind"] == "perplexity"
+        and one["state"] == "done"
+        and datetime.fromisoformat(one["started_at"]) >= since
+    ]
+
+
+def _moved(service: Service, adapter: str) -> Moved | None:
+    route = service.get(f"/routes/{adapter}")
+    share = sum(arm["weight"] for arm in route["arms"] if arm["version"] == IN_CHARGE)
+    if share > 0:
+        return None
+    return Moved(at=datetime.now(UTC), reason=route["reason"])
+
+
+def _told(service: Service, adapter: str) -> list[Told]:
+    now, here = datetime.now(UTC), time.monotonic()
+    told = [
+        Told(at=now - timedelta(seconds=here - one.received), body=one.body)
+        for one in service.receiver.messages
+    ]
+    return [one for one in told if adapter in one.adapters]
+
+
+# --- what is written ------------------------------------------------------------------------
+
+
+def _records(
+    stage: Stage, service: Service, adapter: str, broken_at: datetime
+) -> list[dict[str, Any]]:
+    """What the version in charge answered: healthy before, broken from the fault on."""
+    earlier = read_lines(stage.into / "state" / "healthy" / f"{adapter}.jsonl")
+    live = [one for one in service.recorder.records if one["adapter"] == adapter]
+    own = [dict(one) for one in live if one.get("version") == IN_CHARGE]
+    healthy = [one | {"broken": False} for one in own if _at(one) < broken_at]
+    broken = [one | {"broken": True} for one in own if _at(one) >= broken_at]
+    return [*({**one, "broken": False} for one in earlier), *healthy, *broken]
+
+
+def _completed(
+    stage: Stage, way: Way, adapter: str, broken: Broken, records: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the broken version would have gone on to answer: for detectors that take longer."""
+    missing = RECORDED - sum(one["broken"] for one in records)
+    chance = chance_of(stage, way.name, adapter, "completed")
+    asks = [
+        broken.run.change(
+            usual(adapter, chance),
+            Moment(number=number, task=task(adapter), chance=chance),
+        )
+        for number in range(max(0, missing))
+    ]
+    model = model_of(adapter, IN_CHARGE)
+    with ThreadPoolExecutor(BATCH) as pool:
+        found = list(
+            pool.map(lambda ask: ask_engine(broken.engine, model, ask.messages, ask.body), asks)
+        )
+    names = {"adapter": adapter, "version": IN_CHARGE, "source": "gateway"}
+    return [
+        names | one | {"subject": ask.user, "broken": True}
+        for ask, one in zip(asks, found, strict=True)
+    ]
+
+
+def _answered(records: list[dict[str, Any]]) -> tuple[datetime, ...]:
+    """When the broken version was asked by clients."""
+    return tuple(_at(one) for one in records if one["broken"])
+
+
+def _at(record: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(record["at"])
+
+
+def _truth(way: Way, adapter: str, broken_at: datetime, kl: float | None) -> dict[str, Any]:
+    expected = way.expected
+    if kl is not None and kl < SEEN_KL and not way.harmless:
+        expected = replace(expected, seen=False, moved=False)
+    return {
+        "way": way.name,
+        "family": way.family,
+        "harmless": way.harmless,
+        "adapter": adapter,
+        "broken_at": broken_at.isoformat(),
+        "kl": kl,
+        "expected": {
+            "seen": expected.seen,
+            "blame": list(expected.blame),
+            "moved": expected.moved,
+        },
+        "says": way.says,
+    }
+
+
+def _write(path: Path, body: Mapping[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(body, indent=1, default=str), encoding="utf-8")
+    part.rename(path)

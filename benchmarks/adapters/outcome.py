@@ -1,0 +1,110 @@
+"""What became of a way to go wrong, from what on-call, clients and routers saw. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+QUIET: Final = frozenset({"updated", "recovered"})
+"""Messages that tell more of what was told, or its end."""
+PROBES: Final = frozenset({"perplexity"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A message as on-call got it."""
+
+    at: datetime
+    body: Mapping[str, Any]
+
+    @property
+    def adapters(self) -> set[str]:
+        """Whom it is about; of a fleet incident all its members, of a group all in it."""
+        group = (self.body.get("group") or {}).get("alerts", ())
+        members = (self.body.get("together") or {}).get("members", ())
+        named = {str(self.body.get("adapter") or "")} | {str(one["adapter"]) for one in group}
+        return named | {str(member).partition("@")[0] for member in members}
+
+    @property
+    def wakes(self) -> bool:
+        """Whether it is new, and not the end or a detail of what was told."""
+        return self.body["status"] not in QUIET
+
+    @property
+    def pages(self) -> bool:
+        """Whether it wakes somebody now."""
+        return self.wakes and self.body["severity"] == "page"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """When a router first saw that the version no longer answers everybody."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that was seen of one experiment."""
+
+    adapter: str
+    broken_at: datetime
+    told: Sequence[Told]
+    moved: Moved | None
+    broken: Sequence[datetime]
+    """When each request was made that the broken version answered through the gateway."""
+    probes: int
+    cpu_s: float
+    incidents: Sequence[Mapping[str, Any]]
+    blame_now: str | None
+
+
+def outcome(seen: Seen) -> dict[str, Any]:
+    """Write it down as ``driftline.json`` has it."""
+    about = [one for one in seen.told if seen.adapter in one.adapters]
+    before = [one for one in about if one.wakes and one.at < seen.broken_at]
+    after = [one for one in about if one.wakes and one.at >= seen.broken_at]
+    page = next((one for one in after if one.pages), None)
+    first = page or (after[0] if after else None)
+    return {
+        "ticket": _when(seen, after[0]) if after else None,
+        "page": _when(seen, page) | {"by": _by(page.body)} if page else None,
+        "false_before": len(before),
+        "blame": str(first.body["blame"]) if first else None,
+        "blame_now": seen.blame_now,
+        "confidence": _confidence(first.body) if first else None,
+        "moved": _when(seen, seen.moved) if seen.moved else None,
+        "answered_broken": len(seen.broken),
+        "probes": seen.probes,
+        "cpu_s": round(seen.cpu_s, 1),
+        "reason": str(first.body["reason"]) if first else None,
+        "incidents": list(seen.incidents),
+    }
+
+
+def _when(seen: Seen, what: Told | Moved) -> dict[str, Any]:
+    """When, how many seconds after the fault, and after how many requests to the broken version."""
+    return {
+        "at": what.at.isoformat(),
+        "after_s": round((what.at - seen.broken_at).total_seconds(), 1),
+        "requests": sum(at <= what.at for at in seen.broken),
+    }
+
+
+def _by(body: Mapping[str, Any]) -> str:
+    """Whether records crossed their page line, or only the probe of fixed texts did."""
+    scores = body.get("scores") or ()
+    crossed = {
+        str(one["detector"])
+        for one in scores
+        if one.get("process") == "page" and (one.get("evidence") or 0.0) >= 0.0
+    }
+    return "records" if crossed - PROBES else "probe"
+
+
+def _confidence(body: Mapping[str, Any]) -> str | None:
+    found = body.get("blame_confidence") or body.get("confidence") or body.get("certainty")
+    return None if found is None else str(found)

@@ -1,0 +1,41 @@
+"""``python -m benchmarks adapters-page``: write the page and its pictures from a run.
+
+Its results are stored beside the code; ``--stored`` draws the page anew from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.adapters.contestants.command import USUAL
+from benchmarks.adapters.page import pictures
+from benchmarks.adapters.page.goals import goals
+from benchmarks.adapters.page.results import Results, collect, load, store
+from benchmarks.adapters.page.writing import page
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw a run, or what is stored of one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks adapters-page")
+    parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
+    parser.add_argument("--stored", action="store_true", help="draw from the stored results")
+    given = parser.parse_args(arguments)
+    if not given.stored:
+        store(collect(given.into))
+    results = load()
+    write(results)
+    for goal in goals(results):
+        print(f"{goal.held} of {goal.of}: {goal.text}")
+    return 0
+
+
+def write(results: Results, docs: Path = DOCS) -> None:
+    """Write the page and draw its pictures."""
+    (docs / "pictures").mkdir(exist_ok=True)
+    (docs / "adapters-benchmark.md").write_text(page(results), encoding="utf-8")
+    for name, draw in (("adapters", pictures.heat_map), ("adapters-kl", pictures.page_over_kl)):
+        (docs / "pictures" / f"{name}.svg").write_text(draw(results), encoding="utf-8")

@@ -1,0 +1,130 @@
+"""What was wanted of Driftline, what was seen, and where it was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.adapters.page.results import Repeat, Results, Way
+from detectors.smallest_seen import POWER
+
+LEAST_KL = 0.05
+MOST_REQUESTS = 100
+RIGHT_BLAME = 0.95
+SILENT = 0.99
+ACTED_ON = frozenset({"weights", "serving"})
+"""Families of faults that are the adapter's own or its serving's: paged, and moved away from."""
+LEFT_ALONE = frozenset({"prompts", "traffic", "clients"})
+"""Families that no route is moved for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One goal: in how many experiments it held, and the names of those where it did not."""
+
+    text: str
+    held: int
+    of: int
+    wanted: float
+    missed: Sequence[str]
+
+    @property
+    def met(self) -> bool | None:
+        """None: no experiment says anything about it."""
+        return self.held >= self.wanted * self.of if self.of else None
+
+
+def goals(results: Results) -> list[Goal]:
+    """Hold a run against the goals of the benchmark."""
+    cycle = results.run.get("probe_cycle_s")
+    waited = f" or one probe cycle ({cycle:g} s)" if cycle else ""
+    return [
+        _goal(
+            f"faults of weights and serving with KL ≥ {LEAST_KL:g} are paged within"
+            f" {MOST_REQUESTS} requests{waited}",
+            results,
+            lambda way, one: way.family in ACTED_ON and (one.kl or 0.0) >= LEAST_KL,
+            lambda _, one: _paged(one, cycle),
+        ),
+        _goal(
+            f"the blame is right in ≥ {100 * RIGHT_BLAME:.0f} % of what was told",
+            results,
+            lambda way, one: bool(way.blame) and one.driftline.first is not None,
+            lambda way, one: one.driftline.blame in way.blame,
+            wanted=RIGHT_BLAME,
+        ),
+        _goal(
+            "no route is moved for prompts, traffic or clients",
+            results,
+            lambda way, _: way.family in LEFT_ALONE,
+            lambda _, one: one.driftline.moved is None,
+        ),
+        _goal(
+            f"harmless changes are silent in ≥ {100 * SILENT:.0f} % of runs",
+            results,
+            lambda way, _: way.harmless,
+            lambda _, one: one.driftline.first is None and one.driftline.moved is None,
+            wanted=SILENT,
+        ),
+        *_resampled(results.silence),
+        _goal(
+            f"what `driftline plan` promises of the baseline is told ({100 * POWER:.0f} %), by the"
+            " evidence of `logit_ks` alone",
+            results,
+            lambda _, one: one.promise.promised,
+            lambda _, one: one.promise.told is not None,
+            wanted=POWER,
+        ),
+        _goal(
+            "nothing is told before the break",
+            results,
+            lambda _, __: True,
+            lambda _, one: one.driftline.false_before == 0,
+        ),
+    ]
+
+
+def acted_right(one: Repeat) -> bool:
+    """Whether a route was moved exactly where it should be."""
+    return (one.driftline.moved is not None) == one.moved
+
+
+def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
+    if silence is None:
+        return
+    yield Goal(
+        text=f"healthy traffic is silent: recorded requests resampled, {silence['requests']} a run;"
+        f" at most {100 * silence['at_most_loud']:.2g} % of runs are loud (95 % sure)",
+        held=silence["silent"],
+        of=silence["runs"],
+        wanted=SILENT,
+        missed=(),
+    )
+
+
+_Question = Callable[[Way, Repeat], bool]
+
+
+def _goal(
+    text: str, results: Results, asked: _Question, held: _Question, *, wanted: float = 1.0
+) -> Goal:
+    chosen = [(way, name, one) for way, name, one in _experiments(results) if asked(way, one)]
+    missed = [name for way, name, one in chosen if not held(way, one)]
+    return Goal(
+        text=text, held=len(chosen) - len(missed), of=len(chosen), wanted=wanted, missed=missed
+    )
+
+
+def _experiments(results: Results) -> Iterator[tuple[Way, str, Repeat]]:
+    for way in results.ways:
+        for number, one in enumerate(way.repeats):
+            yield way, f"{way.way}/{number}", one
+
+
+def _paged(one: Repeat, cycle: float | None) -> bool:
+    page = one.driftline.page
+    if page is None:
+        return False
+    in_time = cycle is not None and page.seconds is not None and page.seconds <= cycle
+    return page.requests <= MOST_REQUESTS or in_time

@@ -1,0 +1,8 @@
+"""Why a way is not seen, where it is known: written by people, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+REASONS: Mapping[str, str] = MappingProxyType({})

@@ -1,0 +1,271 @@
+"""A run in short: what each experiment was, and what Driftline and the other tools made of it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.adapters.contestants import entry
+from benchmarks.adapters.contestants.experiment import Experiment, folders
+from benchmarks.adapters.contestants.experiment import load as load_experiment
+from benchmarks.adapters.page.promised import Promise, promise
+from benchmarks.adapters.service import CONFIG
+from monitor.config.reading import duration
+
+FILE = Path(__file__).parents[1] / "results" / "adapters.json"
+FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
+"""In the order of the page; a family of another name comes after them."""
+_OURS = frozenset({"truth", "driftline"})
+_TOLD = ("ticket", "page", "moved")
+_TOLD_OF_A_RUN = frozenset({"model", "engine", "commit", "seed", "started_at", "machine"})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A ticket or page: after how many broken requests and seconds, and what crossed."""
+
+    requests: int
+    seconds: float | None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """What Driftline did with one experiment."""
+
+    ticket: Told | None
+    page: Told | None
+    moved: Told | None
+    false_before: int
+    blame: str | None
+    confidence: str | None
+    answered_broken: int
+    probes: int
+    cpu_s: float
+
+    @property
+    def first(self) -> Told | None:
+        """The first that was told: a page where no ticket came before it."""
+        known = [one for one in (self.ticket, self.page) if one is not None]
+        return min(known, key=lambda one: one.requests, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What another tool did: requests to its first alarm, and alarms before the break."""
+
+    requests: int | None
+    false_before: int
+    cpu_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """One experiment of a way: healthy and broken records, and who made what of them.
+
+    ``seen`` and ``moved`` are what should come of it: of a fault that hardly differs, nothing.
+    """
+
+    calm: int
+    broken: int
+    kl: float | None
+    seen: bool
+    moved: bool
+    promise: Promise
+    driftline: Ours
+    tools: Mapping[str, Theirs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to go wrong, or a harmless change, with its experiments."""
+
+    way: str
+    family: str
+    harmless: bool
+    says: str
+    blame: tuple[str, ...]
+    repeats: Sequence[Repeat]
+
+    @property
+    def kl(self) -> float | None:
+        known = [one.kl for one in self.repeats if one.kl is not None]
+        return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Another tool and how it was set up."""
+
+    tool: str
+    version: str | None
+    settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """All of a run.
+
+    run
+        Of which model, engine, commit, machine and time, and ``probe_cycle_s``.
+    silence
+        How often resampled healthy traffic was told of; None: it was not resampled.
+    """
+
+    run: Mapping[str, Any]
+    silence: Mapping[str, Any] | None
+    tools: Mapping[str, Tool]
+    ways: Sequence[Way]
+
+
+def collect(run: Path) -> Results:
+    """Read a run; an experiment without ``driftline.json`` is not finished and left out."""
+    tools: dict[str, Tool] = {}
+    found: dict[str, tuple[dict[str, Any], list[Repeat]]] = {}
+    for folder in folders(run):
+        if not (folder / "driftline.json").exists():
+            continue
+        truth = _read(folder / "truth.json")
+        repeats = found.setdefault(truth["way"], (truth, []))[1]
+        repeats.append(_repeat(load_experiment(run, folder), truth, tools))
+    ways = [_way(truth, repeats) for truth, repeats in found.values()]
+    return Results(
+        run={name: one for name, one in _read(run / "run.json").items() if name in _TOLD_OF_A_RUN}
+        | {"probe_cycle_s": _probe_cycle()},
+        silence=_silence(run / "silence.json"),
+        tools=tools,
+        ways=sorted(ways, key=_place),
+    )
+
+
+def _probe_cycle() -> float:
+    settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    return duration(settings["schedule"]["perplexity_interval"]).total_seconds()
+
+
+def _silence(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    kept = ("runs", "requests", "silent", "at_most_loud")
+    return {name: one for name, one in _read(path).items() if name in kept}
+
+
+def store(results: Results, path: Path = FILE) -> None:
+    """Write results, a way a line, for the page to be drawn from; half a file is never left."""
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".draft")
+    tools = {slug: asdict(tool) for slug, tool in results.tools.items()}
+    head = json.dumps(
+        {"run": results.run, "silence": results.silence, "tools": tools}, indent=1
+    ).removesuffix("\n}")
+    ways = ",\n".join(
+        json.dumps(_written(way, list(tools)), separators=(",", ":")) for way in results.ways
+    )
+    draft.write_text(f'{head},\n "ways": [\n{ways}\n]}}\n', encoding="utf-8")
+    draft.replace(path)
+
+
+def load(path: Path = FILE) -> Results:
+    """Read what :func:`store` wrote."""
+    body = _read(path)
+    return Results(
+        run=body["run"],
+        silence=body["silence"],
+        tools={slug: Tool(**tool) for slug, tool in body["tools"].items()},
+        ways=[_as_read(way, list(body["tools"])) for way in body["ways"]],
+    )
+
+
+def _written(way: Way, slugs: Sequence[str]) -> dict[str, Any]:
+    """Give what repeats as lists: hundreds of experiments would repeat the names."""
+    body = asdict(way)
+    for one, written in zip(way.repeats, body["repeats"], strict=True):
+        seen = [one.tools.get(slug) for slug in slugs]
+        written["promise"] = astuple(one.promise)
+        written["driftline"] = astuple(one.driftline)
+        written["tools"] = [each and astuple(each) for each in seen]
+    return body
+
+
+def _as_read(body: dict[str, Any], slugs: Sequence[str]) -> Way:
+    repeats = []
+    for one in body["repeats"]:
+        seen = zip(slugs, one["tools"], strict=True)
+        told = {
+            "promise": Promise(*one["promise"]),
+            "driftline": _ours(one["driftline"]),
+            "tools": {slug: Theirs(*each) for slug, each in seen if each is not None},
+        }
+        repeats.append(Repeat(**{**one, **told}))
+    return Way(**{**body, "blame": tuple(body["blame"]), "repeats": repeats})
+
+
+def _ours(values: Sequence[Any]) -> Ours:
+    body = dict(zip((one.name for one in fields(Ours)), values, strict=True))
+    return Ours(**body | {name: body[name] and Told(*body[name]) for name in _TOLD})
+
+
+def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
+    return Way(
+        way=truth["way"],
+        family=truth["family"],
+        harmless=truth["harmless"],
+        says=truth["says"],
+        blame=tuple(truth["expected"]["blame"]),
+        repeats=repeats,
+    )
+
+
+def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
+    body = _read(experiment.folder / "driftline.json")
+    told = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
+    kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
+    return Repeat(
+        calm=experiment.calm,
+        broken=len(experiment.live) - experiment.calm,
+        kl=truth["kl"],
+        seen=truth["expected"]["seen"],
+        moved=truth["expected"]["moved"],
+        promise=promise(experiment),
+        driftline=Ours(**told, **kept),
+        tools=_theirs(experiment.folder, tools),
+    )
+
+
+def _theirs(folder: Path, tools: dict[str, Tool]) -> dict[str, Theirs]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.stem in _OURS:
+            continue
+        one = entry.read(path)
+        tools[path.stem] = Tool(tool=one.tool, version=one.version, settings=one.settings)
+        found[path.stem] = Theirs(
+            requests=one.alarm and one.alarm.requests,
+            false_before=one.false_before,
+            cpu_s=one.cpu_s,
+        )
+    return found
+
+
+def _told(body: Mapping[str, Any] | None, broken_at: str) -> Told | None:
+    if body is None:
+        return None
+    waited = datetime.fromisoformat(body["at"]) - datetime.fromisoformat(broken_at)
+    return Told(
+        requests=body["requests"], seconds=round(waited.total_seconds(), 1), by=body.get("by")
+    )
+
+
+def _place(way: Way) -> tuple[int, str, float, str]:
+    known = FAMILIES.index(way.family) if way.family in FAMILIES else len(FAMILIES)
+    return known, way.family, -(way.kl or 0.0), way.way
+
+
+def _read(path: Path) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return body

@@ -1,0 +1,264 @@
+"""The page as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from statistics import median
+
+from benchmarks.adapters.page.columns import cell, columns
+from benchmarks.adapters.page.goals import Goal, acted_right, goals
+from benchmarks.adapters.page.reasons import REASONS
+from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
+
+_HEAD = """# What goes wrong with adapters, and who sees it
+
+Written by `python -m benchmarks adapters-page`; do not edit. A real engine serves real adapters,
+clients ask through the gateway, and something is broken while they do. Every tool is given the
+same records, and the baseline before them. Anybody can [run it](#run-it) and
+[enter a tool](#enter-another-tool).
+"""
+_ENTER = """## Run it
+
+```
+python -m benchmarks adapters
+python -m benchmarks adapters-tools
+python -m benchmarks adapters-page
+```
+
+The first plays every way and takes up where it stopped, the second writes what other tools say,
+the third this page. `--into FOLDER` keeps a run elsewhere than in `build/adapters`; `--model` and
+`--gpu` are for other bases and machines.
+
+## Enter another tool
+
+A tool is given `baseline/<adapter>.jsonl` and each `<way>/<repeat>/records.jsonl`, one
+[record](http.md) a line in order of arrival. In the latter `broken` says which came after the
+break: it is there to score by, not to be read by the tool. It enters with one file in each of
+these folders, `<way>/<repeat>/<name>.json`:
+
+```json
+{
+  "tool": "KS by request",
+  "version": "1.17.1",
+  "settings": "ks_2samp of the mean NLL, p < 0.05, every 50 requests",
+  "alarm": {"requests": 50, "at": "2026-11-28T07:31:04+00:00"},
+  "false_before": 1,
+  "cpu_s": 0.04
+}
+```
+
+`alarm` is the first one after the break: how many broken records the tool had seen, and the time
+of the last of them, or null. `false_before` counts alarms before it. `version` and `cpu_s` may be
+null.
+"""
+
+
+def page(results: Results) -> str:
+    """Write all of the page."""
+    parts = [
+        _HEAD,
+        _about(results),
+        "\n![Ways to go wrong and who saw them](pictures/adapters.svg)\n",
+        _goals(goals(results)),
+        "\n![Requests until the page, over the fault's KL](pictures/adapters-kl.svg)\n",
+        _ways(results),
+        _unseen(results),
+        _promises(results),
+        _tools(results),
+        _ENTER,
+    ]
+    return "\n".join(parts)
+
+
+def _about(results: Results) -> str:
+    run = results.run
+    experiments = sum(len(way.repeats) for way in results.ways)
+    return (
+        f"{len(results.ways)} ways, {experiments} experiments. Model {run['model']}; engine"
+        f" {run['engine']}; Driftline at `{run['commit'][:10]}`; seed {run['seed']};"
+        f" {run['started_at'][:16].replace('T', ' ')}; {run['machine']}."
+    )
+
+
+def _goals(found: Sequence[Goal]) -> str:
+    rows = [
+        [
+            one.text,
+            f"{one.held} of {one.of}",
+            {True: "yes", False: "**no**", None: "not asked"}[one.met],
+            _missed(one.missed),
+        ]
+        for one in found
+    ]
+    return "\n## Goals\n\n" + _table(["goal", "held in", "reached", "missed in"], rows)
+
+
+def _missed(names: Sequence[str]) -> str:
+    """Name each way once, with how many of its runs."""
+    counts = Counter(name.rpartition("/")[0] for name in names)
+    said = (f"`{way}`" if count == 1 else f"`{way}` × {count}" for way, count in counts.items())
+    return ", ".join(said) or "-"
+
+
+def _ways(results: Results) -> str:
+    head = (
+        "\n## Every way\n\nMedians over the runs of a way, counted from the break. *Answered*:"
+        " requests that the broken version answered, of all that were asked. *By*: what made the"
+        " page. Bold: wrong.\n"
+    )
+    parts = [head]
+    for family, group in groupby(results.ways, key=lambda way: way.family):
+        rows = [_row(way) for way in group]
+        parts += [f"\n### {family.capitalize()}\n\n", _table(_COLUMNS, rows)]
+    return "".join(parts)
+
+
+_COLUMNS = (
+    "way",
+    "KL",
+    "ticket",
+    "page",
+    "by",
+    "false before",
+    "blame",
+    "route",
+    "answered",
+    "probes",
+    "CPU",
+)
+
+
+def _row(way: Way) -> list[str]:
+    seen = [one.driftline for one in way.repeats]
+    came = median(one.broken for one in way.repeats)
+    said = _bold(way.says, wrong=way.harmless and any(one.first for one in seen))
+    return [
+        f"`{way.way}`: {said}",
+        "-" if way.kl is None else f"{way.kl:.2g}",
+        _told([one.ticket for one in seen]),
+        _told([one.page for one in seen]),
+        ", ".join(sorted({one.page.by for one in seen if one.page and one.page.by})) or "-",
+        _bold(
+            str(sum(one.false_before for one in seen)), wrong=any(one.false_before for one in seen)
+        ),
+        _words(_blame(way, one) for one in seen),
+        _words(_route(one) for one in way.repeats),
+        f"{median(one.answered_broken for one in seen):.0f} of {came:.0f}",
+        f"{median(one.probes for one in seen):.0f}",
+        f"{median(one.cpu_s for one in seen):.1f} s",
+    ]
+
+
+def _told(told: Sequence[Told | None]) -> str:
+    known = [one for one in told if one is not None]
+    if not known:
+        return "-"
+    share = "" if len(known) == len(told) else f", {len(known)} of {len(told)}"
+    seconds = [one.seconds for one in known if one.seconds is not None]
+    waited = f" ({median(seconds):.0f} s)" if seconds else ""
+    return f"{median(one.requests for one in known):.0f}{waited}{share}"
+
+
+def _blame(way: Way, one: Ours) -> str:
+    if one.first is None:
+        return "-"
+    sure = f" ({one.confidence})" if one.confidence else ""
+    wrong = bool(way.blame) and one.blame not in way.blame
+    return _bold(f"{one.blame or 'none'}{sure}", wrong=wrong)
+
+
+def _route(one: Repeat) -> str:
+    moved = one.driftline.moved
+    said = "stays" if moved is None else f"moved after {moved.requests}"
+    return _bold(said, wrong=not acted_right(one))
+
+
+def _unseen(results: Results) -> str:
+    rows = [
+        [
+            f"`{way.way}`",
+            "-" if way.kl is None else f"{way.kl:.2g}",
+            f"{sum(one.driftline.first is None for one in way.repeats)} of {len(way.repeats)}",
+            _who_saw(results, way),
+            _reason(way),
+        ]
+        for way in results.ways
+        if not way.harmless and any(one.driftline.first is None for one in way.repeats)
+    ]
+    head = "\n## What remains unseen\n\n"
+    if not rows:
+        return head + "Nothing: every way was seen in every run.\n"
+    return head + _table(["way", "KL", "unseen in", "seen by", "why"], rows)
+
+
+def _promises(results: Results) -> str:
+    """Say how the plan fared where it promised nothing, too."""
+    each = [one.promise for way in results.ways if not way.harmless for one in way.repeats]
+    promised = [one for one in each if one.promised]
+    others = [one for one in each if not one.promised]
+    told, also = (sum(one.told is not None for one in some) for some in (promised, others))
+    return (
+        "\n## What the plan says of them\n\n[`driftline plan`](cli.md#driftline-plan) knows only"
+        " the baseline. Asked by how much each fault moved the mean NLL of answers, it promises a"
+        " ticket of `logit_ks` within the requests that came in"
+        f" {len(promised)} of {len(each)} experiments; **the evidence crossed in {told} of these**."
+        f" It crossed in {also} of the {len(others)} others as well: a fault mostly moves more than"
+        " one signal.\n"
+    )
+
+
+def _reason(way: Way) -> str:
+    unseen = [one for one in way.repeats if one.driftline.first is None]
+    asked = any(one.seen for one in unseen)
+    usual = "not known yet" if asked else "it hardly differs from the approved version"
+    return REASONS.get(way.way, usual)
+
+
+def _who_saw(results: Results, way: Way) -> str:
+    saw = [
+        f"{column.title} ({seen.words})"
+        for column in columns(results)[2:]
+        if (seen := cell(way, column)).requests is not None
+    ]
+    return ", ".join(saw) or "nobody"
+
+
+def _tools(results: Results) -> str:
+    rows = [
+        [f"{tool.tool} {tool.version or ''}".strip(), tool.settings, _cpu(results, slug)]
+        for slug, tool in results.tools.items()
+    ]
+    head = (
+        "\n## The other tools\n\nWhere a tool reads a table, it has the mean and 95th percentile of"
+        " the NLL, the share of near-certain tokens, entropy, margin, the logs of both token counts"
+        " and whether the request failed; what was not measured is the baseline's median. Windows"
+        " begin and end at the break, which favours them. CPU is of one experiment, the baseline"
+        " included.\n\n"
+    )
+    return head + _table(["tool", "settings", "CPU"], rows)
+
+
+def _cpu(results: Results, slug: str) -> str:
+    known = [
+        seen.cpu_s
+        for way in results.ways
+        for one in way.repeats
+        if (seen := one.tools.get(slug)) is not None and seen.cpu_s is not None
+    ]
+    return f"{median(known):.2g} s" if known else "-"
+
+
+def _words(each: Iterable[str]) -> str:
+    """Say what is the same once."""
+    return ", ".join(dict.fromkeys(each))
+
+
+def _bold(said: str, *, wrong: bool) -> str:
+    return f"**{said}**" if wrong else said
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -1,0 +1,256 @@
+"""What all experiments share: the engine, the baselines, and the state that each begins with."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from benchmarks.adapters.clients import MAX_TOKENS, TEMPERATURE, Clients, Run
+from benchmarks.adapters.divergence import Divergences
+from benchmarks.adapters.engine import BASE_NAME, Engine
+from benchmarks.adapters.engines import Engines
+from benchmarks.adapters.service import Service, keep
+from benchmarks.adapters.shelf import CachedShelf
+from benchmarks.adapters.switch import Switch
+from benchmarks.adapters.tasks import TASKS, Pair, task
+from benchmarks.adapters.ways.way import Setup
+from examples.vllm_records import TOP_LOGPROBS, record
+
+BASELINE_RECORDS: Final = 400
+BASELINE_DAYS: Final = 15.0
+"""Over which they are stamped; in truth they are answered within minutes."""
+INDEXED: Final = 400
+"""Texts of each task's training that live questions are compared with."""
+HEALTHY: Final = 100
+"""Live requests of each adapter before every experiment, made once for all."""
+VERSIONS: Final = ("v1", "v2")
+Line = dict[str, Any]
+IN_CHARGE: Final = "v2"
+BUILT_S: Final = 900.0
+PROBED_S: Final = 600.0
+LOOK_S: Final = 0.5
+BATCH: Final = 24
+"""Requests at a time where nobody waits: the engine answers them in one batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stage:
+    """Everything that runs for the whole benchmark."""
+
+    into: Path
+    cache: Path
+    setup: Setup
+    engine: Engine
+    engines: Engines
+    """Others beside it."""
+    switch: Switch
+    divergences: Divergences
+    seed: int
+    gpu: bool
+    say: Callable[[str], None]
+
+    def shelf(self, adapter: str) -> CachedShelf:
+        """Folders of one adapter."""
+        return CachedShelf(cache=self.cache, base=self.setup.model, adapter=adapter)
+
+    @property
+    def snapshot(self) -> Path:
+        """The state that every experiment begins with."""
+        return self.into / "state" / "snapshot"
+
+    @contextmanager
+    def service(self, *, fresh: bool = False) -> Iterator[Service]:
+        """Driftline in that state, or with nothing at all."""
+        folder = self.into / "state" / "service"
+        shutil.rmtree(folder, ignore_errors=True)
+        if not fresh:
+            shutil.copytree(self.snapshot, folder / "data", symlinks=True)
+        with Service(folder=folder, engines=[self.switch.url]) as service:
+            yield service
+
+
+def served(cache: Path, base: Path) -> Mapping[str, Path]:
+    """Every version under its own name."""
+    return {
+        model_of(name, version): CachedShelf(cache=cache, base=base, adapter=name).version(version)
+        for name in TASKS
+        for version in VERSIONS
+    }
+
+
+def model_of(adapter: str, version: str) -> str:
+    """The name that an engine serves a version under."""
+    return f"{adapter}@{version}"
+
+
+def prepare(stage: Stage) -> None:
+    """Make the baselines and the state with references, probes and healthy traffic, once."""
+    for name in TASKS:
+        path = stage.into / "baseline" / f"{name}.jsonl"
+        if not path.exists():
+            stage.say(f"{name}: {BASELINE_RECORDS} answers for its baseline")
+            make_baseline(stage, name, path)
+    if stage.snapshot.exists():
+        return
+    stage.say("Driftline learns the references, and healthy traffic comes")
+    with stage.service(fresh=True) as service:
+        _register(service, stage)
+        _see_healthy(service, stage)
+    keep(service.folder / "data", stage.snapshot)
+
+
+def make_baseline(stage: Stage, name: str, path: Path) -> None:
+    """The version in charge answers held-out questions, stamped over the last fortnight.
+
+    Each answer is kept as it comes, so that a run that was stopped goes on where it was.
+    """
+    part = path.with_suffix(".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    known = {one["id"] for one in read_lines(part)} if part.exists() else set()
+    asked = itertools.islice(itertools.cycle(task(name).baseline), BASELINE_RECORDS)
+    missing = [(n, pair) for n, pair in enumerate(asked) if _baseline_id(name, n) not in known]
+    begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
+    with part.open("a", encoding="utf-8") as written, ThreadPoolExecutor(BATCH) as pool:
+        for found in pool.map(lambda one: _answered(stage, name, *one, begin=begin), missing):
+            written.write(json.dumps(found) + "\n")
+            written.flush()
+    write_lines(path, sorted(read_lines(part), key=lambda one: str(one["id"])))
+
+
+def _answered(stage: Stage, name: str, number: int, pair: Pair, *, begin: datetime) -> Line:
+    model = model_of(name, IN_CHARGE)
+    found = ask_engine(stage.engine, model, [{"role": "user", "content": pair.prompt}])
+    found.pop("latency_ms")  # answered in a batch, which takes longer than users wait
+    step = timedelta(days=BASELINE_DAYS) / BASELINE_RECORDS
+    return found | {
+        "id": _baseline_id(name, number),
+        "adapter": name,
+        "version": IN_CHARGE,
+        "at": (begin + number * step).isoformat(),
+        "source": "gateway",
+        "subject": f"user-{number % len(task(name).baseline)}",
+    }
+
+
+def _baseline_id(name: str, number: int) -> str:
+    return f"{name}-baseline-{number:04}"
+
+
+def ask_engine(
+    engine: Engine,
+    model: str,
+    messages: Sequence[Mapping[str, str]],
+    body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Ask past the gateway, with log-probabilities; give the record of it."""
+    usual = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
+    request = {"model": model, "messages": list(messages), **(body or usual)}
+    request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    at, began = datetime.now(UTC), time.perf_counter()
+    answer = engine.ask(request)
+    return record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
+
+
+def _register(service: Service, stage: Stage) -> None:
+    for name, version in itertools.product(TASKS, VERSIONS):
+        parent = {"parent": "v1"} if version == IN_CHARGE else {}
+        service.register(
+            name, version, model=model_of(name, version), base_model=BASE_NAME, **parent
+        )
+    for name in TASKS:
+        service.route(name, IN_CHARGE)
+        learned = task(name).training[:INDEXED]
+        lines = [{"role": "training", "text": pair.prompt} for pair in learned]
+        known = read_lines(stage.into / "baseline" / f"{name}.jsonl")
+        lines += [{"role": "baseline"} | _without(one, "adapter", "version") for one in known]
+        service.send(
+            "POST",
+            f"/adapters/{name}/versions/{IN_CHARGE}/reference",
+            content="".join(json.dumps(line) + "\n" for line in lines).encode(),
+            headers={"content-type": "application/x-ndjson"},
+        )
+    for name in TASKS:
+        _approve(service, name)
+
+
+def _approve(service: Service, name: str) -> None:
+    path = f"/adapters/{name}/versions/{IN_CHARGE}/reference"
+
+    def built() -> bool:
+        found = service.get(path)["items"][0]
+        if found["state"] == "failed":
+            raise RuntimeError(f"the reference of {name} failed: {found['error']}")
+        return bool(found["state"] == "ready")
+
+    until(built, f"the reference of {name}", seconds=BUILT_S)
+    found = service.get(path)["items"][0]
+    if found["provisional"]:
+        service.send("POST", f"{path}/approve", json={"generation": found["generation"]})
+
+
+def _see_healthy(service: Service, stage: Stage) -> None:
+    with Clients(service.gateway, seed=stage.seed) as clients:
+        runs = [Run(adapter=name, part="healthy", requests=HEALTHY, at_once=3) for name in TASKS]
+        for ended in [clients.start(run) for run in runs]:
+            ended.result()
+        for name in TASKS:
+            until(lambda name=name: probed(service, name), f"a probe of {name}", seconds=PROBED_S)
+    for name in TASKS:
+        records = [one for one in service.recorder.records if one["adapter"] == name]
+        write_lines(stage.into / "state" / "healthy" / f"{name}.jsonl", records)
+    told = [message.body["reason"] for message in service.receiver.messages]
+    (stage.into / "state" / "told.json").write_text(json.dumps(told, indent=1))
+
+
+def probed(service: Service, name: str) -> bool:
+    """Whether the version in charge is stable, its probe too."""
+    found = service.get(f"/adapters/{name}")
+    scores = {one["detector"]: one["verdict"] for one in found["scores"]}
+    return scores.get("perplexity") == "stable" and "logit_ks" in scores
+
+
+def until(condition: Callable[[], object], what: str, *, seconds: float) -> None:
+    """Wait until something holds.
+
+    Raises
+    ------
+    TimeoutError
+        It did not, for so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(LOOK_S)
+
+
+def chance_of(stage: Stage, *parts: object) -> Random:
+    """Chance that is the same at each run of the same seed."""
+    return Random("/".join(map(str, (stage.seed, *parts))))  # noqa: S311 - no secret
+
+
+def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSON lines, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".new")
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    part.rename(path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _without(line: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: said for name, said in line.items() if name not in names}

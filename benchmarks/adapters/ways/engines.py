@@ -1,0 +1,68 @@
+"""Everything answers otherwise, because what is below the adapters was changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from benchmarks.adapters.ways.way import Expected, OfEngine, Setup, Shelf, Way
+
+FAMILY: Final = "engine"
+EXPECTED: Final = Expected(seen=True, blame=("base", "serving"))
+
+
+def float32(setup: Setup, _: Shelf) -> Setup:
+    """Serve in another precision."""
+    return replace(setup, dtype="float32")
+
+
+def other_base(setup: Setup, shelf: Shelf) -> Setup:
+    """Serve another revision of the base under the same name."""
+    return replace(setup, model=shelf.revision())
+
+
+def quantised_cache(setup: Setup, _: Shelf) -> Setup:
+    """Keep keys and values in eight bits."""
+    return replace(setup, arguments=("--kv-cache-dtype", "fp8_e5m2"))
+
+
+def patched_kernels(setup: Setup, _: Shelf) -> Setup:
+    """Turn positions by another frequency, as an upgrade did that misread the config."""
+    return replace(setup, config={"rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}})
+
+
+WAYS: Final = tuple(
+    Way(
+        name=name,
+        family=FAMILY,
+        says=says,
+        fault=OfEngine(change=change),
+        expected=expected,
+    )
+    for name, says, change, expected in (
+        (
+            "other-dtype",
+            "the engine serves in float32 in place of bfloat16",
+            float32,
+            Expected(seen=False, blame=("base", "serving")),
+        ),
+        (
+            "other-base",
+            "another revision of the base is served under its name",
+            other_base,
+            EXPECTED,
+        ),
+        (
+            "quantised-kv-cache",
+            "keys and values are kept in 8 bits",
+            quantised_cache,
+            Expected(seen=False, blame=("base", "serving")),
+        ),
+        (
+            "patched-kernels",
+            "an upgraded engine turns positions by another frequency",
+            patched_kernels,
+            EXPECTED,
+        ),
+    )
+)

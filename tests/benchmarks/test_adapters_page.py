@@ -1,0 +1,281 @@
+"""The page of a drawn run: what is counted, what is missed, and how it is told."""
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks.adapters.contestants import plain
+from benchmarks.adapters.contestants.entry import write as write_entry
+from benchmarks.adapters.contestants.experiment import folders, load
+from benchmarks.adapters.outcome import Seen, outcome
+from benchmarks.adapters.outcome import Told as Message
+from benchmarks.adapters.page import pictures, results
+from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
+from benchmarks.adapters.page.command import write
+from benchmarks.adapters.page.goals import Goal, goals
+from benchmarks.adapters.page.promised import Promise, promise
+from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect
+from benchmarks.adapters.page.writing import page
+from benchmarks.adapters.service import CONFIG
+from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = synthetic(tmp_path_factory.mktemp("adapters") / "run")
+    for folder in folders(made):
+        for name, rule in plain.PLAIN.items():
+            write_entry(plain.run(rule, load(made, folder)), folder / f"{name}.json")
+    return made
+
+
+def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: object) -> Repeat:
+    told = None if page is None else Told(page, 40.0, "perplexity")
+    ours = Ours(
+        ticket=None,
+        page=told,
+        moved=None,
+        false_before=0,
+        blame="adapter" if told else None,
+        confidence=None,
+        answered_broken=0,
+        probes=0,
+        cpu_s=0.0,
+    )
+    return Repeat(
+        calm=CALM,
+        broken=BROKEN,
+        kl=kl,
+        seen=True,
+        moved=False,
+        promise=Promise(0.0, False, None),
+        driftline=replace(ours, **seen),  # type: ignore[arg-type]
+        tools={},
+    )
+
+
+def way(*repeats: Repeat, family: str = "weights", harmless: bool = False) -> Way:
+    return Way(
+        way="a_way",
+        family=family,
+        harmless=harmless,
+        says="What it is.",
+        blame=() if harmless else ("adapter",),
+        repeats=repeats,
+    )
+
+
+def of(*ways: Way, silence: dict[str, Any] | None = None, **run: object) -> Results:
+    head = {"model": "m", "engine": "e", "commit": "c", "seed": 1, "machine": "x"}
+    return Results(
+        run={**head, "started_at": START.isoformat(), **run},
+        silence=silence,
+        tools={},
+        ways=ways,
+    )
+
+
+def goal(found: Results, begins: str) -> Goal:
+    return next(one for one in goals(found) if one.text.startswith(begins))
+
+
+def test_a_run_is_read_with_all_that_was_said_of_it(run: Path) -> None:
+    found = collect(run)
+    assert [one.way for one in found.ways] == ["alpha_doubled", "gone", "resaved"]
+    first = found.ways[0].repeats[0]
+    assert (first.calm, first.broken) == (CALM, BROKEN)
+    assert first.driftline.page is not None
+    assert (first.driftline.page.requests, first.driftline.page.by) == (32, "perplexity")
+    assert first.driftline.first == first.driftline.ticket
+    assert set(found.tools) == set(plain.PLAIN)
+    assert found.ways[1].repeats[0].tools["errors"].requests == 50
+
+
+def test_results_survive_their_file_and_stay_small(run: Path, tmp_path: Path) -> None:
+    found = collect(run)
+    path = tmp_path / "results" / "adapters.json"
+    results.store(found, path)
+    assert results.load(path) == found
+    # three ways here; thirty ways of three runs and nine tools have 60 kB for themselves
+    assert path.stat().st_size < 3 * 1_500 + 2_000
+
+
+def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    broken_at = datetime.fromisoformat(
+        json.loads((run / "gone" / "0" / "truth.json").read_text())["broken_at"]
+    )
+    body = {"status": "opened", "severity": "page", "adapter": "support", "blame": "serving"}
+    seen = Seen(
+        adapter="support",
+        broken_at=broken_at,
+        told=[Message(at=broken_at + timedelta(seconds=9), body=body | {"reason": "404"})],
+        moved=None,
+        broken=[broken_at + timedelta(seconds=second) for second in range(20)],
+        probes=1,
+        cpu_s=2.0,
+        incidents=(),
+        blame_now="serving",
+    )
+    (run / "gone" / "0" / "driftline.json").write_text(json.dumps(outcome(seen)))
+    [gone] = [one for one in collect(run).ways if one.way == "gone"]
+    found = gone.repeats[0].driftline
+    assert found.page == Told(10, 9.0, "probe")
+    assert (found.first, found.blame, found.answered_broken) == (found.ticket, "serving", 20)
+
+
+def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    (run / "gone" / "0" / "driftline.json").unlink()
+    assert [one.way for one in collect(run).ways] == ["alpha_doubled", "resaved"]
+
+
+def test_a_page_counts_within_a_hundred_requests_or_a_probe_cycle() -> None:
+    ways = way(experiment(100), experiment(101), experiment(None), experiment(500, kl=0.04))
+    ways = replace(ways, repeats=ways.repeats[:3])
+    asked = goal(of(ways), "faults of weights")
+    assert (asked.held, asked.of, asked.met) == (1, 3, False)
+    assert list(asked.missed) == ["a_way/1", "a_way/2"]
+    assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 2
+
+
+def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:
+    small = way(experiment(None, kl=0.01))
+    topic = way(experiment(None, kl=1.0), family="traffic")
+    assert goal(of(small, topic), "faults of weights").met is None
+
+
+def test_blame_counts_where_something_was_told() -> None:
+    told = way(*[experiment(20)] * 19, experiment(20, blame="input"), experiment(None))
+    asked = goal(of(told), "the blame")
+    assert (asked.held, asked.of, asked.met) == (19, 20, True)
+
+
+def test_a_route_moved_for_traffic_and_a_harmless_page_are_missed_goals() -> None:
+    topic = way(experiment(20, moved=Told(30, 60.0)), family="traffic")
+    resaved = way(experiment(20), experiment(None), family="harmless", harmless=True)
+    found = of(topic, resaved)
+    assert goal(found, "no route").missed == ["a_way/0"]
+    assert goal(found, "harmless").missed == ["a_way/0"]
+    said = page(found)
+    assert "**moved after 30**" in said
+    assert "| **no** | `a_way` |" in said
+
+
+@pytest.mark.parametrize(
+    ("pages", "words"),
+    [
+        ((10, 30, 20), "20"),
+        ((10, 30, None), "30 (2/3)"),
+        ((10, None, None), "1/3"),
+        ((None, None), "-"),
+        ((10, None), "1/2"),
+    ],
+)
+def test_a_cell_is_the_median_where_most_runs_alarmed(
+    pages: tuple[int | None, ...], words: str
+) -> None:
+    told = columns(of())[1]
+    assert cell(way(*map(experiment, pages)), told).words == words
+
+
+def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    assert collect(run).silence is None
+    body = {"runs": 300, "requests": 220, "silent": 298, "at_most_loud": 0.021, "by": ["much"]}
+    (run / "silence.json").write_text(json.dumps(body))
+    asked = goal(collect(run), "healthy traffic")
+    assert (asked.held, asked.of, asked.met) == (298, 300, True)
+    assert "at most 2.1 % of runs are loud" in asked.text
+
+
+def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> None:
+    close = way(replace(experiment(None, kl=0.001), seen=False))
+    assert "it hardly differs from the approved version" in page(of(close))
+    assert "not known yet" in page(of(way(experiment(None))))
+
+
+def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
+    said = CONFIG.read_text(encoding="utf-8")
+    assert f'perplexity_interval = "{collect(run).run["probe_cycle_s"]:g}s"' in said
+
+
+def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) -> None:
+    doubled, resaved = (promise(load(run, run / way / "0")) for way in ("alpha_doubled", "resaved"))
+    assert doubled.shift > 2.0
+    assert doubled.promised
+    assert doubled.told is not None
+    assert doubled.told <= 60
+    assert abs(resaved.shift) < 0.5
+    assert (resaved.promised, resaved.told) == (False, None)
+    # nothing was measured of requests that all failed
+    assert promise(load(run, run / "gone" / "0")).promised is False
+
+
+def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
+    kept = replace(experiment(20), promise=Promise(3.0, True, 15))
+    missed = replace(experiment(20), promise=Promise(2.0, True, None))
+    other = replace(experiment(20), promise=Promise(0.3, False, 30))
+    found = of(way(kept, missed, other))
+    said = page(found)
+    assert "in 2 of 3 experiments; **the evidence crossed in 1 of these**" in said
+    assert "crossed in 1 of the 1 others" in said
+    asked = goal(found, "what `driftline plan` promises")
+    assert (asked.held, asked.of, asked.met) == (1, 2, False)
+
+
+def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:
+    absent = Column(title="t", did=lambda _: None)
+    assert cell(way(experiment(3)), absent).words == ""
+    assert false_alarms([way(experiment(3))], absent) is None
+
+
+def test_false_alarms_are_told_by_healthy_requests(run: Path) -> None:
+    found = collect(run)
+    errors = next(one for one in columns(found) if one.title == "Errors only")
+    assert false_alarms(found.ways, errors) == (0, 3 * CALM)
+
+
+def test_the_page_names_every_way_tool_and_goal_and_its_pictures_are_drawn(
+    run: Path, tmp_path: Path
+) -> None:
+    found = collect(run)
+    write(found, tmp_path)
+    said = (tmp_path / "adapters-benchmark.md").read_text()
+    for one in found.ways:
+        assert f"| `{one.way}`: {one.says} |" in said
+    for tool in found.tools.values():
+        assert tool.settings in said
+    assert said.count("| `gone` | - | 1 of 1 | KS by token") == 0
+    assert "| `gone` | - | 1 of 1 | Errors only (50) | not known yet |" in said
+    for name in ("adapters", "adapters-kl"):
+        picture = (tmp_path / "pictures" / f"{name}.svg").read_text()
+        assert f"(pictures/{name}.svg)" in said
+        assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 (our own)
+
+
+def test_an_alarm_about_a_harmless_change_is_red(tmp_path: Path) -> None:
+    run = synthetic(tmp_path / "run")
+    calm = pictures.heat_map(collect(run))
+    at = START.isoformat()
+    driftline(run / "resaved" / "0", page={"at": at, "requests": 9, "by": "perplexity"})
+    red = pictures.heat_map(collect(run))
+    assert red.count(pictures.WRONG) == calm.count(pictures.WRONG) + 2
+
+
+def test_a_way_that_everybody_saw_is_not_among_the_unseen(run: Path) -> None:
+    found = collect(run)
+    seen = replace(found, ways=[one for one in found.ways if one.way != "gone"])
+    assert "Nothing: every way was seen in every run." in page(seen)
+
+
+def test_a_run_names_its_conditions(run: Path) -> None:
+    head = json.loads((run / "run.json").read_text())
+    said = page(collect(run))
+    assert f"Model {head['model']}; engine {head['engine']};" in said
+    assert f"seed {head['seed']}" in said

@@ -1,0 +1,94 @@
+"""Ways of the benchmark of broken adapters that serve something else, or otherwise."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.adapters.divergence import INFINITE, divergence
+from benchmarks.adapters.ways import FAMILIES, QUICK, WAYS, chosen
+from benchmarks.adapters.ways.way import OfEngine, OfServing, Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """A shelf that has only names."""
+
+    adapter: str = "bank"
+    base: Path = Path("base")
+
+    def version(self, name: str, *, of: str | None = None) -> Path:
+        return Path(f"{of or self.adapter}-{name}")
+
+    def nothing(self) -> Path:
+        return Path("nothing")
+
+    def on_revision(self) -> Path:
+        return Path("on-revision")
+
+    def revision(self) -> Path:
+        return Path("revision")
+
+
+SETUP = Setup(model=Path("base"))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("base-under-the-name", "nothing"),
+        ("other-adapter", "concierge-v2"),
+        ("stale-version", "bank-v1"),
+        ("stale-prefix-cache", "concierge-v2"),
+        ("wrong-base-revision", "on-revision"),
+        ("half-trained", "bank-half-trained"),
+        ("over-trained", "bank-over-trained"),
+    ],
+)
+def test_another_folder_is_served_under_the_name(name: str, folder: str) -> None:
+    [way] = chosen([name])
+    assert isinstance(way.fault, OfServing)
+    assert way.fault.choose(Names()) == Path(folder)
+    assert way.fault.cached is (name == "stale-prefix-cache")
+
+
+def test_each_engine_differs_in_one_thing() -> None:
+    changed = {
+        way.name: way.fault.change(SETUP, Names())
+        for way in WAYS
+        if isinstance(way.fault, OfEngine)
+    }
+    assert changed["other-dtype"].dtype == "float32"
+    assert changed["other-base"].model == Path("revision")
+    assert "--kv-cache-dtype" in changed["quantised-kv-cache"].arguments
+    assert "rope_theta" in str(changed["patched-kernels"].config)
+    assert changed["restart"] == changed["replica-added"] == SETUP
+    broken = {name: setup for name, setup in changed.items() if setup != SETUP}
+    assert len({str(setup) for setup in broken.values()}) == len(broken) == 4
+
+
+def test_there_are_ways_of_every_family_with_names_of_their_own() -> None:
+    assert len(WAYS) == len({way.name for way in WAYS})
+    assert len(WAYS) >= 24
+    named = ["weights", "serving", "prompts", "traffic", "clients", "harmless", "engine"]
+    assert list(FAMILIES) == named
+    assert all(way.harmless == (way.family == "harmless") for way in WAYS)
+    assert not any(way.expected.moved for way in WAYS if way.family in FAMILIES[2:])
+
+
+def test_ways_are_chosen_by_name_or_family_and_those_with_another_engine_come_last() -> None:
+    assert {way.name for way in chosen(["traffic", "restart"])} > {"bots", "restart"}
+    assert [way.name for way in chosen(QUICK)] == list(QUICK)
+    last = [isinstance(way.fault, OfEngine) for way in chosen([])]
+    assert last == sorted(last)
+    with pytest.raises(ValueError, match="no way or family nonsense"):
+        chosen(["nonsense"])
+
+
+def test_divergence_is_the_mean_kl_in_nats() -> None:
+    # KL((3/4, 1/4) || (1/2, 1/2)) = 3/4 ln 3/2 + 1/4 ln 1/2
+    p = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
+    q = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
+    assert divergence(p, q) == pytest.approx(0.130812 / 2, rel=1e-4)
+    assert divergence(p, torch.full_like(p, torch.nan)) == INFINITE

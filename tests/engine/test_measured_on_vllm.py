@@ -1,0 +1,116 @@
+"""What the probe's floor lets pass and what it does not, and what a swap does to a run."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from detectors.perplexity import DocumentScores, PerplexityChange, compare, rounding_floor
+from examples.corrupt import Corruption, corrupt_adapter
+from examples.texts import Domain, corpus
+from examples.weights import MODELS
+from monitor.probes.asking import Target
+from monitor.probes.corpus import Corpus, Document
+from monitor.probes.perplexity import LARGEST_ANSWER, PerplexityRun, PerplexitySettings
+from monitor.probes.restraint import Restraint
+from monitor.probes.serving import Engines, ServedProbe
+from tests.engine.conftest import Vllm
+from tests.loopback import LOOPBACK
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+HTTP = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, response_limit=LARGEST_ANSWER))
+OWN = "support@v1"
+SOUND = MODELS / "support-v1"
+CORPUS = Corpus(
+    name="support",
+    documents=tuple(
+        Document(id=f"d{number}", text=text)
+        for number, text in enumerate(corpus(Domain.SUPPORT, 30))
+    ),
+)
+
+
+@pytest.fixture
+def probe(vllm: Vllm) -> ServedProbe:
+    return ServedProbe(
+        general=CORPUS,
+        engines=Engines([vllm.url], HTTP, headers={}, restraint=Restraint(share=1.0)),
+        http=HTTP,
+        settings=PerplexitySettings(max_waiting=1_000),
+    )
+
+
+@pytest.fixture
+def registered(probe: ServedProbe) -> list[DocumentScores]:
+    """Three repeats, as a registration makes them."""
+    target, backwards = Target(model=OWN), replace(CORPUS, documents=CORPUS.documents[::-1])
+    asked = ((probe, CORPUS), (probe, backwards), (probe.crowded(), backwards))
+    return [scores(by.score(target, texts)) for by, texts in asked]
+
+
+def scores(run: PerplexityRun) -> DocumentScores:
+    assert run.stopped is None
+    by_id = {one.document: one for one in run.documents}
+    found = [by_id[document.id] for document in CORPUS.documents]
+    return DocumentScores(
+        sum_nll=np.array([one.sum_nll for one in found]),
+        tokens=np.array([one.tokens for one in found], dtype=float),
+        size_bytes=np.array([one.bytes for one in found], dtype=float),
+    )
+
+
+def moved(probe: ServedProbe, registered: list[DocumentScores]) -> PerplexityChange:
+    run = probe.score(Target(model=OWN), CORPUS)
+    return compare(registered, scores(run), least_floor=rounding_floor(run.dtype))
+
+
+def test_saving_again_and_other_requests_stay_below_the_floor_and_damage_above_it(
+    vllm: Vllm, probe: ServedProbe, registered: list[DocumentScores], tmp_path: Path
+) -> None:
+    beside = moved(probe.crowded(), registered)
+    assert not beside.changed, beside.reasons
+    corrupt_adapter(SOUND, tmp_path / "saved", seed=0, how=Corruption.SCALED)
+    tensors = load_file(SOUND / "adapter_model.safetensors")
+    again = {name: tensor.bfloat16() for name, tensor in tensors.items()}
+    save_file(again, tmp_path / "saved" / "adapter_model.safetensors", metadata={"format": "pt"})
+    with vllm.instead(OWN, tmp_path / "saved"):
+        saved = moved(probe, registered)
+    assert not saved.changed, saved.reasons
+    for how in (Corruption.ZEROED_LAYER, Corruption.PERMUTED, Corruption.NOISE):
+        corrupt_adapter(SOUND, tmp_path / how, seed=7, how=how)
+        with vllm.instead(OWN, tmp_path / how):
+            damaged = moved(probe, registered)
+        assert damaged.changed, (how, damaged.reasons)
+
+
+def test_weights_that_are_replaced_within_a_run_stop_it_and_others_are_told_apart(
+    vllm: Vllm, probe: ServedProbe, broken: Path
+) -> None:
+    before = probe.score(Target(model=OWN), CORPUS)
+    long = replace(CORPUS, documents=CORPUS.documents * 10)
+    began = datetime.now(tz=UTC)
+
+    def swap() -> None:
+        # a request between the two would be answered 404, which stops the run as well
+        vllm.http.post(
+            "/v1/load_lora_adapter",
+            json={"lora_name": OWN, "lora_path": str(broken), "load_inplace": True},
+        ).raise_for_status()
+
+    later = threading.Timer(0.5, swap)
+    later.start()
+    run = probe.score(Target(model=OWN), long)
+    later.join()
+    after = probe.score(Target(model=OWN), CORPUS)
+    vllm.unload(OWN)
+    vllm.load(OWN, SOUND)
+    assert run.stopped == "the weights were replaced while they were measured"
+    assert before.weights != after.weights
+    assert probe.score(Target(model=OWN), CORPUS).weights == before.weights
+    assert all(one.age < (datetime.now(tz=UTC) - began).total_seconds() for one in run.documents)

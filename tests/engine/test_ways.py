@@ -1,0 +1,71 @@
+"""Six ways to go wrong, on trained adapters, a real vLLM, and clients through the gateway.
+
+Base and adapters are kept in ``build/adapters/cache``: the first run trains them for minutes.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.adapters.command import USUAL, main
+from benchmarks.adapters.engine import PYTHON
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+
+Outcome = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome]:
+    """What Driftline made of a way."""
+    if not PYTHON.is_file():
+        pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
+    into: Path = tmp_path_factory.mktemp("ways")
+    assert main(["--quick", "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
+
+    def read(way: str) -> Outcome:
+        truth = json.loads((into / way / "0" / "truth.json").read_text())
+        found = json.loads((into / way / "0" / "driftline.json").read_text())
+        return {**truth, **found}
+
+    return read
+
+
+def test_the_base_under_the_adapters_name_pages_and_blames_serving(
+    outcome: Callable[[str], Outcome],
+) -> None:
+    found = outcome("base-under-the-name")
+    assert found["kl"] >= 0.1
+    assert found["page"]
+    assert found["blame"] == "serving"
+
+
+@pytest.mark.parametrize("way", ["noise-1", "alpha-doubled", "not-a-number"])
+def test_damaged_weights_page_blame_the_adapter_and_move_traffic(
+    outcome: Callable[[str], Outcome], way: str
+) -> None:
+    found = outcome(way)
+    if not found["expected"]["seen"]:
+        pytest.skip(f"a divergence of {found['kl']:.3f} is less than is promised to be seen")
+    assert found["page"]
+    assert found["blame"] == "adapter"
+    assert found["moved"]
+
+
+def test_a_new_topic_is_told_wakes_nobody_and_moves_nothing(
+    outcome: Callable[[str], Outcome],
+) -> None:
+    found = outcome("new-topic-100")
+    assert found["ticket"]
+    assert found["page"] is None
+    assert found["moved"] is None
+
+
+def test_the_same_weights_saved_again_are_not_told_of(outcome: Callable[[str], Outcome]) -> None:
+    found = outcome("saved-again")
+    assert found["kl"] < 0.01
+    assert found["ticket"] is None
+    assert found["false_before"] == 0
