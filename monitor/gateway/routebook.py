@@ -43,6 +43,7 @@ class RouteBook:
         self._said: tuple[datetime, float] | None = None
         self._routes: dict[str, Route] = {}
         self._refused: dict[str, Route] = {}
+        self._lacking: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -114,7 +115,17 @@ class RouteBook:
             elif route != held:
                 refused[route.adapter] = route
         self._refused = refused
+        self._say_unknown(told)
         return self._routes is not before
+
+    def _say_unknown(self, told: Sequence[Route]) -> None:
+        """Say once which adapters a restored table lacks; they are served as they were."""
+        names, newest = {one.adapter for one in told}, max((one.epoch for one in told), default=0)
+        held = self._routes.values()
+        lacking = {one.adapter for one in held if one.epoch < newest} - names
+        if lacking - self._lacking:
+            _LOG.warning("routes_unknown_to_the_service", adapters=sorted(lacking))
+        self._lacking = lacking
 
 
 def _dated(told: Route, held: Route | None) -> Route:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from monitor.domain import Edition, Route, Scope
 from monitor.gateway import routebook
@@ -184,6 +186,18 @@ def test_what_is_refused_is_named_until_it_is_no_longer_told() -> None:
     assert book.refused  # the same numbers, and something else
     book.update(told(5, 10, stable=1.0))
     assert not book.refused
+
+
+def test_an_adapter_that_a_restored_table_lacks_is_served_on_and_named_once() -> None:
+    book = RouteBook()
+    book.update(told(3, 10, stable=1.0))
+    restored = (replace(told(1, 11, stable=1.0)[0], adapter="tax"),)
+    with capture_logs() as logs:
+        for _ in range(3):
+            book.update(restored)
+    assert {route.adapter for route in book.routes} == {"support", "tax"}
+    named = [one["adapters"] for one in logs if one["event"] == "routes_unknown_to_the_service"]
+    assert named == [["support"]]
 
 
 def test_a_service_of_before_and_one_of_now_may_take_turns() -> None:
