@@ -45,6 +45,24 @@ DENIED: tuple[Network, ...] = tuple(
 )
 
 
+PLATFORM: tuple[Network, ...] = tuple(
+    ip_network(cidr)
+    for cidr in (
+        "169.254.0.0/16",  # link-local, cloud metadata
+        "100.100.100.200/32",  # Alibaba Cloud
+        "168.63.129.16/32",  # Azure
+        "192.0.0.192/32",  # Oracle Cloud
+        "fe80::/10",  # link-local
+        "fd00:ec2::/64",  # Amazon EC2
+        "fd20:ce::/64",  # Google Compute Engine
+    )
+)
+"""Where a cloud's platform hands its machines credentials, and no engine ever is."""
+
+_NAT64 = ip_network("64:ff9b::/96")
+_COMPATIBLE = ip_network("::/96")
+
+
 def parse_networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
     """Read CIDRs such as ``10.1.0.0/16`` or ``::1/128``.
 
@@ -61,12 +79,32 @@ def reachable(text: str, *, allowed: tuple[Network, ...]) -> bool:
 
     An IPv4 address written inside IPv6 (``::ffff:127.0.0.1``) is judged as the IPv4
     address that the kernel would connect to. What is not an address at all is unreachable.
+    An address of a cloud's platform is reachable only where ``allowed`` names it alone: a
+    network that happens to have it in it does not mean it.
     """
     try:
         address = _plain(ip_address(text))
     except ValueError:
         return False
+    if _within(address, PLATFORM):
+        return _within(address, tuple(one for one in allowed if one.num_addresses == 1))
     return _within(address, allowed) or not _within(address, DENIED)
+
+
+def of_the_platform(text: str) -> bool:
+    """Whether this resolved address is, in whatever disguise, one that no engine ever has."""
+    address = ip_address(text)
+    return any(_within(one, PLATFORM) for one in (address, *_inside(address)))
+
+
+def _inside(address: Address) -> tuple[IPv4Address, ...]:
+    """IPv4 addresses that a network may make of an IPv6 one."""
+    if isinstance(address, IPv4Address):
+        return ()
+    written = [address.ipv4_mapped, address.sixtofour]
+    if address in _NAT64 or address in _COMPATIBLE:
+        written.append(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return tuple(one for one in written if one is not None)
 
 
 def _plain(address: Address) -> Address:

@@ -128,7 +128,7 @@ def _tag(alert: Alert) -> str:
         return "RESOLVED"
     if alert.kind is Kind.RETRAIN:
         return "TASK"
-    return f"{alert.severity.upper()}{_STATUSES.get(alert.status, _repeated(alert))}"
+    return f"{alert.severity.upper()}{_again(alert)}"
 
 
 _STATUSES: Final = MappingProxyType(
@@ -141,8 +141,12 @@ _STATUSES: Final = MappingProxyType(
 )
 
 
-def _repeated(alert: Alert) -> str:
-    return ", still open" if alert.notification_reason is Reason.REPEAT else ""
+def _again(alert: Alert) -> str:
+    if alert.notification_reason is Reason.REPEAT:
+        return ", still open"
+    if alert.status is Status.WORSENED and alert.severity is not Severity.PAGE:
+        return " update"
+    return _STATUSES.get(alert.status, "")
 
 
 def _subject(alert: Alert) -> str:
@@ -277,7 +281,7 @@ def _whose(alert: Alert) -> str:
 def _cause(alert: Alert) -> str:
     if not alert.firing or alert.kind is not Kind.DRIFT:
         return ""
-    where = _WHERE.get(alert.blame)
+    where = _WRONG_WEIGHTS if _misapplied(alert) else _WHERE.get(alert.blame)
     if where is None:
         said = [_sentence(alert.cause or "not known yet")]
     else:
@@ -286,12 +290,19 @@ def _cause(alert: Alert) -> str:
     return " ".join(said)
 
 
+def _misapplied(alert: Alert) -> bool:
+    """Whether a probe found that the engine answers with the base, or with another adapter."""
+    signals = {(score.winner or "").partition(":")[0] for score in alert.scores}
+    return alert.blame is Blame.SERVING and bool(signals & {"not_applied", "mixed_up"})
+
+
+_WRONG_WEIGHTS: Final = "the engine answers with other weights than this version's"
 _WHERE: Mapping[Blame, str] = MappingProxyType(
     {
-        Blame.INPUT: "users ask other things; the model is unchanged",
+        Blame.INPUT: "users ask other things; the model was not seen to change",
         Blame.ADAPTER: "the adapter's weights",
         Blame.BASE: "the base model or the engine",
-        Blame.SERVING: "serving: the engine answers with other weights than this version's",
+        Blame.SERVING: "the engine or its settings, not the weights",
     }
 )
 
@@ -299,12 +310,16 @@ _WHERE: Mapping[Blame, str] = MappingProxyType(
 def _done(alert: Alert) -> str:
     if not alert.firing:
         return ""
+    if alert.together is not None:
+        return "Automatic moves on this base are paused."
     if alert.action is not None:
         return _sentence(_DONE[alert.action.done].format(alert.action.text))
-    if alert.kind is not Kind.DRIFT:
-        return ""
+    return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
+
+
+def _left_alone(alert: Alert) -> str:
     if alert.blame is Blame.INPUT:
-        return "The model is unchanged, so no traffic was moved."
+        return "No traffic was moved: another version would get the same requests."
     if alert.severity is Severity.TICKET:
         return "No traffic was moved: this is not sure enough, or too small, to act on."
     return "No traffic was moved."
@@ -323,8 +338,7 @@ def _steps(alert: Alert) -> tuple[str, ...]:
     if alert.test:
         return ("Nothing: this is a test of the channel.",)
     if not alert.firing:
-        false = alert.closing is Closing.FALSE_PAGE
-        return () if false else ("Nothing tonight. If it was a false alarm, say so on its page.",)
+        return _afterwards(alert.closing)
     if alert.retraining is not None:
         share = percent(alert.retraining.replay_share)
         return (
@@ -333,16 +347,50 @@ def _steps(alert: Alert) -> tuple[str, ...]:
         )
     if alert.unseen is not None and alert.unseen.mend:
         return (f"Run `{alert.unseen.mend}`.",)
-    if alert.kind is Kind.DRIFT:
-        return _BY_BLAME[alert.blame]
-    return _BY_KIND[alert.kind]
+    if alert.kind is not Kind.DRIFT:
+        return _BY_KIND[alert.kind]
+    return (*_approve(alert), *_by_cause(alert))
+
+
+def _afterwards(closing: Closing | None) -> tuple[str, ...]:
+    match closing:
+        case Closing.PART_OF_FLEET:
+            return ("Go on with the fleet incident.",)
+        case Closing.FALSE_PAGE:
+            return ()
+        case _:
+            return ("Nothing tonight. If it was a false alarm, say so on its page.",)
+
+
+def _approve(alert: Alert) -> tuple[str, ...]:
+    waits = alert.action is not None and alert.action.done is Done.RECOMMENDED
+    return ("Approve the move on the incident's page, or leave it.",) if waits else ()
+
+
+def _by_cause(alert: Alert) -> tuple[str, ...]:
+    if _misapplied(alert):
+        return _RELOAD
+    moved = alert.action is not None and alert.action.done is Done.TAKEN
+    if alert.blame is Blame.ADAPTER and not moved:
+        return (*_BY_BLAME[alert.blame], _SEND_AWAY)
+    if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
+        return (*_BY_BLAME[alert.blame], _AWAIT)
+    return _BY_BLAME[alert.blame]
+
+
+_SEND_AWAY: Final = "Until then: send traffic to another version on the incident's page."
+_AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
+_RELOAD: Final = (
+    "Load this version's weights into the engine again.",
+    "Check with `driftline discover` that it answers with them.",
+)
 
 
 _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
     {
         Blame.UNKNOWN: (
-            "Look at sample requests on the incident's page.",
-            "Wait for the fixed-text probe: it tells weights from traffic.",
+            "Look at the incident's page: what moved, and what was declared nearby.",
+            "Ask the engine a few of this adapter's own questions.",
         ),
         Blame.INPUT: (
             "Expected? Accept it as normal.",
@@ -351,16 +399,12 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
         ),
         Blame.ADAPTER: (
             "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
-            "Send traffic to another version on the incident's page.",
             "Fix it and register it as a new version.",
         ),
-        Blame.BASE: (
-            "Roll the engine or the base model back, or declare the change.",
-            "Automatic moves on this base are paused until then.",
-        ),
+        Blame.BASE: ("Roll the engine or the base model back, or declare the change.",),
         Blame.SERVING: (
-            "Load this version's weights into the engine again.",
-            "Check with `driftline discover` that it answers with them.",
+            "Look at the engine's log, load and replicas.",
+            "Restart or drain the one that is at fault.",
         ),
     }
 )

@@ -9,7 +9,7 @@ from typing import Final
 
 from alerts.message import ActionLine, Alert, Done, ScoreLine, Turn, Update, leading
 from alerts.types import Blame, Severity, Status, Verdict
-from alerts.updating import Fact, Gist
+from alerts.updating import KEPT, Fact, Gist
 from alerts.words import plain_words
 
 FACT_WORDS: Final = MappingProxyType(
@@ -63,9 +63,11 @@ def _deed(action: ActionLine | None) -> str:
         case None:
             return ""
         case ActionLine(done=Done.BLOCKED):
-            return "not moved"
+            return KEPT
         case ActionLine(done=Done.RECOMMENDED):
             return f"{action.kind} recommended"
+        case ActionLine(kind="route"):
+            return action.short
         case _:
             return action.text
 

@@ -216,7 +216,6 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
         together=bare.together and _fewer(bare.together, BARE_SCORES),
         unseen=short.unseen and replace(short.unseen, detectors=()),
         links=Links(),
-        action=None,
         summary=_cut(alert.summary, BARE_TEXT),
         reason=_cut(alert.reason, BARE_TEXT),
     )

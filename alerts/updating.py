@@ -20,6 +20,9 @@ from typing import Final
 
 from alerts.types import Moment, Severity
 
+KEPT: Final = "kept where it is"
+"""Said of traffic that a brake has kept from being moved."""
+
 
 class Fact(StrEnum):
     """What of an open incident people are told anew when it has changed."""
@@ -77,7 +80,7 @@ class Known:
     @property
     def done(self) -> bool:
         """Whether it is something done with traffic that people were never told."""
-        return self.fact is Fact.ACTION and self.now not in self.told
+        return self.fact is Fact.ACTION and self.now not in {KEPT, *self.told}
 
     def held(self, *, now: datetime, window: timedelta) -> bool:
         """Whether it is news for long enough."""

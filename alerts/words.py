@@ -135,7 +135,7 @@ def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now
     awaited = [f"probe due at {clock_time(probe_due, now=now)}"] if probe_due is not None else []
     if blame is Blame.UNKNOWN:
         return ", ".join(["not confirmed", *awaited]) if awaited else ""
-    doubts = [*(["likely"] if sure is Sureness.LIKELY else []), *awaited]
+    doubts = [*([] if sure is Sureness.CONFIRMED else ["likely"]), *awaited]
     return f"{blame} ({'; '.join(doubts)})" if doubts else str(blame)
 
 
@@ -191,6 +191,8 @@ CLAUSES: Final = MappingProxyType(
         "invalid": "answers are invalid",
         "missing": "answers lack log-probabilities",
         "non_finite": "answers have broken log-probabilities",
+        "answer_format": "answers have another form",
+        "prompt_prefix": "requests begin in an unusual way",
     }
 )
 """By detector, what is said of a share of requests."""

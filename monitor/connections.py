@@ -194,6 +194,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _bytes = 0
     """Bytes that came since it waits for this part, or a few more."""
     _stuck_since: float | None = None
+    _closing_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Let it in, or send it away."""
@@ -262,6 +263,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def look(self, now: float) -> None:
         """End the connection where its client takes too long."""
         settings = self.door.settings
+        if self.transport.is_closing():
+            self._closing(now)
+            return
         if self._stuck_since is not None:
             if now - self._stuck_since > settings.reading.total_seconds():
                 self.end("reading")
@@ -279,6 +283,13 @@ class BoundedProtocol(HttpToolsProtocol):
             speechless = not answered and cycle is not None and cycle.response_started
             said = None if speechless else b"408 Request Timeout"
             self.end(self._part.name.lower(), said)
+
+    def _closing(self, now: float) -> None:
+        """End what is closed but holds its place, as its client does not take the last bytes."""
+        if self._closing_since is None:
+            self._closing_since = now
+        if now - self._closing_since > self.door.settings.reading.total_seconds():
+            self.end("reading")
 
     def end(self, why: str, said: bytes | None = None) -> None:
         """Close the connection; without a word where an answer has begun."""

@@ -60,16 +60,14 @@ def route(found: Route | None) -> str:
 def message(received: Message) -> RenderableType:
     """Draw a message as on-call reads it."""
     body = received.body
-    lines = [Text(str(body["summary"]), "bold"), Text(str(body["reason"]))]
+    said = dict(body["brief"])
+    lines = [Text(str(said.pop("title")), "bold")]
     if update := body.get("update"):
         lines.append(Text(str(update["text"]), "yellow"))
-    if unlike := body.get("unlike"):
-        lines.append(Text(f"{unlike['count']} of {unlike['of']} requests are unlike training"))
-    if new := body.get("new"):
-        alike = f"{new['count']} of {new['of']} are near each other"
-        lines.append(Text(f"{alike}: {', '.join(new['words'])}" if new["words"] else alike))
-    if body.get("action"):
-        lines.append(Text(f"action {body['action']['done']}: {body['action']['text']}", "cyan"))
+    details = str(said.pop("details", ""))
+    for part, text in said.items():
+        lines.append(Text.assemble((f"{part.replace('_', ' ').capitalize()}: ", "cyan"), str(text)))
+    lines += [Text(details, "dim")] if details else []
     lines += [Text(f"  · {example}", "italic") for example in body.get("examples") or ()]
     return Group(*lines)
 

@@ -32,7 +32,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
@@ -94,6 +94,7 @@ class Routes:
         self.refused: dict[str, dict[str, Any]] = {}
         """What Driftline told last that is older than what is gone by, by adapter."""
         self.heard = threading.Event()
+        self._ahead = timedelta()
         if kept is not None:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 self.update(json.loads(kept.read_text(encoding="utf-8")))
@@ -129,7 +130,12 @@ class Routes:
     def find(self, name: object, now: datetime | None = None) -> dict[str, Any] | None:
         """Give the route of an adapter as it is now; None: that is no adapter."""
         route = self._routes.get(name) if isinstance(name, str) else None
-        return route and effective(route, now or datetime.now(UTC))
+        return route and effective(route, now or datetime.now(UTC) + self._ahead)
+
+    def tell_time(self, told: str | None) -> None:
+        """Go by the service's clock: by a wrong one here routes would end too soon or never."""
+        with contextlib.suppress(ValueError, TypeError):
+            self._ahead = datetime.fromisoformat(told or "") - datetime.now(UTC)
 
     def complain(self, service: Service, name: str) -> None:
         """Let Driftline know of every route that is not gone by; it forgets within minutes."""
@@ -155,6 +161,7 @@ class Routes:
                 if status == HTTPStatus.OK:
                     self.update(json.loads(body)["items"])
                     tag = headers.get("ETag", "")
+                    self.tell_time(headers.get("Driftline-Time"))
                     self.heard.set()
                 if status not in {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED} or not tag:
                     wrong = f"status {status}, ETag {tag!r}"

@@ -44,15 +44,16 @@ async def get_routes(
 ) -> Response:
     """List the route of every adapter that has one; with If-None-Match and ``wait``, hold.
 
-    Whoever follows the whole fleet waits here once, not once for each adapter.
+    Whoever follows the whole fleet waits here once, not once for each adapter. The header
+    `Driftline-Time` is the time by which routes end.
     """
     state, found = await run_in_threadpool(parts.database.run, routes.fleet)
-    if if_none_match is None or if_none_match.removeprefix("W/") != _fleet_tag(state):
-        return _answer_all(state, found)
-    if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
-        headers = {"ETag": _fleet_tag(state)} | _PRIVATE
-        return Response(status_code=304, headers=headers)
-    return _answer_all(*await run_in_threadpool(parts.database.run, routes.fleet))
+    if if_none_match is not None and if_none_match.removeprefix("W/") == _fleet_tag(state):
+        if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
+            return Response(status_code=304, headers=await _fleet_headers(parts, state))
+        state, found = await run_in_threadpool(parts.database.run, routes.fleet)
+    page = Page[RouteDetail](items=[answers.route_detail(row) for row in found])
+    return JSONResponse(page.model_dump(mode="json"), headers=await _fleet_headers(parts, state))
 
 
 @router.post("/epoch", status_code=201)
@@ -298,7 +299,6 @@ def _answer(row: RouteRow) -> Response:
     return JSONResponse(body, headers=_headers(row.route))
 
 
-def _answer_all(state: FleetState, found: list[RouteRow]) -> Response:
-    page = Page[RouteDetail](items=[answers.route_detail(row) for row in found])
-    headers = {"ETag": _fleet_tag(state)} | _PRIVATE
-    return JSONResponse(page.model_dump(mode="json"), headers=headers)
+async def _fleet_headers(parts: ApiParts, state: FleetState) -> dict[str, str]:
+    now = await run_in_threadpool(parts.clock)
+    return {"ETag": _fleet_tag(state), "Driftline-Time": now.isoformat()} | _PRIVATE

@@ -8,11 +8,12 @@ from typing import Final
 
 from fastapi import APIRouter
 from pydantic import Field
+from sqlalchemy import Connection
 
-from monitor.api.access import Reader
+from monitor.api.access import Admin, Reader
 from monitor.api.parts import Parts
 from monitor.api.shapes import Answer
-from monitor.store import clock
+from monitor.store import audit, clock
 
 router: Final = APIRouter(prefix="/retention", tags=["health"])
 
@@ -22,9 +23,11 @@ class RetentionBody(Answer):
 
     looked_at: datetime | None = Field(description="By the database's clock.")
     reached: datetime | None = Field(description="What is old as of this time is deleted.")
-    withheld: str | None = Field(description="Why nothing is deleted now; null: it is.")
+    withheld: str | None = Field(
+        description="Why not all is deleted that is old by the clock; null: it is."
+    )
     would_drop: Mapping[str, int] = Field(
-        description="Days of each table that would go by the clock, while nothing is deleted."
+        description="Days of each table that would go by the clock, while it is not."
     )
 
 
@@ -39,3 +42,16 @@ def get_retention(_key: Reader, parts: Parts) -> RetentionBody:
         withheld=held.reason,
         would_drop=held.would_drop,
     )
+
+
+@router.post("/confirm")
+def post_confirm(key: Admin, parts: Parts) -> RetentionBody:
+    """Say that the database's clock is right: deletions catch up with it by a day an hour."""
+
+    def work(tx: Connection) -> None:
+        ahead = clock.confirm(tx)
+        details = {"ahead_seconds": ahead.total_seconds()}
+        audit.append(tx, actor=key.name, act="retention.confirm", subject="clock", details=details)
+
+    parts.database.run(work)
+    return get_retention(key, parts)

@@ -32,15 +32,23 @@ def is_whole(value: Any) -> bool:
     >>> is_whole({"a": ["é", 1]}), is_whole({"a": [{"\udfff": 1}]})
     (True, False)
     """
-    match value:
-        case str():
-            return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-        case dict():
-            return all(is_whole(name) and is_whole(item) for name, item in value.items())
-        case list():
-            return all(map(is_whole, value))
-        case _:
-            return True
+    left = [value]  # not by calls: a tree may be deeper than Python's stack
+    while left:
+        match left.pop():
+            case str() as text:
+                if not _is_whole_text(text):
+                    return False
+            case dict() as tree:
+                left += [*tree, *tree.values()]
+            case list() as items:
+                left += items
+            case _:
+                pass
+    return True
+
+
+def _is_whole_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _joined(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from monitor.cli import changes, options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import ExitCode
+from monitor.cli.retention import say_withheld
 
 LARGEST_PAGE = 1000
 
@@ -30,7 +30,7 @@ def status(
             if not as_json:
                 changes.say_under_way(_under_the_models(service))
                 _say_fleet_incidents(service)
-                _say_retention(service.get("/retention"))
+                say_withheld(service.get("/retention"))
             words = [item["verdict"] for item in fleet["items"]]
         else:
             found = service.get(place("adapters", adapter))
@@ -50,13 +50,6 @@ def _say_fleet_incidents(service: Service) -> None:
     for one in service.pages("/incidents", open="true", limit=LARGEST_PAGE):
         if one["base_model"] is not None:
             screen.say(f"fleet incident {one['incident']} ({one['severity']}): {one['summary']}")
-
-
-def _say_retention(found: Mapping[str, Any]) -> None:
-    """Say that nothing is deleted, where something would be; in a new database nothing is old."""
-    if found["withheld"] and found["would_drop"]:
-        days = ", ".join(f"{table} {count}" for table, count in found["would_drop"].items())
-        screen.say(f"nothing is deleted: {found['withheld']} (days that would go: {days})")
 
 
 def evaluate(

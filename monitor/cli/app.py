@@ -27,6 +27,7 @@ from monitor.cli import (
     reference,
     replay,
     report,
+    retention,
     retraining,
     routes,
     running,
@@ -93,4 +94,5 @@ app.add_typer(changes.app, name="change")
 app.add_typer(channels.app, name="channels")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(silences.app, name="silence")
+app.add_typer(retention.app, name="retention")
 app.add_typer(keys.app, name="keys")

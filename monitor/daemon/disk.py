@@ -20,6 +20,8 @@ from monitor.store.room import DISK_FULL
 _LOG: Final = structlog.get_logger(__name__)
 
 EVERY: Final = timedelta(seconds=2)
+CALM: Final = timedelta(minutes=10)
+"""Room for so long is room again: with few requests a full disk refuses one a minute."""
 AGAIN: Final = timedelta(minutes=1)
 """How soon a channel that did not take the page is tried again."""
 SUBJECT: Final = "driftline"
@@ -45,12 +47,15 @@ class DiskPages:
     _page: Alert | None = None
     _told: set[str] = field(default_factory=set)
     _tried: float = float("-inf")
+    _full_at: float = float("-inf")
 
     def turn(self) -> bool:
         """Look once; False, as there is nothing more to do at once."""
+        now = self.monotonic()
         if self.full():
+            self._full_at = now
             self._tell()
-        elif self._page is not None:
+        elif self._page is not None and now - self._full_at >= CALM.total_seconds():
             self._say_over(self._page)
         return False
 

@@ -63,6 +63,8 @@ class Timed:
     def turn(self) -> bool:
         """Do it once; False, as there is nothing more to do at once."""
         now, known = self.database.run(lambda tx: (clock.now(tx), clock.read(tx)))
+        if clock.unseen(known, now=now):
+            return False  # a jump, or a start: the next look at the clock says which
         skew = self.told() - now
         doubt = (
             clock.doubt(known, skew=skew, tolerated=self.tolerated)
@@ -83,7 +85,8 @@ class Housekeeping:
 
     Nothing is dropped in the first day of a database's life under this code, nor in the day
     after its clock jumped or was out of sight, nor while this machine's clock says something
-    else: the log tells so, and what would be dropped.
+    else: the log tells so, and what would be dropped. Nor is, until a person confirms the
+    clock, what is only old by a jump of it.
     """
 
     database: Database
@@ -93,7 +96,7 @@ class Housekeeping:
     monotonic: Callable[[], float] = time.monotonic
     _watcher: Watcher = field(init=False)
     _done: float | None = None
-    _withheld: bool = False
+    _standing: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         self._watcher = Watcher(monotonic=self.monotonic)
@@ -106,11 +109,13 @@ class Housekeeping:
         known = self.database.run(self._watcher.look)
         withheld = clock.withheld(known, skew=self.told() - known.seen, tolerated=self.tolerated)
         due = self._done is None or self.monotonic() - self._done >= EVERY.total_seconds()
-        if withheld is not None and (due or not self._withheld):
-            self._tell(known, withheld)
-        elif withheld is None and (due or self._withheld):
+        stops = (withheld, clock.unconfirmed(known))
+        standing = tuple(one is not None for one in stops)
+        if any(standing) and (due or standing != self._standing):
+            self._tell(known, *stops)
+        elif not any(standing) and (due or any(self._standing)):
             self.database.run(lambda tx: clock.hold(tx, Held()))
-        self._withheld = withheld is not None
+        self._standing = standing
         if not due:
             return False
         self.database.run(lambda tx: partitions.create_ahead(tx, now=known.seen))
@@ -119,14 +124,16 @@ class Housekeeping:
         self._done = self.monotonic()
         return False
 
-    def _tell(self, known: Clock, reason: str) -> None:
+    def _tell(self, known: Clock, withheld: str | None, unconfirmed: str | None) -> None:
         would = _counted(
             self.database.run(
                 lambda tx: partitions.expired(tx, now=known.seen, retention=self.kept)
             )
         )
+        reason = "; ".join(filter(None, (withheld, unconfirmed)))
         self.database.run(lambda tx: clock.hold(tx, Held(reason=reason, would_drop=would)))
-        _LOG.warning("nothing_is_deleted", reason=reason, would_drop=would)
+        event = "deletions_wait_for_a_person" if withheld is None else "nothing_is_deleted"
+        _LOG.warning(event, reason=reason, would_drop=would)
 
     def _drop(self, now: datetime) -> None:
         gone = partitions.drop_old(self.database, now=now, retention=self.kept)

@@ -211,10 +211,12 @@ def _server(
 ) -> uvicorn.Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
+    clock = DatabaseClock(database)
     intake = Intake(
         database,
         subject_key=load_key(config.service.data_dir / "subject.key"),
         settings=config.capture,
+        clock=clock,
         answers=config.embeds_answers,
     )
     intake.start()
@@ -246,7 +248,7 @@ def _server(
         learning=milestones_of(config),
         pages=pages_of(config),
         smoke=smoke,
-        clock=DatabaseClock(database),
+        clock=clock,
     )
 
     def pages(admit: Callable[..., Key]) -> Dashboard:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import structlog
 
 from detectors import evidence
 from detectors import types as maths
@@ -21,6 +22,8 @@ from monitor.policy import Crossing, DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
 from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.store.processes import Increment
+
+_LOG = structlog.get_logger(__name__)
 
 INPUT_SIDE = INPUT_DETECTORS | {"latency", "feedback"}
 """Detectors that never move traffic: they do not look at what the model does."""
@@ -145,7 +148,11 @@ def beside_answers(findings: Sequence[Finding], questions: Sequence[Question]) -
 def _since(finding: Finding, question: Question, since: float) -> Finding:
     if finding.fact.error is not None:
         return finding
-    found = effect_mixed(question.detector, question.newest(since)).worst
+    try:
+        found = effect_mixed(question.detector, question.newest(since)).worst
+    except Exception:  # noqa: BLE001 (one detector of many: the others are judged without it)
+        _LOG.exception("detector_failed", detector=finding.detector)
+        return finding
     return replace(finding, fact=replace(finding.fact, effect=_as_fact(found)))
 
 

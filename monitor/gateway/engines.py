@@ -10,6 +10,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
 SET_ASIDE: Final = 5.0
@@ -81,7 +82,7 @@ class Engines:
         """Make ready to ask; must run in the loop that asks."""
         limits = self._settings
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_ALIVE),
+            connector=connector(limit=0, keepalive_timeout=_KEPT_ALIVE),
             timeout=aiohttp.ClientTimeout(
                 total=limits.total_timeout.total_seconds(),
                 sock_connect=limits.connect_timeout.total_seconds(),

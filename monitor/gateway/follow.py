@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 import aiohttp
@@ -85,6 +86,7 @@ class RouteFollower:
         async with self._service.request(
             "GET", "/v1/routes", params=query, headers=known, timeout=_PATIENCE
         ) as answer:
+            _tell_time(self._book, answer.headers.get("Driftline-Time"))
             if answer.status == _OK:
                 body = await answer.read()
                 routes = read_routes(bytes(msgspec.json.decode(body, type=_Page).items))
@@ -103,3 +105,10 @@ class RouteFollower:
             self._meters.refused.labels(route.adapter).set(route.adapter in self._book.refused)
         self._told([route.adapter for route in self._book.routes])
         self._disputes.look()
+
+
+def _tell_time(book: RouteBook, said: str | None) -> None:
+    """A service that is older than this gateway tells none."""
+    moment = datetime.fromisoformat(said) if said else None
+    if moment is not None and moment.tzinfo is not None:
+        book.set_time(moment)

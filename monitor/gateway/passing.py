@@ -54,5 +54,8 @@ def passes(method: str, raw_path: bytes, more: Sequence[str]) -> bool:
 
 def _is_plain(path: str) -> bool:
     """Whether no reader finds another path in it: nothing goes up, or is decoded twice."""
-    once = unquote(path, errors="strict") if path.isascii() else "%"
+    try:
+        once = unquote(path, errors="strict") if path.isascii() else "%"
+    except UnicodeDecodeError:
+        return False
     return not ("%" in once or "\\" in once or {"", ".", ".."} & set(once[1:].split("/")))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,9 @@ class RouteBook:
     """Looks routes up by the name that clients ask for.
 
     ``valid_until`` is enforced here, at each look: nobody has to be reachable for a canary
-    to end. A route of an older edition than the known one changes nothing, and is
+    to end. What time it is the service tells with its routes; from then on it goes on by the
+    monotonic clock, so that this machine's own, which somebody may set, ends no route. Until
+    then that one counts. A route of an older edition than the known one changes nothing, and is
     remembered as refused until the service tells one that is not.
     """
 
@@ -32,11 +35,15 @@ class RouteBook:
         cache: Path | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
         self._clock = clock
+        self._monotonic = monotonic
+        self._said: tuple[datetime, float] | None = None
         self._routes: dict[str, Route] = {}
         self._refused: dict[str, Route] = {}
+        self._lacking: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -53,13 +60,24 @@ class RouteBook:
 
     def now(self) -> Sequence[Route]:
         """Give what to do for each adapter now, by name."""
-        moment = self._clock()
+        moment = self.time()
         return [effective(self._routes[name], moment) for name in sorted(self._routes)]
 
     def find(self, name: str) -> Route | None:
         """Return what to do for this name now; None: it is no adapter with a route."""
         route = self._routes.get(name)
-        return None if route is None else effective(route, self._clock())
+        return None if route is None else effective(route, self.time())
+
+    def time(self) -> datetime:
+        """Give the time by which routes end."""
+        if self._said is None:
+            return self._clock()
+        said, at = self._said
+        return said + timedelta(seconds=self._monotonic() - at)
+
+    def set_time(self, said: datetime) -> None:
+        """Go by the service's time from now on."""
+        self._said = said, self._monotonic()
 
     def load(self) -> None:
         """Take what an earlier run kept; a file that cannot be used is left behind."""
@@ -97,7 +115,17 @@ class RouteBook:
             elif route != held:
                 refused[route.adapter] = route
         self._refused = refused
+        self._say_unknown(told)
         return self._routes is not before
+
+    def _say_unknown(self, told: Sequence[Route]) -> None:
+        """Say once which adapters a restored table lacks; they are served as they were."""
+        names, newest = {one.adapter for one in told}, max((one.epoch for one in told), default=0)
+        held = self._routes.values()
+        lacking = {one.adapter for one in held if one.epoch < newest} - names
+        if lacking - self._lacking:
+            _LOG.warning("routes_unknown_to_the_service", adapters=sorted(lacking))
+        self._lacking = lacking
 
 
 def _dated(told: Route, held: Route | None) -> Route:

@@ -85,7 +85,9 @@ def assemble(
         book=book,
         engines=engines,
         meters=meters,
-        sampler=Sampler(settings, shares=shares, offer=beside.offer, meters=meters),
+        sampler=Sampler(
+            settings, shares=shares, offer=beside.offer, meters=meters, clock=book.time
+        ),
         loading=loading,
         afterwards=Afterwards(),
         room=Room(settings.max_bodies),

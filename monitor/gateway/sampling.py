@@ -71,8 +71,10 @@ class Sampler:
         shares: Shares,
         offer: Callable[[str, bytes], None],
         meters: Meters,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._shares = shares
         self._offer = offer
         self._meters = meters
@@ -98,7 +100,7 @@ class Sampler:
         refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
         return Sample(
             id=record_id,
-            at=datetime.now(UTC),
+            at=self._clock(),
             adapter=adapter,
             arm=arm,
             asked=asked,

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
 
@@ -22,6 +23,7 @@ class Service:
         self._key = settings.key
         self._key_file = key_file
         self._session = aiohttp.ClientSession(
+            connector=connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,

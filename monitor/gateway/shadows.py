@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import aiohttp
@@ -33,7 +33,7 @@ class Shadows:
     def offer(self, scope: Scope, answered: Answered) -> None:
         """Take a request whose answer is complete; only the stable arm's are compared."""
         route = answered.route
-        arm = shadow_of(route, datetime.now(UTC))
+        arm = shadow_of(route, self._parts.book.time())
         if arm is None or answered.arm.arm is not ArmKind.STABLE:
             return
         if len(self._under_way) >= self._parts.settings.shadow_requests:

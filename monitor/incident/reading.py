@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.message import Change, Unseen
+from alerts.message import ActionLine, Change, Unseen
 from alerts.message import from_json as alert_from_json
 from alerts.silences import Silence
 from alerts.types import Kind
@@ -17,6 +17,7 @@ from monitor.domain import Blame, IncidentId, Interval, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
 from monitor.outbox.present import blame_now
+from monitor.outbox.present import done as what_was_done
 from monitor.outbox.silencing import silenced
 from monitor.store import (
     actions,
@@ -62,6 +63,8 @@ class Story:
         Its latest ones, the strongest evidence first.
     route
         Who answers for the adapter now.
+    done
+        What was last done about its traffic; None: nothing, or it is a fleet incident.
     silenced
         What keeps its messages back now; None: nothing does.
     waits_since
@@ -82,6 +85,7 @@ class Story:
     actions: Sequence[ActionRow]
     deliveries: Sequence[DeliveryRow]
     timeline: Sequence[Moment]
+    done: ActionLine | None = None
     silenced: Silence | None = None
     waits_since: datetime | None = None
     unseen: Unseen | None = None
@@ -134,6 +138,7 @@ def read_story(
             routes=_routes(tx, row),
             said=audit.about(tx, f"incident {row.id}"),
         ),
+        done=what_was_done(tx, version, since=row.opened_at) if version else None,
         silenced=silenced(tx, [row], now=now).get(row.id),
         waits_since=telling.waiting(tx, row.id),
         unseen=_unseen(row, sent),

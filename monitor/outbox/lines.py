@@ -38,8 +38,7 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
         winner=winner,
         evidence=max(now, best.evidence) if best else now,
         process="page" if page else "notice",
-        effect=score.effect,
-        interval=_interval(score),
+        **_effect(score, best),
         minimum_detectable=score.minimum_detectable,
         n=best.n if best and best.n else score.n_window,
         **_share(score, winner),
@@ -54,6 +53,13 @@ def _share(score: Score | ScoreRow, winner: str | None) -> dict[str, Any]:
     if not isinstance(found, dict) or "reference_rate" not in found:
         return {}
     return {"count": found["count"], "of": found["n"], "usual": found["reference_rate"]}
+
+
+def _effect(score: Score | ScoreRow, best: Crossing | None) -> dict[str, Any]:
+    """How large it is since it began; a score's own is that of a whole day."""
+    if best is None or best.effect is None:
+        return {"effect": score.effect, "interval": _interval(score)}
+    return {"effect": best.effect, "interval": (best.effect_low, None)}
 
 
 def _interval(score: Score | ScoreRow) -> tuple[float, float]:

@@ -43,10 +43,13 @@ from monitor.store.actions import (
 from monitor.store.incidents import IncidentRow
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import VerdictRow
+from monitor.store.words import by_a_person
 
 _LOG = structlog.get_logger(__name__)
 
 RECENT_ACTIONS: Final = 20
+ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
+"""These were not carried out."""
 NEAR: Final = timedelta(minutes=15)
 """A declared change is listed with an onset that it is no further from, unless said otherwise."""
 
@@ -202,27 +205,45 @@ def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -
 def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | None:
     """Say what was done about a version's traffic since its incident opened.
 
-    The last action that was taken or waits for a person; else who set a route; else what kept
-    an action from being taken.
+    The last of what was taken, waits for a person, or a person did himself; else who has had its
+    traffic since before; else what kept an action from being taken.
     """
     ours = [
         one
         for one in actions.action_list(tx, adapter_id=version.adapter_id, limit=RECENT_ACTIONS)
         if one.version_id == version.id and one.created_at >= since
     ]
-    for one in ours:
-        if one.state in TAKEN | OPEN:
-            return deed(one)
-    for changed in routes.history(tx, version.adapter, limit=1):
-        if changed.route.since >= since:
-            return _set_by(changed)
-    blocked = next((one for one in ours if one.state is ActionState.BLOCKED), None)
-    return None if blocked is None else deed(blocked)
+    taken = next((one for one in ours if one.state in TAKEN | OPEN), None)
+    route = next(iter(routes.history(tx, version.adapter, limit=1)), None)
+    if route is not None and by_a_person(route.actor):
+        after = since if taken is None else taken.decided_at or taken.created_at
+        if route.route.since >= after:
+            return _set_by(route)
+    if taken is not None:
+        return deed(taken)
+    if route is not None and _serves_nothing(version, route):
+        return _away(route)
+    ended = next((one for one in ours if one.state in ENDED), None)
+    return None if ended is None else deed(ended)
 
 
-def _set_by(changed: RouteRow) -> ActionLine:
-    to = ", ".join(
-        f"{arm.version} {100 * arm.weight:.3g} %" for arm in changed.route.arms if arm.weight > 0
-    )
-    text = f"{changed.actor} set the route to {to}: {changed.route.reason}"
+def _serves_nothing(version: Version, route: RouteRow) -> bool:
+    return all(arm.weight <= 0 for arm in route.route.arms if arm.version == version.name)
+
+
+def _away(route: RouteRow) -> ActionLine:
+    """Say who has had a version's traffic since before it was found."""
+    text = f"all of its traffic has gone to {_shares(route)} since before"
+    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"served by {_shares(route)}")
+
+
+def _set_by(route: RouteRow) -> ActionLine:
+    to = _shares(route)
+    text = f"{route.actor} set the route to {to}: {route.route.reason}"
     return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"route set to {to}")
+
+
+def _shares(route: RouteRow) -> str:
+    return ", ".join(
+        f"{arm.version} {100 * arm.weight:.3g} %" for arm in route.route.arms if arm.weight > 0
+    )

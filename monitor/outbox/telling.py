@@ -29,7 +29,7 @@ from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
 from monitor.outbox.present import NEAR, present
-from monitor.store import incidents, outbox
+from monitor.store import clock, incidents, outbox
 from monitor.store import telling as store
 from monitor.store.database import Database
 from monitor.store.telling import HeldRow, ToldRow
@@ -97,8 +97,9 @@ def tell_each(
     recent = max((one.interval for one in manners.values()), default=timedelta())
     held = store.take(tx)
     muting = read_muting(tx, now=now)
+    last = _by_the_clock(tx, store.last(tx, recent=recent), now=now)
     queued, failed = 0, []
-    for name, (rows, told) in _by_channel(held, store.last(tx, recent=recent)).items():
+    for name, (rows, told) in _by_channel(held, last).items():
         manner = manners.get(name, AT_ONCE)
         try:
             with tx.begin_nested():
@@ -145,6 +146,12 @@ class Teller:
     def _look(self, tx: Connection) -> tuple[int, list[str]]:
         now: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
         return tell_each(tx, self._manners, now=now, margin=self._margin)
+
+
+def _by_the_clock(tx: Connection, told: Sequence[ToldRow], *, now: datetime) -> list[ToldRow]:
+    """What was told by a clock that was ahead keeps back nothing until that time comes."""
+    known = clock.read(tx)
+    return [replace(one, at=clock.sure(known, one.at, now=now)) for one in told]
 
 
 def _by_channel(

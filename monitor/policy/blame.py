@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 from detectors.identity import IdentityState
 from monitor.domain import Blame, Sureness
@@ -14,6 +15,10 @@ from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 APART_FROM_ANSWERS = frozenset({"latency", "feedback"})
 """Signals that say nothing of what the model answers."""
+
+
+EXPLAINS_FOR: Final = timedelta(days=1)
+"""Answers that move later than this after the requests did have another cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +125,16 @@ def _beside_inputs(memory: Memory, inputs: list[Crossing], answers: list[Crossin
         return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY) if probed else UNKNOWN
     if probed:
         return Blamed(blame=Blame.INPUT, sure=Sureness.CONFIRMED)
-    began = [c.onset.start for c in inputs]
-    if memory.accompanied or all(min(began) <= c.onset.end for c in answers):
+    if memory.accompanied or all(_explained(answer, inputs) for answer in answers):
         return Blamed(blame=Blame.INPUT, sure=Sureness.LIKELY)
     return UNKNOWN
+
+
+def _explained(answer: Crossing, inputs: Sequence[Crossing]) -> bool:
+    """Whether other requests came not long before: those of last week explain nothing new."""
+    return any(
+        one.onset.start <= answer.onset.end <= one.onset.end + EXPLAINS_FOR for one in inputs
+    )
 
 
 def _probed_since(memory: Memory) -> bool:

@@ -159,7 +159,7 @@ def _verdict(
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
     blamed = blame_for(memory, stands, at=facts.at, page_wait=settings.page_wait)
-    if paging or degraded:
+    if paging or degraded or memory.replaced:
         kind, severity = VerdictKind.CRITICAL, Severity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
         reason += unmeasured_words(memory, facts) + standing_words(stands)

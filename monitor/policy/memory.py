@@ -102,6 +102,15 @@ class Memory:
         return self.identity is not None and self.identity.wrong
 
     @property
+    def replaced(self) -> bool:
+        """Whether two measurements say that other weights answer than those registered.
+
+        Its fixed texts changed, and its distance to the base says that it is not this version.
+        """
+        changed = self.perplexity is not None and self.perplexity.changed
+        return changed and self.misidentified
+
+    @property
     def probes_found(self) -> bool:
         """Whether a finding of the probes is open."""
         moved = self.perplexity is not None and self.perplexity.moved

@@ -27,6 +27,8 @@ from monitor.store import (
     verdicts,
     versions,
 )
+from monitor.store import clock as store_clock
+from monitor.store.clock import Clock
 from monitor.store.common_cause import Company
 from monitor.store.routes import RouteRow
 
@@ -49,17 +51,23 @@ def survey(
 ) -> Scene:
     """Read the scene; ``hold`` keeps kill switch, budgets, route and verdict as they are.
 
-    ``clock`` is this process's, which is compared with the database's. Locks are taken in
-    this order by everybody: switch, route, verdict.
+    ``clock`` is this process's, which is compared with the database's. Since when something
+    is so is no longer ago than the database's has surely run. Locks are taken in this order
+    by everybody: switch, route, verdict.
     """
     switch = kill_switch.read(tx, hold=hold)
     route = route_in_force(tx, version.adapter, now=now, lock=hold)
     verdict = stored_verdict(tx, version.id, lock=hold)
+    seen = store_clock.read(tx)
+
+    def sure(at: datetime) -> datetime:
+        return store_clock.sure(seen, at, now=now)
+
     return Scene(
         version=version,
         mode=adapters.fetch_by_id(tx, version.adapter_id).mode or default_mode,
-        verdict=verdict,
-        route=route,
+        verdict=verdict and replace(verdict, since=sure(verdict.since)),
+        route=route and _by_the_clock(route, seen, now=now),
         kill_switch=switch,
         fleet_incident=fleet_incidents.open_on(tx, fleet_incidents.base_of(version)),
         last=actions.newest(tx, version),
@@ -67,14 +75,23 @@ def survey(
         unwell=unwell_of(tx, version, settings=settings, clock=clock, now=now),
         company=_company(tx, version, verdict=verdict, settings=settings),
         targets=targets_of(tx, version),
-        taken_here=actions.taken_since(
-            tx,
-            since=now - max(settings.adapter_window, settings.cool_down),
-            adapter_id=version.adapter_id,
-        ),
-        taken_fleet=actions.taken_since(tx, since=now - settings.fleet_window),
+        taken_here=[
+            sure(at)
+            for at in actions.taken_since(
+                tx,
+                since=now - max(settings.adapter_window, settings.cool_down),
+                adapter_id=version.adapter_id,
+            )
+        ],
+        taken_fleet=[sure(at) for at in actions.taken_since(tx, since=now - settings.fleet_window)],
         progress=progress_of(tx, version, now=now),
     )
+
+
+def _by_the_clock(row: RouteRow, seen: Clock | None, *, now: datetime) -> RouteRow:
+    held = row.hold_until and store_clock.end(seen, row.hold_until, now=now)
+    since = store_clock.sure(seen, row.route.since, now=now)
+    return replace(row, route=replace(row.route, since=since), hold_until=held)
 
 
 def route_in_force(
@@ -134,8 +151,10 @@ def unwell_of(
         found.append(f"detectors fail: {', '.join(health.failing)}")
     if health.open_kinds:
         found.append(f"open incidents: {', '.join(health.open_kinds)}")
-    if health.reference_at is not None and now - health.reference_at < settings.cycle:
-        found.append(f"its reference is {now - health.reference_at} old < {settings.cycle}")
+    if health.reference_at is not None:
+        age = now - store_clock.sure(store_clock.read(tx), health.reference_at, now=now)
+        if age < settings.cycle:
+            found.append(f"its reference is {age} old < {settings.cycle}")
     return tuple(found)
 
 

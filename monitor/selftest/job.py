@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from monitor.selftest.process import Asked, Failed, Stopped, run_apart
 from monitor.selftest.testing import STREAMS
 from monitor.store import (
     calibrations,
+    clock,
     evaluations,
     reference_axes,
     reference_baselines,
@@ -81,7 +82,7 @@ class SelfTests:
     def _claim(self, tx: Connection) -> Claim | None:
         scheduled = []
         if self.every > timedelta():
-            standings = watching.fleet(tx, now=datetime.now(tz=UTC))
+            standings = watching.fleet(tx, now=clock.now(tx))
             scheduled = [version for version, one in standings.items() if one.watched]
         return selftests.claim(tx, scheduled=scheduled, every=self.every)
 

@@ -71,14 +71,15 @@ def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Ma
     return list(tx.execute(query).scalars())
 
 
-def rollbacks_since(tx: Connection, *, since: datetime, actor: str) -> int:
-    """Count the rollbacks that ``actor`` began since a time, of all adapters."""
+def rollbacks(tx: Connection, *, since: datetime, until: datetime, actor: str) -> int:
+    """Count the rollbacks that ``actor`` began after a time and until another, of all adapters."""
     query = sa.select(sa.func.count(sa.distinct(canary_looks.c.canary_id))).where(
         # a literal: of a bound value the planner would not know that the index has it
         canary_looks.c.phase == sa.literal_column("'rolling_back'"),
         canary_looks.c.event == "looked",
         canary_looks.c.actor == actor,
         canary_looks.c.at > since,
+        canary_looks.c.at <= until,
     )
     return int(tx.execute(query).scalar_one())
 

@@ -4,7 +4,10 @@ Only one clock decides what is due, what ends and what is old: the database's. I
 wrong as well, though, together with the whole machine. So each daemon compares it, every
 few seconds, with where it stood before and the time that went by; how long it has run on
 steadily is kept in the database. What is old is deleted after a day of that, and a day's
-worth at a time.
+worth at a time. By how much it went ahead is kept as well: deletions go by the clock less
+that, until somebody says that it is right.
+
+Terms ask :func:`end`, and what must have lasted for some time asks :func:`sure`.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ STRAY: Final = timedelta(minutes=5)
 """A clock that moved this much more, or less, than time went by has jumped."""
 ABSENCE: Final = timedelta(days=1)
 """A service may be off this long: longer, nobody can tell that from a jump."""
+BELIEVED: Final = timedelta(days=1)
+"""A clock that went ahead by no more than this is gone by once it has settled."""
+BELIEVED_ABSENCE: Final = timedelta(days=7)
+"""The same where nobody was there to see: mostly the service was off."""
 SETTLING: Final = timedelta(days=1)
 """How long the clock must have run on before what is old by it is deleted."""
 STEP: Final = timedelta(days=1)
@@ -51,6 +58,10 @@ class Clock:
         By how much it jumped then; zero at the first look of all.
     reached, reached_at
         Deletions go by this time, which follows the clock a day at a time; when it last did.
+    ahead
+        By how much it stands further than where it would had it not jumped, all jumps of
+        late taken together, as far as nobody has said that it is right. That it went back
+        is forgotten once it has settled there: what comes then is another jump.
     """
 
     seen: datetime
@@ -58,6 +69,12 @@ class Clock:
     jumped: timedelta
     reached: datetime
     reached_at: datetime
+    ahead: timedelta = timedelta()
+
+    @property
+    def believed(self) -> datetime:
+        """What it says, less what nobody has confirmed."""
+        return self.seen - max(timedelta(), self.ahead)
 
 
 def now(tx: Connection) -> datetime:
@@ -113,29 +130,59 @@ def looked(
         The date of the newest data, beyond which a first look does not believe the clock.
     """
     if before is None:
-        return Clock(
-            seen=now,
-            steady_since=now,
-            jumped=timedelta(),
-            reached=min(now, newest),
-            reached_at=now,
+        jumped = max(timedelta(), now - newest)
+        first = Clock(
+            seen=now, steady_since=now, jumped=timedelta(), reached=min(now, newest), reached_at=now
         )
+        return replace(first, ahead=jumped if jumped > BELIEVED_ABSENCE else timedelta())
     jumped = now - before.seen - (elapsed or timedelta())
-    most = STRAY if elapsed is not None or jumped < timedelta() else ABSENCE
-    seen = replace(
-        before,
-        seen=now,
-        reached=min(before.reached, now),
-        reached_at=min(before.reached_at, now),
-    )
-    return seen if abs(jumped) <= most else replace(seen, steady_since=now, jumped=jumped)
+    unseen = elapsed is None and jumped > timedelta()
+    found = replace(before, seen=now, reached_at=min(before.reached_at, now))
+    if abs(jumped) > (ABSENCE if unseen else STRAY):
+        off = unseen and jumped <= BELIEVED_ABSENCE
+        ahead = before.ahead if off else before.ahead + jumped
+        found = replace(found, steady_since=now, jumped=jumped, ahead=ahead)
+    elif now - before.steady_since >= SETTLING and before.ahead <= BELIEVED:
+        found = replace(found, ahead=timedelta())
+    return replace(found, reached=min(before.reached, found.believed))
 
 
 def advanced(clock: Clock) -> Clock:
-    """Let deletions reach a step further, as far as the clock goes, if it is time for one."""
+    """Let deletions reach a step further, as far as they may, if it is time for one."""
     if clock.seen - clock.reached_at < STEP_EVERY:
         return clock
-    return replace(clock, reached=min(clock.seen, clock.reached + STEP), reached_at=clock.seen)
+    reached = min(clock.believed, clock.reached + STEP)
+    return replace(clock, reached=reached, reached_at=clock.seen)
+
+
+def sure(clock: Clock | None, since: datetime, *, now: datetime) -> datetime:
+    """Give the moment from which time has surely gone by: the last jump, if one came after.
+
+    Whatever must have lasted begins again there, so no jump lets it be over.
+    """
+    if clock is None or not clock.jumped or clock.steady_since > now:
+        return since
+    return clock.steady_since if since > now or since < clock.steady_since else since
+
+
+def end(clock: Clock | None, until: datetime, *, now: datetime) -> datetime:
+    """Give the end of a term: one that a clock jumped past goes on until it has settled."""
+    if clock is None or not clock.jumped or until > now:
+        return until
+    settled = clock.steady_since + SETTLING
+    stood = until > clock.steady_since - max(timedelta(), clock.jumped)
+    return settled if stood and now < settled else until
+
+
+def before(clock: Clock | None, moment: datetime) -> datetime:
+    """Give the date that a moment would have had before the jump, if that was the moment of it."""
+    jumped = clock is not None and moment == clock.steady_since
+    return moment - clock.jumped if clock is not None and jumped else moment
+
+
+def unseen(clock: Clock | None, *, now: datetime) -> bool:
+    """Whether the clock has moved since the last look, so that nothing is known of it yet."""
+    return clock is not None and abs(now - clock.seen) > STRAY
 
 
 def doubt(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
@@ -148,8 +195,7 @@ def doubt(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
     if not clock.jumped or clock.seen - clock.steady_since >= SETTLING:
         return None
     way = "ahead" if clock.jumped > timedelta() else "back"
-    by = timedelta(seconds=round(abs(clock.jumped).total_seconds()))
-    return f"the database's clock went {way} by {by}; {_from(clock)}"
+    return f"the database's clock went {way} by {_whole(abs(clock.jumped))}; {_from(clock)}"
 
 
 def withheld(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
@@ -160,6 +206,16 @@ def withheld(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | No
     return doubted
 
 
+def unconfirmed(clock: Clock) -> str | None:
+    """Say what of the clock deletions do not go by until a person confirms it; None: all is."""
+    if clock.ahead <= BELIEVED:
+        return None
+    return (
+        f"what is old only because the database's clock went ahead by {_whole(clock.ahead)} goes"
+        " after `driftline retention confirm`"
+    )
+
+
 def _from(clock: Clock) -> str:
     return f"by it from {(clock.steady_since + SETTLING).isoformat(timespec='minutes')} on"
 
@@ -167,8 +223,11 @@ def _from(clock: Clock) -> str:
 def skewed(skew: timedelta) -> str:
     """Say that one of two clocks is wrong."""
     way = "ahead of" if skew > timedelta() else "behind"
-    by = timedelta(seconds=round(abs(skew).total_seconds()))
-    return f"this machine's clock is {by} {way} the database's"
+    return f"this machine's clock is {_whole(abs(skew))} {way} the database's"
+
+
+def _whole(span: timedelta) -> timedelta:
+    return timedelta(seconds=round(span.total_seconds()))
 
 
 @dataclass(slots=True)
@@ -205,13 +264,14 @@ def write(tx: Connection, clock: Clock) -> None:
         "jumped_seconds": clock.jumped.total_seconds(),
         "reached": clock.reached.isoformat(),
         "reached_at": clock.reached_at.isoformat(),
+        "ahead_seconds": clock.ahead.total_seconds(),
     }
     _add(tx, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Why nothing is deleted, None where it is, and how many days of each table would go."""
+    """Why not all that is old is deleted, None where it is, and how many days would go by table."""
 
     reason: str | None = None
     would_drop: Mapping[str, int] = field(default_factory=dict)
@@ -245,6 +305,16 @@ def advance(tx: Connection) -> datetime:
     stepped = advanced(found)
     write(tx, stepped)
     return stepped.reached
+
+
+def confirm(tx: Connection) -> timedelta:
+    """Say that the clock is right as it stands; give by how much deletions may catch up."""
+    tx.execute(_READ)  # locks
+    found = read(tx)
+    if found is None:
+        return timedelta()
+    write(tx, replace(found, ahead=timedelta()))
+    return max(timedelta(), found.ahead)
 
 
 def read(tx: Connection) -> Clock | None:
@@ -312,4 +382,5 @@ def _clock(value: Mapping[str, Any]) -> Clock | None:
         jumped=timedelta(seconds=value["jumped_seconds"]),
         reached=datetime.fromisoformat(value["reached"]),
         reached_at=datetime.fromisoformat(value["reached_at"]),
+        ahead=timedelta(seconds=value.get("ahead_seconds", 0.0)),
     )

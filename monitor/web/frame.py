@@ -15,7 +15,6 @@ from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
-from monitor.outbox.present import action_words
 from monitor.policy.coverage_words import percent
 from monitor.store import keys
 from monitor.store.keys import Key
@@ -94,7 +93,6 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.filters.update(
         clock=wording.clock,
         covered=percent,
-        deed=action_words,
         ended=wording.ended,
         fault=size_words,
         finite=math.isfinite,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.addresses import parse_networks, reachable
+from alerts.addresses import of_the_platform, parse_networks, reachable
 
 INSIDE = [
     "0.0.0.0",  # noqa: S104 - an address to refuse, not to listen on
@@ -95,3 +95,34 @@ def test_nothing_that_python_calls_private_is_reachable(
     judged = mapped or address
     if judged.is_private or judged.is_multicast or judged.is_reserved:
         assert not reachable(str(address), allowed=())
+
+
+PLATFORM = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200")
+
+
+@pytest.mark.parametrize("address", PLATFORM)
+def test_a_network_that_has_the_platform_in_it_does_not_mean_it(address: str) -> None:
+    wide = parse_networks(["10.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7"])
+    alone = parse_networks([address])
+    assert not reachable(address, allowed=wide)
+    assert reachable(address, allowed=alone)
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "::169.254.169.254",
+        "fe80::1",
+    ],
+)
+def test_the_platform_is_seen_through_disguises(disguise: str) -> None:
+    assert of_the_platform(disguise)
+
+
+@pytest.mark.parametrize("engine", ["10.0.3.7", "127.0.0.1", "192.168.1.4", "fd12::7", "8.8.8.8"])
+def test_engines_may_be_wherever_the_operator_has_them(engine: str) -> None:
+    assert not of_the_platform(engine)

@@ -1,6 +1,7 @@
 """Evaluations, incidents, deliveries, actions and the kill switch."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind, Interval, Scope
-from monitor.store import actions, evaluations, outbox, tasks, versions
+from monitor.store import actions, clock, evaluations, outbox, tasks, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.evaluations import NewEvaluation
 from monitor.store.tables import audit, incidents
@@ -273,3 +274,24 @@ def test_the_kill_switch_is_set_and_cleared(service: Serving) -> None:
         assert (on["on"], on["actor"], on["effective"]) == (True, "for admin", True)
         off = client.put("/v1/kill-switch", json={"on": False, "reason": "done"}).json()
         assert (off["on"], off["effective"]) == (False, False)
+
+
+def test_a_clock_that_went_ahead_is_confirmed_by_an_admin_and_it_is_written_down(
+    service: Serving,
+) -> None:
+    ahead = timedelta(days=120)
+    with service.database.begin() as tx:
+        known = clock.Watcher().look(tx)
+        clock.write(tx, replace(known, ahead=ahead, reached=known.seen - ahead))
+    with service.client(Scope.OPERATE) as client:
+        assert client.post("/v1/retention/confirm").status_code == 403
+    with service.client(Scope.ADMIN) as client:
+        assert client.post("/v1/retention/confirm").status_code == 200
+    with service.database.begin() as tx:
+        confirmed = clock.read(tx)
+        act, details = tx.execute(
+            sa.select(audit.c.act, audit.c.details).order_by(audit.c.id.desc()).limit(1)
+        ).one()
+    assert confirmed is not None
+    assert confirmed.ahead == timedelta()
+    assert (act, details) == ("retention.confirm", {"ahead_seconds": ahead.total_seconds()})

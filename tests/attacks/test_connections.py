@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import uvicorn
@@ -54,11 +55,28 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def _without_a_pause(bounded: Any) -> Any:
+    class Unpaused(bounded):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(high=1 << 30)
+
+    return Unpaused
+
+
 @contextmanager
-def _serving(settings: ConnectionSettings, *, trusted: tuple[str, ...] = ()) -> Iterator[str]:
+def _serving(
+    settings: ConnectionSettings,
+    *,
+    trusted: tuple[str, ...] = (),
+    written_without_a_pause: bool = False,
+) -> Iterator[str]:
     door = Door(settings, trusted=trusted)
+    protocol: Any = door.protocol()
+    if written_without_a_pause:
+        protocol = _without_a_pause(protocol)
     config = uvicorn.Config(
-        _app, port=0, http=door.protocol(), ws="none", lifespan="off", log_level="critical"
+        _app, port=0, http=protocol, ws="none", lifespan="off", log_level="critical"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -99,6 +117,14 @@ def test_a_client_that_takes_nothing_of_its_answer_is_ended() -> None:
     with _serving(HASTY) as url, connected(url) as [one]:
         one.sendall(PROBE.replace(b"/livez", b"/much"))
         time.sleep(3)
+        assert len(heard(one)) < 64 << 20
+
+
+def test_a_place_is_given_up_although_the_last_bytes_are_not_taken() -> None:
+    """uvicorn closes when all is written; what is left of it may stay unsent for ever."""
+    with _serving(HASTY, written_without_a_pause=True) as url, connected(url) as [one]:
+        one.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(4)
         assert len(heard(one)) < 64 << 20
 
 

@@ -27,7 +27,8 @@ ADMINISTRATION = r"""
 
 DISGUISES = r"""
 /v1/chat/completions/../../../pause /v1/models/%2e%2e/pause /v1/models/..%2fpause
-/v1/models/%252e%252e/pause /v1/models/a/../../pause /v1/models/a\..\pause //pause /./pause
+/v1/models/%252e%252e/pause /v1/models/%ff /v1/models/%c3%28
+/v1/models/a/../../pause /v1/models/a\..\pause //pause /./pause
 /v1//chat/completions /v1/chat%2fcompletions /v1/%63hat/completions /V1/chat/completions
 /v1/chat/completions/ /v1/chat/completions;x /v1/models// /v1/models/a//b
 """

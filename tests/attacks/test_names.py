@@ -1,5 +1,7 @@
 """Names that lead elsewhere from one look-up to the next: what was checked is what is dialled."""
 
+import asyncio
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -7,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts import addresses
 from alerts.channels import CHANNELS, open_channel
 from alerts.delivery import DeliveryFailed
 from alerts.outgoing import OutgoingClient, OutgoingError, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route
+from monitor.gateway.engines import Engines, Unreachable
+from monitor.gateway.settings import GatewaySettings
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.routing.routers import ROUTERS, Reach, RouterFailed, open_router
@@ -90,6 +95,21 @@ def list_engine(world: World) -> None:
         list_models(world.url(), http=world.client, headers={})
 
 
+async def answered(url: str) -> int | None:
+    """Ask an engine as the gateway does; None where nothing was sent."""
+    engines = Engines(GatewaySettings(upstreams=(url,), service=url))
+    await engines.open()
+    try:
+        reply = await engines.ask(engines.all[0], "GET", "/health", headers=[], body=b"")
+        await reply.read()
+    except Unreachable as refused:
+        return 0 if refused.sent else None
+    else:
+        return reply.status
+    finally:
+        await engines.close()
+
+
 def carry(kind: str, world: World, database: Database) -> None:
     settings = {
         "gateway": lambda: GatewayRouting(addresses=(world.url(),), wait=SOON, timeout=SOON),
@@ -130,6 +150,25 @@ def test_engines_are_asked_at_the_address_that_was_checked(world: World) -> None
     for _ in range(TURNS):
         list_engine(world)
     assert_only_what_was_checked_was_reached(world)
+
+
+def test_the_gateway_asks_no_engine_at_an_address_of_the_platform(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, it dialled whatever a name led to: 169.254.169.254 as well."""
+    monkeypatch.setattr(addresses, "PLATFORM", addresses.parse_networks([f"{INSIDE}/32"]))
+
+    def found(host: str, port: int, *_args: object, **_more: object) -> list[tuple[object, ...]]:
+        [address] = world.names(host, port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    for _ in range(TURNS):
+        asyncio.run(answered(world.url()))
+    assert_only_what_was_checked_was_reached(world)
+    monkeypatch.undo()
+    for literal in ("169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"):
+        assert asyncio.run(answered(f"http://{literal}")) is None
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ROUTERS if kind != "none"])

@@ -130,6 +130,7 @@ def test_the_gateway_lives_through_slow_connections(site: Site) -> None:
         assert len(ended(held, within=30)) == len(held)
 
 
+@pytest.mark.timeout(3600)
 def test_a_fuzzer_finds_no_fault_of_ours(service: Service, tmp_path: Path) -> None:
     found = ROOT / ".venv-attack" / "bin" / "st"
     fuzzer = str(found) if found.exists() else shutil.which("st")

@@ -265,7 +265,7 @@ def test_an_alarm_about_a_harmless_change_is_red(tmp_path: Path) -> None:
     at = START.isoformat()
     driftline(run / "resaved" / "0", page={"at": at, "requests": 9, "by": "perplexity"})
     red = pictures.heat_map(collect(run))
-    assert red.count(pictures._WRONG) == calm.count(pictures._WRONG) + 2
+    assert red.count(pictures.WRONG) == calm.count(pictures.WRONG) + 2
 
 
 def test_a_way_that_everybody_saw_is_not_among_the_unseen(run: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from monitor.capture import parse
 from monitor.capture.checks import Horizon, Refused, check_record, tokens_of, unit_vector
 from monitor.capture.packing import pack_f16
+from monitor.capture.surrogates import is_whole
 from monitor.capture.wire import Record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -209,3 +210,10 @@ def test_errors_never_echo_a_prompt() -> None:
     error = _refusal(json.dumps(GOOD | {"prompt": private, "status": private}))
     assert error is not None
     assert private not in error
+
+
+def test_a_tree_deeper_than_the_stack_is_looked_through() -> None:
+    deep: object = "\ud800"
+    for _ in range(100_000):
+        deep = [{"a": deep}]
+    assert not is_whole(deep)

@@ -49,6 +49,7 @@ channels test journal
 deliveries list
 deliveries replay --all
 incident list
+incident show 1
 incident ack 1
 incident false 1 --reason why
 incident accept 1 --reason why
@@ -116,22 +117,31 @@ def test_commands_that_only_ask_load_nothing_of_what_the_service_is_made_of(tmp_
     assert len(server.seen) >= len(ASK.strip().splitlines())
 
 
-def test_status_is_on_screen_within_point_four_seconds_of_cpu(
+LIBRARIES = "import httpx2, rich.progress, rich.table, typer.main"
+"""What any command is made of: a tenth of a second of CPU where nothing else runs."""
+
+
+def test_status_is_on_screen_within_four_times_what_its_libraries_take(
     service: Service, tmp_path: Path
 ) -> None:
+    """That is .4 s of CPU; a second is a second only where nothing else runs, so both are taken."""
     told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.key, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-m", "monitor", "status"]
 
-    def spent() -> float:
+    def spent(*words: str) -> float:
         before = _of_children()
         ran = subprocess.run(
-            words, cwd=tmp_path, env=os.environ | told, capture_output=True, check=False
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=os.environ | told,
+            capture_output=True,
+            check=False,
         )
-        assert b"adapters, worst first" in ran.stdout, ran
+        assert words[-1] != "status" or b"adapters, worst first" in ran.stdout, ran
         return _of_children() - before
 
-    spent()  # writes the bytecode that an installation has
-    assert min(spent() for _ in range(5)) < 0.4
+    spent("-m", "monitor", "status")  # writes the bytecode that an installation has
+    ratios = [spent("-m", "monitor", "status") / spent("-c", LIBRARIES) for _ in range(5)]
+    assert min(ratios) < 4.0  # measured: 2.6; with all of the config and the service, 10
 
 
 def _of_children() -> float:

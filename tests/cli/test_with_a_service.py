@@ -345,3 +345,12 @@ def test_a_hostile_name_reaches_neither_terminal_nor_path(run: Run, service: Ser
     assert references.code == 0
     assert "\x1b" not in references.out
     assert "\x1b" not in run("status", HOSTILE, "--json").out
+
+
+# --- what is deleted ----------------------------------------------------------------------
+
+
+def test_what_is_deleted_is_told_and_a_clock_confirmed(run: Run) -> None:
+    assert "is deleted" in run("retention", "show").out
+    assert "catch up" in run("retention", "confirm").out
+    assert json.loads(run("retention", "show", "--json").out)["reached"]

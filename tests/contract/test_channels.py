@@ -38,7 +38,8 @@ SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
 ROUTING_KEY = "NeverToBeSeen0123456789abcdefghij"[:32]
 TOKEN = "bearer-never-to-be-seen"  # noqa: S105 - planted, to be looked for
 PATH_SECRET = "T0-B1-never-to-be-seen"  # noqa: S105 - planted, to be looked for
-SOON = 0.3
+PATIENT, SOON = 30.0, 0.3
+"""Seconds that a channel waits where the receiver answers, however late, and where it does not."""
 BOMB = 64 * 1024 * 1024
 """Zeroes that a receiver packs into 64 kB; unpacked or kept they would show."""
 # The client would wait an hour: what ends sooner is ended by the channel's own timeout.
@@ -60,12 +61,12 @@ def webhook(url: str, *, body: str) -> Mapping[str, object]:
         "url": f"{url}/{PATH_SECRET}?k={PATH_SECRET}",
         "secret": SECRET,
         "body": body,
-        "timeout": SOON,
+        "timeout": PATIENT,
     }
 
 
 def pagerduty(url: str) -> Mapping[str, object]:
-    return {"url": f"{url}/{PATH_SECRET}", "routing_key": ROUTING_KEY, "timeout": SOON}
+    return {"url": f"{url}/{PATH_SECRET}", "routing_key": ROUTING_KEY, "timeout": PATIENT}
 
 
 def pagerduty_id(seen: Seen) -> str:
@@ -73,7 +74,7 @@ def pagerduty_id(seen: Seen) -> str:
 
 
 def slack(url: str) -> Mapping[str, object]:
-    return {"url": f"{url}/{PATH_SECRET}", "timeout": SOON}
+    return {"url": f"{url}/{PATH_SECRET}", "timeout": PATIENT}
 
 
 def slack_id(seen: Seen) -> str:
@@ -82,7 +83,7 @@ def slack_id(seen: Seen) -> str:
 
 
 def alertmanager(url: str) -> Mapping[str, object]:
-    return {"url": f"{url}/{PATH_SECRET}", "token": TOKEN, "timeout": SOON}
+    return {"url": f"{url}/{PATH_SECRET}", "token": TOKEN, "timeout": PATIENT}
 
 
 def alertmanager_id(seen: Seen) -> str:
@@ -375,7 +376,7 @@ BROKEN = pytest.mark.parametrize(
 @BROKEN
 def test_a_broken_receiver_is_tried_again(kind: str, rig: Rig, behaviour: Behaviour) -> None:
     with Receiver([behaviour]) as receiver:
-        failure = failure_of(open_rig(kind, rig, receiver.url))
+        failure = failure_of(open_rig(kind, rig, receiver.url, timeout=SOON))
     assert (failure.permanent, failure.status) == (False, None)
 
 
@@ -430,7 +431,7 @@ def test_no_secret_reaches_an_error_a_traceback_or_a_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with Receiver([behaviour]) as receiver:
-        failure = failure_of(open_rig(kind, rig, receiver.url))
+        failure = failure_of(open_rig(kind, rig, receiver.url, timeout=SOON))
     shown = "".join(traceback.format_exception(failure)) + repr(failure) + failure.reason
     for secret in rig.secrets:
         assert secret not in shown

@@ -6,7 +6,7 @@ from alerts.delivery import DeliveryFailed
 from alerts.matching import Matcher
 from alerts.message import Alert
 from alerts.types import Kind, Status
-from monitor.daemon.disk import AGAIN, DiskPages
+from monitor.daemon.disk import AGAIN, CALM, DiskPages
 from monitor.outbox import ConfiguredChannel
 
 
@@ -51,8 +51,10 @@ class World:
 
 def test_each_channel_hears_of_it_once_and_of_its_end() -> None:
     world = World()
-    for full in (False, True, True, True, False, False):
+    for full in (False, True, True, True):
         world.go(full=full)
+    for _ in range(2):
+        world.go(full=False, seconds=CALM.total_seconds())
     for receiver in (world.first, world.second):
         assert [one.status for one in receiver.taken] == [Status.STARTED, Status.RECOVERED]
         started, over = receiver.taken
@@ -73,14 +75,23 @@ def test_a_channel_that_did_not_take_it_is_tried_again_and_the_other_is_not() ->
 def test_whoever_was_never_told_hears_no_end() -> None:
     world = World(first=Receiver(refuses=1))
     world.go(full=True)
-    world.go(full=False)
+    world.go(full=False, seconds=CALM.total_seconds())
     assert [len(one.taken) for one in (world.first, world.second)] == [0, 2]
+
+
+def test_a_disk_that_refuses_once_a_minute_pages_once() -> None:
+    """Half a minute without a refusal counts as room, and no more is tried meanwhile."""
+    world = World()
+    for _ in range(60):
+        world.go(full=True, seconds=30.0)
+        world.go(full=False, seconds=30.0)
+    assert [one.status for one in world.first.taken] == [Status.STARTED]
 
 
 def test_a_second_time_is_another_incident() -> None:
     world = World()
     for full in (True, False, True):
-        world.go(full=full)
+        world.go(full=full, seconds=CALM.total_seconds())
     assert len({one.id for one in world.first.taken}) == 2
 
 

@@ -123,16 +123,50 @@ def test_a_machine_that_starts_months_ahead_deletes_nothing_for_a_day_and_is_tol
     assert logs[0]["would_drop"]["records"] == len(before)
 
 
-def test_a_wrong_clock_that_nobody_sets_right_deletes_a_day_an_hour(world: World) -> None:
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_wrong_clock_that_stays_for_weeks_deletes_only_what_is_truly_old(
+    world: World,
+    starts: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    """Before, after a day's grace, it deleted 24 days of records each further day."""
     world.go_on(timedelta(days=2))
     before = world.days()
     world.set(machine=MONTHS, database=MONTHS)
-    world.go_on(timedelta(hours=24))
+    if starts:
+        world.restart()
+    world.go_on(timedelta(days=2))
+    world.restart()
+    with structlog.testing.capture_logs() as logs:
+        world.go_on(timedelta(days=4))
+    gone = sorted(set(before) - set(world.days()))
+    assert gone == before[: len(gone)]
+    assert len(gone) <= 6 + 1  # the days that truly went by
+    assert logs[0]["event"] == "deletions_wait_for_a_person"
+    assert "went ahead by 120 days" in logs[0]["reason"]
+    assert logs[0]["would_drop"]["records"] > len(before) - len(gone)
+    world.set(machine=timedelta(), database=timedelta())
+    world.go_on(timedelta(days=2))
+    assert world.shifted.database.run(clock.held) == clock.Held()
+
+
+def test_a_clock_that_a_person_confirms_is_caught_up_with_by_a_day_an_hour(world: World) -> None:
+    """It was five days slow, say, until somebody set it right."""
+    slow = timedelta(days=-5)
+    world.set(machine=slow, database=slow)
+    world.go_on(timedelta(days=2))
+    world.set(machine=timedelta(), database=timedelta())
+    world.go_on(timedelta(days=2))
+    before = world.days()
+    assert abs(world.shifted.database.run(clock.confirm) + slow) < HOUR
     for hours in range(1, 4):
         world.restart()  # a daemon that is started anew gets no step of its own
         world.keeping.turn()
         world.go_on(HOUR)
         assert len(set(before) - set(world.days())) <= hours + 1
+    world.go_on(timedelta(hours=6))
+    today = (datetime.now(UTC) + world.passed).date()
+    assert min(world.days()) == f"records_{today - timedelta(days=7):%Y%m%d}"
+    assert world.shifted.database.run(clock.confirm) == timedelta()
 
 
 def test_what_ends_as_time_goes_by_waits_for_a_clock_that_jumped(world: World) -> None:

@@ -161,7 +161,11 @@ def message(**body: Any) -> Message:
         "severity": "page",
         "status": "started",
         "summary": "support@v2: [red]worse[/red]",
-        "reason": "evidence [1.2]",
+        "brief": {
+            "title": "[PAGE] support@v2: [red]worse[/red]",
+            "impact": "3 of 9 requests: [i]refund[/i]",
+            "details": "evidence [1.2]",
+        },
     }
     return Message(id="m", body=known | body)
 
@@ -243,14 +247,15 @@ def test_texts_of_messages_are_shown_as_they_are() -> None:
         pictures.message(
             message(
                 examples=["[bold]x[/bold]"],
-                unlike={"count": 3, "of": 9},
-                new={"count": 2, "of": 9, "words": ["[i]refund[/i]", "gift"]},
-                action=None,
             )
         )
     )
-    told = "2 of 9 are near each other: [i]refund[/i], gift"
-    for part_ in ("[red]worse[/red]", "[1.2]", "[bold]x[/bold]", "3 of 9 requests", told):
+    for part_ in (
+        "[PAGE] support@v2: [red]worse[/red]",
+        "Impact: 3 of 9 requests: [i]refund[/i]",
+        "[1.2]",
+        "[bold]x[/bold]",
+    ):
         assert part_ in text
 
 

@@ -107,6 +107,18 @@ def test_expiry_counts_without_anybody() -> None:
         ]
 
 
+def test_a_route_ends_by_the_services_clock_and_not_by_this_ones() -> None:
+    book = Routes()
+    book.update([route(stable=0.0, canary=1.0, valid_for=timedelta(hours=1))])
+    for days, arm in ((-120, "canary"), (120, "stable")):
+        book.tell_time((datetime.now(UTC) + timedelta(days=days)).isoformat())
+        found = book.find("support")
+        assert found is not None
+        assert [one["arm"] for one in found["arms"] if one["weight"] > 0] == [arm]
+    for nothing in (None, "", "yesterday", "2026-11-28T00:00:00"):
+        book.tell_time(nothing)
+
+
 def test_an_older_route_changes_nothing_and_the_last_ones_are_kept(tmp_path: Path) -> None:
     kept = tmp_path / "routes.json"
     book = Routes(kept)

@@ -3,8 +3,10 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import psycopg
 import pytest
 
@@ -53,6 +55,21 @@ def send(service: Service, talk: Talk) -> tuple[int, str, int]:
     return answer.status_code, kind, said.get("accepted", 0)
 
 
+def answers(service: Service) -> bool:
+    with suppress(httpx2.TransportError):
+        return service.call("GET", "/livez").is_success
+    return False
+
+
+def metric(service: Service) -> float:
+    [line] = [
+        one
+        for one in service.call("GET", "/metrics").text.splitlines()
+        if one.startswith("driftline_disk_full ")
+    ]
+    return float(line.split()[1])
+
+
 def ready(service: Service) -> list[str]:
     answer = service.call("GET", "/readyz")
     return [str(one) for one in answer.json()["reasons"]]
@@ -71,6 +88,7 @@ def test_a_full_disk_is_told_and_survived_and_its_end_needs_no_restart(small_dis
         ballast = fill(small_disk)
         until(lambda: any("disk-full" in one for one in ready(service)), "not ready", patience=10)
         assert send(service, talk)[:2] == (507, "disk-full")
+        assert metric(service) == 1
         said = ("driftline", "started", "page")
         until(lambda: said in [one.said for one in inbox.messages], "a page")
         service.kill_postgres()
@@ -80,6 +98,7 @@ def test_a_full_disk_is_told_and_survived_and_its_end_needs_no_restart(small_dis
         ballast.unlink()
         until(lambda: not ready(service), "ready again")
         until(lambda: send(service, talk)[0] == 202, "records taken in again")
+        assert metric(service) == 0
         over = ("driftline", "recovered", "page")
         until(lambda: over in [one.said for one in inbox.messages], "the end told")
         until(reserve.path.exists, "the reserve made anew")
@@ -87,6 +106,26 @@ def test_a_full_disk_is_told_and_survived_and_its_end_needs_no_restart(small_dis
             row = connection.execute("SELECT count(*) FROM records").fetchone()
         assert row is not None
         assert row[0] >= acknowledged
+
+
+def test_a_service_that_is_killed_on_a_full_disk_starts_there_and_says_so(
+    small_disk: Path,
+) -> None:
+    with running(small_disk / "service", changes=CALM) as service:
+        service.register("support", "v1")
+        talk = Talk("support")
+        assert send(service, talk)[0] == 202
+        until(Reserve(root=service.data_dir / "postgres").path.exists, "the reserve")
+        ballast = fill(small_disk)
+        until(lambda: send(service, talk)[:2] == (507, "disk-full"), "full")
+        service.kill()
+        service.kill_postgres()
+        service.launch()
+        until(lambda: answers(service), "an answer of the service")
+        assert service.get("/v1/adapters/support")["adapter"] == "support"
+        ballast.unlink()
+        until(lambda: not ready(service), "ready again")
+        until(lambda: send(service, talk)[0] == 202, "records taken in again")
 
 
 def test_the_log_of_a_small_disk_is_small(small_disk: Path) -> None:

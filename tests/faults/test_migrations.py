@@ -53,10 +53,12 @@ def test_a_server_that_is_restarted_during_a_migration_is_migrated_all_the_same(
         database.close()
 
 
-BEFORE = "0020"
-"""The schema of the last release."""
 NEWER = "ALTER TABLE records ADD COLUMN prompt_prefix int, ADD COLUMN answer_format smallint"
-"""What this release stores of a record and that one did not."""
+"""What this release stores of a record and those did not."""
+HEADS = ("0015", "0018", "0020", "0022", "0025")
+"""Schemas that services ran with, the oldest first."""
+UNTIL_0020 = "source="
+"""Strata named the source of records until then."""
 STRATA = sa.text(
     "SELECT stratum FROM contexts WHERE id IN (SELECT context_id FROM records) GROUP BY stratum"
 )
@@ -91,8 +93,9 @@ class Sending:
         self.longest = max(self.longest, time.monotonic() - begun)
 
 
+@pytest.mark.parametrize("before", HEADS)
 def test_a_schema_with_rows_in_it_is_upgraded_while_records_come_and_none_is_lost(
-    tmp_path: Path,
+    tmp_path: Path, before: str
 ) -> None:
     """Records are written here by the new code: migrations ``pre_`` add only what the old skips."""
     with EmbeddedPostgres(tmp_path, settings=SMALL) as server:
@@ -109,15 +112,15 @@ def test_a_schema_with_rows_in_it_is_upgraded_while_records_come_and_none_is_los
         for _ in range(10):
             sending.send(500)
         with database.begin() as tx:
-            command.downgrade(schema.alembic_config(tx), BEFORE)
-            assert schema.revision(tx) == BEFORE
+            command.downgrade(schema.alembic_config(tx), before)
+            assert schema.revision(tx) == before
             tx.execute(sa.text(NEWER))
             old = tx.execute(STRATA).scalars().all()
         sender = threading.Thread(target=sending.run)
         sender.start()
         try:
             until(lambda: sending.taken > 5_500, "records under the old schema")
-            before = sending.taken
+            at_first = sending.taken
             schema.migrate(database)
             after = sending.taken
             until(lambda: sending.taken > after + 500, "records under the new schema")
@@ -131,9 +134,9 @@ def test_a_schema_with_rows_in_it_is_upgraded_while_records_come_and_none_is_los
             strata = tx.execute(STRATA).scalars().all()
         database.close()
     print(
-        f"{before} before, {after - before} during, {stored} stored of {sending.taken};"
-        f" longest wait {sending.longest:.2f} s; {strata}"
+        f"from {before}: {at_first} at first, {after - at_first} during, {stored} stored of"
+        f" {sending.taken}; longest wait {sending.longest:.2f} s; {strata}"
     )
     assert stored == sending.taken
-    assert all(one.startswith("source=") for one in old)
+    assert all(one.startswith(UNTIL_0020) for one in old) == (before <= "0020")
     assert set(strata) == {"temperature=0.5 max_tokens<=128"}

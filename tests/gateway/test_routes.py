@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from monitor.domain import Edition, Route, Scope
+from monitor.gateway import routebook
 from monitor.gateway.disputes import sentences
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.running import assemble
@@ -21,6 +24,8 @@ from tests.gateway.conftest import Stage, listening, route
 from tests.gateway.stub_engine import StubEngine
 from tests.service import until
 from tests.serving import Serving, serving
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @contextmanager
@@ -93,6 +98,41 @@ def test_every_flip_is_seen_and_a_canary_ends_without_the_service(
         assert ready(stage)
 
 
+@pytest.mark.parametrize("off", [timedelta(days=-120), timedelta(days=120)])
+def test_routes_end_by_the_services_time_and_not_by_the_gateways(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    """Before, 120 days ahead no canary had a share, and 120 days behind none ever ended."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + off
+
+    monkeypatch.setattr(routebook, "datetime", Wrong)
+    engine = StubEngine(models={"support@v1", "support@v2"})
+    with (
+        serving(database, tmp_path) as service,
+        service.client(Scope.ADMIN) as client,
+        gateway(service, engine, tmp_path / "routes.json") as stage,
+    ):
+        for version in ("v1", "v2"):
+            body = {"model": f"support@{version}"}
+            client.put(f"/v1/adapters/support/versions/{version}", json=body)
+        put(client, stable=0.0, canary=1.0, valid_for=timedelta(seconds=6))
+        until(lambda: arm(stage) == "canary", "the canary")
+        until(lambda: arm(stage) == "stable", "its end", patience=30)
+
+
+def test_between_two_answers_time_goes_on_by_the_monotonic_clock() -> None:
+    passed = 100.0
+    book = RouteBook(clock=lambda: NOON, monotonic=lambda: passed)
+    assert book.time() == NOON
+    book.set_time(NOON + timedelta(days=1))
+    passed += 60
+    assert book.time() == NOON + timedelta(days=1, minutes=1)
+
+
 def test_an_older_generation_changes_nothing() -> None:
     book = RouteBook()
     assert book.update(_read([route(canary=1.0, generation=7)]))
@@ -146,6 +186,18 @@ def test_what_is_refused_is_named_until_it_is_no_longer_told() -> None:
     assert book.refused  # the same numbers, and something else
     book.update(told(5, 10, stable=1.0))
     assert not book.refused
+
+
+def test_an_adapter_that_a_restored_table_lacks_is_served_on_and_named_once() -> None:
+    book = RouteBook()
+    book.update(told(3, 10, stable=1.0))
+    restored = (replace(told(1, 11, stable=1.0)[0], adapter="tax"),)
+    with capture_logs() as logs:
+        for _ in range(3):
+            book.update(restored)
+    assert {route.adapter for route in book.routes} == {"support", "tax"}
+    named = [one["adapters"] for one in logs if one["event"] == "routes_unknown_to_the_service"]
+    assert named == [["support"]]
 
 
 def test_a_service_of_before_and_one_of_now_may_take_turns() -> None:

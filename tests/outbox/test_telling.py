@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
@@ -48,6 +49,7 @@ from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     changes,
+    clock,
     deliveries,
     evaluations,
     incidents,
@@ -58,6 +60,7 @@ from monitor.store import (
 )
 from monitor.store import telling as store
 from monitor.store.changes import Declaration
+from monitor.store.clock import Watcher
 from monitor.store.database import Database
 from monitor.store.deliveries import DeliveryRow
 from monitor.store.outbox import DeliveryState
@@ -388,6 +391,28 @@ def test_what_stays_open_is_told_again_unless_somebody_has_it_in_hand(
         row = incidents.incident(tx, taken)
         assert row is not None
         assert row.acknowledged_by == "ann"
+
+
+def test_what_was_told_by_a_clock_that_was_ahead_holds_nothing_up(
+    database: Database, fleet: list[Version]
+) -> None:
+    """Before, repeats and a group's next tickets waited for four months."""
+    back = timedelta(days=-120)
+    with database.begin() as tx:
+        see(tx, fleet[0], DRIFTING)
+    assert tell(database, 60 * SECOND) == 1
+    with database.begin() as tx:
+        see(tx, fleet[1], DRIFTING)
+        tx.execute(tables.held.update().values(at=sa.func.now() + back))
+        Watcher().look(tx)
+        stands = clock.now(tx) + back
+        clock.write(tx, replace(clock.read(tx), seen=stands, steady_since=stands, jumped=back))  # type: ignore[type-var]
+    assert tell(database, back + 60 * SECOND) == 0  # the interval
+    assert tell(database, back + 400 * SECOND) == 1
+    assert [who for who, *_ in said(sent(database))] == ["support", "billing"]
+    assert tell(database, back + 25 * HOUR) == 1
+    again = [(who, "started", "repeat_interval_elapsed") for who in ("billing", "support")]
+    assert sorted(said(sent(database))[2:]) == again
 
 
 def test_a_repeat_says_what_is_known_and_was_done_by_then(

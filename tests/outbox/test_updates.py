@@ -390,7 +390,7 @@ def test_what_is_done_with_traffic_is_told_at_once_and_once(watched: Watched) ->
 
 
 def test_a_brake_whose_reason_changes_by_itself_is_told_once(watched: Watched) -> None:
-    for unseen in range(8):
+    for unseen in range(40):
         watched.find(CRITICAL, Blame.ADAPTER, SLOW, wait=timedelta(minutes=1))
         with watched.database.begin() as tx:
             actions.add(

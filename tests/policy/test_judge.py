@@ -237,6 +237,13 @@ def test_answers_that_moved_before_the_requests_did_are_not_explained_by_them() 
     assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.UNKNOWN)
 
 
+def test_requests_that_have_been_others_for_long_explain_nothing_new() -> None:
+    long_ago = Interval(start=NOW - 72 * 60 * MINUTE, end=NOW - 71 * 60 * MINUTE)
+    requests = replace(noticed("input_similarity"), onset=long_ago)
+    got = run(facts(page("entropy"), requests))
+    assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.UNKNOWN)
+
+
 @pytest.mark.parametrize(("low", "kind"), [(0.2, "drifting"), (0.19, "critical")])
 def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_crossed(
     low: float, kind: str

@@ -171,6 +171,20 @@ def test_blame_of_a_degraded_probe(
     assert judged.action.allowed is (blame in {Blame.ADAPTER, Blame.UNKNOWN})
 
 
+@pytest.mark.parametrize(
+    "state", [IdentityState.NOT_APPLIED, IdentityState.MIXED_UP, IdentityState.WRONG_WEIGHTS]
+)
+def test_other_weights_whose_fixed_texts_changed_as_well_are_a_page_that_moves_nothing(
+    state: IdentityState,
+) -> None:
+    better = facts(identity=who(state), perplexity=probe(changed=True, ratio=-0.08))
+    told = run(better)
+    assert (told.verdict.kind, told.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
+    assert not told.action.allowed
+    rather = facts(identity=who(IdentityState.APPLIED), perplexity=probe(changed=True, ratio=-0.08))
+    assert run(rather).verdict.severity is Severity.TICKET
+
+
 def test_an_identity_finding_ends_with_the_first_look_that_ends_well() -> None:
     lost = facts(identity=who(IdentityState.NOT_APPLIED))
     unsure = facts(identity=who(IdentityState.UNKNOWN))

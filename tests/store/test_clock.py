@@ -84,10 +84,10 @@ def test_two_clocks_that_differ_delete_nothing(skew: timedelta) -> None:
         max_size=30,
     )
 )
-def test_deletions_never_reach_further_than_the_clock_nor_than_a_day_an_hour(
+def test_deletions_never_reach_further_than_the_clock_nor_than_twice_what_went_by(
     course: list[tuple[timedelta, timedelta]],
 ) -> None:
-    """Whatever the clock does: the reach grows by at most 24 times what truly went by."""
+    """Whatever the clock does, unless confirmed: a day of it is believed after each steady day."""
     known, gone, wrong = STEADY, timedelta(), timedelta()
     for shift, elapsed in course:
         gone += elapsed
@@ -96,7 +96,50 @@ def test_deletions_never_reach_further_than_the_clock_nor_than_a_day_an_hour(
         if withheld(known) is None:
             known = clock.advanced(known)
         assert known.reached <= known.seen
-        assert known.reached - NOON <= 24 * gone + clock.STEP
+        assert known.reached - NOON <= 2 * gone + clock.BELIEVED + len(course) * clock.STRAY
+
+
+SPANS = st.timedeltas(timedelta(days=-400), timedelta(days=400))
+
+
+@given(jumped=SPANS, ago=SPANS)
+def test_no_jump_lets_what_must_last_be_over(jumped: timedelta, ago: timedelta) -> None:
+    """Of whatever began before or after a jump, no more has surely gone by than since the jump."""
+    since = NOON - ago
+    known = replace(STEADY, steady_since=NOON - timedelta(hours=2), jumped=jumped)
+    begun = clock.sure(known, since, now=NOON)
+    if jumped and not known.steady_since <= since <= NOON:
+        assert begun == known.steady_since
+    else:
+        assert begun == since
+
+
+def test_a_term_that_a_clock_jumped_past_goes_on_for_a_day() -> None:
+    jumped = replace(STEADY, steady_since=NOON, jumped=MONTHS)
+    standing, over = NOON - MONTHS + MINUTE, NOON - MONTHS - MINUTE
+    settled = NOON + clock.SETTLING
+    assert clock.end(jumped, standing, now=NOON + MINUTE) == settled
+    assert clock.end(jumped, over, now=NOON + MINUTE) == over
+    assert clock.end(jumped, standing, now=settled) == standing
+    assert clock.end(jumped, NOON + MONTHS, now=NOON) == NOON + MONTHS
+    assert clock.end(STEADY, standing, now=NOON) == standing
+
+
+def test_a_clock_that_is_wrong_again_is_not_believed_for_having_been_set_right() -> None:
+    """First seen 120 days ahead, set right, and as far ahead again days later."""
+    known = look(STEADY, NOON - MONTHS, timedelta())
+    at_once = look(known, known.seen + MONTHS + MINUTE, MINUTE)
+    assert clock.unconfirmed(at_once) is None
+    for _ in range(50):
+        known = look(known, known.seen + timedelta(hours=1), timedelta(hours=1))
+    again = look(known, known.seen + MONTHS + MINUTE, MINUTE)
+    assert "by 120 days" in str(clock.unconfirmed(again))
+
+
+def test_a_week_off_is_believed_after_a_day_and_longer_when_a_person_says_so() -> None:
+    week = look(STEADY, NOON + timedelta(days=7))
+    assert clock.unconfirmed(week) is None
+    assert "by 8 days" in str(clock.unconfirmed(look(STEADY, NOON + timedelta(days=8))))
 
 
 def test_deletions_follow_a_clock_by_a_day_at_a_time_and_once_an_hour() -> None:

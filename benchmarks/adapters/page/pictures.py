@@ -13,7 +13,7 @@ from benchmarks.statistics import svg
 
 _LEFT, _RIGHT, _TOP, _WIDE, _ROW, _GAP = 270, 72, 128, 74, 21, 24
 _SOON, _LATE = (21, 87, 122), (214, 236, 245)
-_WRONG, _NONE = "#c62f2f", "#f1f1f1"
+WRONG, _NONE = "#c62f2f", "#f1f1f1"
 _FIRST, _LAST = 5.0, 100.0
 _DARK = 0.6
 """Share of the way from soon to late up to which the ground is too dark for dark ink."""
@@ -61,7 +61,7 @@ def _colours(way: Way, seen: Cell) -> tuple[str, str]:
     if not seen.of:
         return _UNKNOWN, svg.INK
     if way.harmless:
-        return (_WRONG, "#fff") if seen.seen else (_CALM, svg.INK)
+        return (WRONG, "#fff") if seen.seen else (_CALM, svg.INK)
     if seen.requests is None:
         return _NONE, svg.INK
     inside = min(max(seen.requests, _FIRST), _LAST)
@@ -88,7 +88,7 @@ def _false_row(ways: Sequence[Way], asked: Sequence[Column], down: float) -> lis
             continue
         count, healthy = found
         words = f"{1_000 * count / max(healthy, 1):.2g}"
-        ground, ink = (_WRONG, "#fff") if count else (_CALM, svg.INK)
+        ground, ink = (WRONG, "#fff") if count else (_CALM, svg.INK)
         body += _cell(place, down, words, ground, ink)
     return body
 

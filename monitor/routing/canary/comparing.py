@@ -18,8 +18,9 @@ from monitor.routing.canary.measure import Carried, Measurement, Rules, measure
 from monitor.routing.canary.reading import Read, Trial, read
 from monitor.routing.canary.settings import CanarySettings
 from monitor.routing.canary.states import CanaryState, Plan, plan_from_json
-from monitor.store import canary_looks
+from monitor.store import canary_looks, clock
 from monitor.store.canaries import CanaryRow
+from monitor.store.clock import Clock
 from monitor.store.database import Database
 
 
@@ -38,9 +39,12 @@ def compare(
     state: CanaryState,
     *,
     settings: CanarySettings,
+    known: Clock | None,
     now: datetime,
 ) -> Compared:
     """Compare both arms from the step's begin until a little before ``now``.
+
+    ``known`` is what is known of the clock.
 
     Raises whatever reading raises.
     """
@@ -54,6 +58,7 @@ def compare(
         version_id=canary.version_id,
         control_id=canary.control_id,
         since=since,
+        usual_until=clock.before(known, since),
         last_look=max(begun, canary.measured_until or begun),
         end=end,
         shadow=shadow,

@@ -124,6 +124,7 @@ def counted(
         version_id=control_id,
         control_id=control_id,
         since=since,
+        usual_until=since,
         last_look=since,
         end=now,
         shadow=False,

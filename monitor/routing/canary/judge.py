@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
+from monitor.domain import Route
 from monitor.routing.arms import stable_arm
 from monitor.routing.canary.comparing import Compared, compare
 from monitor.routing.canary.hands import Hands, Measured
@@ -22,6 +23,7 @@ from monitor.routing.canary.scene import (
     hold_scene,
     permission,
     persons_term,
+    since_a_jump,
 )
 from monitor.routing.canary.states import (
     UNBEGUN,
@@ -33,9 +35,10 @@ from monitor.routing.canary.states import (
     state_from_json,
 )
 from monitor.routing.canary.transitions import PLACED
-from monitor.store import canaries, versions
+from monitor.store import canaries, clock, versions
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryRow
+from monitor.store.clock import Clock
 
 _LOG = structlog.get_logger(__name__)
 
@@ -67,11 +70,10 @@ class Judge:
         claimed = self._claimed(frozenset(Phase) - UNBEGUN, now)
         if claimed is None:
             return False
-        canary, at = claimed
-        if state_from_json(canary.state).phase in PLACED:
-            self._look(canary, at)
+        if claimed.state.phase in PLACED:
+            self._look(claimed)
         else:
-            self._tell(canary, at)
+            self._tell(claimed)
         return True
 
     def check(self, *, now: datetime | None = None) -> bool:
@@ -79,30 +81,38 @@ class Judge:
         claimed = self._claimed(UNBEGUN, now)
         if claimed is None:
             return False
-        canary, at = claimed
-        self._check(canary, state_from_json(canary.state), at)
+        self._check(claimed)
         return True
 
-    def _claimed(
-        self, phases: Collection[Phase], now: datetime | None
-    ) -> tuple[CanaryRow, datetime] | None:
+    def _claimed(self, phases: Collection[Phase], now: datetime | None) -> _Claimed | None:
+        """Take what is due; nothing while nobody has looked at a clock that has moved."""
         lease = self.hands.settings.lease
-        return self.hands.database.run(
-            lambda tx: canaries.claim(tx, owner=self.owner, lease=lease, phases=phases, now=now)
-        )
 
-    def _tell(self, canary: CanaryRow, at: datetime) -> None:
+        def work(tx: Connection) -> _Claimed | None:
+            known = clock.read(tx)
+            if now is None and clock.unseen(known, now=clock.now(tx)):
+                return None
+            one = canaries.claim(tx, owner=self.owner, lease=lease, phases=phases, now=now)
+            if one is None:
+                return None
+            canary, at = one
+            return _Claimed(canary=since_a_jump(canary, known, now=at), at=at, clock=known)
+
+        return self.hands.database.run(work)
+
+    def _tell(self, one: _Claimed) -> None:
         """Tell people of a canary that needs no look: its end, or what an order began."""
 
         def work(tx: Connection) -> None:
-            scene = self._held(tx, canary)
+            scene = self._held(tx, one)
             if scene is not None:
-                self.hands.say(tx, scene, scene.state, now=at)
+                self.hands.say(tx, scene, scene.state, now=one.at)
                 canaries.release(tx, scene.canary, next_look_at=None)
 
         self.hands.database.run(work)
 
-    def _check(self, canary: CanaryRow, state: CanaryState, at: datetime) -> None:
+    def _check(self, one: _Claimed) -> None:
+        canary, state, at = one.canary, one.state, one.at
         version = self.hands.database.run(lambda tx: versions.fetch_by_id(tx, canary.version_id))
         served = self.hands.served(version.model)
         waits_since = state.since if state.phase is Phase.PRECHECKS else None
@@ -122,19 +132,19 @@ class Judge:
                 return checked
             return Checked(passed=None, reason=why_not, given_up=given_up)
 
-        self._apply(canary, seen, at)
+        self._apply(one, seen)
 
-    def _look(self, canary: CanaryRow, at: datetime) -> None:
-        state = state_from_json(canary.state)
-        compared = self._compared(canary, state, at) if state.placed else Compared()
+    def _look(self, one: _Claimed) -> None:
+        at = one.at
+        compared = self._compared(one) if one.state.placed else Compared()
 
         def seen(tx: Connection, scene: Scene) -> Event:
             in_route, reason = standing(
-                scene.route.route if scene.route else None,
+                _route(scene, at),
                 scene.state,
                 version=scene.version.name,
                 control=scene.control.name,
-                term=persons_term(tx, scene),
+                term=_end(scene, persons_term(tx, scene), at),
                 now=at,
             )
             return Looked(
@@ -152,35 +162,58 @@ class Judge:
                 trouble=compared.trouble,
             )
 
-        self._apply(canary, seen, at, measured=compared.stored)
+        self._apply(one, seen, measured=compared.stored)
 
-    def _compared(self, canary: CanaryRow, state: CanaryState, at: datetime) -> Compared:
+    def _compared(self, one: _Claimed) -> Compared:
         """Compare; what goes wrong is a look that saw nothing."""
-        hands = self.hands
+        hands, canary = self.hands, one.canary
         try:
-            return compare(hands.database, canary, state, settings=hands.settings, now=at)
+            return compare(
+                hands.database,
+                canary,
+                one.state,
+                settings=hands.settings,
+                known=one.clock,
+                now=one.at,
+            )
         except Exception as error:  # noqa: BLE001 (one canary of many: blindness is an answer)
             _LOG.exception("canary_not_measured", canary=canary.id, version=canary.label)
             return Compared(trouble=f"it could not be measured ({type(error).__name__})")
 
-    def _apply(
-        self,
-        canary: CanaryRow,
-        seen: EventOf,
-        at: datetime,
-        *,
-        measured: Measured | None = None,
-    ) -> None:
+    def _apply(self, one: _Claimed, seen: EventOf, *, measured: Measured | None = None) -> None:
         def work(tx: Connection) -> None:
-            scene = self._held(tx, canary)
+            scene = self._held(tx, one)
             if scene is not None:
                 event = seen(tx, scene)
-                self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=at, measured=measured)
+                self.hands.apply(tx, scene, event, actor=AUTOMATIC, now=one.at, measured=measured)
 
         self.hands.database.run(work)
 
-    def _held(self, tx: Connection, canary: CanaryRow) -> Scene | None:
-        return hold_scene(tx, canary, self.hands.kill_switch, claimed=True)
+    def _held(self, tx: Connection, one: _Claimed) -> Scene | None:
+        return hold_scene(tx, one.canary, self.hands.kill_switch, claimed=True, now=one.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Claimed:
+    """A canary that is looked at now, and what is known of the clock."""
+
+    canary: CanaryRow
+    at: datetime
+    clock: Clock | None
+
+    @property
+    def state(self) -> CanaryState:
+        return state_from_json(self.canary.state)
+
+
+def _end(scene: Scene, until: datetime | None, at: datetime) -> datetime | None:
+    return None if until is None else clock.end(scene.clock, until, now=at)
+
+
+def _route(scene: Scene, at: datetime) -> Route | None:
+    """Give the route, whose term no jump of the clock has ended."""
+    route = scene.route.route if scene.route else None
+    return None if route is None else replace(route, valid_until=_end(scene, route.valid_until, at))
 
 
 def _no_place(scene: Scene) -> str | None:

@@ -124,7 +124,7 @@ class Orders:
 
         def work(tx: Connection) -> CanaryRow:
             canary = canaries.fetch(tx, canary_id)
-            scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False)
+            scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False, now=now)
             assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)
             stop = forbidden(scene, now=now)
             if stop is not None and kind in _RAISING:
@@ -190,7 +190,7 @@ class Orders:
             return
         if standing.version_id == version.id and plan_from_json(standing.plan) == plan:
             raise NotPossible(f"canary {standing.id} of {version.name} is under way")
-        scene = hold_scene(tx, standing, self.hands.kill_switch, claimed=False)
+        scene = hold_scene(tx, standing, self.hands.kill_switch, claimed=False, now=now)
         assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)
         order = Ordered(order=OrderKind.SUPERSEDE, by=f"{version.name}, {by}")
         self.hands.apply(tx, scene, order, actor=by, now=now)

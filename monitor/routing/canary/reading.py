@@ -26,12 +26,16 @@ _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What is read: both versions, since the step began and since the look before."""
+    """What is read: both versions, since the step began and since the look before.
+
+    ``usual_until`` ends the day whose traffic says how much to expect until some comes.
+    """
 
     adapter_id: AdapterId
     version_id: VersionId
     control_id: VersionId
     since: datetime
+    usual_until: datetime
     last_look: datetime
     end: datetime
     shadow: bool
@@ -201,8 +205,8 @@ def _silent(tx: Connection, trial: Trial) -> str | None:
     if times:
         last, count, over = max(times), own.count + beside.count, max(times) - trial.since
     else:
-        last, over = trial.since, _DAY
-        count = _traffic(tx, trial, trial.control_id, trial.since - _DAY, trial.since).count
+        last, over, usual = trial.since, _DAY, trial.usual_until
+        count = _traffic(tx, trial, trial.control_id, usual - _DAY, usual).count
     expected = count * ((trial.end - last) / max(over, _SECOND))
     if expected < EXPECTED or count < EXPECTED:
         return None

@@ -81,12 +81,12 @@ class ReadingBack:
         self, canary: CanaryRow, route: Route, answer: Answer, now: datetime | None
     ) -> bool:
         def work(tx: Connection) -> bool:
-            scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False)
+            at = now or canaries.moment(tx)
+            scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False, now=at)
             assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)
             in_force = scene.route.route.arms if scene.route else None
             if scene.state.ended or in_force != route.arms:
                 return False
-            at = now or canaries.moment(tx)
             since = scene.state.unread_since or scene.state.since or at
             problem = None if answer.goes else answer.reason
             early = at - since < self.hands.settings.read_back

@@ -34,7 +34,7 @@ def changed(
     until = now + plan.blind_max if plan.on_blind is OnBlind.ROLLBACK else None
     match effect:
         case Renew():
-            return _renewed(route, until, left=plan.blind_max / 2, now=now)
+            return _renewed(route, until, most=plan.blind_max, now=now)
         case SetWeight(weight=0.0) | Promote():
             until = None
         case SetWeight() | Mirror():
@@ -51,10 +51,14 @@ def changed(
 
 
 def _renewed(
-    route: Route, until: datetime | None, *, left: timedelta, now: datetime
+    route: Route, until: datetime | None, *, most: timedelta, now: datetime
 ) -> Route | None:
-    """Only when half of the time is up: each renewal is a generation that all routers fetch."""
-    if until is None or (route.valid_until is not None and route.valid_until - now > left):
+    """Only when half of the time is up: each renewal is a generation that all routers fetch.
+
+    More than all of it is left where the clock went back.
+    """
+    left = route.valid_until - now if route.valid_until else timedelta()
+    if until is None or most / 2 < left <= most:
         return None
     return replace(route, generation=route.generation + 1, valid_until=until)
 

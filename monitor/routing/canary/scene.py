@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -15,18 +15,31 @@ from monitor.routing.canary.states import (
     Plan,
     plan_from_json,
     state_from_json,
+    to_json,
 )
 from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.routing.survey import stored_verdict
-from monitor.store import adapters, canaries, canary_looks, fleet_incidents, routes, versions
+from monitor.store import (
+    adapters,
+    canaries,
+    canary_looks,
+    clock,
+    fleet_incidents,
+    routes,
+    versions,
+)
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryRow
+from monitor.store.clock import Clock
 from monitor.store.routes import RouteRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Kill switch, route and the canary, held in the order of all who move traffic."""
+    """Kill switch, route and the canary, held in the order of all who move traffic.
+
+    What the canary waits for is by what is known of the ``clock``, as :func:`since_a_jump`.
+    """
 
     canary: CanaryRow
     version: Version
@@ -35,10 +48,11 @@ class Scene:
     state: CanaryState
     route: RouteRow | None
     kill_switch: Reading
+    clock: Clock | None = None
 
 
 def hold_scene(
-    tx: Connection, canary: CanaryRow, kill_switch: KillSwitch, *, claimed: bool
+    tx: Connection, canary: CanaryRow, kill_switch: KillSwitch, *, claimed: bool, now: datetime
 ) -> Scene | None:
     """Hold everything; None: somebody was faster.
 
@@ -49,6 +63,8 @@ def hold_scene(
     held = canaries.held(tx, canary) if claimed else canaries.fetch(tx, canary.id, lock=True)
     if held is None:
         return None
+    known = clock.read(tx)
+    held = since_a_jump(held, known, now=now)
     return Scene(
         canary=held,
         version=versions.fetch_by_id(tx, held.version_id),
@@ -57,6 +73,42 @@ def hold_scene(
         state=state_from_json(held.state),
         route=route,
         kill_switch=switch,
+        clock=known,
+    )
+
+
+def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> CanaryRow:
+    """Let whatever a canary waits for begin again where the clock jumped.
+
+    Its records are read from there on, too: those before have other dates than they should,
+    and what they showed is kept with the sums of earlier steps.
+    """
+    state, plan = state_from_json(canary.state), plan_from_json(canary.plan)
+
+    def sure(at: datetime | None) -> datetime | None:
+        return None if at is None else clock.sure(known, at, now=now)
+
+    again = replace(
+        state,
+        since=sure(state.since),
+        begun_at=state.begun_at if state.begun_at is None or state.begun_at <= now else now,
+        step_since=sure(state.step_since),
+        clock_since=sure(state.clock_since),
+        stopped_at=sure(state.stopped_at),
+        seen_at=sure(state.seen_at),
+        unread_since=sure(state.unread_since),
+    )
+    if again == state:
+        return canary
+    carried = canary.carried
+    if again.step_since != state.step_since:
+        latest = {} if plan.steps[state.step].shadow else carried.get("latest", {})
+        carried = {"closed": latest, "latest": latest}
+    return replace(
+        canary,
+        state=to_json(again),
+        carried=carried,
+        measured_until=sure(canary.measured_until),
     )
 
 
@@ -98,7 +150,7 @@ def permission(
     if base is not None:
         raising = f"fleet incident {base} is open: its base or engine changed"
     window = settings.rollbacks_window
-    taken = canary_looks.rollbacks_since(tx, since=now - window, actor=AUTOMATIC)
+    taken = canary_looks.rollbacks(tx, since=now - window, until=now, actor=AUTOMATIC)
     if taken < settings.rollbacks:
         return Permission(raising=raising)
     return Permission(
@@ -113,7 +165,7 @@ def forbidden(scene: Scene, *, now: datetime) -> str | None:
     if scene.kill_switch.on:
         return f"kill switch: {scene.kill_switch.reason}"
     until = scene.route.hold_until if scene.route else None
-    if until is not None and now < until:
+    if until is not None and now < clock.end(scene.clock, until, now=now):
         return f"the route is held until {until.isoformat()}"
     return None
 

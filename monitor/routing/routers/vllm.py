@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
@@ -24,6 +24,7 @@ from monitor.probes.errors import ProbeFailed
 from monitor.routing.arms import stable_arm
 from monitor.routing.routers.contract import Reach, RouterFailed
 from monitor.store import adapters, canaries, routes, versions
+from monitor.store import clock as store_clock
 from monitor.store.database import Database
 
 _AT_ONCE: Final = 16
@@ -75,7 +76,7 @@ class Replicas:
         reach: Reach,
         database: Database,
         *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         addresses = settings.engines or reach.engines
         self._urls = tuple(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in addresses))
@@ -83,7 +84,7 @@ class Replicas:
         self._timeout = settings.timeout.total_seconds()
         self._reach = reach
         self._database = database
-        self._clock = clock
+        self._clock = clock or (lambda: database.run(store_clock.now))
 
     def prepare(self, versions: Sequence[Version]) -> None:
         """Load them on every replica, each under its own name, and see them listed there."""
