@@ -60,9 +60,10 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
         for name in TASKS:
             found += _of_adapter(into, name, config, embed, runs=runs // len(TASKS), seed=seed)
     loud = [one for one in found if one["told"]]
+    sizes = [min(DRAWN, len(healthy_pool(into, name))) for name in TASKS]
     body = {
         "runs": len(found),
-        "requests": {name: len(healthy_pool(into, name)) for name in TASKS},
+        "requests": f"{min(sizes)} to {max(sizes)}",
         "silent": len(found) - len(loud),
         "paged": sum("page" in one["told"] for one in found),
         "at_most_loud": upper_bound(len(loud), len(found)),
