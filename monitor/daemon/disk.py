@@ -21,7 +21,8 @@ _LOG: Final = structlog.get_logger(__name__)
 
 EVERY: Final = timedelta(seconds=2)
 CALM: Final = timedelta(minutes=10)
-"""Room for so long is room again: with few requests a full disk refuses one a minute."""
+"""Room for so long is room again where only refusals tell of a full disk: with few requests
+it refuses one a minute."""
 AGAIN: Final = timedelta(minutes=1)
 """How soon a channel that did not take the page is tried again."""
 SUBJECT: Final = "driftline"
@@ -43,6 +44,8 @@ class DiskPages:
 
     full: Callable[[], bool]
     channels: Sequence[ConfiguredChannel]
+    calm: timedelta = CALM
+    """How long there must have been room until the end is told."""
     monotonic: Callable[[], float] = time.monotonic
     _page: Alert | None = None
     _told: set[str] = field(default_factory=set)
@@ -55,7 +58,7 @@ class DiskPages:
         if self.full():
             self._full_at = now
             self._tell()
-        elif self._page is not None and now - self._full_at >= CALM.total_seconds():
+        elif self._page is not None and now - self._full_at >= self.calm.total_seconds():
             self._say_over(self._page)
         return False
 

@@ -342,7 +342,9 @@ def _housekeeping(parts: WorkerParts) -> Housekeeping:
 
 
 def _disk(parts: WorkerParts) -> disk.DiskPages:
-    return disk.DiskPages(full=parts.database.room.full, channels=parts.channels)
+    room = parts.database.room
+    calm = timedelta() if room.seen else disk.CALM
+    return disk.DiskPages(full=room.full, channels=parts.channels, calm=calm)
 
 
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:

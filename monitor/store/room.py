@@ -20,16 +20,18 @@ class Room:
     Parameters
     ----------
     short
-        Whether the disk runs short; asked often.
+        Whether the disk runs short; asked often. None: the disk is another machine's.
     """
 
     def __init__(
         self,
-        short: Callable[[], bool] = lambda: False,
+        short: Callable[[], bool] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._short = short
+        self.seen = short is not None
+        """Whether the disk is looked at; else only refusals tell of it."""
+        self._short = short or (lambda: False)
         self._clock = clock
         self._refused = float("-inf")
 

@@ -17,8 +17,9 @@ from tests.service import Service, running, until
 ADAPTERS = ("billing", "support", "travel")
 LEVELS = {"base": 0.9, "billing@v1": 0.5, "support@v1": 0.6, "travel@v1": 0.7}
 """Nats per token that each model finds of a text."""
-TWO_PERCENT = math.log(1.02)
-"""Nats per token by which a perplexity is 2 % higher."""
+FOUR_PERCENT = math.log(1.04)
+"""Nats per token by which a perplexity is 4 % higher: more than rounding moves an engine that does
+not say its arithmetic, less than what pages."""
 
 
 class Upgradable(FakeEngine):
@@ -106,7 +107,7 @@ def test_a_declared_engine_change_wakes_nobody_and_starts_perplexity_afresh(
         return len(set(stopped)) == len(ADAPTERS)
 
     until(held_up, "no adapter is probed while the engine changes")
-    fleet.engine.moved += TWO_PERCENT
+    fleet.engine.moved += FOUR_PERCENT
     over = fleet.declare(f"/{begun['change']}/end")
     assert over["rebaselined"] == {"versions": len(ADAPTERS)}
     # the first probe afterwards registers, the ones after it compare
@@ -120,7 +121,7 @@ def test_the_same_change_undeclared_is_found_blamed_on_the_base_and_closed_when_
     fleet: Fleet,
 ) -> None:
     at = _now(fleet)
-    fleet.engine.moved += TWO_PERCENT
+    fleet.engine.moved += FOUR_PERCENT
 
     def all_belong() -> bool:
         opened = fleet.incidents(open="true")

@@ -27,9 +27,10 @@ SAMPLES = {
 OTHERS = {
     ("POST", "/v1/changes"): {Scope.INGEST, Scope.OPERATE, Scope.ADMIN},
     ("POST", "/v1/channels/on-call/test"): {Scope.ADMIN},
+    ("POST", "/v1/retention/confirm"): {Scope.ADMIN},
 }
 """Senders may say what happened (what the handler refuses them stands in test_changes.py);
-only an administrator sends to people what did not happen."""
+only an administrator sends to people what did not happen, and says that a clock is right."""
 
 
 def _operations(service: Serving) -> list[tuple[str, str, dict[str, Any]]]:

@@ -209,7 +209,7 @@ def test_an_order_makes_void_what_a_look_under_way_has_found(
         client.post(f"{PATH}/{made['canary']}/pause", json={})
     with service.database.begin() as tx:
         switch = judge.hands.kill_switch
-        assert hold_scene(tx, looked_at, switch, claimed=True) is None
+        assert hold_scene(tx, looked_at, switch, claimed=True, now=datetime.now(UTC)) is None
 
 
 def test_a_judge_reads_what_a_shadow_answered_and_sends_what_it_thinks(

@@ -59,6 +59,9 @@ reference learn support v1
 reference refreeze --cause engine
 reference status support v1
 reference approve support v1 1
+plan support
+retention show
+retention confirm
 retraining list
 retraining request support --reason why
 route show support

@@ -16,6 +16,7 @@ from functools import partial
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
+from alerts.brief import brief
 from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed, Together
 from alerts.formats import LARGEST_BODY
@@ -169,15 +170,10 @@ def test_an_update_names_the_same_incident_and_says_what_was_told_and_what_is_kn
     first, second = [seen.body.decode() for seen in receiver.seen] or written()
     assert FULL.id in first
     assert FULL.id in second
-    assert UPDATED.summary[:60] in second
+    assert UPDATED.summary[:60] in second or brief(UPDATED).title[:40] in second
     assert UPDATED.update is not None
-    slack = (
-        "*Blame* was: adapter; now: input",
-        "*Strongest sign* was: answers less certain; now: requests unlike the training examples",
-    )
-    for words in slack if kind == "slack" else (UPDATED.update.text,):
-        assert words in second
-        assert words not in first
+    assert UPDATED.update.text in second
+    assert UPDATED.update.text not in first
 
 
 @EVERY
@@ -200,7 +196,7 @@ def test_a_version_that_is_not_compared_is_told_with_its_cause_and_what_mends_it
     with Receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(BLIND, "msg_1")
     sent = "".join([*(seen.body.decode() for seen in receiver.seen), *written()])
-    for words in (BLIND.summary, UNSEEN.mend, "logit_ks", "entropy", CAUSE):
+    for words in ("support@v7: not fully monitored", UNSEEN.mend, "logit_ks", "entropy", CAUSE):
         assert words in sent
     assert '"compared":8' in sent or "8 of the newest 100 requests" in sent
 

@@ -384,7 +384,7 @@ def test_a_week_at_six_percent_is_degraded_by_its_mean(fleet: Make) -> None:
     day = timedelta(days=1)
     for _ in range(6):
         made.later(by=day)
-    assert made.verdict().kind is VerdictKind.DRIFTING
+    assert "7-day mean" not in made.verdict().reason
     made.later(by=day)
     assert made.score().details["trend"]["mean_7d"] == pytest.approx(0.052, abs=1e-3)
     assert "7-day mean +5.2%" in made.verdict().reason

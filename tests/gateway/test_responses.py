@@ -41,6 +41,7 @@ def test_what_was_asked_and_answered_becomes_a_record() -> None:
         "prompt": "When?",
         "temperature": 0.7,
         "max_tokens": 20,
+        "system": "Be brief.",
         "subject": "u1",
     }
     assert request_fields({"input": "When?"}) == {"prompt": "When?"}

@@ -263,8 +263,9 @@ def test_the_same_records_give_the_same_scores_and_verdicts_as_the_service(
             assert said == expected, (key, name)
 
     transitions = service.rows("SELECT after, at, reason FROM transitions ORDER BY at, id")
-    assert [(row.after, row.at) for row in transitions] == [
-        (change.after.kind.value, change.at) for change in found.changes
+    # the service dates a change by its own clock, when it is told
+    assert [row.after for row in transitions] == [
+        change.after.kind.value for change in found.changes
     ]
     assert [row.reason for row in transitions] == [change.after.reason for change in found.changes]
     words = [change.after.kind.value for change in found.changes]

@@ -708,8 +708,8 @@ def test_a_crash_between_the_table_and_the_router_is_made_good_once(world: World
 @pytest.mark.parametrize(
     ("mode", "done", "text"),
     [
-        (Mode.AUTO, Done.TAKEN, "moving traffic to support@v6"),
-        (Mode.OBSERVE, Done.RECOMMENDED, "move traffic to support@v6"),
+        (Mode.AUTO, Done.TAKEN, "moving 100 % of traffic to v6"),
+        (Mode.OBSERVE, Done.RECOMMENDED, "move 100 % of traffic to v6"),
     ],
 )
 def test_a_message_can_say_what_is_about_to_happen(
