@@ -116,7 +116,6 @@ def test_a_service_that_is_killed_on_a_full_disk_starts_there_and_says_so(
         talk = Talk("support")
         assert send(service, talk)[0] == 202
         until(Reserve(root=service.data_dir / "postgres").path.exists, "the reserve")
-        until(Reserve(root=service.data_dir / "postgres").path.exists, "the reserve")
         ballast = fill(small_disk)
         until(lambda: send(service, talk)[:2] == (507, "disk-full"), "full")
         service.kill()
