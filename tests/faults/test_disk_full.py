@@ -15,7 +15,7 @@ from tests.inbox import Inbox
 from tests.service import CALM, NDJSON, Service, Talk, ndjson, running, until
 
 SIZE = 256 << 20
-LEFT = 4 << 20
+LEFT = 12 << 20
 """Bytes that the ballast leaves free."""
 
 
