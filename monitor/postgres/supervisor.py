@@ -104,6 +104,7 @@ class EmbeddedPostgres:
                 return
             self._stopping.clear()
             self._folder.create()
+            self.reserve.keep()  # a process that was killed on a full disk has not given it up
             try:
                 self._bring_up()
             except BaseException:

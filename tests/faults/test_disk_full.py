@@ -108,7 +108,6 @@ def test_a_full_disk_is_told_and_survived_and_its_end_needs_no_restart(small_dis
         assert row[0] >= acknowledged
 
 
-@pytest.mark.slow  # on so small a disk what goes on may use the reserve before the kill
 def test_a_service_that_is_killed_on_a_full_disk_starts_there_and_says_so(
     small_disk: Path,
 ) -> None:
