@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
@@ -18,49 +15,19 @@ from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page
 from monitor.domain import ActionId
 from monitor.routing.canary.states import Phase
 from monitor.routing.fallback import ActionNotOpen
-from monitor.routing.moves import NEWEST, Before, Move, moves, of_action
+from monitor.routing.moves import NEWEST, Before, Move, moves
 from monitor.store import flags
-from monitor.store.actions import ActionKind, ActionRow, ActionState
+from monitor.store.actions import ActionState
 from monitor.store.errors import NotFound
+from monitor.views.action import ActionBody
+from monitor.views.reading.action import action as action_view
+from monitor.views.route import KillSwitchBody
+from monitor.views.shape import Page
 
 router: Final = APIRouter(tags=["routing"])
-
-
-class ActionBody(Answer):
-    """One move of traffic that was made, recommended, refused or waits for a person.
-
-    Or one thing that became of a canary: its ``state`` is the phase that it entered then, and
-    its ``evidence`` has the share, and the guardrails as they were.
-    """
-
-    action: int | None = Field(description="null: what became of a canary.")
-    canary: int | None = Field(description="null: an action.")
-    adapter: str
-    version: str
-    kind: ActionKind | Literal["canary"]
-    state: ActionState | Phase
-    reason: str
-    evidence: Mapping[str, Any]
-    expected_generation: int | None
-    target: Mapping[str, Any] | None
-    actor: str
-    created_at: datetime
-    decided_at: datetime | None
-
-
-class KillSwitchBody(Answer):
-    """Whether automatic actions are stopped, by the flag here or by file or environment."""
-
-    on: bool
-    reason: str
-    actor: str | None
-    at: datetime | None
-    effective: bool
-    effective_reason: str
 
 
 @router.get("/actions")
@@ -89,7 +56,7 @@ def get_actions(
 
     found = parts.database.run(read)
     return Page(
-        items=[_body(move) for move in found[:limit]],
+        items=[ActionBody.of(move) for move in found[:limit]],
         next=paging.encode(*before.after(found[:limit])) if len(found) > limit else None,
     )
 
@@ -105,7 +72,7 @@ def approve(key: Operator, parts: Parts, action: Number) -> ActionBody:
         raise Problem(
             409, f"Action {action} is not open any more: {error}.", kind="action-not-open"
         ) from error
-    return action_body(row)
+    return action_view(row)
 
 
 @router.get("/kill-switch")
@@ -136,15 +103,6 @@ def _kill_switch(tx: Connection, parts: ApiParts) -> KillSwitchBody:
         effective=reading.on,
         effective_reason=reading.reason,
     )
-
-
-def action_body(row: ActionRow) -> ActionBody:
-    """Write an action."""
-    return _body(of_action(row))
-
-
-def _body(move: Move) -> ActionBody:
-    return ActionBody(**{name: getattr(move, name) for name in ActionBody.model_fields})
 
 
 def _before(cursor: str | None) -> Before:

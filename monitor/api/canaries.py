@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from datetime import timedelta
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,27 +16,24 @@ from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.prospects import ForeseenBody, StepBody, foreseen_body, step_bodies
-from monitor.api.shapes import Answer, Page
 from monitor.domain import Mode
-from monitor.routing.canary.foresight import foresee
 from monitor.routing.canary.orders import Wish
 from monitor.routing.canary.prechecks import Check
 from monitor.routing.canary.states import (
-    CanaryState,
-    Move,
     NotPossible,
     OrderKind,
-    Pause,
-    Phase,
     Step,
-    plan_from_json,
-    state_from_json,
 )
-from monitor.store import canaries, canary_looks
+from monitor.store import canaries
 from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.canary_looks import Look
 from monitor.store.errors import NotFound
+from monitor.views.canary import (
+    CanaryBegun,
+    CanaryBody,
+    CanaryDetail,
+)
+from monitor.views.reading.canary import begun, detail, summary
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
 MOST_STEPS: Final = 20
@@ -82,85 +78,6 @@ class PromoteRequest(OrderRequest):
     force: bool = False
 
 
-class GuardBody(Answer):
-    """A guardrail at one look: how much worse the canary is, beside what it may be.
-
-    ``lo`` above ``bar`` rolls back, ``hi`` below ``margin`` lets on. Of a ``hard`` one
-    ``value`` is the evidence (log10) and ``trial`` and ``control`` are failures.
-    """
-
-    name: str
-    kind: str | None
-    outcome: str
-    value: float | None
-    lo: float | None
-    hi: float | None
-    margin: float
-    bar: float
-    trial: int
-    control: int
-
-
-class LookBody(Answer):
-    """One thing that happened to a canary."""
-
-    at: datetime
-    event: str
-    phase: Phase
-    pause: Pause | None
-    step: int
-    weight: float
-    reason: str
-    actor: str
-    outcome: str | None
-    trial_requests: int | None
-    control_requests: int | None
-    guards: Sequence[GuardBody] | None
-
-
-class CanaryBody(Answer):
-    """A version on trial: where it stands, and why."""
-
-    canary: int
-    adapter: str
-    version: str
-    control: str
-    phase: Phase
-    pause: Pause | None
-    proposal: Move | None = Field(description="What it would do if it might.")
-    step: int
-    weight: float
-    steps: Sequence[StepBody]
-    ready: bool = Field(description="Everything is inside its margins, over enough requests.")
-    latched: bool = Field(description="Rolled back: only a person lets the version try again.")
-    reason: str
-    unverified: str | None = Field(description="Why the router is not known to do it.")
-    since: datetime | None
-    step_since: datetime | None
-    extended: int
-    mode: Mode | None
-    unchecked: Sequence[str]
-    guards: Sequence[str]
-    created_by: str
-    created_at: datetime
-    ended_at: datetime | None
-
-
-class CanaryBegun(CanaryBody):
-    """The same, with what it can come to; null: it is decided."""
-
-    prospect: ForeseenBody | None
-
-
-class CanaryDetail(CanaryBegun):
-    """The same with its history, the first first."""
-
-    registered_since: Sequence[str] = Field(
-        description="Versions of the adapter; while it is under way."
-    )
-    looks: Sequence[LookBody]
-
-
 @router.get("")
 def get_canaries(
     _key: Reader,
@@ -184,10 +101,7 @@ def get_canaries(
         )
 
     rows = parts.database.run(read)
-    return Page(
-        items=[CanaryBody(**_fields(row)) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
-    )
+    return paging.page(rows, limit, summary, place=lambda row: (row.id,))
 
 
 @router.post("", status_code=201, responses={409: {"description": "It cannot begin now."}})
@@ -219,8 +133,8 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun
         raise Problem(409, f"{error}.", kind="not-possible") from error
     except ValueError as error:
         raise Problem(422, f"{error}.", kind="invalid-request") from error
-    found = parts.database.run(lambda tx: _foreseen(tx, parts, made, None))
-    return CanaryBegun(**_fields(made), prospect=found)
+    settings = parts.orders.settings
+    return parts.database.run(lambda tx: begun(tx, made, settings=settings, now=parts.clock()))
 
 
 @router.get("/{canary}")
@@ -228,13 +142,8 @@ def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     """Give one canary with the newest 2,000 things that happened to it."""
 
     def read(tx: Connection) -> CanaryDetail:
-        row, looks = lookup.canary(tx, canary), canary_looks.looks(tx, CanaryId(canary))
-        return CanaryDetail(
-            **_fields(row),
-            prospect=_foreseen(tx, parts, row, canary_looks.last_measured(looks)),
-            registered_since=canaries.registered_since(tx, row),
-            looks=[_look(look) for look in looks],
-        )
+        row = lookup.canary(tx, canary)
+        return detail(tx, row, settings=parts.orders.settings, now=parts.clock())
 
     return parts.database.run(read)
 
@@ -266,13 +175,6 @@ def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> Ca
     return _order(parts, canary, OrderKind.ABORT, by=key.name, why=body.reason)
 
 
-def _foreseen(
-    tx: Connection, parts: ApiParts, row: CanaryRow, last: Look | None
-) -> ForeseenBody | None:
-    settings = parts.orders.settings
-    return foreseen_body(foresee(tx, row, last, settings=settings, now=parts.clock()))
-
-
 def _order(
     parts: ApiParts,
     canary: int,
@@ -291,44 +193,4 @@ def _order(
     except NotPossible as error:
         raise Problem(409, f"{error}.", kind="not-possible") from error
     parts.watch.wake(row.adapter)
-    return CanaryBody(**_fields(row))
-
-
-def _fields(row: CanaryRow) -> dict[str, Any]:
-    state, plan = state_from_json(row.state), plan_from_json(row.plan)
-    stored = ("adapter", "version", "control", "latched", "mode", "created_by", "created_at")
-    return {
-        "canary": row.id,
-        **{name: getattr(row, name) for name in stored},
-        **_standing(state),
-        "steps": step_bodies(plan.steps),
-        "unchecked": row.unchecked,
-        "guards": [guard["name"] for guard in row.guards],
-        "ended_at": row.ended_at,
-    }
-
-
-def _standing(state: CanaryState) -> dict[str, Any]:
-    names = (
-        "phase",
-        "pause",
-        "proposal",
-        "step",
-        "weight",
-        "ready",
-        "reason",
-        "unverified",
-        "since",
-        "step_since",
-        "extended",
-    )
-    return {name: getattr(state, name) for name in names}
-
-
-def _look(look: Look) -> LookBody:
-    fields = {name: getattr(look, name) for name in LookBody.model_fields if name != "guards"}
-    return LookBody(**fields, guards=None if look.guards is None else _guards(look.guards))
-
-
-def _guards(bodies: Sequence[Mapping[str, Any]]) -> list[GuardBody]:
-    return [GuardBody(**{name: body[name] for name in GuardBody.model_fields}) for body in bodies]
+    return summary(row)

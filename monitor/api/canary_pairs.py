@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
@@ -15,31 +13,12 @@ from monitor.api.bodies import Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
-from monitor.api.shapes import Answer, Page
-from monitor.domain import SHADOWED
-from monitor.store.shadow_answers import AnsweredTwice, Place, answered_twice
+from monitor.store.shadow_answers import Place, answered_twice
+from monitor.views.canary import PairBody
+from monitor.views.reading.canary import pair
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
-
-
-class SideBody(Answer):
-    """One of the two answers; ``record`` is what feedback about it names."""
-
-    record: str
-    version: str
-    answer: str | None
-
-
-class PairBody(Answer):
-    """A prompt that both versions answered.
-
-    Texts are redacted; null where `capture.store_text` keeps none, or not yet.
-    """
-
-    at: datetime = Field(description="What feedback about either answer has to name.")
-    prompt: str | None
-    answered: SideBody
-    copied: SideBody
 
 
 @router.get("/{canary}/pairs")
@@ -66,7 +45,7 @@ def get_pairs(
         row = lookup.canary(tx, canary)
         found, last = answered_twice(tx, row, without=without, after=after, limit=limit)
         return Page(
-            items=[_pair(one, control=row.control, trial=row.version) for one in found],
+            items=[pair(one, row) for one in found],
             next=None if last is None else paging.encode(last.at.isoformat(), last.id),
         )
 
@@ -76,12 +55,3 @@ def get_pairs(
 def _place(cursor: str) -> Place:
     at, name = paging.decode(cursor, kinds=(str, str))
     return Place(at=paging.moment(at), id=str(name))
-
-
-def _pair(one: AnsweredTwice, *, control: str, trial: str) -> PairBody:
-    return PairBody(
-        at=one.at,
-        prompt=one.prompt,
-        answered=SideBody(record=one.id, version=control, answer=one.answer),
-        copied=SideBody(record=f"{one.id}{SHADOWED}", version=trial, answer=one.copy_answer),
-    )

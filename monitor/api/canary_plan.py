@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -10,60 +9,21 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
-from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
+from detectors.trial_plan import Wanted, choices, choose
 from monitor.api import lookup
 from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.prospects import WayBody, way_body
-from monitor.api.shapes import Answer
-from monitor.routing.canary.foresight import foresee_ways, step_of, verdict_at
+from monitor.routing.canary.foresight import foresee_ways, step_of
 from monitor.routing.canary.guards import as_equals
 from monitor.store import capture_counts
+from monitor.views.canary import CanaryPlanBody
+from monitor.views.reading.canary import choice, way
 
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
 
 _DAY: Final = timedelta(days=1)
-
-
-class ChoiceBody(Answer):
-    """One share of traffic, and what a verdict takes there."""
-
-    weight: float
-    requests_to_see: int = Field(description="Of the canary, until the drop is seen (90 %).")
-    days_to_see: float
-    requests_to_promote: int = Field(
-        description="Of the canary, until no fall beyond the margin is proven (90 %)."
-    )
-    days_to_promote: float
-    days: float = Field(description="Until there is a verdict, whichever it is.")
-    verdict_at: datetime = Field(description="If the canary began now; at most in 100 years.")
-    detectable_in_a_day: float = Field(
-        description="Smallest fall that one day would show (90 %); above 1: none."
-    )
-
-
-class PlanBody(Answer):
-    """What a canary of an adapter must be; `chosen` is its weight, null: none is in time."""
-
-    adapter: str
-    requests_per_day: float
-    measured: bool = Field(description="Whether they were counted, in the last 24 hours.")
-    rate: float
-    drop: float
-    margin: float
-    critical: bool
-    guardrails: int = Field(
-        description="Equal ones that would each have the share of the false alarms that was used."
-    )
-    within_days: float
-    chosen: float | None
-    choices: Sequence[ChoiceBody]
-    ways: Sequence[WayBody] = Field(
-        description="The steps of the config, the chosen weight alone and a shadow, beside each"
-        " other; none where the adapter has no route."
-    )
 
 
 class PlanQuery(BaseModel):
@@ -101,7 +61,7 @@ class PlanQuery(BaseModel):
 @router.get("/{adapter}/canary-plan")
 def get_canary_plan(
     _key: Reader, parts: Parts, adapter: AdapterName, query: Annotated[PlanQuery, Query()]
-) -> PlanBody:
+) -> CanaryPlanBody:
     """Choose the smallest weight that brings a verdict in time at this adapter's traffic.
 
     `ways` sets the steps of the config, the chosen weight and a shadow beside each other, by what
@@ -127,31 +87,18 @@ def get_canary_plan(
             one=None if chosen is None else step_of(chosen),
         )
     )
-    return PlanBody(
+    return CanaryPlanBody(
         **query.model_dump(exclude={"requests_per_day", "guardrails"}),
         adapter=adapter,
         guardrails=wanted.guardrails,
         requests_per_day=wanted.requests_per_day,
         measured=query.requests_per_day is None,
         chosen=None if chosen is None else chosen.weight,
-        choices=[_choice(one, wanted, now) for one in found],
-        ways=[way_body(way) for way in ways],
+        choices=[choice(one, wanted, now=now) for one in found],
+        ways=[way(one) for one in ways],
     )
 
 
 def _requests(tx: Connection, adapter: str, *, since: datetime) -> int:
     known = lookup.adapter(tx, adapter)
     return capture_counts.requests(tx, adapter_id=known.id, since=since)
-
-
-def _choice(choice: Choice, wanted: Wanted, now: datetime) -> ChoiceBody:
-    return ChoiceBody(
-        weight=choice.weight,
-        requests_to_see=choice.requests_to_see,
-        days_to_see=choice.days_to_see,
-        requests_to_promote=choice.requests_to_promote,
-        days_to_promote=choice.days_to_promote,
-        days=choice.days,
-        verdict_at=verdict_at(choice, now=now),
-        detectable_in_a_day=detectable_drop(wanted, weight=choice.weight, days=1.0),
-    )

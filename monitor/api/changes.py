@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
 from sqlalchemy import Connection
 
-from monitor.api import answers, lookup, paging
+from monitor.api import lookup, paging
 from monitor.api.access import Declarer, Operator, Reader, scope_missing
 from monitor.api.bodies import ChangeEndRequest, ChangeRequest, Name
 from monitor.api.lookup import Number
@@ -22,28 +22,18 @@ from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, ChangeBody, Page
 from monitor.domain import ChangeId, Scope
 from monitor.store import adapters, audit, changes, keys, rebaselines
 from monitor.store.changes import Change, Declaration
 from monitor.store.keys import Key
+from monitor.views.change import ChangeBody, DeclaredChange, Rebaselined
+from monitor.views.reading.change import change as change_view
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/changes", tags=["changes"])
 
 AHEAD: Final = timedelta(minutes=10)
 """Clocks differ: a time at most this far ahead is accepted, as it is of a record."""
-
-
-class Rebaselined(Answer):
-    """How much perplexity is measured anew."""
-
-    versions: int
-
-
-class DeclaredChange(ChangeBody):
-    """A change, and what this request did."""
-
-    rebaselined: Rebaselined | None = Field(description="null: this request re-baselined nothing.")
 
 
 @router.post("", status_code=201, responses={200: {"description": "Declared before."}})
@@ -113,17 +103,15 @@ def get_changes(
         )
 
     rows = parts.database.run(read)
-    last = rows[limit - 1] if len(rows) > limit else None
-    return Page(
-        items=[answers.change(row) for row in rows[:limit]],
-        next=last and paging.encode(last.begun_at.isoformat(), last.id),
+    return paging.page(
+        rows, limit, change_view, place=lambda row: (row.begun_at.isoformat(), row.id)
     )
 
 
 @router.get("/{change}")
 def get_change(_key: Reader, parts: Parts, change: Number) -> ChangeBody:
     """Show one change."""
-    return answers.change(parts.database.run(lambda tx: _found(tx, change)))
+    return change_view(parts.database.run(lambda tx: _found(tx, change)))
 
 
 def _check_scope(key: Key, body: ChangeRequest) -> None:
@@ -180,7 +168,8 @@ def _declare(
         _check_bound(tx, declared, match)
     made = changes.add(tx, declared)
     over = made.ended_at is not None
-    details = answers.change(made).model_dump(mode="json", exclude={"change", "author"})
+    said = msgspec.to_builtins(change_view(made))
+    details = {name: value for name, value in said.items() if name not in {"change", "author"}}
     audit.append(
         tx,
         actor=made.author,
@@ -236,7 +225,7 @@ def _subject(change: Change) -> str:
 
 
 def _answer(found: Change, rebaselined: Rebaselined | None = None) -> DeclaredChange:
-    return DeclaredChange(**dict(answers.change(found)), rebaselined=rebaselined)
+    return DeclaredChange.of(change_view(found), rebaselined=rebaselined)
 
 
 def _place(cursor: str | None) -> tuple[datetime, int] | None:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from alerts import matching
 from alerts.message import Alert
 from alerts.types import Severity
 from monitor.api.access import Admin, Reader
-from monitor.api.deliveries import DeliveryBody, delivery_body
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page
 from monitor.outbox import ChannelFacts, trial
 from monitor.store import audit, receivers
 from monitor.store.deliveries import DeliveryRow
 from monitor.store.outbox import DeliveryState
 from monitor.store.receivers import ChannelHealth
+from monitor.views.message import ChannelBody, TrialBody
+from monitor.views.reading.message import channel as channel_view
+from monitor.views.reading.message import delivery
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/channels", tags=["incidents"])
 
@@ -33,35 +33,14 @@ POLL_SECONDS: Final = 0.1
 Told = Annotated[Severity, Query(description="`ticket` wakes nobody, `page` may.")]
 
 
-class ChannelBody(Answer):
-    """A configured channel. Addresses and secrets stay in the config."""
-
-    channel: str
-    kind: str
-    match: dict[str, object] = Field(description="As in the config; empty: it gets everything.")
-    fallback: str | None
-    waiting: int = Field(description="Messages that it has not taken yet.")
-    oldest_seconds: float = Field(description="Age of the oldest of them; 0: there is none.")
-    failing_seconds: float = Field(description="Age of the oldest that was tried; 0: none failed.")
-    degraded: bool = Field(description="It has failed for 10 minutes; it is tried all the same.")
-    dead: int = Field(description="Dead letters, to be replayed.")
-
-
-class TrialBody(Answer):
-    """What became of a trial. ``answer`` says what the receiver said, or why nobody was asked."""
-
-    channel: str
-    taken: bool
-    answer: str
-    deliveries: Sequence[DeliveryBody] = Field(description="The start, and if taken, the end.")
-
-
 @router.get("")
 def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
     """List the configured channels."""
     health = parts.database.run(receivers.health)
     return Page(
-        items=[_body(one, health.get(one.name, ChannelHealth())) for one in parts.known_channels]
+        items=[
+            channel_view(one, health.get(one.name, ChannelHealth())) for one in parts.known_channels
+        ]
     )
 
 
@@ -93,7 +72,7 @@ async def post_test(
         channel=known.name,
         taken=last.state is DeliveryState.DELIVERED,
         answer=last.last_error or "taken",
-        deliveries=[delivery_body(row) for row in rows],
+        deliveries=[delivery(row) for row in rows],
     )
 
 
@@ -128,17 +107,3 @@ def _look(
     parts: ApiParts, message: UUID, look: Callable[[Connection, UUID], DeliveryRow | None]
 ) -> DeliveryRow | None:
     return parts.database.run(lambda tx: look(tx, message))
-
-
-def _body(one: ChannelFacts, health: ChannelHealth) -> ChannelBody:
-    return ChannelBody(
-        channel=one.name,
-        kind=one.kind,
-        match=matching.to_json(one.matcher),
-        fallback=one.fallback,
-        waiting=health.waiting,
-        oldest_seconds=health.oldest.total_seconds(),
-        failing_seconds=health.failing.total_seconds(),
-        degraded=health.degraded,
-        dead=health.dead,
-    )

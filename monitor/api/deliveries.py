@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import paging
@@ -15,56 +13,13 @@ from monitor.api.access import Operator, Reader
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page
 from monitor.store import audit, deliveries
-from monitor.store.deliveries import DeliveryRow
 from monitor.store.outbox import DeliveryState
+from monitor.views.message import DeliveryBody
+from monitor.views.reading.message import delivery as delivery_view
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/deliveries", tags=["incidents"])
-
-
-class DeliveryBody(Answer):
-    """One message for one channel. Its text stays with the receiver: only words are shown."""
-
-    delivery: UUID
-    message: UUID = Field(
-        description="The id that its receiver sees; one for what is told together."
-    )
-    channel: str
-    incident: int | None
-    state: DeliveryState
-    status: str | None
-    severity: str | None
-    summary: str | None
-    attempts: int
-    last_error: str | None
-    created_at: datetime
-    next_at: datetime
-    delivered_at: datetime | None
-
-
-def delivery_body(row: DeliveryRow) -> DeliveryBody:
-    """Write a message without its body, which may carry prompt text where people opted in."""
-    return DeliveryBody(
-        delivery=row.id,
-        message=row.message,
-        channel=row.channel,
-        incident=row.incident_id,
-        state=row.state,
-        status=_word(row, "status"),
-        severity=_word(row, "severity"),
-        summary=_word(row, "summary"),
-        attempts=row.attempts,
-        last_error=row.last_error,
-        created_at=row.created_at,
-        next_at=row.next_at,
-        delivered_at=row.delivered_at,
-    )
-
-
-def _word(row: DeliveryRow, name: str) -> str | None:
-    found = row.alert.get(name)
-    return found if isinstance(found, str) else None
 
 
 @router.get("")
@@ -80,10 +35,7 @@ def get_deliveries(
     rows = parts.database.run(
         lambda tx: deliveries.newest(tx, state=state, before_seq=before, limit=limit + 1)
     )
-    return Page(
-        items=[delivery_body(row) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].seq) if len(rows) > limit else None,
-    )
+    return paging.page(rows, limit, delivery_view, place=lambda row: (row.seq,))
 
 
 @router.post("/{delivery}/replay", status_code=202)
@@ -102,6 +54,6 @@ def replay(key: Operator, parts: Parts, delivery: UUID) -> DeliveryBody:
                 kind="delivery-not-dead",
             )
         audit.append(tx, actor=key.name, act="delivery.replay", subject=str(delivery))
-        return delivery_body(row)
+        return delivery_view(row)
 
     return parts.database.run(work)

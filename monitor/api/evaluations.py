@@ -9,23 +9,23 @@ from typing import Annotated, Final
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from monitor import schedule
-from monitor.api import answers, lookup, paging
+from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
+from monitor.api.answering import answered
 from monitor.api.bodies import Name
 from monitor.api.moments import Bound
 from monitor.api.paging import Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
-from monitor.api.problems import Problem
-from monitor.api.shapes import AskedEvaluation, EvaluationBody, Page
 from monitor.domain import Version
-from monitor.store import evaluations, fleet
-from monitor.store.evaluations import EvaluationRow
+from monitor.store import evaluations
+from monitor.views.reading.score import evaluation
+from monitor.views.score import AskedEvaluation, EvaluationBody
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["evaluations"])
 
@@ -53,20 +53,18 @@ async def post_evaluation(
 
     Async: hundreds may wait here without occupying a thread each.
     """
-    of = await run_in_threadpool(_version, parts, adapter, version)
+    of = await run_in_threadpool(parts.database.run, lambda tx: lookup.shown(tx, adapter, version))
     asked_at = await run_in_threadpool(
         schedule.request_evaluation, parts.database, version_id=of.id
     )
     done = await _done(parts, of, asked_at, within=min(wait, parts.longest_wait.total_seconds()))
     if done is not None:
-        return JSONResponse(done.model_dump(mode="json"))
+        return answered(done)
     location = _location(of, asked_at)
     body = AskedEvaluation(
         adapter=of.adapter, version=of.name, requested_at=asked_at, location=location
     )
-    return JSONResponse(
-        body.model_dump(mode="json"), status_code=202, headers={"Location": location}
-    )
+    return answered(body, status=202, headers={"Location": location})
 
 
 @router.get("/evaluations")
@@ -93,23 +91,11 @@ def get_evaluations(
             before_id=before,
             limit=limit + 1,
         )
-        return [_with_scores(tx, row) for row in rows]
+        return [evaluation(tx, row) for row in rows]
 
     found = parts.database.run(read)
     last = found[limit - 1].evaluation if len(found) > limit else None
     return Page(items=found[:limit], next=None if last is None else paging.encode(last))
-
-
-def _version(parts: ApiParts, adapter: str, version: str | None) -> Version:
-    def read(tx: Connection) -> Version | None:
-        if version is not None:
-            return lookup.version(tx, adapter, version)
-        return fleet.in_charge(tx, lookup.adapter(tx, adapter).name)
-
-    found = parts.database.run(read)
-    if found is None:
-        raise Problem(409, f"{adapter!r} has no version yet.", kind="no-version")
-    return found
 
 
 async def _done(
@@ -130,11 +116,7 @@ def _answered(parts: ApiParts, of: Version, asked_at: datetime) -> EvaluationBod
     )
     if row is None:
         return None
-    return parts.database.run(lambda tx: _with_scores(tx, row))
-
-
-def _with_scores(tx: Connection, row: EvaluationRow) -> EvaluationBody:
-    return answers.evaluation(row, evaluations.evaluation_scores(tx, row.id))
+    return parts.database.run(lambda tx: evaluation(tx, row))
 
 
 def _location(of: Version, asked_at: datetime) -> str:

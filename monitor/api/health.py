@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -18,12 +17,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
+from monitor.api.answering import answered
 from monitor.api.parts import ApiParts, Beat, Parts
-from monitor.api.shapes import Answer
 from monitor.store import backlog, schema
 from monitor.store.room import DISK_FULL
+from monitor.views.service import Readiness
 
 router: Final = APIRouter(tags=["health"])
 
@@ -33,14 +33,6 @@ MISSED_TURNS: Final = 3
 SHORTEST_SILENCE: Final = timedelta(seconds=5)
 
 OPEN: Final[dict[str, Any]] = {"security": []}
-
-
-class Readiness(Answer):
-    """Whether the service does its work; `reasons` is empty when it does."""
-
-    ready: bool
-    version: str
-    reasons: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -80,7 +72,7 @@ async def ready(request: Request, parts: Parts) -> Response:
             probe.reasons = await _reasons(parts, probe)
             probe.checked = time.monotonic()
     body = Readiness(ready=not probe.reasons, version=parts.version, reasons=probe.reasons)
-    return JSONResponse(body.model_dump(), status_code=503 if probe.reasons else 200)
+    return answered(body, status=503 if probe.reasons else 200)
 
 
 async def _reasons(parts: ApiParts, probe: Probe) -> tuple[str, ...]:

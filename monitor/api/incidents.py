@@ -12,24 +12,15 @@ from alerts.silences import Silence
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import AcknowledgeRequest, MarkRequest, Name
-from monitor.api.incident_bodies import (
-    AcceptedIncident,
-    AnewBody,
-    IncidentBody,
-    IncidentDetail,
-    detail,
-    summary,
-)
 from monitor.api.lookup import IncidentNumber
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Page
 from monitor.domain import Blame, IncidentId, Mark, Severity
 from monitor.incident import read_chart
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
-from monitor.reference.accept import Anew, accept
+from monitor.reference.accept import accept
 from monitor.store.inbox import (
     Inbox,
     IncidentFilter,
@@ -39,6 +30,10 @@ from monitor.store.inbox import (
     read_inbox,
 )
 from monitor.store.keys import Key
+from monitor.views.incident import AcceptedIncident, IncidentBody, IncidentDetail
+from monitor.views.reading.incident import anew as anew_view
+from monitor.views.reading.incident import detail, summary
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
 
@@ -148,20 +143,9 @@ def accept_incident(
         except NotMarkable as reason:
             raise Problem(409, str(reason), kind="not-markable") from reason
         found = _detail(tx, incident, parts)
-        return AcceptedIncident(**dict(found), anew=[_anew(one) for one in anew])
+        return AcceptedIncident.of(found, anew=[anew_view(one) for one in anew])
 
     return parts.database.run(work)
-
-
-def _anew(found: Anew) -> AnewBody:
-    return AnewBody(
-        adapter=found.version.adapter,
-        version=found.version.name,
-        generation=found.reference.generation if found.reference else None,
-        records=found.records,
-        perplexity=found.perplexity,
-        left=found.left,
-    )
 
 
 def _word(said: Mark, key: Key, body: MarkRequest, parts: ApiParts) -> Word:

@@ -12,7 +12,7 @@ from monitor.api.parts import ApiParts
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
 from monitor.incident import Story, read_story
-from monitor.store import adapters, canaries, incidents, versions
+from monitor.store import adapters, canaries, fleet, incidents, versions
 from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentRow
@@ -30,8 +30,13 @@ def adapter(tx: Connection, name: str) -> Adapter:
     """Give the adapter called ``name``."""
     found = adapters.fetch(tx, name)
     if found is None:
-        raise Problem(404, f"No adapter is called {name!r}.", kind="unknown-adapter")
+        raise no_adapter(name)
     return found
+
+
+def no_adapter(name: str) -> Problem:
+    """Say that no adapter has this name."""
+    return Problem(404, f"No adapter is called {name!r}.", kind="unknown-adapter")
 
 
 def version(tx: Connection, of: str, name: str) -> Version:
@@ -40,6 +45,16 @@ def version(tx: Connection, of: str, name: str) -> Version:
     found = versions.fetch(tx, adapter=of, name=name)
     if found is None:
         raise Problem(404, f"{of!r} has no version {name!r}.", kind="unknown-version")
+    return found
+
+
+def shown(tx: Connection, of: str, name: str | None) -> Version:
+    """Give version ``name`` of the adapter ``of``; None: the one in charge."""
+    if name is not None:
+        return version(tx, of, name)
+    found = fleet.in_charge(tx, adapter(tx, of).name)
+    if found is None:
+        raise Problem(409, f"{of!r} has no version yet.", kind="no-version")
     return found
 
 

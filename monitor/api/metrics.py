@@ -21,7 +21,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
-from monitor.api.coverage import seen_of
 from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
 from monitor.routing.arms import effective, stable_arm
 from monitor.routing.breaker import BreakerState, state_of
@@ -45,6 +44,7 @@ from monitor.store.evaluations import ScoreRow
 from monitor.store.probing import ProbeRow
 from monitor.store.receivers import ChannelHealth
 from monitor.store.verdicts import VerdictRow
+from monitor.views.reading.coverage import seen_of
 
 KEPT: Final = 5.0
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from fastapi import Query
 
 from monitor.api.moments import bounded
 from monitor.api.problems import Problem
 from monitor.capture.surrogates import is_whole
+from monitor.views.shape import Page
+
+Row = TypeVar("Row")
+Shown = TypeVar("Shown")
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 1000
@@ -48,6 +52,20 @@ def decode(cursor: str, *, kinds: Sequence[type]) -> list[str | int]:
     if not all(map(_fits, parts)):
         raise _refused()
     return parts
+
+
+def page(
+    rows: Sequence[Row],
+    limit: int,
+    write: Callable[[Row], Shown],
+    *,
+    place: Callable[[Row], tuple[str | int, ...]],
+) -> Page[Shown]:
+    """Write the first ``limit`` of the rows, of which one more was read to know of a next page."""
+    return Page(
+        items=[write(row) for row in rows[:limit]],
+        next=encode(*place(rows[limit - 1])) if len(rows) > limit else None,
+    )
 
 
 def before_id(cursor: str | None) -> int | None:

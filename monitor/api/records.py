@@ -5,7 +5,7 @@ The body goes to the intake as it came; pydantic never sees a record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -16,11 +16,11 @@ from monitor.api.access import Ingester
 from monitor.api.bodies import Body
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
-from monitor.api.shapes import Answer
 from monitor.capture import errors
 from monitor.capture.intake import Outcome
 from monitor.capture.sender import Sender
 from monitor.store.keys import Key
+from monitor.views.service import OutcomeBody, SharesBody
 
 router: Final = APIRouter(tags=["capture"])
 
@@ -30,22 +30,6 @@ async def _raw_body(request: Request) -> bytes:
 
 
 RawBody = Annotated[bytes, Depends(_raw_body)]
-
-
-class RejectedBody(Answer):
-    """A record that was not taken in; the others beside it were."""
-
-    index: int
-    error: str
-
-
-class OutcomeBody(Answer):
-    """What became of a batch; the answer means that it is durable."""
-
-    accepted: int
-    duplicates: int
-    sampled_out: int
-    rejected: Sequence[RejectedBody]
 
 
 def _described(field: str) -> dict[str, Any]:
@@ -86,19 +70,13 @@ class SamplingRequest(Body):
     sampled_out: dict[Annotated[str, Field(max_length=128)], Annotated[int, Field(ge=0, le=10**9)]]
 
 
-class SamplingBody(Answer):
-    """The share of each adapter's requests to send, chosen by a hash of their ids."""
-
-    shares: Mapping[str, float]
-
-
 @router.post("/sampling")
-def post_sampling(key: Ingester, parts: Parts, body: SamplingRequest) -> SamplingBody:
+def post_sampling(key: Ingester, parts: Parts, body: SamplingRequest) -> SharesBody:
     """Tell how many requests were not sent, and learn which share to send from now on.
 
     What is not sent counts as traffic, as if it had come and been sampled out here.
     """
-    return SamplingBody(shares=parts.intake.shares(body.sampled_out, sender=_sender(key)))
+    return SharesBody(shares=parts.intake.shares(body.sampled_out, sender=_sender(key)))
 
 
 def _sender(key: Key) -> Sender:

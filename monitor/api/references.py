@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api import answers, lookup
+from monitor.api import lookup
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, MilestoneBody, ReferenceBody, SeenBody
 from monitor.domain import Interval, Reference, ReferenceId, Version
-from monitor.reference.coverage import read_seen
 from monitor.reference.freeze import freeze
-from monitor.reference.milestone import next_milestone
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store import audit, references
 from monitor.store.errors import Conflict
+from monitor.views.reading.reference import read as read_references
+from monitor.views.reading.reference import reference
+from monitor.views.reference import LearnedBody, OtherSettingsBody, ReferenceBody, ReferencesBody
 
 router: Final = APIRouter(prefix="/adapters/{adapter}/versions/{version}", tags=["reference"])
 
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
 LARGEST_FREEZE: Final = 64 * 1024
-
-
-class ReferencesBody(Answer):
-    """The reference in force, and every generation, newest first."""
-
-    adapter: str
-    version: str
-    current: ReferenceBody | None
-    seen: SeenBody | None = Field(
-        description="Hours and weekdays that the current one has seen; null: not known."
-    )
-    learning: MilestoneBody | None = Field(
-        description="What comes next until it is approved; null: it is, or one is being built."
-    )
-    items: Sequence[ReferenceBody]
 
 
 @router.get("/reference")
@@ -57,17 +41,7 @@ def get_reference(
 
     def read(tx: Connection) -> ReferencesBody:
         of = lookup.version(tx, adapter, version)
-        current = references.current(tx, of.id)
-        seen = current and read_seen(tx, current.id)
-        waits = next_milestone(tx, of, rules=parts.learning, now=parts.clock())
-        return ReferencesBody(
-            adapter=adapter,
-            version=version,
-            current=answers.reference(current, of=of) if current else None,
-            seen=seen and answers.seen(seen),
-            learning=waits and answers.milestone(waits),
-            items=[answers.reference(r, of=of) for r in references.of_version(tx, of.id)],
-        )
+        return read_references(tx, of, rules=parts.learning, now=parts.clock())
 
     return parts.database.run(read)
 
@@ -126,7 +100,7 @@ async def post_reference(
                 kind="unsupported-media",
             )
     response.headers["Location"] = request.url.path
-    return answers.reference(made, of=of)
+    return reference(made, of=of)
 
 
 async def _upload(
@@ -204,22 +178,6 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
     )
 
 
-class OtherSettingsBody(Answer):
-    """Settings that a version's requests have and its reference in force has not."""
-
-    settings: str = Field(description="Such as `temperature 0.7`.")
-    records: int
-    share: float = Field(description="Of the last day's requests.")
-    needed: int = Field(description="Records from which on they are learned by themselves.")
-
-
-class LearnedBody(Answer):
-    """What was learned now, and what still waits for records."""
-
-    learned: Sequence[str]
-    waiting: Sequence[OtherSettingsBody]
-
-
 @router.post("/reference/learn")
 def learn_other_settings(
     _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
@@ -241,12 +199,7 @@ def learn_other_settings(
         return LearnedBody(
             learned=[one.partition(": ")[2] for one in made],
             waiting=[
-                OtherSettingsBody(
-                    settings=one.text,
-                    records=one.records,
-                    share=one.share,
-                    needed=learner.rules.least,
-                )
+                OtherSettingsBody.of(one, settings=one.text, needed=learner.rules.least)
                 for one in wanted(tx, of, now=now, until=now, rules=learner.rules)
             ],
         )
@@ -277,6 +230,6 @@ def approve_reference(
             subject=of.label,
             details={"generation": found.generation, "cause": "a person's word"},
         )
-        return answers.reference(_find(tx, of, body.generation), of=of)
+        return reference(_find(tx, of, body.generation), of=of)
 
     return parts.database.run(approve)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
@@ -20,34 +19,20 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page, WindowBody
 from monitor.domain import Adapter, Version
 from monitor.evaluate.retraining import TooSoon
 from monitor.store import fleet, retrainings
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
-from monitor.store.retrainings import Meant, RetrainCause, RetrainingRow
+from monitor.store.retrainings import Meant, RetrainingRow
+from monitor.views.retraining import RetrainingBody
+from monitor.views.score import WindowBody
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
 of_adapters: Final = APIRouter(prefix="/adapters", tags=["retraining"])
 CHUNK: Final = 2_000
 """Records read by one short transaction of a manifest."""
-
-
-class RetrainingBody(Answer):
-    """A request to retrain an adapter."""
-
-    retraining: int
-    adapter: str
-    version: str = Field(description="To start from, and to register as parent.")
-    cause: RetrainCause
-    reason: str
-    window: WindowBody = Field(description="Whose requests are meant.")
-    below: float | None = Field(description="Less similar to training is new; null: not compared.")
-    replay_share: float = Field(description="Of the earlier training examples to mix in.")
-    evidence: Mapping[str, Any]
-    manifest: str
-    created_at: datetime
 
 
 class RetrainRequest(Body):
@@ -104,10 +89,7 @@ def get_requests(
         )
 
     rows = parts.database.run(read)
-    return Page(
-        items=[_body(row) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
-    )
+    return paging.page(rows, limit, _body, place=lambda row: (row.id,))
 
 
 @router.get("/{retraining}")
@@ -178,16 +160,9 @@ def _fetch(database: Database, number: int) -> RetrainingRow:
 
 
 def _body(row: RetrainingRow) -> RetrainingBody:
-    return RetrainingBody(
+    return RetrainingBody.of(
+        row,
         retraining=row.id,
-        adapter=row.adapter,
-        version=row.version,
-        cause=row.cause,
-        reason=row.reason,
-        window=WindowBody(start=row.window.start, end=row.window.end),
-        below=row.below,
-        replay_share=row.replay_share,
-        evidence=row.evidence,
+        window=WindowBody.of(row.window),
         manifest=f"/v1/retraining/{row.id}/manifest",
-        created_at=row.created_at,
     )

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import JSONResponse
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api import answers, lookup
+from monitor.api import lookup, paging
 from monitor.api.access import Ingester, Operator, Reader
+from monitor.api.answering import answered
 from monitor.api.bodies import EpochRequest, RefusalsRequest, RouteRequest
-from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit, decode, encode
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.api.shapes import EpochBody, Page, RouteChange, RouteDetail
 from monitor.domain import Edition, Route, Version
 from monitor.reference.promotion import freeze_promoted
 from monitor.routing import table
@@ -24,6 +23,9 @@ from monitor.routing.arms import ArmRequest, InvalidRoute, resolve_arms
 from monitor.store import epochs, route_refusals, routes, versions
 from monitor.store.epochs import Epoch
 from monitor.store.routes import FleetState, RouteRow
+from monitor.views.reading.route import change, detail
+from monitor.views.route import EpochBody, RouteChange, RouteDetail
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/routes", tags=["routing"])
 
@@ -52,8 +54,8 @@ async def get_routes(
         if not wait or await parts.watch.wait_for_fleet(state, timeout=wait) is None:
             return Response(status_code=304, headers=await _fleet_headers(parts, state))
         state, found = await run_in_threadpool(parts.database.run, routes.fleet)
-    page = Page[RouteDetail](items=[answers.route_detail(row) for row in found])
-    return JSONResponse(page.model_dump(mode="json"), headers=await _fleet_headers(parts, state))
+    page = Page(items=[detail(row) for row in found])
+    return answered(page, headers=await _fleet_headers(parts, state))
 
 
 @router.post("/epoch", status_code=201)
@@ -104,18 +106,14 @@ def get_history(
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[RouteChange]:
     """List every route the adapter ever had, newest first: what, by whom and why."""
-    before = int(decode(cursor, kinds=(int,))[0]) if cursor else None
+    before = paging.before_id(cursor)
 
     def read(tx: Connection) -> list[RouteRow]:
         lookup.adapter(tx, adapter)
         return routes.history(tx, adapter, before_generation=before, limit=limit + 1)
 
     found = parts.database.run(read)
-    more = len(found) > limit
-    return Page(
-        items=[answers.route_change(row) for row in found[:limit]],
-        next=encode(found[limit - 1].route.generation) if more else None,
-    )
+    return paging.page(found, limit, change, place=lambda row: (row.route.generation,))
 
 
 @router.get(
@@ -198,7 +196,7 @@ def put_route(
         raise _invalid(invalid) from invalid
     parts.watch.wake(adapter)
     response.headers["ETag"] = table.etag(row.route.edition)
-    return answers.route_detail(row)
+    return detail(row)
 
 
 def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: Edition) -> None:
@@ -295,8 +293,7 @@ def _headers(route: Route) -> dict[str, str]:
 
 
 def _answer(row: RouteRow) -> Response:
-    body = answers.route_detail(row).model_dump(mode="json")
-    return JSONResponse(body, headers=_headers(row.route))
+    return answered(detail(row), headers=_headers(row.route))
 
 
 async def _fleet_headers(parts: ApiParts, state: FleetState) -> dict[str, str]:

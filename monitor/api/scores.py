@@ -8,16 +8,19 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import Connection
 
-from monitor.api import answers, lookup, paging
+from monitor.api import lookup, paging
 from monitor.api.access import Reader
+from monitor.api.answering import answered
 from monitor.api.bodies import Name
 from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
-from monitor.api.shapes import Page, ScoreBody
 from monitor.store import evaluations
 from monitor.store.evaluations import ScoreRow
+from monitor.views.reading.score import score
+from monitor.views.score import ScoreBody
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])
 
@@ -58,16 +61,11 @@ def get_scores(
         )
 
     rows = parts.database.run(read)
-    page = Page[ScoreBody](
-        items=[answers.score(row) for row in rows[:limit]],
-        next=_cursor(rows[limit - 1]) if len(rows) > limit else None,
-    )
-    # written out here: a thousand scores need not be validated a second time
-    return Response(page.model_dump_json(), media_type="application/json")
+    return answered(paging.page(rows, limit, score, place=_place))
 
 
-def _cursor(row: ScoreRow) -> str:
-    return paging.encode(row.window.end.isoformat(), row.detector, row.version_id)
+def _place(row: ScoreRow) -> tuple[str | int, ...]:
+    return row.window.end.isoformat(), row.detector, row.version_id
 
 
 def _position(cursor: str | None) -> tuple[datetime, str, int] | None:

@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from sqlalchemy import Connection
 
-from alerts import matching
 from alerts.silences import Silence, SilenceRefused
 from monitor.api import paging
 from monitor.api.access import Operator, Reader
@@ -18,23 +16,13 @@ from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.api.shapes import Answer, Page
 from monitor.outbox import expire, silence
 from monitor.store import silences
+from monitor.views.message import SilenceBody
+from monitor.views.reading.message import silence as silence_view
+from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/silences", tags=["incidents"])
-
-
-class SilenceBody(Answer):
-    """What nobody is told of from ``starts_at`` until before ``ends_at``."""
-
-    silence: int
-    match: dict[str, object] = Field(description="As a channel's `match`.")
-    starts_at: datetime
-    ends_at: datetime
-    author: str
-    comment: str
-    active: bool = Field(description="Whether it holds now.")
 
 
 @router.get("")
@@ -53,10 +41,7 @@ def get_silences(
             tx, not_over_at=None if over else now, before_id=before, limit=limit + 1
         )
     )
-    return Page(
-        items=[_body(row, now) for row in rows[:limit]],
-        next=paging.encode(rows[limit - 1].id) if len(rows) > limit else None,
-    )
+    return paging.page(rows, limit, lambda row: silence_view(row, now), place=lambda row: (row.id,))
 
 
 @router.post("", status_code=201)
@@ -78,7 +63,7 @@ def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBo
             )
         except SilenceRefused as reason:
             raise Problem(422, f"{reason}.", kind="invalid-silence") from reason
-        return _body(made, now)
+        return silence_view(made, now)
 
     return parts.database.run(work)
 
@@ -86,7 +71,7 @@ def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBo
 @router.get("/{silence}")
 def get_silence(_key: Reader, parts: Parts, silence: Number) -> SilenceBody:
     """Show one silence."""
-    return parts.database.run(lambda tx: _body(_found(tx, silence), parts.clock()))
+    return parts.database.run(lambda tx: silence_view(_found(tx, silence), parts.clock()))
 
 
 @router.delete("/{silence}")
@@ -98,7 +83,7 @@ def delete_silence(key: Operator, parts: Parts, silence: Number) -> SilenceBody:
         found = _found(tx, silence)
         if not expire(tx, found.id, actor=key.name, now=now):
             raise Problem(409, f"Silence {silence} is over already.", kind="silence-over")
-        return _body(_found(tx, silence), now)
+        return silence_view(_found(tx, silence), now)
 
     return parts.database.run(work)
 
@@ -117,15 +102,3 @@ def _found(tx: Connection, silence: int) -> Silence:
     if found is None:
         raise Problem(404, f"There is no silence {silence}.", kind="unknown-silence")
     return found
-
-
-def _body(one: Silence, now: datetime) -> SilenceBody:
-    return SilenceBody(
-        silence=one.id,
-        match=matching.to_json(one.matcher),
-        starts_at=one.starts_at,
-        ends_at=one.ends_at,
-        author=one.author,
-        comment=one.comment,
-        active=one.active(now),
-    )

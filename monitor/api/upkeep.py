@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter
-from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.api.access import Admin, Reader
 from monitor.api.parts import Parts
-from monitor.api.shapes import Answer
 from monitor.store import audit, clock
+from monitor.views.service import RetentionBody
 
 router: Final = APIRouter(prefix="/retention", tags=["health"])
-
-
-class RetentionBody(Answer):
-    """How deletions stand, as a worker found them last; null: none has looked yet."""
-
-    looked_at: datetime | None = Field(description="By the database's clock.")
-    reached: datetime | None = Field(description="What is old as of this time is deleted.")
-    withheld: str | None = Field(
-        description="Why not all is deleted that is old by the clock; null: it is."
-    )
-    would_drop: Mapping[str, int] = Field(
-        description="Days of each table that would go by the clock, while it is not."
-    )
 
 
 @router.get("")

@@ -91,12 +91,32 @@ def fleet(tx: Connection, *, now: datetime) -> list[FleetRow]:
     return sorted(rows, key=_badness)
 
 
+def adapter(tx: Connection, name: str, *, now: datetime) -> FleetRow | None:
+    """Give one adapter without reading the others; None: there is none of this name."""
+    found = adapters.fetch(tx, name)
+    if found is None:
+        return None
+    version, route = _charge_of(tx, found)
+    return FleetRow(
+        adapter=found,
+        version=version,
+        judged=verdicts.current(tx, version_id=version.id) if version else None,
+        reference=_references(tx, version.id).get(version.id, _NONE) if version else _NONE,
+        route=route,
+        records_last_hour=_last_hour(tx, now=now, adapter_id=found.id).get(found.id, 0),
+    )
+
+
 def in_charge(tx: Connection, adapter: str) -> Version | None:
     """Give an adapter's version in charge; None where none is registered."""
     found = adapters.fetch(tx, adapter)
-    known = versions.of_adapter(tx, found.id) if found else []
-    route = routes.get(tx, adapter)
-    return _in_charge(known, [route] if route else []).get(adapter, (None, None))[0]
+    return _charge_of(tx, found)[0] if found else None
+
+
+def _charge_of(tx: Connection, found: Adapter) -> tuple[Version | None, Route | None]:
+    route = routes.get(tx, found.name)
+    known = versions.of_adapter(tx, found.id)
+    return _in_charge(known, [route] if route else []).get(found.name, (None, None))
 
 
 def _badness(row: FleetRow) -> tuple[int, float, str]:
@@ -155,8 +175,12 @@ _GLANCE: Final = (
 )
 
 
-def _references(tx: Connection) -> dict[VersionId, ReferenceGlance]:
-    return {VersionId(row.version_id): _glance(row) for row in tx.execute(_GLANCE)}
+def _references(
+    tx: Connection, version_id: VersionId | None = None
+) -> dict[VersionId, ReferenceGlance]:
+    of_one = _GLANCE.where(references.c.version_id == version_id)
+    rows = tx.execute(_GLANCE if version_id is None else of_one)
+    return {VersionId(row.version_id): _glance(row) for row in rows}
 
 
 def _glance(row: sa.Row[Any]) -> ReferenceGlance:
@@ -170,7 +194,9 @@ def _glance(row: sa.Row[Any]) -> ReferenceGlance:
     )
 
 
-def _last_hour(tx: Connection, *, now: datetime) -> dict[AdapterId, int]:
+def _last_hour(
+    tx: Connection, *, now: datetime, adapter_id: AdapterId | None = None
+) -> dict[AdapterId, int]:
     """Records accepted in the last 60 minutes, from hourly counts.
 
     The hour before the running one counts with the share of it that lies within.
@@ -179,7 +205,7 @@ def _last_hour(tx: Connection, *, now: datetime) -> dict[AdapterId, int]:
     share = 1.0 - (now - hour) / timedelta(hours=1)
     weight = sa.case((capture_counts.c.hour >= hour, 1.0), else_=share)
     total = sa.func.sum(capture_counts.c.count * weight)
-    rows = tx.execute(
+    query = (
         sa.select(capture_counts.c.adapter_id, total)
         .where(
             capture_counts.c.hour >= hour - timedelta(hours=1),
@@ -187,4 +213,6 @@ def _last_hour(tx: Connection, *, now: datetime) -> dict[AdapterId, int]:
         )
         .group_by(capture_counts.c.adapter_id)
     )
-    return {AdapterId(row[0]): round(row[1]) for row in rows}
+    if adapter_id is not None:
+        query = query.where(capture_counts.c.adapter_id == adapter_id)
+    return {AdapterId(row[0]): round(row[1]) for row in tx.execute(query)}

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.api import coverage
-from monitor.api.shapes import CoverageBody, SamplingBody
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
@@ -41,6 +39,8 @@ from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.views.coverage import CoverageBody, SamplingBody
+from monitor.views.reading import coverage
 from monitor.web.fleet_filter import FleetChoices, FleetFilter, choices_of
 from monitor.web.parts import WebParts
 from monitor.web.traffic import RouteGlance, route_of
@@ -171,7 +171,7 @@ def read_adapter(
     now: datetime,
 ) -> AdapterGlance | None:
     """Read an adapter's page; None when there is no such adapter or version."""
-    row = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
+    row = fleet.adapter(tx, name, now=now)
     if row is None:
         return None
     known = versions.of_adapter(tx, row.adapter.id)

@@ -14,7 +14,6 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api import coverage
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.incident import Chart, Story, draw, read_chart, read_story
@@ -25,6 +24,7 @@ from monitor.reference.accept import accept
 from monitor.routing.fallback import ActionNotOpen
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.keys import Key
+from monitor.views.reading import coverage
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 

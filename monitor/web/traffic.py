@@ -140,7 +140,7 @@ def read_route(
 
     ``before`` is the generation at which the page before ended.
     """
-    seen = next((row for row in fleet.fleet(tx, now=now) if row.adapter.name == name), None)
+    seen = fleet.adapter(tx, name, now=now)
     if seen is None:
         return None
     return route_of(tx, seen, parts, now=now, before=before)

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api.action_report import summary_of
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId
 from monitor.routing.fallback import ActionNotOpen
 from monitor.store import actions, flags
 from monitor.store.errors import NotFound
+from monitor.views.reading.action import summary
 from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
@@ -103,7 +103,7 @@ class TrafficPages:
             "routes.html",
             status=status,
             glance=seen,
-            reported=summary_of(seen.report, days=traffic.REPORTED.days),
+            reported=summary(seen.report, days=traffic.REPORTED.days),
             now=now,
             refused=refused,
             may_act=self._frame.may_operate(request),

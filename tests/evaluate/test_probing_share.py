@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.api import answers
+from monitor.views.reading import score
 from monitor.domain import UNMEASURED, Blame, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending, EvaluateSettings
 from monitor.probes.serving import ServedProbe
@@ -100,7 +100,7 @@ def test_a_suspicion_is_probed_though_routine_has_spent_its_share(watched: Watch
     watched.engine.levels[OWN] = 1.0
     watched.suspect()
     assert watched.fleet.score().verdict == UNMEASURED
-    assert answers.score(watched.fleet.score()).verdict == UNMEASURED
+    assert score.score(watched.fleet.score()).verdict == UNMEASURED
     assert watched.asked_for() is Ending.DONE
     told = watched.fleet.verdict()
     assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)

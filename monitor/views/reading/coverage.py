@@ -1,4 +1,4 @@
-"""How much of its requests a version's detectors compare: one shape for answers and pages."""
+"""How much of its requests a version's detectors compare: as people see it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.api.shapes import CoverageBody, GapBody, SamplingBody
 from monitor.domain import AdapterId, Severity, Version
 from monitor.evaluate.unseen import mend
 from monitor.policy import PolicySettings
@@ -17,6 +16,7 @@ from monitor.policy.coverage_words import coverage_words, largest_first, least, 
 from monitor.policy.words import why_words
 from monitor.store import capture_counts, evaluations
 from monitor.store.verdicts import VerdictRow
+from monitor.views.coverage import CoverageBody, GapBody, SamplingBody
 
 DAY: Final = timedelta(hours=24)
 
@@ -72,21 +72,11 @@ def _least_first(one: CoverageBody) -> tuple[bool, float, str]:
 def body(one: Coverage, *, since: Mapping[Why, datetime]) -> CoverageBody:
     """Write one detector's coverage out."""
     begun = [since[why] for why in one.gaps if why.cause in BLINDING and why in since]
-    return CoverageBody(
-        detector=one.detector,
-        requests=one.requests,
-        compared=one.compared,
-        ratio=one.ratio,
-        of_expected=one.of_expected,
+    return CoverageBody.of(
+        one,
         since=min(begun, default=None),
         gaps=[
-            GapBody(
-                cause=why.cause,
-                value=why.value,
-                requests=n,
-                since=since.get(why),
-                text=why_words(why),
-            )
+            GapBody.of(why, requests=n, since=since.get(why), text=why_words(why))
             for why, n in largest_first(one)
         ],
         text=coverage_words(one),

@@ -1,0 +1,78 @@
+"""Messages, the channels that take them, and silences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from monitor.views.shape import View
+from monitor.views.vocabulary import DeliveryWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelBody(View):
+    """A configured channel. Addresses and secrets stay in the config."""
+
+    channel: str
+    kind: str
+    match: dict[str, object]
+    """As in the config; empty: it gets everything."""
+    fallback: str | None
+    waiting: int
+    """Messages that it has not taken yet."""
+    oldest_seconds: float
+    """Age of the oldest of them; 0: there is none."""
+    failing_seconds: float
+    """Age of the oldest that was tried; 0: none failed."""
+    degraded: bool
+    """It has failed for 10 minutes; it is tried all the same."""
+    dead: int
+    """Dead letters, to be replayed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialBody(View):
+    """What became of a trial. ``answer`` says what the receiver said, or why nobody was asked."""
+
+    channel: str
+    taken: bool
+    answer: str
+    deliveries: Sequence[DeliveryBody]
+    """The start, and if taken, the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryBody(View):
+    """One message for one channel. Its text stays with the receiver: only words are shown."""
+
+    delivery: UUID
+    message: UUID
+    """The id that its receiver sees; one for what is told together."""
+    channel: str
+    incident: int | None
+    state: DeliveryWord
+    status: str | None
+    severity: str | None
+    summary: str | None
+    attempts: int
+    last_error: str | None
+    created_at: datetime
+    next_at: datetime
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceBody(View):
+    """What nobody is told of from ``starts_at`` until before ``ends_at``."""
+
+    silence: int
+    match: dict[str, object]
+    """As a channel's `match`."""
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+    active: bool
+    """Whether it holds now."""

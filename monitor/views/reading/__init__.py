@@ -1,0 +1,1 @@
+"""Fill the shapes from the store, one module a thing; the caller owns the transaction."""

@@ -1,0 +1,52 @@
+"""What was done with traffic, as people see it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from monitor.routing.moves import of_action
+from monitor.routing.report import Report, WouldHave
+from monitor.store.actions import ActionRow
+from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
+
+MOST_NAMED: Final = 10
+"""Moments that the summary names."""
+
+
+def action(row: ActionRow) -> ActionBody:
+    """Write an action."""
+    return ActionBody.of(of_action(row))
+
+
+def report(found: Report, *, adapter: str | None, days: int) -> ActionReportBody:
+    """Write what would have been done by itself, and what came of it."""
+    return ActionReportBody.of(
+        found,
+        adapter=adapter,
+        would_have_acted=len(found.acted),
+        items=[_would_have(one) for one in found.would_have],
+        summary=summary(found, days=days),
+    )
+
+
+def summary(found: Report, *, days: int) -> str:
+    """Say in a sentence how often it would have acted."""
+    acted = found.acted
+    if not acted:
+        return f"would not have acted in {days} days"
+    times = "once" if len(acted) == 1 else f"{len(acted)} times"
+    named = ", ".join(f"{one.action.created_at:%d %b %H:%M}" for one in acted[:MOST_NAMED])
+    more = " and later" if len(acted) > MOST_NAMED else ""
+    return f"would have acted {times} in {days} days, on {named}{more} (UTC)"
+
+
+def _would_have(one: WouldHave) -> WouldHaveBody:
+    action = one.action
+    return WouldHaveBody.of(
+        action,
+        action=action.id,
+        at=action.created_at,
+        target=action.target and str(action.target.get("version")),
+        kept_by=one.kept_by,
+        after=one.after,
+    )

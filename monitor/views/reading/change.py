@@ -1,0 +1,11 @@
+"""Declared changes as people see them."""
+
+from __future__ import annotations
+
+from monitor.store.changes import Change
+from monitor.views.change import ChangeBody
+
+
+def change(found: Change) -> ChangeBody:
+    """Write a change."""
+    return ChangeBody.of(found, change=found.id)

@@ -1,0 +1,84 @@
+"""Incidents as people see them."""
+
+from __future__ import annotations
+
+from alerts.silences import Silence
+from monitor.incident import Chart, Story
+from monitor.incident.signals import Signal
+from monitor.incident.smoke import Exchange
+from monitor.reference.accept import Anew
+from monitor.store.evaluations import ScoreRow
+from monitor.store.incidents import IncidentRow
+from monitor.views.incident import (
+    AnewBody,
+    IncidentBody,
+    IncidentDetail,
+    MemberBody,
+    ModelAnswer,
+    MomentBody,
+    NearChangeBody,
+    PromptAnswers,
+    SignalBody,
+)
+from monitor.views.reading import action, message, route
+from monitor.views.reading.score import number
+from monitor.views.score import WindowBody
+
+
+def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
+    """Write an incident as lists show it."""
+    return IncidentBody.of(row, incident=row.id, silenced_by=silence.id if silence else None)
+
+
+def detail(story: Story, chart: Chart) -> IncidentDetail:
+    """Write an incident with everything that bears on it."""
+    scores = {score.detector: score for score in story.scores}
+    return IncidentDetail.of(
+        summary(story.row, story.silenced),
+        blame_now=story.blame,
+        waits_since=story.waits_since,
+        members=[MemberBody.of(one) for one in story.members],
+        onset=story.onset and WindowBody.of(story.onset),
+        changes=[NearChangeBody.of(one) for one in story.changes],
+        signals=[_signal(one, scores.get(one.name)) for one in chart.signals],
+        route=story.route and route.route(story.route.route),
+        actions=[action.action(one) for one in story.actions],
+        timeline=[MomentBody.of(one) for one in story.timeline],
+        deliveries=[message.delivery(one) for one in story.deliveries],
+    )
+
+
+def anew(found: Anew) -> AnewBody:
+    """Write what a version is compared with after its incident was accepted."""
+    return AnewBody.of(
+        found,
+        adapter=found.version.adapter,
+        version=found.version.name,
+        generation=found.reference.generation if found.reference else None,
+    )
+
+
+def answers(exchange: Exchange) -> PromptAnswers:
+    """Write what the models said to one prompt."""
+    return PromptAnswers(
+        id=exchange.prompt.id,
+        prompt=exchange.prompt.text,
+        answers=[
+            ModelAnswer.of(asked, text=answer.text, why_not=answer.why_not)
+            for asked, answer in exchange.answers
+        ],
+    )
+
+
+def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:
+    return SignalBody.of(
+        signal,
+        detector=signal.name,
+        effect=signal.effect[-1],
+        interval=(signal.low[-1], signal.high[-1]),
+        evidence_page=number(score.evidence_page if score else None),
+        evidence_notice=number(score.evidence_notice if score else None),
+        minimum_detectable=number(score.minimum_detectable if score else None),
+        n=score.n_window if score else None,
+        at=signal.at[-1],
+    )

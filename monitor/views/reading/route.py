@@ -1,0 +1,32 @@
+"""Routes as people see them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from monitor.domain import Route
+from monitor.store.routes import RouteRow
+from monitor.views.route import ArmBody, BehindBody, RouteBody, RouteChange, RouteDetail
+
+Shape = TypeVar("Shape", bound=RouteBody)
+
+
+def route(found: Route) -> RouteBody:
+    """Write a route."""
+    return _route(RouteBody, found)
+
+
+def change(found: RouteRow) -> RouteChange:
+    """Write a generation of a route, and who wrote it."""
+    return _route(RouteChange, found.route, by=found.actor)
+
+
+def detail(found: RouteRow) -> RouteDetail:
+    """Write the route in force."""
+    behind = found.behind and BehindBody.of(found.behind)
+    hold = found.hold_until
+    return _route(RouteDetail, found.route, by=found.actor, hold_until=hold, behind=behind)
+
+
+def _route(shape: type[Shape], found: Route, **others: object) -> Shape:
+    return shape.of(found, arms=[ArmBody.of(arm) for arm in found.arms], **others)

@@ -1,0 +1,85 @@
+"""Scores and evaluations as people see them."""
+
+from __future__ import annotations
+
+import math
+
+from sqlalchemy import Connection
+
+from monitor.domain import Blame, VerdictKind, Version
+from monitor.evaluate.newness import Group, Newness
+from monitor.policy.coverage import from_json
+from monitor.store import evaluations
+from monitor.store.evaluations import EvaluationRow, ScoreRow
+from monitor.views.reading import coverage
+from monitor.views.score import (
+    EvaluationBody,
+    GroupBody,
+    GrowthBody,
+    NeighbourBody,
+    NewBody,
+    ScoreBody,
+    WindowBody,
+)
+
+
+def number(value: float | None) -> float | None:
+    """Give None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def score(row: ScoreRow) -> ScoreBody:
+    """Write a score; ``evidence`` is the page process, the notice process is in ``details``."""
+    covered = row.details.get("coverage")
+    return ScoreBody.of(
+        row,
+        window=WindowBody.of(row.window),
+        value=number(row.value),
+        evidence=number(row.evidence_page),
+        effect=number(row.effect),
+        interval=(number(row.effect_low), number(row.effect_high)),
+        minimum_detectable=number(row.minimum_detectable),
+        blame=Blame(row.blame),
+        details={
+            **{name: value for name, value in row.details.items() if name != "coverage"},
+            "evidence_notice": number(row.evidence_notice),
+            "winner": row.winner,
+        },
+        coverage=covered and coverage.body(from_json(covered), since={}),
+    )
+
+
+def evaluation(tx: Connection, row: EvaluationRow) -> EvaluationBody:
+    """Write an evaluation with the scores it wrote."""
+    return EvaluationBody.of(
+        row,
+        evaluation=row.id,
+        window=WindowBody.of(row.window),
+        verdict=row.verdict and VerdictKind(row.verdict),
+        coverage=coverage.bodies(row.coverage),
+        scores=[score(item) for item in evaluations.evaluation_scores(tx, row.id)],
+    )
+
+
+def new(version: Version, found: Newness) -> NewBody:
+    """Write what is new about a version."""
+    return NewBody.of(
+        found,
+        adapter=version.adapter,
+        version=version.name,
+        window=WindowBody(start=found.since, end=found.until),
+        groups=[_group(group) for group in found.groups],
+    )
+
+
+def _group(group: Group) -> GroupBody:
+    growth = group.growth
+    return GroupBody.of(
+        group,
+        growth=growth
+        and GrowthBody(
+            ratio=number(growth.ratio),
+            interval=(growth.interval[0], number(growth.interval[1])),
+        ),
+        neighbours=[NeighbourBody.of(one) for one in group.neighbours],
+    )

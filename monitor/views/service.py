@@ -1,0 +1,57 @@
+"""How the service itself stands, and what became of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitor.views.shape import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness(View):
+    """Whether the service does its work; `reasons` is empty when it does."""
+
+    ready: bool
+    version: str
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedBody(View):
+    """A record that was not taken in; the others beside it were."""
+
+    index: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeBody(View):
+    """What became of a batch; the answer means that it is durable."""
+
+    accepted: int
+    duplicates: int
+    sampled_out: int
+    rejected: Sequence[RejectedBody]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesBody(View):
+    """The share of each adapter's requests to send, chosen by a hash of their ids."""
+
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionBody(View):
+    """How deletions stand, as a worker found them last; null: none has looked yet."""
+
+    looked_at: datetime | None
+    """By the database's clock."""
+    reached: datetime | None
+    """What is old as of this time is deleted."""
+    withheld: str | None
+    """Why not all is deleted that is old by the clock; null: it is."""
+    would_drop: Mapping[str, int]
+    """Days of each table that would go by the clock, while it is not."""

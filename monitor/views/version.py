@@ -1,0 +1,50 @@
+"""One immutable set of adapter weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.domain import WeightsState
+from monitor.views.shape import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSummary(View):
+    """What the files of a version say of its weights, in one line and a few numbers."""
+
+    state: WeightsState
+    reason: str
+    at: datetime
+    sha256: str | None
+    """The adapter's identity: of its weights and its config, as they were read."""
+    summary: Mapping[str, Any]
+    """Lowest, median and highest over modules, of each number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsBody(WeightsSummary):
+    """The whole inspection, module by module."""
+
+    adapter: str
+    version: str
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionBody(View):
+    """One immutable set of adapter weights."""
+
+    adapter: str
+    version: str
+    model: str
+    parent: str | None
+    uri: str | None
+    sha256: str | None
+    base_model: str | None
+    metadata: Mapping[str, Any]
+    registered_at: datetime
+    weights: WeightsSummary | None = None
+    """null: not looked at, as where `uri` names no folder."""

@@ -1,0 +1,25 @@
+"""Words that parts of the service define: whoever reads an answer loads none of these parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from monitor.domain import VerdictKind
+from monitor.routing.canary.states import Phase
+from monitor.views.shape import Words
+
+ActionWord = Annotated[str, Words("monitor.store.actions:ActionState")]
+BreakerWord = Annotated[str, Words("monitor.routing.breaker:BreakerState")]
+CauseWord = Annotated[str, Words("monitor.policy.coverage:Cause")]
+DeliveryWord = Annotated[str, Words("monitor.store.outbox:DeliveryState")]
+DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
+MomentWord = Annotated[str, Words("monitor.incident.timeline:Kind")]
+MoveState = Annotated[str, Words("monitor.store.actions:ActionState", Phase)]
+MoveWord = Annotated[str, Words("monitor.store.actions:ActionKind", Literal["canary"])]
+OriginWord = Annotated[str, Words("detectors.day_effect:Origin")]
+RetrainWord = Annotated[str, Words("monitor.store.retrainings:RetrainCause")]
+RoleWord = Annotated[str, Words("monitor.incident.smoke:Role")]
+ScoreVerdict = Annotated[str, Words(VerdictKind, Literal["unmeasured"])]
+SelfTestWord = Annotated[str, Words("monitor.store.selftests:SelfTestState")]
+UnitWord = Annotated[str, Words("monitor.evaluate.faults:Unit")]
+WayWord = Annotated[str, Words("monitor.routing.canary.prospect:WayKind")]
