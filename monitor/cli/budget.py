@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from monitor.cli import options, screen
+from monitor.cli.client import Service
+from monitor.views.budget import BudgetBody, ShareBody
 
 DRIFTS: Final = {"half_sd": "+.5 sd", "one_sd": "+1 sd", "bad_requests": "5 % bad"}
 
 
+@options.asks
 def budget(
+    service: Service,
     adapter: Annotated[
         str | None, typer.Argument(help="One adapter in detail; the fleet when left out.")
     ] = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Show who has what of the budget and how soon each would see a drift, the blind first."""
-    with options.service(config) as service:
-        found = service.get("/budget", adapter=adapter)
-    if as_json:
-        screen.as_json(found)
-        return
+    found = service.shown(service.get("/budget", adapter=adapter), BudgetBody)
     _say_promise(found)
-    for one in found["rounds"]:
-        screen.say(one["text"])
-    items = found["items"]
+    for one in found.rounds:
+        screen.say(one.text)
+    items = found.items
     if not items:
         screen.say("no version is watched yet")
         return
@@ -45,22 +42,17 @@ def budget(
     )
 
 
-def _say_promise(found: dict[str, Any]) -> None:
-    tiers = [
-        f"{one['tier']} {one['pages_of_adapter']:.3g} each ({one['adapters']})"
-        for one in found["tiers"]
-    ]
+def _say_promise(found: BudgetBody) -> None:
+    tiers = [f"{one.tier} {one.pages_of_adapter:.3g} each ({one.adapters})" for one in found.tiers]
     screen.say(
-        f"accepted per 30 days: {found['false_pages_per_30_days']:g} false pages for the fleet,"
-        f" {found['notices_per_30_days']:g} notices for each adapter"
+        f"accepted per 30 days: {found.false_pages_per_30_days:g} false pages for the fleet,"
+        f" {found.notices_per_30_days:g} notices for each adapter"
     )
     if tiers:
         screen.say(f"pages of an adapter: {', '.join(tiers)}")
 
 
-def _print_lines(
-    title: str, items: Sequence[dict[str, Any]], *, process: str | None = None
-) -> None:
+def _print_lines(title: str, items: Sequence[ShareBody], *, process: str | None = None) -> None:
     screen.table(
         title,
         [
@@ -75,12 +67,12 @@ def _print_lines(
         ],
         [
             [
-                f"{item['adapter']}@{item['version']}",
-                item["detector"],
-                share(item["pages_per_30_days"]),
-                share(item["notices_per_30_days"]),
-                f"{item['requests_per_day']:,.0f}",
-                screen.number(item["minimum_detectable"], digits=3),
+                f"{item.adapter}@{item.version}",
+                item.detector,
+                share(item.pages_per_30_days),
+                share(item.notices_per_30_days),
+                f"{item.requests_per_day:,.0f}",
+                screen.number(item.minimum_detectable, digits=3),
                 *(_delay(item, drift, process) for drift in DRIFTS),
                 note(item),
             ]
@@ -94,27 +86,27 @@ def share(value: float) -> str:
     return f"{value:.3g}" if value else "-"
 
 
-def note(item: dict[str, Any]) -> str:
+def note(item: ShareBody) -> str:
     """Say what keeps it from seeing, or from paging."""
-    if item["blind"] is not None:
-        return f"blind: {item['blind']}"
-    days = item.get("day_effect")
-    differ = f"days taken to differ by {days['sd']:.2g} sd ({days['origin']})" if days else None
-    tickets = f"tickets: {item['only_tickets']}" if item["only_tickets"] is not None else differ
-    return "; ".join(filter(None, (tickets, item["uncompared"])))
+    if item.blind is not None:
+        return f"blind: {item.blind}"
+    days = item.day_effect
+    differ = f"days taken to differ by {days.sd:.2g} sd ({days.origin})" if days else None
+    tickets = f"tickets: {item.only_tickets}" if item.only_tickets is not None else differ
+    return "; ".join(filter(None, (tickets, item.uncompared)))
 
 
-def _delay(item: dict[str, Any], drift: str, process: str | None) -> str:
-    found = item["delays"].get(drift)
+def _delay(item: ShareBody, drift: str, process: str | None) -> str:
+    found = item.delays.get(drift)
     if found is None:
         return "-"
-    wanted = process or ("page" if item["only_tickets"] is None else "notice")
-    delay = found[wanted]
+    wanted = process or ("page" if item.only_tickets is None else "notice")
+    delay = found.page if wanted == "page" else found.notice
     if delay is None:
         return "-"
-    if delay["hours"] is None:
+    if delay.hours is None:
         return "never"
-    return f"{hours(delay['hours'])} / {delay['requests']:,.0f}"
+    return f"{hours(delay.hours)} / {delay.requests:,.0f}"
 
 
 def hours(value: float) -> str:

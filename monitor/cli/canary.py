@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.cli import canary_trials, options, screen
 from monitor.cli.budget import hours
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
+from monitor.views.canary import CanaryPlanBody, ChoiceBody, StepBody, WayBody
 
 app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
 
@@ -22,9 +23,10 @@ app.command("abort")(canary_trials.abort)
 
 
 @app.command("plan")
+@options.asks
 def plan(
+    service: Service,
     adapter: options.Adapter,
-    config: options.Config = None,
     drop: Annotated[
         float, typer.Option(help="Fall of the success rate that must be seen, in points.")
     ] = 10.0,
@@ -45,11 +47,10 @@ def plan(
     critical: Annotated[
         bool, typer.Option("--critical", help="Any proven fall rolls back, however small.")
     ] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Choose weight and duration of a canary for the drop that must be seen."""
-    with options.service(config) as service:
-        found = service.get(
+    found = service.shown(
+        service.get(
             place("adapters", adapter, "canary-plan"),
             drop=drop / 100,
             rate=rate / 100,
@@ -58,74 +59,71 @@ def plan(
             within_days=within,
             requests_per_day=requests_per_day,
             critical=critical,
-        )
-    if as_json:
-        screen.as_json(found)
-        return
-    source = "counted in the last 24 hours" if found["measured"] else "as you say"
+        ),
+        CanaryPlanBody,
+    )
+    source = "counted in the last 24 hours" if found.measured else "as you say"
     screen.say(
-        f"{adapter}: {found['requests_per_day']:,.0f} requests a day ({source}),"
+        f"{adapter}: {found.requests_per_day:,.0f} requests a day ({source}),"
         f" {rate:g} % succeed; a fall of {drop:g} points shall be seen in 9 of 10 canaries"
     )
     screen.table(
         "by the canary's share of traffic",
         ["weight", "drop seen", "promoted", "verdict", "at", "one day would show"],
-        [_row(one, found) for one in found["choices"]],
+        [_row(one, found) for one in found.choices],
     )
     screen.say(_advice(found))
-    if found["ways"]:
+    if found.ways:
         screen.table(
             "ways to begin now, for a version that is no worse",
             ["way", "steps", "decided by itself", "verdict", "else a person is asked"],
-            [_way(one) for one in found["ways"]],
+            [_way(one) for one in found.ways],
         )
 
 
-def _way(one: dict[str, Any]) -> list[str]:
-    prospect = one["prospect"]
-    first = next((step for step in prospect["steps"] if not step["decided"]), None)
-    if not prospect["known"]:
+def _way(one: WayBody) -> list[str]:
+    prospect = one.prospect
+    first = next((step for step in prospect.steps if not step.decided), None)
+    if not prospect.known:
         decided = "not known"
     else:
-        decided = (
-            "yes" if prospect["promotable"] else f"{10 * prospect['chance']:.0f} in 10 or more"
-        )
-    copies = f", {one['copies']:,} prompts" if one["copies"] else ""
+        decided = "yes" if prospect.promotable else f"{10 * prospect.chance:.0f} in 10 or more"
+    copies = f", {one.copies:,} prompts" if one.copies else ""
     return [
-        _WAYS[one["way"]],
-        ", ".join(_step(step) for step in one["steps"]),
+        _WAYS[one.way],
+        ", ".join(_step(step) for step in one.steps),
         f"{decided}{copies}",
-        screen.moment(prospect["verdict_at"]),
-        screen.moment(first["asked_at"] if first else prospect["latest_at"]),
+        screen.moment(prospect.verdict_at),
+        screen.moment(first.asked_at if first else prospect.latest_at),
     ]
 
 
-def _step(step: dict[str, Any]) -> str:
-    share = screen.weight(step["weight"]) if step["weight"] else "copies"
-    return f"{share} {hours(step['hours'])}"
+def _step(step: StepBody) -> str:
+    share = screen.weight(step.weight) if step.weight else "copies"
+    return f"{share} {hours(step.hours)}"
 
 
 _WAYS = {"steps": "by default", "one": "one step", "shadow": "--shadow"}
 
 
-def _row(one: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    chosen = " *" if one["weight"] == found["chosen"] else ""
+def _row(one: ChoiceBody, found: CanaryPlanBody) -> list[str]:
+    chosen = " *" if one.weight == found.chosen else ""
     return [
-        f"{screen.weight(one['weight'])}{chosen}",
-        f"{one['requests_to_see']:,} requests, {hours(24 * one['days_to_see'])}",
-        f"{one['requests_to_promote']:,} requests, {hours(24 * one['days_to_promote'])}",
-        hours(24 * one["days"]),
-        screen.moment(one["verdict_at"]),
-        f"{one['detectable_in_a_day'] * 100:.1f} points" if one["detectable_in_a_day"] < 1 else "-",
+        f"{screen.weight(one.weight)}{chosen}",
+        f"{one.requests_to_see:,} requests, {hours(24 * one.days_to_see)}",
+        f"{one.requests_to_promote:,} requests, {hours(24 * one.days_to_promote)}",
+        hours(24 * one.days),
+        screen.moment(one.verdict_at),
+        f"{one.detectable_in_a_day * 100:.1f} points" if one.detectable_in_a_day < 1 else "-",
     ]
 
 
-def _advice(found: dict[str, Any]) -> str:
-    within = f"{found['within_days']:g} days"
-    for one in found["choices"]:
-        if one["weight"] == found["chosen"]:
-            lasts = hours(24 * one["days"])
-            return f"* {screen.weight(one['weight'])} for {lasts}: the smallest share in {within}"
+def _advice(found: CanaryPlanBody) -> str:
+    within = f"{found.within_days:g} days"
+    for one in found.choices:
+        if one.weight == found.chosen:
+            lasts = hours(24 * one.days)
+            return f"* {screen.weight(one.weight)} for {lasts}: the smallest share in {within}"
     return (
         f"no share of this traffic brings a verdict in {within}: accept a larger drop, or wait"
         f" longer (--within)"

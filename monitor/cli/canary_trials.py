@@ -9,8 +9,10 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
+from monitor.views.canary import CanaryBegun, CanaryBody, CanaryDetail, ForeseenBody, GuardBody
+from monitor.views.shape import Page
 
 Number = Annotated[int, typer.Argument(min=1, help="Number of the canary, as `list` shows it.")]
 Reason = Annotated[
@@ -18,7 +20,9 @@ Reason = Annotated[
 ]
 
 
+@options.asks
 def start(
+    service: Service,
     adapter: options.Adapter,
     version: options.Version,
     step: Annotated[
@@ -34,12 +38,10 @@ def start(
     mode: Annotated[
         str | None, typer.Option(help="observe, approve or auto; else the adapter's.")
     ] = None,
-    config: options.Config = None,
     *,
     shadow: Annotated[
         bool, typer.Option("--shadow", help="It only answers copies, until it is promoted.")
     ] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Put a version on trial."""
     body = {
@@ -50,173 +52,147 @@ def start(
         "mode": mode,
         "unchecked": unchecked or [],
     }
-    with options.service(config) as service:
-        made = service.post("/canaries", body)
-    _say(made, as_json=as_json)
+    _say(service.shown(service.post("/canaries", body), CanaryBegun))
 
 
+@options.asks
 def listed(
+    service: Service,
     adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    config: options.Config = None,
     *,
     active: Annotated[bool, typer.Option("--active", help="Only what has not ended.")] = False,
-    as_json: options.Json = False,
 ) -> None:
     """List canaries, newest first."""
-    with options.service(config) as service:
-        found = service.get("/canaries", adapter=adapter, active=active or None, limit=limit)
-    if as_json:
-        screen.as_json(found)
-        return
+    found = service.shown(
+        service.get("/canaries", adapter=adapter, active=active or None, limit=limit),
+        Page[CanaryBody],
+    )
     screen.table(
         "canaries, newest first",
         ["canary", "version", "beside", "stands", "share", "since", "reason"],
         [
             [
-                str(one["canary"]),
-                f"{one['adapter']}@{one['version']}",
-                one["control"],
+                str(one.canary),
+                f"{one.adapter}@{one.version}",
+                one.control,
                 _stands(one),
-                screen.weight(one["weight"]),
-                screen.moment(one["since"]),
-                one["reason"],
+                screen.weight(one.weight),
+                screen.moment(one.since),
+                one.reason,
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
 
-def show(canary: Number, config: options.Config = None, *, as_json: options.Json = False) -> None:
+@options.asks
+def show(service: Service, canary: Number) -> None:
     """Show where a canary stands: each guardrail's interval beside its margin."""
-    with options.service(config) as service:
-        found = service.get(place("canaries", canary))
-    if as_json:
-        screen.as_json(found)
-        return
+    found = service.shown(service.get(place("canaries", canary)), CanaryDetail)
     _say(found)
-    measured = [look for look in found["looks"] if look["guards"]]
+    measured = [look for look in found.looks if look.guards]
     if not measured:
         screen.say("nothing has been measured yet")
         return
     last = measured[-1]
     screen.table(
-        f"at {screen.moment(last['at'])}: {last['trial_requests']:,} requests of"
-        f" {found['version']}, {last['control_requests']:,} of {found['control']} in this step",
+        f"at {screen.moment(last.at)}: {last.trial_requests:,} requests of"
+        f" {found.version}, {last.control_requests:,} of {found.control} in this step",
         ["guardrail", "worse by", "interval", "margin", "says"],
-        [_guard(guard) for guard in last["guards"]],
+        [_guard(guard) for guard in last.guards or ()],
     )
 
 
-def pause(
-    canary: Number,
-    reason: Reason = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def pause(service: Service, canary: Number, reason: Reason = None) -> None:
     """Keep a canary where it is; what is proven worse still goes back."""
-    _order(config, canary, "pause", {"reason": reason}, as_json=as_json)
+    _order(service, canary, "pause", {"reason": reason})
 
 
-def resume(
-    canary: Number,
-    reason: Reason = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def resume(service: Service, canary: Number, reason: Reason = None) -> None:
     """Go on, or let a version that was rolled back try again."""
-    _order(config, canary, "resume", {"reason": reason}, as_json=as_json)
+    _order(service, canary, "resume", {"reason": reason})
 
 
+@options.asks
 def promote(
+    service: Service,
     canary: Number,
     reason: Reason = None,
-    config: options.Config = None,
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Also where not all is inside its margins.")
     ] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Put the version in charge now."""
-    _order(config, canary, "promote", {"reason": reason, "force": force}, as_json=as_json)
+    _order(service, canary, "promote", {"reason": reason, "force": force})
 
 
-def abort(
-    canary: Number,
-    reason: Reason = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def abort(service: Service, canary: Number, reason: Reason = None) -> None:
     """Give everything back to the stable version."""
-    _order(config, canary, "abort", {"reason": reason}, as_json=as_json)
+    _order(service, canary, "abort", {"reason": reason})
 
 
-def _order(config: Any, canary: int, what: str, body: dict[str, Any], *, as_json: bool) -> None:
-    with options.service(config) as service:
-        found = service.post(place("canaries", canary, what), body)
-    _say(found, as_json=as_json)
+def _order(service: Service, canary: int, what: str, body: dict[str, Any]) -> None:
+    _say(service.shown(service.post(place("canaries", canary, what), body), CanaryBody))
 
 
-def _say(found: dict[str, Any], *, as_json: bool = False) -> None:
-    if as_json:
-        screen.as_json(found)
-        return
+def _say(found: CanaryBody) -> None:
     screen.say(
-        f"canary {found['canary']}: {found['adapter']}@{found['version']} beside"
-        f" {found['control']}, {_stands(found)}, {screen.weight(found['weight'])} of the traffic"
-        f" (step {found['step'] + 1} of {len(found['steps'])}, since"
-        f" {screen.moment(found['step_since'])})"
+        f"canary {found.canary}: {found.adapter}@{found.version} beside"
+        f" {found.control}, {_stands(found)}, {screen.weight(found.weight)} of the traffic"
+        f" (step {found.step + 1} of {len(found.steps)}, since"
+        f" {screen.moment(found.step_since)})"
     )
     steps = ", ".join(
-        f"{screen.weight(step['weight'])} for {hours(step['hours'])}" if step["weight"] else
-        f"copies for {hours(step['hours'])}"
-        for step in found["steps"]
+        f"{screen.weight(step.weight)} for {hours(step.hours)}" if step.weight else
+        f"copies for {hours(step.hours)}"
+        for step in found.steps
     )  # fmt: skip
     screen.say(f"steps: {steps}, then everything")
-    screen.say(f"because: {found['reason']}")
-    if found["unverified"]:
-        screen.note(f"not as the route says: {found['unverified']}")
-    if found.get("prospect"):
-        _foresee(found["prospect"])
-    if found.get("registered_since"):
-        newer = ", ".join(found["registered_since"])
+    screen.say(f"because: {found.reason}")
+    if found.unverified:
+        screen.note(f"not as the route says: {found.unverified}")
+    if isinstance(found, CanaryBegun) and found.prospect:
+        _foresee(found.prospect)
+    if isinstance(found, CanaryDetail) and found.registered_since:
+        newer = ", ".join(found.registered_since)
         screen.say(f"registered since: {newer}; this canary goes on until another one is begun")
 
 
-def _foresee(prospect: dict[str, Any]) -> None:
-    if prospect["warning"] is None:
-        if prospect["verdict_at"]:
-            screen.say(f"decided by {screen.moment(prospect['verdict_at'])}, if it is no worse")
+def _foresee(prospect: ForeseenBody) -> None:
+    if prospect.warning is None:
+        if prospect.verdict_at:
+            screen.say(f"decided by {screen.moment(prospect.verdict_at)}, if it is no worse")
         return
-    screen.note(f"mind: {prospect['warning']}")
-    if prospect["advice"]:
-        screen.note(f"decided by itself: {prospect['advice']}")
+    screen.note(f"mind: {prospect.warning}")
+    if prospect.advice:
+        screen.note(f"decided by itself: {prospect.advice}")
 
 
-def _stands(found: dict[str, Any]) -> str:
-    words = found["phase"].replace("_", " ")
-    why = found["pause"] or (found["proposal"] and f"would {found['proposal']}")
+def _stands(found: CanaryBody) -> str:
+    words = found.phase.replace("_", " ")
+    why = found.pause or (found.proposal and f"would {found.proposal}")
     return f"{words} ({why})" if why else words
 
 
-def _guard(guard: dict[str, Any]) -> list[str]:
-    if guard["kind"] == "hard":
-        worse = f"{guard['trial']} against {guard['control']} failures"
-        return [guard["name"], worse, "-", f"evidence {guard['margin']:.1f}", guard["outcome"]]
+def _guard(guard: GuardBody) -> list[str]:
+    if guard.kind == "hard":
+        worse = f"{guard.trial} against {guard.control} failures"
+        return [guard.name, worse, "-", f"evidence {guard.margin:.1f}", guard.outcome]
     interval = "-"
-    if guard["lo"] is not None and guard["hi"] is not None:
-        interval = f"{guard['lo']:+.3f} to {guard['hi']:+.3f}"
-    margin = f"{guard['margin']:g}" if guard["bar"] == guard["margin"] else "any"
+    if guard.lo is not None and guard.hi is not None:
+        interval = f"{guard.lo:+.3f} to {guard.hi:+.3f}"
+    margin = f"{guard.margin:g}" if guard.bar == guard.margin else "any"
     return [
-        guard["name"],
-        screen.number(guard["value"], digits=3),
+        guard.name,
+        screen.number(guard.value, digits=3),
         interval,
         margin,
-        guard["outcome"],
+        guard.outcome,
     ]
 
 

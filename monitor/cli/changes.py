@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
 from monitor.cli.times import HELP, moment
 from monitor.domain import ChangeKind
+from monitor.views.change import ChangeBody, DeclaredChange
+from monitor.views.shape import Page
 
 app = typer.Typer(help="Declare what was changed, or is being changed.", no_args_is_help=True)
 
@@ -48,56 +51,53 @@ Time = Annotated[
 
 
 @app.command("begin")
+@options.asks
 def begin(
+    service: Service,
     kind: Kind,
     title: Title,
     adapters: Adapters = None,
     at: Time = None,
     given_id: Id = None,
     details: Details = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Say that a change begins; prints its id, which `change end` takes."""
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
-    with options.service(config) as service:
-        made = service.post("/changes", {**body, "open": True})
-    if made["ended_at"] is not None:
+    answer = service.post("/changes", {**body, "open": True})
+    made = read(answer, DeclaredChange)
+    if made.ended_at is not None:
         raise CommandFailed(
             f"{_named(made)} was declared under this --id and has ended; take another one"
         )
-    if as_json:
-        screen.as_json(made)
-        return
-    screen.note(f"{_named(made)} is under way; end it with: driftline change end {made['change']}")
-    screen.say(str(made["change"]))
+    service.show(answer)
+    screen.note(f"{_named(made)} is under way; end it with: driftline change end {made.change}")
+    screen.say(str(made.change))
 
 
 @app.command("end")
+@options.asks
 def end(
+    service: Service,
     change: Annotated[
         int | None, typer.Argument(min=1, help="Its id; the only open one where it is left out.")
     ] = None,
     at: Time = None,
-    config: options.Config = None,
     *,
     rebaseline: Rebaseline = True,
-    as_json: options.Json = False,
 ) -> None:
     """Say that a change is over. Ending it twice is ending it once."""
     body = {"ended_at": _moment(at), "rebaseline": rebaseline}
-    with options.service(config) as service:
-        over = service.post(place("changes", change or _only_open(service), "end"), body)
-    if as_json:
-        screen.as_json(over)
-        return
+    over = service.shown(
+        service.post(place("changes", change or _only_open(service), "end"), body), DeclaredChange
+    )
     screen.say(f"{_named(over)} ended after {_lasted(over)}")
-    _say_rebaselined(over)
+    _say_rebaselined(over, screen.say)
 
 
 @app.command("add")
+@options.asks
 def add(
+    service: Service,
     kind: Kind,
     title: Title,
     adapters: Adapters = None,
@@ -105,48 +105,41 @@ def add(
     until: Time = None,
     given_id: Id = None,
     details: Details = None,
-    config: options.Config = None,
     *,
     rebaseline: Rebaseline = True,
-    as_json: options.Json = False,
 ) -> None:
     """Say that a change happened, now or --at; prints its id."""
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
     body |= {"ended_at": _moment(until), "rebaseline": rebaseline}
-    with options.service(config) as service:
-        made = service.post("/changes", body)
-    if as_json:
-        screen.as_json(made)
-        return
-    _note_rebaselined(made)
-    screen.say(str(made["change"]))
+    made = service.shown(service.post("/changes", body), DeclaredChange)
+    _say_rebaselined(made, screen.note)
+    screen.say(str(made.change))
 
 
 @app.command("list")
+@options.asks
 def list_changes(
+    service: Service,
     adapter: Annotated[
         str | None, typer.Option("--adapter", "-a", help="Only what concerns this adapter.")
     ] = None,
     since: Time = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    config: options.Config = None,
     *,
     open_only: Annotated[bool, typer.Option("--open", help="Only what is under way.")] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Show what was declared, the last begun first."""
-    with options.service(config) as service:
-        found = service.get(
+    found = service.shown(
+        service.get(
             "/changes",
             adapter=adapter,
             since=_moment(since),
             open="true" if open_only else None,
             limit=limit,
-        )
-    if as_json:
-        screen.as_json(found)
-        return
-    if not found["items"]:
+        ),
+        Page[ChangeBody],
+    )
+    if not found.items:
         screen.say("no change was declared" if not open_only else "no change is under way")
         return
     screen.table(
@@ -154,27 +147,27 @@ def list_changes(
         ["change", "kind", "title", "adapters", "begun", "ended", "author"],
         [
             [
-                str(one["change"]),
-                one["kind"],
-                one["title"],
-                ", ".join(one["adapters"] or ["all"]),
-                screen.moment(one["begun_at"]),
-                screen.moment(one["ended_at"], otherwise="under way"),
-                one["author"],
+                str(one.change),
+                one.kind,
+                one.title,
+                ", ".join(one.adapters or ["all"]),
+                screen.moment(one.begun_at),
+                screen.moment(one.ended_at, otherwise="under way"),
+                one.author,
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
 
-def say_under_way(changes: list[dict[str, Any]]) -> None:
+def say_under_way(changes: Sequence[ChangeBody]) -> None:
     """Say which changes of engine or base are under way: probing waits for them."""
     for one in changes:
-        since = datetime.fromisoformat(one["begun_at"]).astimezone(UTC)
-        of = f" for {', '.join(one['adapters'])}" if one["adapters"] else ""
+        since = one.begun_at.astimezone(UTC)
+        of = f" for {', '.join(one.adapters)}" if one.adapters else ""
         screen.say(
-            f"a change of {one['kind']}{of} is under way since {since:%Y-%m-%d %H:%M} UTC"
-            f" ({one['title']}; change {one['change']})"
+            f"a change of {one.kind}{of} is under way since {since:%Y-%m-%d %H:%M} UTC"
+            f" ({one.title}; change {one.change})"
         )
 
 
@@ -201,32 +194,27 @@ def _moment(at: datetime | None) -> str | None:
 
 
 def _only_open(service: Service) -> int:
-    found = list(service.pages("/changes", open="true"))
+    found = list(service.pages("/changes", ChangeBody, open="true"))
     if not found:
         raise CommandFailed("no change is under way")
     if len(found) > 1:
-        names = "".join(f"\n  {one['change']}: {_named(one)}" for one in found)
+        names = "".join(f"\n  {one.change}: {_named(one)}" for one in found)
         raise CommandFailed(f"{len(found)} changes are under way; say which ended:{names}")
-    return int(found[0]["change"])
+    return found[0].change
 
 
-def _named(change: dict[str, Any]) -> str:
-    return f"{change['kind']} change {change['change']}, {change['title']},"
+def _named(change: ChangeBody) -> str:
+    return f"{change.kind} change {change.change}, {change.title},"
 
 
-def _lasted(change: dict[str, Any]) -> str:
-    ended, begun = (datetime.fromisoformat(change[key]) for key in ("ended_at", "begun_at"))
-    return str(timedelta(seconds=round((ended - begun).total_seconds())))
+def _lasted(change: ChangeBody) -> str:
+    lasted = (change.ended_at or change.begun_at) - change.begun_at
+    return str(timedelta(seconds=round(lasted.total_seconds())))
 
 
-def _say_rebaselined(change: dict[str, Any]) -> None:
-    if change["rebaselined"] is not None:
-        screen.say(_rebaselined(change["rebaselined"]["versions"]))
-
-
-def _note_rebaselined(change: dict[str, Any]) -> None:
-    if change["rebaselined"] is not None:
-        screen.note(_rebaselined(change["rebaselined"]["versions"]))
+def _say_rebaselined(change: DeclaredChange, say: Callable[[str], None]) -> None:
+    if change.rebaselined is not None:
+        say(_rebaselined(change.rebaselined.versions))
 
 
 def _rebaselined(versions: int) -> str:

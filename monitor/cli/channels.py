@@ -2,72 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from alerts.types import Severity
 from monitor.cli import options, screen
-from monitor.cli.client import place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
+from monitor.views.message import ChannelBody, TrialBody
+from monitor.views.shape import Page
 
 app = typer.Typer(help="Who is told, and whether the way to them works.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_channels(config: options.Config = None, *, as_json: options.Json = False) -> None:
+@options.asks
+def list_channels(service: Service) -> None:
     """Show the configured channels, what each wants, and what it has not taken yet."""
-    with options.service(config) as service:
-        found = service.get("/channels")
-    if as_json:
-        screen.as_json(found)
-        return
+    found = service.shown(service.get("/channels"), Page[ChannelBody])
     screen.table(
         "channels",
         ["channel", "kind", "gets", "fallback", "waiting", "dead", "health"],
         [
             [
-                one["channel"],
-                one["kind"],
-                wants(one["match"]),
-                one["fallback"] or "-",
-                f"{one['waiting']}, the oldest {one['oldest_seconds']:.0f} s"
-                if one["waiting"]
-                else "0",
-                str(one["dead"]),
-                "degraded" if one["degraded"] else "-",
+                one.channel,
+                one.kind,
+                wants(one.match),
+                one.fallback or "-",
+                f"{one.waiting}, the oldest {one.oldest_seconds:.0f} s" if one.waiting else "0",
+                str(one.dead),
+                "degraded" if one.degraded else "-",
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
 
 @app.command("test")
+@options.asks
 def try_channel(
+    service: Service,
     channel: Annotated[str, typer.Argument(help="Its name in the config.")],
     severity: Annotated[
         Severity, typer.Option(help="A ticket wakes nobody; a page may.")
     ] = Severity.TICKET,
     wait: Annotated[float, typer.Option(min=1, max=30, help="Seconds for each message.")] = 30.0,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Send a message that says it is a test, and its end; exit code 1 if it is not taken."""
-    with options.service(config) as service:
-        tried = service.post(place("channels", channel, "test"), severity=severity.value, wait=wait)
-    if as_json:
-        screen.as_json(tried)
-        if not tried["taken"]:
-            raise typer.Exit(1)
-        return
-    if not tried["taken"]:
-        raise CommandFailed(f"{channel} has not taken the test: {tried['answer']}")
-    for sent in tried["deliveries"]:
-        screen.say(f"{channel} took {sent['delivery']}: {sent['summary']}")
+    answer = service.post(place("channels", channel, "test"), severity=severity.value, wait=wait)
+    tried = read(answer, TrialBody)
+    service.show(answer, code=0 if tried.taken else 1)
+    if not tried.taken:
+        raise CommandFailed(f"{channel} has not taken the test: {tried.answer}")
+    for sent in tried.deliveries:
+        screen.say(f"{channel} took {sent.delivery}: {sent.summary}")
 
 
-def wants(match: dict[str, Any]) -> str:
+def wants(match: Mapping[str, Any]) -> str:
     """Say what a `match` accepts."""
     if not match:
         return "everything"

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
+import msgspec
+import typer
 
+from monitor.cli import screen
 from monitor.cli.failures import CommandFailed
+
+Shape = TypeVar("Shape")
 
 PATIENCE = 75.0
 """Seconds for an answer: longer than the longest wait that the service grants."""
 UPLOAD_PATIENCE = 600.0
+
+
+def read(answer: object, shape: type[Shape]) -> Shape:
+    """Read an answer into its shape; what a later release adds is left out."""
+    try:
+        return msgspec.convert(answer, shape)
+    except msgspec.ValidationError as error:
+        raise CommandFailed(
+            f"the service answers otherwise than this release of the command reads it ({error})"
+        ) from None
 
 
 def place(*parts: str | int) -> str:
@@ -30,15 +46,30 @@ class Service:
     """One running service.
 
     Every answer that is not a success becomes :class:`CommandFailed` with the service's
-    own words (RFC 9457 ``title`` and ``detail``).
+    own words (RFC 9457 ``title`` and ``detail``). ``found`` gives address and key, when the first
+    question is asked: what is wrong with a command's words is said before.
     """
 
-    def __init__(self, url: str, key: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, found: Callable[[], tuple[str, str]], *, as_json: bool = False) -> None:
+        self._found = found
+        self.as_json = as_json
+
+    @cached_property
+    def url(self) -> str:
+        """Where it answers."""
+        return self._address[0].rstrip("/")
+
+    @cached_property
+    def _address(self) -> tuple[str, str]:
+        return self._found()
+
+    @cached_property
+    def _client(self) -> httpx2.Client:
+        key = self._address[1]
         if not key.isascii():
             raise CommandFailed("the key is none that `driftline keys create` made")
         try:
-            self._client = httpx2.Client(
+            return httpx2.Client(
                 base_url=self.url,
                 headers={"authorization": f"Bearer {key}"},
                 timeout=httpx2.Timeout(PATIENCE, connect=5.0),
@@ -47,7 +78,7 @@ class Service:
                 verify=not self.url.lower().startswith("http://"),
             )
         except httpx2.InvalidURL as error:
-            raise CommandFailed(f"{url}: no address of a service ({error})") from None
+            raise CommandFailed(f"{self.url}: no address of a service ({error})") from None
 
     def __enter__(self) -> Self:
         return self
@@ -58,18 +89,30 @@ class Service:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
+
+    def show(self, answer: object, *, code: int = 0) -> None:
+        """With ``--json`` print an answer as it came, and end the command there."""
+        if self.as_json:
+            screen.as_json(answer)
+            raise typer.Exit(code)
+
+    def shown(self, answer: object, shape: type[Shape]) -> Shape:
+        """The same; else read the answer into its shape."""
+        self.show(answer)
+        return read(answer, shape)
 
     def get(self, path: str, **parameters: object) -> Any:
         """GET a JSON document under ``/v1``."""
         return self._json(lambda: self._client.get(f"/v1{path}", params=_given(parameters)))
 
-    def pages(self, path: str, **parameters: object) -> Iterator[Any]:
+    def pages(self, path: str, shape: type[Shape], **parameters: object) -> Iterator[Shape]:
         """GET the items of a list under ``/v1``, page after page."""
         cursor: str | None = None
         while True:
             page = self.get(path, cursor=cursor, **parameters)
-            yield from page["items"]
+            yield from read(page["items"], list[shape])  # type: ignore[valid-type]
             cursor = page["next"]
             if cursor is None:
                 return

@@ -2,84 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
+from monitor.views.incident import IncidentDetail, MemberBody, SignalBody
 
 WAITING = frozenset({"recommended", "awaiting_approval"})
 
 
+@options.asks
 def explain(
+    service: Service,
     incident: Annotated[int, typer.Argument(help="Number of the incident in its link.")],
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Say in words what an incident is: what, since when, whose fault, what was done."""
-    with options.service(config) as service:
-        found = service.get(place("incidents", incident))
-        page = f"{service.url}/incidents/{incident}"
-    if as_json:
-        screen.as_json(found)
-        return
-    screen.say(found["summary"], style="bold")
+    found = service.shown(service.get(place("incidents", incident)), IncidentDetail)
+    screen.say(found.summary, style="bold")
     screen.say(_state(found))
-    if found["onset"] is not None:
-        start, end = (screen.moment(found["onset"][side]) for side in ("start", "end"))
+    if found.onset is not None:
+        start, end = screen.moment(found.onset.start), screen.moment(found.onset.end)
         screen.say(f"began between {start} and {end} UTC")
-    if found["base_model"] is not None:
-        screen.say(f"base model: {found['base_model'] or 'not registered'}")
+    if found.base_model is not None:
+        screen.say(f"base model: {found.base_model or 'not registered'}")
     _print_route(found)
-    for change in found["changes"]:
-        screen.say(f"declared: {change['text']}, by {change['author']}")
-    _print_signals(found["signals"])
-    _print_members(found["members"])
+    for change in found.changes:
+        screen.say(f"declared: {change.text}, by {change.author}")
+    _print_signals(found.signals)
+    _print_members(found.members)
     _print_timeline(found)
-    _print_next(found, page)
+    _print_next(found, f"{service.url}/incidents/{incident}")
 
 
-def _state(found: dict[str, Any]) -> str:
-    since = f"{found['severity']} since {screen.moment(found['opened_at'])} UTC"
-    over = f", over since {screen.moment(found['closed_at'])}" if found["closed_at"] else ", open"
-    if found["closing"] and found["closing"] != found["marked"]:
-        over += f" ({found['closing'].replace('_', ' ')})"
-    what = f"blame {found['blame_now']}" if found["kind"] == "drift" else found["kind"]
+def _state(found: IncidentDetail) -> str:
+    since = f"{found.severity} since {screen.moment(found.opened_at)} UTC"
+    over = f", over since {screen.moment(found.closed_at)}" if found.closed_at else ", open"
+    if found.closing and found.closing.value != found.marked:
+        over += f" ({found.closing.replace('_', ' ')})"
+    what = f"blame {found.blame_now}" if found.kind == "drift" else found.kind
     parts = [since + over, what]
-    if found["acknowledged_by"]:
-        until = screen.moment(found["acknowledged_until"])
-        parts.append(f"{found['acknowledged_by']} has it until {until}")
-    elif not found["closed_at"]:
+    if found.acknowledged_by:
+        until = screen.moment(found.acknowledged_until)
+        parts.append(f"{found.acknowledged_by} has it until {until}")
+    elif not found.closed_at:
         parts.append("nobody has it in hand")
-    if found["silenced_by"] is not None:
-        parts.append(f"silenced (silence {found['silenced_by']}), so nobody hears of it")
-    if found["part_of"] is not None:
-        parts.append(f"part of incident {found['part_of']}")
-    if found["marked"]:
-        word = "false" if found["marked"] == "false_page" else "accepted"
-        parts.append(f"judged {word} by {found['marked_by']}: {found['marked_because']}")
+    if found.silenced_by is not None:
+        parts.append(f"silenced (silence {found.silenced_by}), so nobody hears of it")
+    if found.part_of is not None:
+        parts.append(f"part of incident {found.part_of}")
+    if found.marked:
+        word = "false" if found.marked == "false_page" else "accepted"
+        parts.append(f"judged {word} by {found.marked_by}: {found.marked_because}")
     return "; ".join(parts)
 
 
-def _print_route(found: dict[str, Any]) -> None:
-    route = found["route"]
+def _print_route(found: IncidentDetail) -> None:
+    route = found.route
     if route is None:
         return
     arms = ", ".join(
-        f"{arm['version']} {screen.weight(arm['weight'])}" + _role(arm["arm"])
-        for arm in route["arms"]
-        if arm["weight"] > 0
+        f"{arm.version} {screen.weight(arm.weight)}" + _role(arm.arm)
+        for arm in route.arms
+        if arm.weight > 0
     )
-    screen.say(f"traffic goes to {arms} (generation {route['generation']}: {route['reason']})")
+    screen.say(f"traffic goes to {arms} (generation {route.generation}: {route.reason})")
 
 
 def _role(arm: str) -> str:
     return "" if arm == "stable" else f" as {arm}"
 
 
-def _print_signals(signals: list[dict[str, Any]]) -> None:
+def _print_signals(signals: Sequence[SignalBody]) -> None:
     if not signals:
         screen.say("no detector has scored it in this time")
         return
@@ -88,21 +84,21 @@ def _print_signals(signals: list[dict[str, Any]]) -> None:
         ["detector", "crossed", "effect, 95 %", "margin", "page", "notice", "would see", "n"],
         [
             [
-                one["detector"],
-                "yes" if one["crossed"] else "-",
-                f"{one['effect']:+.2f} [{one['interval'][0]:+.2f}, {one['interval'][1]:+.2f}]",
-                screen.number(one["margin"]),
-                screen.number(one["evidence_page"]),
-                screen.number(one["evidence_notice"]),
-                screen.number(one["minimum_detectable"]),
-                "-" if one["n"] is None else str(one["n"]),
+                one.detector,
+                "yes" if one.crossed else "-",
+                f"{one.effect:+.2f} [{one.interval[0]:+.2f}, {one.interval[1]:+.2f}]",
+                screen.number(one.margin),
+                screen.number(one.evidence_page),
+                screen.number(one.evidence_notice),
+                screen.number(one.minimum_detectable),
+                "-" if one.n is None else str(one.n),
             ]
             for one in signals
         ],
     )
 
 
-def _print_members(members: list[dict[str, Any]]) -> None:
+def _print_members(members: Sequence[MemberBody]) -> None:
     if not members:
         return
     screen.table(
@@ -110,37 +106,37 @@ def _print_members(members: list[dict[str, Any]]) -> None:
         ["version", "since", "until"],
         [
             [
-                f"{one['adapter']}@{one['version']}",
-                screen.moment(one["joined_at"]),
-                screen.moment(one["left_at"], otherwise="now"),
+                f"{one.adapter}@{one.version}",
+                screen.moment(one.joined_at),
+                screen.moment(one.left_at, otherwise="now"),
             ]
             for one in members
         ],
     )
 
 
-def _print_timeline(found: dict[str, Any]) -> None:
-    if found["waits_since"] is not None:
-        screen.say(f"a message about it waits since {screen.moment(found['waits_since'])} UTC")
-    elif not found["deliveries"]:
+def _print_timeline(found: IncidentDetail) -> None:
+    if found.waits_since is not None:
+        screen.say(f"a message about it waits since {screen.moment(found.waits_since)} UTC")
+    elif not found.deliveries:
         screen.say("nobody was told, as no channel takes it")
-    if not found["actions"]:
+    if not found.actions:
         screen.say("no action was taken or recommended")
     screen.say("what happened, UTC:")
-    for one in found["timeline"]:
-        style = "bold red" if one["bad"] else ""
-        screen.say(f"  {screen.moment(one['at'])}  {one['text']}", style=style)
+    for one in found.timeline:
+        style = "bold red" if one.bad else ""
+        screen.say(f"  {screen.moment(one.at)}  {one.text}", style=style)
 
 
-def _print_next(found: dict[str, Any], page: str) -> None:
+def _print_next(found: IncidentDetail, page: str) -> None:
     """What can be done now, as lines to copy."""
-    number = found["incident"]
+    number = found.incident
     screen.say(f"page: {page}")
-    for action in found["actions"]:
-        if action["state"] in WAITING:
-            screen.say(f"waits for you: {action['kind']}, on the page or by the API:")
-            screen.say(f"  POST /v1/actions/{action['action']}/approve")
-    if not found["closed_at"] and not found["acknowledged_by"]:
+    for action in found.actions:
+        if action.state in WAITING:
+            screen.say(f"waits for you: {action.kind}, on the page or by the API:")
+            screen.say(f"  POST /v1/actions/{action.action}/approve")
+    if not found.closed_at and not found.acknowledged_by:
         screen.say(f"take it in hand: driftline incident ack {number}")
-    if not found["marked"] and found["kind"] == "drift":
+    if not found.marked and found.kind == "drift":
         screen.say(f'was it false? driftline incident false {number} --reason "…"')

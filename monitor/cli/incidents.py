@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
 from monitor.cli.explaining import explain
+from monitor.views.incident import AcceptedIncident, IncidentBody
+from monitor.views.shape import Page
 
 app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
 
@@ -21,7 +23,9 @@ Reason = Annotated[
 
 
 @app.command("list")
+@options.asks
 def list_incidents(
+    service: Service,
     adapter: Annotated[
         str | None, typer.Option("--adapter", "-a", help="Only those of this adapter.")
     ] = None,
@@ -34,12 +38,10 @@ def list_incidents(
     base: Annotated[str | None, typer.Option(help="Only those on this base model.")] = None,
     order: Annotated[str, typer.Option(help="newest, or severity: pages first.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
-    config: options.Config = None,
     *,
     open_only: Annotated[
         bool, typer.Option("--open", help="Only those that are not resolved.")
     ] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Show incidents, newest first."""
     asked = {
@@ -53,12 +55,8 @@ def list_incidents(
         "order": order,
         "limit": limit,
     }
-    with options.service(config) as service:
-        found = service.get("/incidents", **asked)
-    if as_json:
-        screen.as_json(found)
-        return
-    if not found["items"]:
+    found = service.shown(service.get("/incidents", **asked), Page[IncidentBody])
+    if not found.items:
         narrowed = any((adapter, state, severity, blame, owner, base, open_only))
         screen.say("no incident matches" if narrowed else "nobody was told of anything yet")
         return
@@ -67,15 +65,15 @@ def list_incidents(
         ["incident", "of", "severity", "since", "until", "marked", "summary"],
         [
             [
-                str(one["incident"]),
+                str(one.incident),
                 _subject(one),
-                one["severity"],
-                screen.moment(one["opened_at"]),
+                one.severity,
+                screen.moment(one.opened_at),
                 _until(one),
-                one["marked"] or "-",
-                one["summary"],
+                one.marked or "-",
+                one.summary,
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
@@ -84,71 +82,56 @@ app.command("show")(explain)
 
 
 @app.command("ack")
+@options.asks
 def acknowledge(
+    service: Service,
     incident: Incident,
     hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
-    config: options.Config = None,
 ) -> None:
     """Take an incident in hand: no repeats until then, or until it worsens."""
-    with options.service(config) as service:
-        found = service.post(place("incidents", incident, "ack"), {"hours": hours})
-    screen.say(f"{found['acknowledged_by']} has incident {incident}")
+    answer = service.post(place("incidents", incident, "ack"), {"hours": hours})
+    found = service.shown(answer, IncidentBody)
+    screen.say(f"{found.acknowledged_by} has incident {incident}")
 
 
 @app.command("false")
-def mark_false(
-    incident: Incident,
-    reason: Reason,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
     """Say that an incident was false; an open one ends, and its evidence begins at nothing."""
-    with options.service(config) as service:
-        found = service.post(place("incidents", incident, "false"), {"reason": reason})
-    if as_json:
-        screen.as_json(found)
-        return
+    answer = service.post(place("incidents", incident, "false"), {"reason": reason})
+    found = service.shown(answer, IncidentBody)
     screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")
 
 
 @app.command("accept")
-def accept(
-    incident: Incident,
-    reason: Reason,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def accept(service: Service, incident: Incident, reason: Reason) -> None:
     """Say that what an incident found is the new normal: it ends, and is compared with anew."""
-    with options.service(config) as service:
-        found = service.post(place("incidents", incident, "accept"), {"reason": reason})
-    if as_json:
-        screen.as_json(found)
-        return
+    answer = service.post(place("incidents", incident, "accept"), {"reason": reason})
+    found = service.shown(answer, AcceptedIncident)
     screen.say(f"incident {incident} of {_subject(found)} is accepted as normal")
-    for one in found["anew"]:
-        name = f"{one['adapter']}@{one['version']}"
-        if one["generation"] is not None:
+    for one in found.anew:
+        name = f"{one.adapter}@{one.version}"
+        if one.generation is not None:
             screen.say(
-                f"{name}: generation {one['generation']} of its reference is being built of"
-                f" {one['records']} records since the onset; it is provisional at first"
+                f"{name}: generation {one.generation} of its reference is being built of"
+                f" {one.records} records since the onset; it is provisional at first"
             )
-        if one["perplexity"]:
+        if one.perplexity:
             screen.say(f"{name}: the next probe registers its perplexity anew")
-        if one["left"] is not None:
-            screen.say(f"{name}: its reference stands. {one['left']}")
+        if one.left is not None:
+            screen.say(f"{name}: its reference stands. {one.left}")
 
 
-def _until(incident: dict[str, Any]) -> str:
+def _until(incident: IncidentBody) -> str:
     """When it ended; of an open one whether a silence keeps its messages back."""
-    silence = incident["silenced_by"]
+    silence = incident.silenced_by
     open_still = "open" if silence is None else f"open, silence {silence}"
-    return screen.moment(incident["closed_at"], otherwise=open_still)
+    return screen.moment(incident.closed_at, otherwise=open_still)
 
 
-def _subject(incident: dict[str, Any]) -> str:
+def _subject(incident: IncidentBody) -> str:
     """Whom it is about: a version, or all adapters on a base."""
-    if incident["adapter"] is not None:
-        return f"{incident['adapter']}@{incident['version']}"
-    return f"all on {incident['base_model'] or 'one base model'}"
+    if incident.adapter is not None:
+        return f"{incident.adapter}@{incident.version}"
+    return f"all on {incident.base_model or 'one base model'}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
 
 import typer
 
@@ -17,6 +18,8 @@ from monitor.cli.loading import loading
 if TYPE_CHECKING:
     from monitor.config.sections import Config as Settings
     from monitor.store.database import Database
+
+P = ParamSpec("P")
 
 Config = Annotated[
     Path | None,
@@ -58,15 +61,43 @@ def settings(config: Path | None) -> Settings:
         return load(config)
 
 
-def service(config: Path | None) -> Service:
+def service(config: Path | None, *, as_json: bool = False) -> Service:
     """The service of the config, or of ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY``."""
+    return Service(lambda: _address(config), as_json=as_json)
+
+
+def _address(config: Path | None) -> tuple[str, str]:
     with loading(), wrong_config():
         from monitor.config.parts import load_service_part
 
         found = load_service_part(config)
     url = os.environ.get("DRIFTLINE_URL") or f"http://{found.server.host}:{found.server.port}"
-    key = os.environ.get("DRIFTLINE_KEY") or local_key(found.service.data_dir)
-    return Service(url, key)
+    return url, os.environ.get("DRIFTLINE_KEY") or local_key(found.service.data_dir)
+
+
+def asks(command: Callable[Concatenate[Service, P], None]) -> Callable[..., None]:
+    """Give a command the service in place of ``--config`` and ``--json``, which it takes too."""
+
+    def run(config: Path | None, *, as_json: bool, **given: Any) -> None:
+        with service(config, as_json=as_json) as opened:
+            cast("Callable[..., None]", command)(opened, **given)
+
+    hints = get_type_hints(command, include_extras=True)
+    own = list(signature(command).parameters.values())[1:]
+    by_name = Parameter.KEYWORD_ONLY
+    shared = {"config": (Config, None), "as_json": (Json, False)}
+    run.__signature__ = Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=by_name, annotation=hints[one.name]) for one in own]
+        + [
+            Parameter(name, by_name, default=default, annotation=hint)
+            for name, (hint, default) in shared.items()
+        ]
+    )
+    run.__annotations__ = {one.name: hints[one.name] for one in own} | {
+        name: hint for name, (hint, _) in shared.items()
+    }
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
 
 
 @contextmanager

@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
+from monitor.views.budget import FaultPlanBody, PlannedBody, SizesBody
 
 TIMES: Final = ("hour", "day", "week")
 
 
+@options.asks
 def plan(
+    service: Service,
     adapter: options.Adapter,
     version: Annotated[
         str | None, typer.Option(help="One of its versions; all that are watched when left out.")
     ] = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Show the smallest fault of each kind that is seen within an hour, a day and a week."""
-    with options.service(config) as service:
-        found = service.get(place("adapters", adapter, "plan"), version=version)
-    if as_json:
-        screen.as_json(found)
-        return
-    items = found["items"]
+    found = service.shown(
+        service.get(place("adapters", adapter, "plan"), version=version), FaultPlanBody
+    )
+    items = found.items
     if not items:
         screen.say(f"no version of {adapter} is watched yet")
         return
-    for told, name in (("ticket", "a ticket"), ("page", "a page")):
+    for name in ("ticket", "page"):
         screen.table(
-            f"{adapter}: the smallest fault that opens {name} within",
+            f"{adapter}: the smallest fault that opens a {name} within",
             [
                 "version",
                 "fault",
                 *(f"{'an' if one == 'hour' else 'a'} {one}" for one in TIMES),
                 "note",
             ],
-            [_row(item, told) for item in items],
+            [_row(one, one.page if name == "page" else one.ticket) for one in items],
         )
     screen.say(
-        f"of faults that large at least {found['power']:.0%} are seen in time, at the traffic of"
+        f"of faults that large at least {found.power:.0%} are seen in time, at the traffic of"
         " the last day; each moves one signal alone, real ones mostly several"
     )
 
 
-def _row(item: dict[str, Any], told: str) -> list[str]:
-    sizes = item[told]
+def _row(item: PlannedBody, told: SizesBody) -> list[str]:
     return [
-        item["version"],
-        item["fault"],
-        *(sizes[time]["text"] if sizes[time] else "-" for time in TIMES),
-        item["note"] or "",
+        item.version,
+        item.fault,
+        *(size.text if size else "-" for size in (told.hour, told.day, told.week)),
+        item.note or "",
     ]

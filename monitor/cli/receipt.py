@@ -2,72 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import typer
 
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
+from monitor.cli.client import Service
+from monitor.views.receipt import AccountBody, ReceiptBody, WatchedBody
 
 MOST_VERSIONS: Final = 20
 _LEAST: Final = 0.01
 
 
+@options.asks
 def receipt(
+    service: Service,
     month: Annotated[
         str | None, typer.Option(help="A calendar month in UTC, as 2026-11; else the last 30 days.")
     ] = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Account for pages: how many were promised, sent, and marked as a false alarm by on-call."""
-    with options.service(config) as service:
-        found = service.get("/receipt", month=month)
-    if as_json:
-        screen.as_json(found)
-        return
-    rows = [(one["tier"], one) for one in found["tiers"]]
-    if found["fleet"]["sent"]:
-        rows.append(("fleet incidents", found["fleet"]))
+    found = service.shown(service.get("/receipt", month=month), ReceiptBody)
+    rows: list[tuple[str, AccountBody]] = [(one.tier, one) for one in found.tiers]
+    if found.fleet.sent:
+        rows.append(("fleet incidents", found.fleet))
     screen.table(
-        f"pages of {found['month'] or 'the last 30 days'}, up to {found['end']}",
+        f"pages of {found.month or 'the last 30 days'}, up to {screen.moment(found.end)}",
         ["tier", "promised false", "sent", "marked false", "accepted", "not judged"],
-        [_row(name, one) for name, one in [*rows, ("all", found["total"])]],
+        [_row(name, one) for name, one in [*rows, ("all", found.total)]],
     )
-    if found["pages"]:
+    if found.pages:
         screen.table(
             "newest first",
             ["incident", "of", "at", "marked", "summary"],
             [
                 [
-                    str(page["incident"]),
-                    f"{page['adapter']}@{page['version']}" if page["adapter"] else "a base model",
-                    screen.moment(page["at"]),
-                    page["marked"] or ("not judged" if page["delivered"] else "not delivered"),
-                    page["summary"],
+                    str(page.incident),
+                    f"{page.adapter}@{page.version}" if page.adapter else "a base model",
+                    screen.moment(page.at),
+                    page.marked or ("not judged" if page.delivered else "not delivered"),
+                    page.summary,
                 ]
-                for page in found["pages"]
+                for page in found.pages
             ],
         )
-    _say_coverage(found["coverage"])
-    for note in found["notes"]:
+    _say_coverage(found.coverage)
+    for note in found.notes:
         screen.say(note)
 
 
-def _say_coverage(found: list[dict[str, Any]]) -> None:
+def _say_coverage(found: Sequence[WatchedBody]) -> None:
     """Say what was not compared, and how long a version was blind."""
-    told = [one for one in found if one["blind_hours"] or _share(one) < 1.0]
+    told = [one for one in found if one.blind_hours or _share(one) < 1.0]
     if told:
         screen.table(
             "what was compared, the longest blind first",
             ["version", "blind for", "compared", "by the least covered"],
             [
                 [
-                    f"{one['adapter']}@{one['version']}",
-                    hours(one["blind_hours"]) if one["blind_hours"] else "-",
+                    f"{one.adapter}@{one.version}",
+                    hours(one.blind_hours) if one.blind_hours else "-",
                     screen.covered(_share(one)),
-                    one["least"]["text"] if one["least"] else "-",
+                    one.least.text if one.least else "-",
                 ]
                 for one in told[:MOST_VERSIONS]
             ],
@@ -80,13 +78,13 @@ def _say_coverage(found: list[dict[str, Any]]) -> None:
         )
 
 
-def _share(one: dict[str, Any]) -> float:
-    least = one["least"]
-    return 1.0 if least is None or least["of_expected"] is None else float(least["of_expected"])
+def _share(one: WatchedBody) -> float:
+    least = one.least
+    return 1.0 if least is None or least.of_expected is None else least.of_expected
 
 
-def _row(name: str, account: dict[str, Any]) -> list[str]:
-    counts = [account[key] for key in ("sent", "marked_false", "accepted", "not_judged")]
-    promised = account["promised"]
+def _row(name: str, account: AccountBody) -> list[str]:
+    counts = (account.sent, account.marked_false, account.accepted, account.not_judged)
+    promised = account.promised
     said = f"{promised:.2f}" if promised >= _LEAST or not promised else f"< {_LEAST}"
     return [name, said, *map(str, counts)]

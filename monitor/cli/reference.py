@@ -12,9 +12,10 @@ import typer
 from rich.progress import Progress
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.cli.times import HELP, moment
+from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, RefreezeBody
 
 app = typer.Typer(
     help="The frozen picture an adapter version is compared with.", no_args_is_help=True
@@ -25,13 +26,14 @@ Wait = Annotated[bool, typer.Option(help="Wait until it is ready or has failed."
 
 
 @app.command("build")
+@options.asks
 def build(
+    service: Service,
     adapter: options.Adapter,
     version: options.Version,
     file: Annotated[
         Path, typer.Argument(help="NDJSON: one training text or baseline record a line.")
     ],
-    config: options.Config = None,
     cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "uploaded by hand",
     *,
     wait: Wait = True,
@@ -40,16 +42,19 @@ def build(
     if not file.is_file():
         raise CommandFailed(f"{file}: there is no such file")
     path = _place(adapter, version)
-    with options.service(config) as service:
-        with screen.progress() as progress:
-            task = progress.add_task("uploading", total=file.stat().st_size)
-            service.upload(path, _chunks(file, progress, task), cause=cause)
-        if wait:
-            _follow(service, path)
+    with screen.progress() as progress:
+        task = progress.add_task("uploading", total=file.stat().st_size)
+        answer = service.upload(path, _chunks(file, progress, task), cause=cause)
+    if not wait:
+        service.show(answer)
+        return
+    _follow(service, path)
 
 
 @app.command("freeze")
+@options.asks
 def freeze(
+    service: Service,
     adapter: options.Adapter,
     version: options.Version,
     start: Annotated[
@@ -60,7 +65,6 @@ def freeze(
         datetime,
         typer.Option(parser=moment, metavar="TIME", help=f"First moment after it, {HELP}."),
     ],
-    config: options.Config = None,
     cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "frozen by hand",
     *,
     wait: Wait = True,
@@ -68,42 +72,41 @@ def freeze(
     """Freeze live records of a window as the new reference."""
     path = _place(adapter, version)
     window = {"start": start.isoformat(), "end": end.isoformat()}
-    with options.service(config) as service:
-        service.post(path, {"freeze": {**window, "cause": cause}})
-        if wait:
-            _follow(service, path)
+    answer = service.post(path, {"freeze": {**window, "cause": cause}})
+    if not wait:
+        service.show(answer)
+        return
+    _follow(service, path)
 
 
 @app.command("learn")
-def learn(
-    adapter: options.Adapter, version: options.Version, config: options.Config = None
-) -> None:
+@options.asks
+def learn(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Learn settings that the reference has not, from the live records there are."""
-    with options.service(config) as service:
-        found = service.post(f"{_place(adapter, version)}/learn", {})
-    for one in found["learned"]:
-        screen.say(f"learned {one}: compared from the next window on")
-    for one in found["waiting"]:
+    found = service.shown(service.post(f"{_place(adapter, version)}/learn", {}), LearnedBody)
+    for settings in found.learned:
+        screen.say(f"learned {settings}: compared from the next window on")
+    for one in found.waiting:
         screen.say(
-            f"{one['settings']}: {one['records']:,} requests, {one['share']:.0%} of the last day's;"
-            f" 300 are needed to learn from, {one['needed']:,} to do so unasked"
+            f"{one.settings}: {one.records:,} requests, {one.share:.0%} of the last day's;"
+            f" 300 are needed to learn from, {one.needed:,} to do so unasked"
         )
-    if not found["learned"] and not found["waiting"]:
+    if not found.learned and not found.waiting:
         screen.say("no other settings have more than 5 % of the last day's requests")
 
 
 @app.command("refreeze")
+@options.asks
 def refreeze(
+    service: Service,
     cause: Annotated[str, typer.Option(help="Why; kept in the audit.")],
     match: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE: adapter, owner, tier or a label; repeated, all hold."),
     ] = None,
     days: Annotated[float, typer.Option(help="Of the last so many days' records.")] = 14.0,
-    config: options.Config = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every adapter.")] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Freeze the references of many adapters anew; one that fails loses none of the others."""
     body = {
@@ -112,69 +115,66 @@ def refreeze(
         "days": days,
         "cause": cause,
     }
-    with options.service(config) as service:
-        found = service.post("/references/refreeze", body)
-    if as_json:
-        screen.as_json(found)
-    else:
-        screen.table(
-            f"frozen anew from {found['window']['start']} on",
-            ["adapter", "version", "generation", "records", "left alone because"],
+    answer = service.post("/references/refreeze", body)
+    found = read(answer, RefreezeBody)
+    code = ExitCode.FAILED if any(one.error for one in found.items) else ExitCode.OK
+    service.show(answer, code=code)
+    screen.table(
+        f"frozen anew from {screen.moment(found.window.start)} on",
+        ["adapter", "version", "generation", "records", "left alone because"],
+        [
             [
-                [
-                    one["adapter"],
-                    one["version"] or "-",
-                    str(one["generation"] or "-"),
-                    f"{one['records']:,}",
-                    one["error"] or "",
-                ]
-                for one in found["items"]
-            ],
-        )
-    if any(one["error"] for one in found["items"]):
-        raise typer.Exit(ExitCode.FAILED)
+                one.adapter,
+                one.version or "-",
+                str(one.generation or "-"),
+                f"{one.records:,}",
+                one.error or "",
+            ]
+            for one in found.items
+        ],
+    )
+    raise typer.Exit(code)
 
 
 @app.command("status")
-def status(
-    adapter: options.Adapter, version: options.Version, config: options.Config = None
-) -> None:
+@options.asks
+def status(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Show the version's references, newest first."""
-    with options.service(config) as service:
-        found = service.get(_place(adapter, version))
+    found = service.shown(service.get(_place(adapter, version)), ReferencesBody)
     screen.table(
         f"references of {adapter}@{version}",
         ["generation", "state", "progress", "approved by", "training", "baseline", "days", "note"],
         [
             [
-                str(item["generation"]),
-                item["state"],
-                f"{item['progress']:.0%}",
-                item.get("approved_by") or "provisional",
-                str(item["n_training"]),
-                str(item["n_baseline"]),
-                screen.number(item["span_days"], digits=1),
-                item.get("error") or f"{item['cause']}{_left_out(item)}",
+                str(item.generation),
+                item.state,
+                f"{item.progress:.0%}",
+                item.approved_by or "provisional",
+                str(item.n_training),
+                str(item.n_baseline),
+                screen.number(item.span_days, digits=1),
+                item.error or f"{item.cause}{_left_out(item)}",
             ]
-            for item in found["items"]
+            for item in found.items
         ],
     )
-    if found["seen"]:
-        screen.say(f"hours and weekdays: {found['seen']['text']}")
-    if found["learning"]:
-        screen.say(found["learning"]["text"])
+    if found.seen:
+        screen.say(f"hours and weekdays: {found.seen.text}")
+    if found.learning:
+        screen.say(found.learning.text)
 
 
 @app.command("approve")
+@options.asks
 def approve(
+    service: Service,
     adapter: options.Adapter,
     version: options.Version,
     generation: Annotated[int, typer.Argument(min=1, help="As `reference status` shows it.")],
-    config: options.Config = None,
 ) -> None:
     """Approve a ready generation by hand: from now on its evidence may move traffic."""
-    with options.service(config) as service:
-        service.post(f"{_place(adapter, version)}/approve", {"generation": generation})
+    answer = service.post(f"{_place(adapter, version)}/approve", {"generation": generation})
+    service.show(answer)
     screen.say(f"generation {generation} of {adapter}@{version} is approved")
 
 
@@ -193,18 +193,20 @@ def _follow(service: Service, path: str) -> None:
     with screen.progress() as progress:
         task = progress.add_task("building", total=1.0)
         while True:
-            newest = service.get(path)["items"][0]
-            progress.update(task, completed=newest["progress"])
-            if newest["state"] != "building":
+            answer = service.get(path)["items"][0]
+            newest = read(answer, ReferenceBody)
+            progress.update(task, completed=newest.progress)
+            if newest.state != "building":
                 break
             time.sleep(0.5)
-    if newest["state"] == "failed":
-        raise CommandFailed(f"the reference failed: {newest['error']}")
-    kind = newest.get("approved_by") or "provisional"
-    screen.say(f"generation {newest['generation']} is ready ({kind}){_left_out(newest)}")
+    if newest.state == "failed":
+        raise CommandFailed(f"the reference failed: {newest.error}")
+    service.show(answer)
+    kind = newest.approved_by or "provisional"
+    screen.say(f"generation {newest.generation} is ready ({kind}){_left_out(newest)}")
 
 
-def _left_out(reference: dict[str, Any]) -> str:
+def _left_out(reference: ReferenceBody) -> str:
     """Say what of an upload was not used, if anything."""
-    count = reference["left_out"]
+    count = reference.left_out
     return f"; baseline lines left out, also among training: {count:,}" if count else ""

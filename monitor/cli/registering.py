@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
+from monitor.views.adapter import AdapterDetail, AdapterSummary
 
 if TYPE_CHECKING:
     from monitor.probes.cards import ModelCard
@@ -52,10 +53,10 @@ def register(service: Service, wanted: Named, known: dict[str, str]) -> str:
 def registered(service: Service) -> dict[str, str]:
     """Which served names the service knows, and as which version."""
     found: dict[str, str] = {}
-    for item in service.get("/adapters", limit=LARGEST_PAGE)["items"]:
-        detail = service.get(place("adapters", item["adapter"]))
-        for version in detail["versions"]:
-            found[version["model"]] = f"{item['adapter']}@{version['version']}"
+    for item in service.pages("/adapters", AdapterSummary, limit=LARGEST_PAGE):
+        detail = read(service.get(place("adapters", item.adapter)), AdapterDetail)
+        for version in detail.versions:
+            found[version.model] = f"{item.adapter}@{version.version}"
     return found
 
 

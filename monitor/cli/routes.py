@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
 from monitor.domain import ArmKind
+from monitor.views.route import EpochBody, RouteChange, RouteDetail
+from monitor.views.shape import Page
 
 app = typer.Typer(help="Who answers for an adapter.", no_args_is_help=True)
 
@@ -22,50 +24,43 @@ Until = Annotated[
 
 
 @app.command("show")
-def show(
-    adapter: options.Adapter,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def show(service: Service, adapter: options.Adapter) -> None:
     """Show who answers now, since when and why."""
-    with options.service(config) as service:
-        found = _route(service, adapter)
-    _print(found, as_json=as_json)
+    _print(service.shown(service.get(place("routes", adapter)), RouteDetail))
 
 
 @app.command("history")
+@options.asks
 def history(
+    service: Service,
     adapter: options.Adapter,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Show what the route was, newest first."""
-    with options.service(config) as service:
-        found = service.get(place("routes", adapter, "history"), limit=limit)
-    if as_json:
-        screen.as_json(found)
-        return
+    found = service.shown(
+        service.get(place("routes", adapter, "history"), limit=limit), Page[RouteChange]
+    )
     screen.table(
         f"route of {adapter}, newest first",
         ["generation", "since", "arms", "by", "reason"],
         [
             [
-                str(one["generation"]),
-                screen.moment(one["since"]),
+                str(one.generation),
+                screen.moment(one.since),
                 _arms(one),
-                one["by"],
-                one["reason"],
+                one.by,
+                one.reason,
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
 
 @app.command("set")
+@options.asks
 def set_route(
+    service: Service,
     adapter: options.Adapter,
     arms: Annotated[
         list[str], typer.Argument(help="ARM=VERSION:WEIGHT, such as stable=v7:0.9 canary=v8:0.1.")
@@ -75,85 +70,65 @@ def set_route(
         str | None,
         typer.Option("--hold", help="For so long nothing but people changes it: 2h, 14d."),
     ] = None,
-    config: options.Config = None,
     *,
     unproven: Annotated[
         bool,
         typer.Option("--unproven", help="Although no engine shows that the versions are served."),
     ] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Replace the route, if nobody else does meanwhile."""
     wanted = [_arm(word) for word in arms]
     until = _until(held_for) if held_for else None
-    with options.service(config) as service:
-        known = _route(service, adapter)
-        body = {"arms": wanted, "reason": reason, "hold_until": until, "unproven": unproven}
-        made = _put(service, adapter, body, seen=known)
-    _print(made, as_json=as_json)
+    known = read(service.get(place("routes", adapter)), RouteDetail)
+    body = {"arms": wanted, "reason": reason, "hold_until": until, "unproven": unproven}
+    _put(service, body, seen=known)
 
 
 @app.command("hold")
+@options.asks
 def hold(
-    adapter: options.Adapter,
-    reason: Reason,
-    held_for: Until = "24h",
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
+    service: Service, adapter: options.Adapter, reason: Reason, held_for: Until = "24h"
 ) -> None:
     """Keep the route as it is: until then no automatic action touches it."""
-    _hold(adapter, _until(held_for), reason, config=config, as_json=as_json)
+    _hold(service, adapter, _until(held_for), reason)
 
 
 @app.command("release")
-def release(
-    adapter: options.Adapter,
-    reason: Reason,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def release(service: Service, adapter: options.Adapter, reason: Reason) -> None:
     """End a hold; the route stays as it is."""
-    _hold(adapter, None, reason, config=config, as_json=as_json)
+    _hold(service, adapter, None, reason)
 
 
 @app.command("renew")
-def renew(
-    reason: Reason,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
-) -> None:
+@options.asks
+def renew(service: Service, reason: Reason) -> None:
     """Let every router take the routes of this service, although it holds newer ones.
 
     For a database that was put back without `driftline restore`.
     """
-    with options.service(config) as service:
-        opened = service.post(place("routes", "epoch"), {"reason": reason})
-    if as_json:
-        screen.as_json(opened)
-        return
-    screen.say(f"epoch {opened['epoch']}: routers take these routes at their next look")
+    opened = service.shown(service.post(place("routes", "epoch"), {"reason": reason}), EpochBody)
+    screen.say(f"epoch {opened.epoch}: routers take these routes at their next look")
 
 
-def _hold(adapter: str, until: str | None, reason: str, *, config: Any, as_json: bool) -> None:
-    with options.service(config) as service:
-        known = _route(service, adapter)
-        kept = {key: known[key] for key in ("valid_until", "on_expiry")}
-        arms = [{key: arm[key] for key in ("arm", "version", "weight")} for arm in known["arms"]]
-        body = {"arms": arms, "reason": reason, "hold_until": until, **kept}
-        made = _put(service, adapter, body, seen=known)
-    _print(made, as_json=as_json)
+def _hold(service: Service, adapter: str, until: str | None, reason: str) -> None:
+    known = read(service.get(place("routes", adapter)), RouteDetail)
+    body = {
+        "arms": [
+            {"arm": arm.arm, "version": arm.version, "weight": arm.weight} for arm in known.arms
+        ],
+        "reason": reason,
+        "hold_until": until,
+        "valid_until": known.valid_until and known.valid_until.isoformat(),
+        "on_expiry": known.on_expiry,
+    }
+    _put(service, body, seen=known)
 
 
-def _route(service: Service, adapter: str) -> Any:
-    return service.get(place("routes", adapter))
-
-
-def _put(service: Service, adapter: str, body: Any, *, seen: Any) -> Any:
-    tag = f'"{seen["epoch"]}-{seen["generation"]}"'
-    return service.put(place("routes", adapter), body, headers={"if-match": tag})
+def _put(service: Service, body: object, *, seen: RouteDetail) -> None:
+    tag = f'"{seen.epoch}-{seen.generation}"'
+    made = service.put(place("routes", seen.adapter), body, headers={"if-match": tag})
+    _print(service.shown(made, RouteDetail))
 
 
 def _arm(word: str) -> dict[str, object]:
@@ -184,27 +159,21 @@ def _until(text: str) -> str:
         raise CommandFailed(f"{text}: that is too long") from None
 
 
-def _print(found: Any, *, as_json: bool) -> None:
-    if as_json:
-        screen.as_json(found)
-        return
+def _print(found: RouteDetail) -> None:
     screen.table(
-        f"{found['adapter']}, generation {found['generation']}",
+        f"{found.adapter}, generation {found.generation}",
         ["arm", "version", "served as", "share"],
-        [
-            [arm["arm"], arm["version"], arm["model"], f"{arm['weight']:.4g}"]
-            for arm in found["arms"]
-        ],
+        [[arm.arm, arm.version, arm.model, f"{arm.weight:.4g}"] for arm in found.arms],
     )
-    screen.say(f"since {screen.moment(found['since'])} by {found['by']}: {found['reason']}")
-    if found["valid_until"] is not None:
-        screen.say(f"until {screen.moment(found['valid_until'])}, then all to {found['on_expiry']}")
-    if found["behind"] is not None:
-        since = screen.moment(found["behind"]["since"])
-        screen.say(f"the router does not go by it since {since}: {found['behind']['why']}")
-    if found["hold_until"] is not None:
-        screen.say(f"held until {screen.moment(found['hold_until'])}: only people change it")
+    screen.say(f"since {screen.moment(found.since)} by {found.by}: {found.reason}")
+    if found.valid_until is not None:
+        screen.say(f"until {screen.moment(found.valid_until)}, then all to {found.on_expiry}")
+    if found.behind is not None:
+        since = screen.moment(found.behind.since)
+        screen.say(f"the router does not go by it since {since}: {found.behind.why}")
+    if found.hold_until is not None:
+        screen.say(f"held until {screen.moment(found.hold_until)}: only people change it")
 
 
-def _arms(found: Any) -> str:
-    return ", ".join(f"{arm['arm']} {arm['version']} {arm['weight']:.4g}" for arm in found["arms"])
+def _arms(found: RouteChange) -> str:
+    return ", ".join(f"{arm.arm} {arm.version} {arm.weight:.4g}" for arm in found.arms)

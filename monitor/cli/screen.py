@@ -123,15 +123,13 @@ def covered(share: float) -> str:
     return f"{math.floor(100 * share + 1e-9)}%"
 
 
-def moment(at: str | None, *, otherwise: str = "-") -> str:
-    """Write a time of the service's as people read it, in UTC to the second.
+def moment(at: datetime | None, *, otherwise: str = "-") -> str:
+    """Write a time as people read it, in UTC to the second.
 
-    >>> moment("2026-11-25T16:22:26.776179Z"), moment(None, otherwise="open")
+    >>> moment(datetime(2026, 11, 25, 16, 22, 26, 776179, UTC)), moment(None, otherwise="open")
     ('2026-11-25 16:22:26', 'open')
     """
-    if at is None:
-        return otherwise
-    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return otherwise if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:

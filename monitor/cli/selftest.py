@@ -9,22 +9,29 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.views.selftest import (
+    PowerBody,
+    ProcessesBody,
+    SelfTestBody,
+    SelfTestReport,
+    ToldBody,
+)
 
 POLL_SECONDS: Final = 1.0
 UNDER_WAY: Final = frozenset({"waiting", "running"})
 
 
+@options.asks
 def selftest(
+    service: Service,
     adapter: options.Adapter,
     version: Annotated[
         str | None, typer.Option(help="The version in charge when left out.")
     ] = None,
-    config: options.Config = None,
     *,
     last: Annotated[bool, typer.Option("--last", help="Show the last one, run none.")] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Inject drifts into a replay of an adapter's baseline: power, delays and false alarms.
 
@@ -32,42 +39,43 @@ def selftest(
     cannot be known; 3: there were more false alarms than were promised; 1: there is no report,
     with the reason.
     """
-    with options.service(config) as service:
-        path = place("adapters", adapter, "selftest")
-        found = service.get(path, version=version)
-        if not last:
-            found = _run(service, path, found, version=version)
-    if as_json:
-        screen.as_json(found)
-    report = found["report"]
-    if found["state"] == "failed" or report is None:
-        raise CommandFailed(found["error"] or f"{adapter} was not tested yet")
-    if not as_json:
+    path = place("adapters", adapter, "selftest")
+    answer = service.get(path, version=version)
+    if not last:
+        before = read(answer, SelfTestBody)
+        answer = _run(service, path, before, version=version)
+    found = read(answer, SelfTestBody)
+    if service.as_json:
+        screen.as_json(answer)
+    report = found.report
+    if found.state == "failed" or report is None:
+        raise CommandFailed(found.error or f"{adapter} was not tested yet")
+    if not service.as_json:
         _print(found, report)
-    raise typer.Exit(ExitCode.OK if _kept(report) else ExitCode.DRIFTING)
+    raise typer.Exit(ExitCode.OK if _kept(report.false_alarms) else ExitCode.DRIFTING)
 
 
-def _run(
-    service: Service, path: str, before: dict[str, Any], *, version: str | None
-) -> dict[str, Any]:
+def _run(service: Service, path: str, before: SelfTestBody, *, version: str | None) -> Any:
     """Ask, and follow it until it ends."""
-    found: dict[str, Any] = service.post(path, version=version)
+    answer = service.post(path, version=version)
+    found = read(answer, SelfTestBody)
     with screen.progress() as progress:
-        task = progress.add_task(f"self-test of {found['adapter']}@{found['version']}", total=1.0)
-        while found["state"] in UNDER_WAY or found["finished_at"] == before["finished_at"]:
-            progress.update(task, completed=found["progress"] if found["state"] == "running" else 0)
+        task = progress.add_task(f"self-test of {found.adapter}@{found.version}", total=1.0)
+        while found.state in UNDER_WAY or found.finished_at == before.finished_at:
+            progress.update(task, completed=found.progress if found.state == "running" else 0)
             time.sleep(POLL_SECONDS)
-            found = service.get(path, version=version)
-    return found
+            answer = service.get(path, version=version)
+            found = read(answer, SelfTestBody)
+    return answer
 
 
-def _kept(report: dict[str, Any]) -> bool:
-    return all(one is None or one["kept"] for one in report["false_alarms"].values())
+def _kept(found: ProcessesBody) -> bool:
+    return all(one is None or one.kept for one in (found.notice, found.page))
 
 
-def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
+def _print(found: SelfTestBody, report: SelfTestReport) -> None:
     screen.table(
-        f"{found['adapter']}@{found['version']}: drifts injected into its own baseline",
+        f"{found.adapter}@{found.version}: drifts injected into its own baseline",
         [
             "drift",
             "ticket in a day",
@@ -79,51 +87,52 @@ def _print(found: dict[str, Any], report: dict[str, Any]) -> None:
             "by",
         ],
         [
-            [one["text"], *_told(one["notice"]), *_told(one["page"]), ", ".join(one["detectors"])]
-            for one in report["injections"]
+            [one.text, *_told(one.notice), *_told(one.page), ", ".join(one.detectors)]
+            for one in report.injections
         ],
     )
-    for process, quiet in report["false_alarms"].items():
+    alarms = report.false_alarms
+    for process, quiet in (("notice", alarms.notice), ("page", alarms.page)):
         if quiet is not None:
             screen.say(
-                f"{process}: {quiet['per_30_days']:.2g} false alarms in 30 days"
-                f" ({quiet['interval'][0]:.2g} to {quiet['interval'][1]:.2g}),"
-                f" promised {quiet['promised']:.2g}: {'kept' if quiet['kept'] else 'NOT KEPT'}",
-                style="" if quiet["kept"] else "bold red",
+                f"{process}: {quiet.per_30_days:.2g} false alarms in 30 days"
+                f" ({quiet.interval[0]:.2g} to {quiet.interval[1]:.2g}),"
+                f" promised {quiet.promised:.2g}: {'kept' if quiet.kept else 'NOT KEPT'}",
+                style="" if quiet.kept else "bold red",
             )
-    baseline = report["baseline"]
-    cut = "days" if baseline["by_day"] else f"{baseline['stretches']} parts"
+    baseline = report.baseline
+    cut = "days" if baseline.by_day else f"{baseline.stretches} parts"
     screen.say(
-        f"{baseline['records']:,} records of {baseline['days']:.1f} days, generation"
-        f" {found['generation']}; {_how(report, cut)} at"
-        f" {report['requests_per_day']:,.0f} requests a day"
+        f"{baseline.records:,} records of {baseline.days:.1f} days, generation"
+        f" {found.generation}; {_how(report, cut)} at"
+        f" {report.requests_per_day:,.0f} requests a day"
     )
-    for one in found["coverage"]:
-        if one["of_expected"] is not None and one["of_expected"] < 1.0:
-            screen.say(f"holds only for what is compared: {one['text']}")
-    if report.get("caveat"):
-        screen.say(report["caveat"], style="bold")
-    for name, reason in report["not_tested"].items():
+    for one in found.coverage:
+        if one.of_expected is not None and one.of_expected < 1.0:
+            screen.say(f"holds only for what is compared: {one.text}")
+    if report.caveat:
+        screen.say(report.caveat, style="bold")
+    for name, reason in report.not_tested.items():
         screen.say(f"{name} was not tested: {reason}")
 
 
-def _how(report: dict[str, Any], cut: str) -> str:
-    if report.get("caveat"):
+def _how(report: SelfTestReport, cut: str) -> str:
+    if report.caveat:
         return f"all of its {cut} fitted on and replayed"
     return f"every other one of its {cut} fitted on, the rest replayed"
 
 
-def _told(told: dict[str, Any] | None) -> list[str]:
+def _told(told: ToldBody | None) -> list[str]:
     if told is None:
         return ["-", "-", "-"]
     middle = "not seen"
-    if told["median_hours"] is not None:
-        middle = f"{hours(told['median_hours'])} / {told['median_requests']:,.0f}"
-    return [_share(told["within_day"]), _share(told["within_week"]), middle]
+    if told.median_hours is not None:
+        middle = f"{hours(told.median_hours)} / {told.median_requests:,.0f}"
+    return [_share(told.within_day), _share(told.within_week), middle]
 
 
-def _share(power: dict[str, Any] | None) -> str:
+def _share(power: PowerBody | None) -> str:
     if power is None:
         return "not known"
-    low, high = power["interval"]
-    return f"{power['share']:.0%} ({low:.0%} to {high:.0%})"
+    low, high = power.interval
+    return f"{power.share:.0%} ({low:.0%} to {high:.0%})"

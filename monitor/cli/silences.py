@@ -10,9 +10,11 @@ import typer
 from alerts.matching import NAMES, WORDS
 from monitor.cli import options, screen
 from monitor.cli.channels import wants
-from monitor.cli.client import place
+from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
 from monitor.cli.times import HELP, moment
+from monitor.views.message import SilenceBody
+from monitor.views.shape import Page
 
 app = typer.Typer(help="What nobody is told of for a while, and why.", no_args_is_help=True)
 
@@ -20,7 +22,9 @@ FACTS = (*NAMES, *WORDS)
 
 
 @app.command("add")
+@options.asks
 def add(
+    service: Service,
     match: Annotated[
         list[str],
         typer.Argument(
@@ -42,37 +46,26 @@ def add(
             show_default=False,
         ),
     ] = None,
-    config: options.Config = None,
-    *,
-    as_json: options.Json = False,
 ) -> None:
     """Keep messages back: incidents open and end as ever, and what is still open is told after."""
     body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
     if starts_at is not None:
         body["starts_at"] = starts_at.isoformat()
-    with options.service(config) as service:
-        made = service.post("/silences", body)
-    if as_json:
-        screen.as_json(made)
-        return
-    screen.note(f"{wants(made['match'])}: silent until {screen.moment(made['ends_at'])}")
-    screen.say(str(made["silence"]))
+    made = service.shown(service.post("/silences", body), SilenceBody)
+    screen.note(f"{wants(made.match)}: silent until {screen.moment(made.ends_at)}")
+    screen.say(str(made.silence))
 
 
 @app.command("list")
+@options.asks
 def list_silences(
-    config: options.Config = None,
+    service: Service,
     *,
     over: Annotated[bool, typer.Option("--over", help="Those that have ended, too.")] = False,
-    as_json: options.Json = False,
 ) -> None:
     """Show silences that hold or will, newest first."""
-    with options.service(config) as service:
-        found = service.get("/silences", over=over or None)
-    if as_json:
-        screen.as_json(found)
-        return
-    if not found["items"]:
+    found = service.shown(service.get("/silences", over=over or None), Page[SilenceBody])
+    if not found.items:
         screen.say("nothing is silenced")
         return
     screen.table(
@@ -80,26 +73,25 @@ def list_silences(
         ["silence", "of what", "from", "until", "by", "why"],
         [
             [
-                str(one["silence"]),
-                wants(one["match"]),
-                screen.moment(one["starts_at"]),
-                screen.moment(one["ends_at"]),
-                one["author"],
-                one["comment"],
+                str(one.silence),
+                wants(one.match),
+                screen.moment(one.starts_at),
+                screen.moment(one.ends_at),
+                one.author,
+                one.comment,
             ]
-            for one in found["items"]
+            for one in found.items
         ],
     )
 
 
 @app.command("expire")
+@options.asks
 def expire(
-    silence: Annotated[int, typer.Argument(min=1, help="Its number in the list.")],
-    config: options.Config = None,
+    service: Service, silence: Annotated[int, typer.Argument(min=1, help="Its number in the list.")]
 ) -> None:
     """End a silence now: what it kept back and is still open is told."""
-    with options.service(config) as service:
-        service.delete(place("silences", silence))
+    service.show(service.delete(place("silences", silence)))
     screen.say(f"silence {silence} is over")
 
 

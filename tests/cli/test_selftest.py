@@ -1,10 +1,12 @@
 """A self-test by command: the service's worker does it while the command waits."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from monitor.cli.selftest import _kept
+from monitor.views.selftest import FalseAlarmsBody, ProcessesBody
 from tests.cli.command import failed
 from tests.cli.conftest import QUIET, Run
 from tests.service import Service
@@ -34,6 +36,8 @@ def test_a_self_test_is_run_shown_and_kept(run: Run) -> None:
 
 
 def test_more_alarms_than_promised_are_another_exit_code() -> None:
-    alarms = {"kept": False}
-    assert not _kept({"false_alarms": {"notice": alarms, "page": None}})
-    assert _kept({"false_alarms": {"notice": {"kept": True}, "page": None}})
+    broken = FalseAlarmsBody(
+        alarms=9, months=1.0, per_30_days=9.0, interval=(4.1, 17.1), promised=1.0, kept=False
+    )
+    assert not _kept(ProcessesBody(notice=broken, page=None))
+    assert _kept(ProcessesBody(notice=replace(broken, kept=True), page=None))
