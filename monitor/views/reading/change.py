@@ -8,4 +8,5 @@ from monitor.views.change import ChangeBody
 
 def change(found: Change) -> ChangeBody:
     """Write a change."""
-    return ChangeBody.of(found, change=found.id)
+    numbers = {name: float(one) for name, one in found.details.items() if not isinstance(one, str)}
+    return ChangeBody.of(found, change=found.id, details={**found.details, **numbers})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from alerts.incident import Closing
 from alerts.silences import Silence
+from monitor.domain import ChangeKind
 from monitor.incident import Chart, Story
 from monitor.incident.signals import Signal
 from monitor.incident.smoke import Exchange
@@ -27,7 +29,12 @@ from monitor.views.score import WindowBody
 
 def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
     """Write an incident as lists show it."""
-    return IncidentBody.of(row, incident=row.id, silenced_by=silence.id if silence else None)
+    return IncidentBody.of(
+        row,
+        incident=row.id,
+        closing=row.closing and Closing(row.closing),
+        silenced_by=silence.id if silence else None,
+    )
 
 
 def detail(story: Story, chart: Chart) -> IncidentDetail:
@@ -39,7 +46,7 @@ def detail(story: Story, chart: Chart) -> IncidentDetail:
         waits_since=story.waits_since,
         members=[MemberBody.of(one) for one in story.members],
         onset=story.onset and WindowBody.of(story.onset),
-        changes=[NearChangeBody.of(one) for one in story.changes],
+        changes=[NearChangeBody.of(one, kind=ChangeKind(one.kind)) for one in story.changes],
         signals=[_signal(one, scores.get(one.name)) for one in chart.signals],
         route=story.route and route.route(story.route.route),
         actions=[action.action(one) for one in story.actions],
