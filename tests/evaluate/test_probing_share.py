@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from monitor.views.reading import score
 from monitor.domain import UNMEASURED, Blame, EvaluationKind, VerdictKind
 from monitor.evaluate import Ending, EvaluateSettings
 from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
 from monitor.store import tasks
+from monitor.views.reading import score
 from tests.evaluate.test_probing_served import OWN, Levels
 from tests.probed_fleet import Fleet
 from tests.probes.fake_engine import serving
