@@ -212,11 +212,12 @@ class Outlook:
         Some 60 ms for a reference that is seen for the first time, 1 ms for others.
         """
         standings = watching.fleet(tx, now=now)
-        known = {version.id: version for version in versions.fetch_all(tx)}
+        asked = versions.fetch_all(tx) if adapter is None else versions.named(tx, adapter)
+        known = {version.id: version for version in asked}
         chosen = [
             known[version_id]
             for version_id, standing in standings.items()
-            if standing.watched and adapter in {None, standing.adapter}
+            if standing.watched and version_id in known
         ]
         rates = evaluations.daily_records(tx, [one.id for one in chosen], since=now - DAY)
         judged = {row.version_id: row for row in verdicts.fleet(tx)}
@@ -243,9 +244,10 @@ class Outlook:
         adapter: str | None,
     ) -> Iterable[Line]:
         """Versions in charge that have no reference: one line each, blind as a whole."""
-        for row in fleet.fleet(tx, now=now):
+        one = None if adapter is None else fleet.adapter(tx, adapter, now=now)
+        for row in fleet.fleet(tx, now=now) if adapter is None else filter(None, [one]):
             version = row.version
-            if version is None or version.id in standings or adapter not in {None, version.adapter}:
+            if version is None or version.id in standings:
                 continue
             yield Line(
                 adapter=version.adapter,

@@ -81,6 +81,12 @@ def of_adapter(connection: Connection, adapter_id: AdapterId) -> list[Version]:
     return [_version(row) for row in connection.execute(query).mappings()]
 
 
+def named(connection: Connection, adapter: str) -> list[Version]:
+    """Return the versions of the adapter of this name, oldest first."""
+    query = _query().where(adapters.c.name == adapter).order_by(versions.c.id)
+    return [_version(row) for row in connection.execute(query).mappings()]
+
+
 def served_as(connection: Connection, model: str) -> list[Version]:
     """Return the versions that are served under a name: one, unless two share weights."""
     rows = connection.execute(_query().where(versions.c.model == model)).mappings()
