@@ -1,4 +1,4 @@
-"""One adapter is read without the others: what is asked of the database stays as the fleet grows."""
+"""One adapter is read without the others: it costs the same however many there are."""
 
 from collections.abc import Callable
 from typing import Any
