@@ -132,7 +132,7 @@ class WriteQueue:
             self._changed.notify_all()
 
     def _has_room(self, sender: str, *, rows: int, size: int) -> bool:
-        """True if the queue and the sender stay in bounds; a sender's first one may be of any size."""
+        """True if the queue and the sender stay in bounds; a sender's first may have any size."""
         free_rows, free_bytes = self._bounds.rows - self._rows, self._bounds.bytes - self._bytes
         if not self._rows_of[sender]:
             return rows <= free_rows and size <= free_bytes
@@ -176,7 +176,7 @@ class WriteQueue:
             return taken
 
     def _store(self, taken: Sequence[Submission]) -> None:
-        """Write together; if the database refuses, write each alone, so that only the bad one fails.
+        """Write together; if the database refuses, write each alone, so that only bad ones fail.
 
         If the database is unreachable, all fail at once: each alone would wait for it in turn, and
         delay later submissions.

@@ -79,7 +79,7 @@ def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
 def unproven(
     tx: Connection, story: Story, choices: Choices, wanted: Move, *, proof: Asking
 ) -> Callable[[], list[str]]:
-    """Prepare the question whether who gets the traffic is served; ask it outside ``tx``."""
+    """Prepare the check that the new arms are served; call the result outside ``tx``."""
     if story.route is None or story.version is None:
         return list
     before = story.route.route
