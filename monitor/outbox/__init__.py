@@ -1,9 +1,9 @@
-"""Carry a change of verdict to a message that somebody has received.
+"""From a change of verdict to a message that somebody has received.
 
 Three parts that meet only in tables: :func:`record_transition` decides and writes inside the
-evaluation's transaction, the :class:`Teller` queues the messages whose wait or silence has ended,
-and the :class:`Deliverer` sends them. A crash between them loses nothing; a crash while sending may
-send a message twice, under the same message id.
+evaluation's transaction, the :class:`Teller` lets go what has waited long enough for others,
+or for a silence to end, and the :class:`Deliverer` sends. A crash between them loses nothing;
+a crash while sending may send twice, under the same message id.
 """
 
 from monitor.outbox.acknowledging import NotOpen, acknowledge

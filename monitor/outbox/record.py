@@ -36,10 +36,10 @@ def record_transition(
     silence: words.Severity | None = None,
     rule: Rule = DEFAULT_RULE,
 ) -> tuple[IncidentId, ...]:
-    """Store what a change of verdict means for incidents, and queue their messages.
+    """Store what a change of verdict means for incidents, and have their messages told.
 
-    Call this in the transaction that writes the transition: either all of it happens or nothing.
-    Returns the incidents that people are told about.
+    Call it in the transaction that writes the transition: either all of it happens or
+    nothing. Returns the incidents that people are told about.
     """
     return record_observation(
         tx,
@@ -66,10 +66,10 @@ def record_observation(
 ) -> tuple[IncidentId, ...]:
     """Do the same for an evaluation whose verdict did not change.
 
-    Needed when records stop or resume (``silence`` is the severity of their absence), when too few
-    can be compared or enough again (``inputs.unseen``), and when something new is known of an open
-    incident (:mod:`alerts.updating`). Otherwise it changes nothing, so it may be called after every
-    evaluation.
+    Needed when records stop or come again (``silence``: how urgent their absence is), and when
+    too few of them can be compared or enough again (``inputs.unseen``), and when something
+    else is known of what goes on (:mod:`alerts.updating`); otherwise it changes nothing, so
+    it may be called after every evaluation.
     """
     judged = words.Verdict(verdict.kind.value)
     conditions = dict(machine.conditions(judged, silence=silence))

@@ -47,9 +47,9 @@ class ActionState(StrEnum):
 
 
 OPEN: Final = frozenset({ActionState.RECOMMENDED, ActionState.AWAITING_APPROVAL})
-"""A person may approve actions in these states."""
+"""A person may approve these."""
 UNFINISHED: Final = frozenset({ActionState.EXECUTING, ActionState.APPLIED})
-"""A crash may have left actions in these states; they are read back."""
+"""A crash may have left these; they are read back."""
 TAKEN: Final = frozenset(
     {
         ActionState.EXECUTING,
@@ -130,7 +130,7 @@ def add(
 def advance(
     tx: Connection, action_id: ActionId, *, state: ActionState, reason: str, now: datetime
 ) -> ActionRow:
-    """Append an action."""
+    """Move an action on."""
     _update(tx, action_id, state=state, reason=reason, decided_at=now)
     return fetch(tx, action_id)
 
@@ -159,7 +159,7 @@ def refresh(
     expected_generation: int,
     target: Mapping[str, object] | None,
 ) -> ActionRow:
-    """Update an action that awaits approval to the newest evidence and target."""
+    """Give an action that waits for a person the newest evidence and target."""
     _update(
         tx,
         action_id,
@@ -181,7 +181,7 @@ def fetch(tx: Connection, action_id: ActionId, *, lock: bool = False) -> ActionR
 
 
 def newest(tx: Connection, version: Version) -> ActionRow | None:
-    """Return the version's latest action of any kind."""
+    """Return the version's latest action, of whatever kind."""
     query = (
         _SELECT.where(
             actions.c.adapter_id == version.adapter_id,
@@ -244,13 +244,13 @@ def between(
 
 
 def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
-    """List unfinished actions that began at or before ``before``."""
+    """Actions that somebody began before ``before`` and has not finished."""
     query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
     return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
 
 
 def unverified(tx: Connection) -> list[ActionRow]:
-    """List actions that failed their read-back and whose route is still in force."""
+    """Actions that failed their read-back and whose route is still in force."""
     query = _SELECT.join(
         routes,
         sa.and_(
@@ -273,7 +273,7 @@ def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
 
 
 def found_worse(tx: Connection, action: ActionRow, *, reason: str, now: datetime) -> ActionRow:
-    """Mark a verified action whose target turned out no better."""
+    """Say of a verified action that its target turned out no better."""
     _update(
         tx,
         action.id,

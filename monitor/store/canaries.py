@@ -1,6 +1,7 @@
 """Store canaries, and the versions that only a person may let try again.
 
-States, plans and guardrails are stored as JSON; :mod:`monitor.routing.canary` defines their words.
+States, plans and guardrails are bodies here: their words are those of
+:mod:`monitor.routing.canary`.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def moment(tx: Connection) -> datetime:
 
 
 def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
-    """Lock a canary if unchanged since it was read; None if another process was faster."""
+    """Lock a canary if it is as it was when it was read; None where somebody was faster."""
     query = _select().where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
     row = tx.execute(query.with_for_update(of=canaries)).mappings().one_or_none()
     return _row(row) if row else None

@@ -92,7 +92,7 @@ def fleet(tx: Connection, *, now: datetime) -> list[FleetRow]:
 
 
 def in_charge(tx: Connection, adapter: str) -> Version | None:
-    """Return an adapter's version in charge; None if none is registered."""
+    """Give an adapter's version in charge; None where none is registered."""
     found = adapters.fetch(tx, adapter)
     known = versions.of_adapter(tx, found.id) if found else []
     route = routes.get(tx, adapter)
@@ -171,7 +171,7 @@ def _glance(row: sa.Row[Any]) -> ReferenceGlance:
 
 
 def _last_hour(tx: Connection, *, now: datetime) -> dict[AdapterId, int]:
-    """Estimate the records accepted in the last 60 minutes from hourly counts.
+    """Records accepted in the last 60 minutes, from hourly counts.
 
     The previous hour counts with the share of it within those 60 minutes.
     """

@@ -22,7 +22,7 @@ STATE_FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Increment:
-    """One window's increment of ``log M``, per process ``(L, K)``."""
+    """What one window added to ``log M``, per process ``(L, K)``."""
 
     window_start: datetime
     at: datetime

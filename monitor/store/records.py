@@ -89,9 +89,9 @@ class RecordColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """The number of records in an interval, and the time of the newest.
+    """How many records an interval holds, and when the newest of them was made.
 
-    ``compared`` counts those whose settings match the requested ones.
+    ``compared`` are those whose settings are alike those asked for.
     """
 
     count: int
