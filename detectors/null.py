@@ -119,10 +119,10 @@ def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = 
 
     Parameters
     ----------
-    Accepted alarms of the process in 30 days: how rarely a day may exceed the mean.
-        Accepted alarms of the process in 30 days: how rare a day must be to lie beyond.
-    True for hours and weekdays that the reference has seen.
-        Whether at hours and weekdays that the reference has seen.
+    share
+        Accepted alarms of the process in 30 days: how rarely a day may exceed the mean.
+    seen
+        True for hours and weekdays that the reference has seen.
     """
     bound = _bound(null, share=share, seen=seen)
     return np.minimum(_LARGEST_MEAN, np.maximum(bound, null.mean + _tolerance(null, process)))

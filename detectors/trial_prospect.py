@@ -28,9 +28,9 @@ class Gauge:
     pace
         Information (1/variance of the difference) that a day brings, over w(1-w) at a share w
         of the traffic; of pairs, that a day of copies brings. Above 0.
-    The information so far, and the amount about which its bounds are tightest; None means that of
-    the first step's shortest time.
-        the first step's least time.
+    information, planned
+        The information so far, and the amount about which its bounds are tightest; None means
+        that of the first step's shortest time.
     """
 
     name: str

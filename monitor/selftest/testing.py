@@ -45,12 +45,12 @@ class TooShort(Exception):  # noqa: N818 - it says what is wrong with the baseli
 class Question:
     """The input of a self-test.
 
-    By detector, its current share of the accepted false alarms in 30 days.
-        By detector its part of the accepted false alarms in 30 days, as of now.
-    The current number of records a day.
-        Records a day at present.
-    Signals of requests that training lacks; None if unknown.
-        Signals of requests that the training lacks; None: it cannot be known.
+    shares
+        By detector, its current share of the accepted false alarms in 30 days.
+    per_day
+        The current number of records a day.
+    topics
+        Signals of requests that training lacks; None if unknown.
     """
 
     baseline: Window
