@@ -64,7 +64,7 @@ class ScoreLine:
 
 
 class Done(StrEnum):
-    """Whether an action happened; a blocked one was right, but a brake stopped it."""
+    """Whether an action was taken; ``blocked`` means that it was right but a brake stopped it."""
 
     TAKEN = "taken"
     RECOMMENDED = "recommended"

@@ -179,11 +179,11 @@ def covered_share(coverage: Coverage) -> float:
 
 
 def older(coverage: Coverage, *, scores: int) -> Floats:
-    """What a reference of an older release cannot have known ``(4, K)``, by what it has seen.
+    """Return the unknown rhythm ``(4, K)`` of a reference by an older release, by its coverage.
 
-    Seen and unseen, one below the other. It did not keep how long it was: all seven weekdays
-    are 7 days, which speak for themselves, and fewer are as many days. Empty where nothing is
-    unknown.
+    Two rows for seen times, then two for unseen ones. Such a reference did not store its length:
+    all seven weekdays count as 7 days, which need no assumption, and fewer as that many days.
+    Empty if nothing is unknown.
     """
     days, every = int(coverage.weekdays.sum()), coverage.weekdays.size
     if coverage.hours.all() and days == every:

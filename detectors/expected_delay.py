@@ -53,7 +53,7 @@ LONGEST_DAYS = 30.0
 """Longer delays are reported as not seen."""
 _GRID = 1_024
 _CENTRAL = (0.16, 0.84)
-"""Half of the distance between is one sd of a normal signal, whatever its tails."""
+"""Quantiles; half of the distance between them is one sd of a normal signal."""
 _REMEMBERED = 65_536
 
 
@@ -78,11 +78,11 @@ class Growth:
     moved: Mapping[Drift, Mix]
 
     def by(self, drift: Drift | None, process: Process, *, share: float) -> Floats:
-        """Return the growth per unit ``(L, K)`` in the hours of most requests; None: no drift."""
+        """Return the growth per unit ``(L, K)`` in the busiest hours; None means no drift."""
         return _growth(self, drift, self.terms(process, share=share))
 
     def terms(self, process: Process, *, share: float) -> BetTerms:
-        """Return the process's bet terms in those hours."""
+        """Return the process's bet terms in the busiest hours."""
         seen = self.null.unknown is None or self.null.unknown.mostly_seen
         return bet_terms(self.null, process, share=share, seen=seen)
 

@@ -62,7 +62,7 @@ class Null:
 
 
 def equal_weights(scores: int) -> Floats:
-    """Give every score the same part of the capital."""
+    """Return weights that give every score the same share of the capital."""
     return np.full(scores, 1.0 / scores)
 
 

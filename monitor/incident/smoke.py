@@ -22,7 +22,7 @@ PATIENCE: Final = timedelta(seconds=60)
 
 
 class Role(StrEnum):
-    """Which model answers."""
+    """The model that answers."""
 
     CURRENT = "current"
     PREVIOUS = "previous"

@@ -68,8 +68,8 @@ def _tell(
 ) -> None:
     """Tell the channels whose receivers believe that the incident is open.
 
-    If the incident's first message still waits, send that first: sent later, it would call people
-    as if nobody had acknowledged the incident.
+    If the incident's first message still waits, send that message first: sent later, it would
+    call people as if nobody had acknowledged the incident.
     """
     waiting = {row.channel for row in telling.take(tx, incident_id)}
     others = dict.fromkeys(waiting.difference(channels), _LATER)

@@ -46,7 +46,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """How much of a version's requests in the period was compared.
+    """The share of a version's requests in the period that was compared.
 
     least
         The detector that compared the smallest share of its requests; None if no detector could

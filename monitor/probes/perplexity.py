@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
-"""What the HTTP client must be allowed to read: 70 bytes for each prompt token, or 1.5 KB
+"""Bytes that the HTTP client must be allowed to read: 70 for each prompt token, or 1.5 KB
 with its 20 likeliest rivals."""
 TOLD: Final = "told:"
 """Prefix of a hash of weights that only an engine's own statement supports."""

@@ -131,6 +131,6 @@ class Pace:
 
 
 SLACK: Final = 2.0
-"""What texts of one length may honestly differ by, beside other requests or alone."""
+"""The factor by which reading times of texts of one length may differ."""
 BEGINNING: Final = 500
 """Bytes added to each request's text: the fixed cost of a request."""

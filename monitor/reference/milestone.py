@@ -49,8 +49,8 @@ class Milestone:
     reached_at
         The expected time at the last day's traffic; None if unknown, or if a person must act.
     sees
-        Shift of the mean NLL, in sd, that it will then show within a day; None where
-        nothing is known or none would show.
+        Shift of the mean NLL, in sd, that the reference will then show within a day; None if
+        unknown or if no shift would show.
     text
         All of it in plain words.
     """
@@ -67,7 +67,7 @@ class Milestone:
 def next_milestone(
     tx: Connection, version: Version, *, rules: MilestoneRules, now: datetime
 ) -> Milestone | None:
-    """Say what comes next; None where the reference is approved, being built or failed.
+    """Return the next milestone; None if the reference is approved, being built or failed.
 
     Cost: one index range, the records of the last 28 days.
     """
@@ -88,7 +88,7 @@ def next_milestone(
 
 
 def first(found: Gathered, *, rules: MilestoneRules, now: datetime) -> Milestone:
-    """Say when a version that has no reference will have its first one."""
+    """Return the milestone of a version without a reference: its first one."""
     needed = rules.learned.least if rules.auto else SMALLEST_BASELINE
     have = f"{found.records:,} of {needed:,} records"
     reached = _reached(found, needed=needed, now=now) if rules.auto else None
@@ -113,7 +113,7 @@ def first(found: Gathered, *, rules: MilestoneRules, now: datetime) -> Milestone
 def coverage(
     provisional: Reference, found: Gathered, *, rules: MilestoneRules, now: datetime, auto: bool
 ) -> Milestone:
-    """Say when coverage will approve a replacement of a provisional reference."""
+    """Return the milestone at which coverage approves a provisional reference's replacement."""
     days = _days(found, now)
     have = (
         f"provisional: {days:.1f} of 14 days and {found.records:,} of {COVERED_RECORDS:,} records"

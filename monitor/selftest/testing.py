@@ -25,8 +25,8 @@ MONTH: Final = 30.0
 STREAMS: Final = 100
 """Of each half: resampled months without a drift, and weeks with each injection."""
 REUSED: Final = 4.0
-"""How often a stream may come by the same record: two halves differ for good, by chance, and a
-longer stream would find that out."""
+"""How often a stream may repeat a record: the two halves differ permanently by chance, and a
+longer stream would detect that difference."""
 _CAVEAT: Final = (
     "detectors take 300 records, and half of the baseline's {size:,} has fewer: they are fitted on"
     " all of them and replay the same ones, {hours:,.1f} h at a time. How soon a drift is told"

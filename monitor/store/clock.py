@@ -198,7 +198,7 @@ def doubt(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
 
 
 def withheld(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
-    """Say why nothing is deleted by this clock; None if old data may be."""
+    """Say why nothing may be deleted by this clock; None if old data may be."""
     doubted = doubt(clock, skew=skew, tolerated=tolerated)
     if doubted is None and clock.seen - clock.steady_since < SETTLING:
         return f"the database's clock was first looked at lately; {_from(clock)}"
@@ -220,7 +220,7 @@ def _from(clock: Clock) -> str:
 
 
 def skewed(skew: timedelta) -> str:
-    """Say how far two clocks differ."""
+    """Describe how far this machine's clock differs from the database's."""
     way = "ahead of" if skew > timedelta() else "behind"
     return f"this machine's clock is {_whole(abs(skew))} {way} the database's"
 
@@ -358,8 +358,8 @@ _PUT_OFF: Final = (
     ("canaries", "next_look_at"),
     ("canaries", "lease_until"),
 )
-"""When each kind of work is due or free again, and the newest score, which an older one
-does not replace."""
+"""The columns that say when work is due or free again, and the newest score's time, since an
+older score does not replace a newer one."""
 
 _VALUE: Final = sa.select(flags.c.value).where(flags.c.name == NAME)
 _FIRST: Final = (

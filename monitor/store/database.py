@@ -1,7 +1,7 @@
 """Transactions, and the only place that retries them.
 
 Repositories in this package are plain functions whose first argument is a connection;
-whoever calls them owns the transaction::
+the caller owns the transaction::
 
     database.run(lambda tx: routes.put(tx, route, expected=7))
 

@@ -223,7 +223,7 @@ def postpone(tx: Connection, claimed: Claimed, *, delay: timedelta, error: str) 
 
 
 def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
-    """Give up: the message is a dead letter until somebody replays it."""
+    """Make the message a dead letter, until somebody replays it."""
     dead = _mine(claimed).values(state=DeliveryState.DEAD, lease_until=None, last_error=error)
     return tx.execute(dead).rowcount > 0
 

@@ -58,7 +58,7 @@ def grant(tx: Connection, role: str) -> None:
 
 
 def excess(tx: Connection) -> str | None:
-    """Say in one sentence which excess rights this connection's role has; None if none."""
+    """Describe the excess rights of this connection's role in one sentence; None if none."""
     role, superuser, owner, rewrites = tx.execute(_EXCESS).one()
     may = [
         what

@@ -18,7 +18,7 @@ from monitor.domain import AdapterId, ReferenceId, Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Which requests: those of an interval that were compared with one reference."""
+    """The requests of an interval that were compared with one reference."""
 
     version: Version
     reference_id: ReferenceId

@@ -223,11 +223,11 @@ def postpone(
 
 
 def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
-    """Take a version's tasks from whoever works on them; what they found is not written.
+    """Take versions' tasks from the workers that hold them, whose results are not written.
 
-    These are due at once: their windows are to be judged by what stands now. The others are
-    locked as well, so that nobody claims one and reads what this transaction is about to
-    change.
+    The tasks taken are due at once, so that their windows are judged by the current state. The
+    versions' other tasks are locked as well, so that nobody claims one and reads rows that this
+    transaction is about to change.
     """
     held = tasks.c.lease_until.is_not(None)
     due_at = sa.func.least(tasks.c.next_due_at, sa.func.clock_timestamp())

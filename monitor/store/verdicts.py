@@ -68,7 +68,7 @@ _BANDS: Mapping[VerdictKind, tuple[float, float]] = MappingProxyType(
 
 
 def drift_score(kind: VerdictKind, size: float) -> float:
-    """Give 0 to 100, for sorting adapters as their verdicts are sorted; never a threshold.
+    """Return 0 to 100, for sorting adapters by verdict; never use it as a threshold.
 
     ``size`` in [0, 100] is how large the largest effect surely is: it orders adapters of one
     verdict. A critical one has 80 to 100, a drifting one 60 to 80, an error 50 to 60, a

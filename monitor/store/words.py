@@ -26,7 +26,7 @@ class Words:
 
     @property
     def of_the_model(self) -> datetime | None:
-        """The latest act about the model itself, whoever has the traffic."""
+        """The latest act about the model itself, regardless of traffic."""
         return _latest(self.mark, self.change)
 
     @property
