@@ -62,7 +62,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """A version's unread feedback, and the ids of feedback whose record never came."""
+    """What waits for a version, and the ids of what waits for a record that does not come."""
 
     arrivals: Sequence[Arrival] = ()
     lost: Sequence[int] = ()
