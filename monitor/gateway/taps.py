@@ -195,8 +195,8 @@ def _cut(events: bytes) -> bytes:
 
     Raises
     ------
-    The events are not written like that, or not all of them.
-        They are not written like that, or not all of them.
+    ValueError
+        The events are not written like that, or not all of them.
     """
     blank = b" " if b'"logprobs": ' in events else b""
     nothing = b'"logprobs":%bnull' % blank
