@@ -24,8 +24,11 @@ from tests.loopback import unused_port
 from tests.service import until
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = blocks(ROOT / "docs" / "quickstart.md")
-RUN = [block for block in BLOCKS if block.note is None and "make env" not in block.code]
+RUN = [
+    block
+    for block in blocks(ROOT / "docs" / "quickstart.md")
+    if block.note is None and "make env" not in block.code
+]
 
 
 @dataclass(frozen=True, kw_only=True)
