@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, assert_never
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
 from alerts.types import Severity as AlertSeverity
-from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
-from monitor.evaluate.calibrated import Calibrations
-from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import covered, effect_size, find_all
-from monitor.evaluate.lookback import StoredLookback
-from monitor.evaluate.message import Teller
+from monitor.domain import AdapterId, EvaluationKind, Interval, Version
+from monitor.evaluate.commit import Unexplained, commit, foresee
+from monitor.evaluate.explain import Explained
+from monitor.evaluate.live import score
+from monitor.evaluate.loading import Calibrations
+from monitor.evaluate.message import Messages
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.reading import Reading, facts_of, read
+from monitor.evaluate.read import StoredLookback, read
+from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
+from monitor.evaluate.turn import Evaluated, Turn, expected_silence, facts_of, turn
 from monitor.policy import ActionEvidence, Facts
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, evaluations, probing, routes, tasks, versions, words
+from monitor.store import changes, evaluations, probing, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -33,11 +35,14 @@ from monitor.windows import Cadence, Plan, offset_of, plan
 
 _LOG = structlog.get_logger(__name__)
 
-PROBE_BACKOFF = timedelta(minutes=5)
+PROBE_BACKOFF: Final = timedelta(minutes=5)
 """A probe that was stopped is tried again after this long, or its interval if shorter."""
-WANTED_BACKOFF = timedelta(seconds=30)
+WANTED_BACKOFF: Final = timedelta(seconds=30)
 """The same for a probe that a verdict or the return of traffic waits for."""
-DRAIN_ROUNDS = 20
+DRAIN_ROUNDS: Final = 20
+LOOKS: Final = 3
+"""How often what will be told is foreseen; each time but the first, another evaluation of the
+version has been written meanwhile."""
 
 
 class Ending(StrEnum):
@@ -49,25 +54,23 @@ class Ending(StrEnum):
     REPEATED = "repeated"
 
 
-class Reaction(Protocol):
-    """Acts on a committed judgement: fallback, and back when recovered."""
-
-    def __call__(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """What the evaluator is composed of; the daemon hands these in.
 
-    ``drain(adapter_id, until)`` embeds waiting texts and says how many; ``via`` is None
-    where no perplexity source is configured.
+    react
+        Acts on a committed judgement at a time: fallback, and back when recovered.
+    drain
+        Embeds an adapter's waiting texts up to a time and says how many.
+    via
+        None where no perplexity source is configured.
     """
 
     database: Database
     settings: EvaluateSettings
     cadences: dict[EvaluationKind, Cadence]
-    tell: Teller
-    react: Reaction
+    tell: Messages
+    react: Callable[[Version, ActionEvidence, datetime], None]
     drain: Callable[[AdapterId, datetime], int]
     via: ModelProbe | None
 
@@ -100,7 +103,7 @@ class Evaluator:
         StaleLease
             Another daemon took the task over; nothing was written.
         """
-        cadence = self._tools.cadences[claim.kind]
+        cadence, database = self._tools.cadences[claim.kind], self._tools.database
         planned = plan(
             now=claim.now,
             cadence=cadence,
@@ -108,75 +111,20 @@ class Evaluator:
             start=claim.start,
             requested=claim.requested,
         )
-        if planned.window is None:
-            return self._not_due(claim, planned)
-        outcome = self._outcome(claim, planned, planned.window)
-        return Ending.POSTPONED if outcome is None else self._commit(outcome)
-
-    def _outcome(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
-        match claim.kind:
-            case EvaluationKind.HARD | EvaluationKind.LIVE:
-                return self._live(claim, planned, window)
-            case EvaluationKind.PERPLEXITY:
-                return self._perplexity(claim, planned, window)
-            case _:
-                assert_never(claim.kind)
-
-    def _not_due(self, claim: Claim, planned: Plan) -> Ending:
-        self._tools.database.run(
-            lambda tx: tasks.finish(tx, claim, next_due=planned.next_due, next_start=claim.start)
-        )
-        return Ending.NOT_DUE
-
-    def _live(self, claim: Claim, planned: Plan, window: Interval) -> Outcome:
+        window = planned.window
+        if window is None:
+            database.run(
+                lambda tx: tasks.finish(
+                    tx, claim, next_due=planned.next_due, next_start=claim.start
+                )
+            )
+            return Ending.NOT_DUE
         if claim.kind is EvaluationKind.LIVE:
             self._drain(claim, window.end)
-        reading, in_charge_since = self._tools.database.run(
-            lambda tx: self._read(tx, claim, planned, window)
-        )
-        lookback = StoredLookback(self._tools.database, reading, self._tools.settings)
-        findings = find_all(claim.kind, reading, lookback, self._tools.settings)
-        return Outcome(
-            claim=claim,
-            window=window,
-            skipped=planned.skipped,
-            next_due=planned.next_due,
-            reading=reading,
-            facts=self._facts(
-                claim,
-                reading,
-                detectors=tuple(f.fact for f in findings),
-                covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
-                **self._awaited(reading),
-            ),
-            findings=findings,
-            effect_size=effect_size(findings) if claim.kind is EvaluationKind.LIVE else None,
-            silence=self._silence(reading, in_charge_since, now=claim.now),
-            started_at=claim.now,
-        )
-
-    def _silence(
-        self, reading: Reading, in_charge_since: datetime | None, *, now: datetime
-    ) -> AlertSeverity | None:
-        records = self._tools.settings.silence_records
-        return expected_silence(reading, now=now, records=records, in_charge_since=in_charge_since)
-
-    def _read(
-        self, tx: Connection, claim: Claim, planned: Plan, window: Interval
-    ) -> tuple[Reading, datetime | None]:
-        reading = read(
-            tx,
-            claim,
-            window,
-            calibrations=self._calibrations,
-            settings=self._tools.settings,
-            skipped=planned.skipped,
-        )
-        route = routes.get(tx, reading.version.adapter)
-        in_charge = route is not None and any(
-            arm.version == reading.version.name and arm.weight > 0 for arm in route.arms
-        )
-        return reading, route.since if route is not None and in_charge else None
+        reading = database.run(lambda tx: self._read(tx, claim, window, planned.skipped))
+        is_probe = claim.kind is EvaluationKind.PERPLEXITY
+        evaluated = (self._probe if is_probe else self._score)(claim, reading, planned)
+        return Ending.POSTPONED if evaluated is None else self._settle(claim, evaluated)
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed what waits for this window, bounded; what is left is absent from it."""
@@ -188,68 +136,113 @@ class Evaluator:
             # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
-    def _facts(self, claim: Claim, reading: Reading, **found: object) -> Facts:
-        return facts_of(
-            reading,
-            self._tools.settings,
-            at=claim.now,
-            kind=claim.kind,
-            probe_available=self._tools.via is not None,
-            **found,
+    def _read(
+        self, tx: Connection, claim: Claim, window: Interval, skipped: tuple[Interval, ...]
+    ) -> Reading:
+        settings, known = self._tools.settings, self._calibrations
+        return read(tx, claim, window, calibrations=known, settings=settings, skipped=skipped)
+
+    def _score(self, claim: Claim, reading: Reading, planned: Plan) -> Evaluated:
+        settings = self._tools.settings
+        lookback = StoredLookback(self._tools.database, reading, settings)
+        scored = score(claim.kind, reading, lookback, settings)
+        return Evaluated(
+            reading=reading,
+            facts=replace(
+                self._facts(claim, reading),
+                detectors=tuple(finding.fact for finding in scored.findings),
+                covered=scored.covered,
+                probe_due=reading.probe_due,
+                probe_stopped=reading.probe_stopped,
+            ),
+            findings=scored.findings,
+            silence=self._silence(claim, reading),
+            skipped=planned.skipped,
+            next_due=planned.next_due,
         )
 
-    def _awaited(self, reading: Reading) -> dict[str, object]:
-        """When a probe that somebody waits for is tried next, and why it still waits."""
-        if reading.memory.unmeasured_since is None and not reading.memory.doubted:
-            return {}
-        found = self._tools.database.run(
-            lambda tx: tasks.awaited(
-                tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
-            )
-        )
-        return {"probe_stopped": found.stopped, "probe_due": found.due}
-
-    def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
+    def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Evaluated | None:
         """Probe; None when it was stopped and the task was handed back for later."""
-        reading, in_charge_since = self._tools.database.run(
-            lambda tx: self._read(tx, claim, planned, window)
-        )
-        returning = self._returning(reading)
-        found = self._probed(claim, reading.version, returning=returning)
+        found = self._probed(claim, reading)
+        returning = reading.returns_by_probes
         if found.stopped is not None:
             self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
             return None
         stretched = None if returning else self._stretched(claim)
-        return Outcome(
-            claim=claim,
-            window=window,
-            # a round that takes longer than the interval misses nothing
-            skipped=planned.skipped if stretched is None else (),
-            next_due=max(planned.next_due, claim.now + (stretched or timedelta())),
+        return Evaluated(
             reading=reading,
-            facts=self._facts(
-                claim,
-                reading,
+            facts=replace(
+                self._facts(claim, reading),
                 perplexity=found.fact,
                 identity=found.identity,
                 corpora=found.corpora,
             ),
             scores=found.scores,
-            returning=returning,
-            silence=self._silence(reading, in_charge_since, now=claim.now),
-            started_at=claim.now,
+            silence=self._silence(claim, reading),
+            # a round that takes longer than the interval misses nothing
+            skipped=planned.skipped if stretched is None else (),
+            next_due=max(planned.next_due, claim.now + (stretched or timedelta())),
         )
 
-    def _returning(self, reading: Reading) -> bool:
-        """Whether probes alone bring the version back: it is critical, or lost its traffic."""
-        verdict, version = reading.memory.verdict, reading.version
-        if verdict is not None and verdict.severity is Severity.PAGE:
-            return True
-        route = self._tools.database.run(lambda tx: routes.get(tx, version.adapter))
-        return route is not None and any(
-            arm.arm is ArmKind.STABLE and arm.version == version.name and arm.weight == 0
-            for arm in route.arms
+    def _facts(self, claim: Claim, reading: Reading) -> Facts:
+        settings, via = self._tools.settings, self._tools.via
+        return facts_of(
+            claim.kind, reading, settings, at=claim.now, probe_available=via is not None
         )
+
+    def _settle(self, claim: Claim, evaluated: Evaluated) -> Ending:
+        """Judge, write, act; what is dear of a message is worked out before the verdict is held."""
+        reading, policy = evaluated.reading, self._tools.settings.policy
+        look = turn(reading, reading.memory, evaluated.facts, settings=policy)
+        drifts = bool(look.judgement.verdict.detectors)
+        explained = self._foresee(evaluated) if drifts else Explained()
+        for _ in range(LOOKS - 1):
+            try:
+                return self._commit(claim, evaluated, explained)
+            except Unexplained:
+                explained = self._foresee(evaluated)
+        return self._commit(claim, evaluated, explained)
+
+    def _foresee(self, evaluated: Evaluated) -> Explained:
+        tools = self._tools
+        cycle = tools.cadences[EvaluationKind.PERPLEXITY].interval
+        return tools.database.run(
+            lambda tx: foresee(
+                tx, evaluated, settings=tools.settings.policy, tell=tools.tell, cycle=cycle
+            )
+        )
+
+    def _commit(self, claim: Claim, evaluated: Evaluated, explained: Explained) -> Ending:
+        tools = self._tools
+        cycle = tools.cadences[EvaluationKind.PERPLEXITY].interval
+        found: Turn | None = tools.database.run(
+            lambda tx: commit(
+                tx,
+                claim,
+                evaluated,
+                explained,
+                settings=tools.settings.policy,
+                tell=tools.tell,
+                cycle=cycle,
+            )
+        )
+        if found is None:
+            return Ending.REPEATED
+        version, verdict = evaluated.reading.version, found.judgement.verdict
+        if found.transition is not None:
+            _LOG.info(
+                "verdict_changed",
+                version=version.label,
+                verdict=verdict.kind.value,
+                blame=verdict.blame.value,
+                reason=verdict.reason,
+            )
+        tools.react(version, found.judgement.action, found.facts.at)
+        return Ending.DONE
+
+    def _silence(self, claim: Claim, reading: Reading) -> AlertSeverity | None:
+        records = self._tools.settings.silence_records
+        return expected_silence(reading, now=claim.now, records=records)
 
     def _stretched(self, claim: Claim) -> timedelta | None:
         """How often the version can be probed, where its engine's share is short of the wish."""
@@ -262,7 +255,8 @@ class Evaluator:
         period = period_of(claim.version_id, rounds, wanted=wanted)
         return period if period > wanted else None
 
-    def _probed(self, claim: Claim, version: Version, *, returning: bool) -> ProbeOutcome:
+    def _probed(self, claim: Claim, reading: Reading) -> ProbeOutcome:
+        version = reading.version
         if self._tools.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
         held_up = self._held_up(version)
@@ -280,7 +274,7 @@ class Evaluator:
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
             words=said,
-            returning=returning,
+            returning=reading.returns_by_probes,
         )
         try:
             found = probe(self._tools.database, version, self._tools.via, occasion, held=claim)
@@ -312,27 +306,3 @@ class Evaluator:
                 tx, claim, until=claim.now + wait, failed=False, stopped=reason
             )
         )
-
-    def _commit(self, outcome: Outcome) -> Ending:
-        committed: Committed | None = self._tools.database.run(
-            lambda tx: commit(
-                tx,
-                outcome,
-                settings=self._tools.settings.policy,
-                tell=self._tools.tell,
-                probe_cycle=self._tools.cadences[EvaluationKind.PERPLEXITY].interval,
-            )
-        )
-        if committed is None:
-            return Ending.REPEATED
-        verdict = committed.judgement.verdict
-        if committed.transition_id is not None:
-            _LOG.info(
-                "verdict_changed",
-                version=outcome.reading.version.label,
-                verdict=verdict.kind.value,
-                blame=verdict.blame.value,
-                reason=verdict.reason,
-            )
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
-        return Ending.DONE

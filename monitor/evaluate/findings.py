@@ -1,17 +1,18 @@
-"""One detector on one window: its score, its effects and whether its evidence fell."""
+"""One detector on one window: its score, its effects and whether its evidence fell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
 
 from detectors import evidence
 from detectors import types as maths
+from detectors.feedback import FEEDBACK
 from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
 from detectors.mixed import effect_mixed, score_mixed
 from detectors.rank_detector import RankDetector
@@ -21,7 +22,7 @@ from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Crossing, DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
 from monitor.policy.common_cause import INPUT_DETECTORS
-from monitor.store.processes import Increment
+from monitor.policy.facts import Increment
 
 _LOG = structlog.get_logger(__name__)
 
@@ -40,10 +41,37 @@ class Finding:
     fact: DetectorFact
 
 
+class Lookback(Protocol):
+    """What came before a window; asked only where it matters."""
+
+    @property
+    def recent(self) -> Window:
+        """Newest records up to now, over at most the effect window."""
+        ...
+
+    @property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        ...
+
+    @property
+    def feedback(self) -> Window:
+        """Feedback that came within the effect window, about whatever records."""
+        ...
+
+    def past(self, detector: str) -> Sequence[Increment]:
+        """Increments of this reference's windows of the last 7 days, oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """A reference beside the one in force, and what of the window is compared with it."""
+    """A reference beside the one in force, and what of the window is compared with it.
 
+    ``number`` is its place among the references beside.
+    """
+
+    number: int
     reference: Any
     window: Window
     young: bool
@@ -53,10 +81,8 @@ class Part:
 class Question:
     """Everything one detector is asked with.
 
-    ``recent`` gives the newest records of the last 24 h (at most 4,000), ``past`` the
-    increments of earlier windows, oldest first. Both are asked only where they matter:
-    hard signals are looked at every minute, and rarely need either. ``recent_beside`` gives
-    what of the newest records each part ``beside`` is compared with.
+    ``lookback`` is asked only where it matters: hard signals are looked at every minute, and
+    rarely need it.
     """
 
     detector: Detector[Any]
@@ -64,19 +90,21 @@ class Question:
     window: Window
     state: State
     budget: Budget
-    recent: Callable[[], Window]
-    past: Callable[[], Sequence[Increment]]
     memory: Memory
+    lookback: Lookback
     beside: Sequence[Part] = ()
-    recent_beside: Callable[[], Sequence[Window]] = tuple
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
         """Give the newest records with what each is compared with."""
-        references = [self.reference, *(part.reference for part in self.beside)]
-        windows = [self.recent(), *(self.recent_beside() if self.beside else ())]
-        if since is not None:
-            windows = [_from(window, since) for window in windows]
-        return list(zip(references, windows, strict=True))
+        of_feedback = self.detector.name == FEEDBACK.name
+        own = self.lookback.feedback if of_feedback else self.lookback.recent
+        found = [(self.reference, own)]
+        if self.beside:
+            windows = self.lookback.recent_beside
+            found += [(part.reference, windows[part.number]) for part in self.beside]
+        if since is None:
+            return found
+        return [(reference, _from(window, since)) for reference, window in found]
 
 
 def find(question: Question, settings: EvaluateSettings) -> Finding:
@@ -211,7 +239,7 @@ def _matters(fact: DetectorFact, memory: Memory) -> bool:
 def _looked_into(
     question: Question, score: Score, fact: DetectorFact, settings: EvaluateSettings
 ) -> DetectorFact:
-    past = question.past()
+    past = question.lookback.past(fact.detector)
     known = _known_onset(question.memory.crossings, fact.detector)
     onset = known or _onset(question, score, past)
     since_onset = effect_mixed(question.detector, question.newest(onset.end.timestamp()))

@@ -23,8 +23,7 @@ from alerts.types import Kind, Severity, Status
 from alerts.types import Verdict as VerdictWord
 from detectors.rate_ratio import RateRatio
 from monitor.domain import Adapter, Blame, Interval, Verdict, VerdictKind, Version
-from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
-from monitor.evaluate.newness import Newness
+from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
 from monitor.store import adapters, audit, fleet, outbox, retrainings
 from monitor.store.database import Database
 from monitor.store.fleet import FleetRow

@@ -12,8 +12,10 @@ from sqlalchemy import Connection
 
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
-from monitor.domain import AdapterId, EvaluationKind, IncidentId, Reference, Version
-from monitor.evaluate import EvaluateSettings, Evaluator, Margins, Tools
+from monitor.domain import AdapterId, EvaluationKind, Reference, Version
+from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.message import Messages
+from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -47,24 +49,6 @@ SETTINGS = EvaluateSettings(
 BEGIN = datetime(2026, 11, 17, 8, tzinfo=UTC)
 """A fixed Tuesday: weekdays and hours matter to a reference of 14 days."""
 LATER = BEGIN + timedelta(hours=12)
-
-
-class Told:
-    """Stands where messages are written."""
-
-    def __call__(
-        self, tx: Connection, outcome: Any, judgement: Any, was: Any, transition_id: Any
-    ) -> tuple[IncidentId, ...]:
-        del tx, outcome, judgement, was, transition_id
-        return ()
-
-    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
-        del tx, version, now
-        raise AssertionError(reason)
-
-
-def _nothing(version: Version, evidence: Any, *, now: datetime) -> None:
-    del version, evidence, now
 
 
 def the_reference() -> list[dict[str, Any]]:
@@ -113,8 +97,8 @@ class Service:
                 database=database,
                 settings=SETTINGS,
                 cadences=CADENCES | PROBES,
-                tell=Told(),
-                react=_nothing,
+                tell=Messages(channels=(), preview=lambda *_: None, doubt=lambda *_: None),
+                react=lambda *_: None,
                 drain=self._drain,
                 via=None,
             )
