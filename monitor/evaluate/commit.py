@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -11,14 +13,16 @@ from sqlalchemy import Connection
 from detectors.feedback import FEEDBACK
 from detectors.types import Score
 from monitor.domain import EvaluationId, EvaluationKind, Severity, Unread, VerdictKind
-from monitor.evaluate.company import judged
+from monitor.evaluate.company import others_on_the_base
+from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained, explain
 from monitor.evaluate.message import Messages
-from monitor.evaluate.turn import Evaluated, Turn
-from monitor.policy import Judgement, PolicySettings, detector_reason, unmeasured
+from monitor.evaluate.turn import Turn, turn
+from monitor.policy import Judgement, Memory, PolicySettings, detector_reason, unmeasured
 from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import (
+    clock,
     coverage_days,
     evaluations,
     feedback,
@@ -29,40 +33,46 @@ from monitor.store import (
 )
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.tasks import Claim
+from monitor.store.verdicts import VerdictRow
+from monitor.windows import Plan
 
 PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
 """The detector of the evaluation of this kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """By which rules an evaluation is judged, and how people are told.
+
+    What moves within ``cycle`` of each other on one base moves together.
+    """
+
+    settings: PolicySettings
+    tell: Messages
+    cycle: timedelta
 
 
 class Unexplained(Exception):  # noqa: N818 (named as what it is)
     """People are to be told of a judgement that nobody has foreseen; nothing was written."""
 
 
-def foresee(
-    tx: Connection,
-    evaluated: Evaluated,
-    *,
-    settings: PolicySettings,
-    tell: Messages,
-    cycle: timedelta,
-) -> Explained:
+def foresee(tx: Connection, *, evaluated: Evaluated, how: How) -> Explained:
     """Explain what :func:`commit` will tell, as far as can be seen without holding anything."""
     before = verdicts.current(tx, version_id=evaluated.reading.version.id)
-    found = judged(tx, evaluated, before, settings=settings, cycle=cycle, hold=False)
-    if not found.judgement.verdict.detectors or not tell.news(tx, evaluated, found).fresh:
+    found = _judged(tx, evaluated, before, how, hold=False)
+    if not found.judgement.verdict.detectors or not how.tell.news(tx, evaluated, found).fresh:
         return Explained()
-    return explain(tx, evaluated.reading, found.judgement, examples=tell.examples)
+    return explain(tx, evaluated.reading, found.judgement, examples=how.tell.examples)
 
 
 def commit(
     tx: Connection,
+    *,
     claim: Claim,
+    planned: Plan,
     evaluated: Evaluated,
     explained: Explained,
-    *,
-    settings: PolicySettings,
-    tell: Messages,
-    cycle: timedelta,
+    how: How,
 ) -> Turn | None:
     """Judge and write. None: this window was already evaluated.
 
@@ -81,7 +91,7 @@ def commit(
     reading, window = evaluated.reading, evaluated.reading.interval
     before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
     tasks.guard(tx, claim)
-    found = judged(tx, evaluated, before, settings=settings, cycle=cycle)
+    found = _judged(tx, evaluated, before, how)
     judgement = found.judgement
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
     covered = _covered(found)
@@ -104,15 +114,15 @@ def commit(
         ),
     )
     if evaluation_id is None:
-        tasks.finish(tx, claim, next_due=evaluated.next_due, next_start=window.end)
+        tasks.finish(tx, claim, next_due=planned.next_due, next_start=window.end)
         return None
-    news = tell.news(tx, evaluated, found)
+    news = how.tell.news(tx, evaluated, found)
     if news.fresh and not explained.answers(judgement):
         raise Unexplained(reading.version.label)
     if covered:
         day = window.end.astimezone(UTC).date()
         coverage_days.add(tx, claim.version_id, day=day, found=covered)
-    _put_skipped(tx, claim, evaluated)
+    _put_skipped(tx, claim, planned)
     _put_scores(tx, claim, evaluated, found, evaluation_id)
     _put_processes(tx, evaluated, found)
     feedback.mark(tx, _read_feedback(evaluated), version_id=claim.version_id, window_end=window.end)
@@ -126,19 +136,38 @@ def commit(
     transition_id = None
     if found.transition is not None:
         transition_id = verdicts.add_transition(tx, found.transition, evaluation_id=evaluation_id)
-    tell.tell(tx, evaluated, found, news, explained, transition_id=transition_id)
+    how.tell.tell(tx, evaluated, found, news, explained, transition_id=transition_id)
     if judgement.wants_probe and found.facts.probe_available:
         tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
     returns = reading.returns_by_probes or judgement.verdict.severity is Severity.PAGE
     tasks.finish(
         tx,
         claim,
-        next_due=evaluated.next_due,
+        next_due=planned.next_due,
         next_start=window.end,
         # the next probe goes before others that are due: it brings the version back
         first=returns and claim.kind is EvaluationKind.PERPLEXITY,
     )
     return found
+
+
+def _judged(
+    tx: Connection, evaluated: Evaluated, before: VerdictRow | None, how: How, *, hold: bool = True
+) -> Turn:
+    """Judge what was found by the verdict in force, and beside others on its base where it matters.
+
+    ``hold``: nobody else judges on that base until the transaction ends.
+    """
+    memory = Memory.from_json(before.memory) if before and before.memory else Memory()
+    # what is told began when it is told: a probe that says it has taken minutes
+    facts = replace(evaluated.facts, at=clock.now(tx))
+    taken = partial(
+        turn, evaluated.reading, memory, findings=evaluated.findings, settings=how.settings
+    )
+    found = taken(facts)
+    version = evaluated.reading.version
+    fleet = others_on_the_base(tx, version, found.judgement, cycle=how.cycle, hold=hold)
+    return found if fleet is None else taken(replace(facts, fleet=fleet))
 
 
 def _covered(found: Turn) -> tuple[Coverage, ...]:
@@ -147,7 +176,7 @@ def _covered(found: Turn) -> tuple[Coverage, ...]:
     return tuple(window.by_detector.values()) if window is not None and window.requests else ()
 
 
-def _put_skipped(tx: Connection, claim: Claim, evaluated: Evaluated) -> None:
+def _put_skipped(tx: Connection, claim: Claim, planned: Plan) -> None:
     """One statement for all: after a day of downtime a hard signal has a thousand of them."""
     skipped = [
         NewEvaluation(
@@ -160,7 +189,7 @@ def _put_skipped(tx: Connection, claim: Claim, evaluated: Evaluated) -> None:
             started_at=claim.now,
             reason="downtime: only the newest window is evaluated",
         )
-        for window in evaluated.skipped
+        for window in planned.skipped
     ]
     evaluations.add_all(tx, skipped)
 

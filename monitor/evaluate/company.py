@@ -1,43 +1,17 @@
-"""Judge a version beside the others on its base model."""
+"""Who else on the base model tells of something, read while one version is judged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Blame, EvaluationKind, Severity, Version
-from monitor.evaluate.turn import Evaluated, Turn, turn
-from monitor.policy import Judgement, Memory, PolicySettings
+from monitor.policy import Judgement, Memory
 from monitor.policy.common_cause import FleetFact, Moved, moves
-from monitor.store import clock, fleet_incidents, verdicts
+from monitor.store import fleet_incidents, verdicts
 from monitor.store.verdicts import VerdictRow
-
-
-def judged(
-    tx: Connection,
-    evaluated: Evaluated,
-    before: VerdictRow | None,
-    *,
-    settings: PolicySettings,
-    cycle: timedelta,
-    hold: bool = True,
-) -> Turn:
-    """Judge what was found by the verdict in force, and beside the others where it matters.
-
-    What moves within ``cycle`` of each other on one base moves together.
-    """
-    memory = Memory.from_json(before.memory) if before and before.memory else Memory()
-    # what is told began when it is told: a probe that says it has taken minutes
-    facts = replace(evaluated.facts, at=clock.now(tx))
-    reading, findings = evaluated.reading, evaluated.findings
-    found = turn(reading, memory, facts, findings=findings, settings=settings)
-    fleet = others_on_the_base(tx, reading.version, found.judgement, cycle=cycle, hold=hold)
-    if fleet is None:
-        return found
-    return turn(reading, memory, replace(facts, fleet=fleet), findings=findings, settings=settings)
 
 
 def others_on_the_base(

@@ -6,24 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from alerts.types import Severity as AlertSeverity
-from monitor.domain import AdapterId, EvaluationKind, Interval, Version
-from monitor.evaluate.commit import Unexplained, commit, foresee
+from monitor.domain import AdapterId, EvaluationKind, Version
+from monitor.evaluate.commit import How, Unexplained, commit, foresee
+from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.live import score
 from monitor.evaluate.loading import Calibrations
+from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Messages
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.read import StoredLookback, read
+from monitor.evaluate.read import read
 from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.evaluate.turn import Evaluated, Turn, expected_silence, facts_of, turn
-from monitor.policy import ActionEvidence, Facts
+from monitor.evaluate.turn import turn
+from monitor.policy import ActionEvidence
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
@@ -103,7 +105,8 @@ class Evaluator:
         StaleLease
             Another daemon took the task over; nothing was written.
         """
-        cadence, database = self._tools.cadences[claim.kind], self._tools.database
+        database, settings = self._tools.database, self._tools.settings
+        cadence = self._tools.cadences[claim.kind]
         planned = plan(
             now=claim.now,
             cadence=cadence,
@@ -121,10 +124,27 @@ class Evaluator:
             return Ending.NOT_DUE
         if claim.kind is EvaluationKind.LIVE:
             self._drain(claim, window.end)
-        reading = database.run(lambda tx: self._read(tx, claim, window, planned.skipped))
-        is_probe = claim.kind is EvaluationKind.PERPLEXITY
-        evaluated = (self._probe if is_probe else self._score)(claim, reading, planned)
-        return Ending.POSTPONED if evaluated is None else self._settle(claim, evaluated)
+        reading = database.run(
+            partial(
+                read,
+                claim=claim,
+                window=window,
+                calibrations=self._calibrations,
+                settings=settings,
+                skipped=planned.skipped,
+            )
+        )
+        if claim.kind is EvaluationKind.PERPLEXITY:
+            return self._probe(claim, reading, planned)
+        evaluated = score(
+            claim.kind,
+            reading,
+            StoredLookback(database, reading, settings),
+            settings,
+            at=claim.now,
+            probe_available=self._tools.via is not None,
+        )
+        return self._settle(claim, planned, evaluated)
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed what waits for this window, bounded; what is left is absent from it."""
@@ -136,96 +156,34 @@ class Evaluator:
             # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
-    def _read(
-        self, tx: Connection, claim: Claim, window: Interval, skipped: tuple[Interval, ...]
-    ) -> Reading:
-        settings, known = self._tools.settings, self._calibrations
-        return read(tx, claim, window, calibrations=known, settings=settings, skipped=skipped)
-
-    def _score(self, claim: Claim, reading: Reading, planned: Plan) -> Evaluated:
-        settings = self._tools.settings
-        lookback = StoredLookback(self._tools.database, reading, settings)
-        scored = score(claim.kind, reading, lookback, settings)
-        return Evaluated(
-            reading=reading,
-            facts=replace(
-                self._facts(claim, reading),
-                detectors=tuple(finding.fact for finding in scored.findings),
-                covered=scored.covered,
-                probe_due=reading.probe_due,
-                probe_stopped=reading.probe_stopped,
-            ),
-            findings=scored.findings,
-            silence=self._silence(claim, reading),
-            skipped=planned.skipped,
-            next_due=planned.next_due,
-        )
-
-    def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Evaluated | None:
-        """Probe; None when it was stopped and the task was handed back for later."""
-        found = self._probed(claim, reading)
-        returning = reading.returns_by_probes
-        if found.stopped is not None:
-            self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
-            return None
-        stretched = None if returning else self._stretched(claim)
-        return Evaluated(
-            reading=reading,
-            facts=replace(
-                self._facts(claim, reading),
-                perplexity=found.fact,
-                identity=found.identity,
-                corpora=found.corpora,
-            ),
-            scores=found.scores,
-            silence=self._silence(claim, reading),
-            # a round that takes longer than the interval misses nothing
-            skipped=planned.skipped if stretched is None else (),
-            next_due=max(planned.next_due, claim.now + (stretched or timedelta())),
-        )
-
-    def _facts(self, claim: Claim, reading: Reading) -> Facts:
-        settings, via = self._tools.settings, self._tools.via
-        return facts_of(
-            claim.kind, reading, settings, at=claim.now, probe_available=via is not None
-        )
-
-    def _settle(self, claim: Claim, evaluated: Evaluated) -> Ending:
+    def _settle(self, claim: Claim, planned: Plan, evaluated: Evaluated) -> Ending:
         """Judge, write, act; what is dear of a message is worked out before the verdict is held."""
-        reading, policy = evaluated.reading, self._tools.settings.policy
-        look = turn(reading, reading.memory, evaluated.facts, settings=policy)
+        tools, reading = self._tools, evaluated.reading
+        how = How(
+            settings=tools.settings.policy,
+            tell=tools.tell,
+            cycle=tools.cadences[EvaluationKind.PERPLEXITY].interval,
+        )
+        look = turn(reading, reading.memory, evaluated.facts, settings=how.settings)
+        foreseen = partial(foresee, evaluated=evaluated, how=how)
         drifts = bool(look.judgement.verdict.detectors)
-        explained = self._foresee(evaluated) if drifts else Explained()
-        for _ in range(LOOKS - 1):
+        explained = tools.database.run(foreseen) if drifts else Explained()
+        for left in reversed(range(LOOKS)):
+            written = partial(
+                commit,
+                claim=claim,
+                planned=planned,
+                evaluated=evaluated,
+                explained=explained,
+                how=how,
+            )
             try:
-                return self._commit(claim, evaluated, explained)
+                found = tools.database.run(written)
+                break
             except Unexplained:
-                explained = self._foresee(evaluated)
-        return self._commit(claim, evaluated, explained)
-
-    def _foresee(self, evaluated: Evaluated) -> Explained:
-        tools = self._tools
-        cycle = tools.cadences[EvaluationKind.PERPLEXITY].interval
-        return tools.database.run(
-            lambda tx: foresee(
-                tx, evaluated, settings=tools.settings.policy, tell=tools.tell, cycle=cycle
-            )
-        )
-
-    def _commit(self, claim: Claim, evaluated: Evaluated, explained: Explained) -> Ending:
-        tools = self._tools
-        cycle = tools.cadences[EvaluationKind.PERPLEXITY].interval
-        found: Turn | None = tools.database.run(
-            lambda tx: commit(
-                tx,
-                claim,
-                evaluated,
-                explained,
-                settings=tools.settings.policy,
-                tell=tools.tell,
-                cycle=cycle,
-            )
-        )
+                if not left:
+                    raise
+                explained = tools.database.run(foreseen)
         if found is None:
             return Ending.REPEATED
         version, verdict = evaluated.reading.version, found.judgement.verdict
@@ -240,9 +198,31 @@ class Evaluator:
         tools.react(version, found.judgement.action, found.facts.at)
         return Ending.DONE
 
-    def _silence(self, claim: Claim, reading: Reading) -> AlertSeverity | None:
-        records = self._tools.settings.silence_records
-        return expected_silence(reading, now=claim.now, records=records)
+    def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Ending:
+        """Probe and settle, or hand the task back for later where the probe was stopped."""
+        settings, via = self._tools.settings, self._tools.via
+        found = self._probed(claim, reading)
+        returning = reading.returns_by_probes
+        if found.stopped is not None:
+            self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
+            return Ending.POSTPONED
+        stretched = None if returning else self._stretched(claim)
+        if stretched is not None:
+            # a round that takes longer than the interval misses nothing
+            due = max(planned.next_due, claim.now + stretched)
+            planned = replace(planned, skipped=(), next_due=due)
+        facts = facts_of(
+            claim.kind, reading, settings, at=claim.now, probe_available=via is not None
+        )
+        evaluated = Evaluated(
+            reading=reading,
+            facts=replace(
+                facts, perplexity=found.fact, identity=found.identity, corpora=found.corpora
+            ),
+            scores=found.scores,
+            silence=expected_silence(reading, now=claim.now, records=settings.silence_records),
+        )
+        return self._settle(claim, planned, evaluated)
 
     def _stretched(self, claim: Claim) -> timedelta | None:
         """How often the version can be probed, where its engine's share is short of the wish."""

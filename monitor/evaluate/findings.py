@@ -19,7 +19,7 @@ from detectors.rank_detector import RankDetector
 from detectors.types import Budget, Detector, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import Crossing, DetectorFact, Effect, Memory
+from monitor.policy import DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
 from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import Increment
@@ -239,11 +239,13 @@ def _matters(fact: DetectorFact, memory: Memory) -> bool:
 def _looked_into(
     question: Question, score: Score, fact: DetectorFact, settings: EvaluateSettings
 ) -> DetectorFact:
+    # what came before the recovery began must not hold it up
+    begin = _time(question.window.end) - settings.policy.recovery_window
+    lately = question.newest(begin.timestamp())
     past = question.lookback.past(fact.detector)
-    known = _known_onset(question.memory.crossings, fact.detector)
-    onset = known or _onset(question, score, past)
+    known = [c.onset for c in question.memory.crossings if c.detector == fact.detector]
+    onset = known[0] if known else _onset(question, score, past)
     since_onset = effect_mixed(question.detector, question.newest(onset.end.timestamp()))
-    lately = question.newest(_recovering_since(question, settings).timestamp())
     return replace(
         fact,
         onset=onset,
@@ -255,10 +257,6 @@ def _looked_into(
     )
 
 
-def _known_onset(crossings: Sequence[Crossing], detector: str) -> Interval | None:
-    return next((c.onset for c in crossings if c.detector == detector), None)
-
-
 def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Interval:
     """Latest and earliest start that the winner's increments allow."""
     process = Process.PAGE if score.evidence_page >= 0 else Process.NOTICE
@@ -267,21 +265,12 @@ def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Inter
     if process in score.increments:
         starts.append(question.window.start)
         parts.append(score.increments[process])
-    column = _column(question, score)
+    names = question.detector.names(question.reference)
+    column = names.index(score.winner) if score.winner in names else 0
     found = evidence.onset(np.array(starts), np.stack(parts), column) if parts else None
     if found is None:
         return Interval(start=_time(question.window.start), end=_time(question.window.start))
     return Interval(start=_time(found.earliest), end=_time(max(found.at, found.earliest)))
-
-
-def _column(question: Question, score: Score) -> int:
-    names = question.detector.names(question.reference)
-    return names.index(score.winner) if score.winner in names else 0
-
-
-def _recovering_since(question: Question, settings: EvaluateSettings) -> datetime:
-    """Begin where the recovery window does: what came before must not hold a recovery up."""
-    return _time(question.window.end) - settings.policy.recovery_window
 
 
 def _as_fact(found: maths.Effect) -> Effect | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from detectors import DETECTORS
 from detectors.types import Detector, State
 from monitor.domain import EvaluationKind
 from monitor.evaluate.coverage import coverage
+from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
 from monitor.evaluate.findings import (
     Finding,
     Lookback,
@@ -32,22 +34,16 @@ Ask = Callable[[Question, EvaluateSettings], Finding]
 """How a detector is asked; a replay may know its answer already."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scored:
-    """A window's findings, and how much of its requests each detector of the kind compared."""
-
-    findings: tuple[Finding, ...]
-    covered: CoveredWindow
-
-
 def score(
     kind: EvaluationKind,
     reading: Reading,
     lookback: Lookback,
     settings: EvaluateSettings,
     *,
+    at: datetime,
+    probe_available: bool,
     ask: Ask = find,
-) -> Scored:
+) -> Evaluated:
     """Ask every detector of this kind that the reference can carry.
 
     A detector that raises gives an error for itself alone; after five in a row it is asked
@@ -62,9 +58,15 @@ def score(
         if detector.name in carried
         and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
     ]
-    findings = beside_answers(
-        [_asked(question, reading, settings, ask=ask) for question in questions], questions
-    )
+    findings = []
+    for question in questions:
+        try:
+            findings.append(ask(question, settings))
+        except Exception as error:  # noqa: BLE001 (one detector of many)
+            detector, version = question.detector, reading.version.label
+            _LOG.exception("detector_failed", detector=detector.name, version=version)
+            findings.append(failed(detector, error, settings))
+    findings = beside_answers(findings, questions)
     worked = {finding.detector for finding in findings if finding.fact.error is None}
     covered = coverage(
         chosen,
@@ -72,11 +74,19 @@ def score(
         reading.calibrated,
         failed=frozenset(detector.name for detector in chosen) - worked,
     )
-    return Scored(
-        findings=tuple(findings),
-        covered=CoveredWindow(
-            end=reading.interval.end, by_detector={one.detector: one for one in covered}
+    return Evaluated(
+        reading=reading,
+        facts=replace(
+            facts_of(kind, reading, settings, at=at, probe_available=probe_available),
+            detectors=tuple(finding.fact for finding in findings),
+            covered=CoveredWindow(
+                end=reading.interval.end, by_detector={one.detector: one for one in covered}
+            ),
+            probe_due=reading.probe_due,
+            probe_stopped=reading.probe_stopped,
         ),
+        findings=tuple(findings),
+        silence=expected_silence(reading, now=at, records=settings.silence_records),
     )
 
 
@@ -101,14 +111,3 @@ def _question(
             if name in one.by_detector
         ],
     )
-
-
-def _asked(
-    question: Question, reading: Reading, settings: EvaluateSettings, *, ask: Ask
-) -> Finding:
-    detector = question.detector
-    try:
-        return ask(question, settings)
-    except Exception as error:  # noqa: BLE001 (one detector of many)
-        _LOG.exception("detector_failed", detector=detector.name, version=reading.version.label)
-        return failed(detector, error, settings)

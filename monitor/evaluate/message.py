@@ -20,8 +20,9 @@ from monitor.domain import (
     VerdictKind,
     Version,
 )
+from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained
-from monitor.evaluate.turn import Evaluated, Turn
+from monitor.evaluate.turn import Turn
 from monitor.evaluate.unseen import unseen
 from monitor.outbox.lines import score_lines
 from monitor.outbox.present import NEAR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -20,7 +20,7 @@ from monitor.evaluate.findings import Finding
 from monitor.evaluate.live import Ask, score
 from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.evaluate.turn import Turn, facts_of, turn
+from monitor.evaluate.turn import Turn, turn
 from monitor.policy import Crossing, Memory
 from monitor.policy.budget import Standing
 from monitor.policy.facts import Increment
@@ -189,30 +189,27 @@ class _Running:
         """Take one window's turn, as the service's evaluator does."""
         settings, reading = self.replayed.settings, self._read(window, now=now)
         lookback = _HeldLookback(self.replayed, self.past, window=window, now=now)
-        scored = score(kind, reading, lookback, settings, ask=self.ask)
-        facts = facts_of(kind, reading, settings, at=now, probe_available=False)
+        evaluated = score(
+            kind, reading, lookback, settings, at=now, probe_available=False, ask=self.ask
+        )
         found = turn(
             reading,
             self.memory,
-            replace(
-                facts,
-                detectors=tuple(finding.fact for finding in scored.findings),
-                covered=scored.covered,
-            ),
-            findings=scored.findings,
+            evaluated.facts,
+            findings=evaluated.findings,
             settings=settings.policy,
         )
         self._remember(found)
         if kind is EvaluationKind.HARD:
             self.looked = window.end
-        self._note(found, scored.findings, window)
+        self._note(found, evaluated.findings, window)
         if self.keep:
             self.evaluations.append(
                 Evaluation(
                     kind=kind,
                     window=window,
                     at=now,
-                    findings=scored.findings,
+                    findings=evaluated.findings,
                     verdict=found.judgement.verdict,
                 )
             )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alerts.types import Severity
-from monitor.evaluate.turn import expected_silence
+from monitor.evaluate.evaluated import expected_silence
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)
