@@ -1,6 +1,7 @@
 """A replay says what the service says: the same records through both."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from monitor.domain import AdapterId, EvaluationKind, Reference, Version
 from monitor.evaluate.evaluator import Evaluator, Tools
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
+from monitor.outbox import ConfiguredChannel
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -84,7 +86,9 @@ def the_log() -> list[dict[str, Any]]:
 class Service:
     """Intake, builder and evaluator of the service, moved through time by hand."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self, database: Database, folder: Path, *, channels: Sequence[ConfiguredChannel] = ()
+    ) -> None:
         self.database = database
         self.indexes = Indexes(folder)
         self.version = database.run(self._register)
@@ -97,7 +101,7 @@ class Service:
                 database=database,
                 settings=SETTINGS,
                 cadences=CADENCES | PROBES,
-                tell=Messages(channels=(), preview=lambda *_: None, doubt=lambda *_: None),
+                tell=Messages(channels=channels, preview=lambda *_: None, doubt=lambda *_: None),
                 react=lambda *_: None,
                 drain=self._drain,
                 via=None,
