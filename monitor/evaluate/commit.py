@@ -19,7 +19,7 @@ from monitor.evaluate.explain import Explained, explain
 from monitor.evaluate.message import Messages
 from monitor.evaluate.turn import Turn, turn
 from monitor.policy import Judgement, Memory, PolicySettings, detector_reason, unmeasured
-from monitor.policy.coverage import Coverage, to_json
+from monitor.policy.coverage import to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import (
     clock,
@@ -94,7 +94,8 @@ def commit(
     found = _judged(tx, evaluated, before, how)
     judgement = found.judgement
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
-    covered = _covered(found)
+    compared = found.facts.covered  # nothing of a window without requests, or of a probe
+    covered = tuple(compared.by_detector.values()) if compared and compared.requests else ()
     evaluation_id = evaluations.add(
         tx,
         NewEvaluation(
@@ -168,12 +169,6 @@ def _judged(
     version = evaluated.reading.version
     fleet = others_on_the_base(tx, version, found.judgement, cycle=how.cycle, hold=hold)
     return found if fleet is None else taken(replace(facts, fleet=fleet))
-
-
-def _covered(found: Turn) -> tuple[Coverage, ...]:
-    """Give what each detector compared; nothing of a window without requests, or of a probe."""
-    window = found.facts.covered
-    return tuple(window.by_detector.values()) if window is not None and window.requests else ()
 
 
 def _put_skipped(tx: Connection, claim: Claim, planned: Plan) -> None:

@@ -144,7 +144,8 @@ def gather(
         winner=score.winner,
         textbook=_textbook(question, score),
     )
-    if _matters(fact, question.memory):
+    crossed = fact.evidence_notice >= 0 or fact.evidence_page >= 0
+    if crossed or any(c.detector == fact.detector for c in question.memory.crossings):
         fact = _looked_into(question, score, fact, settings)
         score = _over_a_day(question, score) if shown else score
     elif shown and not detector.hard:
@@ -229,11 +230,6 @@ def _textbook(question: Question, score: Score) -> float | None:
 def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
     rank = isinstance(detector, RankDetector)
     return settings.margins.rank if rank else settings.margins.rate
-
-
-def _matters(fact: DetectorFact, memory: Memory) -> bool:
-    crossed = fact.evidence_notice >= 0 or fact.evidence_page >= 0
-    return crossed or any(c.detector == fact.detector for c in memory.crossings)
 
 
 def _looked_into(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
 
@@ -34,24 +34,29 @@ class Calibrations:
         beside = settings_references.beside(tx, reference.id)
         with self._lock:
             known = self._known.get(reference.id)
-        if known is not None and known.reference == reference and _same(known, beside):
+        if (
+            known is not None
+            and known.reference == reference
+            and [one.id for one in known.beside] == [one.id for one in beside]
+        ):
             return known
-        loaded = _load(tx, reference) if known is None else _approved(known, reference)
+        if known is not None:
+            loaded = replace(known, reference=reference)  # it can be approved, and no more
+        else:
+            details = references.details(tx, reference.id)
+            loaded = replace(
+                unpacked(
+                    reference, calibrations.read(tx, reference.id), hourly_rate=details.hourly_rate
+                ),
+                feedback_from=details.feedback_from,
+                measured=details.measured,
+            )
         loaded = replace(loaded, beside=tuple(_beside(tx, loaded, one) for one in beside))
         with self._lock:
             while len(self._known) >= self._most:
                 self._known.pop(next(iter(self._known)))
             self._known[reference.id] = loaded
         return loaded
-
-
-def _approved(known: Calibrated, reference: Reference) -> Calibrated:
-    """Only the approval of a reference can change after it is ready."""
-    return replace(known, reference=reference)
-
-
-def _same(known: Calibrated, beside: Sequence[SettingsReference]) -> bool:
-    return [one.id for one in known.beside] == [one.id for one in beside]
 
 
 def _beside(tx: Connection, known: Calibrated, wanted: SettingsReference) -> Beside:
@@ -69,13 +74,6 @@ def _beside(tx: Connection, known: Calibrated, wanted: SettingsReference) -> Bes
             if name in known.by_detector
         },
     )
-
-
-def _load(tx: Connection, reference: Reference) -> Calibrated:
-    stored = calibrations.read(tx, reference.id)
-    details = references.details(tx, reference.id)
-    loaded = unpacked(reference, stored, hourly_rate=details.hourly_rate)
-    return replace(loaded, feedback_from=details.feedback_from, measured=details.measured)
 
 
 def unpacked(

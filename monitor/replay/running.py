@@ -199,7 +199,10 @@ class _Running:
             findings=evaluated.findings,
             settings=settings.policy,
         )
-        self._remember(found)
+        self.memory = found.judgement.memory
+        self.states |= found.states
+        for detector, increment in found.increments.items():
+            self.past.setdefault(detector, []).append(increment)
         if kind is EvaluationKind.HARD:
             self.looked = window.end
         self._note(found, evaluated.findings, window)
@@ -239,12 +242,6 @@ class _Running:
             traffic=replayed.log.traffic(now - DAY, now),
             standing=Standing.among(replayed.version.adapter, of=replayed.fleet),
         )
-
-    def _remember(self, found: Turn) -> None:
-        self.memory = found.judgement.memory
-        self.states |= found.states
-        for detector, increment in found.increments.items():
-            self.past.setdefault(detector, []).append(increment)
 
     def _note(self, found: Turn, findings: Sequence[Finding], window: Interval) -> None:
         scores = [one.score for one in findings if one.score is not None and one.state is not None]
