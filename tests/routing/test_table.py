@@ -17,7 +17,7 @@ from monitor.store.errors import NotFound
 from monitor.store.routes import GenerationConflict
 from tests.fleet import NOW, register
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NOTHING_COMES = 0.3
 
 
