@@ -308,3 +308,37 @@ class Transition:
     before: VerdictKind
     after: Verdict
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How many records an interval holds, and when the newest of them was made.
+
+    ``compared`` are those whose settings are alike those asked for.
+    """
+
+    count: int
+    compared: int
+    last_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One number of feedback that no window has read yet."""
+
+    id: int
+    record_id: str
+    at: float
+    name: str
+    value: float
+    context_id: int
+    subject: bytes | None
+    entered: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Feedback that waits for a version, and the ids of what waits for records that never come."""
+
+    arrivals: Sequence[Arrival] = ()
+    lost: Sequence[int] = ()

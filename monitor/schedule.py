@@ -23,7 +23,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.evaluate import Evaluator
+from monitor.evaluate.evaluator import Evaluator
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, tasks
 from monitor.store.database import Database

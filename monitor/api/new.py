@@ -19,8 +19,7 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, WindowBody
 from monitor.domain import Version
-from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
-from monitor.evaluate.newness import Group, Newness
+from monitor.evaluate.newness import LONGEST, Group, Newness, NotCompared, new_since, read_newness
 from monitor.store import fleet
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])

@@ -38,8 +38,8 @@ from monitor.config.sections import (
     ReferenceSection,
     ScheduleSection,
 )
-from monitor.evaluate import Margins
 from monitor.evaluate.retraining import RetrainSettings
+from monitor.evaluate.settings import Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings
 from monitor.routing.canary.settings import CanarySettings

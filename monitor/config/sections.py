@@ -17,8 +17,8 @@ from monitor.config.grouping import GroupingSection
 from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.probes import ProbesSection
 from monitor.domain import EvaluationKind, Mode
-from monitor.evaluate import EvaluateSettings, Margins
 from monitor.evaluate.retraining import RetrainSettings
+from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget

@@ -24,7 +24,8 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
 from monitor.domain import AdapterId, EvaluationKind, Version
-from monitor.evaluate import Evaluator, Messages, Tools
+from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
 from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
@@ -190,7 +191,7 @@ def _worker(
 def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
     config = parts.config
 
-    def react(version: Version, evidence: ActionEvidence, *, now: datetime) -> None:
+    def react(version: Version, evidence: ActionEvidence, now: datetime) -> None:
         if evidence.allowed:
             parts.breaker.consider(version, evidence, now=now)
         else:
@@ -202,7 +203,9 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
         cadences=config.schedule.cadences,
         tell=Messages(
             channels=parts.channels,
-            preview=parts.breaker.preview,
+            preview=lambda tx, version, evidence, now: parts.breaker.preview(
+                tx, version, evidence, now=now
+            ),
             doubt=parts.breaker.doubt,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,

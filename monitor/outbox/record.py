@@ -16,7 +16,7 @@ from alerts.differing import gist
 from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
-from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
+from monitor.domain import IncidentId, Severity, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, links_to
@@ -24,33 +24,6 @@ from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store import fleet_incidents, incidents, outbox
-
-
-def record_transition(
-    tx: Connection,
-    transition: Transition,
-    *,
-    inputs: AlertInputs,
-    channels: Sequence[ConfiguredChannel],
-    now: datetime,
-    silence: words.Severity | None = None,
-    rule: Rule = DEFAULT_RULE,
-) -> tuple[IncidentId, ...]:
-    """Store what a change of verdict means for incidents, and have their messages told.
-
-    Call it in the transaction that writes the transition: either all of it happens or
-    nothing. Returns the incidents that people are told about.
-    """
-    return record_observation(
-        tx,
-        transition.version,
-        verdict=transition.after,
-        inputs=inputs,
-        channels=channels,
-        now=now,
-        silence=silence,
-        rule=rule,
-    )
 
 
 def record_observation(
@@ -64,12 +37,14 @@ def record_observation(
     silence: words.Severity | None = None,
     rule: Rule = DEFAULT_RULE,
 ) -> tuple[IncidentId, ...]:
-    """Do the same for an evaluation whose verdict did not change.
+    """Store what an evaluation means for incidents, and have their messages told.
 
-    Needed when records stop or come again (``silence``: how urgent their absence is), and when
-    too few of them can be compared or enough again (``inputs.unseen``), and when something
-    else is known of what goes on (:mod:`alerts.updating`); otherwise it changes nothing, so
-    it may be called after every evaluation.
+    Call it in the transaction that writes the verdict: either all of it happens or nothing.
+    Where the verdict stays it is needed when records stop or come again (``silence``: how
+    urgent their absence is), when too few of them can be compared or enough again
+    (``inputs.unseen``), and when something else is known of what goes on
+    (:mod:`alerts.updating`); otherwise it changes nothing, so it may be called after every
+    evaluation. Returns the incidents that people are told about.
     """
     judged = words.Verdict(verdict.kind.value)
     conditions = dict(machine.conditions(judged, silence=silence))

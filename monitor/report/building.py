@@ -18,7 +18,7 @@ from detectors import rank_reference
 from detectors.rank_reference import RankReference
 from detectors.types import Window
 from monitor.domain import Reference, Version
-from monitor.evaluate.calibrated import Calibrations
+from monitor.evaluate.loading import Calibrations
 from monitor.report import tables
 from monitor.report.errors import ReportError
 from monitor.report.tables import Floats, Tables

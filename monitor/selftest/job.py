@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, Version
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.budget import saw_too_few_days, shares
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.selftest.process import Asked, Failed, Stopped, run_apart

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -15,19 +14,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from detectors.types import Floats, Process, State
 from monitor.domain import ReferenceId, VersionId
+from monitor.policy.facts import Increment
 from monitor.store.tables import increments, process_states
 
 STATE_FORMAT: Final = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Increment:
-    """What one window added to ``log M``, per process ``(L, K)``."""
-
-    window_start: datetime
-    at: datetime
-    n_units: int
-    by_process: Mapping[Process, Floats]
 
 
 def pack(arrays: Mapping[str, Floats]) -> bytes:

@@ -17,7 +17,7 @@ from detectors.answer_format import FORMAT_SIGNALS
 from detectors.axes import COUNT
 from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.output_similarity import ANSWERS
-from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, Traffic, VersionId
 from monitor.store import contexts
 from monitor.strata import Strata, alike
 
@@ -85,18 +85,6 @@ class RecordColumns:
 
     def __len__(self) -> int:
         return int(self.at.size)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """How many records an interval holds, and when the newest of them was made.
-
-    ``compared`` are those whose settings are alike those asked for.
-    """
-
-    count: int
-    compared: int
-    last_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from examples.corrupt import Corruption, corrupt_adapter
 from examples.texts import Domain, corpus
 from examples.weights import DemoAdapter
 from monitor.domain import ArmKind, VerdictKind
-from monitor.evaluate import Ending
+from monitor.evaluate.evaluator import Ending
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexityRun, PerplexitySettings

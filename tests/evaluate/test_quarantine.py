@@ -11,7 +11,7 @@ from alerts.channels import open_channel
 from alerts.matching import Matcher
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
-from monitor.evaluate import Messages
+from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.routing import table
 from monitor.routing.arms import ArmRequest

@@ -11,12 +11,12 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors.trial import Failures
-from monitor.domain import AdapterId, VersionId
+from monitor.domain import AdapterId, Traffic, VersionId
 from monitor.routing.canary.columns import Column
 from monitor.routing.canary.guards import FEEDBACK, HARD, Guard
 from monitor.routing.canary.measure import Sides
 from monitor.store import contexts, records, trials
-from monitor.store.records import RecordColumns, Traffic
+from monitor.store.records import RecordColumns
 
 EXPECTED: Final = 50
 """So many records of both arms expected, and none seen: nobody can see the canary."""
