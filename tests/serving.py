@@ -28,17 +28,17 @@ from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
-from monitor.routing.canary.hands import Hands
-from monitor.routing.canary.orders import Orders
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.proof import Proof
-from monitor.routing.routers import TableOnly
-from monitor.routing.settings import RoutingSettings
-from monitor.routing.watch import RouteWatch
 from monitor.store import keys
 from monitor.store.database import Database
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.proof import Proof
+from monitor.traffic.routers import TableOnly
+from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.orders import Orders
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.watch import RouteWatch
 from monitor.web import WebParts, create_pages
 from tests.loopback import LOOPBACK
 

@@ -13,14 +13,14 @@ from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
 from monitor.domain import Severity, Verdict, VerdictKind, Version
 from monitor.reference.promotion import freeze_promoted
-from monitor.routing.canary.hands import Hands, Teller
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.orders import Orders
-from monitor.routing.canary.reading_back import ReadingBack
-from monitor.routing.proof import Proof
-from monitor.routing.routers import Router
 from monitor.store import adapters, verdicts
 from monitor.store.database import Database
+from monitor.traffic.proof import Proof
+from monitor.traffic.routers import Router
+from monitor.traffic.trial.hands import Hands, Teller
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.orders import Orders
+from monitor.traffic.trial.reading_back import ReadingBack
 
 
 def hands_of(

@@ -34,14 +34,14 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
-from monitor.routing.canary.hands import Hands
-from monitor.routing.carrying import Carrier
-from monitor.routing.fallback import Breaker
-from monitor.routing.routers import ROUTERS
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import clock, tasks
 from monitor.store.database import Database
+from monitor.traffic.carrying import Carrier
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.routers import ROUTERS
+from monitor.traffic.trial.hands import Hands
 
 _LOG: Final = structlog.get_logger(__name__)
 

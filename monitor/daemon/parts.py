@@ -28,12 +28,12 @@ from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
 from monitor.probes.smoke import Questioner
 from monitor.reference.milestone import MilestoneRules
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.proof import Proof
-from monitor.routing.routers import Router, open_router
 from monitor.store import adapters, clock
 from monitor.store.database import Database
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.proof import Proof
+from monitor.traffic.routers import Router, open_router
 
 _LOG = structlog.get_logger(__name__)
 

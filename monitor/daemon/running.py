@@ -48,15 +48,15 @@ from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
-from monitor.routing.fallback import Breaker
-from monitor.routing.proof import Proof
-from monitor.routing.watch import RouteWatch
 from monitor.schedule import Pulse
 from monitor.store import tasks
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
 from monitor.store.keys import Key
 from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.proof import Proof
+from monitor.traffic.watch import RouteWatch
 
 _LOG = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Canaries, and the versions that only a person lets try again.
 
 States, plans and guardrails are bodies here: their words are those of
-:mod:`monitor.routing.canary`.
+:mod:`monitor.traffic.trial`.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ import pytest
 
 from monitor.api import paging
 from monitor.domain import Scope
-from monitor.routing import table
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.reading_back import ReadingBack
-from monitor.routing.canary.scene import hold_scene
-from monitor.routing.routers import TableOnly
 from monitor.store import actions, canaries, routes, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.tables import record_texts
+from monitor.traffic import table
+from monitor.traffic.routers import TableOnly
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.reading_back import ReadingBack
+from monitor.traffic.trial.scene import hold_scene
 from tests.fleet import register
 from tests.serving import Serving
 

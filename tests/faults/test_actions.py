@@ -16,14 +16,14 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Blame, Mode, Version
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import FILE, VARIABLE, KillSwitch, Reading
 from monitor.store import actions, audit, flags, routes
 from monitor.store.actions import TAKEN, ActionRow, ActionState
 from monitor.store.database import Database
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch, Reading
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
 from tests.fleet import NOW
-from tests.routing.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
+from tests.traffic.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
 
 FORK = multiprocessing.get_context("fork")
 """A child that shares nothing with us but the sockets it opens: it is killed like a daemon."""

@@ -19,30 +19,30 @@ from sqlalchemy import Connection
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from detectors.feedback import Directions
 from monitor.domain import Arm, Mode, Route, Severity, Version
-from monitor.routing import table
-from monitor.routing.canary.comparing import guards_to_json
-from monitor.routing.canary.guards import guards_of
-from monitor.routing.canary.hands import Hands
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.machine import step
-from monitor.routing.canary.reading_back import IN_A_ROW, ReadingBack
-from monitor.routing.canary.route import changed
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import (
+from monitor.store import canaries, contexts, ingest, partitions, routes
+from monitor.store.canaries import CanaryRow
+from monitor.store.contexts import Context
+from monitor.store.database import Database
+from monitor.store.ingest import NUMBERS, RecordBatch, microseconds
+from monitor.traffic import table
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.routers import RouterFailed
+from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.trial.comparing import guards_to_json
+from monitor.traffic.trial.guards import guards_of
+from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.machine import step
+from monitor.traffic.trial.reading_back import IN_A_ROW, ReadingBack
+from monitor.traffic.trial.route import changed
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import (
     CanaryState,
     Checked,
     Phase,
     state_from_json,
     to_json,
 )
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.routers import RouterFailed
-from monitor.routing.routers.webhook import Webhook, WebhookRouting
-from monitor.store import canaries, contexts, ingest, partitions, routes
-from monitor.store.canaries import CanaryRow
-from monitor.store.contexts import Context
-from monitor.store.database import Database
-from monitor.store.ingest import NUMBERS, RecordBatch, microseconds
 from tests.fleet import register
 from tests.loopback import LOOPBACK
 from tests.loopback import Receiver as Stranger

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
-from monitor.routing.canary.states import CanaryState, Phase
 from monitor.store import canaries as stored
 from monitor.store import routes
 from monitor.store.canaries import CanaryId
 from monitor.store.canary_looks import Look
+from monitor.traffic.trial.states import CanaryState, Phase
 from monitor.web.canaries import happened, possible
 from tests.serving import Serving
 from tests.web import moves, trials

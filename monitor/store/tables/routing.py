@@ -112,7 +112,7 @@ canaries: Final = Table(
     version_id(),
     # the version in charge when it was made: what it is compared with
     Column("control_id", Integer, ForeignKey("versions.id"), nullable=False),
-    # of monitor.routing.canary.states
+    # of monitor.traffic.trial.states
     Column("plan", JSONB, nullable=False),
     Column("state", JSONB, nullable=False),
     Column("phase", Text, nullable=False),
