@@ -23,10 +23,9 @@ from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
-from monitor.domain import AdapterId, EvaluationKind, Version
+from monitor.domain import AdapterId, EvaluationKind
 from monitor.evaluate import Evaluator, Messages, Tools
 from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
-from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
 from monitor.reference.build import build_next
@@ -40,7 +39,10 @@ from monitor.store import clock, tasks
 from monitor.store.database import Database
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
-from monitor.traffic.routers import ROUTERS
+from monitor.traffic.fallback.deciding import Deciding
+from monitor.traffic.readback import Confirming
+from monitor.traffic.routers import ROUTERS, Router
+from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -51,6 +53,8 @@ CLOCK = timedelta(seconds=10)
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
+DECIDE, CONFIRM = "decide", "confirm"
+"""Loops that are woken where there is something to decide, or to tell the router."""
 SELFTESTS = timedelta(seconds=5)
 """How soon a self-test that is asked for begins."""
 AHEAD = timedelta(minutes=10)
@@ -66,6 +70,7 @@ class WorkerParts:
     channels: list[ConfiguredChannel]
     serving: Serving
     embedder: Embedder
+    router: Router
     breaker: Breaker
     hands: Hands
 
@@ -119,6 +124,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
+        *_moving(parts, pulse),
         *_carrying(parts, pulse),
         *(
             Loop(name, turn, pulse=pulse, every=tick)
@@ -142,15 +148,32 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     return loops
 
 
+def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
+    """Decide about traffic, and have the router do it, in loops of their own.
+
+    Both ask engines and routers, which may hang: as many decide as evaluate.
+    """
+    schedule, changes = parts.config.schedule, parts.breaker.changes
+    deciding = Deciding(breaker=parts.breaker)
+    for number in range(schedule.workers):
+        yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
+    confirming = Confirming(
+        database=parts.database,
+        router=parts.router,
+        logs=(changes, TrialChanges(hands=parts.hands)),
+    )
+    confirm = Loop(CONFIRM, lambda: confirming.turn() > 0, pulse=pulse, every=schedule.tick)
+    changes.wake = confirm.wake
+    yield confirm
+
+
 def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
     """Tell the router what the table says, where it does not follow the table by itself."""
     settings = parts.config.routing
     kind = ROUTERS[settings.router]
     if not kind.told:
         return []
-    carrier = Carrier(
-        parts.database, parts.breaker.router, resync=settings.resync, later=kind.later
-    )
+    carrier = Carrier(parts.database, parts.router, resync=settings.resync, later=kind.later)
     return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
 
 
@@ -189,13 +212,6 @@ def _worker(
 
 def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
     config = parts.config
-
-    def react(version: Version, evidence: ActionEvidence, *, now: datetime) -> None:
-        if evidence.allowed:
-            parts.breaker.consider(version, evidence, now=now)
-        else:
-            parts.breaker.consider_return(version, now=now)
-
     return Tools(
         database=parts.database,
         settings=config.evaluation,
@@ -210,7 +226,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             out_of_service_after=config.alerting.out_of_service_after,
             window=config.schedule.live_interval,
         ),
-        react=react,
+        react=Deciding(breaker=parts.breaker).ask,
         drain=embedding.drain,
         via=parts.serving.probe,
     )
@@ -350,4 +366,4 @@ def _disk(parts: WorkerParts) -> disk.DiskPages:
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
     probed = parts.serving.probe is not None
-    return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
+    return judging(parts.hands, owner=owner, probed=probed)

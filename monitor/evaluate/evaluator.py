@@ -50,9 +50,14 @@ class Ending(StrEnum):
 
 
 class Reaction(Protocol):
-    """Acts on a committed judgement: fallback, and back when recovered."""
+    """Has it decided, by others and later, whether traffic moves: away, or back.
 
-    def __call__(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> None: ...
+    In the transaction that stores the verdict, so that neither stands without the other.
+    """
+
+    def __call__(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, *, now: datetime
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,15 +319,7 @@ class Evaluator:
         )
 
     def _commit(self, outcome: Outcome) -> Ending:
-        committed: Committed | None = self._tools.database.run(
-            lambda tx: commit(
-                tx,
-                outcome,
-                settings=self._tools.settings.policy,
-                tell=self._tools.tell,
-                probe_cycle=self._tools.cadences[EvaluationKind.PERPLEXITY].interval,
-            )
-        )
+        committed = self._tools.database.run(lambda tx: self._written(tx, outcome))
         if committed is None:
             return Ending.REPEATED
         verdict = committed.judgement.verdict
@@ -334,5 +331,17 @@ class Evaluator:
                 blame=verdict.blame.value,
                 reason=verdict.reason,
             )
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
         return Ending.DONE
+
+    def _written(self, tx: Connection, outcome: Outcome) -> Committed | None:
+        committed = commit(
+            tx,
+            outcome,
+            settings=self._tools.settings.policy,
+            tell=self._tools.tell,
+            probe_cycle=self._tools.cadences[EvaluationKind.PERPLEXITY].interval,
+        )
+        if committed is not None:
+            evidence = committed.judgement.action
+            self._tools.react(tx, outcome.reading.version, evidence, now=committed.at)
+        return committed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,8 +48,6 @@ class ActionState(StrEnum):
 
 OPEN: Final = frozenset({ActionState.RECOMMENDED, ActionState.AWAITING_APPROVAL})
 """A person may approve these."""
-UNFINISHED: Final = frozenset({ActionState.EXECUTING, ActionState.APPLIED})
-"""A crash may have left these; they are read back."""
 TAKEN: Final = frozenset(
     {
         ActionState.EXECUTING,
@@ -243,22 +241,30 @@ def between(
     return [_action(row) for row in tx.execute(query).mappings()]
 
 
-def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
-    """Actions that somebody began before ``before`` and has not finished."""
-    query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
+def interrupted(tx: Connection, *, before: datetime) -> list[ActionRow]:
+    """Actions that somebody began before ``before`` without changing the route."""
+    query = _SELECT.where(actions.c.state == ActionState.EXECUTING, actions.c.decided_at <= before)
     return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
 
 
-def unverified(tx: Connection) -> list[ActionRow]:
-    """Actions that failed their read-back and whose route is still in force."""
-    query = _SELECT.join(
-        routes,
-        sa.and_(
-            routes.c.adapter_id == actions.c.adapter_id,
-            routes.c.generation == actions.c.expected_generation + 1,
-        ),
-    ).where(actions.c.state == ActionState.VERIFY_FAILED, ~actions.c.evidence.has_key(WORSE))
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+def unread(tx: Connection, *, before: datetime, begun: Collection[ActionId]) -> list[ActionRow]:
+    """Actions that the router was not seen to do.
+
+    Those that were applied before ``before`` or are among ``begun``, and those that failed their
+    read-back while their route is in force.
+    """
+    applied = sa.and_(
+        actions.c.state == ActionState.APPLIED,
+        sa.or_(actions.c.decided_at <= before, actions.c.id.in_(begun)),
+    )
+    failed = sa.and_(
+        actions.c.state == ActionState.VERIFY_FAILED,
+        ~actions.c.evidence.has_key(WORSE),
+        routes.c.generation == actions.c.expected_generation + 1,
+    )
+    query = _SELECT.outerjoin(routes, routes.c.adapter_id == actions.c.adapter_id)
+    query = query.where(_LEFT, sa.or_(applied, failed)).order_by(actions.c.id)
+    return [_action(row) for row in tx.execute(query).mappings()]
 
 
 def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
@@ -367,6 +373,10 @@ def _update(tx: Connection, action_id: ActionId, **values: object) -> None:
     tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
 
 
+# literals: of bound values the planner would not know that the index has them
+_LEFT: Final[sa.ColumnElement[bool]] = sa.literal_column(
+    "actions.state IN ('executing', 'applied', 'verify_failed')"
+)
 _SELECT: Final = (
     sa.select(
         actions,

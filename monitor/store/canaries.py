@@ -215,12 +215,6 @@ def unread(tx: Connection) -> list[CanaryRow]:
     return [_row(row) for row in tx.execute(query.order_by(canaries.c.id)).mappings()]
 
 
-def moment(tx: Connection) -> datetime:
-    """Return the database's time, by which looks are due."""
-    at: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
-    return at
-
-
 def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
     """Lock a canary if it is as it was when it was read; None where somebody was faster."""
     query = _select().where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)

@@ -142,3 +142,24 @@ def trial_arms(route: Route, share: float) -> tuple[Arm, ...]:
 def returned_arms(route: Route) -> tuple[Arm, ...]:
     """All traffic to the stable arm again."""
     return (replace(stable_arm(route), weight=1.0),)
+
+
+def following(
+    route: Route,
+    arms: tuple[Arm, ...],
+    *,
+    reason: str,
+    now: datetime,
+    valid_until: datetime | None = None,
+    on_expiry: ArmKind = ArmKind.STABLE,
+) -> Route:
+    """Give the next generation of a route, with other arms."""
+    return replace(
+        route,
+        generation=route.generation + 1,
+        arms=arms,
+        reason=reason,
+        since=now,
+        valid_until=valid_until,
+        on_expiry=on_expiry,
+    )

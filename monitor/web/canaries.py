@@ -157,7 +157,7 @@ def read_canary(
 def possible(state: CanaryState) -> list[OrderKind]:
     """What a person may ask where a canary stands; the machine has the last word."""
     match state.phase:
-        case Phase.DRAFT | Phase.PRECHECKS:
+        case Phase.DRAFT | Phase.PRECHECKS | Phase.PROMOTING:
             return [OrderKind.ABORT]
         case Phase.RUNNING:
             return [OrderKind.PAUSE, OrderKind.PROMOTE, OrderKind.ABORT]

@@ -11,9 +11,10 @@ from monitor.store import actions, canaries, routes, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.tables import record_texts
 from monitor.traffic import table
+from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import TableOnly
+from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.judge import Judge
-from monitor.traffic.trial.reading_back import ReadingBack
 from monitor.traffic.trial.scene import hold_scene
 from tests.fleet import register
 from tests.serving import Serving
@@ -40,7 +41,9 @@ def judge(service: Serving) -> Judge:
 def settle(judge: Judge) -> None:
     """Do whatever is due by now: pre-checks, looks, and what the table of routes says."""
     router = TableOnly(judge.hands.database)
-    reading = ReadingBack(hands=judge.hands, router=router)
+    reading = Confirming(
+        database=judge.hands.database, router=router, logs=[TrialChanges(hands=judge.hands)]
+    )
     while any([judge.check(), judge.turn(), reading.turn()]):
         pass
 

@@ -14,8 +14,9 @@ import pytest
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.traffic.killswitch import FILE, KillSwitch
+from monitor.traffic.readback import Confirming
+from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
-from monitor.traffic.trial.reading_back import ReadingBack
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import OrderKind, Pause, Phase
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
@@ -53,7 +54,8 @@ def daemon(database: str, trial: Trial, board: str, point: str) -> None:
         promoted=lambda *_args, **_kwargs: None,
     )
     router = Fatal() if point == DIES_BEFORE_CALL else line(board)
-    ReadingBack(hands=hands, router=router).turn(now=trial.now)
+    logs = [TrialChanges(hands=hands)]
+    Confirming(database=hands.database, router=router, logs=logs).turn(now=trial.now)
 
 
 @pytest.mark.parametrize("point", [DIES_BEFORE_CALL, Temper.KILLS_BEFORE, Temper.KILLS_AFTER])

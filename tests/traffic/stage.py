@@ -1,11 +1,11 @@
 """A breaker on a real database, and routers that fail, lie or die as told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from monitor.domain import Arm, ArmKind, Blame, Mode, Route, VerdictKind, Version
+from monitor.domain import ActionId, Arm, ArmKind, Blame, Mode, Route, VerdictKind, Version
 from monitor.policy import ActionEvidence
 from monitor.store import actions, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState
@@ -13,9 +13,11 @@ from monitor.store.database import Database
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import Decision
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.routers import RouterFailed, TableOnly
+from monitor.traffic.readback import Confirming
+from monitor.traffic.routers import Router, RouterFailed, TableOnly
 from monitor.traffic.settings import RoutingSettings
 from tests.fleet import NOW, judge, register, verdict
 
@@ -34,6 +36,41 @@ def evidence(*, at: datetime = NOW, allowed: bool = True) -> ActionEvidence:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon(Breaker):
+    """A breaker, and after each of its steps a turn of the loop that tells the router."""
+
+    router: Router
+
+    @property
+    def alone(self) -> Breaker:
+        """The breaker without that loop."""
+        return Breaker(**{part.name: getattr(self, part.name) for part in fields(Breaker)})
+
+    def consider(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> Decision:
+        decision = Breaker.consider(self, version, evidence, now=now)
+        self.tell(now=now)
+        return decision
+
+    def consider_return(self, version: Version, *, now: datetime) -> Decision:
+        decision = Breaker.consider_return(self, version, now=now)
+        self.tell(now=now)
+        return decision
+
+    def reconcile(self, *, now: datetime) -> int:
+        return Breaker.reconcile(self, now=now) + self.tell(now=now)
+
+    def carry_out(self, action_id: ActionId, *, now: datetime) -> ActionRow:
+        """Do what was begun, as the thread that began it does."""
+        self._apply(action_id, now=now)
+        self.tell(now=now)
+        return self.database.run(lambda tx: actions.fetch(tx, action_id))
+
+    def tell(self, *, now: datetime) -> int:
+        confirming = Confirming(database=self.database, router=self.router, logs=[self.changes])
+        return confirming.turn(now=now)
+
+
 @dataclass
 class World:
     """One database, a breaker on it and what the engines serve."""
@@ -45,14 +82,19 @@ class World:
     served: Callable[[str], bool] = lambda model: True  # noqa: ARG005
 
     @property
-    def breaker(self) -> Breaker:
-        return Breaker(
+    def breaker(self) -> Daemon:
+        return self.breaker_on(TableOnly(self.database))
+
+    def breaker_on(self, router: Router) -> Daemon:
+        return Daemon(
             database=self.database,
             settings=self.settings,
             mode=self.mode,
             kill_switch=KillSwitch(self.folder, {}),
-            router=TableOnly(self.database),
+            changes=FallbackChanges(settings=self.settings),
+            confirm=Confirming(database=self.database, router=router).confirm,
             served=self.served,
+            router=router,
         )
 
     def adapter(self, name: str = "support") -> Version:
@@ -148,8 +190,8 @@ class Engine:
         return self.arms
 
 
-def with_router(world: World, engine: Engine) -> Breaker:
-    return replace(world.breaker, router=engine)
+def with_router(world: World, engine: Engine) -> Daemon:
+    return world.breaker_on(engine)
 
 
 def reroute(world: World) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.domain import Arm, ArmKind, Route
-from monitor.traffic.asking import read, tell
+from monitor.traffic.readback import read, tell
 from tests.fleet import NOW
 from tests.traffic.stage import Engine
 

@@ -408,7 +408,7 @@ def test_a_switch_set_while_an_action_is_under_way_still_stops_it(world: World) 
     begun = executing(world, v7)
     with world.database.begin() as tx:
         flags.set_kill_switch(tx, on=True, reason="drill", actor="ann")
-    done = world.breaker._execution.carry_out(begun.id, now=NOW)  # noqa: SLF001 - the half that another thread does
+    done = world.breaker.carry_out(begun.id, now=NOW)
     assert done.state is ActionState.BLOCKED
     assert world.weights() == {"v7": 1.0}
 
@@ -553,7 +553,7 @@ def test_a_return_under_way_is_not_begun_again(world: World, moved: Version) -> 
     begun = executing(world, moved, ActionKind.RETURN)
     decision = world.breaker.consider_return(moved, now=LATER)
     assert (decision.kind, decision.gate) == (DecisionKind.NOTHING, Gate.UNFINISHED)
-    assert world.breaker._execution.carry_out(begun.id, now=LATER).state is ActionState.VERIFIED  # noqa: SLF001 - the half that another thread does
+    assert world.breaker.carry_out(begun.id, now=LATER).state is ActionState.VERIFIED
     assert world.weights() == {"v7": 1.0}
     assert world.states() == ["verified", "verified"]
 
@@ -648,7 +648,7 @@ def test_a_verdict_that_changed_before_execution_expires_the_action(
     v7 = world.adapter()
     begun = executing(world, v7)
     world.judge(v7, kind)
-    assert world.breaker._execution.carry_out(begun.id, now=NOW).state is ActionState.EXPIRED  # noqa: SLF001 - the half that another thread does
+    assert world.breaker.carry_out(begun.id, now=NOW).state is ActionState.EXPIRED
     assert world.weights() == {"v7": 1.0}
 
 
@@ -656,7 +656,7 @@ def test_a_route_that_a_person_changed_meanwhile_is_not_overwritten(world: World
     v7 = world.adapter()
     begun = executing(world, v7)
     reroute(world)
-    assert world.breaker._execution.carry_out(begun.id, now=NOW).state is ActionState.EXPIRED  # noqa: SLF001 - the half that another thread does
+    assert world.breaker.carry_out(begun.id, now=NOW).state is ActionState.EXPIRED
     assert world.route().reason == "touched"
 
 
@@ -695,7 +695,7 @@ def test_a_crash_between_the_table_and_the_router_is_made_good_once(world: World
     begun = executing(world, v7)
     engine = Engine()
     breaker = with_router(world, engine)
-    world.database.run(lambda tx: breaker._execution._apply(tx, begun.id, now=NOW))  # noqa: SLF001 - the half that another thread does
+    breaker._execution.apply(begun.id, now=NOW)  # noqa: SLF001 - the half that another thread does
     assert engine.applied == 0  # died here
     breaker.reconcile(now=NOW + MINUTE)
     breaker.reconcile(now=NOW + 2 * MINUTE)

@@ -210,6 +210,7 @@ def test_only_orders_that_make_sense_are_offered() -> None:
     assert offered[Phase.RUNNING] == ["pause", "promote", "abort"]
     assert offered[Phase.PAUSED] == ["resume", "promote", "abort"]
     assert offered[Phase.PRECHECKS] == ["abort"]
-    assert offered[Phase.PROMOTING] == offered[Phase.SUCCEEDED] == []
+    assert offered[Phase.PROMOTING] == ["abort"]
+    assert offered[Phase.SUCCEEDED] == offered[Phase.ROLLING_BACK] == []
     latched = CanaryState(phase=Phase.ROLLED_BACK, latched=True)
     assert [order.value for order in possible(latched)] == ["resume"]

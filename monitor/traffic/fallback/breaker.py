@@ -1,9 +1,9 @@
 """Move traffic away from a critical version, and back when it has recovered.
 
-An action is written before it is done (``executing``), done in one transaction with its
-last checks (``applied``), carried out by the router and read back (``verified``). Whatever
-dies in between is found by :meth:`Breaker.reconcile`, which reads back before it does
-anything.
+An action is written before it is done (``executing``) and done in one transaction with its
+last checks (``applied``). :mod:`monitor.traffic.readback` tells the router and reads back
+(``verified``). What dies before the route has changed is ended by :meth:`Breaker.reconcile`;
+what dies after it is read back before the router is told again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -22,6 +22,7 @@ from monitor.policy import ActionEvidence
 from monitor.store import actions, adapters, audit, routes, versions
 from monitor.store.actions import AUTOMATIC, OPEN, ActionRow, ActionState
 from monitor.store.database import Database
+from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import (
     Decision,
     DecisionKind,
@@ -38,7 +39,7 @@ from monitor.traffic.fallback.scene import Question, Scene
 from monitor.traffic.fallback.standing import Standing, standing_of
 from monitor.traffic.fallback.survey import only, route_in_force, survey, targets_of
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.routers import Router
+from monitor.traffic.readback import ChangeLog, RouteChange
 from monitor.traffic.settings import RoutingSettings
 
 _LOG = structlog.get_logger(__name__)
@@ -52,6 +53,14 @@ Served = Callable[[str], bool]
 """Whether every engine that answers serves this model name now, once it was made ready."""
 BASE: Final = "base"
 """Name of the version that stands for an adapter's bare base model."""
+
+
+class Confirm(Protocol):
+    """:meth:`monitor.traffic.readback.Confirming.confirm`."""
+
+    def __call__(
+        self, log: ChangeLog, change: RouteChange, *, now: datetime | None = None
+    ) -> None: ...
 
 
 class ActionNotOpen(Exception):  # noqa: N818 (named as what it is)
@@ -70,8 +79,10 @@ class Breaker:
     ----------
     mode
         For adapters that have none of their own.
-    router
-        Carries out what the table says.
+    changes
+        What the router is to be told of, because it was applied here.
+    confirm
+        Asks the router about a change at once, where a person waits for it.
     served
         Asked for every target before traffic goes there; called outside transactions.
     clock
@@ -82,7 +93,8 @@ class Breaker:
     settings: RoutingSettings
     mode: Mode
     kill_switch: KillSwitch
-    router: Router
+    changes: FallbackChanges
+    confirm: Confirm
     served: Served
     clock: Callable[[], datetime] = _utc_now
 
@@ -93,7 +105,7 @@ class Breaker:
         """
         if not evidence.allowed:
             return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
-        self._execution.verifying.prove(now=now)
+        self._execution.prove(now=now)
         if self._on_trial(version, now=now):
             return self.consider_return(version, now=now)
         served = self._served_targets(version)
@@ -186,10 +198,13 @@ class Breaker:
         begun = self.database.run(work)
         if begun.state is not ActionState.EXECUTING:
             return begun
-        return self._execution.carry_out(begun.id, now=now)
+        applied = self._execution.apply(begun.id, now=now)
+        if applied.state is ActionState.APPLIED:
+            self.confirm(self.changes, self.changes.of(applied, now=now), now=now)
+        return self.database.run(lambda tx: actions.fetch(tx, applied.id))
 
     def reconcile(self, *, now: datetime) -> int:
-        """Finish what a crash has left, and expire what nobody approved in time.
+        """End what a crash has left, what nobody approved in time, and what has not helped.
 
         Returns how many actions changed. Call it at start and every minute.
         """
@@ -231,7 +246,6 @@ class Breaker:
             database=self.database,
             settings=self.settings,
             kill_switch=self.kill_switch,
-            router=self.router,
         )
 
     def _served_targets(self, version: Version) -> frozenset[VersionId]:
@@ -292,8 +306,13 @@ class Breaker:
                 reason=decision.reason,
             )
         if action is not None and action.state is ActionState.EXECUTING:
-            self._execution.carry_out(action.id, now=now)
+            self._apply(action.id, now=now)
         return decision
+
+    def _apply(self, action_id: ActionId, *, now: datetime) -> None:
+        """Change the route and leave the router to others: it may hang."""
+        if self._execution.apply(action_id, now=now).state is ActionState.APPLIED:
+            self.changes.begin(action_id)
 
 
 def _target(tx: Connection, action: ActionRow) -> Version | None:

@@ -1,8 +1,8 @@
-"""Carry an action out, and find out what became of one that a crash has interrupted."""
+"""Carry an action out up to the changed route, and end what is not to be done any more."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from monitor.traffic.arms import (
     effective,
     fallback_arm,
     fallback_arms,
+    following,
     returned_arms,
     serving_arm,
     stable_arm,
@@ -22,27 +23,19 @@ from monitor.traffic.arms import (
 )
 from monitor.traffic.fallback.ledger import advance, target_id, write_down
 from monitor.traffic.fallback.machine import fires, recovered, whole
-from monitor.traffic.fallback.survey import targets_of
-from monitor.traffic.fallback.verifying import Verifying
+from monitor.traffic.fallback.survey import stored_verdict, targets_of
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.routers import Router
 from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.table import write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The steps from ``executing`` to ``verified``."""
+    """The steps from ``executing`` to ``applied``, or to an end without a changed route."""
 
     database: Database
     settings: RoutingSettings
     kill_switch: KillSwitch
-    router: Router
-
-    @property
-    def verifying(self) -> Verifying:
-        """What comes after the route has changed."""
-        return Verifying(database=self.database, settings=self.settings, router=self.router)
 
     def begin(self, tx: Connection, action: ActionRow, *, actor: str, now: datetime) -> ActionRow:
         """Start what a person has approved, if the route is still the one it was decided on."""
@@ -63,27 +56,43 @@ class Execution:
         """End an action without doing it: what it was decided on no longer holds."""
         return advance(tx, action, ActionState.EXPIRED, reason, now=now)
 
-    def carry_out(self, action_id: ActionId, *, now: datetime) -> ActionRow:
-        """Change the route, tell the router, read back."""
-        action = self.database.run(lambda tx: self._apply(tx, action_id, now=now))
-        if action.state is not ActionState.APPLIED:
-            return action
-        return self.verifying.verify(action, now=now)
+    def apply(self, action_id: ActionId, *, now: datetime) -> ActionRow:
+        """Check everything once more and swap the route, all in one transaction."""
+        return self.database.run(lambda tx: self._apply(tx, action_id, now=now))
 
     def reconcile(self, *, now: datetime) -> int:
-        """Read back every interrupted action; expire those waiting on a verdict that is gone.
+        """End what a crash has left, what nobody approved in time, and what has not helped.
 
-        What was read back as something else is read again while its route is in force.
+        Route and state change in one transaction, so an interrupted action that is still
+        ``executing`` has not been done.
         """
         before = now - self.settings.execution_timeout
-        left = self.database.run(lambda tx: actions.unfinished(tx, before=before))
+        left = self.database.run(lambda tx: actions.interrupted(tx, before=before))
         for action in left:
-            self._resume(action, now=now)
-        changed = len(left) + self.database.run(lambda tx: self._expire(tx, now=now))
-        return changed + self.verifying.reread(now=now) + self.verifying.prove(now=now)
+            self.database.run(lambda tx, one=action.id: self._interrupted(tx, one, now=now))  # type: ignore[misc]  # a default argument
+        expired = self.database.run(lambda tx: self._expire(tx, now=now))
+        return len(left) + expired + self.prove(now=now)
+
+    def prove(self, *, now: datetime) -> int:
+        """Say of a fallback whose target fires within two windows that it did not help.
+
+        The window under way when it moved is not one of them. Such an action has failed, and
+        nothing else is done by itself until somebody sets another route.
+        """
+        proof = 3 * self.settings.cycle
+
+        def work(tx: Connection) -> int:
+            worse = 0
+            for action in actions.moved_since(tx, since=now - proof):
+                reason = _worse(tx, action)
+                if reason is not None:
+                    write_down(tx, actions.found_worse(tx, action, reason=reason, now=now))
+                    worse += 1
+            return worse
+
+        return self.database.run(work)
 
     def _apply(self, tx: Connection, action_id: ActionId, *, now: datetime) -> ActionRow:
-        """Check everything once more and swap the route, all in one transaction."""
         switch = self.kill_switch.read(tx, hold=True)
         action = actions.fetch(tx, action_id, lock=True)
         if action.state is not ActionState.EXECUTING:
@@ -144,12 +153,11 @@ class Execution:
         route = routes.get(tx, action.adapter)
         assert route is not None, "its lock is held"  # noqa: S101 (invariant)
         trial = action.kind is ActionKind.TRIAL
-        return replace(
+        return following(
             route,
-            generation=route.generation + 1,
-            arms=self._arms(route, action, versions.fetch_by_id(tx, target_id(action))),
+            self._arms(route, action, versions.fetch_by_id(tx, target_id(action))),
             reason=f"{action.kind.value}: {action.reason}",
-            since=now,
+            now=now,
             # with Driftline down, readers end the trial by themselves
             valid_until=now + self.settings.trial_limit if trial else None,
             on_expiry=ArmKind.FALLBACK if trial else ArmKind.STABLE,
@@ -163,13 +171,6 @@ class Execution:
                 return trial_arms(route, self.settings.trial_share)
             case ActionKind.RETURN:
                 return returned_arms(route)
-
-    def _resume(self, action: ActionRow, *, now: datetime) -> None:
-        """Route and state change in one transaction, so ``executing`` means: not done."""
-        if action.state is ActionState.APPLIED:
-            self.verifying.verify(action, now=now, again=True)
-            return
-        self.database.run(lambda tx: self._interrupted(tx, action.id, now=now))
 
     def _interrupted(self, tx: Connection, action_id: ActionId, *, now: datetime) -> None:
         self.kill_switch.read(tx, hold=True)
@@ -198,6 +199,16 @@ def _still_asks(action: ActionRow, verdict: Verdict) -> bool:
             return recovered(verdict)
         case ActionKind.END_TRIAL:
             return fires(verdict)
+
+
+def _worse(tx: Connection, action: ActionRow) -> str | None:
+    """Say since when the version that got the traffic fires, or None."""
+    verdict = stored_verdict(tx, target_id(action), lock=False)
+    began = action.decided_at or action.created_at
+    if verdict is None or not fires(verdict) or verdict.since < began:
+        return None
+    target = action.target["version"] if action.target else "the target"
+    return f"{target} is {verdict.kind.value} {verdict.since - began} after it got the traffic"
 
 
 def _unlike(action: ActionRow, route: Route) -> str | None:

@@ -16,6 +16,7 @@ from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import Progress
 from monitor.store.canary_looks import Look
 from monitor.store.database import Database
+from monitor.traffic.arms import stable_arm
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.table import write
 from monitor.traffic.trial import machine
@@ -30,6 +31,7 @@ from monitor.traffic.trial.states import (
     Phase,
     ReadBack,
     Renew,
+    TakeBack,
     event_word,
     to_json,
 )
@@ -163,8 +165,13 @@ class Hands:
         before = scene.route.route
         if isinstance(effect, Renew) and persons_term(tx, scene) is not None:
             return None
+        version = scene.version
+        if isinstance(effect, TakeBack):
+            if stable_arm(before).version != version.name:
+                return None  # somebody has put another version in charge meanwhile
+            version = scene.control
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
-        after = changed(before, effect, scene.version, plan=scene.plan, reason=reason, now=now)
+        after = changed(before, effect, version, plan=scene.plan, reason=reason, now=now)
         if after is None:
             return None
         by = f"{AUTOMATIC}:canary-{scene.canary.id}" if actor == AUTOMATIC else actor

@@ -90,20 +90,25 @@ def _order_promote(
 
 
 def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:
-    if state.ended or state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
+    """Take it out; a promotion that the router was not seen to do is taken back."""
+    if state.ended or state.phase is Phase.ROLLING_BACK:
         raise NotPossible(f"a canary that is {_words(state)} cannot be aborted")
     by_hand = replace(state, asked=True)
-    if not state.placed:
+    if not state.placed and state.phase is not Phase.PROMOTING:
         return rolled_back(by_hand, f"aborted {said}", now), ()
     return rolling_back(by_hand, f"aborted {said}", now)
 
 
 def _order_supersede(state: CanaryState, said: str, now: datetime) -> Result:
-    if state.ended or state.phase in {Phase.PROMOTING, Phase.ROLLING_BACK}:
+    """Make room for another canary; a promoted version stays in charge."""
+    if state.ended or state.phase is Phase.ROLLING_BACK:
         raise NotPossible(f"a canary that is {_words(state)} cannot be superseded")
+    reason = f"superseded {said}"
+    if state.phase is Phase.PROMOTING:
+        return in_phase(state, Phase.SUPERSEDED, f"{reason}; in charge: {state.reason}", now), ()
     effects: Effects = (SetWeight(weight=0.0),) if state.placed else ()
     out = replace(state, placed=False, weight=0.0)
-    return in_phase(out, Phase.SUPERSEDED, f"superseded {said}", now), effects
+    return in_phase(out, Phase.SUPERSEDED, reason, now), effects
 
 
 def _words(state: CanaryState) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.traffic.arms import effective, stable_arm
+from monitor.traffic.arms import effective, following, stable_arm
 from monitor.traffic.trial.states import (
     CanaryState,
     Effect,
@@ -18,6 +18,7 @@ from monitor.traffic.trial.states import (
     Promote,
     Renew,
     SetWeight,
+    TakeBack,
 )
 
 _SAME: Final = 1e-6
@@ -29,25 +30,19 @@ def changed(
 ) -> Route | None:
     """Give the route that an effect asks for; None where the one in force will do.
 
-    A route with a version on trial expires: whoever routes brings its weight to 0 alone.
+    ``version`` is the one on trial; the one to be in charge again where a promotion is taken
+    back. A route with a version on trial expires: whoever routes brings its weight to 0 alone.
     """
     until = now + plan.blind_max if plan.on_blind is OnBlind.ROLLBACK else None
     match effect:
         case Renew():
             return _renewed(route, until, most=plan.blind_max, now=now)
-        case SetWeight(weight=0.0) | Promote():
+        case SetWeight(weight=0.0) | Promote() | TakeBack():
             until = None
         case SetWeight() | Mirror():
             pass
-    return replace(
-        route,
-        generation=route.generation + 1,
-        arms=_arms(route, effect, version),
-        reason=reason,
-        since=now,
-        valid_until=until,
-        on_expiry=ArmKind.STABLE,
-    )
+    arms = _arms(route, effect, version)
+    return following(route, arms, reason=reason, now=now, valid_until=until)
 
 
 def _renewed(
@@ -65,7 +60,7 @@ def _renewed(
 
 def _arms(route: Route, effect: Effect, version: Version) -> tuple[Arm, ...]:
     stable = stable_arm(route)
-    if isinstance(effect, Promote):
+    if isinstance(effect, Promote | TakeBack):
         return (replace(stable, version=version.name, model=version.model, weight=1.0),)
     weight = effect.weight if isinstance(effect, SetWeight) else 0.0
     # what is neither in charge nor on trial, somebody else wanted there

@@ -308,11 +308,16 @@ class Promote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeBack:
+    """Put the version in charge again that a promotion has replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renew:
     """The route may stand for another ``blind_max``."""
 
 
-Effect = SetWeight | Mirror | Promote | Renew
+Effect = SetWeight | Mirror | Promote | TakeBack | Renew
 Effects = tuple[Effect, ...]
 
 

@@ -17,6 +17,7 @@ from monitor.traffic.trial.states import (
     Promote,
     Renew,
     SetWeight,
+    TakeBack,
 )
 
 Result = tuple[CanaryState, Effects]
@@ -102,8 +103,10 @@ def running_again(state: CanaryState, reason: str, now: datetime) -> CanaryState
 
 def rolling_back(state: CanaryState, reason: str, now: datetime) -> Result:
     """Take the version out of the route; it stays out."""
+    promoted = state.phase is Phase.PROMOTING
     back = replace(state, weight=0.0, placed=False, latched=True, ready=False, unverified=None)
-    return in_phase(back, Phase.ROLLING_BACK, reason, now), (SetWeight(weight=0.0),)
+    effect = TakeBack() if promoted else SetWeight(weight=0.0)
+    return in_phase(back, Phase.ROLLING_BACK, reason, now), (effect,)
 
 
 def rolled_back(state: CanaryState, reason: str, now: datetime) -> CanaryState:

@@ -20,11 +20,12 @@ from monitor.store.database import Database
 from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
 from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import RouterFailed
+from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.orders import Orders, Wish
-from monitor.traffic.trial.reading_back import ReadingBack
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, OrderKind, state_from_json
 from tests.fleet import register
@@ -150,7 +151,8 @@ class Trial:
     def look(self) -> None:
         """Let the judge do whatever is due now."""
         judge = Judge(hands=self.hands, owner="test")
-        reading = ReadingBack(hands=self.hands, router=self.router)
+        logs = [TrialChanges(hands=self.hands)]
+        reading = Confirming(database=self.database, router=self.router, logs=logs)
         turns = (reading.turn, judge.check, judge.turn)
         while True:
             more = [turn(now=self.now) for turn in turns]

@@ -31,6 +31,7 @@ from monitor.traffic.trial.states import (
     ReadBack,
     Renew,
     SetWeight,
+    TakeBack,
     state_from_json,
     to_json,
 )
@@ -266,7 +267,9 @@ class Canary(RuleBasedStateMachine):
                     self.weight = weight
                 case Promote():
                     self.raised(before, event, 1.0)
-                    self.in_charge = True
+                    self.weight, self.in_charge = 1.0, True
+                case TakeBack():
+                    self.weight, self.in_charge = 0.0, False
                 case Mirror() | Renew():
                     pass
         assert state_from_json(to_json(self.state)) == self.state
