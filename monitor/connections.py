@@ -85,6 +85,23 @@ def allow_files() -> int:
     return _MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
+def client_network(address: str) -> str:
+    """Give what one client may choose its addresses from: for IPv6 a network of 64 bits.
+
+    >>> [client_network(one) for one in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8:1:2:3::4")]
+    ['192.0.2.7', '192.0.2.7', '2001:db8:1:2::/64']
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found.packed, 64), strict=False))
+
+
 def fitted(
     settings: ConnectionSettings, *, files: int, own: int, files_each: int = 1
 ) -> ConnectionSettings:
@@ -116,7 +133,7 @@ class Door:
         self._trusted = [ipaddress.ip_network(one) for one in trusted]
         self._inside: set[BoundedProtocol] = set()
         self._waiting: list[BoundedProtocol] = []
-        self._of_address: Counter[str] = Counter()
+        self._of_network: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
         self._turning = False
 
@@ -126,8 +143,9 @@ class Door:
 
     def enter(self, one: BoundedProtocol) -> str | None:
         """Count a connection in, or say why it may not stay."""
-        address = one.address
-        if self._of_address[address] >= self.settings.per_address and not self._is_trusted(address):
+        if self._of_network[one.network] >= self.settings.per_address and not self._is_trusted(
+            one.address
+        ):
             return "address"
         if len(self._inside) >= self.settings.most + RESERVED:
             if not self._waiting:
@@ -139,7 +157,7 @@ class Door:
         if one.hurried:
             self._waiting.append(one)
         self._inside.add(one)
-        self._of_address[address] += 1
+        self._of_network[one.network] += 1
         if not self._turning:
             self._turning = True
             one.loop.call_later(TURN, self._turn, one.loop)
@@ -156,9 +174,9 @@ class Door:
             self.asked(one)
         if one in self._inside:
             self._inside.discard(one)
-            self._of_address[one.address] -= 1
-            if not self._of_address[one.address]:
-                del self._of_address[one.address]
+            self._of_network[one.network] -= 1
+            if not self._of_network[one.network]:
+                del self._of_network[one.network]
 
     def _is_trusted(self, address: str) -> bool:
         try:
@@ -186,7 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
     door: Door
     hurried = False
     """Whether it came when all places were taken: it may ask about health, once."""
-    address = "local"
+    address = network = "local"
     _part = Part.HEAD
     _since = 0.0
     _size = 0
@@ -200,6 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let it in, or send it away."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else "local"
+        self.network = client_network(self.address)
         self._since = self.loop.time()
         refused = self.door.enter(self)
         if refused is not None:

@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.problems import Problem
 from monitor.api.throttle import Allowance, Throttle
+from monitor.connections import client_network
 from monitor.domain import Scope
 from monitor.store import keys
 from monitor.store.database import Database
@@ -108,13 +109,13 @@ class Gate:
         digest = _digest(text)
         with self._lock:
             known = digest in self._seen
-        wait = self._failures.wait(address)
+        wait = self._failures.wait(client_network(address))
         if wait and not known:
             raise _too_many("Too many wrong keys from this address.", wait)
         key = self._verify(text)
         if key is None:
             self._forget(digest)
-            self._failures.take(address)
+            self._failures.take(client_network(address))
             raise _unauthorized("The key is unknown, revoked or expired.")
         self._remember(digest, key)
         return key

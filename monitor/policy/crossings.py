@@ -108,7 +108,9 @@ def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> Ident
         return last
     if fact.state is IdentityState.UNKNOWN and last is not None:
         return replace(last, doubted_since=last.doubted_since or fact.at)
-    return IdentityMemory(at=fact.at, state=fact.state, reason=fact.reason)
+    return IdentityMemory(
+        at=fact.at, state=fact.state, reason=fact.reason, numberless=fact.numberless
+    )
 
 
 def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:

@@ -116,6 +116,7 @@ class IdentityFact:
     at: datetime
     state: IdentityState
     reason: str
+    numberless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

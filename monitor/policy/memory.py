@@ -105,10 +105,13 @@ class Memory:
     def replaced(self) -> bool:
         """Whether two measurements say that other weights answer than those registered.
 
-        Its fixed texts changed, and its distance to the base says that it is not this version.
+        Its fixed texts changed, or have no numbers any more; and it is not this version by its
+        distance to the base, or by the numbers that the base has.
         """
+        if self.identity is None or not self.identity.wrong:
+            return False
         changed = self.perplexity is not None and self.perplexity.changed
-        return changed and self.misidentified
+        return changed or self.identity.numberless
 
     @property
     def probes_found(self) -> bool:

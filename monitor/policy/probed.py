@@ -65,12 +65,14 @@ class IdentityMemory:
     """The last answer to "which weights answer under this name?".
 
     ``doubted_since``: from then on it could not be told; None: the answer is the newest.
+    ``numberless``: its engine has no log-probabilities for it, and has them for its base.
     """
 
     at: datetime
     state: IdentityState
     reason: str
     doubted_since: datetime | None = None
+    numberless: bool = False
 
     @property
     def wrong(self) -> bool:
@@ -85,6 +87,7 @@ class IdentityMemory:
             "state": self.state.value,
             "reason": self.reason,
             "doubted_since": doubted.isoformat() if doubted is not None else None,
+            "numberless": self.numberless,
         }
 
     @classmethod
@@ -97,4 +100,5 @@ class IdentityMemory:
             doubted_since=datetime.fromisoformat(body["doubted_since"])
             if body.get("doubted_since")
             else None,
+            numberless=body.get("numberless", False),
         )

@@ -47,6 +47,10 @@ class Stop(Exception):  # noqa: N818 - the end of a turn is not a fault of ours
     """Ask nothing more of this engine now."""
 
 
+class NoNumbers(Stop):
+    """The engine is up and answers for this model without log-probabilities."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What an engine says of itself."""
@@ -204,7 +208,7 @@ class Engine:
                 continue
             self._ways, self._most = (way,), most
             return self._checked(tokens, text)
-        raise Stop(problem)
+        raise NoNumbers(problem)
 
     def _attempts(self, top: int) -> list[tuple[PerplexitySource, int]]:
         """Ways in order of preference; fewer rivals where an engine refuses so many."""

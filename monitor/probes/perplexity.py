@@ -88,6 +88,8 @@ class PerplexityRun:
         Name and version of what was asked, where it is known.
     stopped
         Why the run ended early, None where it did not.
+    numberless
+        Whether it ended because the engine answers for this model without numbers.
     replica
         Address of the engine, without credentials; None for a model on this machine.
     source
@@ -101,6 +103,7 @@ class PerplexityRun:
     documents: tuple[DocumentScore, ...]
     engine: str | None
     stopped: str | None = None
+    numberless: bool = False
     replica: str | None = None
     source: PerplexitySource | None = None
     dtype: str | None = None

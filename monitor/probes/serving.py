@@ -15,7 +15,7 @@ from typing import Final
 from detectors.parity import TopLogprobs
 from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, Document
-from monitor.probes.engine import Engine, Stop
+from monitor.probes.engine import Engine, NoNumbers, Stop
 from monitor.probes.engines import Engines, Replica
 from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.expectations import TOP, as_top_logprobs
@@ -132,7 +132,11 @@ class ServedProbe:
                     self._look(engine, number)
                     score = _score(ask, document, first=engine.way is None)
                 except Stop as stop:
-                    return replace(run, stopped=f"{stop} (after {number} documents)")
+                    return replace(
+                        run,
+                        stopped=f"{stop} (after {number} documents)",
+                        numberless=isinstance(stop, NoNumbers),
+                    )
                 if self.beside and number == 0:
                     others.enter_context(engine.others([one.text for one in corpus.documents]))
                 run = replace(
@@ -241,7 +245,8 @@ def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
         return DocumentScore(document=document.id, sum_nll=math.nan, tokens=0, bytes=size)
     score = total(tokens)
     if first and (fault := number_fault(score)) is not None:
-        raise Stop(f"the engine's numbers are not those of a text: {fault}")
+        stop = NoNumbers if score.tokens == 0 else Stop
+        raise stop(f"the engine's numbers are not those of a text: {fault}")
     return DocumentScore(
         document=document.id,
         sum_nll=score.sum_nll,

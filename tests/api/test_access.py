@@ -1,13 +1,17 @@
 """Keys, scopes and floods, over every path that the API publishes."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
+from monitor.api.access import Gate
+from monitor.api.problems import Problem
 from monitor.domain import Scope
 from monitor.store import keys
+from monitor.store.database import Database
 from tests.serving import Serving
 
 OPEN = {"/livez", "/readyz"}
@@ -97,3 +101,15 @@ def test_a_flood_of_wrong_keys_is_slowed_down_but_a_known_key_goes_on(service: S
         assert [a.status_code for a in answers] == [401] * 20 + [429] * 5
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert good.get("/v1/adapters").status_code == 200
+
+
+def test_addresses_of_one_network_of_ipv6_try_wrong_keys_as_one(database: Database) -> None:
+    gate = Gate(database, told=lambda: datetime.now(UTC), clock=lambda: 0.0)
+
+    def tried(address: str) -> int:
+        with pytest.raises(Problem) as refused:
+            gate.admit("dl_wrong", address=address)
+        return refused.value.status_code
+
+    assert [tried(f"2001:db8::{n:x}") for n in range(25)] == [401] * 20 + [429] * 5
+    assert tried("2001:db8:0:1::1") == 401

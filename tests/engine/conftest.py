@@ -19,7 +19,7 @@ from tests.loopback import unused_port
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-engine" / "bin" / "python"
-START_LIMIT_S = 240
+START_LIMIT_S = 600
 SERVED: Mapping[str, str] = {
     "support@v1": "support-v1",
     "booking@v1": "booking-v1",
@@ -112,6 +112,9 @@ def _environment() -> dict[str, str]:
         **inherited,  # vLLM chooses its threads itself
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "VLLM_CPU_KVCACHE_SPACE": "1",
+        # compiled kernels take minutes of a busy machine, and a worker silent so long is given up
+        "TORCH_COMPILE_DISABLE": "1",
+        "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "1800",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

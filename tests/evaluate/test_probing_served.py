@@ -111,6 +111,46 @@ def test_an_engine_that_breaks_while_probed_is_left_alone_and_nothing_is_said(tw
 
 
 @dataclass
+class Spoiled(Levels):
+    """An engine that answers as vLLM does where every log-probability of a model is NaN."""
+
+    spoiled: frozenset[str] = frozenset()
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        status, answer = super().complete(path, body)
+        if body["model"] in self.spoiled:
+            return 400, b'{"error": {"message": "Out of range float values", "code": 400}}'
+        return status, answer
+
+
+def test_weights_with_nan_are_blamed_on_the_adapter_while_its_base_has_numbers(
+    world: Any,
+) -> None:
+    engine = Spoiled()
+    with serving(engine) as url:
+        fleet = Fleet(world, served(url))
+        fleet.probe()
+        engine.spoiled = frozenset({OWN})
+        assert fleet.later() is Ending.DONE
+        told = fleet.verdict()
+        assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+        assert "NaN or infinity in its weights" in told.reason
+        engine.spoiled = frozenset()
+        fleet.later()
+        assert fleet.verdict().detectors == ()
+
+
+def test_an_engine_without_numbers_for_anybody_says_nothing_of_an_adapter(world: Any) -> None:
+    engine = Spoiled()
+    with serving(engine) as url:
+        fleet = Fleet(world, served(url))
+        fleet.probe()
+        engine.spoiled = frozenset({OWN, BASE})
+        assert fleet.later() is Ending.POSTPONED
+        assert fleet.verdict().detectors == ()
+
+
+@dataclass
 class Mixed(Levels):
     """An engine whose numbers move by .01 while it answers others too."""
 

@@ -20,9 +20,11 @@ from tests.gateway.crowd import Crowd
 from tests.gateway.processes import Site
 from tests.gateway.stub_engine import StubEngine
 from tests.inbox import Inbox
-from tests.service import Service, Talk, running, until
+from tests.service import PATIENCE, Service, Talk, running, until
 
 BLIND_MAX = timedelta(seconds=6)
+LEASE = 90.0
+"""Seconds for which a process that was killed during a look still holds the canary."""
 CHANGES = {
     "service.mode": "auto",
     "probes.embedding.model": "no-such-model",
@@ -201,7 +203,11 @@ def test_a_canary_that_nobody_watches_goes_to_weight_0_and_stays_there(
     until(lambda: datetime.now(tz=UTC) > end, "its end")
     service.start()
     place = f"/v1/canaries/{made['canary']}"
-    until(lambda: service.get(place)["phase"] == "rolled_back", "its rollback")
+    until(
+        lambda: service.get(place)["phase"] == "rolled_back",
+        "its rollback",
+        patience=LEASE + PATIENCE,
+    )
     assert shares(route_of(service)) == {"v7": 1.0}
     found = service.get(place)
     assert "the route expired" in found["reason"]

@@ -100,7 +100,10 @@ def check_records(connection: psycopg.Connection, sender: Sender) -> None:
 
 
 def check_messages(connection: psycopg.Connection, inbox: Inbox) -> int:
-    """Every change for the worse has one message, delivered under one id; give their number."""
+    """Every change for the worse has one message, told under one id; give their number.
+
+    What the last windows found while the service was told to stop waits in the queue.
+    """
     untold = connection.execute(
         "SELECT count(*) FROM transitions t WHERE after IN ('drifting', 'critical')"
         " AND NOT EXISTS (SELECT FROM outbox WHERE transition_id = t.id)"
@@ -111,10 +114,11 @@ def check_messages(connection: psycopg.Connection, inbox: Inbox) -> int:
         " GROUP BY transition_id, incident_id HAVING count(*) > 1"
     ).fetchall()
     assert twice == []
-    queued = connection.execute("SELECT id::text, state FROM outbox").fetchall()
-    assert {state for _, state in queued} == {"delivered"}
-    assert {message.id for message in inbox.messages} == {one for one, _ in queued}
-    return len(queued)
+    stored = connection.execute("SELECT id::text, state FROM outbox").fetchall()
+    assert {state for _, state in stored} <= {"delivered", "queued"}
+    heard = {message.id for message in inbox.messages}
+    assert {one for one, state in stored if state == "delivered"} <= heard <= dict(stored).keys()
+    return len(stored)
 
 
 def check_results(connection: psycopg.Connection) -> int:

@@ -41,6 +41,14 @@ class RunStopped(Exception):  # noqa: N818 - the end of a run is not a fault of 
     """A model gave no whole run; the message says why."""
 
 
+class Numberless(RunStopped):
+    """The engine answers for this model without log-probabilities; of what address."""
+
+    def __init__(self, reason: str, *, replica: str | None) -> None:
+        super().__init__(reason)
+        self.replica = replica
+
+
 @runtime_checkable
 class Replicated(Protocol):
     """A probe that can choose which replica of a model it asks."""
@@ -215,6 +223,8 @@ class Asked:
         ------
         RunStopped
             The run ended early; what it read is stored.
+        Numberless
+            It did, because the engine has no numbers for this model.
         ProbeError
             Nothing could be asked.
         StaleLease
@@ -237,6 +247,8 @@ class Asked:
                 made_by=self.held.owner,
             )
         )
+        if run.stopped is not None and run.numberless:
+            raise Numberless(run.stopped, replica=run.replica)
         if run.stopped is not None:
             raise RunStopped(run.stopped)
         return kept

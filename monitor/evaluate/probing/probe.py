@@ -20,8 +20,16 @@ from monitor.evaluate.probing.applied import (
     latest_identity,
     register_base,
 )
-from monitor.evaluate.probing.asked import Asked, Crowded, Occasion, RunStopped, replaced
+from monitor.evaluate.probing.asked import (
+    Asked,
+    Crowded,
+    Numberless,
+    Occasion,
+    RunStopped,
+    replaced,
+)
 from monitor.evaluate.probing.company import ask_company
+from monitor.evaluate.probing.numbers import without_numbers
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
 from monitor.policy import PerplexityFact
 from monitor.policy.probed import WRONG
@@ -131,7 +139,10 @@ def _take_back(
 
 
 def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
-    answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
+    try:
+        answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
+    except Numberless as stop:
+        return without_numbers(asked, stop, occasion)
     if any(answer.found for answer in answers):
         asked = asked.asking_for(Purpose.CONFIRMATION)
         answers = [confirm(asked, a) if a.found else a for a in answers]
