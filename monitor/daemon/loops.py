@@ -40,7 +40,7 @@ from monitor.store.database import Database
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.deciding import Deciding
-from monitor.traffic.readback import Confirming
+from monitor.traffic.readback import ChangeLog, Confirming
 from monitor.traffic.routers import ROUTERS, Router
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
@@ -53,8 +53,8 @@ CLOCK = timedelta(seconds=10)
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
-DECIDE, CONFIRM = "decide", "confirm"
-"""Loops that are woken where there is something to decide, or to tell the router."""
+DECIDE, CANARY_ROUTES = "decide", "canary-routes"
+"""Loops that are woken where there is something to decide, or a route has changed."""
 SELFTESTS = timedelta(seconds=5)
 """How soon a self-test that is asked for begins."""
 AHEAD = timedelta(minutes=10)
@@ -157,14 +157,17 @@ def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
     deciding = Deciding(breaker=parts.breaker)
     for number in range(schedule.workers):
         yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
-    confirming = Confirming(
-        database=parts.database,
-        router=parts.router,
-        logs=(changes, TrialChanges(hands=parts.hands)),
-    )
-    confirm = Loop(CONFIRM, lambda: confirming.turn() > 0, pulse=pulse, every=schedule.tick)
-    changes.wake = confirm.wake
-    yield confirm
+    # one each: what a canary gave the router to do keeps no fallback waiting
+    actions = _confirming(parts, pulse, "action-routes", changes)
+    changes.wake = actions.wake
+    yield actions
+    yield _confirming(parts, pulse, CANARY_ROUTES, TrialChanges(hands=parts.hands))
+
+
+def _confirming(parts: WorkerParts, pulse: Pulse, name: str, log: ChangeLog) -> Loop:
+    confirming = Confirming(database=parts.database, router=parts.router, log=log)
+    every = parts.config.schedule.tick
+    return Loop(name, lambda: confirming.turn() > 0, pulse=pulse, every=every)
 
 
 def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:

@@ -152,7 +152,7 @@ def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
         mode=config.service.mode,
         kill_switch=kill_switch_of(config),
         changes=changes,
-        confirm=Confirming(database=database, router=proof.router).confirm,
+        confirm=Confirming(database=database, router=proof.router, log=changes).confirm,
         served=proof.served,
     )
 

@@ -30,7 +30,7 @@ from monitor.daemon.database import (
     write_first_key,
 )
 from monitor.daemon.ending import Ending
-from monitor.daemon.loops import CONFIRM, DECIDE, WorkerParts, loops_of, owner_name
+from monitor.daemon.loops import CANARY_ROUTES, DECIDE, WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
     breaker_of,
     channels_of,
@@ -168,11 +168,11 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
 def _woken(loops: Sequence[Loop], watch: RouteWatch) -> dict[str, Callable[[str], None]]:
     """Have the loops that move traffic turn as soon as there is something to do."""
     deciding = [loop for loop in loops if loop.name.startswith(DECIDE)]
-    [confirming] = [loop for loop in loops if loop.name == CONFIRM]
+    [canaries] = [loop for loop in loops if loop.name == CANARY_ROUTES]
 
     def route_changed(adapter: str) -> None:
         watch.wake(adapter)
-        confirming.wake()
+        canaries.wake()
 
     def decide(_payload: str) -> None:
         for loop in deciding:

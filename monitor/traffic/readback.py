@@ -132,22 +132,20 @@ class ChangeLog(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Confirming:
-    """Asks the router about every change that nobody has seen it do.
+    """Asks the router about every change of one kind that nobody has seen it do.
 
     A router that is away is asked ``IN_A_ROW`` times in a turn, not once for each change; all of
     them are then told what it said.
 
     Parameters
     ----------
-    logs
-        The changes of the first are asked about first.
     monotonic
         Seconds; paces what stays unanswered.
     """
 
     database: Database
     router: Router
-    logs: Sequence[ChangeLog] = ()
+    log: ChangeLog
     monotonic: Callable[[], float] = time.monotonic
     _asked: dict[str, float] = field(default_factory=dict)
 
@@ -156,32 +154,28 @@ class Confirming:
 
         ``now``: the database's, but in tests.
         """
-        unread = [(log, change) for log in self.logs for change in self._unread(log, now)]
-        owners = {change.owner for _, change in unread}
+        unread = self.database.run(lambda tx: self.log.unread(tx, now=now or clock.now(tx)))
+        owners = {change.owner for change in unread}
         self._asked = {one: at for one, at in self._asked.items() if one in owners}
         silent, settled, answer = 0, 0, None
         # whoever was not asked for the longest comes first: some that fail hold up no others
-        due = [pair for pair in unread if self._is_due(pair[1])]
-        for log, change in sorted(due, key=lambda pair: self._last_asked(pair[1])):
+        for change in sorted(filter(self._is_due, unread), key=self._last_asked):
             route = self._route(change)
             if _replaced(change, route):
-                settled += self._settle(log, change, route, REPLACED, now)
+                settled += self._settle(change, route, REPLACED, now)
             elif route is not None:
                 if answer is None or silent < IN_A_ROW:
                     self._asked[change.owner] = self.monotonic()
                     answer = self._ask(change, route)
                     silent = silent + 1 if answer.goes is None else 0
-                settled += self._settle(log, change, route, answer, now)
+                settled += self._settle(change, route, answer, now)
         return settled
 
-    def confirm(self, log: ChangeLog, change: RouteChange, *, now: datetime | None = None) -> None:
+    def confirm(self, change: RouteChange, now: datetime) -> None:
         """Ask about one change now, for a person who waits."""
         route = self._route(change)
         answer = REPLACED if route is None or _replaced(change, route) else self._ask(change, route)
-        self._settle(log, change, route, answer, now)
-
-    def _unread(self, log: ChangeLog, now: datetime | None) -> Sequence[RouteChange]:
-        return self.database.run(lambda tx: log.unread(tx, now=now or clock.now(tx)))
+        self._settle(change, route, answer, now)
 
     def _route(self, change: RouteChange) -> Route | None:
         return self.database.run(lambda tx: routes.get(tx, change.adapter))
@@ -201,15 +195,10 @@ class Confirming:
         return self._asked.get(change.owner, float("-inf"))
 
     def _settle(
-        self,
-        log: ChangeLog,
-        change: RouteChange,
-        route: Route | None,
-        answer: RouterAnswer,
-        now: datetime | None,
+        self, change: RouteChange, route: Route | None, answer: RouterAnswer, now: datetime | None
     ) -> bool:
         return self.database.run(
-            lambda tx: log.settle(tx, change, route, answer, now=now or clock.now(tx))
+            lambda tx: self.log.settle(tx, change, route, answer, now=now or clock.now(tx))
         )
 
 

@@ -42,7 +42,7 @@ def settle(judge: Judge) -> None:
     """Do whatever is due by now: pre-checks, looks, and what the table of routes says."""
     router = TableOnly(judge.hands.database)
     reading = Confirming(
-        database=judge.hands.database, router=router, logs=[TrialChanges(hands=judge.hands)]
+        database=judge.hands.database, router=router, log=TrialChanges(hands=judge.hands)
     )
     while any([judge.check(), judge.turn(), reading.turn()]):
         pass

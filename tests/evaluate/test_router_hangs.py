@@ -83,6 +83,7 @@ def test_it_holds_up_no_evaluation_and_obeys_once_it_answers(
     # a reference as young as this one would stop it
     settings = RoutingSettings(cycle=timedelta())
     changes = FallbackChanges(settings=settings)
+    confirming = Confirming(database=world.database, router=router, log=changes)
     deciding = Deciding(
         breaker=Breaker(
             database=world.database,
@@ -90,11 +91,10 @@ def test_it_holds_up_no_evaluation_and_obeys_once_it_answers(
             mode=Mode.AUTO,
             kill_switch=KillSwitch(tmp_path, {}),
             changes=changes,
-            confirm=Confirming(database=world.database, router=router).confirm,
+            confirm=confirming.confirm,
             served=Proof(database=world.database, router=router, engines=Everywhere()).served,
         )
     )
-    confirming = Confirming(database=world.database, router=router, logs=[changes])
     evaluator = world.evaluator(react=deciding.ask)
 
     def evaluate() -> Ending:

@@ -54,8 +54,8 @@ def daemon(database: str, trial: Trial, board: str, point: str) -> None:
         promoted=lambda *_args, **_kwargs: None,
     )
     router = Fatal() if point == DIES_BEFORE_CALL else line(board)
-    logs = [TrialChanges(hands=hands)]
-    Confirming(database=hands.database, router=router, logs=logs).turn(now=trial.now)
+    log = TrialChanges(hands=hands)
+    Confirming(database=hands.database, router=router, log=log).turn(now=trial.now)
 
 
 @pytest.mark.parametrize("point", [DIES_BEFORE_CALL, Temper.KILLS_BEFORE, Temper.KILLS_AFTER])

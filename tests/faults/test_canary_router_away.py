@@ -130,10 +130,10 @@ class Fleet:
 
     def reading(self, router: Router) -> Confirming:
         """What asks the router; to it much time passes between two turns."""
-        logs = [TrialChanges(hands=self.hands)]
+        log = TrialChanges(hands=self.hands)
         clock = itertools.count(step=100.0)
         return Confirming(
-            database=self.database, router=router, logs=logs, monotonic=lambda: next(clock)
+            database=self.database, router=router, log=log, monotonic=lambda: next(clock)
         )
 
     @property

@@ -67,7 +67,7 @@ class Daemon(Breaker):
         return self.database.run(lambda tx: actions.fetch(tx, action_id))
 
     def tell(self, *, now: datetime) -> int:
-        confirming = Confirming(database=self.database, router=self.router, logs=[self.changes])
+        confirming = Confirming(database=self.database, router=self.router, log=self.changes)
         return confirming.turn(now=now)
 
 
@@ -86,13 +86,14 @@ class World:
         return self.breaker_on(TableOnly(self.database))
 
     def breaker_on(self, router: Router) -> Daemon:
+        changes = FallbackChanges(settings=self.settings)
         return Daemon(
             database=self.database,
             settings=self.settings,
             mode=self.mode,
             kill_switch=KillSwitch(self.folder, {}),
-            changes=FallbackChanges(settings=self.settings),
-            confirm=Confirming(database=self.database, router=router).confirm,
+            changes=changes,
+            confirm=Confirming(database=self.database, router=router, log=changes).confirm,
             served=self.served,
             router=router,
         )

@@ -139,7 +139,7 @@ def test_the_router_is_told_as_soon_as_an_evaluation_has_committed(world: World)
     router, pulse = Heard(), Pulse(every=HOUR)
     breaker = with_router(world, router).alone
     deciding = Deciding(breaker=breaker)
-    confirming = Confirming(database=world.database, router=router, logs=[breaker.changes])
+    confirming = Confirming(database=world.database, router=router, log=breaker.changes)
     ready, turned = threading.Event(), threading.Semaphore(0)
 
     def decide() -> bool:
@@ -148,7 +148,7 @@ def test_the_router_is_told_as_soon_as_an_evaluation_has_committed(world: World)
         return more
 
     decides = Loop("decide", decide, pulse=pulse, every=HOUR)
-    confirms = Loop("confirm", lambda: confirming.turn() > 0, pulse=pulse, every=HOUR)
+    confirms = Loop("confirm", confirming.turn, pulse=pulse, every=HOUR)
     breaker.changes.wake = confirms.wake
 
     def heard(_payload: str) -> None:

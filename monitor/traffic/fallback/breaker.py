@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
@@ -32,14 +32,14 @@ from monitor.traffic.fallback.decision import (
 )
 from monitor.traffic.fallback.execution import Execution
 from monitor.traffic.fallback.gates import Gate
-from monitor.traffic.fallback.ledger import evidence_json, note
+from monitor.traffic.fallback.ledger import note, target_id
 from monitor.traffic.fallback.machine import BreakerState, state_of
 from monitor.traffic.fallback.report import Report, report
 from monitor.traffic.fallback.scene import Question, Scene
 from monitor.traffic.fallback.standing import Standing, standing_of
 from monitor.traffic.fallback.survey import only, route_in_force, survey, targets_of
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.readback import ChangeLog, RouteChange
+from monitor.traffic.readback import RouteChange
 from monitor.traffic.settings import RoutingSettings
 
 _LOG = structlog.get_logger(__name__)
@@ -53,14 +53,6 @@ Served = Callable[[str], bool]
 """Whether every engine that answers serves this model name now, once it was made ready."""
 BASE: Final = "base"
 """Name of the version that stands for an adapter's bare base model."""
-
-
-class Confirm(Protocol):
-    """:meth:`monitor.traffic.readback.Confirming.confirm`."""
-
-    def __call__(
-        self, log: ChangeLog, change: RouteChange, *, now: datetime | None = None
-    ) -> None: ...
 
 
 class ActionNotOpen(Exception):  # noqa: N818 (named as what it is)
@@ -94,7 +86,7 @@ class Breaker:
     mode: Mode
     kill_switch: KillSwitch
     changes: FallbackChanges
-    confirm: Confirm
+    confirm: Callable[[RouteChange, datetime], None]
     served: Served
     clock: Callable[[], datetime] = _utc_now
 
@@ -116,8 +108,7 @@ class Breaker:
             scene = only(self._survey(tx, version, now=now), served)
             question = Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
             decision = decide_fallback(question)
-            body = evidence_json(evidence, scene, decision)
-            return decision, note(tx, scene, decision, body=body, now=now)
+            return decision, note(tx, scene, decision, evidence, now=now)
 
         return self._settle(*self.database.run(work), now=now)
 
@@ -142,8 +133,7 @@ class Breaker:
         def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
             scene = self._survey(tx, version, now=now)
             decision = decide_return(scene, self.settings, now=now)
-            body = evidence_json(None, scene, decision)
-            return decision, note(tx, scene, decision, body=body, now=now)
+            return decision, note(tx, scene, decision, None, now=now)
 
         return self._settle(*self.database.run(work), now=now)
 
@@ -155,16 +145,7 @@ class Breaker:
         For the evaluation's own transaction, after it has stored the verdict. It holds no
         locks and asks no engine, so what happens a moment later may differ.
         """
-        scene = survey(
-            tx,
-            version,
-            kill_switch=self.kill_switch,
-            settings=self.settings,
-            default_mode=self.mode,
-            clock=self.clock,
-            now=now,
-            hold=False,
-        )
+        scene = self._survey(tx, version, now=now, hold=False)
         decision = decide_fallback(
             Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
         )
@@ -200,7 +181,7 @@ class Breaker:
             return begun
         applied = self._execution.apply(begun.id, now=now)
         if applied.state is ActionState.APPLIED:
-            self.confirm(self.changes, self.changes.of(applied, now=now), now=now)
+            self.confirm(self.changes.of(applied, now=now), now)
         return self.database.run(lambda tx: actions.fetch(tx, applied.id))
 
     def reconcile(self, *, now: datetime) -> int:
@@ -282,7 +263,9 @@ class Breaker:
             return False
         return state_of(row.route, None) is BreakerState.HALF_OPEN
 
-    def _survey(self, tx: Connection, version: Version, *, now: datetime) -> Scene:
+    def _survey(
+        self, tx: Connection, version: Version, *, now: datetime, hold: bool = True
+    ) -> Scene:
         return survey(
             tx,
             version,
@@ -291,7 +274,7 @@ class Breaker:
             default_mode=self.mode,
             clock=self.clock,
             now=now,
-            hold=True,
+            hold=hold,
         )
 
     def _settle(self, decision: Decision, action: ActionRow | None, *, now: datetime) -> Decision:
@@ -316,9 +299,7 @@ class Breaker:
 
 
 def _target(tx: Connection, action: ActionRow) -> Version | None:
-    if action.target is None:
-        return None
-    return versions.fetch_by_id(tx, VersionId(action.target["version_id"]))
+    return None if action.target is None else versions.fetch_by_id(tx, target_id(action))
 
 
 def _line(decision: Decision) -> ActionLine | None:

@@ -32,7 +32,7 @@ class Deciding:
     breaker: Breaker
 
     def ask(
-        self, tx: Connection, version: Version, evidence: ActionEvidence, *, now: datetime
+        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
     ) -> None:
         """Leave what an evaluation found; where nothing is to be decided, nothing is left."""
         if evidence.allowed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
 from monitor.domain import Mode, Version
 from monitor.store.actions import AUTOMATIC, ActionKind
@@ -20,14 +20,12 @@ from monitor.traffic.fallback.gates import (
     Gate,
     adapter_spent,
     common_cause,
-    fleet_incident,
-    held,
-    killed,
     unfinished,
     unwell,
 )
 from monitor.traffic.fallback.machine import BreakerState, next_step, recovered, state_of
 from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
 
 
@@ -71,7 +69,7 @@ def decide_fallback(question: Question) -> Decision:
                 target=targets[0] if targets else None,
             )
     return Decision(
-        kind=allowed_kind(question.scene.mode),
+        kind=_ALLOWED[question.scene.mode],
         reason=f"{question.evidence.reason}; to {targets[0].label}",
         action=ActionKind.FALLBACK,
         target=targets[0],
@@ -102,7 +100,7 @@ def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> 
             return Decision(
                 kind=DecisionKind.BLOCK, gate=gate, reason=stop, action=action, target=target
             )
-    return Decision(kind=allowed_kind(scene.mode), reason=step.reason, action=action, target=target)
+    return Decision(kind=_ALLOWED[scene.mode], reason=step.reason, action=action, target=target)
 
 
 _KINDS: Final = MappingProxyType(
@@ -132,14 +130,14 @@ def _stops(
     *,
     now: datetime,
 ) -> Iterator[tuple[Gate, str | None]]:
-    yield Gate.HOLD, held(scene, now)
+    yield Gate.HOLD, held(scene.route, now)
     if target is None:
         refused = "; ".join(scene.targets.refused) or "the route has none"
         yield Gate.TARGET, f"the fallback arm is not fit to take the traffic: {refused}"
     if scene.mode is not Mode.AUTO:
         return
-    yield Gate.KILL_SWITCH, killed(scene)
-    yield Gate.FLEET_INCIDENT, fleet_incident(scene)
+    yield Gate.KILL_SWITCH, killed(scene.kill_switch)
+    yield Gate.FLEET_INCIDENT, base_in_question(scene.fleet_incident)
     yield Gate.SELF_HEALTH, unwell(scene)
     if action is ActionKind.TRIAL:
         # the fallback that would end the trial must be left, or nobody could end it
@@ -152,17 +150,14 @@ def _nothing(gate: Gate, reason: str) -> Decision:
     return Decision(kind=DecisionKind.NOTHING, gate=gate, reason=reason)
 
 
-def allowed_kind(mode: Mode) -> DecisionKind:
-    """Say how far a mode lets Driftline go."""
-    match mode:
-        case Mode.OBSERVE:
-            return DecisionKind.RECOMMEND
-        case Mode.APPROVE:
-            return DecisionKind.ASK
-        case Mode.AUTO:
-            return DecisionKind.EXECUTE
-        case _:
-            assert_never(mode)
+_ALLOWED: Final = MappingProxyType(
+    {
+        Mode.OBSERVE: DecisionKind.RECOMMEND,
+        Mode.APPROVE: DecisionKind.ASK,
+        Mode.AUTO: DecisionKind.EXECUTE,
+    }
+)
+"""How far a mode lets Driftline go."""
 
 
 def not_in_fallback(row: RouteRow | None, version: Version) -> str | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, VerdictKind, Version
 from monitor.store import actions, routes, verdicts, versions
-from monitor.store.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
+from monitor.store.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
 from monitor.traffic.arms import (
     effective,
@@ -42,12 +42,8 @@ class Execution:
         why_not = self._stop(tx, action, now=now)
         if why_not is not None:
             return self.drop(tx, action, why_not, now=now)
-        begun = actions.begin(
-            tx,
-            action.id,
-            expected_generation=action.expected_generation or 0,
-            actor=actor,
-            now=now,
+        begun = actions.change(
+            tx, action.id, state=ActionState.EXECUTING, actor=actor, decided_at=now
         )
         write_down(tx, begun, actor=actor)
         return begun
@@ -86,7 +82,9 @@ class Execution:
             for action in actions.moved_since(tx, since=now - proof):
                 reason = _worse(tx, action)
                 if reason is not None:
-                    write_down(tx, actions.found_worse(tx, action, reason=reason, now=now))
+                    found = {**action.evidence, WORSE: True}
+                    failed = ActionState.VERIFY_FAILED
+                    advance(tx, action, failed, reason, now=now, evidence=found)
                     worse += 1
             return worse
 

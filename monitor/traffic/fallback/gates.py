@@ -15,6 +15,7 @@ from monitor.store.words import by_a_person
 from monitor.traffic.arms import serving_arm
 from monitor.traffic.fallback.machine import whole
 from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
 
 
@@ -41,18 +42,6 @@ class Gate(StrEnum):
 
 Check = Callable[[Question], str | None]
 """The reason not to, or None."""
-
-
-def held(scene: Scene, now: datetime) -> str | None:
-    """Say until when a person has pinned the route, or None."""
-    until = scene.route.hold_until if scene.route else None
-    if until is None or now >= until:
-        return None
-    return f"the route is held until {until.isoformat()}"
-
-
-def _no_evidence(question: Question) -> str | None:
-    return None if question.evidence.allowed else question.evidence.reason
 
 
 def _not_critical(question: Question) -> str | None:
@@ -85,10 +74,6 @@ def unfinished(scene: Scene) -> str | None:
     return f"action {last.id} is {last.state.value}" if in_doubt or unverified else None
 
 
-def _unfinished(question: Question) -> str | None:
-    return unfinished(question.scene)
-
-
 def _too_old(question: Question) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
@@ -108,10 +93,6 @@ def _set_since(question: Question) -> str | None:
     )
 
 
-def _on_hold(question: Question) -> str | None:
-    return held(question.scene, question.now)
-
-
 def _limit(settings: RoutingSettings, company: Company) -> int:
     share = math.ceil(settings.blast_share * company.adapters)
     return max(settings.blast_floor, share)
@@ -126,10 +107,6 @@ def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
         f"{company.critical} of {company.adapters} adapters turned critical within"
         f" {settings.cycle} (limit {_limit(settings, company)}): a common cause"
     )
-
-
-def _common_cause(question: Question) -> str | None:
-    return common_cause(question.scene, question.settings)
 
 
 def _fleet_unseen(question: Question) -> str | None:
@@ -156,35 +133,9 @@ def _no_target(question: Question) -> str | None:
     )
 
 
-def killed(scene: Scene) -> str | None:
-    """Say who has set the kill switch, or None."""
-    switch = scene.kill_switch
-    return f"kill switch: {switch.reason}" if switch.on else None
-
-
-def _killed(question: Question) -> str | None:
-    return killed(question.scene)
-
-
-def fleet_incident(scene: Scene) -> str | None:
-    """While its base or engine is in question, even an adapter that stands apart stays put."""
-    incident = scene.fleet_incident
-    if incident is None:
-        return None
-    return f"fleet incident {incident} is open: its base or engine changed"
-
-
-def _fleet_incident(question: Question) -> str | None:
-    return fleet_incident(question.scene)
-
-
 def unwell(scene: Scene) -> str | None:
     """Say why Driftline should not believe itself about the version, or None."""
     return "; ".join(scene.unwell) or None
-
-
-def _unwell(question: Question) -> str | None:
-    return unwell(question.scene)
 
 
 def cooling_down(
@@ -199,20 +150,12 @@ def cooling_down(
     return f"last fallback {now - taken[0]} ago < {settings.cool_down}"
 
 
-def _cooling_down(question: Question) -> str | None:
-    return cooling_down(question.scene.taken_here, question.settings, now=question.now)
-
-
 def adapter_spent(
     taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
 ) -> str | None:
     """Say how many automatic fallbacks the adapter had, where none is left; else None."""
     recent = [at for at in taken if now - at < settings.adapter_window]
     return _spent(recent, settings.adapter_budget, settings.adapter_window, of="adapter")
-
-
-def _adapter_spent(question: Question) -> str | None:
-    return adapter_spent(question.scene.taken_here, question.settings, now=question.now)
 
 
 def fleet_spent(
@@ -223,10 +166,6 @@ def fleet_spent(
     return _spent(recent, settings.fleet_budget, settings.fleet_window, of="fleet")
 
 
-def _fleet_spent(question: Question) -> str | None:
-    return fleet_spent(question.scene.taken_fleet, question.settings, now=question.now)
-
-
 def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str) -> str | None:
     if len(taken) < budget:
         return None
@@ -234,27 +173,27 @@ def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str
 
 
 ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (
-    (Gate.EVIDENCE, _no_evidence),
+    (Gate.EVIDENCE, lambda q: None if q.evidence.allowed else q.evidence.reason),
     (Gate.VERDICT, _not_critical),
     (Gate.TRAFFIC, _no_traffic),
-    (Gate.UNFINISHED, _unfinished),
+    (Gate.UNFINISHED, lambda q: unfinished(q.scene)),
 )
 """Shut: there is nothing to decide, and nothing is stored."""
 SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.AGE, _too_old),
     (Gate.PERSON, _set_since),
-    (Gate.HOLD, _on_hold),
-    (Gate.COMMON_CAUSE, _common_cause),
+    (Gate.HOLD, lambda q: held(q.scene.route, q.now)),
+    (Gate.COMMON_CAUSE, lambda q: common_cause(q.scene, q.settings)),
     (Gate.FLEET_UNSEEN, _fleet_unseen),
     (Gate.TARGET, _no_target),
 )
 """Shut: it would be wrong to move traffic, whoever does it."""
 AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
-    (Gate.KILL_SWITCH, _killed),
-    (Gate.FLEET_INCIDENT, _fleet_incident),
-    (Gate.SELF_HEALTH, _unwell),
-    (Gate.COOL_DOWN, _cooling_down),
-    (Gate.ADAPTER_BUDGET, _adapter_spent),
-    (Gate.FLEET_BUDGET, _fleet_spent),
+    (Gate.KILL_SWITCH, lambda q: killed(q.scene.kill_switch)),
+    (Gate.FLEET_INCIDENT, lambda q: base_in_question(q.scene.fleet_incident)),
+    (Gate.SELF_HEALTH, lambda q: unwell(q.scene)),
+    (Gate.COOL_DOWN, lambda q: cooling_down(q.scene.taken_here, q.settings, now=q.now)),
+    (Gate.ADAPTER_BUDGET, lambda q: adapter_spent(q.scene.taken_here, q.settings, now=q.now)),
+    (Gate.FLEET_BUDGET, lambda q: fleet_spent(q.scene.taken_fleet, q.settings, now=q.now)),
 )
 """Shut: Driftline may not do it by itself now."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, assert_never
+from types import MappingProxyType
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from alerts.message import finite
-from monitor.domain import Version, VersionId
+from monitor.domain import VersionId
 from monitor.policy import ActionEvidence
 from monitor.store import actions, audit
 from monitor.store.actions import AUTOMATIC, OPEN, ActionKind, ActionRow, ActionState
@@ -17,7 +18,48 @@ from monitor.traffic.fallback.decision import Decision, DecisionKind
 from monitor.traffic.fallback.scene import Scene
 
 
-def evidence_json(
+def note(
+    tx: Connection,
+    scene: Scene,
+    decision: Decision,
+    evidence: ActionEvidence | None,
+    *,
+    now: datetime,
+) -> ActionRow | None:
+    """Store a decision, unless it says again what the last one said.
+
+    An action that waits for a person gets the newest evidence. Returns the row that was
+    added, or None.
+    """
+    state = _STATES.get(decision.kind)
+    if state is None or decision.action is None or scene.route is None:
+        return None
+    target = decision.target
+    said: dict[str, Any] = {
+        "reason": decision.reason,
+        "evidence": _evidence_json(evidence, scene, decision),
+        "expected_generation": scene.route.route.generation,
+        "target": target
+        and {"version_id": target.id, "version": target.name, "model": target.model},
+    }
+    if scene.last is not None and _says_the_same(scene.last, decision.action, state, said):
+        if state in OPEN:
+            actions.change(tx, scene.last.id, **said)
+        return None
+    row = actions.add(
+        tx,
+        scene.version,
+        kind=decision.action,
+        state=state,
+        actor=AUTOMATIC,
+        now=now,
+        **said,
+    )
+    write_down(tx, row)
+    return row
+
+
+def _evidence_json(
     evidence: ActionEvidence | None, scene: Scene, decision: Decision
 ) -> dict[str, Any]:
     """Keep what the decision was made on.
@@ -45,51 +87,6 @@ def evidence_json(
     return body
 
 
-def note(
-    tx: Connection,
-    scene: Scene,
-    decision: Decision,
-    *,
-    body: Mapping[str, Any],
-    now: datetime,
-) -> ActionRow | None:
-    """Store a decision, unless it says again what the last one said.
-
-    An action that waits for a person gets the newest evidence. Returns the row that was
-    added, or None.
-    """
-    state = _state(decision.kind)
-    if state is None or decision.action is None or scene.route is None:
-        return None
-    generation = scene.route.route.generation
-    target = _target(decision.target)
-    if scene.last is not None and _says_the_same(scene.last, decision.action, state, body):
-        if state in OPEN:
-            actions.refresh(
-                tx,
-                scene.last.id,
-                reason=decision.reason,
-                evidence=body,
-                expected_generation=generation,
-                target=target,
-            )
-        return None
-    row = actions.add(
-        tx,
-        scene.version,
-        kind=decision.action,
-        state=state,
-        reason=decision.reason,
-        evidence=body,
-        expected_generation=generation,
-        target=target,
-        actor=AUTOMATIC,
-        now=now,
-    )
-    write_down(tx, row)
-    return row
-
-
 def write_down(tx: Connection, action: ActionRow, *, actor: str = AUTOMATIC) -> None:
     """Append the action as it stands to the audit; without it nothing happens."""
     audit.append(
@@ -109,10 +106,17 @@ def write_down(tx: Connection, action: ActionRow, *, actor: str = AUTOMATIC) -> 
 
 
 def advance(
-    tx: Connection, action: ActionRow, state: ActionState, reason: str, *, now: datetime
+    tx: Connection,
+    action: ActionRow,
+    state: ActionState,
+    reason: str,
+    *,
+    now: datetime,
+    evidence: Mapping[str, Any] | None = None,
 ) -> ActionRow:
     """Move an action on, and write that down."""
-    moved = actions.advance(tx, action.id, state=state, reason=reason, now=now)
+    body = dict(action.evidence if evidence is None else evidence)
+    moved = actions.change(tx, action.id, state=state, reason=reason, evidence=body, decided_at=now)
     write_down(tx, moved)
     return moved
 
@@ -123,35 +127,23 @@ def target_id(action: ActionRow) -> VersionId:
     return VersionId(action.target["version_id"])
 
 
-def _state(kind: DecisionKind) -> ActionState | None:
-    match kind:
-        case DecisionKind.NOTHING:
-            return None
-        case DecisionKind.RECOMMEND:
-            return ActionState.RECOMMENDED
-        case DecisionKind.ASK:
-            return ActionState.AWAITING_APPROVAL
-        case DecisionKind.EXECUTE:
-            return ActionState.EXECUTING
-        case DecisionKind.BLOCK:
-            return ActionState.BLOCKED
-        case _:
-            assert_never(kind)
+_STATES: Final = MappingProxyType(
+    {
+        DecisionKind.RECOMMEND: ActionState.RECOMMENDED,
+        DecisionKind.ASK: ActionState.AWAITING_APPROVAL,
+        DecisionKind.EXECUTE: ActionState.EXECUTING,
+        DecisionKind.BLOCK: ActionState.BLOCKED,
+    }
+)
 
 
 def _says_the_same(
-    last: ActionRow, kind: ActionKind, state: ActionState, body: Mapping[str, Any]
+    last: ActionRow, kind: ActionKind, state: ActionState, said: Mapping[str, Any]
 ) -> bool:
     return (
         last.kind is kind
         and last.state is state
         and last.state is not ActionState.EXECUTING
-        and last.evidence.get("episode") == body["episode"]
-        and last.evidence.get("gate") == body["gate"]
+        and last.evidence.get("episode") == said["evidence"]["episode"]
+        and last.evidence.get("gate") == said["evidence"]["gate"]
     )
-
-
-def _target(version: Version | None) -> dict[str, object] | None:
-    if version is None:
-        return None
-    return {"version_id": version.id, "version": version.name, "model": version.model}

@@ -22,6 +22,7 @@ from monitor.store.canaries import CanaryRow
 from monitor.store.clock import Clock
 from monitor.store.routes import RouteRow
 from monitor.traffic.fallback.survey import stored_verdict
+from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.killswitch import KillSwitch, Reading
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
@@ -147,8 +148,7 @@ def permission(
     term = persons_term(tx, scene)
     if term is not None:
         raising = f"the route ends at {term.isoformat()}, as a person wrote"
-    if base is not None:
-        raising = f"fleet incident {base} is open: its base or engine changed"
+    raising = base_in_question(base) or raising
     window = settings.rollbacks_window
     taken = canary_looks.rollbacks(tx, since=now - window, until=now, actor=AUTOMATIC)
     if taken < settings.rollbacks:
@@ -162,12 +162,10 @@ def permission(
 
 def forbidden(scene: Scene, *, now: datetime) -> str | None:
     """Say what stops whatever Driftline does, also what a person asked it to do."""
-    if scene.kill_switch.on:
-        return f"kill switch: {scene.kill_switch.reason}"
-    until = scene.route.hold_until if scene.route else None
-    if until is not None and now < clock.end(scene.clock, until, now=now):
-        return f"the route is held until {until.isoformat()}"
-    return None
+    route = scene.route
+    if route is not None and route.hold_until is not None:
+        route = replace(route, hold_until=clock.end(scene.clock, route.hold_until, now=now))
+    return killed(scene.kill_switch) or held(route, now)
 
 
 def _stopped(tx: Connection, scene: Scene, *, default_mode: Mode, now: datetime) -> str | None:

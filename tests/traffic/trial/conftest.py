@@ -151,8 +151,8 @@ class Trial:
     def look(self) -> None:
         """Let the judge do whatever is due now."""
         judge = Judge(hands=self.hands, owner="test")
-        logs = [TrialChanges(hands=self.hands)]
-        reading = Confirming(database=self.database, router=self.router, logs=logs)
+        log = TrialChanges(hands=self.hands)
+        reading = Confirming(database=self.database, router=self.router, log=log)
         turns = (reading.turn, judge.check, judge.turn)
         while True:
             more = [turn(now=self.now) for turn in turns]
