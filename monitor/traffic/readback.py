@@ -92,15 +92,14 @@ class RouteChange:
     """A change of an adapter's route that the router was not seen to do.
 
     owner
-        What made it, as ``action 7`` or ``canary 3``; ``id`` is its number.
+        The number of the action or the canary that made it.
     generation
         The one that it wrote; None: whichever is in force counts for it.
     pause
         Between two questions to the router about it.
     """
 
-    owner: str
-    id: int
+    owner: int
     adapter: str
     generation: int | None = None
     approach: Approach = Approach.TELL
@@ -110,9 +109,7 @@ class RouteChange:
 class ChangeLog(Protocol):
     """Keeps the changes of one kind."""
 
-    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]:
-        """List the changes that the router is to be asked about."""
-        ...
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]: ...
 
     def settle(
         self,
@@ -125,7 +122,7 @@ class ChangeLog(Protocol):
     ) -> bool:
         """Write down what the router does; True where the change is settled by it.
 
-        The change may have been settled or replaced meanwhile: several daemons ask at once.
+        Another daemon may have settled it meanwhile, or a person replaced it.
         """
         ...
 
@@ -135,19 +132,14 @@ class Confirming:
     """Asks the router about every change of one kind that nobody has seen it do.
 
     A router that is away is asked ``IN_A_ROW`` times in a turn, not once for each change; all of
-    them are then told what it said.
-
-    Parameters
-    ----------
-    monotonic
-        Seconds; paces what stays unanswered.
+    them are then told what it said. ``monotonic`` paces what stays unanswered.
     """
 
     database: Database
     router: Router
     log: ChangeLog
     monotonic: Callable[[], float] = time.monotonic
-    _asked: dict[str, float] = field(default_factory=dict)
+    _asked: dict[int, float] = field(default_factory=dict)
 
     def turn(self, *, now: datetime | None = None) -> int:
         """Ask about all changes that are due; say how many the router was seen to do.
@@ -155,11 +147,12 @@ class Confirming:
         ``now``: the database's, but in tests.
         """
         unread = self.database.run(lambda tx: self.log.unread(tx, now=now or clock.now(tx)))
-        owners = {change.owner for change in unread}
-        self._asked = {one: at for one, at in self._asked.items() if one in owners}
+        self._asked = {one.owner: self._asked.get(one.owner, float("-inf")) for one in unread}
         silent, settled, answer = 0, 0, None
         # whoever was not asked for the longest comes first: some that fail hold up no others
-        for change in sorted(filter(self._is_due, unread), key=self._last_asked):
+        for change in sorted(unread, key=lambda one: self._asked[one.owner]):
+            if self.monotonic() < self._asked[change.owner] + change.pause.total_seconds():
+                continue
             route = self._route(change)
             if _replaced(change, route):
                 settled += self._settle(change, route, REPLACED, now)
@@ -174,7 +167,8 @@ class Confirming:
     def confirm(self, change: RouteChange, now: datetime) -> None:
         """Ask about one change now, for a person who waits."""
         route = self._route(change)
-        answer = REPLACED if route is None or _replaced(change, route) else self._ask(change, route)
+        assert route is not None, "the change wrote one"  # noqa: S101 (invariant)
+        answer = REPLACED if _replaced(change, route) else self._ask(change, route)
         self._settle(change, route, answer, now)
 
     def _route(self, change: RouteChange) -> Route | None:
@@ -187,13 +181,6 @@ class Confirming:
         lost = change.approach is Approach.TELL_IF_LOST and not answer.goes
         return tell(self.router, route) if lost else answer
 
-    def _is_due(self, change: RouteChange) -> bool:
-        pause = max(change.pause, AGAIN).total_seconds()
-        return self.monotonic() >= self._last_asked(change) + pause
-
-    def _last_asked(self, change: RouteChange) -> float:
-        return self._asked.get(change.owner, float("-inf"))
-
     def _settle(
         self, change: RouteChange, route: Route | None, answer: RouterAnswer, now: datetime | None
     ) -> bool:
@@ -203,9 +190,7 @@ class Confirming:
 
 
 def _replaced(change: RouteChange, route: Route | None) -> bool:
-    if change.generation is None:
-        return False
-    return route is None or route.generation != change.generation
+    return change.generation not in {None, route.generation if route else 0}
 
 
 def _words(arms: tuple[Arm, ...] | None) -> str:

@@ -12,7 +12,7 @@ from monitor.domain import ActionId, Route
 from monitor.store import actions
 from monitor.store.actions import WORSE, ActionRow, ActionState
 from monitor.traffic.fallback.ledger import advance
-from monitor.traffic.readback import NOT_READ, REPLACED, Approach, RouteChange, RouterAnswer
+from monitor.traffic.readback import AGAIN, NOT_READ, REPLACED, Approach, RouteChange, RouterAnswer
 from monitor.traffic.settings import RoutingSettings
 
 
@@ -61,12 +61,11 @@ class FallbackChanges:
         elif now - (action.decided_at or action.created_at) >= timeout:
             approach = Approach.TELL_IF_LOST
         return RouteChange(
-            owner=f"action {action.id}",
-            id=action.id,
+            owner=action.id,
             adapter=action.adapter,
             generation=(action.expected_generation or 0) + 1,
             approach=approach,
-            pause=timeout,
+            pause=max(timeout, AGAIN),
         )
 
     def settle(
@@ -80,7 +79,7 @@ class FallbackChanges:
     ) -> bool:
         """Write down what the router does; a failed action is settled once the router does it."""
         del route
-        action = actions.fetch(tx, ActionId(change.id), lock=True)
+        action = actions.fetch(tx, ActionId(change.owner), lock=True)
         if action.state is ActionState.VERIFY_FAILED:
             state, reason = (
                 ActionState.VERIFIED,

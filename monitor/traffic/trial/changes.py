@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -12,7 +12,7 @@ from monitor.domain import Route
 from monitor.store import canaries
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.traffic.readback import RouteChange, RouterAnswer
+from monitor.traffic.readback import AGAIN, RouteChange, RouterAnswer
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.scene import hold_scene
 from monitor.traffic.trial.states import ReadBack
@@ -35,10 +35,9 @@ class TrialChanges:
     def _of(self, canary: CanaryRow) -> RouteChange:
         told = canary.state.get("unverified") is not None
         return RouteChange(
-            owner=f"canary {canary.id}",
-            id=canary.id,
+            owner=canary.id,
             adapter=canary.adapter,
-            pause=self.hands.settings.read_back if told else timedelta(),
+            pause=max(self.hands.settings.read_back, AGAIN) if told else AGAIN,
         )
 
     def settle(
@@ -51,7 +50,7 @@ class TrialChanges:
         now: datetime,
     ) -> bool:
         """Step the canary; what a router does not do yet counts only after ``read_back``."""
-        canary = canaries.fetch(tx, CanaryId(change.id))
+        canary = canaries.fetch(tx, CanaryId(change.owner))
         scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False, now=now)
         assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)
         in_force = scene.route.route.arms if scene.route else None
