@@ -15,7 +15,7 @@ from monitor.postgres.process import live_postmaster
 from tests.loopback import unused_port
 
 OWNER = "driftline"
-PATIENCE = 60.0
+PATIENCE = 180.0
 SMALL = (
     "-cshared_buffers=32MB",
     "-cfsync=off",  # processes are killed here, not the machine

@@ -26,7 +26,7 @@ from tests.loopback import unused_port
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds in which what must come about has to; how fast is not the question."""
 
 CONFIG = """

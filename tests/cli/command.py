@@ -57,7 +57,7 @@ def process(*words: str, environ: Mapping[str, str] | None = None, cwd: Path | N
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return Ran(code=done.returncode, out=done.stdout, err=done.stderr)

@@ -56,7 +56,7 @@ def execute(script: str, folder: Path, environ: Mapping[str, str] | None = None)
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -56,7 +56,7 @@ class Running:
     engine: EngineClient
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_the_ten_minutes_with_a_vllm_work_and_watch(tmp_path: Path) -> None:
     """Steps 1 to 8 as they stand; then users change their topic, then the weights break.
 
@@ -179,7 +179,7 @@ def _ten_minutes(folder: Path) -> Iterator[Running]:
             start_new_session=True,
         )
         try:
-            shell.wait(timeout=400)
+            shell.wait(timeout=800)
             assert shell.returncode == 0, out.read_text()
             key = (folder / ".driftline" / "admin.key").read_text().strip()
             service = httpx2.Client(

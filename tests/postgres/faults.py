@@ -15,7 +15,7 @@ from monitor.postgres.folder import open_lock, try_exclusive
 from monitor.postgres.process import live_postmaster
 
 SMALL = ServerSettings(shared_buffers="16MB", max_connections=20)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from monitor.store.database import Database
 from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps, notify
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

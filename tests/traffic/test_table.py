@@ -17,7 +17,7 @@ from monitor.traffic.arms import ArmRequest, InvalidRoute
 from monitor.traffic.watch import RouteWatch
 from tests.fleet import NOW, register
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 NOTHING_COMES = 0.3
 
 

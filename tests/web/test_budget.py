@@ -149,7 +149,7 @@ def test_the_page_shows_the_blind_first_and_obeys_no_name(
     assert looker.page.locator("#more").count() == 0
     # a budget of one more adapter shows without a click, as on the other pages
     fleet.database.run(_another)
-    rows.filter(has_text="billing").wait_for(timeout=15_000)
+    rows.filter(has_text="billing").wait_for(timeout=60_000)
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 

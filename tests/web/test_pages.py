@@ -144,7 +144,7 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
         calm = worlds.a_verdict(VerdictKind.STABLE, datetime.now(UTC))
         verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, size=1.0)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=15_000)
+    looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=60_000)
     assert looker.page.evaluate("document.activeElement.textContent") == "travel-assistant"
     assert looker.page.evaluate("document.body.dataset.same") == "yes"  # no reload
 
@@ -157,7 +157,7 @@ def test_the_first_adapter_replaces_the_empty_page(
     with service.database.begin() as tx:
         adapters.put(tx, name="support")
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    looker.page.wait_for_selector("tbody tr", timeout=15_000)
+    looker.page.wait_for_selector("tbody tr", timeout=60_000)
     assert "support" in looker.page.inner_text("tbody tr")
 
 

@@ -24,6 +24,12 @@ def seventy() -> Corpus:
     return Corpus(name="seventy", documents=documents)
 
 
+@pytest.fixture(scope="session")
+def ten(seventy: Corpus) -> Corpus:
+    """Two of each domain, for what more texts would not show better."""
+    return Corpus(name="ten", documents=seventy.documents[::7])
+
+
 @pytest.fixture(scope="package")
 def exact() -> Iterator[LocalProbe]:
     """Float32, so that numbers can be compared with a direct forward pass."""

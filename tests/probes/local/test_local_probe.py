@@ -119,10 +119,10 @@ def test_every_kind_of_lora_scores_as_peft_does(
     assert mean(runs[2]) == pytest.approx(mean(exact.score(exact.base, few)))
 
 
-def test_more_adapters_than_are_kept_are_scored_all_the_same(seventy: Corpus) -> None:
+def test_more_adapters_than_are_kept_are_scored_all_the_same(ten: Corpus) -> None:
     with probing(dtype=Dtype.FLOAT32, loaded_adapters=2) as small:
         targets = [*ADAPTERS, small.base, *reversed(ADAPTERS)]
-        runs = small.score_many(targets, seventy)
+        runs = small.score_many(targets, ten)
         few = corpus_of("User:\nhello\n")
         again = small.score_many([small.base, *ADAPTERS], few)
     many = len(ADAPTERS)
@@ -132,35 +132,33 @@ def test_more_adapters_than_are_kept_are_scored_all_the_same(seventy: Corpus) ->
     assert len({mean(run) for run in again}) == many + 1
 
 
-def test_a_second_run_is_computed_anew(exact: LocalProbe, seventy: Corpus) -> None:
-    first = exact.score(ADAPTERS[1], seventy)
-    again = exact.score(ADAPTERS[1], seventy)
+def test_a_second_run_is_computed_anew(exact: LocalProbe, ten: Corpus) -> None:
+    first = exact.score(ADAPTERS[1], ten)
+    again = exact.score(ADAPTERS[1], ten)
     assert again is not first
     assert mean(again) == pytest.approx(mean(first), abs=1e-6)
 
 
-def test_a_replaced_adapter_is_read_anew(
-    tmp_path: Path, exact: LocalProbe, seventy: Corpus
-) -> None:
+def test_a_replaced_adapter_is_read_anew(tmp_path: Path, exact: LocalProbe, ten: Corpus) -> None:
     target = edited(tmp_path / "live")
-    before, hashed = exact.score(target, seventy), exact.weights_of(target)
+    before, hashed = exact.score(target, ten), exact.weights_of(target)
     shutil.copy(DemoAdapter.BOOKING_V1.path / WEIGHTS, tmp_path / "live" / WEIGHTS)
-    after = exact.score(target, seventy)
+    after = exact.score(target, ten)
     assert exact.weights_of(target) != hashed
     assert before.weights == hashed
     assert after.weights == exact.weights_of(target)
-    booking = exact.score(ADAPTERS[2], seventy)
+    booking = exact.score(ADAPTERS[2], ten)
     assert mean(after) == pytest.approx(mean(booking), abs=1e-6)
     assert mean(before) != pytest.approx(mean(after), abs=1e-3)
 
 
-def test_a_replaced_base_is_loaded_anew(tmp_path: Path, seventy: Corpus) -> None:
+def test_a_replaced_base_is_loaded_anew(tmp_path: Path, ten: Corpus) -> None:
     base = shutil.copytree(BASE, tmp_path / "base")
     with probing(str(base), dtype=Dtype.FLOAT32) as probe:
-        before, pid = probe.score(probe.base, seventy), probe.pid
+        before, pid = probe.score(probe.base, ten), probe.pid
         adapter = probe.weights_of(ADAPTERS[0])
         load_adapter(DemoAdapter.TRAVEL_V1.path).merge_and_unload().save_pretrained(base)
-        after = probe.score(probe.base, seventy)
+        after = probe.score(probe.base, ten)
         assert probe.pid != pid
         assert after.weights != before.weights
         assert mean(after) != pytest.approx(mean(before), abs=1e-3)
@@ -183,12 +181,12 @@ def test_texts_that_cannot_be_scored_are_told_and_the_others_are_scored(exact: L
     assert all(d.non_finite == 0 for d in documents)
 
 
-def test_bfloat16_stays_near_float32(exact: LocalProbe, seventy: Corpus) -> None:
+def test_bfloat16_stays_near_float32(exact: LocalProbe, ten: Corpus) -> None:
     with probing(dtype=Dtype.BFLOAT16) as probe:
         for target in (probe.base, *ADAPTERS):
-            run = probe.score(target, seventy)
+            run = probe.score(target, ten)
             assert run.dtype == "bfloat16"
-            assert mean(run) == pytest.approx(mean(exact.score(target, seventy)), abs=0.01)
+            assert mean(run) == pytest.approx(mean(exact.score(target, ten)), abs=0.01)
 
 
 def test_reading_tells_chosen_and_likeliest_tokens_in_the_texts_order(
@@ -212,21 +210,19 @@ def test_reading_tells_chosen_and_likeliest_tokens_in_the_texts_order(
     assert -read.chosen[own].sum() == pytest.approx(scored.sum_nll, abs=1e-3)
 
 
-def test_a_killed_worker_is_replaced_in_the_middle_of_a_run(seventy: Corpus) -> None:
+def test_a_killed_worker_is_replaced_in_the_middle_of_a_run(ten: Corpus) -> None:
     with probing(dtype=Dtype.FLOAT32) as probe:
         probe.score(probe.base, corpus_of("warm"))
         pid = probe.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)  # the request is surely under way when it is killed
         runs: list[float] = []
-        asking = threading.Thread(
-            target=lambda: runs.append(mean(probe.score(ADAPTERS[0], seventy)))
-        )
+        asking = threading.Thread(target=lambda: runs.append(mean(probe.score(ADAPTERS[0], ten))))
         asking.start()
         time.sleep(0.3)
         os.kill(pid, signal.SIGKILL)
         asking.join(timeout=120)
-        assert runs == [pytest.approx(mean(probe.score(ADAPTERS[0], seventy)))]
+        assert runs == [pytest.approx(mean(probe.score(ADAPTERS[0], ten)))]
         assert probe.pid not in {None, pid}
 
 
