@@ -31,8 +31,10 @@ from monitor.probes.engines import Engines
 from monitor.store import keys
 from monitor.store.database import Database
 from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
+from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import TableOnly
 from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.trial.hands import Hands
@@ -104,12 +106,15 @@ def _parts(
     database: Database, folder: Path, *, intake: Intake, watch: RouteWatch, **overrides: Any
 ) -> ApiParts:
     kill_switch = KillSwitch(folder, environ={})
+    changes = FallbackChanges(settings=RoutingSettings())
+    confirming = Confirming(database=database, router=TableOnly(database), log=changes)
     breaker = Breaker(
         database=database,
         settings=RoutingSettings(),
         mode=Mode.APPROVE,
         kill_switch=kill_switch,
-        router=TableOnly(database),
+        changes=changes,
+        confirm=confirming.confirm,
         served=lambda _model: True,
     )
     outlook = Outlook(Config().evaluation, Config().schedule.cadences)

@@ -109,6 +109,26 @@ def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
     _all_of_it_is_in_one_list(service, made["canary"])
 
 
+def test_a_promotion_that_the_router_was_not_seen_to_do_is_taken_back(
+    service: Serving, judge: Judge
+) -> None:
+    with service.client(Scope.OPERATE) as client, service.client(Scope.READ) as reader:
+        made = client.post(PATH, json=BODY).json()
+        place = f"{PATH}/{made['canary']}"
+        settle(judge)
+        assert client.post(f"{place}/promote", json={"force": True}).json()["phase"] == "promoting"
+        aborted = client.post(f"{place}/abort", json={"reason": "no router"}).json()
+        assert (aborted["phase"], aborted["latched"]) == ("rolling_back", True)
+        settle(judge)
+        assert reader.get(place).json()["phase"] == "rolled_back"
+        over = client.post(f"{place}/abort", json={})
+        assert over.status_code == 409
+    with service.database.begin() as tx:
+        route = routes.get(tx, "support")
+    assert route is not None
+    assert [(arm.version, arm.weight) for arm in route.arms] == [("v7", 1.0)]
+
+
 def _all_of_it_is_in_one_list(service: Serving, canary: int) -> None:
     """What became of the canary and an action beside it, newest first, page by page."""
     with service.database.begin() as tx:
