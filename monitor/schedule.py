@@ -38,25 +38,25 @@ MISSED_BEATS: Final = 5
 
 
 class _FromNow(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """The next beat is one interval from now, however long ago the last one was due.
+    """The next beat is one interval from now, however long the last one is overdue.
 
-    APScheduler makes a list of every time that was missed before it coalesces them, and its
-    own interval trigger goes through them one by one: 31 million after a year, 10 GB.
+    APScheduler lists every missed time before it coalesces them, and its own interval trigger goes
+    through them one by one: 31 million after a year, 10 GB.
     """
 
     def __init__(self, every: timedelta) -> None:
         self._every = every
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """Give APScheduler what is after ``now`` always, so that it lists one missed time."""
+        """Return a time after ``now``, so that APScheduler lists only one missed time."""
         del previous
         return now + self._every
 
 
 class Pulse:
-    """Beats every ``every`` seconds; loops wait on it instead of sleeping.
+    """Beats every ``every`` seconds; loops wait for it instead of sleeping.
 
-    ``restarts`` counts how often the clock had to be started anew.
+    ``restarts`` counts how often the clock had to be restarted.
     """
 
     def __init__(self, *, every: timedelta = timedelta(seconds=1)) -> None:
@@ -88,7 +88,7 @@ class Pulse:
             self._beat.notify_all()
 
     def stop(self) -> None:
-        """Wake every waiting loop for the last time; stopping again does nothing."""
+        """Wake every waiting loop for the last time; repeated calls do nothing."""
         with self._beat:  # or a waiter could be starting the clock anew
             if self._stopped.is_set():
                 return
@@ -121,7 +121,7 @@ class Pulse:
         self.look()
 
     def _revive(self) -> None:
-        """Called with the condition held, so only one waiter revives."""
+        """Restart a silent clock; the caller holds the condition, so only one does."""
         silent = time.monotonic() - self.last_beat
         if self._stopped.is_set() or silent < self.every.total_seconds() * MISSED_BEATS:
             return

@@ -1,4 +1,4 @@
-"""Actions: what Driftline did, would have done, or was kept from doing."""
+"""Store actions on traffic: taken, recommended or blocked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.store.tables import actions, adapters, routes, versions
 
 
 class ActionKind(StrEnum):
-    """What is done with an adapter's traffic."""
+    """A kind of action on an adapter's traffic."""
 
     FALLBACK = "fallback"
     TRIAL = "trial"
@@ -26,14 +26,14 @@ class ActionKind(StrEnum):
 
 
 AWAY: Final = frozenset({ActionKind.FALLBACK, ActionKind.END_TRIAL})
-"""These take traffic from the version."""
+"""Actions that take traffic from the version."""
 
 
 class ActionState(StrEnum):
-    """How far an action has come.
+    """The state of an action.
 
-    ``executing`` has taken its place in the budgets but has not changed the route;
-    ``applied`` has changed it and is not read back yet.
+    ``executing`` counts in the budgets but has not changed the route yet; ``applied`` has changed
+    the route but is not read back yet.
     """
 
     RECOMMENDED = "recommended"
@@ -56,16 +56,16 @@ TAKEN: Final = frozenset(
         ActionState.VERIFY_FAILED,
     }
 )
-"""These count against the budgets."""
+"""Actions in these states count against the budgets."""
 WORSE: Final = "worse"
-"""Key in the evidence of an action that was read back, and whose target then fired."""
+"""The evidence key of a verified action whose target fired afterwards."""
 AUTOMATIC: Final = "driftline"
-"""The actor of what no person asked for."""
+"""The actor of actions that no person asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRow:
-    """An action with the evidence it was decided on."""
+    """An action with the evidence for it."""
 
     id: ActionId
     adapter_id: AdapterId
@@ -85,7 +85,7 @@ class ActionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Away:
-    """Traffic was moved away from a version; ``on_trial``: all it had was a trial's share."""
+    """A move of traffic away from a version; ``on_trial`` if it had only a trial's share."""
 
     at: datetime
     on_trial: bool = False
@@ -161,7 +161,7 @@ def action_list(
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[ActionRow]:
-    """Actions decided first since a time, newest first; ``before_id`` ended the page before."""
+    """List actions created since a time, newest first; ``before_id`` ended the previous page."""
     query = _SELECT.order_by(actions.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
@@ -182,7 +182,7 @@ def between(
     adapter_id: AdapterId | None = None,
     limit: int,
 ) -> list[ActionRow]:
-    """Actions decided first in ``[since, until)``, oldest first."""
+    """List actions created in ``[since, until)``, oldest first."""
     query = _SELECT.where(actions.c.created_at >= since, actions.c.created_at < until)
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
@@ -217,7 +217,7 @@ def unread(tx: Connection, *, before: datetime, begun: Collection[ActionId]) -> 
 
 
 def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
-    """Verified actions since a moment that took traffic from a version, held, oldest first."""
+    """Lock and list verified actions since a time that took traffic away, oldest first."""
     query = _SELECT.where(
         actions.c.kind.in_(AWAY),
         actions.c.state == ActionState.VERIFIED,
@@ -228,7 +228,7 @@ def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
 
 
 def waiting(tx: Connection) -> list[ActionRow]:
-    """Return the actions that wait for a person, and hold them."""
+    """Lock and list the actions that await approval."""
     query = _SELECT.where(actions.c.state.in_(OPEN)).order_by(actions.c.id)
     query = query.with_for_update(of=actions)
     return _read(tx, query)
@@ -237,7 +237,7 @@ def waiting(tx: Connection) -> list[ActionRow]:
 def taken_since(
     tx: Connection, *, since: datetime, adapter_id: AdapterId | None = None
 ) -> list[datetime]:
-    """When automatic fallbacks were taken, newest first; of one adapter or of all."""
+    """List the times of automatic moves away, newest first; for one adapter or all."""
     query = (
         sa.select(actions.c.decided_at)
         .where(
@@ -254,7 +254,7 @@ def taken_since(
 
 
 def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[Away]:
-    """When traffic was moved away from the version, newest first, whoever wanted it."""
+    """List the moves of traffic away from the version, newest first, by anybody."""
     query = (
         sa.select(actions.c.decided_at, actions.c.kind)
         .where(
@@ -272,7 +272,7 @@ def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[Aw
 
 
 def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetime | None:
-    """When the first of the version's trials after a moment began; None: none did."""
+    """Return when the version's first trial after a time began; None if none did."""
     query = sa.select(sa.func.min(actions.c.decided_at)).where(
         actions.c.adapter_id == version.adapter_id,
         actions.c.version_id == version.id,
@@ -285,7 +285,7 @@ def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetim
 
 
 def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
-    """Versions whose traffic was moved away and has not been moved back since."""
+    """Name the versions whose traffic was moved away and not back since."""
     later = actions.alias("later")
     superseded = sa.exists().where(
         later.c.version_id == actions.c.version_id,

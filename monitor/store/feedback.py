@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 MOST: Final = 20_000
 """Numbers that one evaluation reads; the others wait for the next one."""
 PATIENCE: Final = timedelta(hours=1)
-"""How long feedback waits for a record that is not there: most of these were sampled out."""
+"""How long feedback waits for a missing record; most of these were sampled out."""
 KEPT: Final = timedelta(days=7)
 """How long arrivals are kept; effects look back a day."""
 

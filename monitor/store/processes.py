@@ -1,4 +1,4 @@
-"""States of the evidence processes and the increments they are told from."""
+"""Store the states of the evidence processes, and their increments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Increment:
 
 
 def pack(arrays: Mapping[str, Floats]) -> bytes:
-    """Arrays as npz bytes; read back with ``allow_pickle=False``."""
+    """Encode arrays as npz bytes; read back with ``allow_pickle=False``."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -44,7 +44,7 @@ def unpack(body: bytes) -> dict[str, Floats]:
 
 
 def dump_state(state: State) -> bytes:
-    """Exact: :func:`load_state` gives the same floats back."""
+    """Encode a state exactly: :func:`load_state` returns the same floats."""
     watermark = np.nan if state.watermark is None else state.watermark
     meta = np.array([STATE_FORMAT, watermark, state.units], dtype=np.float64)
     return pack({"meta": meta, **{f"log_m_{p.value}": a for p, a in state.log_m.items()}})
@@ -64,7 +64,7 @@ def load_state(body: bytes) -> State:
 
 
 def states(tx: Connection, *, version_id: VersionId, reference_id: ReferenceId) -> dict[str, State]:
-    """State per detector; a detector without one (or of an older generation) starts afresh."""
+    """Return the state per detector; one without a state of this reference starts afresh."""
     rows = tx.execute(
         sa.select(process_states.c.detector, process_states.c.body).where(
             process_states.c.version_id == version_id,
@@ -92,9 +92,9 @@ def put_state(
 
 
 def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[str]) -> None:
-    """Take the evidence of these detectors back to nothing, and what it was summed from.
+    """Reset these detectors' evidence, and delete its increments.
 
-    Later windows then cross by what they hold alone, and no onset lies before this.
+    Later windows must then cross by their own evidence, and no onset lies before this.
     """
     for table in (process_states, increments):
         tx.execute(
@@ -112,7 +112,7 @@ def put_increment(
     detector: str,
     increment: Increment,
 ) -> None:
-    """Keep one window's increments for onset and recovery (dropped after 7 days)."""
+    """Store one window's increments for onset and recovery (dropped after 7 days)."""
     tx.execute(
         insert(increments)
         .values(
@@ -136,7 +136,7 @@ def history(
     detector: str,
     since: datetime,
 ) -> list[Increment]:
-    """Increments of windows that ended after ``since``, oldest first."""
+    """Return the increments of windows that ended after ``since``, oldest first."""
     rows = tx.execute(
         sa.select(
             increments.c.at, increments.c.window_start, increments.c.n_units, increments.c.body
