@@ -67,17 +67,25 @@ class Pulse:
         self._stopped = threading.Event()
         self._scheduler = self._start()
 
-    def wait(self, timeout: timedelta) -> bool:
-        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped."""
+    def wait(self, timeout: timedelta, *, woken: threading.Event | None = None) -> bool:
+        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped.
+
+        Less where ``woken`` is set, which :meth:`look` makes noticed at once.
+        """
         deadline = time.monotonic() + timeout.total_seconds()
         with self._beat:
-            while not self._stopped.is_set():
+            while not self._stopped.is_set() and not (woken is not None and woken.is_set()):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 self._beat.wait(min(left, self.every.total_seconds() * MISSED_BEATS))
                 self._revive()
         return not self._stopped.is_set()
+
+    def look(self) -> None:
+        """Have the loops that wait look whether they were woken."""
+        with self._beat:
+            self._beat.notify_all()
 
     def stop(self) -> None:
         """Wake every waiting loop for the last time; repeated calls do nothing."""
@@ -110,8 +118,7 @@ class Pulse:
 
     def _tick(self) -> None:
         self.last_beat = time.monotonic()
-        with self._beat:
-            self._beat.notify_all()
+        self.look()
 
     def _revive(self) -> None:
         """Restart a silent clock; the caller holds the condition, so only one does."""
@@ -128,9 +135,9 @@ class Pulse:
 class Loop:
     """A thread that calls ``work`` while it has something to do, then waits ``every``.
 
-    ``work`` says whether there may be more at once. An exception is logged, counted and
-    followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it is alive, and
-    ``last_done`` that its work is done.
+    ``work`` says whether there may be more at once; :meth:`wake` ends a wait. An exception is
+    logged, counted and followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it
+    is alive, and ``last_done`` that its work is done.
     """
 
     def __init__(
@@ -142,10 +149,16 @@ class Loop:
         self.failures = 0
         self._work = work
         self._pulse = pulse
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def wake(self) -> None:
+        """Turn at once, or once more after the turn in hand."""
+        self._woken.set()
+        self._pulse.look()
 
     def join(self, timeout: float) -> bool:
         """Wait for the work in hand after the pulse has stopped; False if it goes on."""
@@ -159,7 +172,8 @@ class Loop:
     def _run(self) -> None:
         while not self._pulse.stopped:
             self.last_turn = time.monotonic()
-            if not self._turn() and not self._pulse.wait(self.every):
+            self._woken.clear()
+            if not self._turn() and not self._pulse.wait(self.every, woken=self._woken):
                 return
 
     def _turn(self) -> bool:

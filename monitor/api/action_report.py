@@ -15,8 +15,8 @@ from monitor.api.access import Reader
 from monitor.api.bodies import Name
 from monitor.api.parts import Parts
 from monitor.api.shapes import Answer
-from monitor.routing.report import Report, WouldHave
 from monitor.store.actions import ActionState
+from monitor.traffic.fallback.report import Report, WouldHave
 
 router: Final = APIRouter(prefix="/actions", tags=["routing"])
 

@@ -20,12 +20,12 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer, Page
 from monitor.domain import ActionId
-from monitor.routing.canary.states import Phase
-from monitor.routing.fallback import ActionNotOpen
-from monitor.routing.moves import NEWEST, Before, Move, moves, of_action
 from monitor.store import flags
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.errors import NotFound
+from monitor.traffic.fallback.breaker import ActionNotOpen
+from monitor.traffic.moves import NEWEST, Before, Move, moves, of_action
+from monitor.traffic.trial.states import Phase
 
 router: Final = APIRouter(tags=["routing"])
 

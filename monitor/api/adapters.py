@@ -24,7 +24,6 @@ from monitor.api.shapes import (
 )
 from monitor.domain import Blame, Severity, Version
 from monitor.reference.milestone import next_milestone
-from monitor.routing import table
 from monitor.store import (
     adapters,
     audit,
@@ -37,6 +36,7 @@ from monitor.store import (
 )
 from monitor.store.errors import Conflict
 from monitor.store.fleet import FleetRow
+from monitor.traffic import table
 
 router: Final = APIRouter(prefix="/adapters", tags=["registry"])
 

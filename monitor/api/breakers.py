@@ -15,8 +15,8 @@ from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.shapes import Answer
-from monitor.routing.breaker import BreakerState
-from monitor.routing.standing import Standing
+from monitor.traffic.fallback.machine import BreakerState
+from monitor.traffic.fallback.standing import Standing
 
 router: Final = APIRouter(prefix="/adapters", tags=["routing"])
 

@@ -20,10 +20,14 @@ from monitor.api.problems import Problem
 from monitor.api.prospects import ForeseenBody, StepBody, foreseen_body, step_bodies
 from monitor.api.shapes import Answer, Page
 from monitor.domain import Mode
-from monitor.routing.canary.foresight import foresee
-from monitor.routing.canary.orders import Wish
-from monitor.routing.canary.prechecks import Check
-from monitor.routing.canary.states import (
+from monitor.store import canaries, canary_looks
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.canary_looks import Look
+from monitor.store.errors import NotFound
+from monitor.traffic.trial.foresight import foresee
+from monitor.traffic.trial.orders import Wish
+from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.states import (
     CanaryState,
     Move,
     NotPossible,
@@ -34,10 +38,6 @@ from monitor.routing.canary.states import (
     plan_from_json,
     state_from_json,
 )
-from monitor.store import canaries, canary_looks
-from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.canary_looks import Look
-from monitor.store.errors import NotFound
 
 router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
 MOST_STEPS: Final = 20

@@ -18,9 +18,9 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.prospects import WayBody, way_body
 from monitor.api.shapes import Answer
-from monitor.routing.canary.foresight import foresee_ways, step_of, verdict_at
-from monitor.routing.canary.guards import as_equals
 from monitor.store import capture_counts
+from monitor.traffic.trial.foresight import foresee_ways, step_of, verdict_at
+from monitor.traffic.trial.guards import as_equals
 
 router: Final = APIRouter(prefix="/adapters", tags=["canaries"])
 

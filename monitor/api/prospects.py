@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from monitor.api.shapes import Answer
-from monitor.routing.canary.foresight import Foreseen
-from monitor.routing.canary.prospect import Prospect, StepProspect, Way, WayKind
-from monitor.routing.canary.states import Step
+from monitor.traffic.trial.foresight import Foreseen
+from monitor.traffic.trial.prospect import Prospect, StepProspect, Way, WayKind
+from monitor.traffic.trial.states import Step
 
 
 class StepBody(Answer):

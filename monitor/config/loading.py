@@ -42,7 +42,7 @@ from monitor.evaluate.retraining import RetrainSettings
 from monitor.evaluate.settings import Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings
-from monitor.routing.canary.settings import CanarySettings
+from monitor.traffic.trial.settings import CanarySettings
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:

@@ -10,8 +10,8 @@ from alerts.outgoing import OutgoingClient
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
 from monitor.probes.serving import PRIVATE_NETWORKS
-from monitor.routing.routers import ROUTERS, Reach
-from monitor.routing.settings import RoutingSettings
+from monitor.traffic.routers import ROUTERS, Reach
+from monitor.traffic.settings import RoutingSettings
 
 if TYPE_CHECKING:
     from monitor.config.sections import Config

@@ -24,8 +24,8 @@ from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.settings import RoutingSettings
+from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.trial.settings import CanarySettings
 from monitor.windows import Cadence
 
 LONGEST: Final = 128

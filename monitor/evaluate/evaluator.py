@@ -24,7 +24,7 @@ from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
 from monitor.evaluate.read import read
 from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.evaluate.turn import turn
+from monitor.evaluate.turn import Turn, turn
 from monitor.policy import ActionEvidence
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
@@ -61,7 +61,8 @@ class Tools:
     """What the evaluator is composed of; the daemon hands these in.
 
     react
-        Acts on a committed judgement at a time: fallback, and back when recovered.
+        Leaves it to others to decide whether traffic moves, away or back: in the transaction
+        that stores the verdict, so that neither stands without the other.
     drain
         Embeds an adapter's waiting texts up to a time and says how many.
     via
@@ -72,7 +73,7 @@ class Tools:
     settings: EvaluateSettings
     cadences: dict[EvaluationKind, Cadence]
     tell: Messages
-    react: Callable[[Version, ActionEvidence, datetime], None]
+    react: Callable[[Connection, Version, ActionEvidence, datetime], None]
     drain: Callable[[AdapterId, datetime], int]
     via: ModelProbe | None
 
@@ -168,17 +169,23 @@ class Evaluator:
         foreseen = partial(foresee, evaluated=evaluated, how=how)
         drifts = bool(look.judgement.verdict.detectors)
         explained = tools.database.run(foreseen) if drifts else Explained()
-        for left in reversed(range(LOOKS)):
-            written = partial(
-                commit,
+
+        def write(tx: Connection, explained: Explained) -> Turn | None:
+            found = commit(
+                tx,
                 claim=claim,
                 planned=planned,
                 evaluated=evaluated,
                 explained=explained,
                 how=how,
             )
+            if found is not None:
+                tools.react(tx, reading.version, found.judgement.action, found.facts.at)
+            return found
+
+        for left in reversed(range(LOOKS)):
             try:
-                found = tools.database.run(written)
+                found = tools.database.run(partial(write, explained=explained))
                 break
             except Unexplained:
                 if not left:
@@ -186,16 +193,15 @@ class Evaluator:
                 explained = tools.database.run(foreseen)
         if found is None:
             return Ending.REPEATED
-        version, verdict = evaluated.reading.version, found.judgement.verdict
+        verdict = found.judgement.verdict
         if found.transition is not None:
             _LOG.info(
                 "verdict_changed",
-                version=version.label,
+                version=reading.version.label,
                 verdict=verdict.kind.value,
                 blame=verdict.blame.value,
                 reason=verdict.reason,
             )
-        tools.react(version, found.judgement.action, found.facts.at)
         return Ending.DONE
 
     def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Ending:

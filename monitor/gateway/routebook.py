@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from monitor.domain import Route
-from monitor.routing.arms import effective
+from monitor.traffic.arms import effective
 
 _LOG: Final = structlog.get_logger(__name__)
 

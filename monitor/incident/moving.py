@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from monitor.domain import Arm, ArmKind, Edition, Route, Version
 from monitor.incident.reading import Story
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
-from monitor.routing.survey import targets_of
 from monitor.store import versions
 from monitor.store.actions import OPEN, ActionRow
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
+from monitor.traffic.fallback.survey import targets_of
 
 HELD_FOR: Final = timedelta(hours=24)
 
@@ -30,7 +30,7 @@ class Move(StrEnum):
 
 
 class Asking(Protocol):
-    """The part of :class:`monitor.routing.proof.Proof` that is needed here."""
+    """The part of :class:`monitor.traffic.proof.Proof` that is needed here."""
 
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
-from monitor.routing.arms import stable_arm
 from monitor.store import audit, references, routes, versions
 from monitor.store.references import ReferenceSource
+from monitor.traffic.arms import stable_arm
 
 ACT: Final = "reference.promotion"
 _ON_TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})

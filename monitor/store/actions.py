@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,8 +48,6 @@ class ActionState(StrEnum):
 
 OPEN: Final = frozenset({ActionState.RECOMMENDED, ActionState.AWAITING_APPROVAL})
 """A person may approve these."""
-UNFINISHED: Final = frozenset({ActionState.EXECUTING, ActionState.APPLIED})
-"""A crash may have left these; they are read back."""
 TAKEN: Final = frozenset(
     {
         ActionState.EXECUTING,
@@ -127,47 +125,9 @@ def add(
     return fetch(tx, ActionId(tx.execute(statement).scalar_one()))
 
 
-def advance(
-    tx: Connection, action_id: ActionId, *, state: ActionState, reason: str, now: datetime
-) -> ActionRow:
-    """Move an action on."""
-    _update(tx, action_id, state=state, reason=reason, decided_at=now)
-    return fetch(tx, action_id)
-
-
-def begin(
-    tx: Connection, action_id: ActionId, *, expected_generation: int, actor: str, now: datetime
-) -> ActionRow:
-    """Start executing an action that a person has approved."""
-    _update(
-        tx,
-        action_id,
-        state=ActionState.EXECUTING,
-        expected_generation=expected_generation,
-        actor=actor,
-        decided_at=now,
-    )
-    return fetch(tx, action_id)
-
-
-def refresh(
-    tx: Connection,
-    action_id: ActionId,
-    *,
-    reason: str,
-    evidence: Mapping[str, object],
-    expected_generation: int,
-    target: Mapping[str, object] | None,
-) -> ActionRow:
-    """Give an action that waits for a person the newest evidence and target."""
-    _update(
-        tx,
-        action_id,
-        reason=reason,
-        evidence=dict(evidence),
-        expected_generation=expected_generation,
-        target=None if target is None else dict(target),
-    )
+def change(tx: Connection, action_id: ActionId, **values: object) -> ActionRow:
+    """Change an action's columns."""
+    tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
     return fetch(tx, action_id)
 
 
@@ -182,27 +142,14 @@ def fetch(tx: Connection, action_id: ActionId, *, lock: bool = False) -> ActionR
 
 def newest(tx: Connection, version: Version) -> ActionRow | None:
     """Return the version's latest action, of whatever kind."""
-    query = (
-        _SELECT.where(
-            actions.c.adapter_id == version.adapter_id,
-            actions.c.version_id == version.id,
-        )
-        .order_by(actions.c.id.desc())
-        .limit(1)
-    )
-    row = tx.execute(query).mappings().one_or_none()
-    return _action(row) if row else None
+    own = (actions.c.adapter_id == version.adapter_id, actions.c.version_id == version.id)
+    return next(iter(_read(tx, _SELECT.where(*own).order_by(actions.c.id.desc()).limit(1))), None)
 
 
 def newest_taken(tx: Connection, adapter_id: AdapterId) -> ActionRow | None:
     """Return the latest action that moved the adapter's traffic, or is about to."""
-    query = (
-        _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
-        .order_by(actions.c.id.desc())
-        .limit(1)
-    )
-    row = tx.execute(query).mappings().one_or_none()
-    return _action(row) if row else None
+    query = _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
+    return next(iter(_read(tx, query.order_by(actions.c.id.desc()).limit(1))), None)
 
 
 def action_list(
@@ -224,7 +171,7 @@ def action_list(
         query = query.where(actions.c.created_at >= since)
     if before_id is not None:
         query = query.where(actions.c.id < before_id)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
 def between(
@@ -240,25 +187,33 @@ def between(
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
     query = query.order_by(actions.c.created_at, actions.c.id).limit(limit)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
-def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
-    """Actions that somebody began before ``before`` and has not finished."""
-    query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+def interrupted(tx: Connection, *, before: datetime) -> list[ActionRow]:
+    """Actions that somebody began before ``before`` without changing the route."""
+    query = _SELECT.where(actions.c.state == ActionState.EXECUTING, actions.c.decided_at <= before)
+    return _read(tx, query.order_by(actions.c.id))
 
 
-def unverified(tx: Connection) -> list[ActionRow]:
-    """Actions that failed their read-back and whose route is still in force."""
-    query = _SELECT.join(
-        routes,
-        sa.and_(
-            routes.c.adapter_id == actions.c.adapter_id,
-            routes.c.generation == actions.c.expected_generation + 1,
-        ),
-    ).where(actions.c.state == ActionState.VERIFY_FAILED, ~actions.c.evidence.has_key(WORSE))
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+def unread(tx: Connection, *, before: datetime, begun: Collection[ActionId]) -> list[ActionRow]:
+    """Actions that the router was not seen to do.
+
+    Those that were applied before ``before`` or are among ``begun``, and those that failed their
+    read-back while their route is in force.
+    """
+    applied = sa.and_(
+        actions.c.state == ActionState.APPLIED,
+        sa.or_(actions.c.decided_at <= before, actions.c.id.in_(begun)),
+    )
+    failed = sa.and_(
+        actions.c.state == ActionState.VERIFY_FAILED,
+        ~actions.c.evidence.has_key(WORSE),
+        routes.c.generation == actions.c.expected_generation + 1,
+    )
+    query = _SELECT.outerjoin(routes, routes.c.adapter_id == actions.c.adapter_id)
+    query = query.where(_LEFT, sa.or_(applied, failed)).order_by(actions.c.id)
+    return _read(tx, query)
 
 
 def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
@@ -269,27 +224,14 @@ def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
         actions.c.decided_at > since,
     )
     query = query.order_by(actions.c.id).with_for_update(of=actions)
-    return [_action(row) for row in tx.execute(query).mappings()]
-
-
-def found_worse(tx: Connection, action: ActionRow, *, reason: str, now: datetime) -> ActionRow:
-    """Say of a verified action that its target turned out no better."""
-    _update(
-        tx,
-        action.id,
-        state=ActionState.VERIFY_FAILED,
-        reason=reason,
-        evidence={**action.evidence, WORSE: True},
-        decided_at=now,
-    )
-    return fetch(tx, action.id)
+    return _read(tx, query)
 
 
 def waiting(tx: Connection) -> list[ActionRow]:
     """Lock and list the actions that await approval."""
     query = _SELECT.where(actions.c.state.in_(OPEN)).order_by(actions.c.id)
     query = query.with_for_update(of=actions)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
 def taken_since(
@@ -363,10 +305,10 @@ def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
     return frozenset(tx.execute(query).scalars())
 
 
-def _update(tx: Connection, action_id: ActionId, **values: object) -> None:
-    tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
-
-
+# literals: of bound values the planner would not know that the index has them
+_LEFT: Final[sa.ColumnElement[bool]] = sa.literal_column(
+    "actions.state IN ('executing', 'applied', 'verify_failed')"
+)
 _SELECT: Final = (
     sa.select(
         actions,
@@ -376,6 +318,10 @@ _SELECT: Final = (
     .join(adapters, adapters.c.id == actions.c.adapter_id)
     .join(versions, versions.c.id == actions.c.version_id)
 )
+
+
+def _read(tx: Connection, query: sa.Select[Any]) -> list[ActionRow]:
+    return [_action(row) for row in tx.execute(query).mappings()]
 
 
 def _action(row: RowMapping) -> ActionRow:

@@ -1,7 +1,7 @@
 """Store canaries, and the versions that only a person may let try again.
 
 States, plans and guardrails are bodies here: their words are those of
-:mod:`monitor.routing.canary`.
+:mod:`monitor.traffic.trial`.
 """
 
 from __future__ import annotations
@@ -213,12 +213,6 @@ def unread(tx: Connection) -> list[CanaryRow]:
     under_way = canaries.c.phase.in_(("promoting", "rolling_back"))
     query = _select().where(canaries.c.ended_at.is_(None), sa.or_(under_way, *owed))
     return [_row(row) for row in tx.execute(query.order_by(canaries.c.id)).mappings()]
-
-
-def moment(tx: Connection) -> datetime:
-    """Return the database's time, by which looks are due."""
-    at: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
-    return at
 
 
 def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:

@@ -23,6 +23,8 @@ OUTBOX: Final = "driftline_outbox"
 """A message waits to be delivered."""
 ROUTES: Final = "driftline_routes"
 """A route has a new generation; the payload is the adapter's name."""
+DECISIONS: Final = "driftline_decisions"
+"""It is to be decided whether a version's traffic moves."""
 
 _LOOK_UP: Final = timedelta(seconds=1)
 """How often the listening thread checks whether it should stop."""

@@ -14,7 +14,6 @@ from monitor.api.shapes import CoverageBody, SamplingBody
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
-from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
     canaries,
     changes,
@@ -41,6 +40,7 @@ from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.traffic.killswitch import KillSwitch, Reading
 from monitor.web.fleet_filter import FleetChoices, FleetFilter, choices_of
 from monitor.web.parts import WebParts
 from monitor.web.traffic import RouteGlance, route_of

@@ -132,8 +132,10 @@ class World:
         }
         return Evaluator(Tools(**tools))
 
-    def _react(self, version: Version, evidence: ActionEvidence, now: datetime) -> None:
-        del version, now
+    def _react(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
+    ) -> None:
+        del tx, version, now
         self.reactions.append(evidence)
 
     def claim(self, kind: EvaluationKind = EvaluationKind.LIVE, owner: str = "me") -> Claim | None:

@@ -27,9 +27,9 @@ from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexityRun, PerplexitySettings
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import ServedProbe
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import clock, probing
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from tests.loopback import unused_port
 from tests.probed_fleet import Fleet
 from tests.probes.served import HTTP, engines_of

@@ -13,9 +13,9 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import adapters, versions
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 
 Run = Callable[..., Any]
 

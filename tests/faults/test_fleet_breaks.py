@@ -24,7 +24,7 @@ from monitor.store import adapters, deliveries, verdicts
 from monitor.store.database import Database
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.fleet import NOW
-from tests.routing.stage import MINUTE, World
+from tests.traffic.stage import MINUTE, World
 
 CYCLE = timedelta(minutes=15)
 ADAPTERS = 20

@@ -102,6 +102,23 @@ actions: Final = Table(
     Column("created_at", TIME, nullable=False, server_default=NOW),
     Column("decided_at", TIME),
     Index(None, "adapter_id", "created_at"),
+    # "which moves was the router not seen to do?" -- asked every second
+    Index(
+        "ix_actions_unread",
+        "id",
+        postgresql_where=sa.text("state IN ('executing', 'applied', 'verify_failed')"),
+    ),
+)
+
+# an evaluation leaves one for the breaker, in the transaction that stores its verdict
+pending_decisions: Final = Table(
+    "pending_decisions",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    adapter_id(),
+    Column("evidence", JSONB),  # null: whether traffic returns
+    Column("asked_at", TIME, nullable=False),
+    Column("lease_until", TIME),
 )
 
 canaries: Final = Table(
@@ -112,7 +129,7 @@ canaries: Final = Table(
     version_id(),
     # the version in charge when it was made: the control
     Column("control_id", Integer, ForeignKey("versions.id"), nullable=False),
-    # of monitor.routing.canary.states
+    # of monitor.traffic.trial.states
     Column("plan", JSONB, nullable=False),
     Column("state", JSONB, nullable=False),
     Column("phase", Text, nullable=False),
