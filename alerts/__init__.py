@@ -1,6 +1,6 @@
-"""Incidents and their delivery: who is told what, when, and over which channel.
+"""Decide who is told about an incident, when and through which channel, and deliver it.
 
 Pure decisions (``incident``, ``telling``, ``silences``, ``matching``, ``retry``), the message
-(``message``, ``words``, ``formats``, ``grouped``), and what touches the network (``channels``
-through ``outgoing``). Nothing here knows statistics, the database or the service.
+(``message``, ``words``, ``formats``, ``grouped``), and the network code (``channels`` through
+``outgoing``). Nothing here knows statistics, the database or the service.
 """

@@ -1,8 +1,8 @@
-"""Which network addresses an outgoing request may never reach.
+"""The network addresses that outgoing requests may never reach.
 
-Our own list, because ``ipaddress.is_global`` says *global* for addresses that lead back
-inside: ``64:ff9b::7f00:1`` (NAT64 of 127.0.0.1), ``2002:7f00:1::`` (6to4 of it),
-``::127.0.0.1``, ``192.0.0.8`` and multicast.
+Our own list, because ``ipaddress.is_global`` reports *global* for addresses that lead back inside:
+``64:ff9b::7f00:1`` (NAT64 of 127.0.0.1), ``2002:7f00:1::`` (6to4 of it), ``::127.0.0.1``,
+``192.0.0.8`` and multicast.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PLATFORM: tuple[Network, ...] = tuple(
         "fd20:ce::/64",  # Google Compute Engine
     )
 )
-"""Where a cloud's platform hands its machines credentials, and no engine ever is."""
+"""Addresses where cloud platforms hand out machine credentials; no engine runs there."""
 
 _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
@@ -69,18 +69,18 @@ def parse_networks(cidrs: Iterable[str]) -> tuple[Network, ...]:
     Raises
     ------
     ValueError
-        One is not a network, or has bits set right of its prefix.
+        One text is not a network, or has bits set to the right of its prefix.
     """
     return tuple(ip_network(cidr) for cidr in cidrs)
 
 
 def reachable(text: str, *, allowed: tuple[Network, ...]) -> bool:
-    """Whether this resolved address may be connected to.
+    """True if connections to this resolved address are permitted.
 
-    An IPv4 address written inside IPv6 (``::ffff:127.0.0.1``) is judged as the IPv4
-    address that the kernel would connect to. What is not an address at all is unreachable.
-    An address of a cloud's platform is reachable only where ``allowed`` names it alone: a
-    network that happens to have it in it does not mean it.
+    An IPv4 address written inside IPv6 (``::ffff:127.0.0.1``) is judged as the IPv4 address that
+    the kernel would connect to. Text that is not an address is unreachable. A cloud platform's
+    address is reachable only if ``allowed`` names exactly that address; a larger network that
+    contains it is not enough.
     """
     try:
         address = _plain(ip_address(text))
@@ -92,13 +92,13 @@ def reachable(text: str, *, allowed: tuple[Network, ...]) -> bool:
 
 
 def of_the_platform(text: str) -> bool:
-    """Whether this resolved address is, in whatever disguise, one that no engine ever has."""
+    """True if this resolved address, in any encoding, is a cloud platform's."""
     address = ip_address(text)
     return any(_within(one, PLATFORM) for one in (address, *_inside(address)))
 
 
 def _inside(address: Address) -> tuple[IPv4Address, ...]:
-    """IPv4 addresses that a network may make of an IPv6 one."""
+    """List the IPv4 addresses that a network may derive from an IPv6 one."""
     if isinstance(address, IPv4Address):
         return ()
     written = [address.ipv4_mapped, address.sixtofour]

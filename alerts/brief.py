@@ -1,7 +1,7 @@
-"""A message as on-call reads it: a title, then impact, likely cause, what was done, what to do.
+"""Put a message into words: title, impact, likely cause, action taken, and next steps.
 
-Every channel takes its words from here. Statistics answer why it should be believed; they
-come last, as details.
+Every channel takes its words from here. The statistics that support the message come last, as
+details.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ SHOWN_CHANGES: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """A message in parts, each at most a few sentences; an empty part has nothing to say.
+    """A message in parts of a few sentences each; an empty part is left out.
 
     title
         At most 80 characters: which adapter, what happened, what was done.
     impact
-        What happens to its users, as a share beside the normal one.
+        How users are affected, as a share beside the normal one.
     cause
-        Where the change sits, how sure that is, and what was declared to have changed.
+        Where the change lies, how sure that is, and which changes were declared.
     done
-        What Driftline did with traffic, or why not.
+        Driftline's action on traffic, or why it took none.
     steps
-        What to do now, the first thing first.
+        The next steps, in order.
     details
         The numbers behind it.
     """
@@ -95,7 +95,7 @@ def numbered(steps: Sequence[str]) -> str:
 
 
 def written(said: Brief) -> dict[str, str]:
-    """Give the parts that have something to say under the names people read."""
+    """Return the non-empty parts under the names that people read."""
     parts = {
         "title": said.title,
         "impact": said.impact,
@@ -108,7 +108,7 @@ def written(said: Brief) -> dict[str, str]:
 
 
 def _title(alert: Alert) -> str:
-    """Say as much as fits, the least important left out first."""
+    """Fit the title, dropping the least important parts first."""
     tag = f"[{_tag(alert)}]"
     if alert.test:
         return _cut(f"{tag} {_subject(alert)}: a test of this channel, all is well")
@@ -250,7 +250,7 @@ def _of_fleet(alert: Alert) -> str:
 
 
 def _scale(lead: ScoreLine, *, since: str) -> str:
-    """Say how many answers are affected; where they are not counted, how often one is."""
+    """Say how many answers are affected; if they are not counted, how strongly one is."""
     if lead.count is not None and lead.of and share_words(lead):
         clause = CLAUSES[lead.detector]
         return _sentence(
@@ -291,7 +291,7 @@ def _cause(alert: Alert) -> str:
 
 
 def _misapplied(alert: Alert) -> bool:
-    """Whether a probe found that the engine answers with the base, or with another adapter."""
+    """True if a probe found that the engine answers with the base or with another adapter."""
     signals = {(score.winner or "").partition(":")[0] for score in alert.scores}
     return alert.blame is Blame.SERVING and bool(signals & {"not_applied", "mixed_up"})
 

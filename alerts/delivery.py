@@ -1,7 +1,7 @@
-"""What a channel promises, and the one error it may raise.
+"""The contract of a channel, and the one error it may raise.
 
-A channel knows whether trying again can help, the outbox knows how; neither guesses from
-message text::
+A channel knows whether a retry can help, the outbox knows when to retry; neither parses message
+text::
 
     DeliveryFailed(permanent, retry_after, status, reason)
 """
@@ -34,22 +34,22 @@ receiver's people while the incident still matters, and a duplicate is better th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The receiver has taken the message. ``status`` is None where there is no HTTP."""
+    """The receiver took the message. ``status`` is None without HTTP."""
 
     status: int | None = None
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - named as the outcome it reports
-    """The receiver has not taken the message.
+    """The receiver did not take the message.
 
     Attributes
     ----------
     permanent
         The same message can never be accepted; do not try again.
     retry_after
-        Seconds the receiver asked to be left alone, or None.
+        Seconds the receiver asked us to wait, or None.
     status
-        HTTP status, or None when there was no answer.
+        HTTP status, or None if there was no answer.
     reason
         Plain words without secrets: hosts only, never paths, queries or bodies.
     """
@@ -70,17 +70,17 @@ class DeliveryFailed(Exception):  # noqa: N818 - named as the outcome it reports
 
     @property
     def gone(self) -> bool:
-        """The receiver asked for nothing more, ever (410): disable it, tell another."""
+        """True if the receiver wants nothing more, ever (410): disable it, tell another channel."""
         return self.status == HTTPStatus.GONE
 
 
 class Channel(Protocol):
     """A way to send alerts: one file and one entry in ``alerts.channels.CHANNELS``.
 
-    Laws, checked for every entry: ``deliver`` returns only when the receiver has taken
-    the message, else raises :class:`DeliveryFailed`; it ends within its timeout; it may be
-    called again with the same ``message_id`` and then sends the same message under the
-    same id; no secret reaches an error or a log; it is safe to call from many threads.
+    Laws, checked for every entry: ``deliver`` returns only after the receiver took the message,
+    else raises :class:`DeliveryFailed`; it ends within its timeout; called again with the same
+    ``message_id``, it sends the same message under the same id; no secret reaches an error or a
+    log; many threads may call it.
     """
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt: ...
@@ -88,7 +88,7 @@ class Channel(Protocol):
 
 @runtime_checkable
 class Together(Protocol):
-    """A channel that tells of several incidents in one message.
+    """A channel that can report several incidents in one message.
 
     The laws of :class:`Channel` hold; the first of ``alerts`` is the most urgent.
     """
@@ -98,10 +98,10 @@ class Together(Protocol):
 
 @runtime_checkable
 class Refreshing(Protocol):
-    """A channel whose receiver wants to hear again and again of what is not over.
+    """A channel whose receiver needs open incidents repeated.
 
-    ``refresh`` gets what each incident's last message was, with its id, every
-    ``refresh_every`` seconds; it may raise :class:`DeliveryFailed`.
+    Every ``refresh_every`` seconds, ``refresh`` gets each incident's last message with its id; it
+    may raise :class:`DeliveryFailed`.
     """
 
     @property
@@ -111,12 +111,12 @@ class Refreshing(Protocol):
 
 
 def receipt(reply: Reply, *, target: str, now: float) -> Receipt:
-    """Turn an HTTP answer into a receipt, or raise what the outbox needs to know.
+    """Turn an HTTP answer into a receipt, or raise the error that the outbox needs.
 
     Parameters
     ----------
     target
-        The receiver in words that hold no secret.
+        The receiver's name, without secrets.
     now
         Epoch seconds, for a ``Retry-After`` given as a date.
 
@@ -136,7 +136,7 @@ def receipt(reply: Reply, *, target: str, now: float) -> Receipt:
 
 
 def retry_after_seconds(header: str | None, *, now: float) -> float | None:
-    """Read ``Retry-After`` (seconds or an HTTP date); None where absent or unreadable.
+    """Read ``Retry-After`` (seconds or an HTTP date); None if absent or unreadable.
 
     >>> retry_after_seconds("120", now=0.0)
     120.0

@@ -1,9 +1,9 @@
 """Connections that reach only permitted addresses and end on time.
 
-:class:`GuardedBackend` is httpcore's network backend: the place where a name becomes an
-address and an address a connection, so nothing can be swapped between check and use.
-:class:`DeadlineStream` gives every read, write and handshake only what is left of the
-whole request's time; a timeout for each read would let a server drip for ever.
+:class:`GuardedBackend` is httpcore's network backend, which turns a name into an address and an
+address into a connection, so that nothing can be swapped between check and use.
+:class:`DeadlineStream` limits every read, write and handshake to the rest of the whole request's
+time; with a timeout for each read, a server could drip for ever.
 
 Errors::
 
@@ -29,11 +29,11 @@ import httpcore2
 from alerts.addresses import Network, reachable
 
 Resolver = Callable[[str, int], Sequence[str]]
-"""From (host, port) to numeric addresses, best first; raises OSError when there are none."""
+"""Maps (host, port) to numeric addresses, best first; raises OSError if there are none."""
 
 
 class OutgoingError(Exception):
-    """No usable answer. The message names the host at most, never path, query or headers."""
+    """No usable answer; the message names at most the host, never path, query or headers."""
 
 
 class Blocked(OutgoingError):  # noqa: N818 - the tree reads as outcomes
@@ -41,7 +41,7 @@ class Blocked(OutgoingError):  # noqa: N818 - the tree reads as outcomes
 
 
 class TimedOut(OutgoingError):  # noqa: N818 - named as the outcome it reports
-    """The time allowed is over; the request may or may not have been handled."""
+    """Time ran out; the receiver may or may not have handled the request."""
 
 
 class ConnectFailed(OutgoingError):  # noqa: N818 - named as the outcome it reports
@@ -49,23 +49,23 @@ class ConnectFailed(OutgoingError):  # noqa: N818 - named as the outcome it repo
 
 
 class Broken(OutgoingError):  # noqa: N818 - named as the outcome it reports
-    """The connection broke or the answer made no sense; it may have been handled."""
+    """The connection broke or the answer was invalid; the request may have been handled."""
 
 
 class Deadline:
-    """A moment on the monotonic clock by which everything must be done."""
+    """A moment on the monotonic clock by which all work must end."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds left, always positive.
+        """Return the seconds left, always positive.
 
         Raises
         ------
         TimedOut
-            None are left.
+            No time is left.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -73,12 +73,12 @@ class Deadline:
         return left
 
     def passed(self) -> TimedOut:
-        """Build the error for a wait that has used up what was left."""
+        """Build the error for a wait that used up the remaining time."""
         return TimedOut(f"no complete answer within {self._seconds:g} s")
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver; the addresses in its order, without repeats."""
+    """Ask the system's resolver; keep its order and drop repeated addresses."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
@@ -86,8 +86,8 @@ def resolve(host: str, port: int) -> Sequence[str]:
 class GuardedBackend(httpcore2.NetworkBackend):
     """Connects to a name only if **every** address behind it is permitted.
 
-    Refusing the name when one address is bad keeps a mixed answer from turning a retry
-    into a way in. The addresses that were checked are the ones that are dialled.
+    Refusing a name when one of its addresses is forbidden keeps a mixed answer from turning a retry
+    into a way in. Only the checked addresses are dialled.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         until = Deadline(min(self._deadline.left(), self._connect_timeout))
         last: OSError | None = None
         for tried, address in enumerate(addresses):
-            # An equal share for each, so that one dead address cannot use up the time.
+            # Equal shares, so that one dead address cannot use up the time.
             share = until.left() / (len(addresses) - tried)
             try:
                 connection = socket.create_connection((address, port), timeout=share)
@@ -150,7 +150,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
 
 
 class DeadlineStream(httpcore2.NetworkStream):
-    """A socket whose every operation ends by the request's deadline."""
+    """A socket whose operations all end by the request's deadline."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._socket = connection
@@ -209,7 +209,7 @@ class DeadlineStream(httpcore2.NetworkStream):
 
 
 def _ask(resolver: Resolver, host: str, *, port: int, seconds: float) -> Sequence[str]:
-    """Resolve, giving up on time: the system's resolver itself knows no timeout."""
+    """Resolve within the time limit, since the system's resolver has no timeout."""
     answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -226,7 +226,7 @@ def _ask(resolver: Resolver, host: str, *, port: int, seconds: float) -> Sequenc
 
 
 def why(error: BaseException | None) -> str:
-    """Say what the system said, without the error's number."""
+    """Return the system's error text, without the error's number."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""What a message says of an incident that the last one did not: as facts, and as one sentence."""
+"""Describe what changed between two messages of an incident, as facts and as a sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNTOLD: Final = MappingProxyType(
         Fact.FINDING: "unknown",
     }
 )
-"""What people believe of a fact that they were told nothing of."""
+"""The assumed earlier value of a fact that people were not told."""
 URGENCY: Final = MappingProxyType(
     {Verdict.CRITICAL: Severity.PAGE, Verdict.DRIFTING: Severity.TICKET}
 )
@@ -41,7 +41,7 @@ def gist(
     scores: Sequence[ScoreLine],
     action: ActionLine | None = None,
 ) -> Gist:
-    """Give what people are told first of a drift; empty words for what is not known.
+    """Return the main facts of a drift incident; an unknown fact is an empty string.
 
     >>> slow = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2)
     >>> known = gist(verdict=Verdict.DRIFTING, blame=Blame.SERVING, scores=[slow])
@@ -58,7 +58,7 @@ def gist(
 
 
 def _deed(action: ActionLine | None) -> str:
-    """Say what was done; the reasons of a brake change by themselves, and are no news."""
+    """Return the action's text; a brake's changing reasons are no news."""
     match action:
         case None:
             return ""
@@ -73,10 +73,10 @@ def _deed(action: ActionLine | None) -> str:
 
 
 def update_between(told: Alert, now: Alert) -> Update | None:
-    """Say what has changed between two messages about one open incident; None: nothing.
+    """Return the change between two messages about one open incident; None if there is none.
 
-    What was known once and is not known any more is no news. The members of a fleet incident
-    differ in severity, so it says nothing of that.
+    A fact that is no longer known is no news. The members of a fleet incident differ in severity,
+    so its severity is not compared.
     """
     was, known = _gist_of(told), _gist_of(now)
     turns = {
@@ -96,9 +96,10 @@ def update_between(told: Alert, now: Alert) -> Update | None:
 
 
 def updated(told: Alert, now: Alert, *, status: Status = Status.UPDATED) -> Alert | None:
-    """Give the message that goes on from the last one; None where it would say the same.
+    """Return the update that follows the last message; None if it would say the same.
 
-    It is as urgent as people were told at least: receivers know the incident by that.
+    It keeps at least the severity that people were told, because receivers identify the incident by
+    it.
     """
     update = update_between(told, now)
     if update is None:

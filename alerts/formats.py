@@ -1,8 +1,7 @@
-"""The bodies a webhook can send: Driftline's own, and Alertmanager's version 4.
+"""Render a webhook's body: Driftline's own format, or Alertmanager's version 4.
 
-They stay under 20 kB, the Standard Webhooks advice, whatever the alert holds: what is least
-needed at three in the morning goes first (examples, then changes, then the weakest scores),
-and single texts are cut.
+A body stays under 20 kB, as Standard Webhooks advises, for every alert: the parts that on-call
+needs least go first (examples, then changes, then the weakest scores), and single texts are cut.
 """
 
 from __future__ import annotations
@@ -63,10 +62,10 @@ def body_of(alert: Alert, form: Body) -> bytes:
 def driftline_body(alert: Alert) -> bytes:
     """Render Driftline's own body: every field of :class:`alerts.message.Alert`.
 
-    The object holds ``schema`` (``driftline.alert.v1``), ``firing`` and the alert's
-    fields under their own names; times are RFC 3339, absent values ``null``. Fields may be
-    added within v1, none is removed or changes its meaning. ``truncated`` is true when
-    something was left out to keep the size.
+    The object holds ``schema`` (``driftline.alert.v1``), ``firing`` and the alert's fields under
+    their own names; times are RFC 3339, absent values ``null``. Within v1, fields may be added, but
+    none is removed or changes its meaning. ``truncated`` is true if parts were left out to keep the
+    size.
     """
     return fitting(alert, _driftline_json)
 
@@ -113,7 +112,7 @@ def _alertmanager_json(alert: Alert, *, truncated: bool) -> bytes:
 
 
 def alertmanager_entry(alert: Alert, *, truncated: bool) -> dict[str, object]:
-    """Give one entry of the body's ``alerts``; its fingerprint is the incident's."""
+    """Build one entry of the body's ``alerts``, with the incident's fingerprint."""
     return {
         "status": "firing" if alert.firing else "resolved",
         "labels": labels_of(alert),
@@ -139,7 +138,7 @@ ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
 
 
 def labels_of(alert: Alert) -> dict[str, str]:
-    """Say whom and what an alert is about, as Prometheus labels."""
+    """Identify an alert's subject as Prometheus labels."""
     own = {
         "alertname": ALERT_NAMES[alert.kind],
         **_whom(alert),
@@ -147,7 +146,7 @@ def labels_of(alert: Alert) -> dict[str, str]:
         "blame": (alert.known_as or alert.blame).value,
         "tier": alert.tier,
     }
-    # Ours win: an adapter's labels must not be able to pose as another adapter.
+    # Ours win, so that an adapter's labels cannot pose as another adapter.
     owner = {"owner": alert.owner} if alert.owner else {}
     return {**alert.labels, **owner, **own}
 
@@ -159,7 +158,7 @@ def _whom(alert: Alert) -> dict[str, str]:
 
 
 def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
-    """Say the rest of it in words, as Prometheus annotations; never the examples."""
+    """Describe an alert as Prometheus annotations, without the examples."""
     texts = {
         "summary": alert.summary,
         **written(brief(alert)),
@@ -182,15 +181,15 @@ def annotations_of(alert: Alert, *, truncated: bool) -> dict[str, str]:
 
 
 def end_of(alert: Alert) -> datetime:
-    """When an incident that is over ended."""
+    """Return when a closed incident ended."""
     return alert.recovered_at or alert.at
 
 
 def fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
     """Render the largest version of the alert that stays under 20 kB.
 
-    ``render(alert, truncated=…)`` may be called several times, with ever less in the alert.
-    Raises ValueError when the alert's names alone are too large.
+    ``render(alert, truncated=…)`` may be called several times, each time with a smaller alert.
+    Raises ValueError if the alert's names alone are too large.
     """
     for smaller in _shrinking(alert):
         body = render(smaller, truncated=smaller != alert)
@@ -200,7 +199,7 @@ def fitting(alert: Alert, render: Callable[..., bytes]) -> bytes:
 
 
 def _shrinking(alert: Alert) -> Iterator[Alert]:
-    """Give ever smaller versions of an alert, the least needed left out first."""
+    """Yield ever smaller versions of an alert, dropping the least needed parts first."""
     short = _cut_texts(alert)
     for examples in range(len(short.examples), -1, -1):
         yield replace(short, examples=short.examples[:examples])
@@ -222,7 +221,7 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
 
 
 def _cut_texts(alert: Alert) -> Alert:
-    """Cut single texts and tables, so that no one field can fill a message."""
+    """Shorten single texts and tables, so that no one field can fill a message."""
     action = alert.action
     return replace(
         alert,
@@ -257,7 +256,7 @@ def _cut_texts(alert: Alert) -> Alert:
 
 
 def _fewer(together: Together, count: int) -> Together:
-    """Name fewer members; the summary still says how many there are."""
+    """Name fewer members; the summary still counts all."""
     members = tuple(_cut(label, LONGEST_NAME) for label in together.members[:count])
     return replace(together, base=_cut(together.base, LONGEST_NAME), members=members)
 
@@ -267,7 +266,7 @@ def _fewer_words(new: NewRequests) -> NewRequests:
 
 
 def _shorter(unseen: Unseen) -> Unseen:
-    """Keep the command whole or not at all: half a command does something else."""
+    """Keep the command whole or drop it: half a command does something else."""
     return replace(
         unseen,
         cause=_cut(unseen.cause, LONGEST_EXAMPLE),
@@ -284,7 +283,7 @@ def _shorter(unseen: Unseen) -> Unseen:
 
 
 def _short_link(link: str | None) -> str | None:
-    """Keep a link whole or not at all: half a link leads nowhere."""
+    """Keep a link whole or drop it: half a link leads nowhere."""
     return link if link is not None and len(link) <= LONGEST_LINK else None
 
 

@@ -1,7 +1,7 @@
-"""One message about several incidents: the most urgent in full, all of them as lines.
+"""Report several incidents in one message: the most urgent in full, all as lines.
 
-At most 50 incidents are listed and the message stays under 20 kB; what is left out is
-counted. Whoever reads only the fields of a single alert reads the most urgent one.
+At most 50 incidents are listed and the message stays under 20 kB; the rest is counted. A receiver
+that reads only a single alert's fields reads the most urgent one.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from alerts.message import Alert, to_json
 from alerts.types import Blame, Kind, Severity, Status
 
 MOST_LISTED: Final = 50
-"""So many incidents are listed in one message; more are counted in it."""
+"""The most incidents listed in one message; the rest is only counted."""
 LARGEST_LIST: Final = 12_000
-"""Bytes for the lines; the rest is for the most urgent alert."""
+"""Bytes for the lines; the rest of the body is for the most urgent alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What a list says of one incident; the fields are those of its own alert."""
+    """One incident in a list; the fields are those of its own alert."""
 
     id: str
     number: int
@@ -57,19 +57,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """The lines that fit, and how many more incidents there are."""
+    """The lines that fit, and the number of incidents left out."""
 
     lines: tuple[Line, ...]
     left_out: int
 
     @property
     def of(self) -> int:
-        """How many incidents the message is about."""
+        """The number of incidents in the message."""
         return len(self.lines) + self.left_out
 
 
 def group_body_of(alerts: Sequence[Alert], form: Body) -> bytes:
-    """Render a group in a webhook's format; under 20 kB. A single alert is no group."""
+    """Render a group in a webhook's format, under 20 kB; a single alert is not grouped."""
     if len(alerts) == 1:
         return body_of(alerts[0], form)
     match form:
@@ -82,7 +82,7 @@ def group_body_of(alerts: Sequence[Alert], form: Body) -> bytes:
 
 
 def listed(alerts: Sequence[Alert]) -> Listed:
-    """Give the lines of as many as fit, in their order."""
+    """Return lines for as many alerts as fit, in order."""
     lines: list[Line] = []
     size = 0
     for alert in alerts[:MOST_LISTED]:
@@ -95,7 +95,7 @@ def listed(alerts: Sequence[Alert]) -> Listed:
 
 
 def counted(alerts: Sequence[Alert]) -> str:
-    """Say of what a group has how many: ``1 page, 2 tickets, 1 recovered``."""
+    """Count a group's alerts: ``1 page, 2 tickets, 1 recovered``."""
     counts = Counter(one.severity.value if one.firing else "" for one in alerts)
     open_ones = [
         f"{counts[word]} {word}{'s' if counts[word] > 1 else ''}"
@@ -159,7 +159,7 @@ def _alertmanager(alerts: Sequence[Alert]) -> bytes:
 
 
 def _with_as_many(body: dict[str, object], alerts: Sequence[Alert]) -> bytes:
-    """List as many as fit, the later ones with a summary for all annotations."""
+    """List as many alerts as fit; all but the first have only a summary as annotation."""
     entries: list[dict[str, object]] = []
     rendered = b""
     for alert in alerts[:MOST_LISTED]:

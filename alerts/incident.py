@@ -1,8 +1,8 @@
-"""When people are told: the incident machine, a pure function of what was seen.
+"""Decide when people are told: the incident machine, a pure function.
 
-``step(state, event, now)`` returns the next state and what to tell. It reads no clock and
-keeps nothing, so a replay of the stored verdicts gives the same messages, and a crash
-between deciding and committing is invisible.
+``step(state, event, now)`` returns the next state and the messages to send. It reads no clock and
+keeps nothing, so a replay of the stored verdicts gives the same messages, and a crash between
+deciding and committing is invisible.
 
 Phases and their changes, for one key::
 
@@ -10,14 +10,14 @@ Phases and their changes, for one key::
                      ▲                    │                        │
                      └──────breach────────┴──breach within 7 days──┘  (same number)
 
-A verdict is sticky and already carries its persistence (the evidence process is the
-persistence rule), so by default one breach fires and one clear recovers; a plain threshold
-rule asks for more clears and passes through ``recovering``, where a breach goes back to
-``firing`` without a second message. Only a clear observation recovers: not knowing
-(``learning``, ``insufficient``, ``error``, no data) changes nothing.
+A verdict is sticky and already carries its persistence (the evidence process is the persistence
+rule), so by default one breach fires and one clear recovers. A plain threshold rule asks for more
+clears and passes through ``recovering``, where a breach returns to ``firing`` without a second
+message. Only a clear observation recovers an incident: ignorance (``learning``, ``insufficient``,
+``error``, no data) changes nothing.
 
-A firing incident of which something else is known by now is told anew (``updated``), as
-:mod:`alerts.updating` decides.
+A firing incident whose facts have changed is told again (``updated``), as :mod:`alerts.updating`
+decides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LONGEST_DEDUP_KEY = 255
 
 
 class Phase(StrEnum):
-    """Where an incident stands."""
+    """An incident's phase."""
 
     OK = "ok"
     FIRING = "firing"
@@ -56,24 +56,27 @@ class Condition(StrEnum):
 
 
 class Closing(StrEnum):
-    """Why an incident ended that had not recovered: a person, a change of rules, another one."""
+    """Why an incident ended without recovering: a person, a rule change or another incident."""
 
     ACCEPTED = "accepted"
     FALSE_PAGE = "false_page"
     RULE_CHANGED = "rule_changed"
     PART_OF_FLEET = "part_of_fleet"
     OUT_OF_SERVICE = "out_of_service"
-    """Nobody is sent to its version any more. What was found still stands, so a return is
-    the same matter: it reopens the incident as a recovery's would."""
+    """The version no longer receives traffic.
+
+    Its finding still stands, so if the version returns, it reopens the incident, as after a
+    recovery.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentKey:
-    """What has at most one open incident: (adapter, version, kind).
+    """The identity of at most one open incident: (adapter, version, kind).
 
-    The version belongs to it because a version has weights, a reference and evidence of its
-    own. When traffic moves from a bad v7 to a healthy v6, v6's ``stable`` says nothing
-    about v7: v7's incident stays open until v7 recovers or a person ends it.
+    The version is part of it, because each version has its own weights, reference and evidence.
+    When traffic moves from a bad v7 to a healthy v6, v6's ``stable`` says nothing about v7: v7's
+    incident stays open until v7 recovers or a person ends it.
     """
 
     adapter: str
@@ -90,16 +93,16 @@ class IncidentKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetKey:
-    """What has at most one open fleet incident: (base model, kind).
+    """The identity of at most one open fleet incident: (base model, kind).
 
-    Adapters on one base model that move together do so for one reason, and are told of once.
+    Adapters on one base model that drift together do so for one reason, so people are told once.
     """
 
     base: str
     kind: Kind
 
     def dedup_key(self, number: int) -> str:
-        """Name one fleet incident for receivers; as long as :meth:`IncidentKey.dedup_key`."""
+        """Name one fleet incident for receivers; same limit as :meth:`IncidentKey.dedup_key`."""
         return _dedup_key(f"driftline:fleet:{self.base}:{self.kind}:{number}")
 
 
@@ -111,7 +114,7 @@ def _dedup_key(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """Somebody has taken the incident until ``until``."""
+    """An acknowledgement of the incident that holds until ``until``."""
 
     by: str
     until: Moment
@@ -119,7 +122,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lead:
-    """The member of a fleet incident that speaks for all, and its evidence at its last look."""
+    """The leading member of a fleet incident, and its evidence when last evaluated."""
 
     member: str
     evidence: float
@@ -127,7 +130,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentState:
-    """Everything the machine remembers about one key.
+    """The machine's memory of one key.
 
     number
         Of the latest incident, counted from 1 for each key; 0 before the first.
@@ -137,19 +140,19 @@ class IncidentState:
     since
         When the open incident started (or was reopened).
     recovered_at
-        When the latest incident recovered, or its version went out of service; a breach
-        within 7 days reopens it. None after any other closing, also of one that had
-        recovered: what comes then is another matter.
+        When the latest incident recovered, or its version went out of service; a breach within 7
+        days reopens it. None after any other closing, even of an incident that had recovered: a
+        later breach is then a new incident.
     clears
         Clear observations in a row while open.
     found
-        What was found since the open incident started: names of detectors, sorted.
+        Names of the detectors that fired since the open incident started, sorted.
     closing
-        Why the latest incident ended; None while it is open, and where it recovered.
+        Why the latest incident ended; None while it is open, and if it recovered.
     known
-        What of the open incident is told anew when it changes, by fact.
+        The facts of the open incident that trigger an update when they change.
     lead
-        Of an open fleet incident: whose evidence is the strongest.
+        The member of an open fleet incident with the strongest evidence.
     """
 
     phase: Phase = Phase.OK
@@ -167,9 +170,9 @@ class IncidentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How much it takes to change phase; the defaults are for sticky verdicts.
+    """The thresholds for changes of phase; the defaults are for sticky verdicts.
 
-    ``window`` is that of evaluations: for so long holds what is told of an incident anew.
+    ``window`` is the evaluations' window: how long a changed fact must hold to be told.
     """
 
     clears_to_recover: int = 1
@@ -179,10 +182,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """An evaluation has looked; ``detectors`` are those that have found something.
+    """The result of one evaluation; ``detectors`` are those that fired.
 
-    ``gist`` is what people would be told of it first; None where that never changes, or was
-    not looked at.
+    ``gist`` holds the facts that people are told; None if they never change or were not read.
     """
 
     condition: Condition
@@ -192,7 +194,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """A person takes the open incident; ignored when none is open."""
+    """A person acknowledges the open incident; ignored if none is open."""
 
     by: str
     lasts: timedelta = timedelta(hours=24)
@@ -200,10 +202,10 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """Something other than a recovery ends the open incident; one that is over stays over.
+    """An end without a recovery; an incident that is over stays over.
 
-    What comes after it is another matter and gets a new number, but for a version that was
-    out of service (:attr:`Closing.OUT_OF_SERVICE`).
+    A later breach is a new incident with a new number, except for a version that went out of
+    service (:attr:`Closing.OUT_OF_SERVICE`).
     """
 
     why: Closing
@@ -214,10 +216,10 @@ Event = Observed | Acknowledged | Closed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:
-    """One message that people get. ``severity`` is the one they are told now.
+    """One message to people; ``severity`` is the one they are told now.
 
-    Recovering, it is the most urgent they had been told. ``closing`` is set when the
-    incident was ended rather than recovered.
+    On recovery, it is the most urgent that they were told. ``closing`` is set if the incident was
+    ended instead of recovering.
     """
 
     status: Status
@@ -263,7 +265,7 @@ def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[
     Parameters
     ----------
     silence
-        None while records come as expected; else how urgent their absence is.
+        None while records come as expected; else the severity of their absence.
 
     Returns
     -------
@@ -279,10 +281,10 @@ def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[
 
 
 def blindness(verdict: Verdict, *, known: bool, blind: bool) -> Condition:
-    """Read what of the requests could be compared; always a ticket.
+    """Read the coverage of requests as a condition, at most a ticket.
 
-    ``known``: whether this evaluation has counted it at all. One that failed may not have read
-    the records.
+    ``known`` is true if this evaluation counted coverage at all. A failed evaluation may not have
+    read the records.
     """
     if blind:
         return Condition.TICKET
@@ -332,8 +334,8 @@ def _breach(
     if state.told is None or state.since is None:
         return _open(state, severity, seen, now=now, rule=rule)
     found = tuple(sorted({*state.found, *seen.detectors}))
-    # Whoever took what one detector found has not seen what another finds: it is repeated again.
-    # (What was opened without naming any learns them first.)
+    # Acknowledging one detector's finding does not cover another's: the incident repeats again. (An
+    # incident opened without detectors learns them first.)
     unseen = bool(state.found) and found != state.found
     firing = replace(
         state,
@@ -344,7 +346,7 @@ def _breach(
         known=state.known if seen.gist is None else updating.seen(state.known, seen.gist, now),
     )
     if severity.rank > state.told.rank:
-        # Whoever acknowledged a ticket has not acknowledged a page.
+        # Acknowledging a ticket does not acknowledge a page.
         worse = replace(firing, told=severity, ack=None, known=updating.said(firing.known))
         return worse, (_go_on(worse, Status.WORSENED, severity, state.since, now),)
     why = updating.decide(firing.known, now=now, window=rule.window)
@@ -426,8 +428,7 @@ def from_json(body: Mapping[str, object]) -> IncidentState:
     Raises
     ------
     ValueError
-        A word, a time or a count is not one the machine knows: better no state than a
-        wrong one.
+        A word, a time or a count is unknown to the machine: no state is better than a wrong one.
     """
     try:
         return msgspec.convert(dict(body), IncidentState)

@@ -1,4 +1,4 @@
-"""Which alerts a channel (or a silence) wants: equality and membership, nothing else.
+"""Match alerts to channels and silences, by equality and membership only.
 
 In the config::
 
@@ -20,16 +20,16 @@ from alerts.types import Blame, Kind, Severity
 WORDS: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
     {"severity": Severity, "kind": Kind, "blame": Blame}
 )
-"""Facts that are one of a closed set of words."""
+"""Facts whose values come from a closed set."""
 NAMES: Final = ("adapter", "version", "owner", "tier")
-"""Facts that people name themselves."""
+"""Facts whose values people choose."""
 KEYS: Final = (*NAMES, *WORDS, "labels")
 
 Values = frozenset[str]
 
 
 class Facts(Protocol):
-    """What is matched: an :class:`alerts.message.Alert`, or an incident as it stands."""
+    """The facts to match: an :class:`alerts.message.Alert`, or an incident as it stands."""
 
     @property
     def adapter(self) -> str: ...
@@ -51,7 +51,7 @@ class Facts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
-    """Accepted values for each fact; None accepts all, every label named must match."""
+    """Accepted values for each fact; None accepts all, and all named labels must match."""
 
     adapter: Values | None = None
     version: Values | None = None
@@ -63,7 +63,7 @@ class Matcher:
     labels: Mapping[str, Values] = field(default_factory=dict)
 
     def accepts(self, facts: Facts) -> bool:
-        """Whether every condition holds; a missing owner or label satisfies none."""
+        """True if every condition holds; a missing owner or label satisfies none."""
         named = ((getattr(self, key), getattr(facts, key)) for key in (*NAMES, *WORDS))
         return all(wanted is None or fact in wanted for wanted, fact in named) and all(
             facts.labels.get(name) in wanted for name, wanted in self.labels.items()
@@ -71,7 +71,7 @@ class Matcher:
 
 
 def to_json(matcher: Matcher) -> dict[str, object]:
-    """Write a matcher as its ``match`` table; reading that gives an equal one."""
+    """Write a matcher as its ``match`` table, which parses to an equal matcher."""
     facts = {key: getattr(matcher, key) for key in (*NAMES, *WORDS)}
     table: dict[str, object] = {key: sorted(wanted) for key, wanted in facts.items() if wanted}
     if matcher.labels:

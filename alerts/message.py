@@ -1,8 +1,8 @@
-"""What on-call is told: one frozen :class:`Alert`, whatever the channel.
+"""The message to on-call: one frozen :class:`Alert` for all channels.
 
-A channel renders it; it never decides anything. It carries numbers, ids and plain words.
-Prompt text is in ``examples``, and single words of prompts in ``new``, only: they stay empty
-unless the adapter's owner opted in.
+A channel renders it and never decides anything. It carries numbers, ids and plain words. Prompt
+text appears only in ``examples``, and single prompt words only in ``new``: both stay empty unless
+the adapter's owner opted in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Onset:
     earliest: Moment
     latest: Moment
     estimate: Moment | None = None
-    """None: the middle of the interval."""
+    """None if only the interval is known."""
 
     @property
     def best(self) -> datetime:
@@ -41,12 +41,12 @@ class Onset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreLine:
-    """One detector's score as people see it; numbers that are not finite become None.
+    """One detector's score as people see it; non-finite numbers become None.
 
-    ``process`` says which evidence is shown (``page`` or ``notice``); ``evidence`` is
-    log10 over its alarm line (0 is the line). ``interval`` is the 95 % interval of
-    ``effect``; ``n`` the requests of the window. Of a rate ``count`` of the ``of`` newest
-    requests show it, as only a share ``usual`` (in [0, 1]) of the reference's did.
+    ``process`` names the evidence shown (``page`` or ``notice``); ``evidence`` is log10 over its
+    alarm line (0 is the line). ``interval`` is the 95 % interval of ``effect``; ``n`` counts the
+    window's requests. For a rate, ``count`` of the ``of`` newest requests show it, against a share
+    ``usual`` (in [0, 1]) of the reference's.
     """
 
     detector: str
@@ -64,7 +64,7 @@ class ScoreLine:
 
 
 class Done(StrEnum):
-    """Whether an action happened; a blocked one was right, and a brake held it."""
+    """Whether an action was taken; ``blocked`` means that it was right but a brake stopped it."""
 
     TAKEN = "taken"
     RECOMMENDED = "recommended"
@@ -73,7 +73,7 @@ class Done(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionLine:
-    """What was done, or what Driftline would do if it were allowed to."""
+    """The action taken, or the one that Driftline recommends."""
 
     done: Done
     kind: str
@@ -81,15 +81,15 @@ class ActionLine:
     text: str
     """One plain sentence: ``moved 100 % of traffic to v6, confirmed by the router``."""
     short: str = ""
-    """The same for a title: ``traffic moved to v6``; empty where nothing has moved."""
+    """The same for a title: ``traffic moved to v6``; empty if no traffic moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A declared change about the time of the onset: a deploy, an engine upgrade.
+    """A change declared near the onset: a deploy, an engine upgrade.
 
-    ``kind`` is a word of the service (``engine``, ``base`` …). ``ended_at`` None: it is
-    under way. ``text`` says all of it in plain words (``alerts.words.change_words``).
+    ``kind`` is a word of the service (``engine``, ``base`` …). ``ended_at`` is None while the
+    change goes on. ``text`` is the whole in plain words (``alerts.words.change_words``).
     """
 
     kind: str
@@ -102,10 +102,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlike:
-    """How many requests since the onset are unlike anything the adapter was trained on.
+    """The number of requests since the onset that are unlike the training examples.
 
-    ``count`` of ``of`` requests came less near to a training example than ``below``, as
-    only a share ``usual`` (in [0, 1]) of the baseline's requests did.
+    ``count`` of ``of`` requests have a similarity below ``below`` to every training example,
+    against a share ``usual`` (in [0, 1]) of the baseline's requests.
     """
 
     count: Count
@@ -116,7 +116,7 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncompared:
-    """What one detector cannot compare: so many of the requests it could, and why not the rest.
+    """One detector's uncompared requests: how many it compared, and why not the rest.
 
     ``cause`` is one clause: ``92 % of requests use temperature 0.7, the reference has 0.2``.
     """
@@ -129,18 +129,18 @@ class Uncompared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """Too little of a version's requests can be compared with its reference.
+    """Coverage of a version whose requests cannot be compared often enough.
 
     since
-        From when on.
+        When coverage first fell short.
     compared, requests
-        Requests that could be compared, of all that happened; sampling leaves none out.
+        Requests that could be compared, and all requests, whether sampled or not.
     cause
-        Why not the others, in one clause, the largest cause only.
+        The largest cause for the rest, in one clause.
     mend
         The one command that makes them comparable.
     detectors
-        Those that are concerned, the least seen first.
+        The detectors concerned, lowest coverage first.
     """
 
     since: Moment
@@ -155,9 +155,9 @@ class Unseen:
 class NewRequests:
     """The largest group of recent requests that are near each other and far from training.
 
-    ``count`` of ``of`` requests since the onset, from ``subjects`` different users or
-    sessions. ``words`` are typical of them: empty unless the adapter's owner opted in to
-    prompt text in messages.
+    ``count`` of ``of`` requests since the onset, from ``subjects`` different users or sessions.
+    ``words`` are typical of them; empty unless the adapter's owner opted in to prompt text in
+    messages.
     """
 
     count: Count
@@ -168,9 +168,9 @@ class NewRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGroup:
-    """Requests that are near each other and far from training; ``share`` in [0, 1].
+    """Similar requests that are far from training; ``share`` in [0, 1].
 
-    ``growth`` of the share against the time before; None: not known, or there were none.
+    ``growth`` compares the share with the time before; None if unknown or if there were none.
     ``words`` are empty unless the adapter's owner opted in to prompt text in messages.
     """
 
@@ -183,18 +183,18 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retraining:
-    """An adapter should be retrained: on what, and what not to forget.
+    """A request to retrain an adapter: on which requests, and how much to replay.
 
     request
-        Number of the request.
+        The request's number.
     cause
         ``input``, ``max_age`` or ``person``.
     since, until
-        Whose requests are meant; ``manifest`` is the address of the list of their ids.
+        The time range of the requests; ``manifest`` is the address of the list of their ids.
     parent
         The version to start from and to register as parent.
     replay_share
-        Of the earlier training examples to mix in, in [0, 1].
+        The share of earlier training examples to mix in, in [0, 1].
     compared, unlike
         Requests compared with training, and those unlike it.
     """
@@ -213,14 +213,14 @@ class Retraining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
-    """Adapters on one base model that moved together: whom a fleet incident is about.
+    """The adapters of a fleet incident: those on one base model that drifted together.
 
     base
-        Name of the base model; empty where none was registered.
+        Name of the base model; empty if none was registered.
     members
-        Labels of the versions (``support@v7``) known to have moved so far.
+        Labels of the versions (``support@v7``) known to have drifted so far.
     of
-        How many adapters on the base are looked at.
+        The number of watched adapters on the base.
     """
 
     base: str
@@ -230,7 +230,7 @@ class Together:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One fact as it was told last, and as it is known now."""
+    """One fact as it was last told, and as it is known now."""
 
     was: str
     now: str
@@ -238,10 +238,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What a message says of its incident that the last one did not; None: as it was told.
+    """The change since an incident's last message; a fact that did not change is None.
 
-    ``finding`` is what the strongest evidence is of, in plain words, ``action`` what was done
-    with traffic; ``text`` all of it in one sentence.
+    ``finding`` describes the strongest evidence in plain words, ``action`` the action on traffic;
+    ``text`` holds all changes in one sentence.
     """
 
     text: str
@@ -253,16 +253,16 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """Where to go on; None where there is no such page."""
+    """A message's links; None for a page that does not exist."""
 
     incident: str | None = None
     dashboard: str | None = None
     runbook: str | None = None
-    """What to do: the adapter's own, else ours for the kind of incident and its blame."""
+    """The runbook: the adapter's own, else ours for the kind of incident and its blame."""
     detector_runbook: str | None = None
-    """What the detector with the strongest evidence may mean."""
+    """The page on what the strongest detector may mean."""
     chart: str | None = None
-    """An image (SVG) of the incident's signals, for whoever holds the message."""
+    """An image (SVG) of the incident's signals, readable without a login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,40 +270,40 @@ class Alert:
     """One message about one incident.
 
     id
-        Names the incident, the same in all its messages (``IncidentKey.dedup_key``);
-        receivers deduplicate and resolve by it. A delivery has a message id of its own.
+        Identifies the incident in all its messages (``IncidentKey.dedup_key``); receivers
+        deduplicate and resolve by it. Each delivery has its own message id.
     number
         The incident's number for (adapter, version, kind), or (base model, kind).
     adapter, version
-        Empty where ``together`` says whom it is about.
+        Empty if ``together`` names the adapters.
     severity
-        The one people are told now; recovering, the most urgent they had been told.
+        The one people are told now; on recovery, the most urgent that they were told.
     cause
-        The blame in words, with how sure it is; empty where there is nothing to say of it.
+        The blame in words, with its certainty; empty if nothing is known.
     known_as
-        The blame that receivers keep the incident under, where that is not ``blame``: what it
-        was blamed on when they were told first. A label that changed would be another alert.
+        The blame under which receivers keep the incident, if it is not ``blame``: the one in the
+        first message. With a changed label, receivers would open another alert.
     update
-        What has changed since they were told last; None: nothing, or nothing was told.
+        The change since the last message; None if there is none.
     reason
         The verdict's reason, with its numbers.
     requests
         Requests behind the verdict.
     unlike
-        How many requests are unlike training; where their similarity has not drifted, only
-        if they are surely more than usual.
+        How many requests are unlike training. If their similarity has not drifted, set only if they
+        are surely more than usual.
     new
-        The largest group among them, where there is one.
+        The largest group of similar new requests, if any.
     unseen
-        What cannot be compared: of the kind ``blind`` while it lasts.
+        The requests that cannot be compared, while a ``blind`` incident lasts.
     changes
-        What was declared to have changed about the time of the onset, the first begun first.
+        The changes declared near the onset, earliest first.
     closing
-        Why the incident ended; None while it is open, and where it recovered.
+        Why the incident ended; None while it is open, and if it recovered.
     notification_reason
-        Why it is sent now (:mod:`alerts.telling`).
+        Why the message is sent now (:mod:`alerts.telling`).
     late
-        True when the incident was already over before this could be delivered.
+        True if the incident was over before this could be delivered.
     test
         True for a test of the channel: nothing happened.
     """
@@ -347,12 +347,12 @@ class Alert:
 
     @property
     def firing(self) -> bool:
-        """Whether the incident is open after this message."""
+        """True if the incident is open after this message."""
         return self.status is not Status.RECOVERED
 
 
 def leading(scores: Sequence[ScoreLine]) -> ScoreLine | None:
-    """Give the score with the strongest evidence."""
+    """Return the score with the strongest evidence."""
     shown = [score for score in scores if score.evidence is not None]
     return max(shown, key=lambda score: score.evidence or 0.0, default=None)
 
@@ -365,8 +365,8 @@ def to_json(alert: Alert) -> dict[str, object]:
     return plain
 
 
-# msgspec looks at a class when it first meets it, and crashes the process where two threads do so
-# at once: it meets this one here
+# msgspec inspects a class at first use, and crashes the process if two threads do so at once: so
+# this class is first used here
 msgspec.json.Decoder(Alert)
 
 
@@ -376,7 +376,7 @@ def from_json(body: Mapping[str, object]) -> Alert:
     Raises
     ------
     ValueError
-        A field is missing, or holds a word or number that no alert has.
+        A field is missing, or holds an unknown word or number.
     """
     try:
         return msgspec.convert(dict(body), Alert)
@@ -385,7 +385,7 @@ def from_json(body: Mapping[str, object]) -> Alert:
 
 
 def finite(value: object) -> object:
-    """Replace every number that JSON cannot write by None, at any depth."""
+    """Replace every number that JSON cannot represent by None, at any depth."""
     match value:
         case float():
             return value if math.isfinite(value) else None

@@ -1,12 +1,10 @@
-"""The one client for every request that Driftline sends to an address it was given.
+"""The one client for all requests to configured or submitted addresses.
 
-Channels and routers go through :class:`OutgoingClient`: it refuses what the policy does
-not permit at the moment of connecting, follows no redirect, uses no proxy from the
-environment, ends on time however slowly the server drips, and reads a bounded number of
-raw bytes that it never decompresses.
+Channels and routers use :class:`OutgoingClient`: it checks the policy at the moment of connecting,
+follows no redirect, uses no proxy from the environment, ends on time however slowly the server
+sends, and reads a bounded number of raw bytes that it never decompresses.
 
-One connection for each request: deliveries are rare, and a connection that is never kept
-is checked every time.
+Each request opens its own connection: deliveries are rare, and so every connection is checked.
 """
 
 from __future__ import annotations
@@ -51,14 +49,14 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingPolicy:
-    """What outgoing requests may do; durations in seconds.
+    """The limits of outgoing requests; durations in seconds.
 
     allow
-        CIDRs that may be reached although the deny list names them, such as
-        ``10.20.0.0/16`` for a cluster's own Alertmanager.
+        CIDRs that are permitted although the deny list contains them, such as ``10.20.0.0/16`` for
+        a cluster's own Alertmanager.
     schemes, ports
-        Permitted ones; ``ports=None`` permits any. Addresses that come in by the API
-        should get ``{"https"}`` and ``{443}``.
+        The permitted ones; ``ports=None`` permits any. Use ``{"https"}`` and ``{443}`` for
+        addresses that come in through the API.
     timeout
         For the whole request, from resolving to the last byte read.
     connect_timeout
@@ -94,7 +92,7 @@ class OutgoingClient:
     Parameters
     ----------
     resolver
-        From (host, port) to numeric addresses; the system's by default.
+        Maps (host, port) to numeric addresses; the system's by default.
     """
 
     def __init__(
@@ -104,7 +102,7 @@ class OutgoingClient:
         self._allowed = parse_networks(self._policy.allow)
         self._resolver = resolver
         if self._policy.ca_file is not None:
-            trust(self._policy.ca_file, http=True)  # what is wrong with it is told now
+            trust(self._policy.ca_file, http=True)  # fail now if it is unreadable
         # At DEBUG it writes every header it receives, and a receiver may echo a secret.
         logging.getLogger("httpcore2").setLevel(logging.INFO)
 
@@ -126,17 +124,17 @@ class OutgoingClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Reply:
-        """Fetch; any status is a reply, a redirect too.
+        """Fetch a URL; any status is a reply, even a redirect.
 
         Parameters
         ----------
         timeout
-            Total seconds for this request; the policy's where None.
+            Total seconds for this request; None takes the policy's.
 
         Raises
         ------
         Blocked, TimedOut, ConnectFailed, Broken
-            There is no usable answer (see :mod:`alerts.dialing`).
+            No usable answer (see :mod:`alerts.dialing`).
         """
         return self._send("GET", url, body=b"", headers=headers or {}, timeout=timeout)
 
@@ -149,12 +147,12 @@ class OutgoingClient:
         Parameters
         ----------
         timeout
-            Total seconds until the last byte is read; the policy's where None.
+            Total seconds until the last byte is read; None takes the policy's.
 
         Raises
         ------
         Blocked, TimedOut, ConnectFailed, Broken
-            Also from within the body, when the connection breaks or time is over.
+            Also raised within the ``with`` block, if the connection breaks or time runs out.
         """
         backend = self._backend(timeout)
         try:
@@ -168,7 +166,7 @@ class OutgoingClient:
             raise Broken(f"the connection to {host} broke") from error
 
     def check(self, url: str) -> None:
-        """Refuse early what can be refused without the network: call it on configuration.
+        """Refuse what can be refused without the network; call this on configuration.
 
         Raises
         ------
@@ -254,7 +252,7 @@ class OutgoingClient:
 
 
 def redacted(url: str) -> str:
-    """Name a URL without what may be secret in it: scheme, host and port stay.
+    """Strip a URL of possible secrets, leaving scheme, host and port.
 
     >>> redacted("https://user:pw@hooks.example.com:8443/T0/B1/secret?token=x")
     'https://hooks.example.com:8443/…'

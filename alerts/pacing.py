@@ -1,4 +1,4 @@
-"""How fast a receiver may be told: a token bucket."""
+"""Limit the rate of messages to a receiver: a token bucket."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """So many messages a second on average, and so many at once after a pause."""
+    """The messages per second on average, and at most at once after a pause."""
 
     per_second: float
     burst: int
 
 
 class Bucket:
-    """What is left of a pace; for one thread.
+    """The tokens left of a pace; for one thread.
 
     >>> now = 0.0
     >>> bucket = Bucket(Pace(per_second=1.0, burst=2), clock=lambda: now)
@@ -36,7 +36,7 @@ class Bucket:
 
     @property
     def free(self) -> int:
-        """How many messages may be sent now."""
+        """The number of messages that may be sent now."""
         now = self._clock()
         gained = (now - self._at) * self._pace.per_second
         self._tokens = min(float(self._pace.burst), self._tokens + gained)
@@ -44,5 +44,5 @@ class Bucket:
         return int(self._tokens)
 
     def take(self, count: int) -> None:
-        """Count messages that are being sent; not more than :attr:`free`."""
+        """Spend tokens for messages being sent; at most :attr:`free`."""
         self._tokens -= count

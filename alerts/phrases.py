@@ -1,4 +1,4 @@
-"""What each signal and detector means to a person: the dictionary behind the summaries."""
+"""The dictionary behind the summaries: each signal and detector in plain words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Phrases(NamedTuple):
-    """What a signal is called, and what it means when it rises, falls or only changes."""
+    """A signal's name, and its meaning when it rises, falls or only changes."""
 
     name: str
     up: str
@@ -114,7 +114,7 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
         ),
     }
 )
-"""By the signal's name, the part of a winner before its colon."""
+"""Keyed by the signal's name: the part of a winner before its colon."""
 
 DETECTORS: Mapping[str, Phrases] = MappingProxyType(
     {
@@ -188,7 +188,7 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
         "feedback": Phrases("feedback", "feedback worse", "feedback worse", "feedback changed"),
     }
 )
-"""By the detector's name, for winners whose signal has no entry of its own."""
+"""Keyed by the detector's name, for winners whose signal has no entry of its own."""
 
 TAILS: Mapping[str, str] = MappingProxyType(
     {
@@ -203,8 +203,8 @@ TAILS: Mapping[str, str] = MappingProxyType(
         "bottom1%": "below its usual bottom 1 % too often",
     }
 )
-"""What the part of a winner after its colon means."""
+"""The meaning of a winner's part after its colon."""
 
 
 AMBIGUOUS = frozenset({"logit_ks", "entropy", "input_similarity", "output_similarity", "feedback"})
-"""Detectors whose score does not say by itself which way the signal went."""
+"""Detectors whose score alone does not tell the signal's direction."""

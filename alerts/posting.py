@@ -1,4 +1,4 @@
-"""How channels over HTTP send: one request, and its answer as the outbox reads it."""
+"""Send one HTTP request for a channel, and read its answer as the outbox needs it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def post_json(
     Raises
     ------
     DeliveryFailed
-        There was no answer, or none that takes the message. The reason names scheme, host
-        and port of ``url`` only.
+        No answer, or one that refuses the message. The reason names only scheme, host and port of
+        ``url``.
     """
     target = redacted(url)
     try:
@@ -41,7 +41,7 @@ def post_json(
             timeout=timeout,
         )
     except OutgoingError as error:
-        # Blocked as well: a name that led inside for a moment must not lose a page.
+        # Blocked is retried as well: a name that led inside for a moment must not lose a page.
         raise DeliveryFailed(f"{target}: {error}") from error
     return receipt(reply, target=target, now=now)
 

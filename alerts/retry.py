@@ -1,4 +1,4 @@
-"""When to try a delivery again: a pure schedule.
+"""Schedule the retries of a delivery: a pure function.
 
 Dense at first, because a page that arrives an hour late has failed; about 24 h in all.
 """
@@ -31,7 +31,7 @@ DEFAULT_DELAYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySchedule:
-    """Base delays in seconds and the share by which each is spread at random."""
+    """Base delays in seconds, and the share by which each is randomly spread."""
 
     delays: tuple[float, ...] = DEFAULT_DELAYS
     jitter: float = 0.2
@@ -54,15 +54,14 @@ def next_attempt(
     failure: DeliveryFailed,
     schedule: RetrySchedule = DEFAULT_SCHEDULE,
 ) -> datetime | None:
-    """Say when to try again after ``attempts`` failures, the latest being ``failure``.
+    """Return when to try again after ``attempts`` failures, the latest being ``failure``.
 
     Returns
     -------
     datetime or None
-        The base delay, spread by ± ``jitter``. A receiver's ``Retry-After`` is honoured
-        between once and twice the base delay, so that it can neither hammer nor silence
-        us. None when the delivery is a dead letter: the failure is permanent or the
-        schedule is used up.
+        The base delay, spread by ± ``jitter``. A receiver's ``Retry-After`` is honoured between
+        once and twice the base delay, so that it can neither make us hammer it nor silence us. None
+        if the delivery is a dead letter: the failure is permanent or the schedule is used up.
     """
     if attempts < 1:
         raise ValueError("a delivery that was never tried has no next attempt")

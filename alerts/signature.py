@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures: the receiver can tell that a message is ours and fresh.
+"""Sign messages by Standard Webhooks, so that receivers can verify origin and age.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -20,8 +20,8 @@ MESSAGE_ID = re.compile(r"[A-Za-z0-9_:-]{1,128}")
 def parse_secrets(text: str) -> tuple[bytes, ...]:
     """Read one or several ``whsec_…`` secrets separated by white space.
 
-    Several serve a rotation: every message is signed with each, so that receivers may
-    change over in their own time; list the new one first.
+    Several are for a rotation: every message is signed with each, so that receivers may switch at
+    their own time; list the new one first.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Silences: what nobody is told of for a while, because a person said so and why.
+"""Silences: a person mutes matching alerts for a while, with a reason.
 
-A silenced incident opens, lives and ends like any other, and pages show it as silenced; only
-messages about it wait. Whatever is still open when the silence ends is told then. What only
-quietens a receiver that was told before, an end or an acknowledgement, does not wait.
+A silenced incident opens, lives and ends like any other, and pages show it as silenced; only its
+messages wait. An incident still open when the silence ends is told then. An end or an
+acknowledgement of something told before does not wait, since it only quietens the receiver.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LONGEST_COMMENT: Final = 500
 
 
 class SilenceRefused(ValueError):  # noqa: N818 - named as the outcome it reports
-    """What is asked for is no silence; the text says why."""
+    """The silence makes no sense; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """What is not told from ``starts_at`` until before ``ends_at``, by whom and why."""
+    """A mute from ``starts_at`` until before ``ends_at``, with its author and comment."""
 
     id: int
     matcher: Matcher
@@ -34,14 +34,14 @@ class Silence:
     comment: str
 
     def active(self, now: datetime) -> bool:
-        """Whether it holds now."""
+        """True if the silence holds now."""
         return self.starts_at <= now < self.ends_at
 
 
 def check(
     matcher: Matcher, *, starts_at: datetime, ends_at: datetime, comment: str, now: datetime
 ) -> None:
-    """Refuse a silence that nobody could have meant.
+    """Refuse a silence that must be a mistake.
 
     Raises
     ------
@@ -62,6 +62,6 @@ def check(
 
 
 def silencing(silences: Iterable[Silence], facts: Facts, *, now: datetime) -> Silence | None:
-    """Give the silence that holds longest over what ``facts`` say; None: it is told."""
+    """Return the silence that matches ``facts`` for longest; None if none does."""
     found = [one for one in silences if one.active(now) and one.matcher.accepts(facts)]
     return max(found, key=lambda one: (one.ends_at, one.id), default=None)

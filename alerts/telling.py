@@ -1,13 +1,12 @@
-"""Which of the messages that wait are sent now, and which together: a pure function.
+"""Decide which waiting messages are sent now, and which together: a pure function.
 
-The incident machine (:mod:`alerts.incident`) says what happened; this says what of it a
-channel is told, and when. A message first waits, for what belongs together to come
-together, and for as long as its incident is silenced or inhibited. What has come to nothing
-meanwhile (fired and gone, gone and back) is never told, so that an end is told only where
-the beginning was.
+The incident machine (:mod:`alerts.incident`) says what happened; this module says which of it a
+channel is told, and when. A message first waits for others of its group, and for as long as its
+incident is silenced or inhibited. A message that meanwhile became pointless (fired and gone, gone
+and back) is never sent, so an end is told only to those who heard the beginning.
 
-The rules are Alertmanager's (its ``needsUpdate``), with one difference: a page that joins a
-group waits as long as the first message of a group does, never for the next interval.
+The rules are Alertmanager's (its ``needsUpdate``), with one difference: a page that joins a group
+waits only as long as a group's first message does, never for the next interval.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ from alerts.message import Alert
 from alerts.types import Kind, Reason, Severity, Status
 
 FACTS: Final = ("owner", "blame", "adapter", "kind", "severity", "tier")
-"""What messages can be grouped by."""
+"""The facts to group messages by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How a channel is told.
+    """The rules for one channel's messages.
 
     wait
-        How long the first message of a group waits for others; what is over by then is not
+        How long the first message of a group waits for others; an incident over by then is not
         told. A page never waits longer.
     interval
         Least time between two messages of a group.
     together
-        Whether a group is one message; else each incident is a group of its own.
+        True if a group is one message; else each incident is its own group.
     by
         Facts that make a group (of :data:`FACTS`).
     repeat
-        After how long an open incident is told again; without an entry never.
+        The interval for repeating an open incident, by severity; without an entry never.
     acknowledges
-        Whether the receiver keeps incidents of its own, and is told who has one in hand.
+        True if the receiver keeps its own incidents and is told about acknowledgements.
     """
 
     wait: timedelta = timedelta()
@@ -54,7 +53,7 @@ class Manner:
 
     @property
     def at_once(self) -> bool:
-        """Whether nothing ever waits for others."""
+        """True if no message ever waits for others."""
         return not self.wait and not self.interval
 
 
@@ -63,10 +62,10 @@ AT_ONCE: Final = Manner()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a channel believes of an incident by its last message, and since when.
+    """A channel's state of an incident by its last message, and the time of that message.
 
-    ``alert`` is that message; None where it cannot be read any more, and is not repeated.
-    ``taken``: since then it was told that somebody has the incident in hand.
+    ``alert`` is that message; None if it cannot be decoded any more, and then it is not repeated.
+    ``taken`` is true if the channel was told of an acknowledgement since.
     """
 
     firing: bool
@@ -77,22 +76,22 @@ class Told:
 
     @classmethod
     def by(cls, alert: Alert, *, at: datetime, taken: bool = False) -> Self:
-        """Give what an alert makes of it."""
+        """Build it from an alert."""
         return cls(firing=alert.firing, severity=alert.severity, at=at, alert=alert, taken=taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matter:
-    """What one channel has heard of one incident, and what waits to be told.
+    """One channel's last message about one incident, and its waiting messages.
 
     held
-        Messages that wait, in their order.
+        Waiting messages, oldest first.
     since
-        Since when; the earliest of them. Meaningless where none waits.
+        The time of the earliest waiting message. Meaningless if none waits.
     muted
-        The incident is silenced or inhibited: it is not told, but for the end of what was.
+        True if the incident is silenced or inhibited: only the end of what was told is sent.
     quiet
-        The incident is over, or somebody has it in hand: it is not repeated.
+        True if the incident is over or acknowledged: it is not repeated.
     """
 
     incident: int
@@ -105,27 +104,27 @@ class Matter:
 
     @property
     def open_there(self) -> bool:
-        """Whether the channel's people believe that it is open."""
+        """True if the channel's last message was firing."""
         return self.told is not None and self.told.firing
 
     @property
     def cancelled(self) -> bool:
-        """Whether what waits has come to nothing."""
+        """True if the waiting messages have become pointless."""
         return bool(self.held) and news(self) is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """One message: of each incident its news, the most urgent first, and why it is sent."""
+    """One message: each incident's news, the most urgent first, and why it is sent."""
 
     reason: Reason
     news: tuple[tuple[Matter, Alert], ...]
 
     def reason_of(self, matter: Matter, said: Alert) -> Reason:
-        """Say why one of them is told now.
+        """Return why one of the incidents is told now.
 
-        Of what goes on under a receiver's acknowledgement nobody is called, unless the receiver
-        learns that nobody has it in hand any more.
+        An update or a repeat under a receiver's acknowledgement calls nobody, unless it tells the
+        receiver that the acknowledgement has ended.
         """
         let_go = matter.told is not None and matter.told.taken and not matter.quiet
         goes_on = self.reason is Reason.REPEAT or said.status is Status.UPDATED
@@ -133,11 +132,11 @@ class Telling:
 
 
 def news(matter: Matter) -> Alert | None:
-    """Say what the channel has not heard yet, in one alert; None: nothing.
+    """Combine what the channel has not heard yet into one alert; None if there is nothing.
 
-    It is told of the end of what it was told: receivers know an incident by its severity, its
-    blame and its owner, too, and whatever has recovered is blamed on nothing any more. What has
-    changed is said beside what this channel was told last, whatever others have heard.
+    An end repeats severity, blame and owner as the channel was told, since receivers identify an
+    incident by them, and a recovered incident has no blame any more. An update is relative to what
+    this channel was told last, whatever others heard.
     """
     if not matter.held:
         return None
@@ -156,7 +155,7 @@ def news(matter: Matter) -> Alert | None:
 
 
 def _begun(held: Sequence[Alert]) -> Alert:
-    """Give what is known by now to whoever has heard nothing yet."""
+    """Return the latest message, as a start, for a channel that has heard nothing yet."""
     last = held[-1]
     if last.status is not Status.UPDATED:
         return last
@@ -187,29 +186,29 @@ def _ended(matter: Matter, end: Alert) -> Alert:
 
 
 def decide(matters: Sequence[Matter], manner: Manner, now: datetime) -> list[Telling]:
-    """Say what one channel is told now; of each group at most one message.
+    """Return one channel's messages to send now, at most one per group.
 
-    A group is muted incident by incident. The end of what was told is told all the same: a
-    receiver that keeps alerts of its own would go on calling people. What waits and is not in
-    a result goes on waiting, unless it is :attr:`Matter.cancelled`.
+    Muting applies incident by incident. An end is sent even if muted, since a receiver with its own
+    alerts would keep calling people. Other messages keep waiting, unless they are
+    :attr:`Matter.cancelled`.
     """
     tellings = (_tell(group, manner, now) for group in _groups(matters, manner))
     return [telling for telling in tellings if telling is not None]
 
 
 def group_of(alert: Alert, manner: Manner) -> str:
-    """Name the group that an alert belongs to, by the facts that the manner groups by."""
+    """Name an alert's group, by the facts that the manner groups by."""
     if not manner.together:
         return alert.id
     return " ".join(f"{fact}={getattr(alert, fact) or ''!s}" for fact in manner.by)
 
 
 def inhibited(alert: Alert, without_records: Mapping[tuple[str, str], Severity]) -> bool:
-    """Whether another open incident says why, so that this one need not be told now.
+    """True if another open incident explains this one, so that it need not be told now.
 
-    Records that do not come hold back news of the same version's drift that is no more urgent
-    than they are: a ticket never hides a page. ``without_records`` has the open ``no_data``
-    incidents by (adapter, version). (What belongs to a fleet incident is told with it.)
+    A ``no_data`` incident holds back drift messages of the same version of at most its own
+    severity: a ticket never hides a page. ``without_records`` maps (adapter, version) to the
+    severity of open ``no_data`` incidents. (Members of a fleet incident are told with it.)
     """
     silent = without_records.get((alert.adapter, alert.version))
     return alert.kind is Kind.DRIFT and silent is not None and silent.rank >= alert.severity.rank
@@ -231,7 +230,7 @@ def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | N
     ]
     if not fresh:
         return _repeat(group, manner, now)
-    put_back = any(one.since > now for one, _ in fresh)  # the clock: how long it waited is lost
+    put_back = any(one.since > now for one, _ in fresh)  # the clock went back: its wait is unknown
     if not manner.at_once and not put_back and now < _due(group, fresh, manner):
         return None
     return Telling(reason=_reason(group, fresh), news=_urgent_first(fresh))
@@ -240,7 +239,7 @@ def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | N
 def _due(
     group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]], manner: Manner
 ) -> datetime:
-    """When the group is told: after the wait, and of tickets not before the interval is over."""
+    """Return when the group is due: after the wait, and for tickets after the interval."""
     waited = min(one.since for one, _ in fresh) + manner.wait
     known = [one.told.at for one in group if one.told is not None]
     if not any(one.open_there for one in group):
@@ -260,9 +259,9 @@ def _reason(group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]]) -> R
 
 
 def _repeat(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | None:
-    """Tell again what is open, unacknowledged, and was told long ago.
+    """Repeat open, unacknowledged incidents after their repeat interval.
 
-    What would be due within the interval is told along.
+    Repeats that would be due within the group's interval are included.
     """
     again: list[tuple[Matter, Alert]] = []
     due = False
@@ -287,7 +286,7 @@ def _urgent_first(news: Sequence[tuple[Matter, Alert]]) -> tuple[tuple[Matter, A
 
 
 def _pages(alert: Alert) -> bool:
-    """Whether it calls people; what is known otherwise of a page that is out can wait."""
+    """True if the alert calls people; updates of an open page can wait."""
     goes_on = alert.status is Status.UPDATED
     return alert.firing and alert.severity is Severity.PAGE and not goes_on
 
@@ -297,7 +296,7 @@ def _known(matter: Matter) -> Severity:
 
 
 def acknowledged(told: Alert, *, by: str, at: datetime) -> Alert:
-    """Say of an incident, to a receiver that keeps its own, that somebody has it in hand."""
+    """Build the message that tells a receiver with its own incidents who acknowledged one."""
     return replace(
         told,
         status=Status.ACKNOWLEDGED,

@@ -1,4 +1,4 @@
-"""Whom outgoing connections trust to be who they say."""
+"""TLS trust for outgoing connections."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from functools import cache
 
 @cache
 def trust(ca_file: str | None, *, http: bool) -> ssl.SSLContext:
-    """Give the TLS settings of all clients that trust the same authorities.
+    """Return the TLS settings shared by all clients that trust the same authorities.
 
-    The system's 140 take .8 MB and 6 ms to read, and a service has seven clients.
+    Cached, because the system's 140 authorities take .8 MB and 6 ms to read, and a service has
+    seven clients.
 
     Parameters
     ----------
     ca_file
-        PEM file of the authorities; the system's where None.
+        PEM file of the authorities; None takes the system's.
     http
-        Whether HTTP is what it offers to speak: the other end of a Redis may refuse that.
+        True to offer HTTP in the handshake; the other end of a Redis may refuse that.
 
     Raises
     ------
     OSError
-        The file cannot be read, or is none of certificates.
+        The file cannot be read, or holds no certificates.
     """
     context = ssl.create_default_context(cafile=ca_file)
     if http:

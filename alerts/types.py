@@ -1,7 +1,7 @@
-"""The closed sets of words that incidents and messages are made of.
+"""The closed sets of words in incidents and messages.
 
-``alerts`` knows nothing of the service, so the words it shares with it (verdict, blame)
-are spelled again here; a test holds the two lists together.
+``alerts`` does not import the service, so the words they share (verdict, blame) are repeated here;
+a test compares the two lists.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import Annotated
 from msgspec import Meta
 
 Moment = Annotated[datetime, Meta(tz=True)]
-"""A time with its offset; reading one without is refused."""
+"""A time with its offset; a time without one is refused."""
 
 Count = Annotated[int, Meta(ge=0)]
 """Zero or more."""
 
 
 class Severity(StrEnum):
-    """How urgently people are told: a ticket waits for the morning, a page does not."""
+    """The urgency of a message: a ticket waits for the morning, a page does not."""
 
     TICKET = "ticket"
     PAGE = "page"
 
     @property
     def rank(self) -> int:
-        """0 for a ticket, 1 for a page: larger is more urgent."""
+        """0 for a ticket, 1 for a page; larger is more urgent."""
         return 1 if self is Severity.PAGE else 0
 
 
 class Kind(StrEnum):
-    """What an incident is about. Kinds are kept apart: none resolves another."""
+    """An incident's subject; an incident of one kind never resolves another kind."""
 
     DRIFT = "drift"
     NO_DATA = "no_data"
     BLIND = "blind"
-    """Records come, and too few of them can be compared with the reference."""
+    """Records come, but too few of them can be compared with the reference."""
     ERROR = "error"
     ROUTING = "routing"
     RETRAIN = "retrain"
@@ -45,20 +45,20 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """What a message says about its incident."""
+    """A message's news about its incident."""
 
     STARTED = "started"
     WORSENED = "worsened"
     RECOVERED = "recovered"
     REOPENED = "reopened"
     UPDATED = "updated"
-    """It goes on, and something else is known of it than people were told."""
+    """It is still open, and its facts differ from what people were told."""
     ACKNOWLEDGED = "acknowledged"
-    """Somebody has it in hand; told only to receivers that keep incidents of their own."""
+    """Somebody acknowledged it; sent only to receivers with their own incidents."""
 
 
 class Reason(StrEnum):
-    """Why a message is sent now; Alertmanager's words, and our own for what it has not."""
+    """Why a message is sent now, in Alertmanager's words where it has one."""
 
     FIRST = "first_notification"
     NEW_ALERTS = "new_alerts_in_group"
@@ -68,11 +68,11 @@ class Reason(StrEnum):
     REPEAT = "repeat_interval_elapsed"
     ACKNOWLEDGED = "acknowledged"
     LET_GO = "acknowledgement_ended"
-    """Repeated as nobody has it in hand any more; only to receivers that knew who had."""
+    """Repeated because the acknowledgement ended; sent only to receivers that were told of it."""
 
 
 class Verdict(StrEnum):
-    """What the service knows about an adapter version."""
+    """The service's verdict on an adapter version."""
 
     LEARNING = "learning"
     STABLE = "stable"
@@ -84,7 +84,7 @@ class Verdict(StrEnum):
 
 
 class Blame(StrEnum):
-    """Where the change sits."""
+    """Where the change lies."""
 
     UNKNOWN = "unknown"
     INPUT = "input"
@@ -94,7 +94,7 @@ class Blame(StrEnum):
 
 
 class Sureness(StrEnum):
-    """How sure it is where the change sits."""
+    """The certainty of the blame."""
 
     CONFIRMED = "confirmed"
     LIKELY = "likely"

@@ -1,4 +1,4 @@
-"""The one line that on-call reads first, in plain words.
+"""Write the one line that on-call reads first, in plain words.
 
 ``support@v7: answers less certain since 14:10 UTC (± 20 min); likely cause: adapter``
 """
@@ -26,16 +26,16 @@ from alerts.types import Blame, Kind, Severity, Status, Sureness
 
 NO_ONSET_SECONDS = 1.0
 SHOWN_MEMBERS = 5
-"""So many adapters are named in a summary; the message lists them all."""
+"""The most adapters named in a summary; the message lists all."""
 MOST_IN_PARTS = 0.4
-"""A larger share is no longer said as "1 in 2": that would round half of it away."""
+"""Larger shares are not written as "1 in 2", which would round half of them away."""
 SURE = 0.995
-"""Shares nearer to all of it, or to none, are not rounded to that."""
+"""Shares nearer to all or none are not rounded to it."""
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 TOLD_BY_REASON: Final = frozenset({Kind.CANARY, Kind.BLIND})
-"""Kinds of which a reason in plain words is the news."""
+"""Kinds whose reason is the news, in plain words."""
 
 
 def summarise(
@@ -51,19 +51,19 @@ def summarise(
     closing: Closing | None = None,
     reason: str = "",
 ) -> str:
-    """Say in one line what happened to ``subject`` (``support@v7``).
+    """Summarise in one line what happened to ``subject`` (``support@v7``).
 
     Parameters
     ----------
     reason
-        How a canary stands, or what of a version is not monitored, in place of what can be said of
-        any: why somebody is called.
+        Why a canary needs a person, or which part of a version is not monitored; replaces the
+        kind's general text.
     lead
         The score with the largest evidence.
     cause
-        Where the change sits: :func:`cause_words`.
+        The blame in words: :func:`cause_words`.
     closing
-        Why it ended; None where it recovered.
+        Why it ended; None if it recovered.
 
     >>> from datetime import datetime, timedelta, UTC
     >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
@@ -97,7 +97,7 @@ def summarise_fleet(
     onset: Onset | None = None,
     closing: Closing | None = None,
 ) -> str:
-    """Say in one line what happened to the adapters on a base model.
+    """Summarise in one line what happened to the adapters on a base model.
 
     >>> line = summarise_fleet(
     ...     Together(base="llama-3.1-8b", members=("billing@v2", "support@v7"), of=10),
@@ -116,13 +116,13 @@ def summarise_fleet(
     count = len(together.members)
     base = together.base or "one base model"
     subject = f"{count} of {max(count, together.of)} adapters on {base}"
-    if count == 1:  # one adapter shares nothing with itself: it is the base that was seen to move
+    if count == 1:  # one adapter shares nothing with itself: the base itself was seen to change
         subject = f"base {base}"
     return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
 
 def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now: datetime) -> str:
-    """Say where a change sits and how sure that is; empty where nothing is known or awaited.
+    """Write the blame and its certainty; empty if nothing is known or awaited.
 
     >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
     >>> cause_words(Blame.ADAPTER, Sureness.CONFIRMED, probe_due=None, now=at)
@@ -146,7 +146,7 @@ def _fleet_figures(lead: ScoreLine | None) -> list[str]:
 
 
 def plain_words(detector: str, winner: str | None) -> str:
-    """What moved, as a person would say it.
+    """Describe the change in everyday words.
 
     >>> plain_words("logit_ks", "mean_nll:top1%")
     'answers less certain'
@@ -165,12 +165,12 @@ def plain_words(detector: str, winner: str | None) -> str:
         case "down":
             return phrases.down
         case _:
-            # Rates and ratios have one bad side and name no direction: up is worse.
+            # Rates and ratios have one bad direction and name none: up is worse.
             return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
 
 
 def share_words(score: ScoreLine) -> str | None:
-    """Say how many requests are affected, beside how many usually are; None: not counted.
+    """Write the share of affected requests beside the usual one; None if they are not counted.
 
     >>> share_words(ScoreLine(detector="errors", count=77, of=140, usual=0.0))
     '55 % of requests fail (normally 0 %)'
@@ -195,11 +195,11 @@ CLAUSES: Final = MappingProxyType(
         "prompt_prefix": "requests begin in an unusual way",
     }
 )
-"""By detector, what is said of a share of requests."""
+"""The sentence about a share of requests, by detector."""
 
 
 def percent(share: float) -> str:
-    """Write a share of [0, 1]; what is nearly none, or nearly all, is not rounded to it."""
+    """Write a share of [0, 1], never rounding to exactly none or all."""
     if 0.0 < share < 1.0 - SURE:
         return "under 1 %" if share < 0.01 else f"{100 * share:.1f} %"  # noqa: PLR2004
     if SURE < share < 1.0:
@@ -208,7 +208,7 @@ def percent(share: float) -> str:
 
 
 def size_words(scores: Sequence[ScoreLine]) -> str:
-    """Say how large the change is by the leading score, and the smallest that it would see.
+    """Write the leading score's effect size, and the smallest detectable one.
 
     >>> size_words([ScoreLine(detector="logit_ks", evidence=1.6, effect=0.38,
     ...     interval=(0.31, 0.45), minimum_detectable=0.1, n=412)])
@@ -233,7 +233,7 @@ def size_words(scores: Sequence[ScoreLine]) -> str:
 
 
 def unlike_words(unlike: Unlike) -> str:
-    """Say how many requests are unlike training, beside how many usually are.
+    """Write how many requests are unlike training, beside the usual share.
 
     >>> unlike_words(Unlike(count=31, of=48, below=0.62, usual=0.01))
     '31 of 48 requests are unlike training (similarity below 0.62; usually 1 %)'
@@ -245,7 +245,7 @@ def unlike_words(unlike: Unlike) -> str:
 
 
 def not_monitored(unseen: Unseen) -> str:
-    """Say why nothing is said of a version's answers.
+    """Write why a version's answers are not fully monitored.
 
     >>> from datetime import datetime, UTC
     >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
@@ -257,7 +257,7 @@ def not_monitored(unseen: Unseen) -> str:
 
 
 def unseen_words(unseen: Unseen, *, now: datetime) -> str:
-    """Say how many requests could be compared, and since when some could not.
+    """Write how many requests could be compared, and since when some could not.
 
     >>> from datetime import datetime, UTC
     >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
@@ -271,7 +271,7 @@ def unseen_words(unseen: Unseen, *, now: datetime) -> str:
 
 
 def uncompared_words(of: Uncompared) -> str:
-    """Say what one detector cannot compare, and why.
+    """Write how many requests one detector could compare, and why not the rest.
 
     >>> uncompared_words(Uncompared(detector="logit_ks", compared=8, requests=100,
     ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
@@ -281,7 +281,7 @@ def uncompared_words(of: Uncompared) -> str:
 
 
 def new_words(new: NewRequests) -> str:
-    """Say how many requests are new in the same way, and what is typical of them.
+    """Write how many requests are new in the same way, and their typical words.
 
     >>> new = NewRequests(count=23, of=112, subjects=14, words=("refund", "gift card"))
     >>> new_words(new).partition(" (")[0]
@@ -311,7 +311,7 @@ def change_words(
     onset: datetime | None,
     now: datetime,
 ) -> str:
-    """Say what was declared to have changed, and how its beginning lies to the onset.
+    """Write a declared change, and its start relative to the onset.
 
     >>> from datetime import datetime, timedelta, UTC
     >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
@@ -337,7 +337,7 @@ def _beside_onset(begun_at: datetime, onset: datetime) -> str:
 
 
 def _split(winner: str | None) -> tuple[str, str]:
-    """From ``mean_nll:top1%`` to the signal and ``up``, ``down`` or ````."""
+    """Split ``mean_nll:top1%`` into the signal and ``up``, ``down`` or nothing."""
     signal, _, tail = (winner or "").partition(":")
     if tail in {"up", "high"} or tail.startswith("top"):
         return signal, "up"
@@ -357,7 +357,7 @@ CLOSINGS: Final = MappingProxyType(
         Closing.OUT_OF_SERVICE: "out of service",
     }
 )
-"""How an incident ended that had not recovered."""
+"""How an incident ended that did not recover."""
 
 
 def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
@@ -384,7 +384,7 @@ _NEWS: Final = MappingProxyType(
         Kind.ROUTING: "a move of its traffic is not known to have worked",
     }
 )
-"""What there is to say of any incident of a kind; of drift it is what has drifted."""
+"""The news of an incident by kind; for drift, the finding is the news."""
 
 
 def _news(kind: Kind, lead: ScoreLine | None) -> str:

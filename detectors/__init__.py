@@ -4,8 +4,8 @@ A new detector is one file and one entry in :data:`DETECTORS`. `perplexity` is n
 table: it compares runs over a fixed corpus, not windows of live records
 (:mod:`detectors.perplexity`).
 
-``import scipy`` and ``scipy.special.name`` is how they reach its functions: SciPy loads a part
-when it is first asked for, so that only a process that scores pays for it (24 MB, .15 s).
+Modules use ``import scipy`` and ``scipy.special.name``: SciPy loads a part on first use, so only a
+process that scores pays for it (24 MB, .15 s).
 """
 
 from __future__ import annotations

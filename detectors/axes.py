@@ -1,7 +1,7 @@
-"""Principal axes of an index of embeddings, and where a text lies along them.
+"""Principal axes of an index of embeddings, and a text's coordinates along them.
 
-The nearest example says whether a text is new; coordinates say *which* of the known topics
-it is of, so that a shift of the mix among known topics, or of style, shows.
+The nearest example tells whether a text is new; coordinates tell *which* known topics it is near,
+so that a shift of the mix of known topics, or of style, shows.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy.typing as npt
 from detectors.types import Floats
 
 COUNT: Final = 12
-"""Coordinates a text has; those that an index has no axis for are NaN."""
+"""Coordinates of a text; those beyond the index's axes are NaN."""
 BLOCK_ROWS: Final = 4096
 FITTED_ROWS: Final = 65_536
-"""Rows of a larger index that are fitted on, evenly spread: directions need no more."""
+"""The most rows that are fitted, evenly spread; directions need no more."""
 LONG: Final = 1024
-"""Numbers of a vector beyond which its covariance costs more than it is worth."""
+"""Vectors longer than this have a covariance that costs too much."""
 ROWS_OF_LONG: Final = 512
 _LEAST_SHARE: Final = 1e-6
-"""Of the whole variance; an axis below it is rounding."""
+"""Of the total variance; a smaller axis is rounding error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Axes:
-    """Directions ``(k, d)`` of unit length, k <= 12, and the centre ``(d,)`` they start from.
+    """Directions ``(k, d)`` of unit length, k <= 12, and their common origin ``(d,)``.
 
-    In order of falling variance; float32. The largest component of each is positive, so
-    that the same index always gives the same signs.
+    In order of falling variance; float32. The largest component of each is positive, so that the
+    same index always gives the same signs.
     """
 
     centre: npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ def fit_axes(index: npt.NDArray[np.floating], *, count: int = COUNT) -> Axes:
         Vectors ``(m, d)``, ``m >= 1``, float16 or float32; a memory map is read block by
         block.
     count
-        Most directions; fewer where the index has fewer (m - 1, d, or its rank).
+        The most directions; fewer if the index has fewer (m - 1, d, or its rank).
 
     Notes
     -----
@@ -75,8 +75,8 @@ def fit_axes(index: npt.NDArray[np.floating], *, count: int = COUNT) -> Axes:
 def coordinates(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
     """Place vectors ``(n, d)`` along the axes: ``(n, 12)``, float32 precision.
 
-    Columns without an axis are NaN. The product is taken in float64 and rounded: the same
-    text has the same coordinates in any batch, so that ties with the reference stay ties.
+    Columns without an axis are NaN. The product is computed in float64 and rounded: the same text
+    has the same coordinates in any batch, so that ties with the reference stay ties.
     """
     placed = np.full((len(vectors), COUNT), np.nan)
     away = np.asarray(vectors, dtype=np.float64) - axes.centre.astype(np.float64)
@@ -86,7 +86,7 @@ def coordinates(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
 
 
 def distance(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
-    """Length ``(n,)`` of what the axes do not tell of vectors ``(n, d)``, float32 precision."""
+    """Return distances ``(n,)`` of vectors ``(n, d)`` from the axes' space, float32 precision."""
     away = np.asarray(vectors, dtype=np.float64) - axes.centre.astype(np.float64)
     along = away @ axes.directions.astype(np.float64).T
     left = away - along @ axes.directions.astype(np.float64)
@@ -100,7 +100,7 @@ def dump_axes(axes: Axes) -> bytes:
 
 
 def load_axes(body: bytes, *, dimension: int) -> Axes:
-    """Read what :func:`dump_axes` wrote for vectors of this length."""
+    """Read the bytes of :func:`dump_axes` for vectors of this length."""
     rows = np.frombuffer(body, dtype="<f4").reshape(-1, dimension)
     return Axes(centre=rows[0], directions=rows[1:])
 
@@ -110,7 +110,7 @@ def _evenly(index: npt.NDArray[np.floating], *, most: int) -> npt.NDArray[np.flo
 
 
 def _covariance(rows: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
-    """Centre, variances in falling order and their directions, without a copy of the rows."""
+    """Return centre, variances in falling order and directions, without copying the rows."""
     dimension = rows.shape[1]
     total, products = np.zeros(dimension), np.zeros((dimension, dimension))
     for begin in range(0, len(rows), BLOCK_ROWS):
@@ -123,7 +123,7 @@ def _covariance(rows: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]
 
 
 def _products(rows: npt.NDArray[np.floating]) -> tuple[Floats, Floats, Floats]:
-    """Give the same from the products ``(m, m)`` of few long rows."""
+    """Return the same from the products ``(m, m)`` of few long rows."""
     centre = np.asarray(rows.mean(axis=0, dtype=np.float64))
     exact = rows - centre
     squares, vectors = np.linalg.eigh(exact @ exact.T)

@@ -1,8 +1,8 @@
 """A reference's 256 bins, windows as bin counts, and a fleet scored in one pass.
 
-A window of 24 hours is the sum of its buckets' counts: added and subtracted exactly, never
-read again from raw records. A bin holds about 1/256 of the reference; a value that is
-frequent in the reference has a bin to itself, so ties cost nothing.
+A window of 24 hours is the sum of its buckets' counts: added and subtracted exactly, without
+rereading raw records. A bin holds about 1/256 of the reference; a value that is frequent in the
+reference has its own bin, so ties cost nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Binned:
     distance
         KS distance at the bin edges ``(N,)``: never above the exact one.
     bracket
-        What the exact distance can be at most ``(N,)``; it differs by the mass inside one
-        bin, .004 or less for a continuous signal.
+        Upper bound of the exact distance ``(N,)``; it differs by the mass inside one bin, .004 or
+        less for a continuous signal.
     delta
         Cliff's delta ``(N,)``, values within one bin counted as ties.
     n
@@ -90,7 +90,7 @@ def compare(reference: Counts, windows: Counts, *, points: npt.NDArray[np.bool_]
 
 
 def single_values(cuts: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which of the 256 bins of ``cuts (255,)`` hold one value only, or none."""
+    """Return which of the 256 bins of ``cuts (255,)`` hold at most one value."""
     edges = np.concatenate([[-np.inf], cuts, [np.inf]])
     alone: npt.NDArray[np.bool_] = np.nextafter(edges[:-1], np.inf) >= edges[1:]
     return alone

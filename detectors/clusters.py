@@ -1,4 +1,4 @@
-"""What belongs together among requests that are unlike training: clusters of their vectors."""
+"""Cluster the vectors of requests that are unlike training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from detectors.types import Floats
 
 MOST_ROWS: Final = 2_000
-"""More are refused: every pair is compared."""
+"""More rows are refused, since every pair is compared."""
 LEAST_ROWS: Final = 3
-"""Fewer near each other are no cluster: among strangers there is always a pair."""
+"""Fewer rows are no cluster: a close pair always occurs by chance."""
 ALIKE: Final = 0.55
 ONE: Final = 0.70
-"""Cosines from which two texts are of one kind, and from which two kinds are one."""
+"""The cosines above which two texts are of one kind, and two kinds are one."""
 _USUAL: Final = 0.22
-"""Mean cosine of two unrelated texts of one business, from which both were found."""
+"""The mean cosine of two unrelated texts of one business, for which both were tuned."""
 
 Ints = npt.NDArray[np.int64]
 Floats32 = npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ Floats32 = npt.NDArray[np.float32]
 class Nearness:
     """Two cosines in (0, 1].
 
-    From ``alike`` on a text is of a cluster's kind; from ``one`` on two clusters are the same.
+    Texts with at least ``alike`` belong to one cluster; clusters with at least ``one`` are merged.
     """
 
     alike: float = ALIKE
@@ -40,12 +40,11 @@ class Clusters:
     """C clusters of n rows, the largest first.
 
     label
-        ``(n,)``: each row's cluster, -1 where it is in none.
+        ``(n,)``: each row's cluster, -1 if it is in none.
     centres
         ``(C, d)``: unit vectors.
     cohesion
-        ``(C,)``: mean cosine of the members to their centre, in [alike, 1]; 1 where all are
-        equal.
+        ``(C,)``: mean cosine of the members to their centre, in [alike, 1]; 1 if all are equal.
     """
 
     label: Ints
@@ -57,11 +56,11 @@ class Clusters:
 
 
 def nearness(unrelated: float) -> Nearness:
-    """Say how near is near, for an encoder whose unrelated texts have this mean cosine.
+    """Adapt the thresholds to an encoder whose unrelated texts have this mean cosine.
 
-    An encoder that puts every text into a narrow cone (a mean cosine of .8, say) needs
-    nearer limits: they stay at .42 and .62 of the way from unrelated to equal. They are
-    never lowered: a mixed business has a low mean, and its subjects are not wider for it.
+    An encoder that puts all texts into a narrow cone (a mean cosine of .8, say) needs higher
+    thresholds: they stay at .42 and .62 of the way from unrelated to equal. They are never lowered:
+    a mixed business has a low mean, but its subjects are no wider for it.
 
     >>> nearness(0.1)
     Nearness(alike=0.55, one=0.7)
@@ -81,14 +80,14 @@ def find_clusters(
     near: Nearness | None = None,
     least: int = LEAST_ROWS,
 ) -> Clusters:
-    """Find the groups that there are among vectors, by their cosines.
+    """Find the groups among vectors, by their cosines.
 
-    The vector with the most neighbours (cosine >= ``alike``) leads; it and its neighbours
-    leave, and so on among those that stay, until a leader has fewer than ``least``: leader
-    clustering in the order of Butina (1999). A broad subject has several leaders, so the
-    nearest two centres become one, their common mean, as long as their cosine is ``one`` or
-    more. At last a vector belongs to the centre nearest to it, if that is ``alike``; groups
-    of fewer than ``least`` rows are none.
+    The vector with the most neighbours (cosine >= ``alike``) leads; it and its neighbours are
+    removed, and so on among the rest, until a leader has fewer than ``least``: leader clustering in
+    the order of Butina (1999). A broad subject has several leaders, so the nearest two centres are
+    merged into their mean while their cosine is at least ``one``. Finally, each vector joins its
+    nearest centre, if their cosine is at least ``alike``; groups of fewer than ``least`` rows are
+    dropped.
 
     Parameters
     ----------
@@ -98,8 +97,8 @@ def find_clusters(
     Returns
     -------
     Clusters
-        The same groups for any order of the rows; equal rows are in the same group. No
-        number of groups is chosen and nothing is drawn.
+        The same groups for any order of the rows; equal rows are in the same group. The number of
+        groups is not chosen, and nothing is random.
 
     Raises
     ------
@@ -122,7 +121,7 @@ def find_clusters(
     label = _nearest(cosine, alike=near.alike)
     sizes = np.bincount(label[label >= 0], weights=weight[label >= 0], minlength=len(centres))
     kept = np.flatnonzero(sizes >= least)
-    # the rows are in an order of their own by now, so that ties are decided by them alone
+    # the rows are sorted by their values by now, so ties depend on nothing else
     first = np.array([np.argmax(label == each) for each in kept], dtype=np.int64)
     kept = kept[np.lexsort((first, -sizes[kept]))]
     renamed = np.full(len(centres) + 1, -1)
@@ -152,7 +151,7 @@ def _unit(vectors: npt.NDArray[np.floating]) -> Floats32:
 
 
 def _distinct(rows: Floats32) -> tuple[Floats32, Ints, Floats]:
-    """Rows that differ, in an order that they alone decide; where each row is; how often."""
+    """Return distinct rows in an order that depends only on them, each row's index, and counts."""
     if not len(rows):
         return rows, np.empty(0, dtype=np.int64), np.empty(0)
     order = np.lexsort(rows.T[::-1])
@@ -165,7 +164,7 @@ def _distinct(rows: Floats32) -> tuple[Floats32, Ints, Floats]:
 
 
 def _led(rows: Floats32, weight: Floats, *, near: Nearness, least: int) -> Floats:
-    """Sums ``(k, d)`` of the rows around each leader."""
+    """Return the sums ``(k, d)`` of the rows around each leader."""
     alike = rows @ rows.T >= near.alike
     around = alike @ weight
     free = np.ones(len(rows), dtype=bool)
@@ -183,7 +182,7 @@ def _led(rows: Floats32, weight: Floats, *, near: Nearness, least: int) -> Float
 
 
 def _merged(sums: Floats, *, one: float) -> Floats32:
-    """Centres of unit length after the nearest two became one, again and again."""
+    """Return unit centres after repeatedly merging the nearest two."""
     sums = sums.copy()
     centres = sums / np.linalg.norm(sums, axis=1, keepdims=True)
     cosine = centres @ centres.T

@@ -1,4 +1,4 @@
-"""Signals of a window as columns, and which of them a baseline can stand for."""
+"""Read signals of a window as columns, and tell which of them a baseline covers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.types import Floats, Window
 
 SMALLEST_REFERENCE = 300
-"""Measured baseline values of a signal; below, the null means say nothing useful."""
+"""Measured baseline values needed of a signal; below, the null means are useless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Measured:
 
 
 def columns(window: Window, signals: tuple[str, ...]) -> Floats:
-    """Values ``(n, S)`` of some signals; NaN where a record or the window lacks one."""
+    """Return values ``(n, S)`` of some signals; NaN if a record or the window lacks one."""
     table = np.full((len(window), len(signals)), np.nan)
     for column, signal in enumerate(signals):
         if signal in window.signals:
@@ -31,14 +31,14 @@ def columns(window: Window, signals: tuple[str, ...]) -> Floats:
 
 
 def measured(baseline: Window, signals: tuple[str, ...]) -> Measured:
-    """Split signals into those that the baseline can stand for and the others.
+    """Split signals into those that the baseline covers and the others.
 
     Raises
     ------
     SignalAbsent
-        It measured none of them.
+        The baseline measured none of them.
     ReferenceTooSmall
-        It measured some, but none 300 times.
+        The baseline measured some, but none 300 times.
     """
     counts = dict(
         zip(signals, (~np.isnan(columns(baseline, signals))).sum(axis=0).tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""One signal of a window beside the same signal of its reference, in numbers for people."""
+"""Compare one signal of a window with its reference, in numbers for people."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _Z975 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How one signal of the window stands to its reference.
+    """The comparison of one signal of the window with its reference.
 
     distance, p_value
         Exact KS distance in [0, 1] and its asymptotic p-value (unit: records).
     effect
         Cliff's delta, positive when the signal is *larger* than in the reference.
     tails
-        Per tail its share of the window and of the reference.
+        Per tail, its share of the window and of the reference.
     below_1, below_5
         Records under the reference's 1 % and 5 % points.
     quantiles
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def worse(self) -> Effect:
-        """The effect turned so that positive is worse: its one side, or whichever way it moved."""
+        """The effect, oriented so that positive is worse; for two-sided signals, its size."""
         fell = self.side in {Side.BOTH, Side.EITHER} and self.effect.value < 0.0
         if not (fell or self.side is Side.DOWN):
             return self.effect
@@ -56,7 +56,7 @@ class Comparison:
 
     @property
     def tail_ratio(self) -> float:
-        """Largest ratio of a tail's share to the reference's share, 1 where nothing moved."""
+        """Return the largest ratio of a tail's share to the reference's; 1 if nothing moved."""
         return max((now / then for now, then in self.tails.values() if then > 0), default=1.0)
 
 
@@ -94,13 +94,13 @@ def compare_signal(
 
 
 def surely_worse(each: Comparison, *, of: int) -> bool:
-    """Tell whether a signal surely moved, the one out of ``of`` that moved most as it may be."""
+    """True if a signal surely moved, corrected for choosing the most extreme out of ``of``."""
     half = (each.worse.value - each.worse.lo) * float(scipy.special.ndtri(1.0 - 0.025 / of)) / _Z975
     return each.worse.value > half
 
 
 def described(each: Comparison) -> dict[str, object]:
-    """JSON-ready form of a comparison, for ``Score.details``."""
+    """Return a comparison as JSON-ready values, for ``Score.details``."""
     return {
         "n": each.n,
         "ks_distance": each.distance,
@@ -115,7 +115,7 @@ def described(each: Comparison) -> dict[str, object]:
 
 
 def brief(each: Comparison) -> dict[str, object]:
-    """JSON-ready form of one signal of many."""
+    """Return one signal of many as JSON-ready values."""
     return {"n": each.n, "cliffs_delta": round(each.effect.value, 4) if each.n else None}
 
 

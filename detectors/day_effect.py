@@ -1,4 +1,4 @@
-"""How days may differ before a reference has shown it: a prior, not zero.
+"""Assume how much days differ before a reference has shown it: a prior, not zero.
 
 A reference of a few hours knows nothing of how other days move a signal, nor of hours and
 weekdays it has not seen. What it cannot know is assumed: the day's common movement is a normal
@@ -29,26 +29,26 @@ from detectors.types import SECONDS_PER_DAY, Floats
 
 ASSUMED_SD: Final = 0.2
 SHIFTS: Final = np.linspace(0.0, 3.0, 31)
-"""Shifts, in sd, at which the means of scores are worked out; between them is a line."""
+"""Shifts, in sd, at which the scores' means are computed; linear in between."""
 _ALLOWED: Final = 0.75
 """Days beyond the allowance, as a part of the budget. Little beyond is no alarm, far beyond is
 several in a day: simulated, they nearly balance."""
 _DAYS: Final = 30.0
 FLEET_ADAPTERS: Final = 5
-"""Other adapters whose days must be known before they say something of a new one's."""
+"""Other adapters whose days must be known before they inform a new one's."""
 _FLEET_FLOOR: Final = 0.05
 _TELLING_DAYS: Final = 7
 _PSEUDO_DAYS: Final = 2.0
 _SMALLEST_SHARE: Final = 1e-9
 _FLATTEST: Final = 1e-3
-"""A rate that never was 1 says nothing of its days."""
+"""A rate whose event never occurred says nothing about its days."""
 _QUANTILES: Final = 1_024
 _FINEST: Final = 4.0
-"""Shares are rounded down to a quarter of an octave: each has null means of its own."""
+"""Shares are rounded down to a quarter of an octave, since each needs its own null means."""
 
 
 class Origin(StrEnum):
-    """Whose days it was that a day effect was taken from."""
+    """The origin of a day effect."""
 
     ASSUMED = "assumed"
     FLEET = "fleet"
@@ -57,9 +57,9 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayEffect:
-    """The sd, in sd of a request's value, by which days and by which hours differ.
+    """The sd, in sd of a request's value, between days and between hours.
 
-    0 and 0: they do not, and nothing is assumed.
+    Both 0 means that days and hours do not differ: nothing is assumed.
     """
 
     sd: float = ASSUMED_SD
@@ -74,7 +74,7 @@ ALIKE: Final = DayEffect(sd=0.0, hours=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Unknown:
-    """What a reference cannot know of each score: K columns.
+    """The uncertainty of a short reference about each score: K columns.
 
     seen, unseen
         Shifts between a live day and the reference ``(2, K)``, at hours and weekdays that it
@@ -100,11 +100,11 @@ class Unknown:
 
     @property
     def mostly_seen(self) -> bool:
-        """Whether a request falls in hours and weekdays that were seen, more often than not."""
+        """True if most hours and weekdays of a week were seen."""
         return self.covered >= 0.5  # noqa: PLR2004 - that is what mostly means
 
     def rise(self, *, share: float, seen: bool) -> Floats:
-        """Rise ``(K,)`` of each score's mean that a budget of so many alarms must allow for."""
+        """Return the rise ``(K,)`` of each score's mean that such a budget must allow for."""
         by_day, rhythm = self.seen if seen else self.unseen
         shift = surprise(share * self.parts) * by_day + rhythm
         columns = zip(shift, self.rises.T, strict=True)
@@ -113,7 +113,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shown:
-    """What a reference says of its own days: m units, K scores.
+    """A reference's own evidence about its days: m units, K scores.
 
     at, scores
         The units, as the null was fitted on.
@@ -138,7 +138,7 @@ class Shown:
 def unknown_of(
     shown: Shown, coverage: Coverage, effect: DayEffect, *, parts: Floats, rises: Floats
 ) -> Unknown | None:
-    """Work out what a reference is too short to know; None where it is not, or nothing is assumed.
+    """Return what a reference is too short to know; None if nothing is unknown or assumed.
 
     A rhythm of the sd ``hours`` has the amplitude a = √2 ``hours``. From the mean of a
     reference of h of 24 hours, unseen ones lie up to ``2 a (1 - h/24)`` away, and ``a h/24`` more
@@ -164,7 +164,7 @@ def unknown_of(
 def _rhythm(
     coverage: Coverage, hours: float, *, steady: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """How far hours that were seen, and others, may lie from the reference's mean ``(K,)``."""
+    """Return how far seen and unseen hours may be from the reference's mean ``(K,)``."""
     part, amplitude = float(coverage.hours.mean()), np.sqrt(2.0) * hours
     left = np.where(steady, 0.0, 1.0)
     return (
@@ -174,16 +174,16 @@ def _rhythm(
 
 
 def covered_share(coverage: Coverage) -> float:
-    """Share of a week's hours that were seen."""
+    """Return the share of a week's hours that were seen."""
     return float(coverage.hours.mean() * coverage.weekdays.mean())
 
 
 def older(coverage: Coverage, *, scores: int) -> Floats:
-    """What a reference of an older release cannot have known ``(4, K)``, by what it has seen.
+    """Return the unknown rhythm ``(4, K)`` of a reference by an older release, by its coverage.
 
-    Seen and unseen, one below the other. It did not keep how long it was: all seven weekdays
-    are 7 days, which speak for themselves, and fewer are as many days. Empty where nothing is
-    unknown.
+    Two rows for seen times, then two for unseen ones. Such a reference did not store its length:
+    all seven weekdays count as 7 days, which need no assumption, and fewer as that many days.
+    Empty if nothing is unknown.
     """
     days, every = int(coverage.weekdays.sum()), coverage.weekdays.size
     if coverage.hours.all() and days == every:
@@ -195,7 +195,7 @@ def older(coverage: Coverage, *, scores: int) -> Floats:
 
 
 def surprise(share: Floats) -> Floats:
-    """Sd beyond which a day's movement may lie ``share`` times in 30 days, in both directions.
+    """Return the sd that a day exceeds ``share`` times in 30 days, in both directions.
 
     >>> surprise(np.array([1.0, 0.01])).round(2).tolist()
     [2.24, 3.66]
@@ -205,7 +205,7 @@ def surprise(share: Floats) -> Floats:
 
 
 def rounded(share: float) -> float:
-    """The next smaller of few shares, so that a fleet that grows by one changes nothing.
+    """Round down to one of few shares, so that a fleet that grows by one changes nothing.
 
     >>> 0.84 < rounded(0.9) == rounded(0.99) < 0.9
     True
@@ -215,7 +215,7 @@ def rounded(share: float) -> float:
 
 
 def days_of(at: Floats, scores: Floats) -> Floats:
-    """Effective number of UTC days behind each score ``(K,)``: ``(sum n)² / sum n²``."""
+    """Return the effective number of UTC days behind each score ``(K,)``: ``(sum n)² / sum n²``."""
     counts = _day_sums(at, (~np.isnan(scores)).astype(np.float64))
     total = counts.sum(axis=0)
     squares = np.square(counts).sum(axis=0)
@@ -226,7 +226,7 @@ def days_of(at: Floats, scores: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Between:
-    """What day means of scores say: columns K, in shifts of a request's value.
+    """The spread of the scores' day means: columns K, in shifts of a request's value.
 
     variance
         Of the day means, and what of it is ``chance``: that of as many requests alone.
@@ -240,10 +240,10 @@ class _Between:
 
 
 def own_sd(shown: Shown, rises: Floats, effect: DayEffect) -> Floats:
-    """Sd of a day's movement ``(K,)`` for a reference whose own days differ by more.
+    """Return the sd between days ``(K,)``, larger if the reference's own days differ by more.
 
-    What the variance of day means exceeds by chance alone is theirs. It is weighed with 2 days
-    of the assumed one, and never below that: few days that are alike may be luck.
+    The reference's share is the variance of day means beyond chance. It is weighted with the
+    assumed one, which counts 2 days, and is never below that: a few similar days may be luck.
     """
     seen = _between(shown, rises)
     own = np.maximum(0.0, seen.variance - seen.chance)
@@ -252,9 +252,9 @@ def own_sd(shown: Shown, rises: Floats, effect: DayEffect) -> Floats:
 
 
 def shown_sd(shown: Shown, rises: Floats) -> float:
-    """Upper 95 % limit of the sd by which days differ, the largest of the signals'.
+    """Return the upper 95 % limit of the sd between days, the largest over the signals.
 
-    NaN where days are not known yet.
+    NaN if the days are not known yet.
     """
     if not shown.days_known:
         return np.nan
@@ -267,7 +267,7 @@ def shown_sd(shown: Shown, rises: Floats) -> float:
 
 
 def of_fleet(shown: Sequence[float], assumed: DayEffect) -> DayEffect:
-    """Sharpen what is assumed by what at least 5 other adapters have shown.
+    """Tighten the assumption by the days that at least 5 other adapters have shown.
 
     The largest of their upper limits, at least .05 sd. Where adapters are alike in kind, that of a
     newcomer is above it with a chance of at most ``1 / (n + 1) + 5 %`` of n adapters: its own is
@@ -301,7 +301,7 @@ def _between(shown: Shown, rises: Floats) -> _Between:
 
 
 def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Floats:
-    """Rise of the mean scores ``(31, k)`` of one signal under each shift, the worse direction.
+    """Return the rise of one signal's mean scores ``(31, k)`` under each shift, the worse way.
 
     A shift moves the normal score of a value, so that units, tails and ties do not matter:
     the value at the quantile ``Phi(z)`` becomes the one at ``Phi(z ± shift)``.
@@ -326,7 +326,7 @@ def rank_rises(ordered_ranks: Floats, scored: Callable[[Floats], Floats]) -> Flo
 
 
 def rate_rises(rates: Floats) -> Floats:
-    """Rise of rates ``(K,)`` under each shift ``(31, K)`` of what lies behind a 0/1 value."""
+    """Return the rise of rates ``(K,)`` under each shift ``(31, K)`` of a latent normal value."""
     with np.errstate(divide="ignore"):
         z = scipy.special.ndtri(rates)
     return np.asarray(scipy.special.ndtr(z + SHIFTS[:, None]) - rates)

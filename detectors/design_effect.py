@@ -1,8 +1,8 @@
-"""How much less a batch of units knows than its size suggests.
+"""Estimate how much less information a batch of units has than its size suggests.
 
-Units that share a session, an hour or a day move together. The design effect is the
-variance of block means over what independent units would show; the evidence of a window
-and the size of the reference are divided by it.
+Units that share a session, an hour or a day move together. The design effect is the variance of
+block means relative to that of independent units; the evidence of a window and the size of the
+reference are divided by it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def design_effect(
 def with_shifts(
     deff: Floats, names: tuple[str, ...], *, units_per_day: npt.NDArray[np.float64]
 ) -> Floats:
-    """Raise the other scores of a signal to what its own shifts from block to block imply.
+    """Raise a signal's other scores to the design effect that its block shifts imply.
 
     Blocks whose location shifts by delta sd have other tails, and a spread that grows with
     delta². Such movements are skewed: a fortnight may hold no large one, and the estimate from
@@ -119,7 +119,7 @@ Blocks = npt.NDArray[np.int64]
 def _inflation(elapsed: Floats, scores: Floats, length: float) -> tuple[Floats, Blocks]:
     """Return mean square between blocks over the variance, and the number of blocks, by score.
 
-    A block with one unit of a score says nothing about its clustering and is left out.
+    A block with a single unit of a score says nothing about clustering and is left out.
     """
     block = (elapsed // length).astype(np.int64)
     starts = np.flatnonzero(np.diff(block, prepend=-1))
@@ -135,7 +135,7 @@ def _between(scores: Floats, sizes: npt.NDArray[np.int64]) -> tuple[Floats, Bloc
     known = ~np.isnan(scores)
     counts = np.add.reduceat(known.astype(float), starts)
     used = counts > 1.0
-    # a score that was measured in some of the blocks only has no more blocks than these
+    # a score measured in only some of the blocks has no more blocks than these
     known &= np.repeat(used, sizes, axis=0)
     total = np.maximum(known.sum(axis=0), 2)
     mean = np.where(known, scores, 0.0).sum(axis=0) / total

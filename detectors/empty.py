@@ -1,4 +1,4 @@
-"""`empty`: answers with nothing in them."""
+"""`empty`: answers without content."""
 
 from __future__ import annotations
 

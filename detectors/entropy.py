@@ -1,4 +1,4 @@
-"""`entropy`: answers that are more diffuse than they were, or collapsed."""
+"""`entropy`: answers more diffuse than before, or collapsed."""
 
 from __future__ import annotations
 

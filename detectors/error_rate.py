@@ -1,4 +1,4 @@
-"""`errors`: requests that were not answered."""
+"""`errors`: requests that the serving side failed."""
 
 from __future__ import annotations
 

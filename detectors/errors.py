@@ -1,4 +1,4 @@
-"""What can go wrong when a reference is built or read.
+"""The errors of building or reading a reference.
 
     DetectorError
     ├── ReferenceTooSmall      wait for more records, or give the detector up for this adapter
@@ -20,7 +20,7 @@ class DetectorError(Exception):
 
 
 class ReferenceTooSmall(DetectorError):  # noqa: N818 - it is a state to wait out, not a fault
-    """A signal has too few measured baseline values to be compared with."""
+    """A signal has too few measured baseline values for a comparison."""
 
     def __init__(self, *, signal: str, needed: int, got: int) -> None:
         super().__init__(f"{signal}: {got} measured baseline values, {needed} needed")
@@ -42,7 +42,7 @@ class SignalAbsent(DetectorError):  # noqa: N818 - it is a fact about the adapte
 
 
 def _runs(signals: tuple[str, ...]) -> list[str]:
-    """Name a numbered family by its ends: ``topic_1 … topic_12``."""
+    """Shorten a numbered family to its ends: ``topic_1 … topic_12``."""
     families: dict[str, list[str]] = {}
     for signal in signals:
         families.setdefault(signal.rstrip("0123456789"), []).append(signal)
@@ -57,7 +57,7 @@ class ReferenceUnreadable(DetectorError):  # noqa: N818 - reads better where it 
 
 
 class StateMismatch(DetectorError):  # noqa: N818 - reads better where it is caught
-    """A process state has another shape than the reference's scores: start a fresh one."""
+    """A process state has another shape than the reference's scores; start a fresh one."""
 
     def __init__(self, *, needed: tuple[int, ...], got: tuple[int, ...]) -> None:
         super().__init__(f"state of shape {got}, the reference needs {needed}: start afresh")

@@ -36,13 +36,13 @@ from detectors.scores import Units
 from detectors.types import HORIZON_SECONDS, Budget, Floats, Process, State, Window
 
 ONSET_NATS = 2.0
-"""Starts whose evidence is within e^2 of the best are as good as it."""
+"""Starts whose evidence is within e^2 of the best count as equally likely."""
 _FACTORS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Step:
-    """One window absorbed: what to report, and the state to keep."""
+    """The result of absorbing one window: the evidence to report, and the state to keep."""
 
     evidence: Mapping[Process, float]
     increments: Mapping[Process, Floats]
@@ -53,10 +53,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Onset:
-    """When a drift most likely began: a start of window, and the starts nearly as likely.
+    """The most likely start of a drift: a start of window, and the starts nearly as likely.
 
-    ``nats`` is the summed increment since ``at``; below about 3 there is no onset to
-    speak of.
+    ``nats`` is the summed increment since ``at``; below about 3 the onset means nothing.
     """
 
     at: float
@@ -66,7 +65,7 @@ class Onset:
 
 
 def increments(null: Null, process: Process, units: Units, *, share: float = 1.0) -> Floats:
-    """Log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
+    """Return the log growth ``(L, K)`` by units ``(n, K)``; a missing score adds 0."""
     sizes = np.array([len(units)], dtype=np.int64)
     grown: Floats = window_increments(
         null, process, units.scores, sizes=sizes, share=share, unseen=units.unseen
@@ -83,7 +82,7 @@ def window_increments(
     share: float = 1.0,
     unseen: npt.NDArray[np.bool_] | None = None,
 ) -> Floats:
-    """Log growth ``(T, L, K)`` by each of T windows of units that follow each other.
+    """Return the log growth ``(T, L, K)`` of T consecutive windows of units.
 
     Factors are multiplied, at most 100 at a time, before one logarithm is taken: each lies
     in [.1, 17], so a product stays within 1e-100 and 1e124 and exact to 100 roundings.
@@ -95,10 +94,11 @@ def window_increments(
     sizes
         Units in each window ``(T,)``, summing to n; an empty window adds 0.
     share
-        Accepted alarms of the process in 30 days. It matters only to a reference that is too
-        short to know how days differ.
+        Accepted alarms of the process in 30 days. Only used if the reference is too short to know
+        how days differ.
     unseen
-        Units ``(n,)`` of hours and weekdays that the reference has not seen; None: none.
+        Units ``(n,)`` of hours and weekdays that the reference has not seen; None if there are
+        none.
     """
     if null.unknown is None or unseen is None or not unseen.any():
         return grown_by(bet_terms(null, process, share=share), scores, sizes=sizes)
@@ -115,7 +115,7 @@ def window_increments(
 
 
 def grown_by(terms: BetTerms, scores: Floats, *, sizes: npt.NDArray[np.int64]) -> Floats:
-    """Log growth ``(T, L, K)`` of bets on these terms; see :func:`window_increments`."""
+    """Return the log growth ``(T, L, K)`` of bets on these terms; see :func:`window_increments`."""
     grown = np.zeros((sizes.size, *terms.stakes.shape))
     filled = sizes > 0
     if not filled.any():
@@ -140,15 +140,14 @@ def advance(
 ) -> Step:
     """Absorb one window of new units.
 
-    An empty window still adds its share of start weight, up to the alarm line: time alone
-    never alarms. A window that begins before the
-    state's watermark was seen already, or is late: it changes nothing and the evidence of
-    the state is reported again.
+    An empty window still adds its share of start weight, up to the alarm line: time alone never
+    alarms. A window that begins before the state's watermark is a repeat, or late: it changes
+    nothing, and the evidence of the state is reported again.
 
     Parameters
     ----------
     units
-        Per process that runs, the window's units.
+        The window's units, per running process.
     """
     if state.watermark is not None and window.start < state.watermark:
         return _standing(null, state, processes=tuple(units))
@@ -166,7 +165,7 @@ def absorb(
     units: Mapping[Process, int],
     budget: Budget,
 ) -> Step:
-    """Absorb increments that are known already, as a replay at another budget does.
+    """Absorb known increments, as a replay at another budget does.
 
     A budget changes only the start weights: increments depend on units and reference alone.
     """
@@ -188,13 +187,13 @@ def absorb(
 
 
 def evidence_of(null: Null, log_m: Floats) -> float:
-    """Return log10 of the weighted mean of M over the line, ``-inf`` where nothing started."""
+    """Return log10 of the weighted mean of M over the line, ``-inf`` if nothing started."""
     total = np.logaddexp.reduce(log_m + np.log(null.weights), axis=None)
     return float((total - np.log(FRACTIONS.size)) / np.log(10.0))
 
 
 def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
-    """Find the start that explains a score's rise best: maximum suffix sum of increments.
+    """Find the start that best explains a score's rise: maximum suffix sum of increments.
 
     Measured on known onsets: median error +.2 to .6 h at a check every 15 min.
 
@@ -216,7 +215,7 @@ def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
         return None
     sums = np.cumsum(history[::-1, :, column], axis=0)[::-1]
     best = sums[:, int(np.argmax(sums.max(axis=0)))]
-    # the latest of equals: an empty window before the drift is not part of it
+    # the latest of equals, since an empty window before the drift is not part of it
     at = starts.size - 1 - int(np.argmax(best[::-1]))
     near = starts[best >= best[at] - ONSET_NATS]
     return Onset(
@@ -228,15 +227,15 @@ def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
 
 
 def recovery_sums(history: Floats, column: int) -> Floats:
-    """Summed increments ``(L,)`` of one score over windows ``(T, L, K)``.
+    """Return the summed increments ``(L,)`` of one score over windows ``(T, L, K)``.
 
-    A score has recovered where every betting fraction lost more than 1 nat.
+    A score has recovered once every betting fraction lost more than 1 nat.
     """
     return np.asarray(history[:, :, column].sum(axis=0), dtype=np.float64)
 
 
 def _cuts(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Starts of the blocks of windows, and the place of each window's first block in them."""
+    """Return the starts of the blocks of windows, and the index of each window's first block."""
     if sizes.size == 1:
         return np.arange(0, sizes[0], _FACTORS), np.zeros(1, dtype=np.int64)
     blocks = -(-sizes // _FACTORS)

@@ -50,15 +50,15 @@ from detectors.types import (
 BAD_SHARE = 0.05
 BAD_SIZE = 5.0
 LONGEST_DAYS = 30.0
-"""Whatever takes longer is told as not seen."""
+"""Longer delays are reported as not seen."""
 _GRID = 1_024
 _CENTRAL = (0.16, 0.84)
-"""Half of what lies between is one sd of a normal signal, whatever its tails."""
+"""Quantiles; half of the distance between them is one sd of a normal signal."""
 _REMEMBERED = 65_536
 
 
 class Drift(StrEnum):
-    """The drifts that delays are told for; sizes in sd of the detector's first signal."""
+    """The drifts for which delays are computed; sizes in sd of the detector's first signal."""
 
     HALF_SD = "half_sd"
     ONE_SD = "one_sd"
@@ -68,9 +68,9 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Growth:
-    """What a reference would see: expected log growth of each bet, as things are and by drift.
+    """The expected log growth of each bet, without drift and by drift.
 
-    ``moved`` lacks the drifts that have no meaning for a detector: a rate has no sd.
+    ``moved`` lacks the drifts that are meaningless for a detector: a rate has no sd.
     """
 
     null: Null
@@ -78,20 +78,20 @@ class Growth:
     moved: Mapping[Drift, Mix]
 
     def by(self, drift: Drift | None, process: Process, *, share: float) -> Floats:
-        """Growth per unit ``(L, K)``, in the hours that most requests fall in; None: no drift."""
+        """Return the growth per unit ``(L, K)`` in the busiest hours; None means no drift."""
         return _growth(self, drift, self.terms(process, share=share))
 
     def terms(self, process: Process, *, share: float) -> BetTerms:
-        """What the process makes of the null in those hours."""
+        """Return the process's bet terms in the busiest hours."""
         seen = self.null.unknown is None or self.null.unknown.mostly_seen
         return bet_terms(self.null, process, share=share, seen=seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mix:
-    """What units are drawn from: quantiles of mid-ranks ``(1024, S)``, or rates ``(K,)``.
+    """The distribution of units: quantiles of mid-ranks ``(1024, S)``, or rates ``(K,)``.
 
-    ``share`` of the units has them, the others are as they were.
+    A ``share`` of the units follows it; the others are unchanged.
     """
 
     values: npt.NDArray[np.float32] | Floats
@@ -101,14 +101,14 @@ class Mix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
-    """From the beginning of a drift to the window whose evidence crosses; inf: not in 30 days."""
+    """The time from a drift's start to its crossing window's end; inf if not within 30 days."""
 
     hours: float
     units: float
 
 
 def growth_of(reference: Any) -> Growth | None:
-    """Read a reference's growth; None for a kind of reference without a process."""
+    """Return a reference's growth; None for a kind of reference without a process."""
     match reference:
         case RankReference():
             return _rank_growth(reference)
@@ -128,7 +128,7 @@ def expected_delay(
     units_per_day: float,
     check_seconds: float,
 ) -> Delay | None:
-    """Follow the capital of every bet; None where the drift has no meaning here.
+    """Follow the capital of every bet; None if the drift is meaningless here.
 
     .4 ms, and 10 ms for the first of a growth and share, remembered by its arguments (a growth
     by identity): round the traffic.
@@ -138,9 +138,9 @@ def expected_delay(
     share
         Accepted alarms of this process in 30 days.
     units_per_day
-        Requests, or subjects within a check where subjects are given.
+        Requests, or subjects within a check if subjects are known.
     check_seconds
-        Length of a window: what is seen is seen at its end.
+        Length of a window; a drift is seen at a window's end.
     """
     if drift not in growth.moved:
         return None
@@ -163,7 +163,7 @@ def delay_of(
     units_per_day: float,
     check_seconds: float,
 ) -> Delay:
-    """Follow the capital of every bet once it grows by ``drifting`` ``(L, K)`` per unit.
+    """Follow the capital of every bet that grows by ``drifting`` ``(L, K)`` per unit.
 
     Parameters are those of :func:`expected_delay`.
     """
@@ -192,7 +192,7 @@ def delay_of(
 def minimum_detectable(
     null: Null, *, budget: Budget, units_per_day: float, check_seconds: float
 ) -> float:
-    """Smallest effect seen within a day at this traffic; inf where blind.
+    """Return the smallest effect seen within a day at this traffic; inf if blind.
 
     As :attr:`detectors.types.Score.minimum_detectable`, at the traffic of a day instead of
     one window's: Cliff's delta of the signal easiest to see, or a difference of rates.
@@ -208,9 +208,9 @@ def minimum_detectable(
 
 
 def _log_sum(step: Floats, checks: float) -> Floats:
-    """Log of ``sum over i = 1..checks of exp(i step)``: equal starts, each grown since."""
+    """Return the log of ``sum over i = 1..checks of exp(i step)``: equal starts that each grew."""
     size = np.maximum(np.abs(step), 1e-12)
-    # exp(step) (1 - exp(checks step)) / (1 - exp(step)), from the side that cannot overflow
+    # exp(step) (1 - exp(checks step)) / (1 - exp(step)), in the form that cannot overflow
     falling = -size + np.log(-np.expm1(-size * checks)) - np.log(-np.expm1(-size))
     rising = size * checks + np.log(-np.expm1(-size * checks)) - np.log(-np.expm1(-size))
     return np.where(step > 0.0, rising, falling) if checks > 0.0 else np.full_like(step, -np.inf)
@@ -257,7 +257,7 @@ def _growth(growth: Growth, drift: Drift | None, terms: BetTerms) -> Floats:
 
 
 def rate_growth(terms: BetTerms, rates: Floats) -> Floats:
-    """Mean growth ``(L, K)`` where 0/1 scores have these rates ``(K,)``."""
+    """Return the mean growth ``(L, K)`` if 0/1 scores have these rates ``(K,)``."""
     never, always = np.zeros((1, rates.size)), np.ones((1, rates.size))
     lost, won = _logs(terms, never)[0], _logs(terms, always)[0]
     return np.asarray((1.0 - rates) * lost + rates * won)
@@ -266,33 +266,33 @@ def rate_growth(terms: BetTerms, rates: Floats) -> Floats:
 def mean_growth(
     sd: Floats, terms: BetTerms, scores: Floats, *, still: Floats, share: float
 ) -> Floats:
-    """Mean growth ``(L, K)`` where a share of the units has ``scores``, the rest ``still``.
+    """Return the mean growth ``(L, K)`` if a share of the units has ``scores``, the rest ``still``.
 
     Both are ``(1024, K)``; ``sd`` is that of the reference's units.
     """
     both = np.concatenate([still, scores])
     parts = np.repeat([(1.0 - share), share], _GRID)[:, None] / _GRID
     mean = (parts * both).sum(axis=0)
-    # a unit of several requests of one subject scatters less than one request
+    # a unit of several requests of one subject varies less than one request
     spread = np.minimum(1.0, sd / np.maximum(still.std(axis=0), 1e-12))
     units = np.clip(mean + spread * (both - mean), 0.0, 1.0)
     return np.asarray((parts[:, :, None] * _logs(terms, units).transpose(0, 2, 1)).sum(axis=0).T)
 
 
 def _logs(terms: BetTerms, scores: Floats) -> Floats:
-    """Log growth ``(n, L, K)`` of each bet by units ``(n, K)``."""
+    """Return the log growth ``(n, L, K)`` of each bet by units ``(n, K)``."""
     excess = scores[:, None, :] - terms.null_mean
     return np.asarray(np.log1p(terms.stakes * excess) / terms.divisors)
 
 
 def quantiles(ordered: Floats) -> Floats:
-    """Evenly spaced quantiles of a sorted signal, to stand for all of it."""
+    """Return evenly spaced quantiles of a sorted signal, which represent it."""
     at = (np.arange(_GRID) + 0.5) / _GRID * ordered.size
     return ordered[at.astype(np.int64)]
 
 
 def signal_sd(ordered: Floats) -> float:
-    """Sd of a sorted signal as drifts are told in it."""
+    """Return the sd of a sorted signal that drifts are measured in."""
     low, high = np.quantile(ordered, _CENTRAL)
     finite = float(high - low) / 2.0
     return finite if finite > 0.0 else float(np.std(ordered))

@@ -1,4 +1,4 @@
-"""`feedback`: what people, judges and the business say of answers."""
+"""`feedback`: ratings by people, judges and business metrics."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LOWER = "lower_is_better."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directions:
-    """Names of the feedback that is compared, by where it is better.
+    """Names of the compared feedback, by which direction is better.
 
-    The direction is part of a signal's name: a reference that was frozen under another one
-    does not have the signal, rather than have it the wrong way round.
+    The direction is part of a signal's name: a reference frozen under the other direction lacks the
+    signal, instead of reading it the wrong way round.
 
     >>> Directions(higher_is_better=("solved",), lower_is_better=("edits",)).signals
     {'solved': 'higher_is_better.solved', 'edits': 'lower_is_better.edits'}
@@ -27,7 +27,7 @@ class Directions:
 
     @property
     def signals(self) -> dict[str, str]:
-        """Signal of each name."""
+        """Return the signal of each name."""
         return {name: f"{HIGHER}{name}" for name in self.higher_is_better} | {
             name: f"{LOWER}{name}" for name in self.lower_is_better
         }

@@ -1,4 +1,4 @@
-"""How small a change a reference that is still to be made will show."""
+"""Predict the smallest change that a future reference will detect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from detectors.types import SECONDS_PER_DAY, Budget, Floats, Window
 
 _SEED = 20_261_125
 _LARGEST = 20_000
-"""Records fitted at most: the reference's own error is far below the tolerance by then."""
+"""The most records fitted: beyond, the reference's own error is far below the tolerance."""
 
 
 def smallest_shift(*, records: int, days: float, per_day: float, budget: Budget) -> float:
-    """Give the shift of the per-request mean NLL, in its sd, seen within a day of traffic.
+    """Return the shift of the per-request mean NLL, in its sd, seen within a day of traffic.
 
     A reference of independent normal requests is fitted as a real one would be, and asked for
     its smallest detectable effect (:func:`detectors.sensitivity.detectable_rise`, notice
@@ -32,9 +32,9 @@ def smallest_shift(*, records: int, days: float, per_day: float, budget: Budget)
     Parameters
     ----------
     records, days
-        Size of the reference, at least 300, and the time that it spans, above 0.
+        Number of records of the reference, at least 300, and the time that it spans, above 0.
     per_day
-        Requests a day after it.
+        Requests a day after the reference.
     budget
         The share of `logit_ks`.
     """

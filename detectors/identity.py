@@ -1,9 +1,8 @@
-"""Which weights answer under an adapter's name? Told from documents that all models read.
+"""Identify the weights that answer under an adapter's name, from fixed documents.
 
-An engine that forgets an adapter, loads a neighbour's or a damaged file still answers, and
-nothing it says shows that. Asked for the same fixed documents, it does show: unchanged
-weights are deterministic up to kernel noise, so *equal within the noise* means *the same
-weights*.
+An engine that forgets an adapter, or loads a neighbour's or a damaged file, still answers, and its
+ordinary answers do not show it. The same fixed documents do: unchanged weights are deterministic up
+to kernel noise, so *equal within the noise* means *the same weights*.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ FAR: Final = 2.0
 the same engine, so an upgrade or a quantisation moves both sides; half precision moved it
 by 2 %. Noise as large as the weights, and a threefold alpha, moved it by 3 to 26."""
 GAP_FLOORS: Final = 10.0
-"""A small gap doubles by noise alone; so it must also move by this many noise floors."""
+"""A small gap may double by noise alone, so it must also move by this many noise floors."""
 HIGHEST_FLOOR: Final = 0.05
 """Unchanged weights that move further than this between two readings were not read alone:
 half precision moved a document by .007. Nothing can be called equal beside such noise."""
 
 
 class IdentityState(StrEnum):
-    """What answers under an adapter's name."""
+    """The weights that answer under an adapter's name."""
 
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
@@ -49,20 +48,20 @@ class Identity:
     """The answer to "is this adapter applied?", with its numbers.
 
     sibling
-        The adapter whose weights it seems to be, where ``mixed_up``.
+        The adapter whose weights these seem to be, if ``mixed_up``.
     kl
-        Mean nats per token, adapter against base; None where it was not measured.
+        Mean nats per token, adapter against base; None if not measured.
     nll_difference
-        Mean nats per token, adapter minus base; negative where the adapter finds the
-        documents easier. None without a base.
+        Mean nats per token, adapter minus base; negative if the adapter finds the documents easier.
+        None without a base.
     gap
-        Mean over documents of ``|adapter - base|``, nats per token: what to remember at
-        registration. None without a base.
+        Mean over documents of ``|adapter - base|``, nats per token: stored at registration. None
+        without a base.
     reason
         The numbers behind the state, in words.
     contradictory
-        The readings say both that the base answers and that it does not: one of them is
-        wrong, and nothing follows from either. Read again.
+        True if the readings say both that the base answers and that it does not: one of them is
+        wrong, so neither counts. Read again.
     """
 
     state: IdentityState
@@ -83,7 +82,7 @@ def identify(
     registered_gap: float | None,
     parity: Mapping[str, Parity],
 ) -> Identity:
-    """Name what answers under an adapter's name.
+    """Identify the weights that answer under an adapter's name.
 
     *Not applied*: no document's mean NLL is further from the base's than 4 noise floors,
     and the divergence, where measured, is within one. *Mixed up*: the same against a
@@ -153,7 +152,7 @@ def identify(
 class _Against:
     """One other model: ``(D,)`` moves of the documents against it, nats per token.
 
-    ``lent`` says why nearness to it proves nothing; None where it does.
+    ``lent`` says why nearness to it proves nothing; None if it does prove something.
     """
 
     name: str
@@ -176,7 +175,7 @@ class _Against:
         return self.near(floor) and (self.kl is None or self.kl <= floor)
 
     def contradiction(self, floor: float) -> str | None:
-        """Say that documents and divergence cannot both be true; None: they can."""
+        """Say why documents and divergence cannot both be true; None if they can."""
         if self.kl is None or not self.near(floor) or self.kl <= floor:
             return None
         largest = float(np.abs(self.moves).max())
@@ -214,9 +213,9 @@ def _against(
 
 
 def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
-    """Give the documents' moves, and which of them were read beside other requests."""
+    """Return the documents' moves, and which of them were read beside other requests."""
     mine, theirs = (np.minimum(run.sum_nll, -LOWEST * run.tokens) for run in (own, other))
-    # other token counts are another tokenizer, whose nats per token compare with nothing
+    # different token counts mean another tokenizer, whose nats per token are incomparable
     both = ~np.isnan(mine) & ~np.isnan(theirs) & (own.tokens == other.tokens) & (own.tokens > 0)
     beside = np.zeros(both.size, dtype=np.bool_) if other.beside is None else other.beside
     return np.asarray((mine[both] - theirs[both]) / own.tokens[both]), beside[both]

@@ -1,4 +1,4 @@
-"""`input_similarity`: requests unlike anything the adapter was trained for."""
+"""`input_similarity`: requests unlike the adapter's training examples."""
 
 from __future__ import annotations
 

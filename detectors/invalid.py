@@ -1,4 +1,4 @@
-"""`invalid`: answers that a machine cannot read."""
+"""`invalid`: answers that a machine cannot parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`latency`: answers that take longer than they did."""
+"""`latency`: answers slower than before."""
 
 from __future__ import annotations
 

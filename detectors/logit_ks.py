@@ -1,4 +1,4 @@
-"""`logit_ks`: a changed shape of the confidences of answers."""
+"""`logit_ks`: a changed distribution of the answers' confidences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A window whose requests have several settings, each part against a reference of its own."""
+"""Score a window of several settings, each part against its own reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detectors import evidence
 from detectors.types import Budget, Detector, Effect, Floats, Process, Score, State, Window
 
 Parts = Sequence[tuple[Any, Window]]
-"""References of one detector, each with the records that are compared with it."""
+"""One detector's references, each with the records that are compared with it."""
 _LEAST_PART: Final = 0.1
 
 
@@ -62,20 +62,20 @@ def score_mixed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """Effects of a window's parts: which moved most surely, and which might still have moved."""
+    """The effects of a window's parts: the one that surely moved most, and the highest possible."""
 
     worst: Effect
     part: int
-    """Whose it is: 0 is the reference in force."""
+    """The part it belongs to; 0 is the reference in force."""
     highest: Effect
 
 
 def effect_mixed(detector: Detector[Any], parts: Parts) -> Mixed:
     """Compare all records of a window, each with the reference of its settings.
 
-    A part in which less than a tenth of the records are says too little by itself. The worst is
-    the one whose lower limit is highest: a healthy majority must not hide a broken part. The
-    highest is the one whose upper limit is: all parts must be well again.
+    A part with less than a tenth of the records says too little by itself. The worst is the part
+    with the highest lower limit: a healthy majority must not hide a broken part. The highest is the
+    one with the highest upper limit: all parts must be well again.
     """
     found = [
         (detector.effect_since(reference, window), number)

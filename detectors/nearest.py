@@ -1,6 +1,6 @@
-"""The nearest training example of each query: exact, in blocks, without a large temporary.
+"""Find the nearest training example of each query: exact, in blocks, in bounded memory.
 
-No approximate index: it misses downward, which looks like drift.
+An approximate index would err downward, which looks like drift.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 BLOCK_ROWS = 2048
 QUERY_ROWS = 2048
-"""A block of both is 16 MB of similarities: it stays in cache and under 64 MB in all."""
+"""A block of both is 16 MB of similarities: it stays in cache, and the total under 64 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Nearest:
-    """Cosine to the nearest example ``(q,)`` in [-1, 1] and that example's row ``(q,)``."""
+    """The cosine to the nearest example ``(q,)`` in [-1, 1] and that example's row ``(q,)``."""
 
     similarity: npt.NDArray[np.float32]
     row: npt.NDArray[np.int64]

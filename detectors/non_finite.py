@@ -1,4 +1,4 @@
-"""`non_finite`: answers whose log-probabilities are no numbers."""
+"""`non_finite`: answers whose log-probabilities are not numbers."""
 
 from __future__ import annotations
 

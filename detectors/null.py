@@ -1,4 +1,4 @@
-"""What counts as "nothing happened" for each score, with the reference's own error."""
+"""Define "nothing happened" for each score, including the reference's own error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGEST_STAKE = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Null:
-    """The reference's scores, summed up: K columns each.
+    """Statistics of the reference's scores: K columns each.
 
     names
         ``signal:score``, the order of every ``(L, K)`` array.
@@ -44,9 +44,9 @@ class Null:
         Each score's part of the starting capital, summing to 1: the evidence is the mean of
         the scores' capital under these weights, whose expectation grows as each one's does.
     unknown
-        What the reference is too short to know of days and hours; None: nothing.
+        What the reference is too short to know about days and hours; None if nothing.
     shown_days
-        Upper 95 % limit of the sd by which its days differ; NaN: too few to say.
+        Upper 95 % limit of the sd by which its days differ; NaN if there are too few days.
     """
 
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ class Null:
 
 
 def equal_weights(scores: int) -> Floats:
-    """Give every score the same part of the capital."""
+    """Return weights that give every score the same share of the capital."""
     return np.full(scores, 1.0 / scores)
 
 
@@ -75,7 +75,7 @@ def fit_null(
     weights: Floats | None = None,
     by_day: bool = False,
 ) -> Null:
-    """Sum up the reference's units ``(m, K)``; without weights all scores weigh the same.
+    """Summarise the reference's units ``(m, K)``; without weights all scores weigh the same.
 
     ``by_day`` as in :func:`detectors.design_effect.design_effect`.
     """
@@ -103,14 +103,14 @@ def fit_null(
 
 
 def marked(units: Units, null: Null, coverage: Coverage) -> Units:
-    """Mark the units of hours and weekdays that a reference has not seen, where that matters."""
+    """Mark the units in hours and weekdays that the reference has not seen, if that matters."""
     if null.unknown is None:
         return units
     return replace(units, unseen=~covered(coverage, units.at))
 
 
 def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = True) -> Floats:
-    """Largest conditional mean ``(K,)`` that still counts as nothing: m0.
+    """Return the largest conditional mean ``(K,)`` that still counts as nothing: m0.
 
     ``min(.98, max(upper bound, mean + tolerance))``: the reference's error and what
     people would call no change, whichever is larger, not both added. Where the reference is
@@ -120,9 +120,9 @@ def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = 
     Parameters
     ----------
     share
-        Accepted alarms of the process in 30 days: how rare a day must be to lie beyond.
+        Accepted alarms of the process in 30 days: how rarely a day may exceed the mean.
     seen
-        Whether at hours and weekdays that the reference has seen.
+        True for hours and weekdays that the reference has seen.
     """
     bound = _bound(null, share=share, seen=seen)
     return np.minimum(_LARGEST_MEAN, np.maximum(bound, null.mean + _tolerance(null, process)))
@@ -137,7 +137,7 @@ def _bound(null: Null, *, share: float, seen: bool) -> Floats:
 
 
 def _stakes(null: Null, m0: Floats) -> Floats:
-    """Bet ``(L, K)`` on each score: ``min(g / max(sd, .05), .9 / m0)``.
+    """Return the bets ``(L, K)`` on each score: ``min(g / max(sd, .05), .9 / m0)``.
 
     The second term keeps every factor ``1 + lam (S - m0)`` at .1 or more.
     """
@@ -146,7 +146,7 @@ def _stakes(null: Null, m0: Floats) -> Floats:
 
 
 def _divisors(null: Null, process: Process, bets: Floats) -> Floats:
-    """By what each bet's evidence ``(L, K)`` is divided because units move together, >= 1.
+    """Return the divisor, >= 1, of each bet's evidence ``(L, K)``, as units move together.
 
     The whole design effect where the null mean is the reference's own upper bound. Where it
     lies higher, that slack pays for part of the common movement first:
@@ -174,7 +174,7 @@ def _divisors(null: Null, process: Process, bets: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BetTerms:
-    """What one process makes of a null: ``(K,)``, ``(L, K)`` and ``(L, K)``."""
+    """The terms of one process's bets on a null: ``(K,)``, ``(L, K)`` and ``(L, K)``."""
 
     null_mean: Floats
     stakes: Floats
@@ -182,7 +182,7 @@ class BetTerms:
 
 
 def bet_terms(null: Null, process: Process, *, share: float = 1.0, seen: bool = True) -> BetTerms:
-    """Work the terms out once for each null (by identity): a third of a small window's cost.
+    """Compute the terms once for each null (by identity): a third of a small window's cost.
 
     ``share`` and ``seen`` as in :func:`null_mean`.
     """

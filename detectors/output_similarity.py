@@ -1,4 +1,4 @@
-"""`output_similarity`: answers that talk of other things than those of the reference."""
+"""`output_similarity`: answers about other things than the reference's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from detectors.scores import Side
 from detectors.types import Floats
 
 DISTANCE: Final = "answer_distance"
-"""How far an answer lies from all the axes: new things are in none of their directions."""
+"""An answer's distance from all the axes: new things lie in none of their directions."""
 ANSWERS: Final = (DISTANCE, *(f"answer_{number}" for number in range(1, COUNT + 1)))
 """Signals of an answer: its distance, and coordinates along the axes of known answers."""
 
 
 def place_answers(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
-    """Signals ``(n, 13)`` of answers' vectors ``(n, d)``, in the order of ``ANSWERS``."""
+    """Return signals ``(n, 13)`` of answers' vectors ``(n, d)``, in the order of ``ANSWERS``."""
     return np.column_stack([distance(axes, vectors), coordinates(axes, vectors)])
 
 

@@ -1,4 +1,4 @@
-"""References as bytes: npz without pickle, with a kind and a version inside."""
+"""Pack references as bytes: npz without pickle, with a kind and a version inside."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def pack(kind: str, arrays: Arrays) -> bytes:
-    """Write named arrays; equal references give equal bytes."""
+    """Pack named arrays; equal references give equal bytes."""
     body = io.BytesIO()
     head = {"kind": np.array(kind), "version": np.array(VERSION)}
     np.savez(body, allow_pickle=False, **head, **arrays)
@@ -31,12 +31,12 @@ def pack(kind: str, arrays: Arrays) -> bytes:
 
 
 def read(kind: str, body: bytes, build: Callable[[Arrays], R]) -> R:
-    """Build a reference from what :func:`pack` wrote.
+    """Build a reference from the bytes of :func:`pack`.
 
     Raises
     ------
     ReferenceUnreadable
-        Damaged, incomplete, of another kind of reference, or of another version.
+        The bytes are damaged, incomplete, or of another kind or version.
     """
     arrays = _unpack(kind, body)
     try:
@@ -90,7 +90,7 @@ def read_null(arrays: Arrays) -> Null:
 
 
 def unknown_arrays(null: Null) -> Arrays:
-    """Name what a null was too short to know, for :func:`pack`."""
+    """Name the arrays of what a null was too short to know, for :func:`pack`."""
     if null.unknown is None:
         return {"unknown": np.zeros(0)}
     unknown, effect = null.unknown, null.unknown.effect
@@ -109,10 +109,10 @@ def with_unknown(
     parts: Floats,
     rises: Callable[[], Floats],
 ) -> Null:
-    """Give a null what :func:`unknown_arrays` named.
+    """Add to a null what :func:`unknown_arrays` named.
 
-    A reference of an older release did not say. Where it has seen every weekday its days speak
-    for themselves, as they did; otherwise what it cannot have known is assumed.
+    References of an older release lack it. If such a reference has seen every weekday, its own days
+    count, as they did before; otherwise what it cannot have known is assumed.
     """
     stored = arrays.get("unknown")
     if stored is None:

@@ -1,7 +1,7 @@
-"""Do two models say the same? Token by token, on the same texts.
+"""Measure whether two models say the same, token by token, on the same texts.
 
-Serving tells only the likeliest tokens of each position, so the divergence that can be had
-from outside is a lower bound of the true one; see :func:`compare`.
+Serving returns only the likeliest tokens of each position, so the divergence computed from outside
+is a lower bound of the true one; see :func:`compare`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class TopLogprobs:
     """A model's expectation at each of ``P`` scored tokens of some texts.
 
     chosen
-        ``(P,)`` logprob in nats of the token that stands in the text.
+        ``(P,)`` logprob in nats of the token in the text.
     tokens, logprobs
-        ``(P, K)`` ids and logprobs of the K likeliest tokens, best first; -1 and -inf
-        where fewer are known.
+        ``(P, K)`` ids and logprobs of the K likeliest tokens, best first; -1 and -inf if fewer are
+        known.
     document
-        ``(P,)`` index of the text that the token is of.
+        ``(P,)`` index of the token's text.
     beside
         Indices of texts that a base model read while its engine had other requests; see
         :class:`detectors.perplexity.DocumentScores`.
@@ -49,7 +49,7 @@ class TopLogprobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """How alike two models are over some positions; NaN without any, or where one says NaN.
+    """The similarity of two models over some positions; NaN without any, or if either has NaN.
 
     positions
         Scored tokens compared.
@@ -65,7 +65,7 @@ class Parity:
         Mean cosine of the two probability vectors, 0 to 1. Shown because people ask for
         it; decide nothing by it: .99 passes pairs of which 78 % agree on the top token.
     exact
-        Whether ``kl`` is the divergence of the whole distributions.
+        True if ``kl`` is the divergence of the whole distributions.
     """
 
     positions: int
@@ -83,7 +83,7 @@ _NOTHING: Final = Parity(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How far apart two models may be and still count as the same.
+    """The largest differences at which two models still count as the same.
 
     The defaults pass other arithmetic and refuse other weights. A demo adapter on 100
     texts against its float32 self: bfloat16, merged or not, KL .0002 and top-1 99.5 %;
@@ -100,9 +100,9 @@ class Limits:
 
 
 def beyond(parity: Parity, limits: Limits) -> tuple[str, ...]:
-    """Say what is beyond the limits, with numbers; nothing where the two are the same.
+    """List the exceeded limits, with numbers; empty if the two are the same.
 
-    What is NaN is beyond every limit.
+    NaN exceeds every limit.
     """
     said = []
     if not parity.kl <= limits.max_kl:
@@ -115,7 +115,7 @@ def beyond(parity: Parity, limits: Limits) -> tuple[str, ...]:
 
 
 def compare(a: TopLogprobs, b: TopLogprobs) -> Parity:
-    r"""Tell how far apart ``a`` and ``b`` are in what they expect; 0 is the same.
+    r"""Measure how far the expectations of ``a`` and ``b`` differ; 0 is the same.
 
     Per position both distributions are coarsened to the tokens that both name and one
     bucket for all others; by the data-processing inequality the divergence of the coarser
@@ -151,7 +151,7 @@ def by_document(a: TopLogprobs, b: TopLogprobs) -> Mapping[int, Parity]:
 
 
 def pooled(parts: Iterable[Parity]) -> Parity:
-    """Put comparisons of different texts together, each position counting once."""
+    """Combine comparisons of different texts, each position counting once."""
     known = [part for part in parts if part.positions]
     count = sum(part.positions for part in known)
     if count == 0:
@@ -172,7 +172,7 @@ def pooled(parts: Iterable[Parity]) -> Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Positions:
-    """``(P,)`` each: what :class:`Parity` averages, and the probability beyond the buckets."""
+    """``(P,)`` each: the terms that :class:`Parity` averages, and the remaining probability."""
 
     kl: Floats
     agree: Flags
@@ -227,13 +227,13 @@ def _rest(named: Floats) -> Floats:
 
 
 def _outside(model: TopLogprobs, chosen: Floats) -> Flags:
-    """Where the text's token is surely none of the likeliest, so that it can stand apart."""
+    """True where the text's token is surely not among the likeliest, so that it stands apart."""
     known = model.tokens >= 0
     return np.asarray(chosen < np.where(known, _clipped(model.logprobs), 0.0).min(axis=1))
 
 
 def _find(tokens: Ints, among: Ints) -> tuple[Ints, Flags]:
-    """Where each token stands in the other's row, and whether it does; ``(P, K)`` both."""
+    """Return each token's index in the other's row, and whether it is there; ``(P, K)`` both."""
     rows, columns = among.shape
     span = int(max(tokens.max(initial=0), among.max(initial=0))) + 2
     offset = np.arange(rows, dtype=np.int64)[:, None] * span
@@ -246,7 +246,7 @@ def _find(tokens: Ints, among: Ints) -> tuple[Ints, Flags]:
 
 
 def _same_top(a: TopLogprobs, b: TopLogprobs, place: Ints, *, shared: Flags) -> Flags:
-    """Whether some token is the likeliest of both; half precision often ties several."""
+    """True where both models share a likeliest token; half precision often ties several."""
     best_in_b = np.take_along_axis(_is_best(b), place, axis=1)
     return np.asarray((_is_best(a) & best_in_b & shared).any(axis=1))
 

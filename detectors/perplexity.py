@@ -1,9 +1,9 @@
 """`perplexity`: the model itself on a fixed corpus, run after run.
 
-Scoring unchanged weights again is deterministic up to kernel noise, so two questions can be
-asked apart. *Changed*: has any document moved by more than noise? *Degraded*: is the corpus
-as a whole harder by 5 %? No correction for repeated looks is needed: the documents are the
-same each time, so a run that is fine stays fine.
+Scoring unchanged weights again is deterministic up to kernel noise, so two questions can be asked
+separately. *Changed*: has any document moved by more than noise? *Degraded*: is the corpus as a
+whole harder by 5 %? No correction for repeated looks is needed: the documents are the same each
+time, so a run that is fine stays fine.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class DocumentScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexityChange:
-    """What one run says against the reference runs.
+    """The result of comparing one run with the reference runs.
 
     changed
-        Some document moved by more than 4 noise floors, or its token count did, or it was
-        scored by every reference run and cannot be now (a context that was cut, NaN).
-        Confirm with a second run before saying so.
+        True if some document moved by more than 4 noise floors, its token count changed, or every
+        reference run scored it and this one could not (a shortened context, NaN). Confirm with a
+        second run before reporting it.
     degraded
-        The corpus is harder by 5 %: the interval's lower end says so, or the estimate
-        does for the second time with a lower end above 0.
+        True if the corpus is harder by 5 %: by the interval's lower end, or by the estimate for the
+        second time with a lower end above 0.
     effect, interval
         Perplexity ratio - 1 and its 95 % interval; NaN without a document in common.
     largest_move, noise_floor
@@ -84,12 +84,12 @@ class PerplexityChange:
 
     @property
     def above_margin(self) -> bool:
-        """Whether this run alone supports "degraded" half-way: +5 % with lower end > 0."""
+        """True if this run alone half supports "degraded": +5 % with lower end > 0."""
         return self.effect >= MARGIN and self.interval[0] > 0.0
 
 
 def noise_floor(runs: Sequence[DocumentScores]) -> float:
-    """Largest move of any document between repeats of unchanged weights, nats per token.
+    """Return the largest move of any document between repeats of unchanged weights, nats per token.
 
     Take 3 to 5 repeats at registration; never below .001, which one repeat also gives.
     """
@@ -98,7 +98,7 @@ def noise_floor(runs: Sequence[DocumentScores]) -> float:
 
 
 def rounding_floor(dtype: str | None) -> float:
-    """How far rounding alone moves a document in an engine's arithmetic, nats per token.
+    """Return how far rounding alone moves a document in an engine's arithmetic, nats per token.
 
     Repeats do not show it: they round alike. Saving an adapter again in float16 changes last
     bits of what the engine works with, and so does another build of its kernels. Largest
@@ -133,13 +133,13 @@ def compare(
     Parameters
     ----------
     reference
-        At least one run; the repeats' mean is compared with.
+        At least one run; the comparison uses the mean of the repeats.
     previous
-        An independent run before this one, for "+5 % twice": the last scheduled one, never
-        the one that this run confirms.
+        An independent earlier run, for "+5 % twice": the last scheduled one, never the one that
+        this run confirms.
     least_floor
-        Nats per token below which the noise floor is not believed: one run of a base model
-        has no repeats, and is as noisy as its adapters.
+        The smallest credible noise floor in nats per token: one run of a base model has no repeats,
+        and is as noisy as its adapters.
     """
     then = np.mean([_usable(run) for run in reference], axis=0)
     now = _usable(current)
@@ -177,7 +177,7 @@ def compare(
 
 
 def as_score(change: PerplexityChange) -> Score:
-    """Put a comparison in the form all scores have.
+    """Convert a comparison to the form of all scores.
 
     There is no process behind it. The notice evidence is log10 of the largest move over 4
     noise floors, the page evidence log10 of the lower end over 5 %: 0 is the line in

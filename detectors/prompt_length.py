@@ -1,4 +1,4 @@
-"""`prompt_length`: requests that are longer or shorter than they were."""
+"""`prompt_length`: requests longer or shorter than before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`prompt_prefix`: requests that begin otherwise than they did."""
+"""`prompt_prefix`: requests that begin differently than before."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from detectors.types import Budget, Effect, Floats, Score, State, Window
 KIND: Final = "prefixes"
 SIGNAL: Final = "prompt_prefix"
 USUAL: Final = 0.01
-"""A beginning is usual that this share of the reference's early part has."""
+"""A beginning is usual if this share of the reference's early part has it."""
 EARLY: Final = 0.25
-"""That part; the rest must show how days differ."""
+"""The size of that early part; the rest must show how days differ."""
 MOST_UNUSUAL: Final = 0.5
-"""Where more of the rest begins otherwise, nothing is usual and nothing is compared."""
+"""If more of the rest begins unusually, nothing is usual and nothing is compared."""
 
 _RATE: Final = RateDetector(name="prompt_prefix", signals=(SIGNAL,), pages=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PrefixReference(RateReference):
-    """Rates of unusual beginnings, and the usual ones: none where no beginning is."""
+    """Rates of unusual beginnings, and the usual ones: none if no beginning is usual."""
 
     usual: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptPrefix:
-    """Compares how often requests begin otherwise than the reference's usually do.
+    """Compares how often requests begin unusually with the reference's rate.
 
-    A record has a keyed hash of its beginning. Those that the reference's early quarter often
-    has are usual; how many begin otherwise anyway is counted in the rest of it. So beginnings
-    that change by themselves, as one with the date in it, are counted as what they are, and
-    alarm nobody: of the records that say what is usual none would begin otherwise.
+    A record has a keyed hash of its beginning. Beginnings frequent in the reference's early quarter
+    are usual; the rate of unusual ones is counted in the rest of it. So beginnings that change by
+    themselves, such as one with the date in it, are part of the rate and cause no alarm: in the
+    records that define what is usual, none would be unusual.
     """
 
     name: str = "prompt_prefix"
@@ -68,17 +68,17 @@ class PromptPrefix:
     def score(
         self, reference: PrefixReference, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]:
-        """Absorb a window of new records and say where it stands."""
+        """Absorb a window of new records and score it."""
         score, after = _RATE.score(reference, _told(window, reference.usual), state, budget)
         details = {**score.details, "usual_prefixes": int(reference.usual.size)}
         return replace(score, details=details), after
 
     def effect_since(self, reference: PrefixReference, window: Window) -> Effect:
-        """Compare all of a window's records, whatever the process has seen."""
+        """Compare all of a window's records, whether the process has seen them or not."""
         return _RATE.effect_since(reference, _told(window, reference.usual))
 
     def units(self, reference: PrefixReference, window: Window) -> Units:
-        """Give the units ``(n, 1)`` that a window's records are counted as."""
+        """Return the units ``(n, 1)`` that a window's records are counted as."""
         return _RATE.units(reference, _told(window, reference.usual))
 
     def names(self, reference: PrefixReference) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class PromptPrefix:
         return packing.pack(KIND, {**rate_arrays(reference), "usual": reference.usual})
 
     def load(self, body: bytes) -> PrefixReference:
-        """Read what :meth:`dump` wrote; raises ReferenceUnreadable."""
+        """Read the bytes of :meth:`dump`; raises ReferenceUnreadable."""
         return packing.read(KIND, body, _build)
 
 
@@ -119,7 +119,7 @@ def _usual(prefixes: Floats) -> Floats:
 
 
 def _unusual(window: Window, usual: Floats) -> Floats:
-    """1 where a request begins otherwise, NaN where it is not known; 0 where nothing is usual."""
+    """Mark unusual beginnings as 1, unknown as NaN; all 0 if nothing is usual."""
     prefixes = _prefixes(window)
     other = ~np.isin(prefixes, usual) if usual.size else np.zeros(len(window), dtype=np.bool_)
     return np.where(np.isnan(prefixes), np.nan, other.astype(np.float64))

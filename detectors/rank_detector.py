@@ -48,20 +48,20 @@ class RankDetector:
     Parameters
     ----------
     sides
-        Signals of which only one direction is drift; all others count both ways.
+        Signals of which only one direction is drift; all others count in both directions.
     families
-        Beginnings of signals that a baseline may have under any name, and their sides: they
-        are compared beside ``signals``, in order of name.
+        Prefixes of signals whose names the baseline defines, and their sides: they are compared
+        beside ``signals``, in order of name.
     sizes
-        By signal, the columns of a request's sizes that it grows with: values are compared
-        in units of what is usual at these sizes (:mod:`detectors.sizes`).
+        By signal, the request's size columns that it grows with: values are compared in units of
+        the usual value at these sizes (:mod:`detectors.sizes`).
     lead
         The signal that the detector is about, where others only stand beside it: half of
         the capital is bet on it, and its effect is the detector's unless another's is
         larger and surely there (95 %, Bonferroni over the signals). Without this the
         largest of many would never look small again.
     pages
-        Whether it has a page process at all.
+        True if it has a page process.
     check_seconds
         Length of one check: the unit of the design effect's blocks, and the stretch
         within which a subject's records are one unit.
@@ -102,7 +102,7 @@ class RankDetector:
     def score(
         self, reference: RankReference, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]:
-        """Absorb a window of new records and say where it stands."""
+        """Absorb a window of new records and score it."""
         placement = rank_reference.place(reference, window)
         units = self._units(reference, window, placement, budget)
         step = advance(reference.null, state, window, units, budget=budget)
@@ -127,21 +127,21 @@ class RankDetector:
     def follow(
         self, reference: RankReference, window: Window, state: State, budget: Budget
     ) -> Step:
-        """Absorb a window into the evidence alone: :meth:`score` without its numbers for people."""
+        """Absorb a window into the evidence only: :meth:`score` without the numbers for people."""
         placement = rank_reference.place(reference, window)
         units = self._units(reference, window, placement, budget)
         return advance(reference.null, state, window, units, budget=budget)
 
     def effect_since(self, reference: RankReference, window: Window) -> Effect:
-        """Compare all of a window's records, whatever the process has seen."""
+        """Compare all of a window's records, whether the process has seen them or not."""
         return self._worst(_compare(reference, rank_reference.place(reference, window)))
 
     def names(self, reference: RankReference) -> tuple[str, ...]:
-        """Names of the K scores."""
+        """Return the names of the K scores."""
         return reference.null.names
 
     def counts(self, reference: RankReference, window: Window) -> bins.Counts:
-        """Bin counts ``(S, 256)``, to be stored and summed."""
+        """Return bin counts ``(S, 256)``, to be stored and summed."""
         return rank_reference.bin_counts(reference, window)
 
     def dump(self, reference: RankReference) -> bytes:
@@ -169,7 +169,7 @@ class RankDetector:
         return replace(most.worse, shown=self.shown(telling), signal=most.signal)
 
     def _telling(self, measured: list[Comparison]) -> list[Comparison]:
-        """The lead and what surely moved; all where nothing leads, or nothing else is there."""
+        """Return the lead and the surely moved signals; all if nothing leads or moved."""
         if self.lead is None:
             return measured
         found = [
@@ -209,7 +209,7 @@ def _compare(reference: RankReference, placement: Placement) -> list[Comparison]
 
 
 def _detectable(reference: RankReference, window: Window, *, units: int, budget: Budget) -> float:
-    """Cliff's delta of the signal easiest to see: twice the rise of its mean rank."""
+    """Return Cliff's delta of the most sensitive signal: twice the rise of its mean rank."""
     rise = detectable_rise(reference.null, window, units=units, budget=budget)
     location = [name.endswith((":up", ":down")) for name in reference.null.names]
     delta = 2.0 * float(rise[location].min())

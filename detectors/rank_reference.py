@@ -1,4 +1,4 @@
-"""The frozen reference of continuous signals, and a window placed in it."""
+"""Freeze a reference of continuous signals, and place windows in it."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ KIND = "ranks"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RankReference:
-    """What a baseline of continuous signals becomes; S signals, K scores.
+    """The reference of a baseline of continuous signals; S signals, K scores.
 
     signals, sides, absent
-        Signals in column order, which of their movements count, and those of the detector
-        that the baseline never measured.
+        Signals in column order, which of their directions count, and the detector's signals that
+        the baseline never measured.
     lines
-        What signals that grow with a request's size usually are at each size.
+        The usual values, by size, of signals that grow with a request's size.
     ordered
-        Per signal its sorted values, relative to their size and rhythm removed.
+        Per signal its sorted values, with size and rhythm removed.
     cuts, counts
         Bin edges ``(S, 255)`` and the reference's own counts ``(S, 256)``.
     """
@@ -77,7 +77,7 @@ class RankReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Placement:
-    """A window seen from the reference: rhythm-free values and mid-ranks, both ``(n, S)``."""
+    """A window relative to the reference: rhythm-free values and mid-ranks, both ``(n, S)``."""
 
     values: Floats
     u: Floats
@@ -162,7 +162,7 @@ def place(reference: RankReference, window: Window) -> Placement:
 def units_of(
     reference: RankReference, window: Window, placement: Placement, *, only: npt.NDArray[np.bool_]
 ) -> Units:
-    """Score the records that a mask ``(n,)`` selects, as units."""
+    """Score the records selected by a mask ``(n,)``, as units."""
     groups = None if placement.groups is None else placement.groups[only]
     kinds = kinds_scored(reference)
     units = as_units(window.at[only], scores_named(placement.u[only], kinds), groups)
@@ -170,12 +170,12 @@ def units_of(
 
 
 def kinds_scored(reference: RankReference) -> Kinds:
-    """By signal, the kinds of scores that a reference has, in column order."""
+    """Return, by signal, the kinds of a reference's scores, in column order."""
     return _kinds(reference.null.names, reference.signals)
 
 
 def bin_counts(reference: RankReference, window: Window) -> bins.Counts:
-    """Counts ``(S, 256)`` of a window, size and rhythm removed, ready to be stored and summed."""
+    """Return counts ``(S, 256)`` of a window, size and rhythm removed, to be stored and summed."""
     raw = _raw(reference.lines, reference.signals, window)
     values = remove_season(reference.season, window.at, raw)
     return _count(reference.cuts, values)
@@ -199,7 +199,7 @@ def dump(reference: RankReference) -> bytes:
 
 
 def load(body: bytes) -> RankReference:
-    """Read what :func:`dump` wrote; raises ReferenceUnreadable."""
+    """Read the bytes of :func:`dump`; raises ReferenceUnreadable."""
     return packing.read(KIND, body, _build)
 
 
@@ -228,7 +228,7 @@ def _raw(lines: Lines, signals: tuple[str, ...], window: Window) -> Floats:
 
 
 def _weights(signals: tuple[str, ...], sides: tuple[Side, ...], lead: str | None) -> Floats | None:
-    """Half of the capital is the lead's, the other half all others'; None: equal parts."""
+    """Return the scores' capital: half for the lead, half for the others; None for equal parts."""
     if lead not in signals or len(signals) == 1:
         return None
     names = sum(map(score_names, signals, sides), ())
@@ -237,7 +237,7 @@ def _weights(signals: tuple[str, ...], sides: tuple[Side, ...], lead: str | None
 
 
 def _parts(null: Null, *, led: bool) -> Floats:
-    """One movement for all signals; where one leads, the others are directions of their own."""
+    """Return 1 for all signals' common movement; with a lead, the others count separately."""
     if not led:
         return np.ones(len(null.names))
     of = np.array([name.partition(":")[0] for name in null.names])
@@ -266,7 +266,7 @@ def _place(ordered: tuple[Floats, ...], values: Floats) -> Floats:
 
 @lru_cache(maxsize=2_048)
 def _kinds(names: tuple[str, ...], signals: tuple[str, ...]) -> Kinds:
-    """What a reference was scored by: one stored by an older release keeps the scores it has."""
+    """Parse a reference's own kinds of scores: an older release's keeps those that it has."""
     parts = [name.partition(":")[::2] for name in names]
     return tuple(tuple(kind for of, kind in parts if of == signal) for signal in signals)
 

@@ -1,7 +1,7 @@
-"""Ranks in a sorted reference, the KS distance and Cliff's delta.
+"""Compute ranks in a sorted reference, the KS distance and Cliff's delta.
 
-Everything here depends on the *order* of values only: units, outliers, ties and infinite
-values are harmless. A NaN stands for "not measured" and stays NaN.
+Everything here depends on the *order* of values only: units, outliers, ties and infinite values are
+harmless. A NaN means "not measured" and stays NaN.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from detectors.types import Effect, Floats
 
 _WORTH_SORTING = 1_000
 _VARIANCE_FLOOR = 0.05**2
-"""Of a unit's placement in [-1, 1]: complete separation is not certainty."""
+"""Of a unit's placement in [-1, 1]: even complete separation is not certainty."""
 
 
 def mid_ranks(ordered: Floats, values: Floats) -> Floats:
-    """Where each value stands in the reference: share below plus half the share equal.
+    """Return each value's rank in the reference: share below plus half the share equal.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def _mid_ranks(ordered: Floats, values: Floats) -> Floats:
 
 
 def ks_distance(ordered: Floats, values: Floats) -> float:
-    """Largest gap between the two empirical distribution functions, in [0, 1].
+    """Return the largest gap between the two empirical distribution functions, in [0, 1].
 
     Exact, ties included; equals ``scipy.stats.ks_2samp(...).statistic``. The reference is
     sorted once, so the cost is sorting the window and one binary search per value: 4 to
@@ -84,7 +84,7 @@ def ks_distance(ordered: Floats, values: Floats) -> float:
     last, first = np.append(new, True), np.insert(new, 0, True)
     up_to = np.searchsorted(ordered, window, side="right")
     below = up_to.copy()
-    # only a value the reference holds too has another rank from the left
+    # only a value that the reference also holds has another rank from the left
     shared = ordered[np.maximum(up_to, 1) - 1] == window
     if shared.any():
         below[shared] = np.searchsorted(ordered, window[shared], side="left")
@@ -94,7 +94,7 @@ def ks_distance(ordered: Floats, values: Floats) -> float:
 
 
 def ks_p_value(distance: float, *, m: int, n: int) -> float:
-    """Asymptotic two-sided p-value of a KS distance, with Stephens' small-sample term.
+    """Return the two-sided asymptotic p-value of a KS distance, with Stephens' small-sample term.
 
     For people to look at; no verdict follows from it. Within .003 of the exact value at
     the sizes in use, and 600 times cheaper than ``kstwo.sf``.
@@ -116,7 +116,7 @@ class Placed:
 
 
 def cliffs_delta(placed: Placed, *, deff: float) -> Effect:
-    """How much more often a window value is larger than a reference value than smaller.
+    """Return how much more often window values are larger than reference values than smaller.
 
     ``delta = P(window > reference) - P(window < reference)`` in [-1, 1]; .2 is a shift of
     about .36 sd of a normal signal. Each unit (request, or subject) weighs the same.

@@ -1,4 +1,4 @@
-"""The family of detectors over 0/1 signals, that is over how often something happens.
+"""Compare how often something happens: detectors over 0/1 signals.
 
 A detector of this family is a name and its signals: see ``repetition.py``.
 """
@@ -25,15 +25,15 @@ from detectors.types import Budget, Effect, Floats, Process, Score, State, Windo
 
 KIND = "rates"
 NEWEST: Final = 20
-"""Newest records of others that are looked at where one subject's go wrong."""
+"""The most recent records of other subjects that are checked when one subject's fail."""
 MOST: Final = 0.5
 SLACK: Final = 0.02
-"""A rate surely higher by this is the others' too: above one failure among twenty of them."""
+"""A rate surely higher by this affects the others too: above one failure among twenty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateReference:
-    """What a baseline of 0/1 signals becomes: one score, ``signal:rate``, per signal."""
+    """The reference of a baseline of 0/1 signals: one score, ``signal:rate``, per signal."""
 
     signals: tuple[str, ...]
     absent: tuple[str, ...]
@@ -43,7 +43,7 @@ class RateReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateDetector:
-    """Compares how often something happens with how often it did in the reference.
+    """Compares how often something happens with the reference's rate.
 
     The e-process of a 0/1 score is exact for independent requests (no approximation of
     its distribution enters), and for clusters no larger than the design effect. Effects
@@ -55,9 +55,9 @@ class RateDetector:
     Parameters
     ----------
     hard
-        Evaluated every minute; pages without waiting for a probe.
+        True if evaluated every minute; pages without waiting for a probe.
     pages
-        Whether it has a page process at all.
+        True if it has a page process.
     check_seconds
         See :class:`detectors.rank_detector.RankDetector`.
     """
@@ -108,7 +108,7 @@ class RateDetector:
     def score(
         self, reference: RateReference, window: Window, state: State, budget: Budget
     ) -> tuple[Score, State]:
-        """Absorb a window of new records and say where it stands."""
+        """Absorb a window of new records and score it."""
         units = self._processes(reference, window, budget)
         step = advance(reference.null, state, window, units, budget=budget)
         effect = _worst(reference, units[Process.NOTICE])
@@ -130,12 +130,12 @@ class RateDetector:
         return score, step.state
 
     def effect_since(self, reference: RateReference, window: Window) -> Effect:
-        """Compare all of a window's records, whatever the process has seen."""
+        """Compare all of a window's records, whether the process has seen them or not."""
         worst = _worst(reference, self.units(reference, window))
         return worst if worst.signal is None else _counted(reference, worst, window)
 
     def names(self, reference: RateReference) -> tuple[str, ...]:
-        """Names of the K scores."""
+        """Return the names of the K scores."""
         return reference.null.names
 
     def dump(self, reference: RateReference) -> bytes:
@@ -143,11 +143,11 @@ class RateDetector:
         return packing.pack(KIND, rate_arrays(reference))
 
     def load(self, body: bytes) -> RateReference:
-        """Read what :meth:`dump` wrote; raises ReferenceUnreadable."""
+        """Read the bytes of :meth:`dump`; raises ReferenceUnreadable."""
         return packing.read(KIND, body, read_rates)
 
     def units(self, reference: RateReference, window: Window) -> Units:
-        """Give the units ``(n, K)`` that a window's records are counted as."""
+        """Return the units ``(n, K)`` that a window's records are counted as."""
         units = as_units(window.at, _rates(window, reference.signals), window.subjects)
         return marked(units, reference.null, reference.coverage)
 
@@ -182,7 +182,7 @@ def read_rates(arrays: packing.Arrays) -> RateReference:
 
 
 def _rates(window: Window, signals: tuple[str, ...]) -> Floats:
-    """Indicator columns; whatever is not 0 happened, so that a score stays in [0, 1]."""
+    """Return indicator columns; any value but 0 counts as 1, so that a score stays in [0, 1]."""
     values = columns(window, signals)
     return np.where(np.isnan(values), np.nan, (values != 0.0).astype(np.float64))
 
@@ -197,7 +197,7 @@ def _worst(reference: RateReference, units: Units) -> Effect:
 
 
 def _counted(reference: RateReference, effect: Effect, window: Window) -> Effect:
-    """Say how many records an effect was seen on, and whether it is one subject's alone."""
+    """Add to an effect its number of records, and whether it is a single subject's."""
     column = reference.signals.index(effect.signal or reference.signals[0])
     happened = _rates(window, reference.signals)[:, column]
     return replace(
@@ -210,11 +210,11 @@ def _counted(reference: RateReference, effect: Effect, window: Window) -> Effect
 def _of_one_subject(
     reference: RateReference, column: int, happened: Floats, window: Window
 ) -> bool:
-    """Whether it happened to one subject most of all, and others are as they were since.
+    """True if the failures are mostly one subject's, and the others are as before.
 
-    Whoever is alone with an adapter has nobody whose healthy answers speak against it; of
-    records without a subject nobody knows whose they are. What one subject had for hours may
-    become everyone's: then most of the others' newest records tell.
+    A single subject has no others whose healthy answers contradict it; records without a subject
+    cannot be attributed. A subject's lasting failures may become everyone's: then most of the
+    others' newest records show it.
     """
     bad = happened == 1.0
     if window.subjects is None or not (bad & (window.subjects >= 0)).any():
@@ -253,7 +253,7 @@ def _gap(reference: RateReference, column: int, seen: Floats) -> Effect:
 
 
 def _wilson(rate: float, n: float) -> tuple[float, float]:
-    """95 % score interval of a rate."""
+    """Return the 95 % score interval of a rate."""
     z = float(scipy.special.ndtri(0.975))
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)

@@ -1,4 +1,4 @@
-"""By how much a share grew, with an interval that small counts do not fool."""
+"""Estimate a share's growth, with an interval that is right for small counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAIL: Final = 0.025
 class RateRatio:
     """A share now over the share before, in [0, inf], with its 95 % interval.
 
-    ``ratio`` is inf where there was nothing before, NaN where there is nothing now either.
+    ``ratio`` is inf if there was nothing before, NaN if there is nothing now either.
     """
 
     ratio: float
@@ -23,7 +23,7 @@ class RateRatio:
 
 
 def rate_ratio(now: int, of_now: int, before: int, of_before: int) -> RateRatio:
-    """Say how many times as frequent it is among ``of_now`` as it was among ``of_before``.
+    """Return how many times as frequent something is in ``of_now`` as it was in ``of_before``.
 
     Given the sum of both counts, what came now is binomial with p = r m / (r m + n), where
     r is the ratio; Clopper-Pearson's limits of p give those of r. Exact for Poisson counts,

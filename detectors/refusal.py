@@ -1,4 +1,4 @@
-"""`refusal`: answers that say no."""
+"""`refusal`: answers that refuse."""
 
 from __future__ import annotations
 

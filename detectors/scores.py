@@ -15,7 +15,7 @@ from detectors.types import Floats
 
 
 class Side(StrEnum):
-    """Which movement of a signal counts as drift."""
+    """The direction of a signal that counts as drift."""
 
     BOTH = "both"
     DOWN = "down"
@@ -27,7 +27,7 @@ Kinds = tuple[tuple[str, ...], ...]
 """By signal, the kinds of its scores."""
 
 _LOWEST = 5.0
-"""Nats: ``low`` counts every rank below ``exp(-5)``, .7 %, alike, which bounds it."""
+"""Nats: ``low`` treats every rank below ``exp(-5)``, .7 %, alike, which bounds it."""
 
 
 def _depth(u: Floats) -> Floats:
@@ -57,11 +57,11 @@ _SIDES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Units:
-    """What the evidence counts: requests, or a subject's requests within one window.
+    """The units of the evidence: requests, or a subject's requests within one window.
 
-    ``at`` is the unit's first time ``(n,)``; ``scores`` is ``(n, K)``, NaN where the unit
-    has no such score. ``unseen`` ``(n,)`` tells which fall in an hour or on a weekday that the
-    reference has not seen; None: none does.
+    ``at`` is the unit's first time ``(n,)``; ``scores`` is ``(n, K)``, NaN if the unit has no such
+    score. ``unseen`` ``(n,)`` marks units in an hour or on a weekday that the reference has not
+    seen; None if there are none.
     """
 
     at: Floats
@@ -82,7 +82,7 @@ def score_names(signal: str, side: Side) -> tuple[str, ...]:
 
 
 def location_column(names: Sequence[str], signal: str) -> int:
-    """Column of a signal's location: its mean rank, up or down (they differ in sign only).
+    """Return the column of a signal's location: its mean rank, up or down (differing in sign).
 
     >>> location_column(score_names("latency_ms", Side.UP), "latency_ms")
     0
@@ -92,12 +92,12 @@ def location_column(names: Sequence[str], signal: str) -> int:
 
 
 def are_indicators(side: Side) -> npt.NDArray[np.bool_]:
-    """Tell which of a signal's scores are 0/1 indicators."""
+    """Return which of a signal's scores are 0/1 indicators."""
     return np.array([kind.endswith("%") for kind in _SIDES[side]])
 
 
 def rank_scores(u: Floats, side: Side) -> Floats:
-    """Bounded scores ``(n, K)`` of mid-ranks ``(n,)``: location, spread and tails.
+    """Return bounded scores ``(n, K)`` of mid-ranks ``(n,)``: location, spread and tails.
 
     Both sides: a rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties
     the reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps what
@@ -110,15 +110,14 @@ def rank_scores(u: Floats, side: Side) -> Floats:
 
 
 def kinds_of(sides: Sequence[Side]) -> Kinds:
-    """Names of each signal's scores, as :func:`scores_named` takes them."""
+    """Return the names of each signal's scores, as :func:`scores_named` takes them."""
     return tuple(_SIDES[side] for side in sides)
 
 
 def scores_named(u: Floats, kinds: Kinds) -> Floats:
-    """Scores ``(n, K)`` of mid-ranks ``(n, S)``, the kinds wanted of each signal side by side.
+    """Return scores ``(n, K)`` of mid-ranks ``(n, S)``, each signal's kinds side by side.
 
-    Signals that follow each other and are scored alike are scored at once. KeyError where a
-    kind is unknown.
+    Adjacent signals with the same kinds are scored together. Raises KeyError for an unknown kind.
     """
     every = np.empty((len(u), sum(map(len, kinds))))
     signal = column = 0
@@ -135,14 +134,14 @@ def scores_named(u: Floats, kinds: Kinds) -> Floats:
 
 
 def as_units(at: Floats, scores: Floats, groups: npt.NDArray[np.int64] | None) -> Units:
-    """Average scores within each group, so that one busy user is one voice.
+    """Average scores within each group, so that one busy user counts once.
 
     Parameters
     ----------
     at, scores
         Records ``(n,)`` and ``(n, K)``. A record without any score is left out.
     groups
-        ``(n,)`` codes; a negative code is a unit of its own. None: every record is.
+        ``(n,)`` codes; a negative code is its own unit. None makes every record a unit.
     """
     known = ~np.isnan(scores)
     used = known.any(axis=1)
@@ -157,7 +156,7 @@ def as_units(at: Floats, scores: Floats, groups: npt.NDArray[np.int64] | None) -
 def subject_checks(
     at: Floats, subjects: npt.NDArray[np.int64] | None, *, check_seconds: float
 ) -> npt.NDArray[np.int64] | None:
-    """Codes of (subject, check): a reference's units are made as live windows make them."""
+    """Return codes of (subject, check), so that a reference's units match live windows'."""
     if subjects is None:
         return None
     check = ((at - at.min(initial=0.0)) // check_seconds).astype(np.int64)

@@ -1,7 +1,7 @@
-"""The reference's daily and weekly rhythm, and which hours and weekdays it has seen.
+"""Model the reference's daily and weekly rhythm, and the hours and weekdays it has seen.
 
-Hours and weekdays are UTC. A rhythm is removed from continuous signals before they are
-ranked, so that a quiet night is compared with quiet nights.
+Hours and weekdays are UTC. A rhythm is removed from continuous signals before they are ranked, so
+that a quiet night is compared with quiet nights.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detectors.types import SECONDS_PER_DAY, Floats
 DAILY_FROM_DAYS = 3.0
 WEEKLY_FROM_DAYS = 14.0
 _SPAN_SLACK_DAYS = 0.25
-"""Records rarely fall on both ends of the span they stand for."""
+"""Records rarely fall on both ends of the span that they cover."""
 _CLIP = (0.005, 0.995)
 _RCOND = 0.1
 """Directions the seen hours barely determine are left at zero: a harmonic fitted to office
@@ -25,7 +25,7 @@ _SEEN_RECORDS = 5
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0
 _LARGE = 1e12
 _TIED = 0.05
-"""Chance that two values are equal above which a signal has classes rather than an extent."""
+"""The chance that two values are equal above which a signal is treated as classes."""
 _WAVES = ((np.cos, 1), (np.sin, 1), (np.cos, 2), (np.sin, 2))
 
 
@@ -33,7 +33,7 @@ _WAVES = ((np.cos, 1), (np.sin, 1), (np.cos, 2), (np.sin, 2))
 class Season:
     """Coefficients ``(S, 5)`` per signal: cos, sin of 24 h and 12 h, and the weekend.
 
-    All zero where the reference is too short to tell a rhythm from chance.
+    All zero if the reference is too short to distinguish a rhythm from chance.
     """
 
     coefficients: Floats
@@ -56,12 +56,12 @@ def span_days(at: Floats) -> float:
 
 
 def spans(at: Floats, days: float) -> bool:
-    """Tell whether records reach over so many days, give or take six hours."""
+    """True if records span at least ``days``, with six hours of tolerance."""
     return span_days(at) >= days - _SPAN_SLACK_DAYS
 
 
 def fit_season(at: Floats, values: Floats) -> Season:
-    """Least squares on the reference, clipped at its .5 and 99.5 % points.
+    """Fit by least squares on the reference, clipped at its .5 and 99.5 % points.
 
     Two daily harmonics from 3 days of a signal on, or once it was measured at every hour; a
     weekend offset from 14 on. Under 3 days each day keeps a level of its own, so that a day
@@ -93,14 +93,14 @@ def fit_season(at: Floats, values: Floats) -> Season:
 
 
 def remove_season(season: Season, at: Floats, values: Floats) -> Floats:
-    """Values ``(n, S)`` less the rhythm expected at their times."""
+    """Subtract from values ``(n, S)`` the rhythm expected at their times."""
     if not season.coefficients.any():
         return values
     return values - _design(at) @ season.coefficients.T
 
 
 def fit_coverage(at: Floats) -> Coverage:
-    """Count the hours of the day and weekdays of the baseline's records ``(n,)``."""
+    """Mark the hours of the day and weekdays of the baseline's records ``(n,)``."""
     return Coverage(
         hours=np.bincount(_hour(at), minlength=24) >= _SEEN_RECORDS,
         weekdays=np.bincount(_weekday(at), minlength=7) >= _SEEN_RECORDS,
@@ -108,9 +108,9 @@ def fit_coverage(at: Floats) -> Coverage:
 
 
 def covered(coverage: Coverage, at: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which times fall in an hour *and* a weekday the reference has seen.
+    """Return which times fall in an hour *and* a weekday that the reference has seen.
 
-    What others do is assumed (:mod:`detectors.day_effect`).
+    The effect of others is assumed (:mod:`detectors.day_effect`).
     """
     return coverage.hours[_hour(at)] & coverage.weekdays[_weekday(at)]
 
@@ -121,7 +121,7 @@ def _is_of_classes(values: Floats) -> bool:
 
 
 def _least_squares(design: Floats, column: Floats, *, day: Floats | None = None) -> Floats:
-    """Fit a column; ``day`` ``(n,)`` gives every day a level of its own."""
+    """Fit a column; ``day`` ``(n,)`` gives every day its own level."""
     known = ~np.isnan(column)
     if not known.any() or _is_of_classes(column[known]):
         return np.zeros(design.shape[1])
@@ -136,7 +136,7 @@ def _least_squares(design: Floats, column: Floats, *, day: Floats | None = None)
 
 
 def _centred(values: Floats, levels: npt.NDArray[np.int64]) -> Floats:
-    """Values ``(n, k)`` less the mean of their level."""
+    """Subtract from values ``(n, k)`` the mean of their level."""
     means = [np.bincount(levels, weights=column) / np.bincount(levels) for column in values.T]
     return values - np.column_stack(means)[levels]
 

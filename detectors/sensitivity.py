@@ -1,4 +1,4 @@
-"""The smallest effect that a day of this traffic would show."""
+"""Compute the smallest effect that a day of this traffic would show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from detectors.types import HORIZON_SECONDS, SECONDS_PER_DAY, Budget, Floats, Pr
 
 
 def nats_to_cross(null: Null, window: Window, *, share: float) -> Floats:
-    """Evidence ``(K,)`` each score must gather alone: ``log(L / w) + log(H / (b dt))``."""
+    """Return the evidence ``(K,)`` each score needs alone: ``log(L / w) + log(H / (b dt))``."""
     tries = FRACTIONS.size / null.weights
     return np.asarray(np.log(tries) + np.log(HORIZON_SECONDS / (share * window.seconds)))
 
 
 def detectable_rise(null: Null, window: Window, *, units: float, budget: Budget) -> Floats:
-    """Rise of each score's mean ``(K,)`` that the notice process sees within a day.
+    """Return the rise of each score's mean ``(K,)`` that the notice process sees within a day.
 
     A day at this window's rate, ``units`` in its length, brings n units. Score k must gather
     T = ``nats_to_cross`` times its divisor, that is T/n per unit, and a bet lam on a mean

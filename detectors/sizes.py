@@ -1,8 +1,8 @@
-"""What a signal usually is for a request of its size: long answers are not slow ones.
+"""Model a signal's usual value by request size, so that long answers are not slow ones.
 
-The time an engine takes is close to a straight line in the tokens it reads and writes. The
-line is the reference's own, and a value is told in units of it: 1 is usual, 2 is twice as
-long as a request of these sizes took.
+An engine's time is close to a straight line in the tokens it reads and writes. The line is fitted
+to the reference, and values are expressed relative to it: 1 is usual, 2 is twice as long as a
+request of these sizes took.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from detectors.types import Floats, Window
 _THIRDS = (1 / 3, 2 / 3)
 _ROUNDS = 6
 _SMALLEST = 1e-3
-"""Of what is usual: a line through noise must not divide by nothing."""
+"""Of the usual value: a line through noise must not divide by zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Line:
-    """What one signal usually is: ``base`` plus ``slopes`` times the sizes in ``columns``.
+    """One signal's usual value: ``base`` plus ``slopes`` times the sizes in ``columns``.
 
-    Neither is below 0: more tokens take longer. ``usual`` are the sizes ``(C,)`` that stand
-    in where those of a request are not known.
+    Neither is below 0: more tokens take longer. ``usual`` are the sizes ``(C,)`` used for requests
+    of unknown size.
     """
 
     signal: str
@@ -36,7 +36,7 @@ class Line:
     usual: Floats
 
     def at(self, sizes: Floats) -> Floats:
-        """What is usual for requests of some sizes ``(n, C)``."""
+        """Return the usual value for requests of some sizes ``(n, C)``."""
         known = np.where(np.isfinite(sizes), sizes, self.usual)
         return np.maximum(self.base + known @ self.slopes, _SMALLEST)
 
@@ -45,7 +45,7 @@ Lines = tuple[Line, ...]
 
 
 def fit_lines(baseline: Window, columns: Mapping[str, tuple[str, ...]]) -> Lines:
-    """Lay a line through each signal of a baseline, by its sizes.
+    """Fit a line to each signal of a baseline, by its sizes.
 
     Tukey's resistant lines, one size after the other, each through what the others leave,
     until they agree: a tenth of wild values moves them by little.
@@ -58,7 +58,7 @@ def fit_lines(baseline: Window, columns: Mapping[str, tuple[str, ...]]) -> Lines
 
 
 def relative(lines: Lines, window: Window, signals: tuple[str, ...], values: Floats) -> Floats:
-    """Values ``(n, S)``, those that have a line in units of it."""
+    """Return values ``(n, S)``, dividing those with a line by it."""
     if not lines:
         return values
     told = values.copy()
@@ -70,7 +70,7 @@ def relative(lines: Lines, window: Window, signals: tuple[str, ...], values: Flo
 
 
 def dump_lines(lines: Lines) -> Arrays:
-    """Name the arrays for :func:`detectors.packing.pack`; none where there is no line."""
+    """Name the arrays for :func:`detectors.packing.pack`; none if there is no line."""
     if not lines:
         return {}
     arrays: dict[str, Floats] = {"sized": np.array([line.signal for line in lines])}
@@ -81,7 +81,7 @@ def dump_lines(lines: Lines) -> Arrays:
 
 
 def load_lines(arrays: Arrays) -> Lines:
-    """Build from what :func:`dump_lines` named."""
+    """Build lines from the arrays of :func:`dump_lines`."""
     return tuple(
         _load(arrays, signal, place)
         for place, signal in enumerate(words(arrays["sized"]) if "sized" in arrays else ())
@@ -112,13 +112,13 @@ def _fit(signal: str, columns: tuple[str, ...], sizes: Floats, value: Floats) ->
             slopes[place] = _slope(column, y - x[:, others] @ slopes[others])
     base = max(0.0, _median(y - x @ slopes))
     line = Line(signal=signal, columns=columns, base=base, slopes=slopes, usual=usual)
-    # where a negative base was cut off, the line lies too high by a factor
+    # if a negative base was cut off, the line is too high by a factor
     factor = _median(y / line.at(x)) if base == 0.0 else 1.0
     return Line(signal=signal, columns=columns, base=base, slopes=slopes * factor, usual=usual)
 
 
 def _slope(x: Floats, y: Floats) -> float:
-    """Rise between the medians of the lower and the upper third of sizes, 0 if it falls."""
+    """Return the slope between the medians of the lower and upper third of sizes, at least 0."""
     if not x.size:
         return 0.0
     low, high = np.quantile(x, _THIRDS)

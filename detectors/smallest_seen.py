@@ -39,15 +39,15 @@ from detectors.scores import scores_named
 from detectors.types import Floats, Process
 
 POWER: Final = 0.8
-"""Share of faults of the told size that are seen in time, at least."""
+"""The least share of faults of the reported size that are seen in time."""
 LATE: Final = 1.5
-"""By how much the expected delay must be shorter than the time."""
+"""The factor by which the expected delay must be shorter than the time."""
 _STEPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 SHIFTS: Final = (
     *(round(step * decade, 3) for decade in (0.01, 0.1) for step in _STEPS),
     *(step for step in _STEPS if step <= BAD_SIZE),
 )
-"""Sizes that are tried, in sd: no finer than the answer is true."""
+"""The sizes to try, in sd: no finer than the answer's accuracy."""
 SHARES: Final = (
     *(round(step * decade, 5) for decade in (0.001, 0.01, 0.1) for step in _STEPS),
     1.0,
@@ -57,9 +57,9 @@ _ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What moves: a signal, and whether of all requests or of a share of them.
+    """A change of one signal, in all requests or in a share of them.
 
-    ``falls``: towards smaller values. A rate only rises, and only by a share.
+    ``falls`` is true towards smaller values. A rate only rises, and only by a share.
     """
 
     signal: str
@@ -69,7 +69,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Movable:
-    """A fault of a reference, ready to be made of any size.
+    """A fault of a reference that can be given any size.
 
     sd
         Of the signal, in its own unit; 1 for a rate.
@@ -84,7 +84,7 @@ class Movable:
 
 
 def movable(reference: Any, growth: Growth, fault: Fault) -> Movable | None:
-    """Ready a fault; ``growth`` is the reference's. None: it has not the signal."""
+    """Prepare a fault; ``growth`` is the reference's. None if it lacks the signal."""
     if fault.signal not in reference.signals:
         return None
     match reference:
@@ -105,7 +105,7 @@ def smallest_seen(
     check_seconds: float,
     hours: Sequence[float],
 ) -> tuple[float | None, ...]:
-    """Give for each time the smallest size that is seen in it; None: none is.
+    """Return, for each time, the smallest size that is seen in it; None if none is.
 
     Sizes are in sd, or a share; other parameters are those of
     :func:`detectors.expected_delay.expected_delay`. Cost: 5 to 20 ms.
@@ -129,7 +129,7 @@ def smallest_seen(
 def _smallest(
     sizes: Sequence[float], expected: Callable[[int], float], *, within: float
 ) -> float | None:
-    """Bisect: the larger, the sooner."""
+    """Bisect, since larger sizes are seen sooner."""
     low, high = -1, len(sizes) - 1
     if expected(high) > within:
         return None
@@ -180,7 +180,7 @@ def _rate_fault(reference: RateReference, growth: Growth, fault: Fault) -> Movab
 
 
 def _sd_beyond_rounding(ordered: Floats) -> float:
-    """0 for a constant, whose rhythm was removed with a rounding error."""
+    """Return the sd; 0 for a constant whose rhythm was removed with a rounding error."""
     sd = signal_sd(ordered)
     return sd if sd > _ROUNDING * max(1.0, float(np.abs(ordered).max())) else 0.0
 

@@ -1,7 +1,7 @@
-"""Where a week of perplexity runs is heading: its mean, its slope, and when it crosses +5 %.
+"""Extrapolate a week of perplexity runs: its mean, its slope, and when it crosses +5 %.
 
-A step is seen at once by :func:`detectors.perplexity.compare`. The week's mean is for what
-comes slowly, and for a level that hovers about the line: it sees a step of +6 % after 6 days.
+:func:`detectors.perplexity.compare` sees a step at once. The week's mean is for slow changes, and
+for a level near the line: it sees a step of +6 % after 6 days.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from detectors.types import Floats
 DAY = 86_400.0
 WEEK = 7 * DAY
 HORIZON = 90 * DAY
-"""A line drawn further than this from a week of runs tells nothing."""
+"""A line extrapolated further than this from a week of runs means nothing."""
 WHOLE_DAYS = 6.0
 """Daily runs of a week span six days."""
 FEWEST = 4
-"""Runs below which a line has no error to speak of."""
+"""With fewer runs a line's error is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossing:
-    """When the week's mean would reach +5 % if it went on as it does; POSIX seconds.
+    """When the week's mean would reach +5 % if its trend continued; POSIX seconds.
 
     ``earliest`` to ``latest`` is a 95 % interval.
     """
@@ -43,13 +43,13 @@ class Trend:
     mean
         Perplexity ratio - 1 of their mean log ratio.
     whole
-        Whether the history reaches back the 7 days and the runs at least 6 of them; before,
-        and after a downtime, the mean is of less than a week.
+        True if the history covers the 7 days and the runs at least 6 of them; at the beginning, and
+        after a downtime, the mean covers less than a week.
     slope
         Change of the log ratio per day; NaN with fewer than 4 runs or less than a day.
     crossing
-        None where the mean is above the line already, or does not surely rise, or would
-        not cross it within 90 days.
+        None if the mean is already above the line, does not surely rise, or would not cross it
+        within 90 days.
     """
 
     mean: float
@@ -59,12 +59,12 @@ class Trend:
 
     @property
     def degraded(self) -> bool:
-        """Whether a whole week's mean is at +5 % or above."""
+        """True if a whole week's mean is at +5 % or above."""
         return self.whole and self.mean >= MARGIN
 
 
 def trend(at: Floats, log_ratio: Floats, *, since: float) -> Trend | None:
-    """Say where the runs of the last 7 days are heading; None without a run.
+    """Return the trend of the last 7 days of runs; None without a run.
 
     The rolling mean of a line runs parallel to it, so it crosses where ``mean + slope t``
     does. The moment's interval is Fieller's: all ``t`` at which the mean's 95 % band
@@ -77,7 +77,7 @@ def trend(at: Floats, log_ratio: Floats, *, since: float) -> Trend | None:
         ``(R,)`` POSIX seconds, ascending, and log of the perplexity ratio. Runs older than
         7 days before the newest are left out.
     since
-        When what they are compared with was made: the history's beginning.
+        When the reference of the comparison was made: the history's beginning.
 
     Notes
     -----
@@ -108,7 +108,7 @@ def trend(at: Floats, log_ratio: Floats, *, since: float) -> Trend | None:
 
 
 def _line(days: Floats, ratios: Floats) -> tuple[float, float, float]:
-    """Slope, its standard error and that of the mean, by least squares."""
+    """Return slope, its standard error and that of the mean, by least squares."""
     centred = days - days.mean()
     squares = float(centred @ centred)
     slope = float(centred @ ratios) / squares
@@ -120,7 +120,7 @@ def _line(days: Floats, ratios: Floats) -> tuple[float, float, float]:
 def _moment(
     mean: float, slope: float, *, error: float, spread: float, freedom: int
 ) -> tuple[float, float, float] | None:
-    """Days until the crossing, its earliest and its latest; None where none is sure."""
+    """Return the days until the crossing, its earliest and its latest; None if not certain."""
     missing = float(np.log1p(MARGIN)) - mean
     if missing <= 0.0 or slope <= 0.0 or missing / slope > HORIZON / DAY:
         return None

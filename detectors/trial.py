@@ -1,6 +1,6 @@
-"""Is the version on trial worse than the one in charge beside it? May be asked at any time.
+"""Test whether the trial version is worse than the control beside it, at any time.
 
-Both arms answer at once, each subject always from the same arm, and the intervals hold for
+Both arms answer at the same time, each subject always from the same arm, and the intervals hold for
 all looks together: looking every 5 minutes costs no false rollback.
 """
 
@@ -18,7 +18,7 @@ import scipy
 from detectors.types import Floats
 
 FEWEST_UNITS: Final = 20
-"""Subjects of an arm below which a mean's variance is not known well enough to decide."""
+"""With fewer subjects in an arm, a mean's variance is too uncertain to decide by."""
 TIGHTEST: Final = 1.0 / 16.0
 """Share of the planned information about which the bounds are tightest (decision 0012)."""
 _ODDS: Final = np.array([2.0, 4.0, 10.0, 50.0])
@@ -42,13 +42,13 @@ class Difference:
 
     @property
     def information(self) -> float:
-        """1 / variance: what confidence sequences count instead of requests."""
+        """1 / variance: the measure of progress in confidence sequences, in place of requests."""
         return 1.0 / self.variance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """A degradation and where it lies, at every look so far with the stated confidence."""
+    """A degradation and its interval, valid at every look so far with the stated confidence."""
 
     value: float
     lo: float
@@ -83,7 +83,7 @@ def difference(
 
 
 def bounds(found: Difference, *, alpha: float, planned: float) -> Bounds:
-    """Where the degradation lies: each end is wrong at any look with probability ``alpha``.
+    """Bound the degradation: each end is wrong at any look with probability ``alpha``.
 
     Robbins' normal mixture in information time V = 1/variance,
     ``value ± sqrt((V+r)/V² · (2 ln(1/(2 alpha)) + ln((V+r)/r)))`` with r a sixteenth of the
@@ -101,7 +101,7 @@ def bounds(found: Difference, *, alpha: float, planned: float) -> Bounds:
 
 
 def half_width(information: float, *, alpha: float, planned: float) -> float:
-    """Give half of the interval of :func:`bounds` at an amount of information."""
+    """Return half the width of :func:`bounds` at an amount of information."""
     tightest = planned * TIGHTEST
     grown = information + tightest
     spread = 2.0 * math.log(0.5 / alpha) + math.log(grown / tightest)
@@ -110,7 +110,7 @@ def half_width(information: float, *, alpha: float, planned: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """What one look saw: requests of both arms since the look before, and failures of each."""
+    """One look's counts: requests of both arms since the previous look, and their failures."""
 
     trial_requests: int
     control_requests: int
@@ -119,7 +119,7 @@ class Failures:
 
 
 def failure_evidence(looks: Sequence[Failures]) -> float:
-    """log10 of the evidence that the trial fails more often; errors, empty answers, NaN.
+    """Return log10 of the evidence that the trial fails more often; errors, empty answers, NaN.
 
     Given how many requests of a look failed, the trial's share of them is hypergeometric
     where it fails as often as the control, whatever that rate is and however it changes from
@@ -131,7 +131,7 @@ def failure_evidence(looks: Sequence[Failures]) -> float:
     Raises
     ------
     ValueError
-        A look with more failures than requests.
+        A look has more failures than requests.
     """
     total = np.zeros(_ODDS.size)
     for look in looks:
@@ -173,7 +173,7 @@ def _mean(values: Floats, subjects: npt.NDArray[np.int64] | None, *, rates: bool
 
 
 def _log_ratio(look: Failures) -> Floats:
-    """Log-likelihood ratio of one look for each of the odds."""
+    """Return the log-likelihood ratio of one look for each of the odds."""
     failures = look.trial_failures + look.control_failures
     if not (
         0 <= look.trial_failures <= look.trial_requests

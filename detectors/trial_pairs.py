@@ -1,7 +1,7 @@
-"""Is the version on trial worse, where it answered the same prompts? May be asked at any time.
+"""Test whether the trial version is worse on prompts that both answered, at any time.
 
-What makes a prompt hard cancels within a pair, so that few prompts tell much; but of rates
-only the few pairs tell anything that came out differently, too few for a normal bound.
+A prompt's difficulty cancels within a pair, so few prompts say much; but for rates only the few
+pairs that differ count, too few for a normal bound.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from detectors.trial import FEWEST_UNITS, Bounds, Difference
 from detectors.types import Floats
 
 Subjects = npt.NDArray[np.int64]
-"""Whose prompt each pair ``(n,)`` is."""
+"""The subject code of each pair's prompt ``(n,)``."""
 
 _BETS: Final = np.array([0.05, 0.1, 0.2, 0.55])
 """Shares of the most that may be bet on a pair. The last grows fastest for a fall of 5 points
@@ -27,17 +27,17 @@ _ROUNDS: Final = 4
 
 
 def paired(worse: Floats, subjects: Subjects | None = None) -> Difference | None:
-    """Say how much worse the trial is of pairs ``(n,)``; None below 20 subjects.
+    """Return how much worse the trial is on pairs ``(n,)``; None below 20 subjects.
 
-    1 where the trial's answer is the worse of two, -1 where it is the better one, else 0.
-    Without subjects each pair is of a subject of its own.
+    1 if the trial's answer is the worse of two, -1 if it is the better one, else 0. Without
+    subjects each pair counts as its own subject.
     """
     n = worse.size
     units = n if subjects is None else np.unique(subjects).size
     if units < FEWEST_UNITS:
         return None
     variance = float(np.var(worse, ddof=1)) / n
-    # one pair more that differs either way, so that equal answers prove nothing
+    # one more differing pair each way, so that equal answers prove nothing
     least = 2.0 / ((n + 2.0) * n)
     return Difference(
         value=float(worse.mean()),
@@ -47,7 +47,7 @@ def paired(worse: Floats, subjects: Subjects | None = None) -> Difference | None
 
 
 def design_effect(worse: Floats, subjects: Subjects | None) -> float:
-    """How many pairs count for one, as those of one subject may come out alike; 1 or more.
+    """Return how many pairs count as one, since a subject's pairs may agree; 1 or more.
 
     Variance of the sum over subjects against that over pairs. Two subjects more, of the size
     that most pairs belong to, whose pairs all differ alike, stand beside those seen: what is
@@ -65,7 +65,7 @@ def design_effect(worse: Floats, subjects: Subjects | None) -> float:
 
 
 def pair_bounds(worse: Floats, *, alpha: float, subjects: Subjects | None = None) -> Bounds:
-    """Where the degradation lies: each end is wrong at any look with probability ``alpha``.
+    """Bound the degradation: each end is wrong at any look with probability ``alpha``.
 
     Exact for pairs ``(n,)`` of -1, 0 and 1, at least one, however rarely they differ: the
     lower end is the largest mean that a fair bet against it has not yet refuted. Each pair
@@ -98,9 +98,9 @@ def pair_bounds(worse: Floats, *, alpha: float, subjects: Subjects | None = None
 
 
 def _lower(counts: Floats, value: float, *, alpha: float) -> float:
-    """Close in on it: a capital falls as its mean grows, and is at most 1 at ``value``.
+    """Bisect for the lower end: a capital falls as its mean grows, and is at most 1 at ``value``.
 
-    What is given is refuted itself, so that what is not resolved any more errs to the safe side.
+    The returned mean is itself refuted, so that the remaining error is on the safe side.
     """
     if value <= -1.0:
         return -1.0
@@ -114,7 +114,7 @@ def _lower(counts: Floats, value: float, *, alpha: float) -> float:
 
 
 def _log_capital(counts: Floats, means: Floats) -> Floats:
-    """Log of what bets against each of the means, above -1, have come to.
+    """Return the log capital of bets against each of the means, above -1.
 
     ``counts`` are of 1, 0 and -1.
     """

@@ -1,9 +1,9 @@
-"""What a trial must be to be decided: its share of the traffic, and its duration.
+"""Plan a trial that can be decided: its share of the traffic, and its duration.
 
-Worked out from the bounds of :mod:`detectors.trial` in closed form: with the trial planned
-to just that information V, the drop is seen with a probability of ``POWER`` once
-``drop - bar >= (c + z)/sqrt(V)``, where c is the bounds' half-width in standard errors and
-z the normal point of ``POWER``.
+Derived from the bounds of :mod:`detectors.trial` in closed form: with the trial planned for exactly
+that information V, the drop is seen with a probability of ``POWER`` once ``drop - bar >= (c +
+z)/sqrt(V)``, where c is the bounds' half-width in standard errors and z the normal point of
+``POWER``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from detectors.trial import half_width
 
 POWER: Final = 0.9
 WEIGHTS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
-"""Shares of traffic that a plan looks at."""
+"""The shares of traffic that a plan considers."""
 FEWEST_TO_PROMOTE: Final = 200
-"""Requests of the trial without which nothing is promoted."""
+"""The fewest requests of a trial before a promotion."""
 ALPHA: Final = 0.05
 """Accepted false rollbacks of a trial, divided over its guardrails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a trial is to find out.
+    """The question that a trial is to answer.
 
     rate
         Share of requests that succeed now, in (0, 1).
@@ -37,9 +37,9 @@ class Wanted:
     margin
         Fall up to which the trial may still be promoted, in (0, 1).
     critical
-        Any proven fall rolls back; else only one beyond the margin.
+        True if any proven fall rolls back; else only one beyond the margin does.
     guardrails
-        Metrics that are watched, at least 1: they share the accepted false rollbacks.
+        Number of metrics watched, at least 1: they share the accepted false rollbacks.
     requests_per_day
         Of the adapter, all arms together; above 0.
     """
@@ -77,13 +77,13 @@ class Wanted:
 
     @property
     def bar(self) -> float:
-        """Fall that the bounds must lie beyond to roll back."""
+        """The fall that the bounds must exceed to roll back."""
         return 0.0 if self.critical else self.margin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One weight: requests of the trial, and days, until either answer is there.
+    """One weight, with the trial's requests and days until either answer.
 
     ``to_see`` is the drop seen with a probability of 90 %; ``to_promote`` no fall beyond
     the margin proven with 90 % where there is none.
@@ -97,25 +97,25 @@ class Choice:
 
     @property
     def days(self) -> float:
-        """After how many days there is a verdict, whichever it is."""
+        """Days until a verdict, whichever it is."""
         return max(self.days_to_see, self.days_to_promote)
 
 
 def choices(wanted: Wanted, weights: Sequence[float] = WEIGHTS) -> tuple[Choice, ...]:
-    """Work out every weight, in the order given; each in (0, 1)."""
+    """Compute every weight, in the order given; each in (0, 1)."""
     return tuple(_choice(wanted, weight) for weight in weights)
 
 
 def choose(found: Sequence[Choice], *, within_days: float) -> Choice | None:
-    """The smallest weight that brings a verdict in time: it risks the fewest requests."""
+    """Return the smallest weight with a verdict in time, which risks the fewest requests."""
     timely = [choice for choice in found if choice.days <= within_days]
     return min(timely, key=lambda choice: choice.weight, default=None)
 
 
 def detectable_drop(wanted: Wanted, *, weight: float, days: float) -> float:
-    """The smallest fall of the rate that would be seen so, with a probability of 90 %.
+    """Return the smallest fall of the rate that would be seen with a probability of 90 %.
 
-    ``wanted.drop`` is not used. 1 or more: none would.
+    ``wanted.drop`` is not used. 1 or more means that none would be.
     """
     requests = wanted.requests_per_day * weight * days
     per_request = _variance(wanted, weight=weight, fallen=wanted.rate)
@@ -139,12 +139,12 @@ def _choice(wanted: Wanted, weight: float) -> Choice:
 
 
 def _errors(wanted: Wanted) -> float:
-    """Standard errors that a fall must stand above its bar to be seen with ``POWER``."""
+    """Return the standard errors above its bar at which a fall is seen with ``POWER``."""
     alpha = ALPHA / wanted.guardrails
     return half_width(1.0, alpha=alpha, planned=1.0) + float(scipy.special.ndtri(POWER))
 
 
 def _variance(wanted: Wanted, *, weight: float, fallen: float) -> float:
-    """Variance of the difference, times the trial's requests."""
+    """Return the variance of the difference, times the trial's requests."""
     control = wanted.rate * (1.0 - wanted.rate) * weight / (1.0 - weight)
     return fallen * (1.0 - fallen) + control

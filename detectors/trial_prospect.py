@@ -1,4 +1,4 @@
-"""Whether a trial's steps can be decided at all, at the traffic and the spread that there are.
+"""Predict whether a trial's steps can be decided, at the given traffic and spread.
 
 :mod:`detectors.trial_plan` chooses a step for a fall that must be seen; this looks ahead over
 steps that are given, for a trial that is no worse: when each has its requests, when each
@@ -21,16 +21,16 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """One guardrail that is to be inside its margin.
+    """One guardrail that must come inside its margin.
 
     alpha, margin
-        Its share of the accepted false rollbacks, and what may be lost.
+        Its share of the accepted false rollbacks, and the acceptable loss.
     pace
         Information (1/variance of the difference) that a day brings, over w(1-w) at a share w
         of the traffic; of pairs, that a day of copies brings. Above 0.
     information, planned
-        What it has by now, and the amount about which its bounds are tightest; None: that of
-        the first step's least time.
+        The information so far, and the amount about which its bounds are tightest; None means
+        that of the first step's shortest time.
     """
 
     name: str
@@ -41,18 +41,18 @@ class Gauge:
     planned: float | None = None
 
     def chance(self, information: float) -> float:
-        """How probable the bound lies inside the margin, of a trial that is no worse, in [0, 1].
+        """Return the probability, in [0, 1], that the bound is inside if the trial is no worse.
 
-        At one look; a trial is looked at often, so that a little more do at one of them.
+        At one look; a trial is looked at often, so slightly more pass at some look.
         """
         return float(scipy.special.ndtr(self._above(information)))
 
     def needs(self) -> float:
-        """Information at which that is ``POWER``; above 0.
+        """Return the information at which that is ``POWER``; above 0.
 
-        Infinite where nothing may be lost: then a trial that is no worse is never proven so.
-        Bisection of a function that crosses its level once: what grows is the root of the
-        information, and the bound's width only as the root of its logarithm.
+        Infinite if nothing may be lost: then a trial that is no worse is never proven so. Bisection
+        of a function that crosses its level once: the bound grows with the root of the information,
+        its width only with the root of its logarithm.
         """
         if self.margin <= 0.0:
             return math.inf
@@ -66,7 +66,7 @@ class Gauge:
         return high
 
     def _above(self, information: float) -> float:
-        """Standard errors by which the margin is above the bound of no difference."""
+        """Return the standard errors by which the margin exceeds the bound of no difference."""
         if information <= 0.0:
             return -math.inf
         planned = information if self.planned is None else self.planned
@@ -76,7 +76,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A step: share of the traffic (0: copies), least and longest days, least requests by arm."""
+    """A step: traffic share (0: copies), shortest and longest days, fewest requests per arm."""
 
     weight: float
     days: float
@@ -85,31 +85,31 @@ class Stage:
 
     @property
     def fewer(self) -> float:
-        """Share of the requests that the arm with fewer of them gets; a copy is of both."""
+        """The share of requests of the smaller arm; a copy belongs to both arms."""
         return min(self.weight, 1.0 - self.weight) if self.weight > 0.0 else 1.0
 
     @property
     def density(self) -> float:
-        """Share of a gauge's pace that it brings."""
+        """The share of a gauge's pace in this step."""
         return self.weight * (1.0 - self.weight) if self.weight > 0.0 else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What a step comes to, in days from where it stands now; infinite: never.
+    """The forecast of a step, in days from its current state; infinite means never.
 
     requests_after
-        Both arms have its requests.
+        Until both arms have its requests.
     inside_after
-        Every gauge is inside its margin with a probability of ``POWER``; 0 without gauges.
+        Until every gauge is inside its margin with a probability of ``POWER``; 0 without gauges.
     after
-        It ends then, if it may: its least time, requests and bounds are there.
+        Until it may end: its shortest time, requests and bounds are reached.
     left
-        A person is asked then.
+        Until a person is asked.
     chance
-        How probable it is decided by itself until then, where the trial is no worse.
+        The probability that it is decided by itself until then, if the trial is no worse.
     slowest
-        The gauge that is inside last; None: none is known.
+        The gauge that is inside last; None if unknown.
     """
 
     weight: float
@@ -122,7 +122,7 @@ class Reach:
 
     @property
     def decided(self) -> bool:
-        """Whether it ends by itself before a person is asked, in 9 of 10 trials."""
+        """True if it ends by itself before a person is asked, in 9 of 10 trials."""
         return self.after <= self.left
 
 
@@ -136,7 +136,7 @@ def reaches(
     ran: float = 0.0,
     seen: int = 0,
 ) -> tuple[Reach, ...]:
-    """Look ahead over steps, each from the end of the one before.
+    """Forecast steps, each from the end of the one before.
 
     ``beside`` are the gauges of steps with a share, ``pairs`` those of copies; ``ran`` and
     ``seen`` are days, and requests of the smaller arm, of the first step so far. What steps with
@@ -161,7 +161,7 @@ def reaches(
 def shortest(
     gauges: Sequence[Gauge], *, weight: float, requests_per_day: float, fewest: int
 ) -> float:
-    """Days after which one step of a share (0: of copies) is decided, planned for just that.
+    """Return the days until one step of a share (0: of copies) is decided, planned for just that.
 
     ``requests_per_day`` are those of the adapter, or the copies.
     """

@@ -1,4 +1,4 @@
-"""What every detector is given and what it gives back.
+"""The inputs and outputs of every detector.
 
 A detector is a pure function of its arguments: no I/O, no clock, no logging, no
 randomness. Times are UTC epoch seconds. Signals are columns; a value that was *not
@@ -67,7 +67,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The share that one (adapter, detector) has of the accepted alarms per 30 days.
+    """One (adapter, detector)'s share of the accepted alarms per 30 days.
 
     ``page`` 0 means the detector has no page process (``input_similarity``): its page
     evidence is ``-inf`` and it can never page.
@@ -79,7 +79,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """What an evidence process remembers between windows: ``log M`` per process.
+    """The state of an evidence process between windows: ``log M`` per process.
 
     ``log_m[process]`` has shape ``(L, K)``: L betting fractions, K scores; a fresh
     process is all ``-inf``. ``watermark`` is the end of the last window absorbed (epoch
@@ -94,7 +94,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Score:
-    """One detector's answer for one window.
+    """One detector's result for one window.
 
     value
         Effect size as people read it: 0 = same as the reference, larger = worse,
@@ -135,11 +135,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How far a set of records has moved from the reference, and how well that is known.
+    """How far a set of records has moved from the reference, with its uncertainty.
 
     value, lo, hi
-        The effect and its 95 % interval, positive is worse (see :class:`Score`); NaN
-        where there is no data.
+        The effect and its 95 % interval, positive is worse (see :class:`Score`); NaN if there is no
+        data.
     n
         Units behind it.
     shown
@@ -147,9 +147,9 @@ class Effect:
     signal
         The signal that moved most, or None.
     records
-        Records behind the units: a subject's records are one unit, however many they are.
+        Records behind the units: a subject's records are one unit, however many.
     alone
-        What went wrong is one subject's: those of others beside it did not surely do so as well.
+        True if the failures are one subject's: other subjects' did not surely rise as well.
     """
 
     value: float
@@ -175,21 +175,21 @@ class Detector(Protocol[R]):
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Signals it reads from a window, in the order of its scores.
+        """Signals that it reads from a window, in the order of its scores.
 
-        Empty where it depends on the baseline which they are.
+        Empty if the baseline determines them.
         """
         ...
 
     @property
     def hard(self) -> bool:
-        """Hard signals are evaluated every minute and page without waiting."""
+        """True for hard signals, which are evaluated every minute and page without waiting."""
         ...
 
     def fit(self, baseline: Window, *, days: DayEffect = ...) -> R:
         """Freeze the baseline into what :meth:`score` needs.
 
-        ``days`` is how days are taken to differ while the baseline has seen too few.
+        ``days`` is the assumed difference between days while the baseline has seen too few.
 
         Raises :class:`detectors.errors.ReferenceTooSmall` or ``SignalAbsent``.
         """
@@ -207,7 +207,7 @@ class Detector(Protocol[R]):
         ...
 
     def names(self, reference: R) -> tuple[str, ...]:
-        """Names of the K scores, in the order of the columns of ``Score.increments``."""
+        """Return the names of the K scores, in the order of the columns of ``Score.increments``."""
         ...
 
     def dump(self, reference: R) -> bytes:

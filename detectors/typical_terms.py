@@ -1,4 +1,4 @@
-"""Which terms are typical of a group of texts: over-represented against the others."""
+"""Find terms typical of a group of texts: over-represented against the others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import scipy
 from detectors.types import Floats
 
 SURELY: Final = 3.0
-"""Standard errors by which a typical term is more frequent inside."""
+"""Standard errors by which a typical term must be more frequent inside."""
 LEAST_TEXTS: Final = 3
-"""A term of fewer texts of the group is not typical of it."""
+"""The fewest texts of the group that must have a typical term."""
 
 
 def typical_terms(
@@ -59,7 +59,7 @@ def typical_terms(
 
 
 def _likelihood(count: Floats, of: int, share: Floats) -> Floats:
-    """Logarithm of the likelihood of ``count`` of ``of`` at a share, but for its constant."""
+    """Return the log-likelihood of ``count`` of ``of`` at a share, up to a constant."""
     return np.asarray(
         scipy.special.xlogy(count, share) + scipy.special.xlogy(of - count, 1.0 - share)
     )

@@ -1,4 +1,4 @@
-"""What does an adapter add to its base model? Seen from the weights alone.
+"""Measure what an adapter adds to its base model, from the weights alone.
 
 A LoRA update is ``s B A`` with ``A`` (r, n), ``B`` (m, r) and a scale ``s``. Its singular
 values are those of an r by r core, so the m by n matrix is never formed:
@@ -18,13 +18,13 @@ import numpy as np
 from detectors.types import Floats
 
 NEGLIGIBLE_SHARE = 0.01
-"""A singular value below this share of the largest adds nothing that can be seen."""
+"""A singular value below this share of the largest adds nothing visible."""
 MAD_TO_SD = 1.4826
-"""Standard deviations of a normal in one median absolute deviation."""
+"""Normal standard deviations per median absolute deviation."""
 
 
 def triangle(blocks: Iterable[Floats], *, width: int) -> Floats:
-    """Give ``R`` of the QR decomposition of blocks of rows ``(m_i, width)``, stacked.
+    """Return ``R`` of the QR decomposition of stacked blocks of rows ``(m_i, width)``.
 
     One block is in memory at a time: the triangle of what has been seen is stacked on the
     next block (Demmel et al. 2012, communication-optimal QR, the sequential case). Signs of
@@ -42,7 +42,7 @@ def triangle(blocks: Iterable[Floats], *, width: int) -> Floats:
 
 
 def singular_values(a: Floats, b: Floats, *, scale: float) -> Floats:
-    """Give the singular values of ``scale B A``, largest first, from two triangles.
+    """Return the singular values of ``scale B A``, largest first, from two triangles.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def singular_values(a: Floats, b: Floats, *, scale: float) -> Floats:
 
 
 def effective_rank(values: Floats) -> int:
-    """How many directions does the update use? 0 for one that is zero.
+    """Return how many directions the update uses; 0 for a zero update.
 
     Counts singular values of at least 1 % of the largest.
 
@@ -79,7 +79,7 @@ def effective_rank(values: Floats) -> int:
 
 
 def entropy_rank(values: Floats) -> float:
-    """How evenly does the update use its directions? 0 for one that is zero.
+    """Return how evenly the update uses its directions; 0 for a zero update.
 
     ``exp(H(p))`` with ``p = s / sum(s)`` (Roy and Vetterli 2007): between 1, where one
     direction does all, and ``r``, where all do the same.
@@ -94,7 +94,7 @@ def entropy_rank(values: Floats) -> float:
 
 
 def frobenius(values: Floats) -> float:
-    """Size of the update: the root of the sum of squares of its entries.
+    """Return the size of the update: the root of the sum of squares of its entries.
 
     >>> frobenius(np.array([3.0, 4.0]))
     5.0
@@ -103,7 +103,7 @@ def frobenius(values: Floats) -> float:
 
 
 def robust_z(values: Floats) -> Floats:
-    """How far is each value from the median? In robust standard deviations.
+    """Return each value's distance from the median in robust standard deviations.
 
     ``(x - median) / (1.4826 MAD)``: up to half of the values may be anything without moving
     the yardstick. Where most are equal, a value that differs is infinitely far.

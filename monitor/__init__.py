@@ -1,1 +1,1 @@
-"""The service: records in, verdicts, messages and routes out."""
+"""The service: takes records in, and produces verdicts, messages and routes."""

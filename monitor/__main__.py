@@ -1,4 +1,4 @@
-"""``python -m monitor`` is ``driftline``."""
+"""Make ``python -m monitor`` the same as ``driftline``."""
 
 from monitor.cli import main
 

@@ -1,8 +1,8 @@
-"""What one client may hold of a server before anybody knows who it is: time, bytes, connections.
+"""Limit what an unidentified client may hold of a server: time, bytes, connections.
 
-uvicorn waits for ever for the rest of a head, for the rest of a body, and for a reader that
-does not read. Its protocol is kept, and only watched: it notes when something began, and once
-a second :class:`Door` ends what takes too long, so a request costs a few assignments more.
+uvicorn waits for ever for the rest of a head or a body, and for a reader that does not read. Its
+protocol is kept, and only watched: it notes when a wait began, and once a second :class:`Door` ends
+what takes too long, so a request costs only a few assignments more.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ LARGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's line and headers, and again of its trailers."""
 
 FRAMING: Final = 16
-"""How many times its bytes a body may have with what its chunks are framed in."""
+"""The most bytes of a chunked body, as a multiple of its content."""
 
 RESERVED: Final = 16
-"""Connections beyond ``most`` that are kept for questions about health."""
+"""Connections beyond ``most`` that are reserved for health checks."""
 
 HURRY: Final = 2.0
 """Seconds that such a connection has for its head."""
 
 LEFT_OVER: Final = 10.0
-"""Seconds for which the rest of a body is still read once its request has been answered."""
+"""Seconds for which the rest of a body is still read after its request was answered."""
 
 TURN: Final = 1.0
-"""Seconds between two looks at all connections."""
+"""Seconds between two checks of all connections."""
 
 HEALTH: Final = frozenset({"/livez", "/readyz"})
 
@@ -49,7 +49,7 @@ _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9._\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\]
 
 
 class Part(Enum):
-    """What of a request is waited for."""
+    """The part of a request that the server waits for."""
 
     HEAD = auto()
     BODY = auto()
@@ -59,7 +59,7 @@ class Part(Enum):
 def is_late(
     settings: ConnectionSettings, part: Part, seconds: float, *, size: int, hurried: bool
 ) -> bool:
-    """Whether the rest of a head, or of a body of which ``size`` bytes came, takes too long.
+    """True if the rest of a head, or of a body of ``size`` bytes so far, takes too long.
 
     >>> from datetime import timedelta
     >>> slow = ConnectionSettings(body=timedelta(seconds=20), pace=1000)
@@ -76,7 +76,7 @@ def is_late(
 
 
 def allow_files() -> int:
-    """Let this process open as many files as it may; give that number."""
+    """Raise this process's limit of open files to its maximum; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -86,7 +86,7 @@ def allow_files() -> int:
 
 
 def client_network(address: str) -> str:
-    """Give what one client may choose its addresses from: for IPv6 a network of 64 bits.
+    """Return the range of addresses that one client controls: for IPv6 a network of 64 bits.
 
     >>> [client_network(one) for one in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8:1:2:3::4")]
     ['192.0.2.7', '192.0.2.7', '2001:db8:1:2::/64']
@@ -105,14 +105,14 @@ def client_network(address: str) -> str:
 def fitted(
     settings: ConnectionSettings, *, files: int, own: int, files_each: int = 1
 ) -> ConnectionSettings:
-    """Lower ``most`` to what so many files hold.
+    """Lower ``most`` to the number of connections that fit into the open files.
 
     Parameters
     ----------
     own
         Files that the process needs beside its connections.
     files_each
-        Files that one connection may take: two where each asks somebody else in turn.
+        Files that one connection may need: two if each opens another one in turn.
     """
     room = max(8, (files - own - RESERVED) // files_each)
     if room < settings.most:
@@ -121,15 +121,16 @@ def fitted(
 
 
 class Door:
-    """Who may come in, and who has to go; one for each server, in the loop that serves.
+    """Admits and ends connections; one for each server, in the loop that serves.
 
-    ``trusted`` are networks of proxies: they stand for many, and have no limit of their own.
+    ``trusted`` are networks of proxies: each stands for many clients, so it has no limit of its
+    own.
     """
 
     def __init__(self, settings: ConnectionSettings, *, trusted: Sequence[str] = ()) -> None:
         self.settings = settings
         self.turned_away: Counter[str] = Counter()
-        """Connections that were refused or ended here, by reason."""
+        """Connections that were refused or ended, by reason."""
         self._trusted = [ipaddress.ip_network(one) for one in trusted]
         self._inside: set[BoundedProtocol] = set()
         self._waiting: list[BoundedProtocol] = []
@@ -138,11 +139,11 @@ class Door:
         self._turning = False
 
     def protocol(self) -> type[HttpToolsProtocol]:
-        """Give what uvicorn's ``Config`` takes as ``http``."""
+        """Return the class for ``http`` in uvicorn's ``Config``."""
         return type("ProtocolOfDoor", (BoundedProtocol,), {"door": self})
 
     def enter(self, one: BoundedProtocol) -> str | None:
-        """Count a connection in, or say why it may not stay."""
+        """Count a connection in, or return why it may not stay."""
         if self._of_network[one.network] >= self.settings.per_address and not self._is_trusted(
             one.address
         ):
@@ -150,7 +151,7 @@ class Door:
         if len(self._inside) >= self.settings.most + RESERVED:
             if not self._waiting:
                 return "full"
-            longest = self._waiting[0]  # no probe: those ask at once
+            longest = self._waiting[0]  # no health check: those ask at once
             longest.end("full")
             self.leave(longest)
         one.hurried = len(self._inside) >= self.settings.most
@@ -164,7 +165,7 @@ class Door:
         return None
 
     def asked(self, one: BoundedProtocol) -> None:
-        """Note that the head of a request is there."""
+        """Note that a request's head has arrived."""
         if one in self._waiting:
             self._waiting.remove(one)
 
@@ -199,23 +200,23 @@ class Door:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which notes since when it waits for what."""
+    """uvicorn's protocol, extended to note since when it waits, and for what."""
 
     door: Door
     hurried = False
-    """Whether it came when all places were taken: it may ask about health, once."""
+    """True if it came when all places were taken: it may make one health check."""
     address = network = "local"
     _part = Part.HEAD
     _since = 0.0
     _size = 0
-    """Bytes of the body that came."""
+    """Bytes of the body received so far."""
     _bytes = 0
-    """Bytes that came since it waits for this part, or a few more."""
+    """Bytes received since it waits for this part, or slightly more."""
     _stuck_since: float | None = None
     _closing_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Let it in, or send it away."""
+        """Admit the connection, or refuse it."""
         super().connection_made(transport)
         self.address = self.client[0] if self.client else "local"
         self.network = client_network(self.address)
@@ -227,12 +228,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.app = _only_health(self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give its place to another."""
+        """Free the connection's place."""
         self.door.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the first ones after a request begin the next one's head."""
+        """Receive bytes; the first ones after a request begin the next one's head."""
         if self.transport.is_closing():
             return
         if self._part is Part.NOTHING:
@@ -245,42 +246,42 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.end("large head", b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless its target or host is none of ours to answer for."""
+        """Begin the request, unless its target or host is not ours to answer."""
         _check_head(self.url, self.headers, self.parser.get_http_version())
         self._part, self._since, self._size, self._bytes = Part.BODY, self.loop.time(), 0, 0
         super().on_headers_complete()
-        self.headers = []  # trailers go there: of these nothing is believed
+        self.headers = []  # trailers are collected there, and none is trusted
         if self.hurried:
             self.door.asked(self)
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Count what comes."""
+        """Count the body's bytes."""
         self._size += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Wait for nothing more."""
+        """Stop waiting for the client."""
         self._part = Part.NOTHING
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Read what may be left of a body that nobody wants for a little while only."""
+        """Read the unwanted rest of a body, but only for a short time."""
         self._since = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Note since when the client takes nothing."""
+        """Note since when the client does not read."""
         self._stuck_since = self.loop.time()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes something again."""
+        """Note that the client reads again."""
         self._stuck_since = None
         super().resume_writing()
 
     def look(self, now: float) -> None:
-        """End the connection where its client takes too long."""
+        """End the connection if its client takes too long."""
         settings = self.door.settings
         if self.transport.is_closing():
             self._closing(now)
@@ -304,14 +305,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.end(self._part.name.lower(), said)
 
     def _closing(self, now: float) -> None:
-        """End what is closed but holds its place, as its client does not take the last bytes."""
+        """End a closed connection whose client does not take the last bytes."""
         if self._closing_since is None:
             self._closing_since = now
         if now - self._closing_since > self.door.settings.reading.total_seconds():
             self.end("reading")
 
     def end(self, why: str, said: bytes | None = None) -> None:
-        """Close the connection; without a word where an answer has begun."""
+        """Close the connection, with an error answer unless an answer has begun."""
         self.door.turned_away[why] += 1
         if said is None:
             self.transport.abort()
@@ -323,11 +324,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _check_head(target: bytes, headers: Sequence[tuple[bytes, bytes]], version: str) -> None:
-    """Refuse what only a proxy that goes anywhere would take; raising is uvicorn's 400.
+    """Refuse requests that only an open proxy would accept; raising makes uvicorn's 400.
 
-    An absolute target names an authority beside ``Host``; ``*`` and an authority alone are
-    no paths. Two hosts, or one with more than a name and a port, mean different servers to
-    different readers.
+    An absolute target names an authority beside ``Host``; ``*`` and a bare authority are not paths.
+    Two hosts, or a host with more than a name and a port, mean different servers to different
+    readers.
     """
     if not target.startswith(b"/"):
         raise ValueError("the target is no path")

@@ -1,7 +1,7 @@
-"""The words of the service as frozen data; every other module speaks them.
+"""The terms of the service as frozen data, used by every other module.
 
-Nothing here computes, reads a clock or touches the world. Times are aware UTC
-``datetime``; durations are ``timedelta``.
+Nothing here computes, reads a clock or does I/O. Times are aware UTC ``datetime``; durations are
+``timedelta``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ChangeId = NewType("ChangeId", int)
 
 
 class VerdictKind(StrEnum):
-    """What is known about an adapter version now."""
+    """The state of knowledge about an adapter version."""
 
     LEARNING = "learning"
     STABLE = "stable"
@@ -36,11 +36,11 @@ class VerdictKind(StrEnum):
 
 
 UNMEASURED: Final = "unmeasured"
-"""What a score of fixed texts says in place of a verdict after a suspicion, until it is probed."""
+"""The verdict of a fixed-text score after a suspicion, until it is probed."""
 
 
 class Severity(StrEnum):
-    """How a verdict reaches people: a ticket waits for the morning, a page does not."""
+    """The urgency of a verdict: a ticket waits for the morning, a page does not."""
 
     NONE = "none"
     TICKET = "ticket"
@@ -48,14 +48,14 @@ class Severity(StrEnum):
 
 
 class Mark(StrEnum):
-    """What a person said of an incident."""
+    """A person's judgement of an incident."""
 
     FALSE_PAGE = "false_page"
     ACCEPTED = "accepted"
 
 
 class Blame(StrEnum):
-    """Where a change sits."""
+    """Where a change lies."""
 
     UNKNOWN = "unknown"
     INPUT = "input"
@@ -65,11 +65,11 @@ class Blame(StrEnum):
 
 
 class Sureness(StrEnum):
-    """How sure it is where a change sits."""
+    """The certainty of a blame."""
 
     CONFIRMED = "confirmed"
     LIKELY = "likely"
-    """It is what the signals say; no probe has confirmed it."""
+    """The signals point to it; no probe has confirmed it."""
     NOT_CONFIRMED = "not confirmed"
 
 
@@ -82,7 +82,7 @@ class Mode(StrEnum):
 
 
 class ArmKind(StrEnum):
-    """The part a version plays in a route."""
+    """The part of a version in a route."""
 
     STABLE = "stable"
     CANARY = "canary"
@@ -91,11 +91,11 @@ class ArmKind(StrEnum):
 
 
 SHADOWED: Final = ":shadow"
-"""Ends the id of a shadow's record; before it stands the id of what it is a copy of."""
+"""The suffix of a shadow's record id; before it comes the original's id."""
 
 
 class EvaluationKind(StrEnum):
-    """What an evaluation looks at, each with an interval of its own."""
+    """A kind of evaluation; each has its own interval."""
 
     HARD = "hard"
     LIVE = "live"
@@ -103,7 +103,7 @@ class EvaluationKind(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """What somebody says they changed."""
+    """The kind of a declared change."""
 
     ENGINE = "engine"
     BASE = "base"
@@ -114,7 +114,7 @@ class ChangeKind(StrEnum):
 
 
 class ReferenceState(StrEnum):
-    """How far a reference has come."""
+    """The state of a reference."""
 
     BUILDING = "building"
     READY = "ready"
@@ -122,7 +122,7 @@ class ReferenceState(StrEnum):
 
 
 class WeightsState(StrEnum):
-    """What an adapter's files say of its weights, before anybody asks the model."""
+    """The health of an adapter's weight files, found without asking the model."""
 
     HEALTHY = "healthy"
     SUSPECT = "suspect"
@@ -131,7 +131,7 @@ class WeightsState(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a key may do. Scopes do not contain each other, except that admin has all."""
+    """The rights of a key. Scopes do not contain each other, except that admin includes all."""
 
     INGEST = "ingest"
     READ = "read"
@@ -150,17 +150,17 @@ class Adapter:
     labels: Mapping[str, str] = field(default_factory=dict)
     runbook: str | None = None
     mode: Mode | None = None
-    """None: the service's mode."""
+    """None means the service's mode."""
     created_at: datetime
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What is matched on."""
+        """The facts that matchers read."""
         return facts_of(self.name, owner=self.owner, tier=self.tier, labels=self.labels)
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text is an address that a browser, or an HTTP client, may go to.
+    """True if a text is an address that a browser, or an HTTP client, may open.
 
     >>> [is_web_address(one) for one in ("https://wiki/x", "javascript:alert(1)", "http://")]
     [True, False, False]
@@ -177,7 +177,7 @@ def is_web_address(text: str) -> bool:
 def facts_of(
     name: str, *, owner: str | None, tier: str, labels: Mapping[str, str]
 ) -> dict[str, str]:
-    """Name what is matched on of an adapter: its labels, and what no label can say."""
+    """Return an adapter's facts for matching: its labels, and the fixed ones, which win."""
     return {**labels, "adapter": name, "owner": owner or "", "tier": tier}
 
 
@@ -220,14 +220,14 @@ class Reference:
     generation: int
     state: ReferenceState
     approved_by: str | None = None
-    """Who or what approved it: ``coverage`` or a key's name; None is provisional."""
+    """Who or what approved it: ``coverage`` or a key's name; None means provisional."""
     replaced: bool = False
-    """Whether it is in force only until a newer one that is being built is ready."""
+    """True if it is in force only until a newer one that is being built is ready."""
     cause: str
     n_training: int = 0
     n_baseline: int = 0
     left_out: int = 0
-    """Baseline lines of the upload that stood among the training lines too."""
+    """Baseline lines of the upload that also occurred among the training lines."""
     span_days: float = 0.0
     encoder: str | None = None
     strata: Sequence[str] = ()
@@ -238,7 +238,7 @@ class Reference:
 
     @property
     def provisional(self) -> bool:
-        """Soft evidence against a provisional reference moves no traffic."""
+        """True if not approved: then soft evidence against it moves no traffic."""
         return self.approved_by is None
 
 
@@ -253,9 +253,9 @@ class Arm:
 
 
 class Edition(NamedTuple):
-    """Which state of which route table; the newer one is the greater.
+    """A state of the route table; newer ones are greater.
 
-    Generations begin again where a table is restored; its epoch is newer then.
+    Generations restart when a table is restored, but then its epoch is newer.
     """
 
     epoch: int
@@ -264,12 +264,12 @@ class Edition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Who answers for an adapter now. Generations only grow within an epoch."""
+    """The route of an adapter. Generations only grow within an epoch."""
 
     adapter: str
     generation: int
     epoch: int = 0
-    """Of the table it is read from, in seconds since 1970; 0: nobody says."""
+    """The epoch of its table, in seconds since 1970; 0 if unknown."""
     arms: tuple[Arm, ...]
     reason: str
     since: datetime
@@ -278,7 +278,7 @@ class Route:
 
     @property
     def edition(self) -> Edition:
-        """What routers tell older from newer by."""
+        """The edition by which routers tell older from newer."""
         return Edition(self.epoch, self.generation)
 
 
@@ -291,10 +291,10 @@ class Verdict:
     blame: Blame = Blame.UNKNOWN
     sure: Sureness = Sureness.NOT_CONFIRMED
     probe_due: datetime | None = None
-    """When the probe is due that can say where the change sits; None: none is waited for."""
+    """When the probe that can locate the change is due; None if none is awaited."""
     reason: str
     detectors: tuple[str, ...] = ()
-    """Those that crossed and keep the verdict where it is."""
+    """The detectors that crossed and keep the verdict raised."""
     since: datetime
     onset: Interval | None = None
     """Earliest and latest start of the change that the evidence allows."""
@@ -308,3 +308,37 @@ class Transition:
     before: VerdictKind
     after: Verdict
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """How many records an interval holds, and when the newest of them was made.
+
+    ``compared`` are those whose settings are alike those asked for.
+    """
+
+    count: int
+    compared: int
+    last_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One number of feedback that no window has read yet."""
+
+    id: int
+    record_id: str
+    at: float
+    name: str
+    value: float
+    context_id: int
+    subject: bytes | None
+    entered: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Feedback that waits for a version, and the ids of what waits for records that never come."""
+
+    arrivals: Sequence[Arrival] = ()
+    lost: Sequence[int] = ()

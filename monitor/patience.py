@@ -1,4 +1,4 @@
-"""How many connections a server takes, and how long it waits for what they bring."""
+"""The limits on a server's connections, and on its waits for them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """How many connections there may be, and how fast their requests have to come.
+    """The number of connections, and the required speed of their requests.
 
-    ``most`` is lowered where the process may not open so many files. A body has ``body`` to
-    begin with, and one more second for every ``pace`` bytes that came of it. ``reading`` is
-    how long a client may take nothing of its answer.
+    ``most`` is lowered if the process may not open so many files. A body gets ``body``, and one
+    more second for every ``pace`` bytes received. ``reading`` is how long a client may read
+    nothing of its answer.
     """
 
     most: int = 2_000
@@ -24,7 +24,7 @@ class ConnectionSettings:
 
     @property
     def problems(self) -> list[str]:
-        """What cannot be, each by its key."""
+        """The invalid settings, each by its key."""
         found = [
             f"{name}: must be longer than 0"
             for name in ("head", "body", "reading")

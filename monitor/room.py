@@ -1,7 +1,7 @@
-"""Memory that many share: bounded in all, and never so that one leaves nothing for the next.
+"""Share memory among many holders: bounded in all, and never used up by one.
 
-Nobody may come to hold more than is then still free: one alone gets half, the next one half of
-the rest, and as they give back all come to the same.
+Nobody may hold more than what then remains free: the first alone gets half, the next half of the
+rest, and as they release memory all approach the same share.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 
 
 class Room:
-    """Counts bytes by holder; not for several threads at once."""
+    """Counts bytes by holder; not thread-safe."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -18,7 +18,7 @@ class Room:
         self.used = 0
 
     def take(self, size: int, *, holder: str) -> bool:
-        """Count ``size`` more bytes; False, and nothing, where the holder may not have them."""
+        """Count ``size`` more bytes; False, counting nothing, if the holder may not have them."""
         if self._of[holder] + size > self._most - self.used - size:
             return False
         self._of[holder] += size

@@ -23,7 +23,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.evaluate import Evaluator
+from monitor.evaluate.evaluator import Evaluator
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import evaluations, tasks
 from monitor.store.database import Database
@@ -38,25 +38,25 @@ MISSED_BEATS: Final = 5
 
 
 class _FromNow(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
-    """The next beat is one interval from now, however long ago the last one was due.
+    """The next beat is one interval from now, however long the last one is overdue.
 
-    APScheduler makes a list of every time that was missed before it coalesces them, and its
-    own interval trigger goes through them one by one: 31 million after a year, 10 GB.
+    APScheduler lists every missed time before it coalesces them, and its own interval trigger goes
+    through them one by one: 31 million after a year, 10 GB.
     """
 
     def __init__(self, every: timedelta) -> None:
         self._every = every
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """Give APScheduler what is after ``now`` always, so that it lists one missed time."""
+        """Return a time after ``now``, so that APScheduler lists only one missed time."""
         del previous
         return now + self._every
 
 
 class Pulse:
-    """Beats every ``every`` seconds; loops wait on it instead of sleeping.
+    """Beats every ``every`` seconds; loops wait for it instead of sleeping.
 
-    ``restarts`` counts how often the clock had to be started anew.
+    ``restarts`` counts how often the clock had to be restarted.
     """
 
     def __init__(self, *, every: timedelta = timedelta(seconds=1)) -> None:
@@ -67,11 +67,14 @@ class Pulse:
         self._stopped = threading.Event()
         self._scheduler = self._start()
 
-    def wait(self, timeout: timedelta) -> bool:
-        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped."""
+    def wait(self, timeout: timedelta, *, woken: threading.Event | None = None) -> bool:
+        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped.
+
+        Less where ``woken`` is set, which :meth:`look` makes noticed at once.
+        """
         deadline = time.monotonic() + timeout.total_seconds()
         with self._beat:
-            while not self._stopped.is_set():
+            while not self._stopped.is_set() and not (woken is not None and woken.is_set()):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
@@ -79,8 +82,13 @@ class Pulse:
                 self._revive()
         return not self._stopped.is_set()
 
+    def look(self) -> None:
+        """Have the loops that wait look whether they were woken."""
+        with self._beat:
+            self._beat.notify_all()
+
     def stop(self) -> None:
-        """Wake every waiting loop for the last time; stopping again does nothing."""
+        """Wake every waiting loop for the last time; repeated calls do nothing."""
         with self._beat:  # or a waiter could be starting the clock anew
             if self._stopped.is_set():
                 return
@@ -110,11 +118,10 @@ class Pulse:
 
     def _tick(self) -> None:
         self.last_beat = time.monotonic()
-        with self._beat:
-            self._beat.notify_all()
+        self.look()
 
     def _revive(self) -> None:
-        """Called with the condition held, so only one waiter revives."""
+        """Restart a silent clock; the caller holds the condition, so only one does."""
         silent = time.monotonic() - self.last_beat
         if self._stopped.is_set() or silent < self.every.total_seconds() * MISSED_BEATS:
             return
@@ -128,9 +135,9 @@ class Pulse:
 class Loop:
     """A thread that calls ``work`` while it has something to do, then waits ``every``.
 
-    ``work`` says whether there may be more at once. An exception is logged, counted and
-    followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it is alive, and
-    ``last_done`` that its work is done.
+    ``work`` says whether there may be more at once; :meth:`wake` ends a wait. An exception is
+    logged, counted and followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it
+    is alive, and ``last_done`` that its work is done.
     """
 
     def __init__(
@@ -142,10 +149,16 @@ class Loop:
         self.failures = 0
         self._work = work
         self._pulse = pulse
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def wake(self) -> None:
+        """Turn at once, or once more after the turn in hand."""
+        self._woken.set()
+        self._pulse.look()
 
     def join(self, timeout: float) -> bool:
         """Wait for the work in hand after the pulse has stopped; False if it goes on."""
@@ -159,7 +172,8 @@ class Loop:
     def _run(self) -> None:
         while not self._pulse.stopped:
             self.last_turn = time.monotonic()
-            if not self._turn() and not self._pulse.wait(self.every):
+            self._woken.clear()
+            if not self._turn() and not self._pulse.wait(self.every, woken=self._woken):
                 return
 
     def _turn(self) -> bool:

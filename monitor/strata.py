@@ -1,8 +1,8 @@
-"""Which settings two requests must share before a signal of theirs is compared. Pure.
+"""Decide which settings two requests must share before a signal is compared. Pure.
 
-A stratum is the text of a request's settings, ``temperature=0.7 max_tokens<=256``. Of its
-parts each signal needs only some to be alike: what users ask does not depend on the
-temperature, how sure an answer was does.
+A stratum is the text of a request's settings, ``temperature=0.7 max_tokens<=256``. Each signal
+depends on only some of them: users' questions do not depend on the temperature, but an answer's
+confidence does.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ the length of an answer says nothing of its log-probabilities."""
 
 
 def telling(detector: str, signals: Iterable[str]) -> tuple[str, ...]:
-    """Of a reference's signals, those that a request must have one of to be compared."""
+    """Return those of a reference's signals of which a request must have one to be compared."""
     present = tuple(signals)
     return tuple(s for s in TELLING.get(detector, ()) if s in present) or present
 
 
 def needed(signals: Iterable[str]) -> frozenset[str]:
-    """Name the settings that must be alike for all of some signals."""
+    """Return the settings that must match for all of some signals."""
     return frozenset[str]().union(*(NEEDS.get(signal, frozenset()) for signal in signals))
 
 
 class Setting(NamedTuple):
-    """One setting of a request, ``temperature`` and ``0.7``; no value: it has its default."""
+    """One setting of a request, ``temperature`` and ``0.7``; without a value it has its default."""
 
     name: str
     value: str | None
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
 @lru_cache(maxsize=4_096)
 def settings(stratum: str) -> Mapping[str, str]:
-    """Read a stratum; parts that name no sampling setting, as older ones do, are left out.
+    """Parse a stratum; parts that are not sampling settings, as in older ones, are left out.
 
     >>> dict(settings("source=push temperature=0.7 max_tokens<=256"))
     {'temperature': '0.7', 'max_tokens': '256'}
@@ -88,7 +88,7 @@ def settings(stratum: str) -> Mapping[str, str]:
 
 
 def words(stratum: str) -> str:
-    """Say the settings of a stratum.
+    """Describe the settings of a stratum.
 
     >>> words("temperature=0.7 max_tokens<=256"), words("")
     ('max_tokens 256, temperature 0.7', 'default settings')
@@ -98,7 +98,7 @@ def words(stratum: str) -> str:
 
 
 def alike(stratum: str, known: Iterable[str], needs: Collection[str]) -> bool:
-    """Whether a stratum shares the needed settings with one of the known strata.
+    """True if a stratum shares the needed settings with one of the known strata.
 
     >>> alike("temperature=0.7", ["temperature=0.2"], {"max_tokens"})
     True
@@ -109,7 +109,7 @@ def alike(stratum: str, known: Iterable[str], needs: Collection[str]) -> bool:
 
 
 def unlike(stratum: str, known: Sequence[str], needs: Collection[str]) -> tuple[Setting, ...]:
-    """Name the settings in which a stratum differs from the nearest known one.
+    """Return the settings in which a stratum differs from the nearest known one.
 
     >>> unlike("temperature=0.7 top_p=1", ["temperature=0.2 top_p=1", ""], SAMPLING)
     (Setting(name='temperature', value='0.7'),)
@@ -133,7 +133,7 @@ class Strata:
 
     @classmethod
     def of(cls, strata: Sequence[str]) -> Strata:
-        """Take one stratum per record."""
+        """Build from one stratum per record."""
         place = {name: i for i, name in enumerate(dict.fromkeys(strata))}
         codes = np.array([place[one] for one in strata], dtype=np.int64)
         return cls(names=tuple(place), codes=codes)
@@ -142,7 +142,7 @@ class Strata:
         return Strata(names=self.names, codes=self.codes[rows])
 
     def alike(self, known: Sequence[str], needs: frozenset[str]) -> npt.NDArray[np.bool_]:
-        """Say of each record ``(n,)`` whether it shares the needed settings with a known one."""
+        """Return per record ``(n,)`` whether it shares the needed settings with a known one."""
         like = np.array([alike(name, known, needs) for name in self.names], dtype=np.bool_)
         return like[self.codes] if self.names else np.zeros(0, dtype=np.bool_)
 
@@ -154,9 +154,9 @@ def comparable(
     *,
     but: Sequence[str] = (),
 ) -> dict[str, Floats]:
-    """Leave of each signal ``(n,)`` what may be compared with the known strata; NaN elsewhere.
+    """Keep of each signal ``(n,)`` the values comparable with the known strata; NaN elsewhere.
 
-    What may be compared with the strata ``but`` is left to them.
+    Values comparable with the strata ``but`` are left to them.
     """
     masks = {
         needs: strata.alike(known, needs) & ~(strata.alike(but, needs) if but else np.False_)

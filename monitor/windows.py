@@ -1,7 +1,7 @@
-"""Which window is to be evaluated now. Pure: the clock is an argument.
+"""Decide which window to evaluate now. Pure: the clock is an argument.
 
-Scheduled windows end on a grid of the interval, shifted by an offset of the version so
-that a fleet does not fall due all at once. A requested window ends at ``now - lag``.
+Scheduled windows end on a grid of the interval, shifted by an offset per version so that a fleet is
+not due all at once. A requested window ends at ``now - lag``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from monitor.domain import Interval
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_SKIPPED: Final = 1_000
-"""Missed windows noted one by one; the older ones of a longer absence share one note."""
+"""Missed windows noted one by one; in a longer absence the older ones share one note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Cadence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do with a due task: evaluate ``window`` (None: too early), note ``skipped``."""
+    """The plan for a due task: evaluate ``window`` (None if too early), note ``skipped``."""
 
     window: Interval | None
     skipped: tuple[Interval, ...]
@@ -44,7 +44,7 @@ def offset_of(key: int, interval: timedelta) -> timedelta:
 
 
 def last_end(now: datetime, cadence: Cadence, offset: timedelta) -> datetime:
-    """Newest grid point that is at least ``lag`` old."""
+    """Return the newest grid point that is at least ``lag`` old."""
     since = now - cadence.lag - offset - EPOCH
     return EPOCH + offset + (since // cadence.interval) * cadence.interval
 
@@ -59,10 +59,9 @@ def plan(
 ) -> Plan:
     """Decide the window of a due task.
 
-    ``start`` is the end of the last evaluated window (None: a new task, which begins one
-    interval before its first end). After downtime the newest window runs and the others
-    are skipped; a requested window takes everything since the last one, at most one
-    interval.
+    ``start`` is the end of the last evaluated window (None for a new task, which begins one
+    interval before its first end). After downtime the newest window runs and the others are
+    skipped; a requested window takes everything since the last one, at most one interval.
     """
     grid = last_end(now, cadence, offset)
     end = now - cadence.lag if requested else grid

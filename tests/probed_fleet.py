@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Version
-from monitor.evaluate import Ending
+from monitor.evaluate.evaluator import Ending
 from monitor.store import adapters, evaluations, tasks, verdicts, versions
 from monitor.windows import Cadence
 

@@ -28,17 +28,19 @@ from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
-from monitor.routing.canary.hands import Hands
-from monitor.routing.canary.orders import Orders
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.proof import Proof
-from monitor.routing.routers import TableOnly
-from monitor.routing.settings import RoutingSettings
-from monitor.routing.watch import RouteWatch
 from monitor.store import keys
 from monitor.store.database import Database
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.changes import FallbackChanges
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.proof import Proof
+from monitor.traffic.readback import Confirming
+from monitor.traffic.routers import TableOnly
+from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.orders import Orders
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.watch import RouteWatch
 from monitor.web import WebParts, create_pages
 from tests.loopback import LOOPBACK
 
@@ -104,12 +106,15 @@ def _parts(
     database: Database, folder: Path, *, intake: Intake, watch: RouteWatch, **overrides: Any
 ) -> ApiParts:
     kill_switch = KillSwitch(folder, environ={})
+    changes = FallbackChanges(settings=RoutingSettings())
+    confirming = Confirming(database=database, router=TableOnly(database), log=changes)
     breaker = Breaker(
         database=database,
         settings=RoutingSettings(),
         mode=Mode.APPROVE,
         kill_switch=kill_switch,
-        router=TableOnly(database),
+        changes=changes,
+        confirm=confirming.confirm,
         served=lambda _model: True,
     )
     outlook = Outlook(Config().evaluation, Config().schedule.cadences)

@@ -25,8 +25,6 @@ from monitor.domain import (
     Version,
 )
 from monitor.policy import Memory
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     capture_counts,
@@ -42,6 +40,8 @@ from monitor.store.evaluations import ScoreRow
 from monitor.store.incidents import IncidentUpdate
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import references
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from monitor.web.wording import path_part
 
 __all__ = ["DETECTORS", "incidents", "path_part", "seed", "table"]

@@ -1,4 +1,4 @@
-"""The channels Driftline can tell people through: one file and one entry each."""
+"""The kinds of channels: one file and one entry each."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from alerts.pacing import Pace
 
 
 class Groups(StrEnum):
-    """What a receiver makes of incidents that belong together."""
+    """How a receiver handles incidents that belong together."""
 
     TOGETHER = "together"
-    """It is told of them in one message."""
+    """It gets one message for all of them."""
     EACH = "each"
-    """It keeps an alert for each, so each is told by itself, after the wait."""
+    """It keeps one alert per incident, so each is sent by itself, after the wait."""
     THEIRS = "theirs"
-    """Grouping and repeats are its own, or nobody's: it hears everything at once, and once."""
+    """It groups and repeats by itself, or never: it gets every message at once, and once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelKind:
     """How a kind of channel is configured and opened.
 
-    The fields of ``settings`` are the keys of its ``[[channels]]`` entry. ``pace`` is what
-    its receiver takes; None: as fast as messages come. ``acknowledges``: its receiver wants
-    to know who has an incident in hand (:class:`alerts.types.Status.ACKNOWLEDGED`).
+    The fields of ``settings`` are the keys of its ``[[channels]]`` entry. ``pace`` is the rate that
+    its receiver accepts; None sends messages as they come. ``acknowledges`` is true if its receiver
+    shows who acknowledged an incident (:class:`alerts.types.Status.ACKNOWLEDGED`).
     """
 
     settings: type
@@ -75,8 +75,8 @@ def open_channel(kind: str, options: Mapping[str, object], *, client: OutgoingCl
     Raises
     ------
     ValueError
-        An unknown kind or key (the nearest known one is named), a value that is wrong, or
-        a URL that the client would never be permitted to reach. No value is quoted.
+        An unknown kind or key (the nearest known one is named), an invalid value, or a URL that the
+        client would never be permitted to reach. No value is quoted.
     """
     if kind not in CHANNELS:
         raise ValueError(f"no channel kind {kind!r}{_hint(kind, CHANNELS)}")

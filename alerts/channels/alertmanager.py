@@ -1,9 +1,9 @@
-"""A Prometheus Alertmanager by its API v2, as Prometheus itself would tell it.
+"""Post to a Prometheus Alertmanager through its API v2, as Prometheus does.
 
 https://prometheus.io/docs/alerting/latest/alerts_api/
 
-Alertmanager groups, silences, repeats and routes by itself. In return it wants to hear of a
-firing alert again and again: what it has not heard of for its ``resolve_timeout`` is over.
+Alertmanager groups, silences, repeats and routes by itself. In return, firing alerts must be
+repeated: an alert not repeated within its ``resolve_timeout`` counts as resolved.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from alerts.posting import check_timeout, post_json
 
 PATH: Final = "/api/v2/alerts"
 AT_ONCE: Final = 50
-"""Alerts in one request when all are told again."""
+"""Alerts in one request when all are repeated."""
 TEST_NAME: Final = "DriftlineTest"
 NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -35,11 +35,12 @@ class AlertmanagerSettings:
     """Keys of a ``[[channels]]`` entry of kind ``alertmanager``.
 
     url
-        Address of one instance, as in a browser; of a cluster each is a channel of its own.
+        Address of one instance, as in a browser; each instance of a cluster is a channel of its
+        own.
     token
-        Bearer token, where a proxy before it asks for one.
+        Bearer token, if a proxy in front of it requires one.
     resolve_timeout
-        Seconds; not more than the Alertmanager's own. A third of it lies between two tellings.
+        Seconds; not more than the Alertmanager's own. Alerts are repeated every third of it.
     timeout
         Total seconds for one request.
     """
@@ -56,12 +57,12 @@ class AlertmanagerSettings:
 
     @property
     def endpoint(self) -> str:
-        """Where alerts go."""
+        """The URL that alerts are posted to."""
         return self.url.rstrip("/") + PATH
 
 
 class Alertmanager:
-    """Posts each alert, and all that are not over again before they are taken for over."""
+    """Posts each alert once, and repeats open alerts before Alertmanager resolves them."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Alertmanager:
         return self._post([postable(alert, message_id)])
 
     def refresh(self, messages: Sequence[tuple[Alert, str]]) -> None:
-        """Tell again what was told last of each incident, under the same message ids."""
+        """Repeat each incident's last message, under the same message id."""
         for begin in range(0, len(messages), AT_ONCE):
             self._post([postable(*message) for message in messages[begin : begin + AT_ONCE]])
 
@@ -103,8 +104,8 @@ class Alertmanager:
 def postable(alert: Alert, message_id: str) -> bytes:
     """Render one alert of the request; under 20 kB.
 
-    The labels are its identity. A firing alert has no end, so that it ends by the
-    Alertmanager's ``resolve_timeout`` when nobody tells of it any more.
+    The labels are its identity. A firing alert has no end, so the Alertmanager's
+    ``resolve_timeout`` ends it once nobody repeats it.
     """
     return fitting(alert, partial(_postable, message_id=message_id))
 
@@ -128,7 +129,7 @@ def _postable(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
 
 
 def label_names(labels: Mapping[str, str]) -> dict[str, str]:
-    """Give labels names that every Alertmanager takes; of two alike the later one stays.
+    """Rename labels so that every Alertmanager accepts them; of two equal names the later wins.
 
     >>> label_names({"team.name": "nlp", "1st": "a"})
     {'team_name': 'nlp', '_1st': 'a'}

@@ -1,4 +1,4 @@
-"""One structured JSON line on standard output or error, for whatever collects the logs."""
+"""Write alerts as structured JSON lines to standard output or error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alerts.outgoing import OutgoingClient
 
 
 class Stream(StrEnum):
-    """Where the line goes."""
+    """The stream that the line is written to."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
@@ -32,11 +32,11 @@ class LogSettings:
 class Log:
     """Writes each alert as one line that holds Driftline's body.
 
-    The JSON is plain ASCII: whatever could break or forge a line is escaped.
+    The JSON is plain ASCII, and all characters that could break or forge a line are escaped.
     """
 
     def __init__(self, settings: LogSettings, client: OutgoingClient) -> None:
-        del client  # every channel is opened alike; this one sends nothing
+        del client  # all channels are opened with a client; this one sends nothing
         self._settings = settings
 
     def deliver(self, alert: Alert, message_id: str) -> Receipt:

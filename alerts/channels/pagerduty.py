@@ -1,4 +1,4 @@
-"""PagerDuty by its Events API v2: triggers an alert, acknowledges and resolves it.
+"""Post to PagerDuty's Events API v2: trigger, acknowledge and resolve alerts.
 
 https://developer.pagerduty.com/docs/events-api-v2/overview/
 """
@@ -31,7 +31,7 @@ ROUTING_KEY: Final = re.compile(r"[A-Za-z0-9]{32}")
 
 
 class Region(StrEnum):
-    """Where the PagerDuty account lives; a key is known in its own region only."""
+    """The region of the PagerDuty account; a key works in its own region only."""
 
     US = "us"
     EU = "eu"
@@ -72,7 +72,7 @@ class PagerDutySettings:
     routing_key
         Integration key of the service: 32 letters and digits.
     url
-        Instead of the region's own address; for a proxy of yours.
+        Replaces the region's address, for a proxy of your own.
     timeout
         Total seconds for one request.
     """
@@ -89,16 +89,16 @@ class PagerDutySettings:
 
     @property
     def endpoint(self) -> str:
-        """Where events go."""
+        """The URL that events are posted to."""
         return ENDPOINTS[self.region] if self.url is None else self.url
 
 
 class PagerDuty:
     """Opens one alert for each incident and severity.
 
-    A page has a key of its own: PagerDuty stays silent about new triggers of an alert that
-    somebody acknowledged, and whoever acknowledged a ticket has not acknowledged a page. For
-    the same reason an alert that nobody has in hand any more is ended and opened anew.
+    A page has its own key: PagerDuty stays silent about new triggers of an acknowledged alert, and
+    acknowledging a ticket does not acknowledge a page. For the same reason, when an acknowledgement
+    ends, the alert is resolved and opened anew.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class PagerDuty:
     def deliver(self, alert: Alert, message_id: str) -> Receipt:
         """Send one event, or two.
 
-        When a ticket has become a page, first the page's trigger. When nobody has it in hand
-        any more, first the end of the alert that somebody had acknowledged. What is known
-        otherwise is added to the alert that is open, and calls nobody who has it in hand.
+        When a ticket has become a page, the page's trigger goes first. When an acknowledgement has
+        ended, the resolve of the acknowledged alert goes first. News about an open alert is added
+        to it and calls nobody who acknowledged it.
         """
         key = self._settings.routing_key
         if not alert.firing:
@@ -154,7 +154,7 @@ def follow_up(
     *,
     routing_key: str,
 ) -> bytes:
-    """Render the event that takes or ends an alert; PagerDuty drops it where none is open."""
+    """Render the event that acknowledges or resolves an alert; PagerDuty ignores unknown ones."""
     return msgspec.json.encode(
         {
             "routing_key": routing_key,
@@ -212,7 +212,7 @@ def _payload(alert: Alert, *, truncated: bool, message_id: str) -> dict[str, obj
 
 
 def _summary(alert: Alert, said: Brief) -> str:
-    """Of an event that is added to an open alert people see this line and no more."""
+    """Put an update into the summary: PagerDuty shows only this line of an added event."""
     return f"{said.title}. {alert.update.text}" if alert.update else said.title
 
 

@@ -1,9 +1,9 @@
-"""A Slack channel by an incoming webhook: one message of blocks for each alert.
+"""Post to a Slack channel by an incoming webhook: one message of blocks for each alert.
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 
-Slack reads ``<…>`` as links and mentions, so every text is escaped and stays on its line;
-what is written as a link has a constant text and an address without control characters.
+Slack reads ``<…>`` as links and mentions, so every text is escaped and kept on one line; a link
+consists of a constant text and an address without control characters.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from alerts.types import Reason, Status
 from alerts.words import uncompared_words
 
 PACE: Final = Pace(per_second=1.0, burst=5)
-"""Slack takes about one message a second for each webhook, and short bursts."""
+"""Slack accepts about one message a second per webhook, and short bursts."""
 LONGEST_NAME: Final = 90
-"""With the words before it, below the 150 characters of a header."""
+"""Fits, with the words before it, into the 150 characters of a header."""
 LONGEST_TEXT: Final = 800
 LONGEST_FIELD: Final = 200
 LONGEST_TITLE: Final = 150
 LONGEST_LINK: Final = 1_000
 SHOWN_CHANGES: Final = 5
 MOST_SECTIONS: Final = 45
-"""Slack takes 50 blocks in a message."""
+"""Slack accepts 50 blocks in a message."""
 SAFE_IN_LINK: Final = ":/?#[]@!$&'()*+,;=%-._~"
 
 UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that move, hide or break what is beside them."""
+"""Unicode categories that move, hide or break adjacent text."""
 ESCAPES: Mapping[str, str] = MappingProxyType({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 Block = dict[str, object]
@@ -57,7 +57,7 @@ class SlackSettings:
     """Keys of a ``[[channels]]`` entry of kind ``slack``.
 
     url
-        The incoming webhook's address: whoever knows it may post, so it is a secret.
+        The incoming webhook's address; a secret, because it alone permits posting.
     timeout
         Total seconds for one attempt.
     """
@@ -70,7 +70,7 @@ class SlackSettings:
 
 
 class Slack:
-    """Posts one message for each alert; none is edited or answered later."""
+    """Posts one message for each alert, and never edits it or replies to it."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ def _linked(line: Line) -> str:
 
 
 def escaped(text: str, *, longest: int) -> str:
-    r"""Write untrusted text so that Slack shows it, on one line, and reads nothing into it.
+    r"""Escape untrusted text so that Slack shows it on one line without links or mentions.
 
     ``longest`` holds for the result, in UTF-16 units.
 
@@ -192,7 +192,7 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
 
 
 def _paragraphs(alert: Alert, said: Brief) -> list[str]:
-    """Say what changed since the last message, then the parts that have something to say."""
+    """List the change since the last message, then the non-empty parts."""
     update = f"*Update* {_text_of(alert.update.text)}" if alert.update else ""
     late = "*Late* It was over before this could be delivered." if alert.late else ""
     parts = (
@@ -234,7 +234,7 @@ def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
 
 
 def _link(text: str, address: str | None) -> str | None:
-    """Write a link with a constant text; an address that is none is left out."""
+    """Write a link with a constant text; None if the address is not a web address."""
     if address is None or not address.startswith(("https://", "http://")):
         return None
     clean = quote(address, safe=SAFE_IN_LINK)
@@ -246,7 +246,7 @@ def _section(text: str) -> Block:
 
 
 def _text(text: str) -> Block:
-    # verbatim: Slack makes no links or mentions of its own out of the words
+    # verbatim: stops Slack from turning words into links or mentions
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 

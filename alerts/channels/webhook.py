@@ -36,7 +36,7 @@ class WebhookSettings:
 
 
 class Webhook:
-    """Posts the configured body; the bytes that are signed are the bytes that are sent."""
+    """Posts the configured body, byte for byte as signed."""
 
     def __init__(
         self,

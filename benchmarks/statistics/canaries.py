@@ -12,8 +12,8 @@ from scipy import stats
 
 from benchmarks.statistics.canary_runs import HOUR, Ran, Truth, run_one
 from benchmarks.statistics.report import Report
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import Phase
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import Phase
 
 SEED = 5_018
 EVERY: Final = timedelta(minutes=5)

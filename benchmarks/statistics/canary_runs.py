@@ -10,12 +10,12 @@ import numpy as np
 
 from detectors.feedback import Directions
 from detectors.trial import Failures
-from monitor.routing.canary.columns import Column
-from monitor.routing.canary.guards import HARD, alphas, guards_of, held_to
-from monitor.routing.canary.machine import step
-from monitor.routing.canary.measure import Carried, GuardFound, Rules, Sides, measure
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import (
+from monitor.traffic.trial.columns import Column
+from monitor.traffic.trial.guards import HARD, alphas, guards_of, held_to
+from monitor.traffic.trial.machine import step
+from monitor.traffic.trial.measure import Carried, GuardFound, Rules, Sides, measure
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import (
     CanaryState,
     Checked,
     Looked,

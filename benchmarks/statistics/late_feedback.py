@@ -20,8 +20,9 @@ from detectors import rank_reference
 from detectors.day_effect import ALIKE
 from detectors.feedback import FEEDBACK, Directions
 from detectors.types import SECONDS_PER_DAY, Floats, Window
+from monitor.domain import Arrival
 from monitor.reference.baseline import Baseline, settled
-from monitor.store.feedback import Arrival, laid_out
+from monitor.store.feedback import laid_out
 
 DIRECTIONS: Final = Directions(higher_is_better=("solved",))
 SETTLES_AFTER: Final = timedelta(days=3)

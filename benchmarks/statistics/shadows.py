@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.statistics.canaries import EVERY, SETTINGS, Cell, ended, most
 from benchmarks.statistics.canary_runs import Ran, Truth, run_one
 from benchmarks.statistics.report import Report
-from monitor.routing.canary.states import Phase
+from monitor.traffic.trial.states import Phase
 
 SEED = 5_024
 PROMPTS_PER_DAY: Final = 600

@@ -12,7 +12,7 @@ from monitor.api import lookup
 from monitor.api.access import Reader
 from monitor.api.bodies import Name
 from monitor.api.parts import Parts
-from monitor.routing.report import Report
+from monitor.traffic.fallback.report import Report
 from monitor.views.action import ActionReportBody
 from monitor.views.reading.action import report
 

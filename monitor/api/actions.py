@@ -16,12 +16,12 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import ActionId
-from monitor.routing.canary.states import Phase
-from monitor.routing.fallback import ActionNotOpen
-from monitor.routing.moves import NEWEST, Before, Move, moves
 from monitor.store import flags
 from monitor.store.actions import ActionState
 from monitor.store.errors import NotFound
+from monitor.traffic.fallback.breaker import ActionNotOpen
+from monitor.traffic.moves import NEWEST, Before, Move, moves
+from monitor.traffic.trial.states import Phase
 from monitor.views.action import ActionBody
 from monitor.views.reading.action import action as action_view
 from monitor.views.route import KillSwitchBody

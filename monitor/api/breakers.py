@@ -12,7 +12,7 @@ from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.routing.standing import Standing
+from monitor.traffic.fallback.standing import Standing
 from monitor.views.route import BreakerBody
 
 router: Final = APIRouter(prefix="/adapters", tags=["routing"])

@@ -17,16 +17,16 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import Mode
-from monitor.routing.canary.orders import Wish
-from monitor.routing.canary.prechecks import Check
-from monitor.routing.canary.states import (
+from monitor.store import canaries
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.errors import NotFound
+from monitor.traffic.trial.orders import Wish
+from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.states import (
     NotPossible,
     OrderKind,
     Step,
 )
-from monitor.store import canaries
-from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.errors import NotFound
 from monitor.views.canary import (
     CanaryBegun,
     CanaryBody,

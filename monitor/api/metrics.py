@@ -22,9 +22,6 @@ from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
-from monitor.routing.arms import effective, stable_arm
-from monitor.routing.breaker import BreakerState, state_of
-from monitor.routing.canary.states import ENDED, Phase, state_from_json
 from monitor.store import (
     adapters,
     canaries,
@@ -44,6 +41,9 @@ from monitor.store.evaluations import ScoreRow
 from monitor.store.probing import ProbeRow
 from monitor.store.receivers import ChannelHealth
 from monitor.store.verdicts import VerdictRow
+from monitor.traffic.arms import effective, stable_arm
+from monitor.traffic.fallback.machine import BreakerState, state_of
+from monitor.traffic.trial.states import ENDED, Phase, state_from_json
 from monitor.views.reading.coverage import seen_of
 
 KEPT: Final = 5.0

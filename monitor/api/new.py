@@ -14,7 +14,7 @@ from monitor.api.moments import Bound
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
+from monitor.evaluate.newness import LONGEST, NotCompared, new_since, read_newness
 from monitor.views.reading.score import new as new_view
 from monitor.views.score import NewBody
 

@@ -23,13 +23,13 @@ from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, Pages
 from monitor.reference.milestone import MilestoneRules
-from monitor.routing.canary.orders import Orders
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.report import Report
-from monitor.routing.standing import Standing
-from monitor.routing.watch import RouteWatch
 from monitor.store.actions import ActionRow
 from monitor.store.database import Database
+from monitor.traffic.fallback.report import Report
+from monitor.traffic.fallback.standing import Standing
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.trial.orders import Orders
+from monitor.traffic.watch import RouteWatch
 
 
 def _utc_now() -> datetime:
@@ -65,7 +65,7 @@ class Intake(Protocol):
 
 
 class Approver(Protocol):
-    """Carries an action out that waited for a person; :class:`monitor.routing.fallback.Breaker`.
+    """Carries an action out that waited for a person: the breaker.
 
     It also says where the breaker of an adapter stands, and what it would have done.
     """
@@ -91,7 +91,7 @@ class Approver(Protocol):
 
 
 class Proof(Protocol):
-    """Proves that versions are served; :class:`monitor.routing.proof.Proof` asks the engines."""
+    """Proves that versions are served; :class:`monitor.traffic.proof.Proof` asks the engines."""
 
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]

@@ -18,11 +18,11 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import Edition, Route, Version
 from monitor.reference.promotion import freeze_promoted
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest, InvalidRoute, resolve_arms
 from monitor.store import epochs, route_refusals, routes, versions
 from monitor.store.epochs import Epoch
 from monitor.store.routes import FleetState, RouteRow
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest, InvalidRoute, resolve_arms
 from monitor.views.reading.route import change, detail
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page

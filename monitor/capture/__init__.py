@@ -1,1 +1,1 @@
-"""How records come in: decoded, checked one by one, sampled, measured, stored, acknowledged."""
+"""Take in records: decode, check one by one, sample, measure, store, acknowledge."""

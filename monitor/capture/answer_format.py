@@ -1,4 +1,4 @@
-"""In what form an answer comes: JSON, code, a list, prose. Pure, by structure alone."""
+"""Classify an answer's format by its structure: JSON, code, a list or prose. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from detectors.answer_format import FORMATS
 
 LOOKED_AT: Final = 4_096
-"""Characters of an answer that are looked at."""
+"""The characters of an answer that are read."""
 HALF: Final = 0.5
 FEWEST: Final = 2
-"""Lines of code or of a list that make it one."""
+"""The fewest lines of code or of a list that count as one."""
 
 _JSON: Final = re.compile(r"(?:```(?:json)?\s*)?(?:\{\s*[\"}]|\[\s*(?:[\[\]{\"]|-?[\d.]+\s*,))")
 _CODE: Final = re.compile(
@@ -22,10 +22,10 @@ _ITEM: Final = re.compile(r"(?:[-*+•|]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s?\S")
 
 
 def answer_format(text: str) -> float:
-    r"""Give the place of an answer's form in ``FORMATS``; NaN where the answer is blank.
+    r"""Return the index of an answer's format in ``FORMATS``; NaN if the answer is blank.
 
-    An answer that is cut off keeps its form: how it begins tells JSON, what most lines are tells
-    code and lists.
+    A truncated answer keeps its format: its beginning tells JSON, most of its lines tell code and
+    lists.
 
     >>> [FORMATS[int(answer_format(text))] for text in (
     ...     '{"size": "XL"', "def f(x):\n    return x;", "- tea\n- milk", "Good morning!")]
@@ -47,6 +47,6 @@ def _form(text: str) -> str:
 
 
 def _most(pattern: re.Pattern[str], lines: list[str]) -> bool:
-    """Whether at least two lines, and half of all, are of a kind."""
+    """True if at least two lines, and half of all, match."""
     found = sum(pattern.match(line) is not None for line in lines)
     return found >= FEWEST and found >= HALF * len(lines)

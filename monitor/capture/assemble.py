@@ -1,4 +1,4 @@
-"""Checked records to columns, with their signals measured."""
+"""Lay out checked records in columns, with their signals measured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "st
 
 
 class Admitted(NamedTuple):
-    """A record that passed every check and was sampled, with what was found about it."""
+    """A sampled record that passed every check, with its resolved and measured values."""
 
     record: Record
     resolved: Resolved
@@ -41,7 +41,7 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """What is kept beside the aggregates, and what counts as a refusal."""
+    """The settings for what is stored beside the aggregates, and for refusals."""
 
     subject_key: bytes
     prompts: bool
@@ -51,7 +51,7 @@ class Keeping:
 
 
 def context_of(record: Record, resolved: Resolved) -> Context:
-    """What the record shares with many others."""
+    """Return the facts that a record shares with many others."""
     return Context(
         source=record.source,
         arm=resolved.arm or "",
@@ -64,22 +64,22 @@ def context_of(record: Record, resolved: Resolved) -> Context:
 SETTINGS: Final = attrgetter(
     "source", "replica", "engine", "temperature", "top_p", "max_tokens", "logprobs_mode"
 )
-"""What :func:`context_of` looks at in a record; equal ones have equal contexts."""
+"""The fields of a record that :func:`context_of` reads; equal fields give equal contexts."""
 
 _SAMPLED_PLAINLY: Final = 1.0
-"""OpenAI's default of ``temperature`` and ``top_p``, and vLLM's without a model's own."""
+"""OpenAI's default of ``temperature`` and ``top_p``, and vLLM's if the model sets none."""
 _RAW: Final = "raw_logprobs"
 """vLLM's default of ``logprobs_mode``."""
 
 
 def stratum_of(record: Record) -> str:
-    """Settings as stable text, the same for requests that ask for the same.
+    """Write a record's settings as stable text, equal for equivalent requests.
 
-    Settings that were not given are left out, and so are the defaults: a client that writes
-    ``top_p: 1`` asks for what one asks for that leaves it out. ``max_tokens`` counts by powers
-    of two, or a client that computes it would make a stratum per request. How many top
-    log-probabilities came does not matter: entropy looks at five of them in any case, and an
-    empty answer, which has none, must stay beside the others. Nor does the way in (``source``).
+    Settings that were not given are left out, and so are defaults: a client that sends ``top_p: 1``
+    asks for the same as one that omits it. ``max_tokens`` is rounded up to a power of two, since a
+    client that computes it would otherwise make a stratum per request. The number of top
+    log-probabilities does not count: entropy uses five of them in any case, and an empty answer,
+    which has none, must stay with the others. Neither does ``source``.
 
     >>> from datetime import UTC
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -188,7 +188,7 @@ def _add_text_signals(columns: dict[str, Floats], said: Sequence[str | None]) ->
 
 
 def _prefix(record: Record, key: bytes) -> int | None:
-    """How a request begins, by hash; by its prompt where nobody says what stands before it."""
+    """Hash how a request begins: its system prompt, or its prompt if none is given."""
     text = record.prompt if record.system is None else record.system
     return None if text is None else subjects.prefix_code(key, clean(text[:PREFIX]))
 
@@ -198,7 +198,7 @@ def _optional(records: Sequence[Record], name: str) -> Floats:
 
 
 def _empty(record: Record, said: str | None) -> bool | None:
-    """An answer that is there but blank, or of no tokens; None where nothing says so."""
+    """True for an answer that is blank or has no tokens; None if nothing is known."""
     if record.output_tokens == 0:
         return True
     if said is not None:
@@ -207,9 +207,9 @@ def _empty(record: Record, said: str | None) -> bool | None:
 
 
 def _refusal(record: Record, said: str | None, refuses: refusal.Refuses) -> bool | None:
-    """An answer that says no, or ended so; None where its text did not come.
+    """True for an answer that refuses; None if its text did not come.
 
-    Without text only refusals could be told, never their absence: their rate would be 1.
+    Without text, only refusals could be told, never their absence: their rate would be 1.
     """
     if said is None:
         return None

@@ -1,4 +1,4 @@
-"""What a record's fields must be together, and what JSON types cannot say."""
+"""Check a record's fields together, and what JSON types cannot express."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from monitor.capture.surrogates import whole
 from monitor.capture.wire import Feedback, Record
 
 AHEAD: Final = timedelta(minutes=10)
-"""How far a sender's clock may be ahead."""
+"""How far a sender's clock may run ahead."""
 
 BEHIND: Final = timedelta(hours=1)
-"""What is older when it comes was not sent as it was made: it is filled in later."""
+"""An older record was not sent when it was made: it is a backfill."""
 
 MAX_TEXT: Final = 32_768
-"""Characters of a text that are measured and wait for the probe; encoders read far less."""
+"""Characters of a text that are measured and kept for the probe; encoders read far less."""
 
 PREFIX: Final = 64
-"""Characters of a request's beginning that are compared."""
+"""Characters at the beginning of a request that are compared."""
 
 ENTROPY_TOP: Final = 5
-"""Top-k entries that count: entropies from k = 5 and k = 20 are then the same number."""
+"""Top-k entries that count, so that entropies from k = 5 and k = 20 are the same number."""
 
 _ABOVE_ZERO: Final = 1e-3  # a log-probability of 1 may come out a rounding error above 0
 _RECORD_NAMES: Final = (
@@ -54,30 +54,30 @@ class Refused(Exception):  # noqa: N818 (a refusal of one record, not an error o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Horizon:
-    """The times that are accepted: not in the future, not older than what is kept."""
+    """The accepted times: not in the future, and not older than the retention."""
 
     now: datetime
     retention: timedelta
 
     def check(self, at: datetime) -> None:
-        """Raise ``Refused`` for a time outside."""
+        """Raise ``Refused`` for a time outside the horizon."""
         if at - self.now > AHEAD:
             raise Refused(f"at: {at.isoformat()} is more than 10 minutes in the future")
         if self.now - at > self.retention:
             raise Refused(f"at: {at.isoformat()} is older than the {self.retention.days} days kept")
 
     def is_backfill(self, at: datetime) -> bool:
-        """Whether a record of this time says nothing about the traffic of now."""
+        """True if a record of this time says nothing about the current traffic."""
         return self.now - at > BEHIND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tokens:
-    """Per-token numbers of one answer, each ``(n,)``, as float16 holds them.
+    """Per-token numbers of one answer, each ``(n,)``, rounded to float16.
 
-    So an answer has the same signals whether its numbers came as lists or packed.
-    NaN in ``logprob`` is a value that was not finite; tokens without a value are left out
-    there. NaN in ``entropy`` and ``margin`` is "not measured for this token".
+    The rounding makes signals equal whether the numbers came as lists or packed. NaN in ``logprob``
+    is a value that was not finite; tokens without a value are left out. NaN in ``entropy`` and
+    ``margin`` means "not measured for this token".
     """
 
     logprob: Floats32
@@ -86,7 +86,7 @@ class Tokens:
 
 
 def check_record(record: Record, horizon: Horizon) -> None:
-    """Raise ``Refused`` with the field's name where the record breaks a rule."""
+    """Raise ``Refused`` with the field's name if the record breaks a rule."""
     horizon.check(record.at)
     if not "".join(filter(None, _NAMES_OF(record))).isprintable():
         _name_the_unprintable(record)
@@ -102,7 +102,7 @@ def _name_the_unprintable(record: Record) -> None:
 
 
 def check_feedback(item: Feedback, horizon: Horizon) -> None:
-    """Raise ``Refused`` where a feedback item breaks a rule."""
+    """Raise ``Refused`` if a feedback item breaks a rule."""
     horizon.check(item.at)
     for field in ("adapter", "id"):
         if not getattr(item, field).isprintable():
@@ -113,21 +113,21 @@ def check_feedback(item: Feedback, horizon: Horizon) -> None:
 def clean(text: str) -> str:
     """Replace what PostgreSQL cannot store: NUL and lone surrogates become U+FFFD.
 
-    A model that goes wrong writes such text; its record is worth more than its bytes.
+    A failing model writes such text; its record is worth more than the exact bytes.
     """
     return str(whole(text)).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def legible(text: str | None) -> str | None:
-    """Give a text as it is measured and kept, however long it is and whatever is in it."""
+    """Clean and shorten a text to the form that is measured and stored."""
     return None if text is None else clean(text[:MAX_TEXT])
 
 
 def tokens_of(record: Record) -> Tokens | None:
-    """Return a record's token numbers, or None where none came.
+    """Return a record's token numbers, or None if it has none.
 
-    Raises ``Refused`` when lists and packed fields are mixed, lengths differ, or a
-    log-probability is above 0.
+    Raises ``Refused`` if lists and packed fields are mixed, lengths differ, or a log-probability is
+    above 0.
     """
     logprob = _logprobs(record)
     if logprob is None:
@@ -141,7 +141,7 @@ def tokens_of(record: Record) -> Tokens | None:
 
 
 def unit_vector(record: Record) -> bytes | None:
-    """Return the embedding that came with a record as float16 bytes of unit length."""
+    """Return a record's own embedding as float16 bytes of unit length."""
     if record.embedding is None:
         return None
     if record.encoder is None:
@@ -192,10 +192,10 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
 def top_statistics(
     top: Sequence[Sequence[float | None] | None],
 ) -> tuple[Floats32, Floats32]:
-    """Entropy and margin per token, in nats, from its best log-probabilities.
+    """Compute entropy and margin per token, in nats, from the best log-probabilities.
 
-    Entropy is that of the best five and, as one more outcome, all the rest: a lower bound
-    of the true one. The margin is the best minus the second best; NaN below two entries.
+    The entropy is that of the best five and of all the rest as one more outcome: a lower bound of
+    the true entropy. The margin is the best minus the second best; NaN below two entries.
     """
     best = _best(top)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -212,7 +212,7 @@ def top_statistics(
 
 
 def _best(top: Sequence[Sequence[float | None] | None]) -> npt.NDArray[np.float64]:
-    """The best five of each token, largest first, padded with NaN: ``(n, 5)``."""
+    """Return the best five of each token, largest first, padded with NaN: ``(n, 5)``."""
     widths = {0 if row is None else len(row) for row in top}
     if len(widths) == 1 and 0 not in widths:
         matrix = np.array(top, dtype=np.float64)
@@ -241,7 +241,7 @@ def _same_length(field: str, given: int, expected: int) -> None:
 
 def _refuse_above_zero(logprob: Floats32, record: Record) -> None:
     if np.fmax.reduce(logprob, initial=-np.inf) <= _ABOVE_ZERO:
-        return  # the usual case, in one pass; NaN is passed over, +inf is not
+        return  # the usual case, in one pass; NaN is skipped, +inf is not
     above = np.isfinite(logprob) & (logprob > _ABOVE_ZERO)
     if above.any():
         field = "token_logprobs_f16" if record.token_logprobs is None else "token_logprobs"

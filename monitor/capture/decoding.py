@@ -1,4 +1,4 @@
-"""Undo the content encoding of a request without ever holding more than it may be."""
+"""Decode a request's content encoding, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
 
 MAX_BODY: Final = 8 * 1024 * 1024
-"""Bytes a request may have after decompression."""
+"""Bytes that a request may have after decompression."""
 
 MOST_MEMBERS: Final = 1_000
-"""Of one gzip body: loggers that append have some; an empty one costs as much as a full one."""
+"""Of one gzip body: loggers that append write several; an empty one costs as much as a full one."""
 
 _MAX_RATIO: Final = 100
 _RATIO_FROM: Final = 1024 * 1024
@@ -22,8 +22,8 @@ _GZIP: Final = 31  # zlib's code for a gzip container
 def decode(body: bytes, content_encoding: str | None, *, limit: int = MAX_BODY) -> bytes:
     """Return the plain body.
 
-    Raises ``TooLarge`` as soon as more than ``limit`` bytes come out, or more than 1 MiB
-    at over a hundred times the size sent; ``Unsupported`` for anything but gzip.
+    Raises ``TooLarge`` as soon as more than ``limit`` bytes come out, or more than 1 MiB at over a
+    hundred times the size sent; ``Unsupported`` for any encoding but gzip.
     """
     encoding = (content_encoding or "identity").strip().lower()
     if encoding in {"identity", ""}:
@@ -36,7 +36,7 @@ def decode(body: bytes, content_encoding: str | None, *, limit: int = MAX_BODY) 
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
-    """Decompress in steps: zlib copies what follows a member, so it sees no more than a step."""
+    """Decompress in steps, because zlib copies the rest of its input after each member."""
     parts: list[bytes] = []
     size, members = 0, 0
     member = None

@@ -1,4 +1,4 @@
-"""Which adapter and version a record is about."""
+"""Find the adapter and version that a record belongs to."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _AGAIN_AFTER: Final = 0.5
 
 
 class Resolved(NamedTuple):
-    """A record's adapter, version and arm; None where nothing says which.
+    """A record's adapter, version and arm; None for what cannot be told.
 
-    ``facts`` are what keys are bound by.
+    ``facts`` are what keys are matched by.
     """
 
     adapter_id: AdapterId
@@ -31,7 +31,7 @@ class Resolved(NamedTuple):
 
 
 Resolve = Callable[[str, str | None, str | None], Resolved]
-"""From the names of adapter, version and arm; raises ``Refused``."""
+"""Maps the names of adapter, version and arm to their ids; raises ``Refused``."""
 
 
 def resolve_in(
@@ -39,9 +39,9 @@ def resolve_in(
 ) -> Resolved:
     """Find adapter and version by name.
 
-    A version that is not named is the one that the route's arm serves (the stable arm, if
-    no arm is named), or the only one registered. An arm that is not named is the one that
-    serves the version. Raises ``Refused`` for names that are not registered.
+    A version that is not named is the one that the route's arm serves (the stable arm, if no arm is
+    named), or the only one registered. An arm that is not named is the one that serves the version.
+    Raises ``Refused`` for unregistered names.
     """
     listing = listings.get(adapter)
     if listing is None:
@@ -62,10 +62,10 @@ def resolve_in(
 
 
 class Directory:
-    """What :func:`resolve_in` looks in, read from the store at most every five seconds.
+    """The listings for :func:`resolve_in`, read from the store at most every five seconds.
 
-    An unknown name makes it look again at once (at most twice a second), so that a record
-    may follow the registration of its version immediately.
+    An unknown name triggers another read at once (at most twice a second), so that a record may
+    follow its version's registration immediately.
     """
 
     def __init__(self, database: Database) -> None:

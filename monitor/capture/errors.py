@@ -1,4 +1,4 @@
-"""Why a whole request is refused; a single bad record never raises any of these.
+"""Refusals of a whole request; a single bad record never raises one.
 
 ::
 
@@ -21,25 +21,25 @@ class CaptureError(Exception):
 
 
 class TooLarge(CaptureError):  # noqa: N818 (the names of the answers they become)
-    """More than one request may carry."""
+    """The request has more bytes or records than permitted."""
 
     status = 413
 
 
 class Unsupported(CaptureError):  # noqa: N818 - named as what it is
-    """A content type or content encoding that is not read."""
+    """The content type or content encoding is not supported."""
 
     status = 415
 
 
 class Malformed(CaptureError):  # noqa: N818 - named as what it is
-    """Not the JSON that was promised."""
+    """The body is not valid JSON of the expected form."""
 
     status = 400
 
 
 class Overloaded(CaptureError):  # noqa: N818 - named as what it is
-    """The queue is full: nothing of the request was kept. ``retry_after`` is in seconds."""
+    """The queue is full: the request was dropped. ``retry_after`` is in seconds."""
 
     status = 429
 
@@ -49,7 +49,7 @@ class Overloaded(CaptureError):  # noqa: N818 - named as what it is
 
 
 class NoRoom(CaptureError):  # noqa: N818 - named as what it is
-    """The database's disk is full or runs short: nothing of the request was stored."""
+    """The database's disk is full or nearly so: nothing of the request was stored."""
 
     status = 507
 
@@ -63,7 +63,7 @@ class NoRoom(CaptureError):  # noqa: N818 - named as what it is
 class Unavailable(CaptureError):  # noqa: N818 - named as what it is
     """The database did not confirm in time.
 
-    The records may or may not be stored: sending the same bytes again stores each once.
+    The records may or may not be stored; sending the same bytes again stores each once.
     """
 
     status = 503

@@ -1,4 +1,4 @@
-"""Take requests of records and feedback, and answer when they are durable."""
+"""Take requests of records and feedback, and answer once they are durable."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from monitor.store.partitions import DEFAULT_RETENTION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How records are taken; the section ``[capture]`` of the configuration."""
+    """The settings of capture; section ``[capture]`` of the configuration."""
 
     target_per_day: int = 4_000
     trial_per_subject: int = 200
-    """Records of one subject, by one key, that a canary or shadow arm takes in an hour; 0: all."""
+    """Records per hour, subject and key that a canary or shadow arm takes; 0 for no limit."""
     store_text: bool = False
     embed_prompts: bool = True
-    """Whether prompts wait for the embedding probe at all."""
+    """True if prompts are kept for the embedding probe."""
     terms: bool = True
-    """Whether the terms of prompts are kept as hashes, and words that many subjects used."""
+    """True if prompts' terms are kept as hashes, and words that many subjects used in clear."""
     refusal_patterns: tuple[Path, ...] = ()
-    """Files of patterns beside the built-in lists of refusals."""
+    """Files of patterns, in addition to the built-in lists of refusals."""
     retention: timedelta = DEFAULT_RETENTION["records"]
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def kept(self) -> Mapping[str, timedelta]:
-        """Retention per partitioned table, as :func:`partitions.maintain` wants it."""
+        """Retention per partitioned table, for :func:`partitions.maintain`."""
         aggregates = ("records", "record_embeddings", "answer_embeddings", "feedback")
         return {
             **DEFAULT_RETENTION,
@@ -73,10 +73,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a request's items; they add up to what was sent.
+    """The counts of a request's items by result; they add up to the items sent.
 
-    ``accepted`` are stored now, ``duplicates`` were stored before, ``sampled_out`` were
-    not wanted, ``rejected`` were wrong. All but the rejected need not be sent again.
+    ``accepted`` items are stored now, ``duplicates`` were stored before, ``sampled_out`` were not
+    needed, ``rejected`` were wrong. Only the rejected need to be sent again.
     """
 
     accepted: int
@@ -85,7 +85,7 @@ class Outcome:
     rejected: Sequence[Rejected]
 
     def to_dict(self) -> dict[str, Any]:
-        """The body of the answer."""
+        """Return the body of the answer."""
         return {
             "accepted": self.accepted,
             "duplicates": self.duplicates,
@@ -98,9 +98,9 @@ _ANYBODY: Final = Sender()
 
 
 class Intake:
-    """The way in. ``records`` and ``feedback`` may be called from many threads.
+    """The entry for records and feedback; both methods may be called from many threads.
 
-    With ``answers`` the texts of answers wait for the embedding probe too.
+    With ``answers``, the texts of answers are kept for the embedding probe too.
     """
 
     def __init__(
@@ -136,15 +136,15 @@ class Intake:
         self._queue.start()
 
     def close(self, *, timeout: float = 20.0) -> bool:
-        """Refuse new requests and write what waits; False when that took too long."""
+        """Refuse new requests and write the waiting ones; False if that took too long."""
         return self._queue.close(timeout=timeout)
 
     def depth(self) -> tuple[int, int]:
-        """Rows and bytes that wait to be written."""
+        """Return the rows and bytes waiting to be written."""
         return self._queue.depth()
 
     def counters(self) -> Mapping[str, int]:
-        """Totals of this process: items by outcome, and requests refused by reason."""
+        """Return this process's totals: items by result, and refused requests by reason."""
         with self._counting:
             return dict(self._counted)
 
@@ -158,7 +158,7 @@ class Intake:
     ) -> Outcome:
         """Take a body of ``POST /v1/records``; return once every accepted record is durable.
 
-        Raises a ``CaptureError`` when the request as a whole is refused.
+        Raises a ``CaptureError`` if the request as a whole is refused.
         """
         return self._taking(
             sender,
@@ -173,7 +173,7 @@ class Intake:
         content_encoding: str | None = None,
         sender: Sender = _ANYBODY,
     ) -> Outcome:
-        """Take a body of ``POST /v1/feedback``, on the same conditions as ``records``."""
+        """Take a body of ``POST /v1/feedback``, under the same rules as ``records``."""
         return self._taking(
             sender,
             lambda: self._take_feedback(*self._read(body, content_encoding), content_type, sender),
@@ -182,16 +182,16 @@ class Intake:
     def shares(
         self, sampled_out: Mapping[str, int], *, sender: Sender = _ANYBODY
     ) -> dict[str, float]:
-        """Give the share of each adapter's records that is kept, to a sampler before this one.
+        """Return the share of records to keep, by adapter, for an upstream sampler.
 
         Parameters
         ----------
         sampled_out
-            How many requests it has not sent since it last asked, by adapter; 0 for none. They
-            count as traffic, which the share follows. Adapters that are unknown, or that the
-            sender may not send for, are left out.
+            The number of requests that the sampler dropped since its last call, by adapter; 0 for
+            none. They count as traffic, which the share follows. Adapters that are unknown, or that
+            the sender may not send for, are left out.
 
-        Raises a ``CaptureError`` where the counts could not be stored.
+        Raises a ``CaptureError`` if the counts could not be stored.
         """
         now = self._clock()
         counts: Counter[CountKey] = Counter()
@@ -304,7 +304,7 @@ class Intake:
 
 
 class _Sieve:
-    """One request's records through resolving, checking and sampling, with every loss counted."""
+    """The resolving, checking and sampling of one request's records; every loss is counted."""
 
     def __init__(
         self,
@@ -357,7 +357,7 @@ class _Sieve:
         return self._quota.allows(who)
 
     def contexts(self) -> list[Context]:
-        """The context of each admitted record; most share one, so they are looked up."""
+        """Return the context of each admitted record; cached, because most share one."""
         known: dict[tuple[object, ...], Context] = {}
         found = []
         for one in self.admitted:

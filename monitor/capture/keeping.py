@@ -1,4 +1,4 @@
-"""Whether a record is kept: a hash of its id, so that every replica and gateway decides alike."""
+"""Decide by a hash of its id whether a record is kept, alike in all replicas and gateways."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from monitor.domain import ArmKind
 
 ALWAYS_KEPT: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
-"""Arms on trial see little traffic and need all of it."""
+"""Arms with little traffic on trial, all of which is needed."""
 
 _FULL: Final = 2**64
 
 
 def keep(adapter: str, record_id: str, probability: float, *, stage: str = "ingest") -> bool:
-    """Whether a record with this id is kept at this probability; the same everywhere.
+    """True if a record with this id is kept at this probability; the same everywhere.
 
-    The gateway decides with the same hash and the share that the service gives it, so what it
-    sends is what would be kept here. A sampler with a rate of its own must use another
-    ``stage``, or whatever passed the first would pass the second too.
+    The gateway uses the same hash and the share that the service gives it, so it sends exactly the
+    records that would be kept here. A sampler with its own rate must use another ``stage``, or
+    every record that passed the first would pass the second too.
     """
     if probability >= 1.0:
         return True

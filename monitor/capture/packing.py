@@ -1,4 +1,4 @@
-"""Per-token numbers as base64 of little-endian float16: a twentieth of the JSON's cost."""
+"""Pack per-token numbers as base64 of little-endian float16, at a twentieth of JSON's cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pack_f16(values: Sequence[float] | npt.NDArray[np.floating]) -> str:
 def as_packed(
     values: Sequence[float | None] | npt.NDArray[np.floating],
 ) -> npt.NDArray[np.float32]:
-    """Round numbers to what they are after they were packed; None becomes NaN."""
+    """Round numbers as packing would; None becomes NaN."""
     return _halves(values).astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def _halves(
 
 
 def unpack_f16(body: bytes) -> npt.NDArray[np.float32]:
-    """Read what :func:`pack_f16` wrote, after base64; ``ValueError`` on half a value."""
+    """Read the bytes of :func:`pack_f16` after base64; ``ValueError`` for an odd length."""
     if len(body) % 2:
         raise ValueError(f"{len(body)} bytes are not a whole number of float16 values")
     return np.frombuffer(body, dtype="<f2").astype(np.float32)

@@ -1,8 +1,8 @@
-"""Bytes to records, one by one: a bad one is named and costs the others nothing.
+"""Parse bytes to records, one by one: a bad record is named and does not affect the others.
 
-The whole body is decoded at once; only when that fails is it taken apart. JSON as Python
-writes it (``NaN``, ``Infinity``, lone surrogates in texts) is read too: a model
-that went wrong is exactly what sends these, and its records must not be lost with the request.
+The whole body is decoded at once, and taken apart only if that fails. JSON as Python writes it
+(``NaN``, ``Infinity``, lone surrogates in texts) is read too: a failing model sends exactly these,
+and its records must not be lost with the request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """A record that was refused: its place in the request, and what to change."""
+    """A refused record: its place in the request, and the reason."""
 
     index: int
     error: str
@@ -41,7 +41,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed(Generic[T]):
-    """Good items with their places, and the others with their errors."""
+    """The good items with their places, and the bad ones with their errors."""
 
     items: Sequence[tuple[int, T]]
     rejected: Sequence[Rejected]
@@ -65,7 +65,7 @@ class _RawFeedbacks(Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format(Generic[T]):
-    """How one kind of item is wrapped."""
+    """The envelope and decoders of one kind of item."""
 
     field: str
     item: type[T]
@@ -94,8 +94,8 @@ FEEDBACK: Final = _format("feedback", Feedback, _Feedbacks, _RawFeedbacks)
 def parse(body: bytes, form: Format[T], *, content_type: str) -> Parsed[T]:
     """Read a plain body of ``application/json`` or ``application/x-ndjson``.
 
-    Raises ``Malformed`` where no item can be told from another, ``TooLarge`` for more than
-    1,000 items, ``Unsupported`` for another content type.
+    Raises ``Malformed`` if the items cannot be separated, ``TooLarge`` for more than 1,000 items,
+    ``Unsupported`` for another content type.
     """
     kind = content_type.partition(";")[0].strip().lower()
     try:
@@ -168,7 +168,7 @@ def _converter(form: Format[T]) -> Callable[[object], T]:
 
 
 def _mended(value: object) -> object:
-    """Mend halves of characters in what people and models say; a name that has some is none."""
+    """Replace lone surrogates in texts of people and models; refuse them in names."""
     if not isinstance(value, dict):
         raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
     for name, item in value.items():
@@ -203,7 +203,7 @@ _MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 
 
 def explain(message: str, place: str, item: type[Struct]) -> str:
-    """Say msgspec's error as ``records[3].token_logprobs[17]: expected float, got str``."""
+    """Rewrite msgspec's error as ``records[3].token_logprobs[17]: expected float, got str``."""
     at = _AT.search(message)
     said = message[: at.start()] if at else message
     if unknown := _UNKNOWN.search(said):

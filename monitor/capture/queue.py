@@ -1,8 +1,8 @@
-"""A bounded queue of submissions and the one thread that writes them.
+"""Queue submissions, within bounds, for the one thread that writes them.
 
-Group commit: while one transaction commits, the submissions of other requests gather and
-go together in the next. Under load a thousand rows share a commit; a lone request does not
-wait for company longer than ``linger``.
+Group commit: while one transaction commits, other requests' submissions gather and share the next
+one. Under load a thousand rows share a commit; a lone request waits for others no longer than
+``linger``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Submission:
 
     @property
     def rows(self) -> int:
-        """Rows that count toward the queue's bound; a request of none still takes a place."""
+        """Rows that count toward the queue's bound; a request without rows counts as one."""
         return max(1, len(self.batch) + len(self.batch.feedback))
 
     @property
@@ -54,9 +54,9 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much may wait, and how much is written at once; durations are in seconds.
+    """The limits on waiting and on one write; durations are in seconds.
 
-    No sender may have more waiting than there is room left: one alone fills half.
+    No sender may have more waiting than the room that is left, so one alone fills half.
     """
 
     rows: int = 10_000
@@ -71,7 +71,7 @@ Write = Callable[[Sequence[Submission]], None]
 
 
 class WriteQueue:
-    """Submissions wait here, never more than the bounds; one thread writes them."""
+    """A bounded queue of submissions, written by one thread."""
 
     def __init__(self, write: Write, bounds: Bounds) -> None:
         self._write = write
@@ -90,7 +90,7 @@ class WriteQueue:
         self._thread.start()
 
     def close(self, *, timeout: float = 20.0) -> bool:
-        """Take nothing more, write what waits; False when that took too long."""
+        """Refuse new submissions and write the waiting ones; False if that took too long."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -98,12 +98,12 @@ class WriteQueue:
         return not self._thread.is_alive()
 
     def depth(self) -> tuple[int, int]:
-        """Rows and bytes that wait or are being written."""
+        """Return the rows and bytes that wait or are being written."""
         with self._changed:
             return self._rows, self._bytes
 
     def admit(self, sender: str = "") -> None:
-        """Raise ``Overloaded`` when there is no room for this sender, before any work is done."""
+        """Raise ``Overloaded`` if there is no room for this sender, before any work is done."""
         with self._changed:
             if not self._has_room(sender, rows=1, size=1):
                 raise Overloaded(retry_after=jittered())
@@ -111,9 +111,8 @@ class WriteQueue:
     def submit(self, submission: Submission) -> None:
         """Wait until the submission is durable.
 
-        Raises ``Overloaded`` when there is no room in the queue, ``NoRoom`` when there is none
-        on the database's disk, and ``Unavailable`` when the database did not confirm in
-        time, or refused.
+        Raises ``Overloaded`` if the queue is full, ``NoRoom`` if the database's disk is full, and
+        ``Unavailable`` if the database did not confirm in time or refused.
         """
         self._enqueue(submission)
         if not submission.done.wait(self._bounds.patience):
@@ -133,7 +132,7 @@ class WriteQueue:
             self._changed.notify_all()
 
     def _has_room(self, sender: str, *, rows: int, size: int) -> bool:
-        """Whether all and this sender stay within their bounds; a first one may be of any size."""
+        """True if the queue and the sender stay in bounds; a sender's first may have any size."""
         free_rows, free_bytes = self._bounds.rows - self._rows, self._bounds.bytes - self._bytes
         if not self._rows_of[sender]:
             return rows <= free_rows and size <= free_bytes
@@ -161,7 +160,7 @@ class WriteQueue:
                 one.done.set()
 
     def _take(self) -> list[Submission]:
-        """Wait for work; an empty list when the queue is closed and empty."""
+        """Wait for work; return an empty list once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
         if not self._closing:
@@ -177,10 +176,10 @@ class WriteQueue:
             return taken
 
     def _store(self, taken: Sequence[Submission]) -> None:
-        """Write together; if the database refuses, each alone, so that one fails by itself.
+        """Write together; if the database refuses, write each alone, so that only bad ones fail.
 
-        Where it is away, all fail at once: each alone would wait for it again in turn, and
-        hold up those who come when it is back.
+        If the database is unreachable, all fail at once: each alone would wait for it in turn, and
+        delay later submissions.
         """
         try:
             self._write(taken)
@@ -202,5 +201,5 @@ class WriteQueue:
 
 
 def jittered() -> int:
-    """Seconds to wait, spread so that senders do not come back together."""
+    """Return seconds to wait, spread so that senders do not return together."""
     return random.randint(5, 30)  # noqa: S311 - jitter

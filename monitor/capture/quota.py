@@ -1,9 +1,8 @@
-"""How much one subject may say about a version on trial.
+"""Limit how much one subject can contribute about a version on trial.
 
-Canary and shadow arms keep all their records, so whoever asks most would decide most: a client
-that loops, or one that wants a version gone. What a subject says beyond its quota is counted
-as not wanted. Each process counts for itself, by its own clock: a record's time is its
-sender's word.
+Canary and shadow arms keep all their records, so the most active subject would dominate: a client
+in a loop, or one that wants a version gone. Records beyond the quota count as sampled out. Each
+process counts by itself and by its own clock, since a record's time comes from its sender.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import Final
 HOUR: Final = 3600.0
 
 MOST_COUNTED: Final = 100_000
-"""Subjects of an hour that are counted; who comes after them is not held to the quota."""
+"""The subjects counted in an hour; later ones have no quota."""
 
 
 class Quota:
-    """Counts what each has said within the hour; safe to call from many threads."""
+    """Counts records of each subject within the hour; safe to call from many threads."""
 
     def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -31,7 +30,7 @@ class Quota:
         self._ends = float("-inf")
 
     def allows(self, who: Hashable) -> bool:
-        """Count one more of ``who``, or say that it was too much; of a quota of 0 nothing is."""
+        """Count one more record of ``who``; False if over the quota. A quota of 0 is no limit."""
         if not self._most:
             return True
         with self._lock:

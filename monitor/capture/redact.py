@@ -1,7 +1,7 @@
 """Mask personal data and secrets in a text before it is stored.
 
-A net with known holes, not a guarantee: text is off by default, and this is for those who
-opt in. Every pattern is linear in the text: no nested or overlapping repetition.
+This is a net with known holes, not a guarantee: storing text is off by default. Every pattern is
+linear in the text: no nested or overlapping repetition.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Does an answer refuse? Patterns of many languages over how it begins.
+"""Detect refusals: patterns of many languages over an answer's beginning.
 
-A pattern is RE2 (linear in the text, whatever the text and the pattern are), matched without
-regard to case anywhere in the first :data:`BEGINNING` characters, where a word begins. In it a
-space stands for any white space and ``'`` for any apostrophe.
+A pattern is RE2 (linear in the text, for any pattern), matched case-insensitively at any word start
+in the first :data:`BEGINNING` characters. In a pattern, a space matches any white space and ``'``
+any apostrophe.
 
-The lists of the languages are files beside this module, one pattern a line; a line that begins
-with ``#`` is a comment. Files of the same form may be added to them.
+The lists of the languages are files in this package, one pattern a line; a line that begins with
+``#`` is a comment. Files of the same form can be added.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import re2
 from monitor.capture.checks import clean
 
 BEGINNING: Final = 320
-"""Characters of an answer that are looked at: refusals come first, and say so shortly."""
+"""Characters of an answer that are read: refusals come first, and are short."""
 ENDINGS: Final = frozenset({"content_filter", "refusal"})
-"""Ends of an answer (``finish_reason``) that are refusals whatever the text says."""
+"""Values of ``finish_reason`` that are refusals whatever the text says."""
 
 _MOST_THOUGHTS: Final = 65_536
 _WORD_BEGINS: Final = r"(?:^|[^\p{Latin}\p{Cyrillic}\p{Arabic}\p{Devanagari}\p{N}])"
@@ -32,7 +32,7 @@ _APOSTROPHE: Final = "['\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTR
 
 
 def refuses(answer: str) -> bool:
-    """Tell whether an answer begins with a refusal; a leading block of thoughts is skipped.
+    """True if an answer begins with a refusal; a leading block of thoughts is skipped.
 
     Cost: 3 to 6 microseconds; the first call compiles the patterns in a fifth of a second.
 
@@ -45,21 +45,21 @@ def refuses(answer: str) -> bool:
 
 
 class PatternUnfit(ValueError):  # noqa: N818 - it is a fact about one line
-    """A file of patterns cannot be used; the text says which one, in which line, and why."""
+    """A file of patterns cannot be used; the text names the file, the line and the reason."""
 
 
 Refuses = Callable[[str], bool]
-"""Tells whether an answer begins with a refusal."""
+"""True if an answer begins with a refusal."""
 
 
 def refusing(extra: Sequence[Path]) -> Refuses:
-    """Give :func:`refuses` with the patterns of some files beside the built-in ones.
+    """Return :func:`refuses` with the patterns of more files added to the built-in ones.
 
     Raises
     ------
     PatternUnfit
-        A file cannot be read, or a line of it is no pattern, or one that an empty answer
-        would match, and so every answer.
+        A file cannot be read, or a line is not a pattern, or matches an empty answer and so every
+        answer.
     """
     if not extra:
         return refuses
@@ -100,7 +100,7 @@ def _said(error: Exception) -> str:
 
 
 def languages() -> list[str]:
-    """Codes of the languages that have a list."""
+    """Return the codes of the languages that have a list."""
     return sorted(file.name.removesuffix(".txt") for file in _lists())
 
 
@@ -141,4 +141,4 @@ def _beginning(answer: str) -> str:
     said = answer[:_MOST_THOUGHTS].lstrip()
     if said.startswith("<think>"):
         said = said.partition("</think>")[2].lstrip()
-    return clean(said[:BEGINNING])  # a lone surrogate has no UTF-8, which RE2 reads
+    return clean(said[:BEGINNING])  # RE2 reads UTF-8, which has no lone surrogates

@@ -1,8 +1,8 @@
-"""What share of records is kept, so that cost does not grow with traffic small traffic whole.
+"""Choose the share of records to keep: cost stays flat, and small traffic is kept whole.
 
-What is kept at a share is kept at every larger one (:mod:`monitor.capture.keeping`). The share
-follows what whole days truly held, never what a few minutes would come to: see :func:`share_of`
-and docs/decisions/0026.
+A record kept at a share is also kept at every larger one (:mod:`monitor.capture.keeping`). The
+share follows the counts of whole days, never an extrapolation from a few minutes: see
+:func:`share_of` and docs/decisions/0026.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from monitor.store.capture_counts import Days
 from monitor.store.database import Database
 
 STEPS: Final = 10
-"""Parts of the day's target after each of which the share is looked at again."""
+"""The share is read again each time this fraction of the day's target was kept."""
 
 
 def share_of(days: Days, *, target: int) -> float:
-    """The share of an adapter's requests to keep now, in (0, 1].
+    """Return the share of an adapter's requests to keep now, in (0, 1].
 
-    A day begins with the share that keeps ``target`` of the quieter one of the days that say
-    what it may hold: all of it, where one of them was within the target or none is known. Once
-    more has come than that, the day is taken for one like the busier of them, and beyond that
-    one as if it ended now. So within a day the share only falls, and what is kept is at most
+    A day begins with the share that keeps ``target`` of the quieter one of the reference days: all
+    of it, if that day was within the target or no day is known. Once more requests have come than
+    that, the day is expected to equal the busier one, and beyond that to end now. So within a day
+    the share only falls, and the number kept is at most
 
         ``target * (1 + (1 - quieter/busier) + log(requests/busier))``
 
     where days below the target count as the target and a day below the busier one adds no
-    logarithm: the target for a day like those before it, 1.23 times that for one with a quarter
+    logarithm: the target for a day like those before it, 1.23 times that for a day with a quarter
     more, 3.3 times for the first day of an adapter that starts with ten times the target.
 
     >>> share_of(Days(today=4_000, quieter=300, busier=300), target=4_000)
@@ -58,7 +58,7 @@ class _Cached:
 
 
 class Rates:
-    """The share of each adapter, looked up in the store once a minute and as records are kept."""
+    """The share of each adapter, read from the store every minute and as records are kept."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Rates:
         self._cached: dict[AdapterId, _Cached] = {}
 
     def of(self, adapter_id: AdapterId) -> float:
-        """The share of this adapter's requests that is kept now."""
+        """Return the share of this adapter's requests to keep now."""
         now = self._clock()
         cached = self._cached.get(adapter_id)
         if cached is None or now >= cached.until or cached.left <= 0:
@@ -87,7 +87,7 @@ class Rates:
         return cached.share
 
     def kept(self, adapter_id: AdapterId, count: int) -> None:
-        """Note that so many were kept: a flood is not to wait for the minute's end."""
+        """Count kept records, so that a flood updates the share before the minute ends."""
         cached = self._cached.get(adapter_id)
         if cached is not None:
             cached.left -= count

@@ -1,4 +1,4 @@
-"""Who sends records: what it may take of the queue, and for which adapters it may speak."""
+"""The sender of records: its part of the queue, and the adapters it may send for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from monitor.store.keys import may_send_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """A key of its own, named by its id; ``match`` as :class:`monitor.store.keys.Key` has it."""
+    """A sender, named by its key's id; ``match`` is that of :class:`monitor.store.keys.Key`."""
 
     name: str = ""
     match: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check(self, adapter: str, found: Resolved) -> None:
-        """Raise ``Refused`` where it may not send for this adapter."""
+        """Raise ``Refused`` if the sender may not send for this adapter."""
         if not may_send_for(self.match, found.facts):
             raise Refused(f"adapter: this key may not send for {adapter!r}")

@@ -1,7 +1,7 @@
-"""What is measured per record: pure functions of its tokens and its text.
+"""Measure each record: pure functions of its tokens and its text.
 
-Token signals are aggregates over **all** tokens of an answer; the arrays that are kept hold
-the first 256. A signal is NaN where it was not measured.
+Token signals are aggregates over **all** tokens of an answer; the stored arrays hold the first 256.
+A signal is NaN if it was not measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
 CLIP: Final = 30.0
-"""Nats: a token of probability zero counts as this, so that one cannot drown the rest."""
+"""Nats: the NLL of a token of probability zero, so that one token cannot drown the rest."""
 NEAR_CERTAIN: Final = 0.01
 """NLL below which a token counts as near-certain: probability above .99."""
 MIN_TOKENS: Final = 4
@@ -79,7 +79,7 @@ class Kept(NamedTuple):
 
 
 def kept_arrays(answers: Sequence[Tokens]) -> list[Kept]:
-    """NLL (clipped at 30), entropy and margin of the first 256 tokens of each answer."""
+    """Return NLL (clipped at 30), entropy and margin of the first 256 tokens of each answer."""
     with np.errstate(invalid="ignore"):
         nll = [np.clip(-_concatenate([one.logprob for one in answers]), -CLIP, CLIP)]
     columns = (
@@ -101,7 +101,7 @@ def _halves_of(arrays: Sequence[Floats32 | None]) -> list[bytes | None]:
 def _halves(
     sizes: Sequence[int | None], arrays: Sequence[npt.NDArray[np.floating]]
 ) -> list[bytes | None]:
-    """Convert all arrays at once, then cut the bytes where each of them ends."""
+    """Convert all arrays at once, then cut the bytes at the end of each."""
     whole = np.concatenate(arrays).astype("<f2").tobytes() if arrays else b""
     cut: list[bytes | None] = []
     start = 0
@@ -112,7 +112,7 @@ def _halves(
 
 
 class TextSignals(NamedTuple):
-    """How an answer repeats itself; see :func:`text_signals`."""
+    """Measures of repetition in an answer; see :func:`text_signals`."""
 
     rep_4gram: float
     compression: float
@@ -167,7 +167,7 @@ def _ends_in_a_loop(text: str) -> bool:
 
 
 def _is_periodic(tail: str) -> bool:
-    """Whether a stretch of at most a third of the text, repeated, gives all of it."""
+    """True if repeating a stretch of at most a third of the text gives all of it."""
     third = len(tail) // 3
     # the last third occurs once more before the end, exactly one period earlier
     before = tail.rfind(tail[-third:], 0, len(tail) - 1)

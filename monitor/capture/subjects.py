@@ -1,4 +1,4 @@
-"""Users and sessions, kept only as a keyed hash: enough to cluster by, no way back."""
+"""Keep users and sessions only as a keyed hash: enough to cluster by, but irreversible."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PREFIX_BYTES: Final = 3
 
 
 class KeyUnfit(ValueError):  # noqa: N818 (named as what the file is)
-    """A file of ``data_dir`` that is to hold a key holds something else."""
+    """A key file of ``data_dir`` does not hold a key."""
 
 
 def load_key(path: Path) -> bytes:
-    """Read the key, making it (mode 0600) on the first run.
+    """Read the key, creating it (mode 0600) on the first run.
 
-    Without the key the hashes cannot be tied to names; with another key the same user
-    becomes another subject. Raises ``KeyUnfit`` when the file is not a key.
+    Without the key, hashes cannot be tied to names; with another key, the same user becomes another
+    subject. Raises ``KeyUnfit`` if the file is not a key.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -40,9 +40,9 @@ def load_key(path: Path) -> bytes:
 
 
 def prefix_code(key: bytes, text: str) -> int:
-    """24 bits of keyed BLAKE2b of how a request begins: enough to tell usual from other ones.
+    """Hash the beginning of a request to 24 bits of keyed BLAKE2b.
 
-    Of so few bits no text can be told, and a float4 column holds them exactly.
+    So few bits reveal no text, and a float4 column holds them exactly.
     """
     named = text.encode("utf-8", "surrogatepass")
     found = hashlib.blake2b(named, key=key, digest_size=_PREFIX_BYTES, person=b"prefix").digest()
@@ -50,6 +50,6 @@ def prefix_code(key: bytes, text: str) -> int:
 
 
 def digest(key: bytes, subject: str) -> bytes:
-    """Eight bytes of keyed BLAKE2b: below one collision in a billion at 100,000 subjects."""
+    """Hash to eight bytes of keyed BLAKE2b: 100,000 subjects collide with chance below 1e-9."""
     named = subject.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(named, key=key, digest_size=_DIGEST_BYTES).digest()

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def whole(value: Any) -> Any:
-    r"""Put U+FFFD in place of lone surrogates in a JSON tree, and join those that belong together.
+    r"""Replace lone surrogates in a JSON tree by U+FFFD, and join proper pairs.
 
     >>> whole({"a\ud800": ["\ud83d\ude00", 1]})
     {'a�': ['😀', 1]}
@@ -27,7 +27,7 @@ def whole(value: Any) -> Any:
 
 
 def is_whole(value: Any) -> bool:
-    r"""Whether a JSON tree has no lone surrogate in any text or name.
+    r"""True if no text or name in a JSON tree has a lone surrogate.
 
     >>> is_whole({"a": ["é", 1]}), is_whole({"a": [{"\udfff": 1}]})
     (True, False)

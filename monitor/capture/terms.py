@@ -1,8 +1,8 @@
-"""The terms of a prompt, as keyed hashes: enough to compare texts that are gone.
+"""Extract the terms of a prompt as keyed hashes, to compare texts that are not stored.
 
-A term is a word or two words that follow each other. What looks like a number, an address or
-an id is none, and whatever :mod:`monitor.capture.redact` masks is not read at all. The word
-behind a hash is kept by :mod:`monitor.store.terms`, once enough people used it.
+A term is a word or two consecutive words. Numbers, addresses and ids are not terms, and text masked
+by :mod:`monitor.capture.redact` is not read. :mod:`monitor.store.terms` keeps the word behind a
+hash once enough people used it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Final
 from monitor.capture.redact import redact
 
 LONGEST_TEXT: Final = 4_000
-"""Characters of a prompt that are read, from its beginning, as the encoder does."""
+"""Characters of a prompt that are read, from its beginning, as the encoder reads it."""
 MOST_TERMS: Final = 32
-"""Of a record; more are thinned out by their hashes, the same ones in every record."""
+"""Terms per record; of more, those with the smallest hashes are kept, alike in every record."""
 HASH_BYTES: Final = 8
 
 _SHORTEST: Final = 2
 _LONGEST: Final = 24
-"""Letters of a word. Longer ones are hashes and encodings more often than words."""
+"""Letters of a word; longer ones are more often hashes and encodings."""
 _MASK: Final = re.compile(r"\[[a-z]+\]")
 _SENTENCE: Final = re.compile(r"[.!?;:\u3002\uff01\uff1f\u0964]+(?=\s|$)|[\n\r\u2028\u2029\u3002]+")
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
 )
-"""Scripts that put no space between words: pairs of characters stand for their words."""
+"""Scripts without spaces between words; pairs of characters stand for their words."""
 _ODD: Final = re.compile(r"[\d@_/\\=#&%<>{}\[\]|~^$+*`.:]")
 """A letter on either side of one of these is part of a number, an address, a path or code."""
 _EDGES: Final = re.compile(
@@ -44,15 +44,15 @@ Redact = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermHashes:
-    """Turns a prompt into its terms by their hashes, under the key of subjects."""
+    """Maps a prompt to the hashes of its terms, under the key of subjects."""
 
     key: bytes = field(repr=False)
     redact: Redact = redact
 
     def __call__(self, prompt: str) -> dict[bytes, str]:
-        """Give at most 32 terms of 8 bytes, in order of their hashes, each with its words.
+        """Return at most 32 terms of 8 bytes, in order of their hashes, each with its words.
 
-        Without the key a hash says nothing; with it a guess can be tested.
+        Without the key a hash reveals nothing; with it a guess can be tested.
         """
         read = unicodedata.normalize("NFKC", prompt[:LONGEST_TEXT])
         hashed = {self._hash(term): term for term in terms_of(self.redact(read))}
@@ -69,7 +69,7 @@ class TermHashes:
 
 
 def terms_of(text: str) -> set[str]:
-    """Find the words of a redacted text and the pairs of words that follow each other.
+    """Return the words of a redacted text and the pairs of consecutive words.
 
     >>> sorted(terms_of("My card [card] is LOST; order A-1234 too"))
     ['card', 'is', 'is lost', 'lost', 'my', 'my card', 'order', 'too']
@@ -91,9 +91,9 @@ def terms_of(text: str) -> set[str]:
 
 
 def _words(sentence: str) -> Iterator[str | None]:
-    """Words in their order; None where something that is no word stands between two."""
+    """Yield words in order, and None where a non-word separates two."""
     for chunk in _UNSPACED.sub(" - ", sentence).split():
-        # characters that nobody sees must not split a word, or hide what it is
+        # invisible characters must not split a word, or hide what it is
         seen = "".join(c for c in chunk if c.isalnum() or unicodedata.category(c)[0] != "C")
         core = _EDGES.sub("", seen)
         if not core or _ODD.search(core) or _MIXED.search(core):
@@ -105,7 +105,7 @@ def _words(sentence: str) -> Iterator[str | None]:
 
 
 def _of_a_word(character: str) -> bool:
-    """Whether it is a letter, what stands above or below one, or an apostrophe."""
+    """True for a letter, a combining mark or an apostrophe."""
     return (
         character.isalpha() or character == "'" or unicodedata.category(character).startswith("M")
     )

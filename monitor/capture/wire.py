@@ -1,7 +1,7 @@
 """The JSON of a record and of a feedback item, as senders write it.
 
-msgspec checks types, lengths and ranges while it decodes, in C; what one field cannot say
-by itself is checked in :mod:`monitor.capture.checks`.
+msgspec checks types, lengths and ranges while it decodes, in C; :mod:`monitor.capture.checks`
+checks rules over several fields.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
 
 
 class Feedback(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """One named number about a record: its ``adapter``, ``id`` and ``at`` say which."""
+    """One named number about the record that ``adapter``, ``id`` and ``at`` identify."""
 
     adapter: Name
     id: Name

@@ -1,4 +1,4 @@
-"""Store submissions in one transaction, after making sure that there is a place for them."""
+"""Store submissions in one transaction, creating their partitions first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EPOCH: Final = date(1970, 1, 1)
 
 
 class BatchWriter:
-    """Writes batches; remembers which contexts and partitions exist."""
+    """Writes batches, and caches which contexts and partitions exist."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class BatchWriter:
             return [self._contexts[context] for context in wanted]
 
     def write(self, submissions: Sequence[Submission]) -> None:
-        """Store everything in one transaction and note which rows were new.
+        """Store all submissions in one transaction and note which rows were new.
 
-        When a partition vanished under a cached belief (retention ran), the belief is
-        dropped and the write tried once more.
+        If a cached partition has vanished (retention ran), the cache is dropped and the write
+        retried once.
         """
         joined = ingest.concatenate([one.batch for one in submissions])
         try:

@@ -1,4 +1,4 @@
-"""What HTTP is answered and asked by: addresses, networks and limits that cannot be."""
+"""Check addresses, networks and limits of HTTP settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.gateway.settings import GatewaySettings
 
 
 def server_problems(server: ServerSection) -> list[str]:
-    """Say what of ``[server]`` cannot be."""
+    """List the problems of ``[server]``."""
     found = [*_port("server.port", server.port), *_fit("server.public_url", [server.public_url])]
     if server.deadline <= timedelta():
         found.append("server.deadline: must be longer than 0")
@@ -24,12 +24,12 @@ def server_problems(server: ServerSection) -> list[str]:
 
 
 def serving_problems(serving: ServingSection) -> list[str]:
-    """Say what of ``[serving]`` cannot be."""
+    """List the problems of ``[serving]``."""
     return _fit("serving.engines", serving.engines)
 
 
 def gateway_problems(gateway: GatewaySettings) -> list[str]:
-    """Say what of ``[gateway]`` cannot be."""
+    """List the problems of ``[gateway]``."""
     found = [
         f"gateway.{name}: must be longer than 0"
         for name in ("connect_timeout", "idle_timeout", "total_timeout")
@@ -60,7 +60,7 @@ def _fit(where: str, urls: Iterable[str]) -> list[str]:
 
 
 def _unfit(url: str) -> str | None:
-    """Say what is wrong with an address; it is not quoted where it may hold a secret."""
+    """Say what is wrong with an address, without quoting one that may hold a secret."""
     if "@" in url:
         return "an address carries no credentials; give them as a key"
     if not is_web_address(url):

@@ -1,4 +1,4 @@
-"""``[[channels]]``: who is told about what, by which way."""
+"""Read ``[[channels]]``: which alerts go where."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OWN_KEYS = frozenset({"name", "kind", "match", "fallback", "together"})
 class ChannelEntry:
     """One configured channel; ``options`` are its kind's own keys, secrets resolved.
 
-    ``together``: whether what belongs together is one message; only kinds that can have it.
+    ``together`` is true if grouped incidents share one message; only for kinds that support it.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ChannelEntry:
 
     @property
     def groups(self) -> Groups:
-        """What is made of incidents that belong together."""
+        """How the channel's receiver groups incidents."""
         kind = CHANNELS[self.kind].groups
         return Groups.EACH if kind is Groups.TOGETHER and not self.together else kind
 

@@ -1,4 +1,4 @@
-"""What contradicts itself between keys, or cannot be: each problem by its path."""
+"""Find contradictions between keys, each named by its path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def contradictions(config: Config) -> list[str]:
-    """Say, each by its path, what no single section can see."""
+    """List the problems that no single section can see, each by its path."""
     schedule = config.schedule
     positive = ("tick", "hard_interval", "live_interval", "perplexity_interval", "lease")
     found = [

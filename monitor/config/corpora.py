@@ -1,4 +1,4 @@
-"""The corpora that the config names: one for every adapter, and each adapter's own."""
+"""Read the configured corpora: one for all adapters, and each adapter's own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from monitor.probes.corpus import Corpus, CorpusInvalid, CorpusRole, load_corpus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpora:
-    """What could be read.
+    """The readable corpora, and the problems of the others.
 
     general, domain
-        Of every adapter; None where there is none or it cannot be used.
+        Of every adapter; None if there is none or it is unusable.
     domains
         Of the adapters that the config names.
     smoke, smoke_default
-        Prompts of the adapters that the config names, and of every other one.
+        Prompts of the adapters that the config names, and of all others.
     problems
-        What cannot be used, by the key that names it. One bad file costs no other adapter.
+        Unusable files, by the key that names them; a bad file affects no other adapter.
     """
 
     general: Corpus | None
@@ -34,7 +34,7 @@ class Corpora:
 
 
 def read_corpora(config: Config) -> Corpora:
-    """Read every corpus file of the config, each once."""
+    """Read every corpus file of the config once."""
     problems: dict[str, str] = {}
     load = cache(_domain)
 

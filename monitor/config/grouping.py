@@ -1,4 +1,4 @@
-"""``[alerting.grouping]``: what is told together, and what is told again."""
+"""Read ``[alerting.grouping]``: which messages are grouped and repeated."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from alerts.types import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupingSection:
-    """What is told together, how long it waits for that, and what is told again.
+    """The grouping of messages, its waits, and the repeats.
 
-    ``repeat_pages`` and ``repeat_tickets`` of 0: nothing is.
+    ``repeat_pages`` or ``repeat_tickets`` of 0 turns repeats off.
     """
 
     by: tuple[str, ...] = ("owner", "blame")
@@ -24,7 +24,7 @@ class GroupingSection:
     repeat_tickets: timedelta = timedelta(hours=24)
 
     def manner(self, groups: Groups, *, acknowledges: bool = False) -> Manner:
-        """Give the manner in which a kind of channel is told."""
+        """Return the manner of a kind of channel."""
         if groups is Groups.THEIRS:
             return AT_ONCE
         repeats = {Severity.PAGE: self.repeat_pages, Severity.TICKET: self.repeat_tickets}
@@ -40,7 +40,7 @@ class GroupingSection:
 
 
 def contradictions(grouping: GroupingSection) -> list[str]:
-    """Say what is wrong with the section, each by its path."""
+    """List the section's problems, each by its path."""
     found = [
         f"alerting.grouping.{name}: must be 0 or longer"
         for name in ("wait", "interval", "repeat_pages", "repeat_tickets")

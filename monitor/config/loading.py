@@ -1,4 +1,4 @@
-"""Read ``config.toml`` and the environment into a config, or say everything that is wrong."""
+"""Read ``config.toml`` and the environment into a config, or report all problems."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from monitor.config.sections import (
     ReferenceSection,
     ScheduleSection,
 )
-from monitor.evaluate import Margins
 from monitor.evaluate.retraining import RetrainSettings
+from monitor.evaluate.settings import Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings
-from monitor.routing.canary.settings import CanarySettings
+from monitor.traffic.trial.settings import CanarySettings
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the config: ``path``, else ``./config.toml`` if there is one, else the defaults.
+    """Read the config: ``path``, else ``./config.toml`` if it exists, else the defaults.
 
     Raises
     ------
@@ -145,4 +145,4 @@ def _detectors(value: object) -> DetectorsSection:
 
 
 _DETECTORS: Final[Mapping[str, type[Any]]] = {FEEDBACK.name: FeedbackSection}
-"""Sections of detectors that have more keys than whether they run."""
+"""Sections of detectors with more keys than ``enabled``."""

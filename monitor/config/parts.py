@@ -1,7 +1,7 @@
-"""The sections that the gateway, or a command that only asks the service, needs of a config.
+"""Read only the sections that the gateway, or a command that asks the service, needs.
 
-What the other sections hold is neither read nor checked: nothing else is loaded for it, and a
-mistake in it stops neither users' requests nor whoever looks what is wrong.
+Other sections are neither read nor checked: nothing is imported for them, and a mistake in one
+stops neither users' requests nor a person who investigates.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS: Final[Mapping[str, type]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServicePart:
-    """Where the service answers, and where the key of its first run lies."""
+    """The service's address, and the place of its first run's key."""
 
     service: ServiceSection = field(default_factory=ServiceSection)
     server: ServerSection = field(default_factory=ServerSection)
@@ -35,7 +35,7 @@ class ServicePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayPart:
-    """What the gateway goes by."""
+    """The sections that the gateway needs."""
 
     service: ServiceSection = field(default_factory=ServiceSection)
     server: ServerSection = field(default_factory=ServerSection)
@@ -44,14 +44,14 @@ class GatewayPart:
 
 
 def load_service_part(path: Path | None = None) -> ServicePart:
-    """Read what asks the service; raises ConfigError."""
+    """Read the sections for asking the service; raises ConfigError."""
     part = ServicePart(**_read(path, "service", "server"))
     _refuse(server_problems(part.server))
     return part
 
 
 def load_gateway_part(path: Path | None = None) -> GatewayPart:
-    """Read what the gateway goes by; raises ConfigError."""
+    """Read the sections that the gateway needs; raises ConfigError."""
     part = GatewayPart(**_read(path, *_KINDS))
     _refuse(
         [

@@ -1,4 +1,4 @@
-"""Sections that more than the service reads: where it answers, its files, the engines."""
+"""Sections that not only the service reads: its address, its files, the engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monitor.patience import ConnectionSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSection:
-    """Where the service keeps its files and what it may do by itself."""
+    """The service's data folder, and what it may do by itself."""
 
     data_dir: Path = Path(".driftline")
     mode: Mode = Mode.OBSERVE
@@ -21,9 +21,9 @@ class ServiceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSection:
-    """Where HTTP is answered; ``public_url`` is how people reach it, for links in messages.
+    """The HTTP address; ``public_url`` is the address for people, used in messages' links.
 
-    ``trusted_proxies`` are networks whose ``X-Forwarded-For`` and ``-Proto`` are believed.
+    ``trusted_proxies`` are networks whose ``X-Forwarded-For`` and ``-Proto`` are trusted.
     """
 
     host: str = "127.0.0.1"
@@ -32,7 +32,7 @@ class ServerSection:
     public_metrics: bool = False
     trusted_proxies: tuple[str, ...] = ()
     deadline: timedelta = timedelta(seconds=60)
-    """Until a request is answered, from its last byte; what it asks to wait comes on top."""
+    """The limit on answering, from the request's last byte, plus a long-poll's own wait."""
     connections: ConnectionSettings = field(default_factory=ConnectionSettings)
 
     @property
@@ -43,7 +43,7 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSection:
-    """Engines that serve the adapters, OpenAI-compatible; empty: nothing is asked of serving."""
+    """OpenAI-compatible engines that serve the adapters; empty if serving is not asked."""
 
     engines: tuple[str, ...] = ()
     api_key: str = field(default="", repr=False)

@@ -14,10 +14,10 @@ from monitor.probes.share import SHARE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexitySection:
-    """How and over which corpus perplexity is probed; ``corpus`` empty: the built-in one.
+    """How and on which corpus perplexity is probed; an empty ``corpus`` is the built-in one.
 
-    ``budget`` is the share of each engine's time that probes may take. From ``base`` on the
-    keys are of the source ``local`` alone.
+    ``budget`` is the share of each engine's time that probes may take. The keys from ``base`` on
+    are only for the source ``local``.
     """
 
     source: PerplexitySource = PerplexitySource.AUTO
@@ -34,7 +34,7 @@ class PerplexitySection:
 
     @property
     def local(self) -> LocalSettings:
-        """How models on this machine are asked."""
+        """The settings of models on this machine."""
         return LocalSettings(
             base=self.base,
             device=self.device,
@@ -47,7 +47,7 @@ class PerplexitySection:
 
     @property
     def settings(self) -> PerplexitySettings:
-        """How an engine is asked, without the key that it wants."""
+        """The settings for asking an engine, without its key."""
         return PerplexitySettings(
             source=self.source, timeout=self.timeout, max_waiting=self.max_waiting
         )
@@ -55,14 +55,14 @@ class PerplexitySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesSection:
-    """The code that runs models."""
+    """The sections of probes."""
 
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     perplexity: PerplexitySection = field(default_factory=PerplexitySection)
 
 
 def contradictions(section: PerplexitySection) -> Sequence[str]:
-    """Tell what no single key of the section can see."""
+    """List the problems that no single key of the section can see."""
     found = [
         f"probes.perplexity.{name}: must be at least 1"
         for name in ("batch_tokens", "loaded_adapters", "threads")

@@ -1,8 +1,8 @@
-"""From TOML and the environment to settings dataclasses, with errors that say where.
+"""Convert TOML and the environment to settings dataclasses, with errors that say where.
 
-One rule for every part: a field of its settings dataclass is a config key, its default is
-the key's default. Unknown keys are refused with the nearest known one; a wrong value is
-named by its path; secrets come only from the environment or from files.
+One rule for every part: a field of its settings dataclass is a config key, and its default is the
+key's default. Unknown keys are refused with the nearest known one; a wrong value is named by its
+path; secrets come only from the environment or from files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SECTIONS: Final = (
     "defaults",
     "adapters",
 )
-"""Every table that a config may have, for those too who read only some."""
+"""Every table that a config may have, also for readers of only some."""
 
 _UNITS: Final = {
     "ms": timedelta(milliseconds=1),
@@ -60,7 +60,7 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
 class ConfigError(Exception):
-    """The config cannot be used; ``problems`` has one line for each thing wrong."""
+    """The config is unusable; ``problems`` has one line per problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -80,9 +80,9 @@ def duration(text: str) -> timedelta:
 
 
 def read_table(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], str]:
-    """Read a config, unchecked, and say what it is from; raises ConfigError.
+    """Read a config, unchecked, and return its source; raises ConfigError.
 
-    It is ``path``, else ``./config.toml`` if there is one, else empty; variables win.
+    It is ``path``, else ``./config.toml`` if it exists, else empty; variables win.
     """
     chosen = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     table = overlay(read_toml(chosen) if chosen else {}, environ)
@@ -92,9 +92,9 @@ def read_table(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str,
 def read_sections(
     table: Mapping[str, Any], names: Collection[str], read: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Read the sections of these names that the table has; raises ConfigError with all problems.
+    """Read the named sections that the table has; raises ConfigError with all problems.
 
-    A section that no config has is a problem whoever reads.
+    A section that no config has is a problem for every reader.
     """
     problems = [
         f"{key}: {unknown(key, list(SECTIONS))}".replace("key", "section", 1)
@@ -115,7 +115,7 @@ def read_sections(
 
 
 def read_section(kind: type[T], value: object, *, where: str, environ: Mapping[str, str]) -> T:
-    """Make a section's settings of its table, secrets resolved; raises ConfigError."""
+    """Convert a section's table to its settings, secrets resolved; raises ConfigError."""
     if isinstance(value, Mapping):
         value = resolve_secrets(value, where=where, environ=environ)
     return build(kind, value, where=where)
@@ -136,9 +136,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def overlay(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Lay ``DRIFTLINE_SECTION__KEY`` variables over a table; they win.
+    """Overlay ``DRIFTLINE_SECTION__KEY`` variables on a table; variables win.
 
-    A value is read as TOML where it is TOML (``8``, ``true``, ``["a"]``), else as text.
+    A value is parsed as TOML if possible (``8``, ``true``, ``["a"]``), else taken as text.
     Variables without ``__`` (``DRIFTLINE_KILL_SWITCH``) are not config keys.
     """
     for name in sorted(environ):
@@ -188,7 +188,7 @@ def _secret(value: object, *, kind: str, where: str, environ: Mapping[str, str])
 
 
 def build(kind: type[T], table: object, *, where: str) -> T:
-    """Make a settings dataclass of a table; raises ConfigError with every problem found."""
+    """Convert a table to a settings dataclass; raises ConfigError with every problem found."""
     problems: list[str] = []
     prepared = _prepare(kind, table, where=where, problems=problems)
     if problems:
@@ -263,7 +263,7 @@ def _prepare_table(kind: type, value: object, *, where: str, problems: list[str]
 
 
 def unknown(key: str, known: list[str]) -> str:
-    """Say that a key is not known, and which one was probably meant."""
+    """Report an unknown key, with the one that was probably meant."""
     near = difflib.get_close_matches(key, known, n=1)
     return "unknown key" + (
         f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"

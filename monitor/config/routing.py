@@ -1,4 +1,4 @@
-"""``[routing]`` and the tables of its routers."""
+"""Read ``[routing]`` and the tables of its routers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from alerts.outgoing import OutgoingClient
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
 from monitor.probes.serving import PRIVATE_NETWORKS
-from monitor.routing.routers import ROUTERS, Reach
-from monitor.routing.settings import RoutingSettings
+from monitor.traffic.routers import ROUTERS, Reach
+from monitor.traffic.settings import RoutingSettings
 
 if TYPE_CHECKING:
     from monitor.config.sections import Config
@@ -34,7 +34,7 @@ def _resolved(name: str, own: object, *, environ: Mapping[str, str]) -> object:
 
 
 def inside_of(config: Config) -> OutgoingClient:
-    """The client for what the config itself puts inside: engines, gateways, a Redis."""
+    """Create the client for internal addresses of the config: engines, gateways, a Redis."""
     return OutgoingClient(
         replace(
             config.outgoing,
@@ -45,13 +45,13 @@ def inside_of(config: Config) -> OutgoingClient:
 
 
 def engine_headers(config: Config) -> Mapping[str, str]:
-    """What engines must be told to let us in."""
+    """Return the headers that engines require."""
     key = config.serving.api_key
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def reach_of(config: Config) -> Reach:
-    """What routers reach the world with."""
+    """Return the HTTP clients of routers."""
     return Reach(
         outside=OutgoingClient(config.outgoing),
         inside=inside_of(config),
@@ -62,12 +62,12 @@ def reach_of(config: Config) -> Reach:
 
 
 def own_settings(routing: RoutingSettings) -> Any:
-    """The table of the chosen router; None where it has none."""
+    """Return the table of the chosen router; None if it has none."""
     return getattr(routing, routing.router, None)
 
 
 def contradictions(config: Config) -> list[str]:
-    """Whether the chosen router exists and can work with its table, and trials make sense."""
+    """Check that the chosen router exists and accepts its table, and that trials make sense."""
     found = _trial_problems(config.routing)
     name = config.routing.router
     if name not in ROUTERS:

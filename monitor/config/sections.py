@@ -1,4 +1,4 @@
-"""The sections of the config: which table feeds which part's settings."""
+"""The sections of the config: the table for each part's settings."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from monitor.config.grouping import GroupingSection
 from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.probes import ProbesSection
 from monitor.domain import EvaluationKind, Mode
-from monitor.evaluate import EvaluateSettings, Margins
 from monitor.evaluate.retraining import RetrainSettings
+from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.settings import RoutingSettings
+from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.trial.settings import CanarySettings
 from monitor.windows import Cadence
 
 LONGEST: Final = 128
-"""Characters of a name of an adapter or of a feedback number, at most."""
+"""The most characters of an adapter's or a feedback's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSection:
-    """``url`` empty: the embedded server of the data folder, sized by ``embedded``.
+    """The database; an empty ``url`` means the data folder's embedded server, of size ``embedded``.
 
     owner_url
         The same database as the role that owns its tables; only migrations use it. Empty:
@@ -49,7 +49,7 @@ class DatabaseSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSection:
-    """Whether live records become a reference by themselves, and when."""
+    """Whether and when live records become a reference automatically."""
 
     auto: bool = True
     learned: LearnedSettings = field(default_factory=LearnedSettings)
@@ -72,7 +72,7 @@ class ScheduleSection:
 
     @property
     def cadences(self) -> dict[EvaluationKind, Cadence]:
-        """The intervals as the evaluator wants them."""
+        """The intervals in the evaluator's form."""
         return {
             EvaluationKind.HARD: Cadence(interval=self.hard_interval, lag=self.hard_lag),
             EvaluationKind.LIVE: Cadence(interval=self.live_interval, lag=self.live_lag),
@@ -82,16 +82,16 @@ class ScheduleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSection:
-    """One detector: whether it runs."""
+    """One detector, enabled or not."""
 
     enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackSection(DetectorSection):
-    """The detector of feedback: which names it compares, by where they are better.
+    """The feedback detector: the names it compares, by which direction is better.
 
-    What is said of a live record is taken to be complete ``settles_after`` it was made.
+    Feedback on a live record counts as complete ``settles_after`` the record was made.
     """
 
     higher_is_better: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class FeedbackSection(DetectorSection):
 
     @property
     def directions(self) -> Directions:
-        """The names as the detector wants them."""
+        """The names in the detector's form."""
         return Directions(
             higher_is_better=self.higher_is_better, lower_is_better=self.lower_is_better
         )
@@ -108,7 +108,7 @@ class FeedbackSection(DetectorSection):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySection:
-    """How messages are sent; ``retry_after`` has the waits between attempts."""
+    """The settings of delivery; ``retry_after`` lists the waits between attempts."""
 
     workers: int = 4
     lease: timedelta = timedelta(seconds=60)
@@ -127,7 +127,7 @@ class DeliverySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatSection:
-    """The dead man's switch: ``url`` is fetched ``every`` so often while all is well.
+    """The dead man's switch: ``url`` is fetched ``every`` so often while everything works.
 
     ``oldest`` is how long a message may wait, and how long no evaluation may finish.
     """
@@ -139,9 +139,9 @@ class HeartbeatSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertingSection:
-    """The budget, and what messages carry.
+    """The budget, and the contents of messages.
 
-    ``tiers`` says which adapters get more, or a set number, of the fleet's false pages.
+    ``tiers`` says which adapters get a larger part, or a fixed number, of the fleet's false pages.
     """
 
     false_pages_per_30_days: float = 1.0
@@ -157,11 +157,11 @@ class AlertingSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorsSection:
-    """``[detectors]``: tables by name, and what holds for all.
+    """``[detectors]``: tables by name, and settings for all of them.
 
     assumed_day_effect
-        By how much days, and hours unseen, are taken to differ until a reference or the fleet has
-        shown it, in sd of a request's value; 0: they are not.
+        The assumed difference between days, and for unseen hours, until a reference or the fleet
+        has shown it, in sd of a request's value; 0 assumes none.
     """
 
     assumed_day_effect: float = ASSUMED_SD
@@ -170,12 +170,12 @@ class DetectorsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSection:
-    """What people say of an adapter; ``[defaults]`` fills in what it leaves out.
+    """An adapter's settings; ``[defaults]`` fills in omitted ones.
 
-    ``corpus`` is a file of texts of the adapter's domain; empty: there is none. Nor is there
-    one of ``smoke_prompts`` then, which people put to its models when an incident is open.
-    ``notices_per_30_days`` None: as ``[alerting]`` says. ``feedback`` None: the names that
-    ``[detectors.feedback]`` has. ``preset`` says which rules find that it drifts.
+    ``corpus`` is a file of texts of the adapter's domain, ``smoke_prompts`` one of prompts that
+    people put to its models during an incident; empty means none. ``notices_per_30_days`` None uses
+    ``[alerting]``. ``feedback`` None uses the names of ``[detectors.feedback]``. ``preset`` chooses
+    the rules that find drift.
     """
 
     owner: str | None = None
@@ -192,7 +192,7 @@ class AdapterSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything the daemon hands out."""
+    """The whole config, which the daemon hands out by section."""
 
     source: str = "the defaults"
     service: ServiceSection = field(default_factory=ServiceSection)
@@ -218,7 +218,7 @@ class Config:
 
     @property
     def evaluation(self) -> EvaluateSettings:
-        """The evaluator's settings, gathered from the sections that people think in."""
+        """The evaluator's settings, gathered from the sections of the config."""
         return EvaluateSettings(
             detectors=tuple(name for name in DETECTORS if self._runs(name)),
             budget=BudgetSettings(
@@ -248,19 +248,19 @@ class Config:
 
     @property
     def embeds_answers(self) -> bool:
-        """Whether answers wait to be embedded; nobody who keeps prompts back expects it."""
+        """True if answers are embedded; never without prompts, which nobody would expect."""
         return self.capture.embed_prompts and self.evaluation.embeds_answers
 
     @property
     def feedback_settles_after(self) -> timedelta:
-        """Age from which what is said of a live record may stand in a baseline."""
+        """The age from which feedback on a live record may be part of a baseline."""
         section = self.detectors.by_name.get(FEEDBACK.name)
         own = section if isinstance(section, FeedbackSection) else FeedbackSection()
         return own.settles_after
 
     @property
     def day_effect(self) -> DayEffect:
-        """How days are taken to differ while nothing has shown it."""
+        """The day effect that is assumed until something has shown it."""
         assumed = self.detectors.assumed_day_effect
         return DayEffect(sd=assumed, hours=assumed)
 
@@ -271,7 +271,7 @@ class Config:
         return self.defaults.feedback or own
 
     def _runs(self, detector: str) -> bool:
-        """Whether a detector is on; one of feedback that nobody names has nothing to do."""
+        """True if a detector runs; feedback is off unless a metric is configured."""
         on = self.detectors.by_name.get(detector, DetectorSection()).enabled
         if detector != FEEDBACK.name:
             return on

@@ -1,8 +1,7 @@
-"""All that is of value in one folder, and a service made of it again.
+"""Back up everything of value to one folder, and restore a service from it.
 
-A backup is a folder that nobody else can read: ``database.dump`` in PostgreSQL's own format,
-the key files of the data folder, and ``backup.json`` with the number of rows in each table, as
-the dump has them.
+A backup is a private folder: ``database.dump`` in PostgreSQL's own format, the key files of the
+data folder, and ``backup.json`` with the number of rows of each table in the dump.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ class BackupFailed(Exception):  # noqa: N818 (named as the outcome)
 
 
 class Contents(msgspec.Struct, kw_only=True, frozen=True):
-    """What a backup holds.
+    """The contents of a backup.
 
     taken_at
-        The moment that the dump shows the database at.
+        The moment of the database that the dump shows.
     """
 
     taken_at: datetime
@@ -55,14 +54,14 @@ class Contents(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def total(self) -> int:
-        """Rows of all tables."""
+        """The rows of all tables."""
         return sum(self.rows.values())
 
 
 def back_up(config: Config, folder: Path) -> Contents:
-    """Write a backup of the config's database and keys, beside a running service or without.
+    """Back up the config's database and keys, while the service runs or not.
 
-    The folder appears when it is complete.
+    The folder appears once it is complete.
 
     Raises
     ------
@@ -84,16 +83,16 @@ def back_up(config: Config, folder: Path) -> Contents:
 
 
 def restore(config: Config, folder: Path) -> tuple[Contents, int]:
-    """Fill the config's empty database and data folder from a backup; give it and the epoch.
+    """Fill the config's empty database and data folder from a backup; return contents and epoch.
 
-    All of the dump is restored or nothing. The schema is brought to this release, and a new
-    epoch of the route table is opened, so that routers take it.
+    The dump is restored completely or not at all. The schema is brought to this release, and a new
+    epoch of the route table is opened, so that routers accept it.
 
     Raises
     ------
     BackupFailed
-        It is no backup, of a newer release, the database is not empty, other keys are in the
-        data folder, or the counts of rows differ.
+        It is not a backup, it is from a newer release, the database is not empty, the data folder
+        holds other keys, or the row counts differ.
     """
     contents = _read(folder)
     data = config.service.data_dir
@@ -146,12 +145,12 @@ def _fill(config: Config, database: Database, dump: Path) -> None:
                 f"the database is not empty, it has {len(found)} tables: stop the service and"
                 f" let {where} be an empty one"
             )
-        tx.rollback()  # the table of tables must not be locked while it is filled
+        tx.rollback()  # the catalogue must not be locked while the tables are filled
         _play(tx, dump)
 
 
 def _play(tx: Connection, dump: Path) -> None:
-    """Let the dump's statements run in one transaction, which ends well only after the last."""
+    """Run the dump's statements in one transaction, which commits only after the last one."""
     with (
         TemporaryFile() as trouble,
         subprocess.Popen(  # noqa: S603 (PostgreSQL's own program)
@@ -169,7 +168,7 @@ def _play(tx: Connection, dump: Path) -> None:
     ):
         assert script.stdout is not None  # noqa: S101 (asked for)
         assert player.stdin is not None  # noqa: S101 (asked for)
-        # one that breaks has ended, and said why
+        # a process that breaks has ended, and said why
         with contextlib.suppress(BrokenPipeError), player.stdin as into:
             into.write(b"BEGIN;\n")
             into.writelines(_known_to_all(script.stdout))
@@ -219,7 +218,7 @@ def _check_key(kept: Path, here: Path) -> None:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, which is gone afterwards unless it was renamed."""
+    """Yield a folder to fill, which is deleted afterwards unless it was renamed."""
     made = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     made.mkdir(mode=0o700)
     try:
@@ -230,7 +229,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _frozen(database: Database) -> Iterator[tuple[Connection, str]]:
-    """Show the database as it is now, for as long as dumping takes, also to other connections."""
+    """Hold a snapshot of the database while dumping, usable from other connections too."""
     with database.engine.connect().execution_options(isolation_level="REPEATABLE READ") as tx:
         for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
             tx.execute(sa.text(f"SET LOCAL {limit} = 0"))
@@ -238,12 +237,12 @@ def _frozen(database: Database) -> Iterator[tuple[Connection, str]]:
 
 
 def _program(name: str, tx: Connection) -> list[str]:
-    """Say how to run one of PostgreSQL's programs on the database that ``tx`` is connected to."""
+    """Return the command line of a PostgreSQL program for the database of ``tx``."""
     return [_path(name), f"--dbname={_info(tx).dsn}", "--no-password"]
 
 
 def _path(name: str) -> str:
-    """Prefer those that came along: they read servers from 15 on, and each other's dumps."""
+    """Prefer the bundled programs: they read servers from 15 on, and each other's dumps."""
     try:
         return str(find_binaries().bin / name)
     except BinariesMissing as error:
@@ -268,4 +267,4 @@ def _first_line(said: bytes) -> str:
 
 
 _ONLY_NEWER: Final = b"SET transaction_timeout = 0;\n"
-"""Among the first statements, and of no consequence: it is the default."""
+"""Among the first statements, and harmless to leave out: it is the default."""

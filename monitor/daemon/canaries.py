@@ -13,14 +13,12 @@ from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
 from monitor.domain import Severity, Verdict, VerdictKind, Version
 from monitor.reference.promotion import freeze_promoted
-from monitor.routing.canary.hands import Hands, Teller
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.orders import Orders
-from monitor.routing.canary.reading_back import ReadingBack
-from monitor.routing.proof import Proof
-from monitor.routing.routers import Router
 from monitor.store import adapters, verdicts
 from monitor.store.database import Database
+from monitor.traffic.proof import Proof
+from monitor.traffic.trial.hands import Hands, Teller
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.orders import Orders
 
 
 def hands_of(
@@ -43,20 +41,14 @@ def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
     return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
 
 
-def judging(
-    hands: Hands, router: Router, *, owner: str, probed: bool
-) -> Mapping[str, Callable[[], bool]]:
-    """Give the turns of three loops: each says whether there may be more at once.
+def judging(hands: Hands, *, owner: str, probed: bool) -> Mapping[str, Callable[[], bool]]:
+    """Give the turns of two loops: each says whether there may be more at once.
 
-    Looks ask nobody, pre-checks ask engines, and the third asks the router: whoever hangs
-    keeps no look waiting.
+    Looks ask nobody and pre-checks ask engines, so that an engine that hangs keeps no look
+    waiting.
     """
     judge = Judge(hands=hands, owner=owner, probed=probed)
-    return {
-        "canaries": judge.turn,
-        "canary-checks": judge.check,
-        "canary-routes": ReadingBack(hands=hands, router=router).turn,
-    }
+    return {"canaries": judge.turn, "canary-checks": judge.check}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The database of a config: the embedded server or one by URL, migrated and ready."""
+"""Open the database of a config, embedded or by URL, migrated and ready."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its nam
 
 @contextmanager
 def opened_database(config: Config | Path | None) -> Iterator[Database]:
-    """Open the config's database, start the embedded server if it is the one, migrate."""
+    """Open and migrate the config's database, starting the embedded server if configured."""
     settings = config if isinstance(config, Config) else load(config)
     with _reached(settings) as place, _connected(settings, place, place.service) as database:
         _migrate(database, place)
@@ -47,14 +47,14 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
 
 @contextmanager
 def found_database(settings: Config) -> Iterator[Database]:
-    """Open it as its owner, as it is, whatever its schema."""
+    """Open the database as its owner, unmigrated, with any schema."""
     with _reached(settings) as place, _connected(settings, place, place.owner) as database:
         yield database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One database: as the service's role, as the owner of its tables, and its room."""
+    """One database: its addresses for the service's role and the tables' owner, and its room."""
 
     service: str
     owner: str
@@ -63,7 +63,7 @@ class Place:
 
 @contextmanager
 def _reached(settings: Config) -> Iterator[Place]:
-    """Say where the config's database is; start the embedded server if it is the one."""
+    """Find the config's database, starting the embedded server if configured."""
     service, owner = settings.database.url, settings.database.owner_url
     if service:
         yield Place(
@@ -84,7 +84,7 @@ def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
     database = Database(
         url,
         pool_size=settings.database.pool_size,
-        # no shorter than a busy machine may pause us, no longer than others wait anyway
+        # no shorter than pauses of a busy machine, no longer than others wait anyway
         longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
         room=place.room,
     )
@@ -96,7 +96,7 @@ def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
 
 
 def _migrate(database: Database, place: Place) -> None:
-    """Migrate as the owner, who lets the service's role in, where these are two."""
+    """Migrate as the owner, who grants the service's role its rights if the two differ."""
     if place.owner == place.service:
         schema.migrate(database)
         return
@@ -108,19 +108,19 @@ def _migrate(database: Database, place: Place) -> None:
 
 
 def warn_of_rights(database: Database) -> None:
-    """Say so where the service's role may do more than the service does."""
+    """Warn if the service's role has more rights than the service needs."""
     excess = database.run(roles.excess)
     if excess is not None:
         _LOG.warning("database_role_may_more", reason=excess, see=ROLES_PAGE)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the data folder, readable by nobody else."""
+    """Create the data folder, readable by nobody else."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def write_first_key(database: Database, data_dir: Path) -> Path | None:
-    """Make the admin key of the first run in a 0600 file; None when there is one already."""
+    """Create the first run's admin key in a 0600 file; None if there already is one."""
     prepare_folder(data_dir)
     path = data_dir / "admin.key"
 
@@ -142,7 +142,7 @@ def write_first_key(database: Database, data_dir: Path) -> Path | None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a secret so that no other account can read it at any moment."""
+    """Write a secret so that no other account can ever read it."""
     beside = path.with_suffix(f".{secrets.token_hex(4)}")
     with os.fdopen(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
@@ -160,7 +160,7 @@ def _check_server(tx: Connection) -> None:
 
 
 def _with_driver(url: str) -> str:
-    """Accept the usual ``postgresql://`` as people copy it."""
+    """Accept ``postgresql://``, the usual form of addresses."""
     for prefix in ("postgres://", "postgresql://"):
         if url.startswith(prefix):
             return "postgresql+psycopg://" + url.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""Tells people that the database's disk is full, by a way that needs no room on it."""
+"""Tell people that the database's disk is full, without needing space on it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ CALM: Final = timedelta(minutes=10)
 """Room for so long is room again where only refusals tell of a full disk: with few requests
 it refuses one a minute."""
 AGAIN: Final = timedelta(minutes=1)
-"""How soon a channel that did not take the page is tried again."""
+"""How soon a channel that did not accept the page is tried again."""
 SUBJECT: Final = "driftline"
-"""What stands where messages name an adapter: this one is about the service."""
+"""The name in place of an adapter's, since the page is about the service."""
 
 
 def now() -> datetime:
-    """Read this machine's clock: the database may not answer."""
+    """Read this machine's clock, since the database may not answer."""
     return datetime.now(tz=UTC)
 
 
 @dataclass(slots=True, kw_only=True)
 class DiskPages:
-    """Pages once when the disk is full, and says when there is room again.
+    """Pages once when the disk is full, and tells when there is space again.
 
-    Straight to the channels: the outbox is a table, and there is no room for a row. What a
-    channel does not take is tried again as long as it is so.
+    Messages go straight to the channels: the outbox is a table, and has no space for a row.
+    A message that a channel did not accept is retried as long as the condition lasts.
     """
 
     full: Callable[[], bool]
     channels: Sequence[ConfiguredChannel]
     calm: timedelta = CALM
-    """How long there must have been room until the end is told."""
+    """How long there must have been space before the end is told."""
     monotonic: Callable[[], float] = time.monotonic
     _page: Alert | None = None
     _told: set[str] = field(default_factory=set)
@@ -53,7 +53,7 @@ class DiskPages:
     _full_at: float = float("-inf")
 
     def turn(self) -> bool:
-        """Look once; False, as there is nothing more to do at once."""
+        """Look once; return False, since nothing more is due at once."""
         now = self.monotonic()
         if self.full():
             self._full_at = now
@@ -84,7 +84,7 @@ class DiskPages:
 
 
 def _hearing(channels: Sequence[ConfiguredChannel], page: Alert) -> Sequence[ConfiguredChannel]:
-    """Who takes such a page; everybody, where nobody would."""
+    """Return the channels that match such a page; all of them if none matches."""
     return [one for one in channels if one.matcher.accepts(page)] or channels
 
 

@@ -1,4 +1,4 @@
-"""The end of a process that was told to stop: in order if that can be, in time in any case."""
+"""End a stopped process: in order if possible, in time in any case."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _LOG = structlog.get_logger(__name__)
 ORDERLY: Final = timedelta(seconds=18)
 """Work in hand may take this long after the stop signal; leases cover the rest."""
 LAST: Final = timedelta(seconds=23)
-"""What is still not ended so long after the signal is left as it is."""
+"""Work not finished this long after the signal is abandoned."""
 KILLING: Final = timedelta(seconds=1)
 LATE: Final = 1
-"""Exit status of a process that left something unfinished."""
+"""The exit status of a process that left work unfinished."""
 
 
 class Ending:
     """Begins with the first stop signal and has a limit, whatever children and servers do.
 
-    A database that was stopped, or a disk that does not answer, must not keep a process in
-    which nothing works any more from being started anew.
+    A stopped database, or a disk that does not answer, must not keep a broken process from being
+    restarted.
     """
 
     def __init__(self, *, last: timedelta = LAST, leave: Callable[[int], None] = os._exit) -> None:
@@ -36,17 +36,17 @@ class Ending:
         self._kills: list[Callable[[], None]] = []
 
     def kills(self, kill: Callable[[], None]) -> None:
-        """Have this called before the process is left in disorder; it may hang."""
+        """Register a call before the process is left in disorder; the call may hang."""
         self._kills.append(kill)
 
     def begin(self) -> None:
-        """Start the limit; doing so again changes nothing. A signal handler may call this."""
+        """Start the limit; repeated calls change nothing. Safe in a signal handler."""
         if self._until is None:
             self._until = time.monotonic() + ORDERLY.total_seconds()
             threading.Thread(target=self._watch, name="ending", daemon=True).start()
 
     def left(self, most: timedelta) -> float:
-        """Seconds that a part may take to finish: ``most``, or what the others have left."""
+        """Return the seconds that a part may take: ``most``, or what the other parts have left."""
         if self._until is None:
             return most.total_seconds()
         return max(0.1, min(most.total_seconds(), self._until - time.monotonic()))

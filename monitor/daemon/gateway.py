@@ -1,4 +1,4 @@
-"""Run the gateway on what the other sections of the config say."""
+"""Run the gateway with settings from the other sections of the config."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_gateway(config: GatewayPart) -> None:
     Raises
     ------
     ConfigError
-        There is no engine to ask, or it cannot listen at its address.
+        There is no engine to ask, or the address cannot be bound.
     """
     logs.configure(config.service.log_level)
     settings = settings_of(config)
@@ -40,7 +40,7 @@ def run_gateway(config: GatewayPart) -> None:
 
 
 def settings_of(config: GatewayPart) -> GatewaySettings:
-    """Fill in what the section leaves to the others."""
+    """Fill in defaults from the other sections."""
     section = config.gateway
     upstreams = section.upstreams or config.serving.engines
     if not upstreams:

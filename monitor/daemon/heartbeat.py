@@ -1,7 +1,7 @@
-"""The dead man's switch: a ping to somebody else, for as long as all is well here.
+"""A dead man's switch: a ping to an outside service while everything works.
 
-Whoever is pinged tells people when pings stay out. So a ping means that everything that
-leads to a page works: the clock ticks, evaluations finish, messages leave.
+That service alerts people when pings stop. So a ping means that everything on the way to a page
+works: the clock ticks, evaluations finish, messages leave.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from monitor.store.database import Database
 _LOG = structlog.get_logger(__name__)
 
 SILENT_CLOCK: Final = timedelta(seconds=30)
-"""A clock that has not ticked for so long has stopped."""
+"""A clock without ticks for this long has stopped."""
 
 
 class Heartbeat:
-    """Pings, or says in the log why it does not; :meth:`turn` is the work of a loop.
+    """Pings, or logs why not; a loop calls :meth:`turn`.
 
     Parameters
     ----------
     ticked, told
-        When the scheduler last ticked, and messages that wait were last looked at, on the
+        When the scheduler last ticked, and when waiting messages were last looked at, on the
         monotonic clock.
     """
 
@@ -52,7 +52,7 @@ class Heartbeat:
         self._told = told
 
     def turn(self) -> bool:
-        """Ping once if nothing is wrong; False, as there is nothing more to do at once."""
+        """Ping once if nothing is wrong; return False, since nothing more is due at once."""
         if reasons := self.reasons():
             _LOG.warning("heartbeat_withheld", reasons=reasons)
             return False
@@ -67,7 +67,7 @@ class Heartbeat:
         return False
 
     def reasons(self) -> list[str]:
-        """Why there is nothing good to tell; empty when there is."""
+        """Return the reasons not to ping; empty if everything works."""
         return [*self._stopped(), *self._database.run(lambda tx: list(self._stored(tx)))]
 
     def _stopped(self) -> Iterator[str]:

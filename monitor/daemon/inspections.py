@@ -1,4 +1,4 @@
-"""Looks at the weights of newly registered versions, in the background."""
+"""Inspect the weights of newly registered versions, in the background."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from monitor.store.database import Database
 _LOG = structlog.get_logger(__name__)
 
 NOT_READABLE: Final = "not readable here"
-"""All that is said of a folder that is out of reach: no path can be tried out through us."""
+"""The only text for an unreachable folder, so that nobody can probe paths through us."""
 
 
 def inspecting(database: Database) -> Callable[[], bool]:
-    """Give the turn of a loop: one version at a time, and whether there may be more.
+    """Return a loop's turn: it inspects one version, and returns True if there may be more.
 
-    Two daemons may inspect the same version; one row is left, and one line in the log.
+    Two daemons may inspect the same version; one row and one log line remain.
     """
 
     def turn() -> bool:
@@ -55,7 +55,7 @@ def _inspect(version: Version) -> dict[str, Any]:
 
 
 def _kept(version: Version, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Hold the files to the registered hash: their identity, or the weights file's alone."""
+    """Compare the files with the registered hash: their identity, or the weights file's alone."""
     state, reason = WeightsState(report["state"]), report["reason"]
     identity, of_file = report["identity"], report["sha256"]
     if version.sha256 == of_file:

@@ -1,4 +1,4 @@
-"""What ends, expires and is deleted because time went by: only by a clock that is believed."""
+"""End, expire and delete by time, but only if the clock is trusted."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from monitor.store.database import Database
 _LOG: Final = structlog.get_logger(__name__)
 
 EVERY: Final = clock.STEP_EVERY
-"""How often what is old is deleted."""
+"""How often old data is deleted."""
 EVALUATIONS: Final = timedelta(days=90)
-"""How long it is kept which windows were evaluated; scores and transitions stay longer."""
+"""How long evaluated windows are listed; scores and transitions stay longer."""
 COVERAGE: Final = timedelta(days=400)
-"""How long it is kept what was compared on a day, as long as scores."""
+"""How long a day's coverage is stored: as long as scores."""
 RUNS: Final = timedelta(days=30)
-"""How long the documents of a perplexity run are kept; nothing looks back further than 7 days."""
+"""How long the documents of a perplexity run are stored; nothing looks back over 7 days."""
 LOOKS: Final = timedelta(days=90)
-"""How long after a canary's end each look at it is kept; the audit keeps its changes."""
+"""How long looks are stored after a canary's end; the audit keeps its changes."""
 
 Told = Callable[[], datetime]
 
@@ -48,9 +48,10 @@ def wall_clock() -> datetime:
 
 @dataclass(slots=True, kw_only=True)
 class Timed:
-    """Calls ``work`` with the database's time, or says in the log why it does not.
+    """Calls ``work`` with the database's time, or logs why not.
 
-    ``tolerated`` is how far this machine's clock may be from the database's.
+    ``tolerated`` is the largest accepted difference between this machine's clock and the
+    database's.
     """
 
     name: str
@@ -61,10 +62,10 @@ class Timed:
     _doubt: str | None = None
 
     def turn(self) -> bool:
-        """Do it once; False, as there is nothing more to do at once."""
+        """Work once; return False, since nothing more is due at once."""
         now, known = self.database.run(lambda tx: (clock.now(tx), clock.read(tx)))
         if clock.unseen(known, now=now):
-            return False  # a jump, or a start: the next look at the clock says which
+            return False  # a jump, or a start: the next look at the clock tells
         skew = self.told() - now
         doubt = (
             clock.doubt(known, skew=skew, tolerated=self.tolerated)
@@ -81,12 +82,12 @@ class Timed:
 
 @dataclass(slots=True, kw_only=True)
 class Housekeeping:
-    """Looks at the clock at every turn; every hour makes the days ahead and drops what is old.
+    """Looks at the clock every turn; every hour creates the days ahead and drops old data.
 
-    Nothing is dropped in the first day of a database's life under this code, nor in the day
-    after its clock jumped or was out of sight, nor while this machine's clock says something
-    else: the log tells so, and what would be dropped. Nor is, until a person confirms the
-    clock, what is only old by a jump of it.
+    Nothing is dropped on the first day of a database under this code, on the day after its clock
+    jumped or went unwatched, or while this machine's clock differs: the log says so, and what would
+    be dropped. Data that is old only because of a clock jump is kept until a person confirms the
+    clock.
     """
 
     database: Database
@@ -102,9 +103,9 @@ class Housekeeping:
         self._watcher = Watcher(monotonic=self.monotonic)
 
     def turn(self) -> bool:
-        """Take one look, and delete if an hour has passed; again soon after a failure.
+        """Look once, and delete if an hour has passed; soon again after a failure.
 
-        An hour of the monotonic clock: this machine's own may stand still, or jump.
+        The hour is by the monotonic clock, since this machine's own may stand still, or jump.
         """
         known = self.database.run(self._watcher.look)
         withheld = clock.withheld(known, skew=self.told() - known.seen, tolerated=self.tolerated)
@@ -143,7 +144,7 @@ class Housekeeping:
             pass
 
     def _rows(self, now: datetime) -> Iterator[object]:
-        """Delete what is not cut by days, a batch at a time."""
+        """Delete from tables without daily partitions, a batch at a time."""
         run = self.database.run
         yield run(lambda tx: pending.drop_expired(tx, now=now))
         oldest = now - self.kept["record_embeddings"]
@@ -161,5 +162,5 @@ class Housekeeping:
 
 
 def _counted(names: Sequence[str]) -> dict[str, int]:
-    """Days by table."""
+    """Count the days by table."""
     return dict(Counter(partitions.table_of(name) for name in names))

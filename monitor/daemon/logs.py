@@ -1,4 +1,4 @@
-"""One log record is one line of JSON, whatever text got into it."""
+"""Write each log record as one line of JSON, whatever text it contains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def configure(level: str) -> None:
 
 
 class _Stderr:
-    """Whatever ``sys.stderr`` is when a line is written: a test or a wrapper may replace it."""
+    """The current ``sys.stderr`` at each write: a test or a wrapper may replace it."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)

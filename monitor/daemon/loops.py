@@ -23,10 +23,10 @@ from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
-from monitor.domain import AdapterId, EvaluationKind, Version
-from monitor.evaluate import Evaluator, Messages, Tools
+from monitor.domain import AdapterId, EvaluationKind
+from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
-from monitor.policy import ActionEvidence
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
 from monitor.reference.build import build_next
@@ -34,14 +34,17 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import Keeping, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
-from monitor.routing.canary.hands import Hands
-from monitor.routing.carrying import Carrier
-from monitor.routing.fallback import Breaker
-from monitor.routing.routers import ROUTERS
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import clock, tasks
 from monitor.store.database import Database
+from monitor.traffic.carrying import Carrier
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.deciding import Deciding
+from monitor.traffic.readback import ChangeLog, Confirming
+from monitor.traffic.routers import ROUTERS, Router
+from monitor.traffic.trial.changes import TrialChanges
+from monitor.traffic.trial.hands import Hands
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -51,6 +54,8 @@ CLOCK = timedelta(seconds=10)
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """How soon a router hears of a new route."""
+DECIDE, CANARY_ROUTES = "decide", "canary-routes"
+"""Loops that are woken where there is something to decide, or a route has changed."""
 SELFTESTS = timedelta(seconds=5)
 """How soon a self-test that is asked for begins."""
 AHEAD = timedelta(minutes=10)
@@ -66,6 +71,7 @@ class WorkerParts:
     channels: list[ConfiguredChannel]
     serving: Serving
     embedder: Embedder
+    router: Router
     breaker: Breaker
     hands: Hands
 
@@ -119,6 +125,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # one loop each: an action that cannot be reconciled must not keep old days on the disk
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
+        *_moving(parts, pulse),
         *_carrying(parts, pulse),
         *(
             Loop(name, turn, pulse=pulse, every=tick)
@@ -142,15 +149,35 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     return loops
 
 
+def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
+    """Decide about traffic, and have the router do it, in loops of their own.
+
+    Both ask engines and routers, which may hang: as many decide as evaluate.
+    """
+    schedule, changes = parts.config.schedule, parts.breaker.changes
+    deciding = Deciding(breaker=parts.breaker)
+    for number in range(schedule.workers):
+        yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
+    # one each: what a canary gave the router to do keeps no fallback waiting
+    actions = _confirming(parts, pulse, "action-routes", changes)
+    changes.wake = actions.wake
+    yield actions
+    yield _confirming(parts, pulse, CANARY_ROUTES, TrialChanges(hands=parts.hands))
+
+
+def _confirming(parts: WorkerParts, pulse: Pulse, name: str, log: ChangeLog) -> Loop:
+    confirming = Confirming(database=parts.database, router=parts.router, log=log)
+    every = parts.config.schedule.tick
+    return Loop(name, lambda: confirming.turn() > 0, pulse=pulse, every=every)
+
+
 def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
     """Tell the router what the table says, where it does not follow the table by itself."""
     settings = parts.config.routing
     kind = ROUTERS[settings.router]
     if not kind.told:
         return []
-    carrier = Carrier(
-        parts.database, parts.breaker.router, resync=settings.resync, later=kind.later
-    )
+    carrier = Carrier(parts.database, parts.router, resync=settings.resync, later=kind.later)
     return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
 
 
@@ -189,20 +216,15 @@ def _worker(
 
 def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
     config = parts.config
-
-    def react(version: Version, evidence: ActionEvidence, *, now: datetime) -> None:
-        if evidence.allowed:
-            parts.breaker.consider(version, evidence, now=now)
-        else:
-            parts.breaker.consider_return(version, now=now)
-
     return Tools(
         database=parts.database,
         settings=config.evaluation,
         cadences=config.schedule.cadences,
         tell=Messages(
             channels=parts.channels,
-            preview=parts.breaker.preview,
+            preview=lambda tx, version, evidence, now: parts.breaker.preview(
+                tx, version, evidence, now=now
+            ),
             doubt=parts.breaker.doubt,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
@@ -210,7 +232,7 @@ def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
             out_of_service_after=config.alerting.out_of_service_after,
             window=config.schedule.live_interval,
         ),
-        react=react,
+        react=Deciding(breaker=parts.breaker).ask,
         drain=embedding.drain,
         via=parts.serving.probe,
     )
@@ -350,4 +372,4 @@ def _disk(parts: WorkerParts) -> disk.DiskPages:
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
     """Look at canaries; what probes find before one begins is waited for where they run."""
     probed = parts.serving.probe is not None
-    return judging(parts.hands, parts.breaker.router, owner=owner, probed=probed)
+    return judging(parts.hands, owner=owner, probed=probed)

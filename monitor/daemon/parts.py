@@ -28,12 +28,14 @@ from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
 from monitor.probes.smoke import Questioner
 from monitor.reference.milestone import MilestoneRules
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.proof import Proof
-from monitor.routing.routers import Router, open_router
 from monitor.store import adapters, clock
 from monitor.store.database import Database
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.changes import FallbackChanges
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.proof import Proof
+from monitor.traffic.readback import Confirming
+from monitor.traffic.routers import Router, open_router
 
 _LOG = structlog.get_logger(__name__)
 
@@ -143,12 +145,14 @@ def router_of(config: Config, database: Database) -> Router:
 
 def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
     """What moves traffic."""
+    changes = FallbackChanges(settings=config.routing)
     return Breaker(
         database=database,
         settings=config.routing,
         mode=config.service.mode,
         kill_switch=kill_switch_of(config),
-        router=proof.router,
+        changes=changes,
+        confirm=Confirming(database=database, router=proof.router, log=changes).confirm,
         served=proof.served,
     )
 

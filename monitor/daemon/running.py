@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
@@ -30,7 +30,7 @@ from monitor.daemon.database import (
     write_first_key,
 )
 from monitor.daemon.ending import Ending
-from monitor.daemon.loops import WorkerParts, loops_of, owner_name
+from monitor.daemon.loops import CANARY_ROUTES, DECIDE, WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
     breaker_of,
     channels_of,
@@ -48,15 +48,15 @@ from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
-from monitor.routing.fallback import Breaker
-from monitor.routing.proof import Proof
-from monitor.routing.watch import RouteWatch
-from monitor.schedule import Pulse
+from monitor.schedule import Loop, Pulse
 from monitor.store import tasks
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
 from monitor.store.keys import Key
-from monitor.store.wakeups import OUTBOX, ROUTES, WakeUps
+from monitor.store.wakeups import DECISIONS, OUTBOX, ROUTES, WakeUps
+from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.proof import Proof
+from monitor.traffic.watch import RouteWatch
 
 _LOG = structlog.get_logger(__name__)
 
@@ -107,6 +107,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 channels=channels,
                 serving=serving,
                 embedder=embedder,
+                router=router,
                 breaker=breaker,
                 hands=hands_of(
                     config,
@@ -116,7 +117,9 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 ),
             )
             pulse = Pulse(every=config.schedule.tick)
-            beats = _start_worker(stack, parts, deliverer, pulse=pulse, owner=owner, ending=ending)
+            loops = loops_of(parts, pulse, owner=owner)
+            callbacks |= _woken(loops, watch)
+            beats = _start_worker(stack, loops, deliverer, pulse=pulse, ending=ending)
             # first to go at the end: nothing new is claimed while the rest is finished
             early.callback(pulse.stop)
         wakeups = WakeUps(database, callbacks)
@@ -162,17 +165,30 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
     )
 
 
+def _woken(loops: Sequence[Loop], watch: RouteWatch) -> dict[str, Callable[[str], None]]:
+    """Have the loops that move traffic turn as soon as there is something to do."""
+    deciding = [loop for loop in loops if loop.name.startswith(DECIDE)]
+    [canaries] = [loop for loop in loops if loop.name == CANARY_ROUTES]
+
+    def route_changed(adapter: str) -> None:
+        watch.wake(adapter)
+        canaries.wake()
+
+    def decide(_payload: str) -> None:
+        for loop in deciding:
+            loop.wake()
+
+    return {ROUTES: route_changed, DECISIONS: decide}
+
+
 def _start_worker(
     stack: ExitStack,
-    parts: WorkerParts,
+    loops: Sequence[Loop],
     deliverer: Deliverer,
     *,
     pulse: Pulse,
-    owner: str,
     ending: Ending,
 ) -> dict[str, Beat]:
-    loops = loops_of(parts, pulse, owner=owner)
-
     def stop() -> None:
         pulse.stop()
         deadline = time.monotonic() + ending.left(JOIN)

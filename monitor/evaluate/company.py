@@ -15,17 +15,19 @@ from monitor.store.verdicts import VerdictRow
 
 
 def others_on_the_base(
-    tx: Connection, version: Version, judgement: Judgement, *, cycle: timedelta
+    tx: Connection, version: Version, judgement: Judgement, *, cycle: timedelta, hold: bool = True
 ) -> FleetFact | None:
     """Read what the others on the version's base have found; None while it is at peace.
 
     Holds the base until the transaction ends: of two evaluations that find something at
-    the same time, the second must see what the first one found.
+    the same time, the second must see what the first one found. Without ``hold`` it is only
+    a look, for what does not have to be right.
     """
     if judgement.verdict.severity is Severity.NONE or not moves(judgement.memory):
         return None
     base = fleet_incidents.base_of(version)
-    fleet_incidents.lock(tx, base)
+    if hold:
+        fleet_incidents.lock(tx, base)
     hard = any(c.hard and c.paged for c in judgement.memory.crossings)
     adapters, unseen = fleet_incidents.looked_at(
         tx,

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, assert_never
+from functools import partial
+from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from alerts.types import Severity as AlertSeverity
-from monitor.domain import AdapterId, ArmKind, EvaluationKind, Interval, Severity, Version
-from monitor.evaluate.calibrated import Calibrations
-from monitor.evaluate.commit import Committed, Outcome, commit, expected_silence
-from monitor.evaluate.live import covered, effect_size, find_all
+from monitor.domain import AdapterId, EvaluationKind, Version
+from monitor.evaluate.commit import How, Unexplained, commit, foresee
+from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
+from monitor.evaluate.explain import Explained
+from monitor.evaluate.live import score
+from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.lookback import StoredLookback
-from monitor.evaluate.message import Teller
+from monitor.evaluate.message import Messages
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.reading import Reading, facts_of, read
+from monitor.evaluate.read import read
+from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import ActionEvidence, Facts
+from monitor.evaluate.turn import Turn, turn
+from monitor.policy import ActionEvidence
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, evaluations, probing, routes, tasks, versions, words
+from monitor.store import changes, evaluations, probing, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
@@ -33,11 +37,14 @@ from monitor.windows import Cadence, Plan, offset_of, plan
 
 _LOG = structlog.get_logger(__name__)
 
-PROBE_BACKOFF = timedelta(minutes=5)
+PROBE_BACKOFF: Final = timedelta(minutes=5)
 """A probe that was stopped is tried again after this long, or its interval if shorter."""
-WANTED_BACKOFF = timedelta(seconds=30)
+WANTED_BACKOFF: Final = timedelta(seconds=30)
 """The same for a probe that a verdict or the return of traffic waits for."""
-DRAIN_ROUNDS = 20
+DRAIN_ROUNDS: Final = 20
+LOOKS: Final = 3
+"""How often what will be told is foreseen; each time but the first, another evaluation of the
+version has been written meanwhile."""
 
 
 class Ending(StrEnum):
@@ -49,25 +56,24 @@ class Ending(StrEnum):
     REPEATED = "repeated"
 
 
-class Reaction(Protocol):
-    """Acts on a committed judgement: fallback, and back when recovered."""
-
-    def __call__(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """What the evaluator is composed of; the daemon hands these in.
 
-    ``drain(adapter_id, until)`` embeds waiting texts and says how many; ``via`` is None
-    where no perplexity source is configured.
+    react
+        Leaves it to others to decide whether traffic moves, away or back: in the transaction
+        that stores the verdict, so that neither stands without the other.
+    drain
+        Embeds an adapter's waiting texts up to a time and says how many.
+    via
+        None where no perplexity source is configured.
     """
 
     database: Database
     settings: EvaluateSettings
     cadences: dict[EvaluationKind, Cadence]
-    tell: Teller
-    react: Reaction
+    tell: Messages
+    react: Callable[[Connection, Version, ActionEvidence, datetime], None]
     drain: Callable[[AdapterId, datetime], int]
     via: ModelProbe | None
 
@@ -100,6 +106,7 @@ class Evaluator:
         StaleLease
             Another daemon took the task over; nothing was written.
         """
+        database, settings = self._tools.database, self._tools.settings
         cadence = self._tools.cadences[claim.kind]
         planned = plan(
             now=claim.now,
@@ -108,75 +115,37 @@ class Evaluator:
             start=claim.start,
             requested=claim.requested,
         )
-        if planned.window is None:
-            return self._not_due(claim, planned)
-        outcome = self._outcome(claim, planned, planned.window)
-        return Ending.POSTPONED if outcome is None else self._commit(outcome)
-
-    def _outcome(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
-        match claim.kind:
-            case EvaluationKind.HARD | EvaluationKind.LIVE:
-                return self._live(claim, planned, window)
-            case EvaluationKind.PERPLEXITY:
-                return self._perplexity(claim, planned, window)
-            case _:
-                assert_never(claim.kind)
-
-    def _not_due(self, claim: Claim, planned: Plan) -> Ending:
-        self._tools.database.run(
-            lambda tx: tasks.finish(tx, claim, next_due=planned.next_due, next_start=claim.start)
-        )
-        return Ending.NOT_DUE
-
-    def _live(self, claim: Claim, planned: Plan, window: Interval) -> Outcome:
+        window = planned.window
+        if window is None:
+            database.run(
+                lambda tx: tasks.finish(
+                    tx, claim, next_due=planned.next_due, next_start=claim.start
+                )
+            )
+            return Ending.NOT_DUE
         if claim.kind is EvaluationKind.LIVE:
             self._drain(claim, window.end)
-        reading, in_charge_since = self._tools.database.run(
-            lambda tx: self._read(tx, claim, planned, window)
+        reading = database.run(
+            partial(
+                read,
+                claim=claim,
+                window=window,
+                calibrations=self._calibrations,
+                settings=settings,
+                skipped=planned.skipped,
+            )
         )
-        lookback = StoredLookback(self._tools.database, reading, self._tools.settings)
-        findings = find_all(claim.kind, reading, lookback, self._tools.settings)
-        return Outcome(
-            claim=claim,
-            window=window,
-            skipped=planned.skipped,
-            next_due=planned.next_due,
-            reading=reading,
-            facts=self._facts(
-                claim,
-                reading,
-                detectors=tuple(f.fact for f in findings),
-                covered=covered(claim.kind, reading, findings, self._tools.settings, window=window),
-                **self._awaited(reading),
-            ),
-            findings=findings,
-            effect_size=effect_size(findings) if claim.kind is EvaluationKind.LIVE else None,
-            silence=self._silence(reading, in_charge_since, now=claim.now),
-            started_at=claim.now,
+        if claim.kind is EvaluationKind.PERPLEXITY:
+            return self._probe(claim, reading, planned)
+        evaluated = score(
+            claim.kind,
+            reading,
+            StoredLookback(database, reading, settings),
+            settings,
+            at=claim.now,
+            probe_available=self._tools.via is not None,
         )
-
-    def _silence(
-        self, reading: Reading, in_charge_since: datetime | None, *, now: datetime
-    ) -> AlertSeverity | None:
-        records = self._tools.settings.silence_records
-        return expected_silence(reading, now=now, records=records, in_charge_since=in_charge_since)
-
-    def _read(
-        self, tx: Connection, claim: Claim, planned: Plan, window: Interval
-    ) -> tuple[Reading, datetime | None]:
-        reading = read(
-            tx,
-            claim,
-            window,
-            calibrations=self._calibrations,
-            settings=self._tools.settings,
-            skipped=planned.skipped,
-        )
-        route = routes.get(tx, reading.version.adapter)
-        in_charge = route is not None and any(
-            arm.version == reading.version.name and arm.weight > 0 for arm in route.arms
-        )
-        return reading, route.since if route is not None and in_charge else None
+        return self._settle(claim, planned, evaluated)
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed what waits for this window, bounded; what is left is absent from it."""
@@ -188,68 +157,78 @@ class Evaluator:
             # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
-    def _facts(self, claim: Claim, reading: Reading, **found: object) -> Facts:
-        return facts_of(
-            reading,
-            self._tools.settings,
-            at=claim.now,
-            kind=claim.kind,
-            probe_available=self._tools.via is not None,
-            **found,
+    def _settle(self, claim: Claim, planned: Plan, evaluated: Evaluated) -> Ending:
+        """Judge, write, act; what is dear of a message is worked out before the verdict is held."""
+        tools, reading = self._tools, evaluated.reading
+        how = How(
+            settings=tools.settings.policy,
+            tell=tools.tell,
+            cycle=tools.cadences[EvaluationKind.PERPLEXITY].interval,
         )
+        look = turn(reading, reading.memory, evaluated.facts, settings=how.settings)
+        foreseen = partial(foresee, evaluated=evaluated, how=how)
+        drifts = bool(look.judgement.verdict.detectors)
+        explained = tools.database.run(foreseen) if drifts else Explained()
 
-    def _awaited(self, reading: Reading) -> dict[str, object]:
-        """When a probe that somebody waits for is tried next, and why it still waits."""
-        if reading.memory.unmeasured_since is None and not reading.memory.doubted:
-            return {}
-        found = self._tools.database.run(
-            lambda tx: tasks.awaited(
-                tx, version_id=reading.version.id, kind=EvaluationKind.PERPLEXITY
+        def write(tx: Connection, explained: Explained) -> Turn | None:
+            found = commit(
+                tx,
+                claim=claim,
+                planned=planned,
+                evaluated=evaluated,
+                explained=explained,
+                how=how,
             )
-        )
-        return {"probe_stopped": found.stopped, "probe_due": found.due}
+            if found is not None:
+                tools.react(tx, reading.version, found.judgement.action, found.facts.at)
+            return found
 
-    def _perplexity(self, claim: Claim, planned: Plan, window: Interval) -> Outcome | None:
-        """Probe; None when it was stopped and the task was handed back for later."""
-        reading, in_charge_since = self._tools.database.run(
-            lambda tx: self._read(tx, claim, planned, window)
-        )
-        returning = self._returning(reading)
-        found = self._probed(claim, reading.version, returning=returning)
+        for left in reversed(range(LOOKS)):
+            try:
+                found = tools.database.run(partial(write, explained=explained))
+                break
+            except Unexplained:
+                if not left:
+                    raise
+                explained = tools.database.run(foreseen)
+        if found is None:
+            return Ending.REPEATED
+        verdict = found.judgement.verdict
+        if found.transition is not None:
+            _LOG.info(
+                "verdict_changed",
+                version=reading.version.label,
+                verdict=verdict.kind.value,
+                blame=verdict.blame.value,
+                reason=verdict.reason,
+            )
+        return Ending.DONE
+
+    def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Ending:
+        """Probe and settle, or hand the task back for later where the probe was stopped."""
+        settings, via = self._tools.settings, self._tools.via
+        found = self._probed(claim, reading)
+        returning = reading.returns_by_probes
         if found.stopped is not None:
             self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
-            return None
+            return Ending.POSTPONED
         stretched = None if returning else self._stretched(claim)
-        return Outcome(
-            claim=claim,
-            window=window,
+        if stretched is not None:
             # a round that takes longer than the interval misses nothing
-            skipped=planned.skipped if stretched is None else (),
-            next_due=max(planned.next_due, claim.now + (stretched or timedelta())),
+            due = max(planned.next_due, claim.now + stretched)
+            planned = replace(planned, skipped=(), next_due=due)
+        facts = facts_of(
+            claim.kind, reading, settings, at=claim.now, probe_available=via is not None
+        )
+        evaluated = Evaluated(
             reading=reading,
-            facts=self._facts(
-                claim,
-                reading,
-                perplexity=found.fact,
-                identity=found.identity,
-                corpora=found.corpora,
+            facts=replace(
+                facts, perplexity=found.fact, identity=found.identity, corpora=found.corpora
             ),
             scores=found.scores,
-            returning=returning,
-            silence=self._silence(reading, in_charge_since, now=claim.now),
-            started_at=claim.now,
+            silence=expected_silence(reading, now=claim.now, records=settings.silence_records),
         )
-
-    def _returning(self, reading: Reading) -> bool:
-        """Whether probes alone bring the version back: it is critical, or lost its traffic."""
-        verdict, version = reading.memory.verdict, reading.version
-        if verdict is not None and verdict.severity is Severity.PAGE:
-            return True
-        route = self._tools.database.run(lambda tx: routes.get(tx, version.adapter))
-        return route is not None and any(
-            arm.arm is ArmKind.STABLE and arm.version == version.name and arm.weight == 0
-            for arm in route.arms
-        )
+        return self._settle(claim, planned, evaluated)
 
     def _stretched(self, claim: Claim) -> timedelta | None:
         """How often the version can be probed, where its engine's share is short of the wish."""
@@ -262,7 +241,8 @@ class Evaluator:
         period = period_of(claim.version_id, rounds, wanted=wanted)
         return period if period > wanted else None
 
-    def _probed(self, claim: Claim, version: Version, *, returning: bool) -> ProbeOutcome:
+    def _probed(self, claim: Claim, reading: Reading) -> ProbeOutcome:
+        version = reading.version
         if self._tools.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
         held_up = self._held_up(version)
@@ -280,7 +260,7 @@ class Evaluator:
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
             words=said,
-            returning=returning,
+            returning=reading.returns_by_probes,
         )
         try:
             found = probe(self._tools.database, version, self._tools.via, occasion, held=claim)
@@ -312,27 +292,3 @@ class Evaluator:
                 tx, claim, until=claim.now + wait, failed=False, stopped=reason
             )
         )
-
-    def _commit(self, outcome: Outcome) -> Ending:
-        committed: Committed | None = self._tools.database.run(
-            lambda tx: commit(
-                tx,
-                outcome,
-                settings=self._tools.settings.policy,
-                tell=self._tools.tell,
-                probe_cycle=self._tools.cadences[EvaluationKind.PERPLEXITY].interval,
-            )
-        )
-        if committed is None:
-            return Ending.REPEATED
-        verdict = committed.judgement.verdict
-        if committed.transition_id is not None:
-            _LOG.info(
-                "verdict_changed",
-                version=outcome.reading.version.label,
-                verdict=verdict.kind.value,
-                blame=verdict.blame.value,
-                reason=verdict.reason,
-            )
-        self._tools.react(outcome.reading.version, committed.judgement.action, now=committed.at)
-        return Ending.DONE

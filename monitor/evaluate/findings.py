@@ -1,27 +1,28 @@
-"""One detector on one window: its score, its effects and whether its evidence fell."""
+"""One detector on one window: its score, its effects and whether its evidence fell. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import structlog
 
 from detectors import evidence
 from detectors import types as maths
+from detectors.feedback import FEEDBACK
 from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
 from detectors.mixed import effect_mixed, score_mixed
 from detectors.rank_detector import RankDetector
 from detectors.types import Budget, Detector, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import Crossing, DetectorFact, Effect, Memory
+from monitor.policy import DetectorFact, Effect, Memory
 from monitor.policy.classic import THRESHOLDS
 from monitor.policy.common_cause import INPUT_DETECTORS
-from monitor.store.processes import Increment
+from monitor.policy.facts import Increment
 
 _LOG = structlog.get_logger(__name__)
 
@@ -40,10 +41,37 @@ class Finding:
     fact: DetectorFact
 
 
+class Lookback(Protocol):
+    """What came before a window; asked only where it matters."""
+
+    @property
+    def recent(self) -> Window:
+        """Newest records up to now, over at most the effect window."""
+        ...
+
+    @property
+    def recent_beside(self) -> Sequence[Window]:
+        """The same of what is compared with each reference beside the one in force."""
+        ...
+
+    @property
+    def feedback(self) -> Window:
+        """Feedback that came within the effect window, about whatever records."""
+        ...
+
+    def past(self, detector: str) -> Sequence[Increment]:
+        """Increments of this reference's windows of the last 7 days, oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """A reference beside the one in force, and what of the window is compared with it."""
+    """A reference beside the one in force, and what of the window is compared with it.
 
+    ``number`` is its place among the references beside.
+    """
+
+    number: int
     reference: Any
     window: Window
     young: bool
@@ -53,10 +81,8 @@ class Part:
 class Question:
     """Everything one detector is asked with.
 
-    ``recent`` gives the newest records of the last 24 h (at most 4,000), ``past`` the
-    increments of earlier windows, oldest first. Both are asked only where they matter:
-    hard signals are looked at every minute, and rarely need either. ``recent_beside`` gives
-    what of the newest records each part ``beside`` is compared with.
+    ``lookback`` is asked only where it matters: hard signals are looked at every minute, and
+    rarely need it.
     """
 
     detector: Detector[Any]
@@ -64,19 +90,21 @@ class Question:
     window: Window
     state: State
     budget: Budget
-    recent: Callable[[], Window]
-    past: Callable[[], Sequence[Increment]]
     memory: Memory
+    lookback: Lookback
     beside: Sequence[Part] = ()
-    recent_beside: Callable[[], Sequence[Window]] = tuple
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
         """Give the newest records with what each is compared with."""
-        references = [self.reference, *(part.reference for part in self.beside)]
-        windows = [self.recent(), *(self.recent_beside() if self.beside else ())]
-        if since is not None:
-            windows = [_from(window, since) for window in windows]
-        return list(zip(references, windows, strict=True))
+        of_feedback = self.detector.name == FEEDBACK.name
+        own = self.lookback.feedback if of_feedback else self.lookback.recent
+        found = [(self.reference, own)]
+        if self.beside:
+            windows = self.lookback.recent_beside
+            found += [(part.reference, windows[part.number]) for part in self.beside]
+        if since is None:
+            return found
+        return [(reference, _from(window, since)) for reference, window in found]
 
 
 def find(question: Question, settings: EvaluateSettings) -> Finding:
@@ -116,7 +144,8 @@ def gather(
         winner=score.winner,
         textbook=_textbook(question, score),
     )
-    if _matters(fact, question.memory):
+    crossed = fact.evidence_notice >= 0 or fact.evidence_page >= 0
+    if crossed or any(c.detector == fact.detector for c in question.memory.crossings):
         fact = _looked_into(question, score, fact, settings)
         score = _over_a_day(question, score) if shown else score
     elif shown and not detector.hard:
@@ -203,19 +232,16 @@ def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
     return settings.margins.rank if rank else settings.margins.rate
 
 
-def _matters(fact: DetectorFact, memory: Memory) -> bool:
-    crossed = fact.evidence_notice >= 0 or fact.evidence_page >= 0
-    return crossed or any(c.detector == fact.detector for c in memory.crossings)
-
-
 def _looked_into(
     question: Question, score: Score, fact: DetectorFact, settings: EvaluateSettings
 ) -> DetectorFact:
-    past = question.past()
-    known = _known_onset(question.memory.crossings, fact.detector)
-    onset = known or _onset(question, score, past)
+    # what came before the recovery began must not hold it up
+    begin = _time(question.window.end) - settings.policy.recovery_window
+    lately = question.newest(begin.timestamp())
+    past = question.lookback.past(fact.detector)
+    known = [c.onset for c in question.memory.crossings if c.detector == fact.detector]
+    onset = known[0] if known else _onset(question, score, past)
     since_onset = effect_mixed(question.detector, question.newest(onset.end.timestamp()))
-    lately = question.newest(_recovering_since(question, settings).timestamp())
     return replace(
         fact,
         onset=onset,
@@ -227,10 +253,6 @@ def _looked_into(
     )
 
 
-def _known_onset(crossings: Sequence[Crossing], detector: str) -> Interval | None:
-    return next((c.onset for c in crossings if c.detector == detector), None)
-
-
 def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Interval:
     """Latest and earliest start that the winner's increments allow."""
     process = Process.PAGE if score.evidence_page >= 0 else Process.NOTICE
@@ -239,21 +261,12 @@ def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Inter
     if process in score.increments:
         starts.append(question.window.start)
         parts.append(score.increments[process])
-    column = _column(question, score)
+    names = question.detector.names(question.reference)
+    column = names.index(score.winner) if score.winner in names else 0
     found = evidence.onset(np.array(starts), np.stack(parts), column) if parts else None
     if found is None:
         return Interval(start=_time(question.window.start), end=_time(question.window.start))
     return Interval(start=_time(found.earliest), end=_time(max(found.at, found.earliest)))
-
-
-def _column(question: Question, score: Score) -> int:
-    names = question.detector.names(question.reference)
-    return names.index(score.winner) if score.winner in names else 0
-
-
-def _recovering_since(question: Question, settings: EvaluateSettings) -> datetime:
-    """Begin where the recovery window does: what came before must not hold a recovery up."""
-    return _time(question.window.end) - settings.policy.recovery_window
 
 
 def _as_fact(found: maths.Effect) -> Effect | None:

@@ -1,23 +1,29 @@
-"""Score the live detectors of one kind (hard every minute, the others every interval)."""
+"""Score the live detectors of one kind (hard every minute, the others every interval). Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-import numpy as np
 import structlog
 
 from detectors import DETECTORS
-from detectors.feedback import FEEDBACK
-from detectors.types import Detector, State, Window
-from monitor.domain import EvaluationKind, Interval
-from monitor.evaluate.calibrated import Beside
+from detectors.types import Detector, State
+from monitor.domain import EvaluationKind
 from monitor.evaluate.coverage import coverage
-from monitor.evaluate.findings import Finding, Part, Question, beside_answers, failed, find
-from monitor.evaluate.lookback import Lookback
-from monitor.evaluate.reading import Reading, budget_of
+from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
+from monitor.evaluate.findings import (
+    Finding,
+    Lookback,
+    Part,
+    Question,
+    beside_answers,
+    failed,
+    find,
+)
+from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.coverage import CoveredWindow
 from monitor.policy.crossings import QUARANTINE_AFTER
@@ -28,107 +34,80 @@ Ask = Callable[[Question, EvaluateSettings], Finding]
 """How a detector is asked; a replay may know its answer already."""
 
 
-def find_all(
+def score(
     kind: EvaluationKind,
     reading: Reading,
     lookback: Lookback,
     settings: EvaluateSettings,
     *,
+    at: datetime,
+    probe_available: bool,
     ask: Ask = find,
-) -> list[Finding]:
+) -> Evaluated:
     """Ask every detector of this kind that the reference can carry.
 
     A detector that raises gives an error for itself alone; after five in a row it is asked
     no more until the version has a new reference.
     """
-    if reading.calibrated is None:
-        return []
+    chosen = [DETECTORS[name] for name in settings.detectors]
+    chosen = [one for one in chosen if one.hard is (kind is EvaluationKind.HARD)]
+    carried = reading.calibrated.by_detector if reading.calibrated is not None else {}
     questions = [
         _question(detector, reading, lookback, settings)
-        for detector in _detectors(kind, settings)
-        if detector.name in reading.calibrated.by_detector
+        for detector in chosen
+        if detector.name in carried
         and reading.memory.failures.get(detector.name, 0) < QUARANTINE_AFTER
     ]
-    findings = [_ask(ask, question, reading, settings) for question in questions]
-    return beside_answers(findings, questions)
-
-
-def covered(
-    kind: EvaluationKind,
-    reading: Reading,
-    findings: Iterable[Finding],
-    settings: EvaluateSettings,
-    *,
-    window: Interval,
-) -> CoveredWindow:
-    """Say how much of the window's requests each detector of this kind compared."""
-    asked = _detectors(kind, settings)
+    findings = []
+    for question in questions:
+        try:
+            findings.append(ask(question, settings))
+        except Exception as error:  # noqa: BLE001 (one detector of many)
+            detector, version = question.detector, reading.version.label
+            _LOG.exception("detector_failed", detector=detector.name, version=version)
+            findings.append(failed(detector, error, settings))
+    findings = beside_answers(findings, questions)
     worked = {finding.detector for finding in findings if finding.fact.error is None}
-    found = coverage(
-        asked,
+    covered = coverage(
+        chosen,
         reading.requests,
         reading.calibrated,
-        failed=frozenset(detector.name for detector in asked) - worked,
+        failed=frozenset(detector.name for detector in chosen) - worked,
     )
-    return CoveredWindow(end=window.end, by_detector={one.detector: one for one in found})
-
-
-def effect_size(findings: Iterable[Finding]) -> float | None:
-    """Say how large the largest effect surely is, in [0, 100]; it sorts adapters of one verdict.
-
-    The largest lower end of a detector's 95 % interval in units of its margin, bent so
-    that one margin is 50, two are 75. None when nothing was measured.
-    """
-    known = [
-        float(np.clip(f.score.interval[0] / f.fact.margin, 0.0, 50.0))
-        for f in findings
-        if f.score is not None and np.isfinite(f.score.interval[0])
-    ]
-    return 100.0 * (1.0 - 2.0 ** -max(known)) if known else None
-
-
-def _detectors(kind: EvaluationKind, settings: EvaluateSettings) -> list[Detector[Any]]:
-    chosen = [DETECTORS[name] for name in settings.detectors]
-    return [d for d in chosen if d.hard is (kind is EvaluationKind.HARD)]
-
-
-def _beside(
-    detector: Detector[Any], reading: Reading, windows: Sequence[Window]
-) -> list[tuple[Beside, Window]]:
-    """Pair the references beside that carry a detector with their windows."""
-    if reading.calibrated is None:
-        return []
-    pairs = zip(reading.calibrated.beside, windows, strict=True)
-    return [(one, window) for one, window in pairs if detector.name in one.by_detector]
+    return Evaluated(
+        reading=reading,
+        facts=replace(
+            facts_of(kind, reading, settings, at=at, probe_available=probe_available),
+            detectors=tuple(finding.fact for finding in findings),
+            covered=CoveredWindow(
+                end=reading.interval.end, by_detector={one.detector: one for one in covered}
+            ),
+            probe_due=reading.probe_due,
+            probe_stopped=reading.probe_stopped,
+        ),
+        findings=tuple(findings),
+        silence=expected_silence(reading, now=at, records=settings.silence_records),
+    )
 
 
 def _question(
     detector: Detector[Any], reading: Reading, lookback: Lookback, settings: EvaluateSettings
 ) -> Question:
-    assert reading.calibrated is not None  # noqa: S101 (find_all asks only then)
+    calibrated, name = reading.calibrated, detector.name
+    assert calibrated is not None  # noqa: S101 (only detectors that a reference carries are asked)
     return Question(
         detector=detector,
-        reference=reading.calibrated.by_detector[detector.name],
-        window=reading.window_of(detector.name),
-        state=reading.states.get(detector.name, State()),
-        budget=budget_of(reading, settings, detector.name),
-        recent=lambda: lookback.feedback if detector.name == FEEDBACK.name else lookback.recent,
-        past=partial(lookback.past, detector.name),
+        reference=calibrated.by_detector[name],
+        window=reading.window_of(name),
+        state=reading.states.get(name, State()),
+        budget=reading.budget_of(name, settings),
         memory=reading.memory,
+        lookback=lookback,
         beside=[
-            Part(reference=one.by_detector[detector.name], window=window, young=one.young)
-            for one, window in _beside(detector, reading, reading.beside)
-        ],
-        recent_beside=lambda: [
-            window for _, window in _beside(detector, reading, lookback.recent_beside)
+            Part(number=number, reference=one.by_detector[name], window=window, young=one.young)
+            for number, (one, window) in enumerate(
+                zip(calibrated.beside, reading.beside, strict=True)
+            )
+            if name in one.by_detector
         ],
     )
-
-
-def _ask(ask: Ask, question: Question, reading: Reading, settings: EvaluateSettings) -> Finding:
-    detector = question.detector
-    try:
-        return ask(question, settings)
-    except Exception as error:  # noqa: BLE001 (one detector of many)
-        _LOG.exception("detector_failed", detector=detector.name, version=reading.version.label)
-        return failed(detector, error, settings)

@@ -1,6 +1,7 @@
 """What is new: groups among the recent requests that are least like the training.
 
-Asked for by people, and by the message about drifting inputs; no evaluation waits for it.
+Asked for by people, and by the message about drifting inputs, outside any transaction that
+holds a lock.
 Cost: at most 2,000 vectors are read and clustered; .4 s for a day of 4,000 requests and .9 s
 for a week, half of it PostgreSQL's, on a busy core. The neighbours of the groups read the
 training index once.
@@ -10,23 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from detectors import DETECTORS
 from detectors.axes import load_axes
 from detectors.clusters import LEAST_ROWS, MOST_ROWS, Clusters, Nearness, find_clusters, nearness
 from detectors.rank_reference import RankReference
 from detectors.rate_ratio import RateRatio, rate_ratio
 from monitor.domain import Reference, Version
 from monitor.evaluate.typical import unit_of, words_of_groups
-from monitor.evaluate.unlike import unlike_below
-from monitor.store import embeddings, reference_axes, reference_vectors, samples
+from monitor.store import (
+    calibrations,
+    embeddings,
+    reference_axes,
+    reference_vectors,
+    references,
+    samples,
+)
 from monitor.store.samples import Compared, Sampled
+from monitor.store.verdicts import current
 
+DETECTOR: Final = "input_similarity"
+SIGNAL: Final = "similarity"
 UNLIKE: Final = 0.05
 """Looked at is what is as unlike training as this share of the baseline's requests was."""
 MOST_GROUPS: Final = 10
@@ -34,6 +45,13 @@ MOST_RECORDS: Final = 5
 MOST_NEIGHBOURS: Final = 3
 MOST_OTHERS: Final = 2_000
 """Requests like training whose terms a group's are compared with."""
+USUAL: Final = timedelta(hours=24)
+LONGEST: Final = timedelta(days=30)
+"""As much again before it is read for growth."""
+
+
+class NotCompared(LookupError):  # noqa: N818 - it is a fact about the version, not a fault
+    """Nothing says what would be new; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +117,37 @@ class Newness:
     looked_at: int
     below: float
     groups: tuple[Group, ...]
+
+
+def new_since(tx: Connection, version: Version, *, now: datetime) -> datetime:
+    """Give the onset that the verdict's drifting inputs have, at most 30 days ago, or a day ago."""
+    judged = current(tx, version_id=version.id)
+    drifting = judged is not None and DETECTOR in judged.verdict.detectors
+    if judged is None or not drifting or judged.verdict.onset is None:
+        return now - USUAL
+    return max(judged.verdict.onset.start, now - LONGEST)
+
+
+def read_newness(tx: Connection, version: Version, *, since: datetime, until: datetime) -> Newness:
+    """Find what is new about a version, with each group's nearest training examples.
+
+    Raises
+    ------
+    NotCompared
+        The version has no reference, or one that measured no similarities.
+    """
+    reference = references.current(tx, version.id)
+    if reference is None:
+        raise NotCompared(f"{version.label} has no reference yet")
+    calibration = _similarities(tx, reference)
+    found = what_is_new(tx, version, reference, calibration, since=since, until=until)
+    return with_neighbours(tx, reference, found)
+
+
+def unlike_below(reference: RankReference, *, share: float) -> float:
+    """Similarity that this share of the baseline's requests does not reach."""
+    ordered = reference.ordered[reference.signals.index(SIGNAL)]
+    return float(np.quantile(ordered, share))
 
 
 def what_is_new(
@@ -290,3 +339,17 @@ def _counted(tx: Connection, of: Compared, below: float) -> _Counted:
         similarity=below,
     )
     return _Counted(unlike=unlike, compared=compared)
+
+
+def _similarities(tx: Connection, reference: Reference) -> RankReference:
+    stored = calibrations.read(tx, reference.id).get(DETECTOR)
+    if stored is None or stored.body is None:
+        why = stored and stored.absent_reason
+        raise NotCompared(
+            f"generation {reference.generation} has no similarities to training"
+            + (f": {why}" if why else "")
+        )
+    loaded = DETECTORS[DETECTOR].load(stored.body)
+    if not isinstance(loaded, RankReference) or SIGNAL not in loaded.signals:
+        raise NotCompared(f"generation {reference.generation} has no similarities to training")
+    return loaded

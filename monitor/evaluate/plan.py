@@ -110,7 +110,12 @@ class Plans:
     ) -> Iterator[Planned]:
         reference = references.current(tx, version.id)
         growths = self.outlook.growths(tx, reference) if reference else {}
-        for line in sorted(lines, key=_in_order):
+        for line in sorted(
+            lines,
+            key=lambda one: (
+                list(DETECTORS).index(one.detector) if one.detector in DETECTORS else -1
+            ),
+        ):
             growth = growths.get(line.detector)
             if reference is None or growth is None or _promises_nothing(line):
                 yield replace(_blank(version, line.detector), note=line.blind)
@@ -195,10 +200,6 @@ def _blank(version: Version, detector: str) -> Planned:
         words=detector,
         unit=Unit.SD,
     )
-
-
-def _in_order(line: Line) -> int:
-    return list(DETECTORS).index(line.detector) if line.detector in DETECTORS else -1
 
 
 def _promises_nothing(line: Line) -> bool:

@@ -21,13 +21,10 @@ from alerts.message import to_json as alert_to_json
 from alerts.types import Blame as BlameWord
 from alerts.types import Kind, Severity, Status
 from alerts.types import Verdict as VerdictWord
-from detectors.rate_ratio import RateRatio
 from monitor.domain import Adapter, Blame, Interval, Verdict, VerdictKind, Version
-from monitor.evaluate.asked import LONGEST, NotCompared, new_since, read_newness
-from monitor.evaluate.newness import Newness
+from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
 from monitor.store import adapters, audit, fleet, outbox, retrainings
 from monitor.store.database import Database
-from monitor.store.fleet import FleetRow
 from monitor.store.retrainings import NewRetraining, RetrainCause, RetrainingRow
 
 _LOG = structlog.get_logger(__name__)
@@ -135,16 +132,16 @@ class Retrainings:
         for row in rows:
             if row.version is None:
                 continue
-            why = self._why(row, row.version, last.get(row.adapter.id), now=now)
+            why = why_retrain(
+                row.version,
+                row.judged.verdict if row.judged else None,
+                last=last.get(row.adapter.id),
+                settings=self.settings,
+                now=now,
+            )
             if why is not None:
                 self._ask(row.adapter, row.version, *why, now=now)
         return False
-
-    def _why(
-        self, row: FleetRow, version: Version, last: datetime | None, *, now: datetime
-    ) -> tuple[RetrainCause, str] | None:
-        verdict = row.judged.verdict if row.judged else None
-        return why_retrain(version, verdict, last=last, settings=self.settings, now=now)
 
     def request(
         self, adapter: Adapter, version: Version, *, by: str, why: str, force: bool = False
@@ -297,17 +294,15 @@ def _evidence(found: Newness, *, with_words: bool) -> dict[str, object]:
                 "count": group.count,
                 "share": group.share,
                 "subjects": group.subjects,
-                "growth": _ratio(group.growth),
+                "growth": group.growth.ratio
+                if group.growth is not None and math.isfinite(group.growth.ratio)
+                else None,
                 "words": list(group.words) if with_words else [],
                 "records": list(group.records),
             }
             for group in found.groups
         ],
     }
-
-
-def _ratio(growth: RateRatio | None) -> float | None:
-    return growth.ratio if growth is not None and math.isfinite(growth.ratio) else None
 
 
 def _told(group: dict[str, Any]) -> NewGroup:

@@ -31,7 +31,10 @@ class TermCounts:
         said: defaultdict[bytes | str, set[bytes]] = defaultdict(set)
         for row in rows:
             if row.terms is not None:
-                said[unit_of(row)].update(_split(row.terms))
+                terms = row.terms
+                said[unit_of(row)].update(
+                    terms[i : i + HASH_BYTES] for i in range(0, len(terms), HASH_BYTES)
+                )
         self.units = len(said)
         self.of = Counter(term for each in said.values() for term in each)
 
@@ -82,7 +85,3 @@ def _apart(words: Sequence[str]) -> tuple[str, ...]:
         if not any(own <= set(other.split()) or own >= set(other.split()) for other in chosen):
             chosen.append(word)
     return tuple(chosen[:MOST_WORDS])
-
-
-def _split(packed: bytes) -> list[bytes]:
-    return [packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES)]

@@ -1,6 +1,6 @@
-"""The gateway: clients ask for ``support``, the route says which version answers.
+"""The gateway: clients ask for ``support``, and the route chooses the version that answers.
 
-An OpenAI-compatible proxy before the engines. :mod:`monitor.gateway.app` puts it together;
-it needs neither the database nor the rest of the service while it runs: routes come by
-long-poll and are kept on disk, records leave through a bounded queue.
+An OpenAI-compatible proxy in front of the engines. :mod:`monitor.gateway.app` assembles it. While
+it runs, it needs neither the database nor the rest of the service: it long-polls routes and caches
+them on disk, and sends records through a bounded queue.
 """

@@ -1,4 +1,4 @@
-"""Tells people which versions engines should keep loaded: in the log, when that changes."""
+"""Log which versions engines should keep loaded, whenever that changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOK: Final = 60.0
 
 
 class Adviser:
-    """Looks each minute; silent while no switch is worth a place."""
+    """Looks each minute; stays silent while no switch costs enough."""
 
     def __init__(self, loading: Loading, *, places: int) -> None:
         self._loading = loading
@@ -30,7 +30,7 @@ class Adviser:
             self.look()
 
     def look(self) -> None:
-        """Tell the present recommendation, if it is another one than was told last."""
+        """Log the current recommendation if it differs from the last one logged."""
         kept = self._loading.to_keep()
         if frozenset(kept) == self._told:
             return

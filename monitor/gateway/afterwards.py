@@ -1,4 +1,4 @@
-"""What is left to do when an answer is over: counting it, and writing its record."""
+"""Work left when an answer is over: counting it, and writing its record."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import structlog
 _LOG: Final = structlog.get_logger(__name__)
 
 COMPANY: Final = 0.25
-"""Seconds that it waits for that of other answers: records wait longer than that anyway."""
+"""Seconds to wait for other answers' work; records wait longer than that anyway."""
 
 AT_ONCE: Final = 16
-"""Answers after which whoever waits for the loop comes in between: .3 ms of work, rarely a few."""
+"""Answers worked off before the event loop gets its turn: .3 ms of work."""
 
 
 class Afterwards:
-    """Does it in company: at once it would take the processor from those who wait for answers."""
+    """Batches this work, which would otherwise take the processor from waiting clients."""
 
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
 
     def add(self, work: Callable[[], None]) -> None:
-        """Have it done soon, or by :meth:`settle`."""
+        """Schedule work, to run soon or at :meth:`settle`."""
         if not self._due:
             asyncio.get_running_loop().call_later(COMPANY, self._turn)
         self._due.append(work)
 
     def settle(self) -> None:
-        """Do now all that is left to do."""
+        """Run all remaining work now."""
         self._do(len(self._due))
 
     def _turn(self) -> None:

@@ -1,4 +1,4 @@
-"""The gateway's application: its own three pages, and the way to the engines."""
+"""The gateway's application: its own three pages, and the proxy to the engines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from monitor.gateway.shadows import Shadows
 
 
 class Proxy:
-    """The ASGI application that asks the engines."""
+    """The ASGI application that forwards requests to the engines."""
 
     def __init__(self, parts: GatewayParts) -> None:
         self._parts = parts
@@ -56,13 +56,13 @@ def create_app(
     Parameters
     ----------
     ready
-        Says why no request should come here yet; None where they may.
+        Returns why no request should come here yet; None if requests may come.
     warnings
-        Say what people should know although requests may come.
+        Returns warnings for people that do not stop requests.
     work
-        Starts what runs beside the requests and returns how to end it.
+        Starts the background tasks and returns the function that ends them.
     """
-    # two processes may share the port while one follows the other: the id tells who answers
+    # two processes may share the port during a handover: the id tells which one answers
     me = {"pid": os.getpid()}
 
     async def livez(_: Request) -> Response:
@@ -98,7 +98,7 @@ def create_app(
     own = Starlette(routes=[Route(path, page) for path, page in pages.items()], lifespan=lifespan)
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        # not a mount: middleware and routing would be a third of what the gateway adds
+        # not a mount: middleware and routing would add a third to the gateway's overhead
         passed_on = scope["type"] != "lifespan" and scope["path"] not in pages
         return (proxy if passed_on else own)(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""What a client asks for, read as far as routing needs it; all other bytes stay as they came."""
+"""Read a request's body as far as routing needs it; all other bytes stay untouched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from monitor.capture.surrogates import whole
 
 MOST_LENIENT: Final = 1024 * 1024
-"""Bytes of a body that are read as Python reads them: some 10 ms, in which nothing else is done."""
+"""The largest body, in bytes, that is read with Python's parser, which blocks for some 10 ms."""
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MESSAGES: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -24,11 +24,10 @@ class _Message(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request's body; ``fields`` are its members as raw JSON, None where it is no object.
+    """A request's body; ``fields`` are its members as raw JSON, None if it is not an object.
 
-    Members are compared by name once: of a name that stands twice the last one counts, here
-    and for the engine, as nothing else is sent on. Where no route takes the body, ``body`` itself
-    goes on.
+    Of duplicate member names the last one counts, here and for the engine, because only the parsed
+    members are sent on. If no route takes the request, ``body`` itself is sent on.
     """
 
     body: bytes
@@ -40,12 +39,12 @@ class Asked:
         return self.text("model")
 
     def text(self, name: str) -> str | None:
-        """A member that is a string and not empty."""
+        """Return a member that is a non-empty string, else None."""
         found = self.value(name)
         return found if isinstance(found, str) and found else None
 
     def value(self, name: str) -> Any:
-        """A member; None where it is absent, null, or no JSON."""
+        """Return a member; None if it is absent, null, or not JSON."""
         raw = (self.fields or {}).get(name)
         if raw is None:
             return None
@@ -55,14 +54,14 @@ class Asked:
             return _as_python_reads_it(bytes(raw))
 
     def replaced(self, **members: object) -> bytes:
-        """Give the body with members set; the bytes of all others are untouched."""
+        """Return the body with members set; the bytes of all others are untouched."""
         fields = dict(self.fields or {})
         for name, value in members.items():
             fields[name] = msgspec.Raw(msgspec.json.encode(value))
         return msgspec.json.encode(fields)
 
     def conversation(self) -> str:
-        """What stays the same while a conversation grows: everything up to the first question."""
+        """Return the part of a conversation that stays the same: all up to the first question."""
         fields = self.fields or {}
         if "messages" not in fields:
             return bytes(fields.get("prompt", fields.get("input", b""))).decode("utf-8", "replace")
@@ -75,10 +74,10 @@ class Asked:
 
 
 def read(body: bytes) -> Asked:
-    """Read a body; one that is no JSON object has no fields.
+    """Read a body; one that is not a JSON object has no fields.
 
-    Engines read with Python: with NaN, with a byte order mark, in UTF-16. What only that reads
-    is written anew, without them.
+    Engines read with Python, which accepts NaN, a byte order mark and UTF-16. A body that only
+    Python can read is rewritten without them.
     """
     try:
         return Asked(body=body, fields=_FIELDS.decode(body))
@@ -91,7 +90,7 @@ def read(body: bytes) -> Asked:
 
 
 def _as_python_reads_it(text: bytes) -> Any:
-    """None where it cannot be read, or is too much to be read so while others wait."""
+    """Parse as Python does; None if that fails, or if the text is too long to block others."""
     if len(text) > MOST_LENIENT:
         return None
     try:

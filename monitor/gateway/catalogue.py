@@ -1,4 +1,4 @@
-"""``/v1/models``: the names that clients ask for, before what the engines serve."""
+"""Answer ``/v1/models``: the adapters that clients ask for, then the engines' models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monitor.gateway.passing import MODELS
 from monitor.gateway.routebook import RouteBook
 
 MOST: Final = 8 * 1024 * 1024
-"""Bytes of an engine's list: some 20,000 models."""
+"""The largest list of an engine, in bytes: some 20,000 models."""
 
 _OWNER: Final = "driftline"
 _OK: Final = 200
@@ -29,9 +29,9 @@ Card = Mapping[str, Any]
 
 
 def is_asked_for(scope: Scope, book: RouteBook) -> bool:
-    """Whether the gateway answers this by itself: the list, or the card of an adapter.
+    """True if the gateway itself answers this request: the list, or an adapter's card.
 
-    Without any route it adds nothing, and all passes untouched.
+    Without any route it adds nothing, and the request goes to an engine unchanged.
     """
     if scope["method"] != "GET" or not len(book):
         return False
@@ -40,10 +40,10 @@ def is_asked_for(scope: Scope, book: RouteBook) -> bool:
 
 
 async def tell(parts: GatewayParts, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the adapters that have routes, then with what one replica serves.
+    """Answer with the adapters that have routes, then with one replica's models.
 
-    Where no replica can be asked the routed names alone are told. An engine that refuses the
-    client's key is heard itself.
+    If no replica can be asked, only the routed names are listed. If an engine refuses the client's
+    key, its own answer is passed on.
     """
     served = await _served(parts, scope)
     if served is None:
@@ -60,10 +60,10 @@ async def tell(parts: GatewayParts, scope: Scope, receive: Receive, send: Send) 
 
 
 def routed_card(route: Route, served: Sequence[Card]) -> Card:
-    """Write an adapter's card: that of the version which answers most, under its own name.
+    """Write an adapter's card: that of the version with the most weight, under its own name.
 
-    The engine's card says from where it took the weights, the base model, and the longest
-    context; where it has none (another replica may), the card says only what is known here.
+    The engine's card has the weights' origin, the base model and the longest context; if this
+    replica has no card for it, the gateway's card says only what the gateway knows.
     """
     model = max(route.arms, key=lambda arm: arm.weight).model
     known = next((card for card in served if card.get("id") == model), None)
@@ -78,19 +78,19 @@ def routed_card(route: Route, served: Sequence[Card]) -> Card:
 
 
 def _name(scope: Scope) -> str | None:
-    """Give the name whose card is asked for; None where the path names none."""
+    """Return the name in the path; None if the path names no model."""
     path: str = scope["path"]
     return path.removeprefix(f"{MODELS}/") if path.startswith(f"{MODELS}/") else None
 
 
 def _listed(routed: Mapping[str, Card], served: Sequence[Card]) -> Card:
-    """Put routed names first; one that an engine serves too is listed once."""
+    """List routed names first; a name that an engine serves too appears once."""
     others = (card for card in served if card.get("id") not in routed)
     return {"object": "list", "data": [*routed.values(), *others]}
 
 
 async def _served(parts: GatewayParts, scope: Scope) -> Sequence[Card] | None:
-    """Ask one replica, or another in its place; None: it does not let this client see."""
+    """Ask one replica for its models, or another if it fails; None if it refuses the client."""
     plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
     whole = {**scope, "path": MODELS, "raw_path": MODELS.encode(), "headers": plain}
     inquiry = Inquiry(parts, whole, Asked(body=b""), None)

@@ -1,4 +1,4 @@
-"""Which arm of a route answers a request. Pure."""
+"""Choose the arm of a route that answers a request. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from monitor.domain import Arm, ArmKind, Route
 
 _FULL: Final = 2**64
 _ORDER: Final = (ArmKind.CANARY, ArmKind.FALLBACK, ArmKind.STABLE)
-"""As arms are laid end to end: who is in a canary of 5 % stays in it at 25 %."""
+"""The order in which arms are laid end to end: a canary of 25 % contains that of 5 %."""
 
 
 def point_of(route: Route, subject: str) -> float:
-    """Where in [0, 1) a subject falls: always the same, until another version is on trial.
+    """Place a subject in [0, 1): stable until another version is on trial.
 
-    Each canary draws its subjects anew, so that they are not always the same people.
+    Each canary draws its subjects anew, so that it is not always the same people.
     """
     trial = next((arm.version for arm in route.arms if arm.arm is ArmKind.CANARY), "")
     name = f"{route.adapter}\0{trial}\0{subject}".encode("utf-8", "surrogatepass")
@@ -23,7 +23,7 @@ def point_of(route: Route, subject: str) -> float:
 
 
 def choose(route: Route, point: float) -> Arm | None:
-    """Choose the arm in which ``point`` in [0, 1) lies; None where no arm has traffic."""
+    """Return the arm in which ``point`` in [0, 1) lies; None if no arm has traffic."""
     serving = [arm for kind in _ORDER for arm in route.arms if arm.arm is kind and arm.weight > 0]
     left = point * sum(arm.weight for arm in serving)
     for arm in serving:
@@ -34,10 +34,10 @@ def choose(route: Route, point: float) -> Arm | None:
 
 
 def rescuer(route: Route, failed: Arm) -> Arm:
-    """Choose who answers in place of an arm that could not: stable, else fallback.
+    """Choose the arm that answers in place of a failed one: stable, else fallback.
 
-    A stable arm that a fallback stands in for is not asked. ``failed`` itself where there
-    is no other: another replica may still answer.
+    A stable arm that a fallback replaces is not used. Returns ``failed`` if there is no other arm:
+    another replica may still answer.
     """
     arms = {arm.arm: arm for arm in route.arms}
     stable, fallback = arms.get(ArmKind.STABLE), arms.get(ArmKind.FALLBACK)

@@ -1,9 +1,8 @@
-"""Connections of the gateway: to whatever the config names, but for the platform's addresses.
+"""Open the gateway's connections: to any configured address except a cloud platform's.
 
-Engines stand in private networks, so where one may be is not for the gateway to say. What
-it never dials is what no engine is at: link-local addresses, and those from which a cloud
-hands its machines credentials. A name that leads there, if only for a moment, is refused as
-the connection is made.
+Engines run in private networks, so the gateway cannot restrict where they are. It only refuses
+addresses at which no engine runs: link-local ones, and those where a cloud hands out machine
+credentials. A name that resolves to one, even for a moment, is refused as the connection is made.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ _LOG = structlog.get_logger(__name__)
 
 
 class NotDialled(OSError):  # noqa: N818 (named as the outcome)
-    """The address belongs to the platform; nothing was sent."""
+    """The address belongs to the cloud platform; nothing was sent."""
 
 
 def connector(**settings: Any) -> aiohttp.TCPConnector:
-    """Build a pool of connections of which each was checked as it was made."""
+    """Build a connection pool that checks each address as it connects."""
     return aiohttp.TCPConnector(socket_factory=_socket, **settings)
 
 
 def _socket(found: tuple[Any, ...]) -> socket.socket:
-    """Make the socket for the very address that is dialled next."""
+    """Create the socket for exactly the address that is dialled next."""
     family, kind, protocol, _, place = found
     address = str(place[0]).partition("%")[0]
     if of_the_platform(address):

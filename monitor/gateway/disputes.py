@@ -1,4 +1,4 @@
-"""Routes that the service tells and the gateway does not go by: people are to know of them."""
+"""Report routes that the service sends and the gateway refuses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from monitor.gateway.service import Service
 _LOG: Final = structlog.get_logger(__name__)
 
 SAY_EVERY: Final = 60.0
-"""Seconds; the service forgets what it has not heard for three minutes."""
+"""Seconds; the service forgets a report after three minutes."""
 _PAUSE: Final = 2.0
 _SHOWN: Final = 10
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
 
 class Disputes:
-    """Tells people why the gateway goes by other routes than the service's."""
+    """Reports why the gateway follows other routes than the service's."""
 
     def __init__(self, service: Service, *, book: RouteBook, name: str) -> None:
         self._service = service
@@ -34,7 +34,7 @@ class Disputes:
         self._new = asyncio.Event()
 
     def look(self) -> None:
-        """The service has told its routes: log what is refused of them, once each."""
+        """Log newly refused routes, once each, after the service sent its routes."""
         refused = self._book.refused
         for adapter, told in refused.items():
             if self._logged.get(adapter) != told.edition:
@@ -45,7 +45,7 @@ class Disputes:
             self._new.set()
 
     async def run(self) -> None:
-        """Say it to the service until cancelled: when it changes, and each minute."""
+        """Report to the service until cancelled: on each change, and each minute."""
         while True:
             try:
                 async with asyncio.timeout(SAY_EVERY if self._seen else None):
@@ -54,7 +54,7 @@ class Disputes:
                 pass
             self._new.clear()
             await self._say()
-            await asyncio.sleep(_PAUSE)  # two services may tell different tables in turns
+            await asyncio.sleep(_PAUSE)  # two services may send different tables in turn
 
     async def _say(self) -> None:
         held = [
@@ -80,7 +80,7 @@ class Disputes:
 
 
 def sentences(book: RouteBook) -> Sequence[str]:
-    """Say what is refused, for people; the rest is counted where it is much."""
+    """Describe the refused routes for people; at most ten in full."""
     refused = [book.refused[name] for name in sorted(book.refused)]
     more = [f"and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
     return [*(_sentence(book, told) for told in refused[:_SHOWN]), *more]

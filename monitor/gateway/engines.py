@@ -1,4 +1,4 @@
-"""The engines behind the gateway: which replica is asked, and how."""
+"""The engines behind the gateway: which replica to ask, and how."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
 SET_ASIDE: Final = 5.0
-"""Seconds for which a replica that could not be reached is asked only if no other is left."""
+"""Seconds during which an unreachable replica is asked only if no other is left."""
 
 _KEPT_ALIVE: Final = 4.0
 """Seconds; engines on uvicorn close idle connections after 5."""
 
 _OWN: Final = frozenset({"user-agent", "accept", "accept-encoding", "content-type"})
-"""Headers that the client library would add; the client of the gateway says them or nobody."""
+"""Headers that the client library would add by itself; only the gateway's client may set them."""
 
 
 class Unreachable(Exception):  # noqa: N818 (named as the outcome)
-    """No answer began; ``sent`` tells that the engine may have got the request."""
+    """No answer began; ``sent`` is true if the engine may have received the request."""
 
     def __init__(self, *, sent: bool) -> None:
         super().__init__("the engine cannot be reached")
@@ -32,11 +32,11 @@ class Unreachable(Exception):  # noqa: N818 (named as the outcome)
 
 
 class TooSlow(Exception):  # noqa: N818 (named as the outcome)
-    """No answer began in the time there is."""
+    """No answer began in time."""
 
 
 async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Read an answer that is held whole; what is larger counts as one that broke off."""
+    """Read a whole answer into memory; a larger one counts as broken off."""
     parts: list[bytes] = []
     size = 0
     async for part in response.content.iter_any():
@@ -49,11 +49,11 @@ async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Engine:
-    """One replica; ``busy`` counts what it is answering for this gateway.
+    """One replica; ``busy`` counts the requests it is answering for this gateway.
 
-    ``url`` ends without a slash; ``name`` is its host and port.
-    ``software`` is its name and version; empty where it does not tell, None until it was
-    asked, and again once it could not be reached: it may come back as another one.
+    ``url`` ends without a slash; ``name`` is its host and port. ``software`` is its name and
+    version: empty if it does not tell, None until it was asked, and None again after it was
+    unreachable, since it may return as another one.
     """
 
     url: str
@@ -79,7 +79,7 @@ class Engines:
         self._asked = 0
 
     async def open(self) -> None:
-        """Make ready to ask; must run in the loop that asks."""
+        """Open the session; must run in the event loop that sends requests."""
         limits = self._settings
         self._session = aiohttp.ClientSession(
             connector=connector(limit=0, keepalive_timeout=_KEPT_ALIVE),
@@ -118,12 +118,12 @@ class Engines:
         headers: list[tuple[str, str]],
         body: bytes,
     ) -> aiohttp.ClientResponse:
-        """Send a request, its headers named in lower case, and return with the answer's head.
+        """Send a request, its headers named in lower case, and return once the answer's head came.
 
         Raises
         ------
         Unreachable
-            No connection, or one that ended before the answer began.
+            No connection, or it ended before the answer began.
         TooSlow
             The engine took longer than the timeouts allow.
         """
@@ -134,7 +134,8 @@ class Engines:
                 method,
                 URL(engine.url + target, encoded=True),
                 headers=headers,
-                skip_auto_headers=unsaid or None,  # to leave some out costs even where none is
+                skip_auto_headers=unsaid
+                or None,  # computing this costs even if nothing is left out
                 data=body or None,
                 allow_redirects=False,
             )

@@ -31,7 +31,7 @@ _OK: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A request whose answer was given whole, with status 200, and becomes a record."""
+    """A request answered completely with status 200, which becomes a record."""
 
     asked: Asked
     route: Route
@@ -42,7 +42,7 @@ class Answered:
 async def answer(
     parts: GatewayParts, scope: Scope, receive: Receive, send: Send
 ) -> Answered | None:
-    """Read a request, find out who answers it, and answer it; None where no copy may be made."""
+    """Read, route and answer a request; None if a shadow may not get a copy."""
     with Held(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
         try:
             body = await read_body(receive, limit=parts.settings.max_body, held=held)
@@ -86,7 +86,7 @@ async def _answer(
 
 
 def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Route | None]:
-    """Find the route of the name in the body; without one the body goes on as it is."""
+    """Find the route for the body's model name; without one the body is sent on unchanged."""
     if scope["method"] != "POST" or not body:
         return Asked(body=body), None
     asked = read(body)
@@ -96,7 +96,7 @@ def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Ro
 
 
 def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
-    """Refuse what an engine would not read either: it would pass without a route, and uncounted."""
+    """Refuse bodies that no engine would read: they would pass unrouted and uncounted."""
     if scope["method"] != "POST" or scope["path"] not in ASKED:
         return None
     for name, value in scope["headers"]:
@@ -115,7 +115,7 @@ def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:
 
 
 class Exchange:
-    """An answer on its way to the client; ``complete_at`` is when its request was there."""
+    """An answer on its way to the client; ``complete_at`` is when its request was complete."""
 
     def __init__(
         self, parts: GatewayParts, inquiry: Inquiry, send: Send, *, complete_at: float
@@ -126,7 +126,7 @@ class Exchange:
         self._complete_at = complete_at
 
     async def run(self, arm: Arm | None, hangup: Hangup) -> Attempt | None:
-        """Ask, and pass the answer on; give the attempt where that was whole and a success."""
+        """Ask, and pass the answer on; return the attempt if it was complete and a success."""
         inquiry = self._inquiry
         try:
             attempt = await inquiry.first_that_answers(arm)
@@ -146,7 +146,7 @@ class Exchange:
         return None
 
     def hung_up(self) -> None:
-        """Count a client that went away; what was said so far would be a short answer."""
+        """Count a client that left; its partial answer makes no record, as it would seem short."""
         meters, last = self._parts.meters, self._inquiry.last
         meters.broken.labels(self._inquiry.adapter, "client").inc()
         if last is not None and last.sample is not None:
@@ -155,7 +155,7 @@ class Exchange:
     async def _pass_on(
         self, attempt: Attempt, response: aiohttp.ClientResponse, hangup: Hangup
     ) -> bool:
-        """Give the client the answer as it comes; False where it broke off."""
+        """Pass the answer to the client as it comes; False if it broke off."""
         tap, passed = None, headers.to_client(response.raw_headers, self._told(attempt))
         if attempt.sample is not None:
             tap = self._parts.sampler.tap(attempt.sample, response.status, response.headers)
@@ -194,7 +194,7 @@ class Exchange:
         return True
 
     def _over(self, attempt: Attempt, status: int, *, stream: bool) -> None:
-        """Measure what is over, and have its record written; nobody waits any more."""
+        """Measure a finished answer, and have its record written; nobody waits any more."""
         adapter, version, arm = self._inquiry.labels(attempt)
         meters = self._parts.meters
         meters.requests.labels(adapter, version, arm, str(status)).inc()
@@ -224,7 +224,7 @@ class Exchange:
             headers.ARM: attempt.arm.arm.encode(),
         }
         if attempt.sample is not None:
-            # what feedback about this answer has to name
+            # feedback about this answer has to name it
             told[headers.RECORD] = attempt.sample.id.encode()
             told[headers.AT] = attempt.sample.at.isoformat().encode()
         return told

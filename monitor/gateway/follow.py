@@ -1,4 +1,4 @@
-"""Follows the routes of the service; while it is away, the last ones hold."""
+"""Follow the service's routes; while the service is away, the last ones stay in force."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monitor.gateway.service import Service
 _LOG: Final = structlog.get_logger(__name__)
 
 WAIT: Final = 30
-"""Seconds that the service may hold a request that has nothing to tell."""
+"""Seconds that the service may hold a request while nothing changes."""
 
 _PATIENCE: Final = aiohttp.ClientTimeout(total=WAIT + 15, sock_connect=5)
 _FIRST_PAUSE: Final = 0.25
@@ -35,11 +35,11 @@ class _Page(msgspec.Struct):
 
 
 class NoRoutes(Exception):  # noqa: N818 (named as the outcome)
-    """The service did not tell routes; the text says why, without its words."""
+    """The service did not send routes; the text says why, without quoting the service."""
 
 
 class RouteFollower:
-    """Long-polls ``GET /v1/routes`` for ever; ``told`` hears the adapters each time."""
+    """Long-polls ``GET /v1/routes`` for ever, and passes the adapters to ``told`` each time."""
 
     def __init__(
         self,
@@ -57,10 +57,10 @@ class RouteFollower:
         self._told = told
         self._tag: str | None = None
         self.heard = False
-        """Whether the service has told its routes since the start."""
+        """True once the service has sent its routes."""
 
     async def run(self) -> None:
-        """Follow until cancelled; each failure is logged once and tried again, ever more slowly."""
+        """Follow until cancelled; log each new failure once, and retry ever more slowly."""
         pause, told = 0.0, ""
         while True:
             try:
@@ -77,7 +77,7 @@ class RouteFollower:
                     _LOG.info("routes_told_again")
                 pause, told = 0.0, ""
                 if self._book.refused:
-                    # behind one address may be the services of two databases: each answers at once
+                    # one address may hide the services of two databases: each answers at once
                     await asyncio.sleep(_DISPUTED)
 
     async def _ask(self) -> None:
@@ -108,7 +108,7 @@ class RouteFollower:
 
 
 def _tell_time(book: RouteBook, said: str | None) -> None:
-    """A service that is older than this gateway tells none."""
+    """Set the book's time; a service older than this gateway sends none."""
     moment = datetime.fromisoformat(said) if said else None
     if moment is not None and moment.tzinfo is not None:
         book.set_time(moment)

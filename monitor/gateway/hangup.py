@@ -1,4 +1,4 @@
-"""A client that goes away takes its request to the engine with it."""
+"""Cancel the engine's request when its client goes away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import Receive
 from monitor.room import Room
 
 GRACE: Final = 0.02
-"""Seconds after which a disconnect is looked for."""
+"""Seconds after which to watch for a disconnect."""
 
 
 class ClientGone(Exception):  # noqa: N818 (named as what happened)
@@ -19,15 +19,15 @@ class ClientGone(Exception):  # noqa: N818 (named as what happened)
 
 
 class BodyTooLarge(Exception):  # noqa: N818 (named as what happened)
-    """The body has more bytes than are taken."""
+    """The body has more bytes than permitted."""
 
 
 class NoRoom(Exception):  # noqa: N818 (named as what happened)
-    """Bodies of other requests take the memory that there is."""
+    """Other requests' bodies use all the memory for bodies."""
 
 
 class Held:
-    """What a request's body takes of the memory for all, until the request is over."""
+    """The share of a request's body in the common memory, until the request is over."""
 
     def __init__(self, room: Room, *, holder: str) -> None:
         self._room = room
@@ -42,7 +42,7 @@ class Held:
             self._room.give(self._size, holder=self._holder)
 
     def take(self, size: int) -> None:
-        """Count more bytes; raises :class:`NoRoom` where there is none for them."""
+        """Count more bytes; raises :class:`NoRoom` if there is no room for them."""
         if not self._room.take(size, holder=self._holder):
             raise NoRoom
         self._size += size
@@ -73,10 +73,10 @@ async def read_body(receive: Receive, *, limit: int, held: Held) -> bytes:
 
 
 class Hangup:
-    """Cancels the task that enters it when the client disconnects; ``gone`` tells so.
+    """Cancels the task that enters it when the client disconnects; then ``gone`` is true.
 
-    The body must have been read before: what is received here is only the disconnect. It is
-    waited for by a task of its own, which answers that come within ``GRACE`` are spared.
+    The body must have been read before, so that only a disconnect can be received here. A task of
+    its own waits for the disconnect; answers that come within ``GRACE`` need no such task.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -107,7 +107,7 @@ class Hangup:
         return self._task.uncancel() == 0
 
     def over(self) -> None:
-        """From now on a disconnect is the end of a complete answer."""
+        """From now on, a disconnect ends a complete answer."""
         self._over = True
 
     def _start(self) -> None:

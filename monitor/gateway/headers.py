@@ -1,4 +1,4 @@
-"""Which headers go on, and which end here. Pure."""
+"""Choose which headers are passed on. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""Of one connection, not of the message (RFC 9110, 7.6.1)."""
+"""Headers of one connection, not of the message (RFC 9110, 7.6.1)."""
 
 _OURS: Final = b"x-driftline-"
 _MADE_ANEW: Final = frozenset({b"host", b"content-length", b"expect"})
@@ -36,14 +36,14 @@ _MADE_ANEW: Final = frozenset({b"host", b"content-length", b"expect"})
 def to_engine(
     headers: RawHeaders, *, engine_key: str = "", encoding: str | None = None
 ) -> list[tuple[str, str]]:
-    """What of a client's headers its request to the engine carries.
+    """Return the headers of a request to the engine, from the client's headers.
 
     Parameters
     ----------
     engine_key
-        Takes the place of ``Authorization`` where it is not empty.
+        Replaces ``Authorization`` if not empty.
     encoding
-        Takes the place of ``Accept-Encoding``.
+        Replaces ``Accept-Encoding``.
     """
     replaced = {b"authorization"} if engine_key else set()
     if encoding is not None:
@@ -61,12 +61,12 @@ def to_engine(
 
 
 def to_client(headers: RawHeaders, added: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    """What of an engine's headers the client sees, and ``added``."""
+    """Return the headers for the client: the engine's, and ``added``."""
     return [*end_to_end(headers), *added.items()]
 
 
 def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    """Leave out what belongs to one connection, and names that are the gateway's own.
+    """Drop headers of one connection, and names that are the gateway's own.
 
     >>> end_to_end([(b"Connection", b"close, X-Mine"), (b"X-Mine", b"1"), (b"Accept", b"*/*")])
     [(b'accept', b'*/*')]
@@ -84,7 +84,7 @@ def end_to_end(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
 
 
 def find(headers: RawHeaders, wanted: bytes) -> bytes | None:
-    """Give the first value of a header, named in lower case."""
+    """Return the first value of a header, named in lower case."""
     for name, value in headers:
         if name.lower() == wanted:
             return value

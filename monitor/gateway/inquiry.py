@@ -1,4 +1,4 @@
-"""The engine's side of a request: asked once, and once more where no answer can be had."""
+"""The engine's side of a request: asked once, and once more if no answer comes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from monitor.room import Room
 _LOG: Final = structlog.get_logger(__name__)
 
 NO_ANSWER, TIMED_OUT, BROKEN = 0, 408, 502
-"""Statuses in records where the engine gave none; all count as failures."""
+"""Statuses in records if the engine gave none; all count as failures."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BAD_REQUEST: Final = 400
@@ -37,7 +37,7 @@ _SERVER_ERRORS: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayParts:
-    """What every request works with."""
+    """The parts of the gateway that every request uses."""
 
     settings: GatewaySettings
     book: RouteBook
@@ -51,10 +51,10 @@ class GatewayParts:
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """One time that an engine is asked; ``arm`` None where the name has no route.
+    """One request to an engine; ``arm`` is None if the name has no route.
 
-    Times are seconds of ``perf_counter``. ``switched``: the replica answered for another
-    version before.
+    Times are seconds of ``perf_counter``. ``switched`` is true if the replica last answered for
+    another version.
     """
 
     engine: Engine
@@ -69,7 +69,7 @@ class Attempt:
     ended_at: float | None = None
 
     def close(self) -> None:
-        """Let the connection go: for other requests, if the answer was read to its end."""
+        """Release the connection: for reuse if the answer was read to its end."""
         response, self.response = self.response, None
         if response is None:
             return
@@ -81,7 +81,7 @@ class Attempt:
 
 
 class Inquiry:
-    """Asks engines for one request; ``last`` is the attempt under way, for its record."""
+    """Asks engines for one request; ``last`` is the latest attempt, for its record."""
 
     def __init__(
         self, parts: GatewayParts, scope: Scope, asked: Asked, route: Route | None
@@ -94,23 +94,23 @@ class Inquiry:
 
     @property
     def adapter(self) -> str:
-        """As labels have it."""
+        """The adapter's name as a label."""
         return NO_ADAPTER if self._route is None else self._route.adapter
 
     def labels(self, attempt: Attempt) -> tuple[str, str, str]:
-        """Adapter, version and arm."""
+        """Return adapter, version and arm."""
         arm = attempt.arm
         return (NO_ADAPTER, "", "") if arm is None else (self.adapter, arm.version, arm.arm.value)
 
     def subject(self) -> str | None:
-        """Who asks: the header, else the body's ``user``."""
+        """Return the subject: from the header, else from the body's ``user``."""
         given = headers.find(self._scope["headers"], headers.SUBJECT)
         return given.decode("latin-1") if given else self._asked.text("user")
 
     async def first_that_answers(self, arm: Arm | None) -> Attempt:
-        """Ask the chosen arm and, where it cannot answer, once more: in its place, elsewhere.
+        """Ask the chosen arm and, if it cannot answer, once more: another arm or replica.
 
-        The attempt that is returned has a response, and is the caller's to close.
+        The returned attempt has a response, which the caller closes.
 
         Raises
         ------
@@ -135,14 +135,14 @@ class Inquiry:
         return await self._in_place_of(first, response.status, second)
 
     async def _in_place_of(self, first: Attempt, status: int, second: Attempt) -> Attempt:
-        """Ask ``second``; the answer of ``first`` stays at hand until there is another."""
+        """Ask ``second``; keep the answer of ``first`` in case that fails."""
         self._retried(first, str(status))
         first.ended_at = time.perf_counter()
         try:
             await self.ask(second)
         except (Unreachable, TooSlow):
             self.record(second, NO_ANSWER)
-            return first  # what it said says more
+            return first  # its answer says more
         except BaseException:
             first.close()
             raise
@@ -152,7 +152,7 @@ class Inquiry:
 
     @property
     def _repeatable(self) -> bool:
-        """Whether asking twice does no more than asking once, whatever became of the first."""
+        """True if asking twice does no more than asking once, even if the first request arrived."""
         safe = self._scope["method"] in _SAFE
         return safe or self._route is not None or self._scope["path"] in COMPLETIONS
 
@@ -174,7 +174,7 @@ class Inquiry:
         )
 
     async def ask(self, attempt: Attempt) -> aiohttp.ClientResponse:
-        """Ask once; an attempt that has no sample yet may get one.
+        """Ask once; an attempt without a sample may get one.
 
         Raises
         ------
@@ -202,7 +202,7 @@ class Inquiry:
     async def _request_as_asked(
         self, attempt: Attempt, sample: Sample, refused: aiohttp.ClientResponse
     ) -> aiohttp.ClientResponse:
-        """Ask without our wish: it may be what the engine refused."""
+        """Ask without our additions, which the engine may have refused."""
         refused.close()
         sample.injected = {}
         response = await self._request(attempt)
@@ -232,7 +232,7 @@ class Inquiry:
         return response
 
     def record(self, attempt: Attempt | None, status: int) -> None:
-        """Hand the record over, if this attempt is to become one."""
+        """Queue the record, if the attempt has a sample."""
         if attempt is None or attempt.sample is None:
             return
         first = attempt.first_byte_at
@@ -253,7 +253,7 @@ def _is_failure(status: int) -> bool:
 
 
 def _target(scope: Scope) -> str:
-    """Path and query as the client wrote them."""
+    """Return path and query as the client wrote them."""
     path: bytes = scope["raw_path"]
     query: bytes = scope["query_string"]
     return (path + b"?" + query if query else path).decode("latin-1")

@@ -1,4 +1,4 @@
-"""What switching between adapters costs, and which ones engines should keep loaded."""
+"""Measure the cost of switching adapters, and choose which ones engines should keep loaded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from statistics import median
 from typing import Final, NamedTuple
 
 REMEMBERED: Final = 64
-"""First bytes of each kind that count, the latest ones."""
+"""The number of latest first bytes of each kind that count."""
 
 ENOUGH: Final = 8
 NOTICEABLE: Final = 0.005
-"""Seconds; a switch that costs less is not worth a place in an engine's memory."""
+"""Seconds; a cheaper switch is not worth a place in an engine's memory."""
 
 
 class Loaded(NamedTuple):
-    """A version, as labels of metrics name it."""
+    """A version, as metrics label it."""
 
     adapter: str
     version: str
@@ -30,12 +30,12 @@ class _FirstBytes:
 
 
 class Loading:
-    """Seconds until the first byte of streams, beside what the replica answered before.
+    """Seconds until the first byte of streams, by what the replica answered before.
 
-    The switch latency of a version is the median after a request for another version minus
-    the median after one for itself, on the same replica: an adapter that has to be fetched
-    into the engine's memory shows there. None below 8 of each. Requests of other gateways to
-    the same replica are not seen, and blur it.
+    The switch latency of a version is the median after a request for another version minus the
+    median after one for itself, on the same replica: the time to fetch an adapter into the engine's
+    memory shows in it. None below 8 of each. Other gateways' requests to the same replica are not
+    seen, and blur it.
     """
 
     def __init__(self, places: int) -> None:
@@ -45,26 +45,26 @@ class Loading:
 
     @property
     def seen(self) -> Sequence[Loaded]:
-        """Versions whose streams were seen."""
+        """The versions whose streams were seen."""
         return tuple(self._seen)
 
     def observe(self, one: Loaded, seconds: float, *, switched: bool) -> None:
-        """Take the first byte of one stream."""
+        """Record the first byte of one stream."""
         seen = self._seen.setdefault(one, _FirstBytes())
         (seen.after_another if switched else seen.after_itself).append(seconds)
         self._switches[one] += switched
 
     def switch_seconds(self, one: Loaded) -> float | None:
-        """What a switch to this version costs, at least 0."""
+        """Return the cost of a switch to this version, at least 0."""
         seen = self._seen.get(one)
         if seen is None or min(len(seen.after_itself), len(seen.after_another)) < ENOUGH:
             return None
         return max(0.0, median(seen.after_another) - median(seen.after_itself))
 
     def to_keep(self) -> Sequence[Loaded]:
-        """Versions worth a place, those with the most time to save first; empty: none need it.
+        """Return the versions worth keeping loaded, those that save most time first.
 
-        Time to save: switches so far, times what one costs. Recommended only while some
+        The time saved is the number of switches so far times the cost of one. Empty unless some
         switch costs more than 5 ms.
         """
         costs = {one: self.switch_seconds(one) or 0.0 for one in self._seen}

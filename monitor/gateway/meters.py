@@ -1,4 +1,4 @@
-"""What the gateway tells Prometheus of itself."""
+"""The gateway's Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OVERHEAD: Final = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1
 _FIRST_BYTE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 NO_ADAPTER: Final = ""
-"""The label of requests whose model is no adapter with a route: clients write any name."""
+"""The label of requests whose model has no route, since clients may write any name."""
 
 
 class Meters:
@@ -120,11 +120,11 @@ class Meters:
         )
 
     def turned_away(self, status: int) -> None:
-        """Count a request that was answered here and belongs to no adapter."""
+        """Count a request that the gateway refused for no adapter."""
         self.requests.labels(NO_ADAPTER, "", "", str(status)).inc()
 
     def show(self, loading: Loading) -> None:
-        """Bring what is worked out from first bytes up to date."""
+        """Update the metrics that are computed from first bytes."""
         kept = set(loading.to_keep())
         for one in loading.seen:
             self.keep_loaded.labels(*one).set(one in kept)
@@ -135,6 +135,6 @@ class Meters:
     def exposition(self, names: Sequence[str] = ()) -> bytes:
         """Write these metrics in Prometheus's text format; without names all of them.
 
-        All of them are 2 MB and .3 s with 500 adapters: call it from a thread.
+        All of them are 2 MB and take .3 s with 500 adapters: call this from a thread.
         """
         return generate_latest(self.registry.restricted_registry(names) if names else self.registry)

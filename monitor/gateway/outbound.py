@@ -1,4 +1,4 @@
-"""Records on their way to the service: a bounded queue that no answer waits for."""
+"""Send records to the service through a bounded queue that delays no answer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOG: Final = structlog.get_logger(__name__)
 MOST_RECORDS: Final = 500
 MOST_BYTES: Final = 4 * 1024 * 1024
 LINGER: Final = 0.5
-"""Seconds that a record waits for company."""
+"""Seconds that a record waits to be batched."""
 
 _PATIENCE: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _ACCEPTED: Final = 202
 _REFUSED: Final = frozenset({400, 413, 415, 422})
-"""Statuses that sending the same again would not change."""
+"""Statuses after which a repeat would fail again."""
 
 
 class Waiting(NamedTuple):
@@ -45,7 +45,7 @@ class _Outcome(msgspec.Struct):
 
 
 class Outbound:
-    """Takes records at once or drops them, and counts what became of each."""
+    """Takes records at once or drops them, and counts each by result."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Outbound:
         self._came = asyncio.Event()
 
     def offer(self, adapter: str, line: bytes) -> None:
-        """Queue a record; dropped and counted where there is no room."""
+        """Queue a record; drop and count it if there is no room."""
         full = (
             len(self._waiting) >= self._settings.queue_records
             or self._bytes + len(line) > self._settings.queue_bytes
@@ -76,7 +76,7 @@ class Outbound:
         self._came.set()
 
     async def run(self) -> None:
-        """Send what waits until cancelled; while the service is away, ever more seldom."""
+        """Send queued records until cancelled; back off while the service is away."""
         pause = 0.0
         while True:
             await self._came.wait()
@@ -93,7 +93,7 @@ class Outbound:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def finish(self, seconds: float) -> None:
-        """Send what waits, for the last time and no longer than so many seconds."""
+        """Send queued records for the last time, for at most ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 while self._waiting and await self._send() is None:
@@ -104,7 +104,7 @@ class Outbound:
             _LOG.warning("records_lost", records=len(self._waiting))
 
     async def _send(self) -> str | None:
-        """Send one batch; what went wrong, where it has to be sent again."""
+        """Send one batch; return the error if it has to be sent again."""
         batch = self._batch()
         try:
             async with self._service.request(

@@ -1,7 +1,7 @@
-"""Which requests go on to the engines: those that clients are for, and what the config names. Pure.
+"""Decide which requests reach the engines: the known client paths and configured ones. Pure.
 
-Engines answer administrators under the same address: they load and unload weights, pause,
-forget caches, run code. New ones come with each release, so what is not known ends here.
+Engines serve administration on the same address: loading weights, pausing, clearing caches, running
+code. Each release adds more, so unknown paths are refused.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ RESPONSES: Final = "/v1/responses"
 ASKED: Final = frozenset(
     {CHAT, PLAIN, RESPONSES, "/v1/embeddings", "/tokenize", "/detokenize", "/v1/moderations"}
 )
-"""What takes a JSON object by POST."""
+"""Paths that take a JSON object by POST."""
 
 READ: Final = frozenset({MODELS, "/health", "/ping", "/version"})
-"""What is read by GET."""
+"""Paths that are read by GET."""
 
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 CLIENTS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
@@ -31,10 +31,9 @@ CLIENTS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
 
 
 def passes(method: str, raw_path: bytes, more: Sequence[str]) -> bool:
-    """Whether a request goes on; ``more`` is the config's ``gateway.passes``.
+    """True if a request may pass; ``more`` is the config's ``gateway.passes``.
 
-    Paths are compared as they were written: whoever writes a letter of one in escapes means
-    to be read in two ways.
+    Paths are compared as written: a path with escaped letters may be meant to be read in two ways.
 
     >>> passes("POST", b"/v1/chat/completions", ()), passes("POST", b"/v1/pause", ())
     (True, False)
@@ -53,7 +52,7 @@ def passes(method: str, raw_path: bytes, more: Sequence[str]) -> bool:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether no reader finds another path in it: nothing goes up, or is decoded twice."""
+    """True if all readers see the same path: no parent steps, no double decoding."""
     try:
         once = unquote(path, errors="strict") if path.isascii() else "%"
     except UnicodeDecodeError:

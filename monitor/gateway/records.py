@@ -1,4 +1,4 @@
-"""One request with its answer as a line for ``POST /v1/records``. Pure."""
+"""Write one request with its answer as a line for ``POST /v1/records``. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SOURCE: Final = "gateway"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the gateway itself saw of an answer; times in milliseconds.
+    """The gateway's own measurements of an answer; times in milliseconds.
 
-    ``engine`` is its name and version, None where they are not known.
+    ``engine`` is its name and version; None if unknown.
     """
 
     status: int
@@ -43,7 +43,7 @@ def line(
     subject: str | None,
     with_text: bool,
 ) -> bytes:
-    """Write a record as NDJSON has it; of several answers to one request the first."""
+    """Write a record as NDJSON; of several choices, only the first."""
     fields = request_fields(request) | answer_fields(answer, request)
     for name in ("prompt", "system", "output"):
         text = fields.pop(name, None)
@@ -66,7 +66,7 @@ def line(
 def _packed(fields: dict[str, Any]) -> dict[str, Any]:
     """Replace token lists by three float16 arrays, a twentieth of their size.
 
-    Lists that are not of numbers throughout stay as they are: the service judges them.
+    Lists that hold anything but numbers stay as they are: the service checks them.
     """
     tokens, top = fields.get("token_logprobs"), fields.get("top_logprobs")
     try:

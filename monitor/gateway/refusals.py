@@ -1,4 +1,4 @@
-"""What the gateway answers by itself, in the shape that OpenAI clients know."""
+"""Answer without an engine, in the form that OpenAI clients know."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.types import Send
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An answer without an engine."""
+    """An answer given without an engine."""
 
     status: int
     message: str
@@ -18,7 +18,7 @@ class Refusal:
     code: str
 
     async def send(self, send: Send) -> None:
-        """Answer."""
+        """Send the answer."""
         error = {"message": self.message, "type": self.kind, "param": None, "code": self.code}
         body = msgspec.json.encode({"error": error})
         headers = [
@@ -68,7 +68,7 @@ ENCODED = Refusal(
 
 
 def too_large(limit: int) -> Refusal:
-    """Tell the largest body that is taken, in bytes."""
+    """Refuse a body; the message names the largest permitted size in bytes."""
     return Refusal(
         status=413,
         message=f"The body is over {limit:,} bytes.",

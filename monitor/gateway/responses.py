@@ -1,4 +1,4 @@
-"""The same for OpenAI's Responses: log-probabilities that nobody asked for are taken out."""
+"""Clean answers of OpenAI's Responses of log-probabilities that the client did not request."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from monitor.capture.formats.shapes import mapping, sequence
 from monitor.gateway.taps import payload, split, with_data
 
 OUTPUT_LOGPROBS: Final = "message.output_text.logprobs"
-"""What a request has in ``include`` to get them."""
+"""The value in a request's ``include`` that asks for them."""
 
 _LOGPROBS: Final = b"logprobs"
 
 
 def cleaned_response(document: bytes) -> bytes:
-    """Empty the log-probabilities of a response, and what it repeats of the wish for them.
+    """Empty a response's log-probabilities, and the echo of our request for them.
 
     >>> cleaned_response(b'{"top_logprobs":5,"output":[{"content":[{"logprobs":[1]}]}]}')
     b'{"top_logprobs":0,"output":[{"content":[{"logprobs":[]}]}]}'
@@ -37,7 +37,7 @@ def cleaned_response(document: bytes) -> bytes:
 
 
 def cleaned_response_events(events: bytes) -> bytes:
-    """Do the same to whole events of a stream."""
+    """Clean whole events of a stream."""
     if _LOGPROBS not in events:
         return events
     return b"".join(map(_cleaned_event, split(events)))
@@ -50,7 +50,7 @@ def _cleaned_event(event: bytes) -> bytes:
 
 
 def _holders(told: Any) -> Iterator[dict[str, Any]]:
-    """Give whatever may have them: a response, an event and what they contain."""
+    """Yield all objects that may hold them: a response, an event and their contents."""
     if not isinstance(told, dict):
         return
     yield told

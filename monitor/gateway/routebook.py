@@ -1,4 +1,4 @@
-"""The routes that the gateway goes by: the last good ones, kept on disk."""
+"""Keep the routes in force: the last good ones, cached on disk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import msgspec
 import structlog
 
 from monitor.domain import Route
-from monitor.routing.arms import effective
+from monitor.traffic.arms import effective
 
 _LOG: Final = structlog.get_logger(__name__)
 
 
 class RouteBook:
-    """Looks routes up by the name that clients ask for.
+    """The routes by the name that clients ask for.
 
-    ``valid_until`` is enforced here, at each look: nobody has to be reachable for a canary
-    to end. What time it is the service tells with its routes; from then on it goes on by the
-    monotonic clock, so that this machine's own, which somebody may set, ends no route. Until
-    then that one counts. A route of an older edition than the known one changes nothing, and is
-    remembered as refused until the service tells one that is not.
+    ``valid_until`` is enforced here at each look-up, so a canary ends even if no service is
+    reachable. The service sends its time with its routes; from then on the monotonic clock carries
+    it forward, so that a change of this machine's clock ends no route. Until then the machine's
+    clock counts. A route of an older edition than the known one changes nothing, and is remembered
+    as refused until the service sends a newer one.
     """
 
     def __init__(
@@ -50,37 +50,37 @@ class RouteBook:
 
     @property
     def routes(self) -> Sequence[Route]:
-        """Routes as they were written, expiry not applied."""
+        """The routes as written, without applying expiry."""
         return tuple(self._routes.values())
 
     @property
     def refused(self) -> Mapping[str, Route]:
-        """What the service told last and is not gone by, by adapter."""
+        """The service's latest routes that are not followed, by adapter."""
         return self._refused
 
     def now(self) -> Sequence[Route]:
-        """Give what to do for each adapter now, by name."""
+        """Return the routes in force now, sorted by name."""
         moment = self.time()
         return [effective(self._routes[name], moment) for name in sorted(self._routes)]
 
     def find(self, name: str) -> Route | None:
-        """Return what to do for this name now; None: it is no adapter with a route."""
+        """Return the route in force for this name; None if the name has no route."""
         route = self._routes.get(name)
         return None if route is None else effective(route, self.time())
 
     def time(self) -> datetime:
-        """Give the time by which routes end."""
+        """Return the time by which routes end."""
         if self._said is None:
             return self._clock()
         said, at = self._said
         return said + timedelta(seconds=self._monotonic() - at)
 
     def set_time(self, said: datetime) -> None:
-        """Go by the service's time from now on."""
+        """Use the service's time from now on."""
         self._said = said, self._monotonic()
 
     def load(self) -> None:
-        """Take what an earlier run kept; a file that cannot be used is left behind."""
+        """Load the cached routes of an earlier run; an unusable file is ignored."""
         if self._cache is None:
             return
         try:
@@ -94,14 +94,15 @@ class RouteBook:
         _LOG.info("kept_routes_loaded", routes=len(self._routes))
 
     def update(self, routes: Iterable[Route]) -> bool:
-        """Take all that the service tells now, and keep it; False when none was newer."""
+        """Take and cache the service's routes; False if none was newer."""
         if not self._take(routes):
             return False
         if self._cache is not None:
             try:
                 _replace(self._cache, msgspec.json.encode(self.routes))
             except OSError as error:
-                # they are in force all the same; only a restart without Driftline is poorer
+                # the routes are in force all the same; only a restart without the service would
+                # miss them
                 _LOG.warning("routes_not_kept", error=error.strerror)
         return True
 
@@ -119,7 +120,7 @@ class RouteBook:
         return self._routes is not before
 
     def _say_unknown(self, told: Sequence[Route]) -> None:
-        """Say once which adapters a restored table lacks; they are served as they were."""
+        """Log once which adapters a restored table lacks; their old routes stay in force."""
         names, newest = {one.adapter for one in told}, max((one.epoch for one in told), default=0)
         held = self._routes.values()
         lacking = {one.adapter for one in held if one.epoch < newest} - names
@@ -129,12 +130,12 @@ class RouteBook:
 
 
 def _dated(told: Route, held: Route | None) -> Route:
-    """A service that tells no epoch is older than this gateway, and its table is the same."""
+    """Give a route without an epoch, from an older service, the known epoch."""
     return told if told.epoch or held is None else replace(told, epoch=held.epoch)
 
 
 def read_routes(body: bytes) -> tuple[Route, ...]:
-    """Read a JSON list of routes; ``ValueError`` where one could not be gone by."""
+    """Read a JSON list of routes; ``ValueError`` if one is unusable."""
     found = msgspec.json.decode(body, type=tuple[Route, ...])
     for route in found:
         times = (route.since, route.valid_until)
@@ -144,7 +145,7 @@ def read_routes(body: bytes) -> tuple[Route, ...]:
 
 
 def _replace(path: Path, body: bytes) -> None:
-    """Write so that a reader, or a crash, sees the old file or the new one."""
+    """Replace a file atomically: a reader, or a crash, sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

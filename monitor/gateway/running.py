@@ -1,4 +1,4 @@
-"""Start the gateway, follow the routes, answer until told to stop, finish what is under way."""
+"""Start the gateway, follow the routes, answer until told to stop, then drain."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from monitor.gateway.software import SoftwareKeeper
 from monitor.room import Room
 
 SWITCH: Final = 0.0005
-"""Seconds after which the thread that writes records lets streams go on; Python's own are 5 ms."""
+"""The thread switch interval in seconds, so that the writer thread lets streams go on."""
 
 OWN_FILES: Final = 64
-"""Files that a gateway needs beside those of its clients' and engines' connections."""
+"""Files that a gateway needs beside its connections to clients and engines."""
 
 FLUSH: Final = 5.0
-"""Seconds at the end for records that still wait."""
+"""Seconds at the end for sending queued records."""
 
 _LEAVING: Final = "this process is about to end"
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
@@ -53,14 +53,14 @@ def assemble(
     key_file: Path | None = None,
     leaving: Leaving | None = None,
 ) -> ASGIApp:
-    """Put the application together.
+    """Assemble the application.
 
     Parameters
     ----------
     cache
-        Where routes are kept over restarts.
+        Where routes are cached over restarts.
     key_file
-        Holds the service's key, where the settings have none.
+        Holds the service's key, if the settings have none.
     leaving
         Tells when this process is about to end.
     """
@@ -102,12 +102,12 @@ def assemble(
 
 
 def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what is under way within ``drain``.
+    """Answer until SIGTERM or SIGINT, then finish open requests within ``drain``.
 
     Raises
     ------
     OSError
-        It cannot listen at the settings' address.
+        The settings' address cannot be bound.
     """
     sys.setswitchinterval(SWITCH)
     leaving = Leaving()
@@ -118,7 +118,7 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
         assemble(settings, cache=cache, key_file=key_file, leaving=leaving),
         http=door.protocol(),
         ws="none",
-        proxy_headers=False,  # who asks, and over what, is looked at nowhere
+        proxy_headers=False,  # the client's address and scheme are used nowhere
         log_config=None,
         access_log=False,
         server_header=False,
@@ -130,7 +130,7 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
 
 
 class _Beside:
-    """What runs beside the requests: routes, shares, records, and who the engines are."""
+    """The background tasks: routes, shares, records, and the engines' software."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Beside:
         self._outbound: Outbound | None = None
 
     def why_not_ready(self) -> str | None:
-        """None once there are routes, or the service has said that there are none."""
+        """Return None once there are routes, or the service has said that there are none."""
         heard = self._follower is not None and self._follower.heard
         return None if heard or len(self._book) else _NO_ROUTES
 
@@ -164,12 +164,12 @@ class _Beside:
         self._outbound.offer(adapter, line)
 
     async def start(self) -> Callable[[], Awaitable[None]]:
-        """Start; what is returned ends it."""
+        """Start the tasks; the returned function ends them."""
         settings, meters = self._settings, self._meters
         service = Service(settings, key_file=self._key_file)
         outbound = Outbound(service, settings=settings, meters=meters)
         keeper = ShareKeeper(service, shares=self._shares)
-        # two processes may share the port while one follows the other
+        # two processes may share the port during a handover
         name = f"gateway {socket.gethostname()[:64]}:{settings.port}, process {os.getpid()}"
         disputes = Disputes(service, book=self._book, name=name)
         follower = RouteFollower(

@@ -1,4 +1,4 @@
-"""The chunks of a stream put together as one answer. Pure."""
+"""Combine the chunks of a stream into one answer. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from monitor.capture.formats.shapes import mapping, sequence
 
 
 def joined(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put a stream together, in the shape of an answer that is none; empty: it said nothing.
+    """Combine a stream into the shape of a plain answer; empty if the stream said nothing.
 
-    Only the first choice is put together; of others it shows that they were there.
+    Only the first choice is combined; of the others only their presence is kept.
     """
     said = _Said()
     for chunk in chunks:
@@ -33,7 +33,7 @@ class _Said:
 
     def take(self, chunk: Mapping[str, Any]) -> None:
         self._usage = chunk.get("usage") or self._usage
-        # the last event of a response has all of it
+        # the last event of a response holds the whole response
         self._response = mapping(chunk.get("response")) or self._response
         for choice in map(mapping, sequence(chunk.get("choices"))):
             if choice.get("index", 0) == 0:

@@ -1,4 +1,4 @@
-"""The sampled share: log-probabilities asked for, kept for the record, not shown."""
+"""Sample a share of requests: ask for log-probabilities, record them, and hide them."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _LOG: Final = structlog.get_logger(__name__)
 
 COMPLETIONS: Final = frozenset({CHAT, PLAIN, RESPONSES})
 NOT_ASKED_FOR: Final = 600.0
-"""Seconds for which an engine that refused log-probabilities is not asked for them."""
+"""Seconds for which an engine that refused log-probabilities is not asked for them again."""
 
 MOST_UNWRITTEN: Final = 1_000
-"""Answers that may wait to be written; what is more is dropped and counted."""
+"""Answers that may wait to be written; more are dropped and counted."""
 
 COUNTED: Final = "stream_options"
-"""By which a stream tells its tokens at its end, as an answer that is none always does."""
+"""The option that makes a stream report its token count, as a plain answer always does."""
 
 _OK: Final = 200
 
 
 @dataclass(slots=True, kw_only=True)
 class Sample:
-    """A request that becomes a record; ``injected`` are our wishes, unknown to the client."""
+    """A request that becomes a record; ``injected`` are our additions, unknown to the client."""
 
     id: str
     at: datetime
@@ -62,7 +62,7 @@ class _Finished(NamedTuple):
 
 
 class Sampler:
-    """Decides, reads along, and hands the record over; nothing waits for it."""
+    """Chooses samples, reads their answers, and queues the records; nothing waits for it."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Sampler:
         self._writing: asyncio.Task[None] | None = None
 
     def begin(self, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample | None:
-        """Decide about one attempt; None: it becomes no record."""
+        """Decide whether an attempt becomes a record; None if not."""
         if path not in COMPLETIONS:
             return None
         record_id = os.urandom(16).hex()
@@ -92,7 +92,7 @@ class Sampler:
         return self._sample(record_id, path, asked, adapter=adapter, arm=arm)
 
     def copied(self, original: Sample, path: str, arm: Arm) -> Sample:
-        """Begin the record of a copy that a shadow answers; its id tells what it is a copy of."""
+        """Start the record of a shadow's copy; its id names the original's."""
         name = f"{original.id}{SHADOWED}"
         return self._sample(name, path, original.asked, adapter=original.adapter, arm=arm)
 
@@ -108,7 +108,7 @@ class Sampler:
         )
 
     def _wish(self, path: str, asked: Asked) -> dict[str, object]:
-        """What to add to a body that does not ask by itself."""
+        """Return the members to add to a body that does not ask for log-probabilities."""
         k = self._settings.top_logprobs
         if path == CHAT:
             own = asked.value("logprobs") or asked.value("top_logprobs") is not None
@@ -116,19 +116,19 @@ class Sampler:
         if path == RESPONSES:
             own = asked.value("include") is not None or asked.value("top_logprobs") is not None
             return {} if own else {"include": [OUTPUT_LOGPROBS], "top_logprobs": k}
-        # with echo the prompt's tokens would come too, computed for nobody
+        # with echo, the prompt's tokens would be computed too, for nothing
         own = asked.value("logprobs") is not None or asked.value("echo")
         return {} if own else {"logprobs": k}
 
     def refused(self, model: str) -> None:
-        """Remember that the engine answers this model only without log-probabilities."""
+        """Remember that the engine refuses log-probabilities for this model."""
         self._refusing[model] = time.monotonic() + NOT_ASKED_FOR
         _LOG.warning("logprobs_refused", model=model, seconds=NOT_ASKED_FOR)
 
     def tap(self, sample: Sample, status: int, headers: Mapping[str, str]) -> Tap | None:
-        """Read the answer along; None where it tells nothing, or cannot be read.
+        """Tap the answer; None if it has nothing to read, or cannot be read.
 
-        ``headers`` are looked up whatever their case.
+        ``headers`` must look names up in any case.
         """
         if status != _OK or headers.get("Content-Encoding", "identity") != "identity":
             return None
@@ -144,7 +144,7 @@ class Sampler:
         return sample.tap
 
     def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
-        """Have the record written and queued; soon, and nothing waits for it."""
+        """Have the record written and queued soon; nothing waits for it."""
         if len(self._finished) >= MOST_UNWRITTEN:
             self._meters.records.labels(sample.adapter, "dropped").inc()
             return
@@ -153,12 +153,12 @@ class Sampler:
             self._writing = asyncio.create_task(self._write())
 
     async def settle(self) -> None:
-        """Return when every record is queued."""
+        """Return once every record is queued."""
         while self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _write(self) -> None:
-        """Write beside the loop what is finished, until nothing is left."""
+        """Write finished answers in a thread, until none is left."""
         try:
             while self._finished:
                 finished, self._finished = self._finished, []
@@ -170,7 +170,7 @@ class Sampler:
             self._writing = None
 
     def _line(self, one: _Finished) -> bytes | None:
-        """Write one record; None where what the engine said cannot be read."""
+        """Write one record; None if the engine's answer cannot be read."""
         sample = one.sample
         try:
             return records.line(
@@ -192,7 +192,7 @@ class Sampler:
 
 def _counted(path: str, asked: Asked) -> dict[str, object]:
     if path == RESPONSES:
-        return {}  # the last event of a response counts by itself
+        return {}  # the last event of a response has its token count
     if not asked.value("stream") or asked.value(COUNTED) is not None:
         return {}
     return {COUNTED: {"include_usage": True}}

@@ -1,8 +1,8 @@
-"""The listening side: one port for the gateway that ends and the one that comes after it.
+"""Listen on one port that the ending gateway and its successor share.
 
-A restart that no client notices: the new process listens on the same port (``SO_REUSEPORT``),
-then the old one is told to end. It says so for a while, stops listening, and answers
-everything that reached it.
+No client notices a restart: the new process listens on the same port (``SO_REUSEPORT``), then the
+old one is told to end. It announces its end for a while, stops listening, and answers every request
+that reached it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _LOG: Final = structlog.get_logger(__name__)
 
 IDLE: Final = 75
 """Seconds that an idle connection is kept: longer than clients and load balancers keep
-theirs, so that it is they who end it, and no request meets a connection being closed."""
+theirs, so that they close it, and no request meets a closing connection."""
 
 LAST_WORDS: Final = 0.5
-"""Seconds in which the last connections that were taken may send their request."""
+"""Seconds in which the last accepted connections may send their request."""
 
 _CLOSE: Final = (b"connection", b"close")
 
 
 class Leaving:
-    """Whether this process is about to end: answers say so from then on."""
+    """The announcement that this process is about to end; answers then say so."""
 
     def __init__(self) -> None:
         self.begun = False
 
     def telling(self, app: ASGIApp) -> ASGIApp:
-        """Let each answer of ``app`` close its connection, once leaving has begun."""
+        """Make each answer of ``app`` close its connection once leaving has begun."""
 
         async def told(scope: Scope, receive: Receive, send: Send) -> None:
             leaves = self.begun and scope["type"] == "http"
@@ -59,7 +59,7 @@ def _closing(send: Send) -> Send:
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM says for ``lame_duck`` that it will end, then ends; SIGINT ends at once."""
+    """On SIGTERM announces its end for ``lame_duck``, then ends; SIGINT ends at once."""
 
     def __init__(self, config: uvicorn.Config, *, leaving: Leaving, lame_duck: timedelta) -> None:
         super().__init__(config)
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         self._end = float("inf")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to leave; a second signal ends at once what the first one began."""
+        """Begin to leave; a second signal ends at once."""
         if sig == signal.SIGTERM and not self._leaving.begun:
             self._leaving.begun = True
             self._end = time.monotonic() + self._lame_duck
@@ -76,13 +76,15 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell whether it is time to stop listening."""
+        """Return True when it is time to stop listening."""
         return await super().on_tick(counter) or time.monotonic() >= self._end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening and lose nobody who waits to be taken, then finish what is under way."""
+        """Accept the waiting connections, stop listening, then finish the open requests."""
         self._leaving.begun = True
-        spare = [one.dup() for one in sockets or ()]  # the event loop closes its own at once
+        spare = [
+            one.dup() for one in sockets or ()
+        ]  # the event loop closes its own sockets at once
         for server in self.servers:
             server.close()
         for one in spare:
@@ -92,11 +94,11 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _take_waiting(self, listener: socket.socket) -> None:
-        """Take connections that nobody has accepted yet: closing the listener resets them."""
+        """Accept the waiting connections, which closing the listener would reset."""
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
-            # as uvicorn itself makes it; it says only that this is a type of protocol
+            # as uvicorn makes it; its annotation says only that this is a type of protocol
             return self.config.http_protocol_class(  # type: ignore[call-arg]
                 config=self.config,
                 server_state=self.server_state,
@@ -121,12 +123,12 @@ def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
 
 
 def listeners(host: str, port: int) -> list[socket.socket]:
-    """Bind every address of ``host``, also where a gateway of the same user listens already.
+    """Bind every address of ``host``, even if the same user's gateway listens there already.
 
     Raises
     ------
     OSError
-        The address is not ours, or somebody else listens there.
+        The address is not ours, or another program listens there.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -1,4 +1,4 @@
-"""The service as the gateway asks it: its address, and the key of the moment."""
+"""The service from the gateway's side: its address, and its current key."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from monitor.gateway.settings import GatewaySettings
 class Service:
     """``driftline serve`` over HTTP.
 
-    ``key_file`` is read at each request where the settings name no key: the service's first
-    start writes it, which may be later than the gateway's.
+    If the settings name no key, ``key_file`` is read at each request: the service's first start
+    writes it, possibly after the gateway's start.
     """
 
     def __init__(self, settings: GatewaySettings, *, key_file: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A version in shadow: it answers copies of requests that were answered, and nobody sees it."""
+"""Send copies of answered requests to a version in shadow, whose answers nobody sees."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MIRRORED, DROPPED, CANCELLED = "mirrored", "dropped", "cancelled"
 
 
 class Shadows:
-    """Asks the shadow arm what a sampled request was, once its answer has been sent.
+    """Sends each sampled request to the shadow arm, once the client has its answer.
 
-    At most ``shadow_requests`` are under way; what finds no place is dropped and counted, as
-    is what is under way when the gateway ends. What fails is not asked again.
+    At most ``shadow_requests`` are in flight; more are dropped and counted, as are those in flight
+    when the gateway ends. A failed copy is not retried.
     """
 
     def __init__(self, parts: GatewayParts) -> None:
@@ -31,7 +31,7 @@ class Shadows:
         self._under_way: set[asyncio.Task[None]] = set()
 
     def offer(self, scope: Scope, answered: Answered) -> None:
-        """Take a request whose answer is complete; only the stable arm's are compared."""
+        """Take a completed request; only the stable arm's answers are compared."""
         route = answered.route
         arm = shadow_of(route, self._parts.book.time())
         if arm is None or answered.arm.arm is not ArmKind.STABLE:
@@ -44,7 +44,7 @@ class Shadows:
         task.add_done_callback(self._under_way.discard)
 
     async def end(self) -> None:
-        """Give up what is under way: copies are not worth a delay."""
+        """Cancel the copies in flight, which are not worth a delay."""
         under_way = tuple(self._under_way)
         for task in under_way:
             task.cancel()
@@ -66,7 +66,7 @@ class Shadows:
         self._count(route, arm, MIRRORED)
 
     async def _status(self, inquiry: Inquiry, attempt: Attempt, sample: Sample) -> int:
-        """Ask, and read the answer to its end; what went wrong is a status too."""
+        """Ask, and read the answer to its end; map failures to a status."""
         try:
             response = await inquiry.ask(attempt)
         except TooSlow:
@@ -91,7 +91,7 @@ class Shadows:
 
 
 def shadow_of(route: Route, now: datetime) -> Arm | None:
-    """Give the arm that is to answer copies; none once the route has expired."""
+    """Return the arm that answers copies; None if there is none or the route has expired."""
     if route.valid_until is not None and now >= route.valid_until:
         return None
     return next((arm for arm in route.arms if arm.arm is ArmKind.SHADOW), None)

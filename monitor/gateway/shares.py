@@ -1,4 +1,4 @@
-"""Which requests are sampled: the service's own decision, made before the engine is asked."""
+"""Choose the sampled requests before the engine is asked, by the service's own rule."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FRESH_FOR: Final = 60.0
 """Seconds after which the service is asked again."""
 
 WORN_BY: Final = 400
-"""Sampled requests of an adapter after which it is asked at once: a flood does not wait."""
+"""Sampled requests of an adapter after which the service is asked at once, as in a flood."""
 
 AT_MOST: Final = 1.0
-"""Seconds between two times that it is asked, however many requests come."""
+"""The shortest interval in seconds between two calls, however many requests come."""
 
 _SOON: Final = 5.0
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -36,11 +36,11 @@ class _Told(msgspec.Struct):
 
 
 class Shares:
-    """The share of each adapter's requests that become records, as the service keeps them.
+    """The share of each adapter's requests that become records, as the service sets it.
 
-    The same hash and the same share as :mod:`monitor.capture` uses: the service would keep
-    just these. What is not sampled is counted and told, as the share follows the traffic.
-    An adapter whose share is not known yet is not sampled.
+    Uses the same hash and share as :mod:`monitor.capture`, so the service would keep exactly these.
+    Unsampled requests are counted and reported, since the share follows the traffic. An adapter
+    whose share is not known yet is not sampled.
     """
 
     def __init__(self) -> None:
@@ -48,10 +48,10 @@ class Shares:
         self._passed_over: Counter[str] = Counter()
         self._sampled: Counter[str] = Counter()
         self.wanted = asyncio.Event()
-        """Set when the service is to be asked without waiting for the minute's end."""
+        """Set when the service is to be asked before the minute ends."""
 
     def decide(self, adapter: str, arm: Arm, record_id: str) -> bool:
-        """Whether this request becomes a record; counts it where it does not."""
+        """True if this request becomes a record; counts it if not."""
         share = self._shares.get(adapter)
         if share is not None and arm.arm in ALWAYS_KEPT:
             return True
@@ -64,21 +64,21 @@ class Shares:
         return False
 
     def missing(self, adapters: Sequence[str]) -> bool:
-        """Whether one of these has no share yet."""
+        """True if one of these adapters has no share yet."""
         return any(adapter not in self._shares for adapter in adapters)
 
     def take(self, adapters: Sequence[str]) -> dict[str, int]:
-        """Hand the counts over, to be told: of these adapters, those without any included."""
+        """Take the counts to report, including a zero for each of these adapters."""
         self.wanted.clear()
         counted, self._passed_over = self._passed_over, Counter()
         return dict.fromkeys(adapters, 0) | counted
 
     def give_back(self, counted: dict[str, int]) -> None:
-        """Take counts back that could not be told."""
+        """Restore counts that could not be reported."""
         self._passed_over.update(counted)
 
     def settle(self, shares: dict[str, float]) -> None:
-        """Go by these shares from now on."""
+        """Use these shares from now on."""
         self._shares |= shares
         self._sampled.clear()
 
@@ -92,7 +92,7 @@ class ShareKeeper:
         self._adapters: Sequence[str] = ()
 
     def serve(self, adapters: Sequence[str]) -> None:
-        """From now on these adapters have routes."""
+        """Set the adapters that have routes."""
         self._adapters = adapters
         if self._shares.missing(adapters):
             self._shares.wanted.set()

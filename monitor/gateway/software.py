@@ -1,4 +1,4 @@
-"""Which software the engines are: asked beside the requests, which never wait for it."""
+"""Ask engines for their software, in the background."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from monitor.gateway.settings import GatewaySettings
 from monitor.probes import software
 
 FRESH_FOR: Final = 60.0
-"""Seconds after which a replica is asked again: an upgrade may have gone unnoticed."""
+"""Seconds after which a replica is asked again, since an upgrade may go unnoticed."""
 
 LOOK: Final = 2.0
-"""Seconds between looks for replicas that have to be asked."""
+"""Seconds between looks for replicas to ask."""
 
 _PATIENCE: Final = 5.0
 _MOST: Final = 1024 * 1024
@@ -28,8 +28,8 @@ _OK: Final = 200
 class SoftwareKeeper:
     """Keeps :attr:`Engine.software` of each replica up to date.
 
-    ``/version`` is vLLM's, and open without a key; ``/get_server_info`` is SGLang's.
-    Others tell nothing, and their records have no ``engine``.
+    ``/version`` is vLLM's, and open without a key; ``/get_server_info`` is SGLang's. Other engines
+    tell nothing, and their records have no ``engine``.
     """
 
     def __init__(self, engines: Engines, *, settings: GatewaySettings) -> None:
@@ -45,7 +45,7 @@ class SoftwareKeeper:
             await asyncio.sleep(LOOK)
 
     async def look(self) -> None:
-        """Ask the replicas that are not known, or whose answer is old."""
+        """Ask the replicas whose software is unknown, or was asked long ago."""
         now = time.monotonic()
         await asyncio.gather(
             *(
@@ -63,12 +63,12 @@ class SoftwareKeeper:
                     told = await self._told(engine, "/get_server_info")
                     named = "" if told is None else software.sglang(told)
         except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
-            return  # not known yet, or as it was: the next look asks again
+            return  # unknown, or unchanged: the next look asks again
         engine.software = named
         self._due[engine.name] = time.monotonic() + FRESH_FOR
 
     async def _told(self, engine: Engine, path: str) -> Mapping[str, Any] | None:
-        """Read an object; None where the engine has no such page."""
+        """Fetch a JSON object; None if the engine has no such page."""
         response = await self._engines.ask(engine, "GET", path, headers=self._headers, body=b"")
         async with response:
             if response.status != _OK:

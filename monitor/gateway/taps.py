@@ -1,7 +1,7 @@
-"""Reads an answer while it passes, and takes log-probabilities out that nobody asked for.
+"""Read an answer while it passes, and cut out log-probabilities the client did not request.
 
-In the way of the answer stands only what is needed to cut them out of its bytes, which all
-others stay as they came; what they say is read when the answer is over.
+Only the cutting happens in the answer's way, and leaves all other bytes unchanged; the content is
+read once the answer is over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monitor.capture.formats.shapes import mapping
 from monitor.gateway.said import joined
 
 MOST: Final = 32 * 1024 * 1024
-"""Bytes of an answer that are held; what is larger passes as it came, and is no record's."""
+"""Bytes of an answer that are held; a larger answer passes unchanged, and makes no record."""
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LOGPROBS: Final = b'"logprobs"'
@@ -32,30 +32,30 @@ _AS_WRITTEN: Final = {
     )
     for blank in (b"", b" ")
 }
-"""The whole value and no more: objects within it lie in lists, so that ``}`` before a comma and a
-name is its end, and inside a text quotes would be escaped."""
+"""The whole value and no more: objects inside it are in lists, so that ``}`` before a comma and a
+name ends the value, and quotes inside a text would be escaped."""
 _DONE: Final = b"data: [DONE]\n\n"
 """How OpenAI's streams end."""
 
 
 class Tap(Protocol):
-    """Stands in the way of one answer. ``strip`` of both kinds: nobody asked for logprobs."""
+    """A filter on one answer. ``strip``, in both kinds: the client did not request logprobs."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Take a piece; give what passes on now."""
+        """Take a piece; return the bytes to pass on now."""
         ...
 
     def close(self) -> bytes:
-        """Give what has been held until the end."""
+        """Return the bytes held until the end."""
         ...
 
     def answer(self) -> Mapping[str, Any]:
-        """What was said, in the shape of an answer that is no stream; empty: unreadable."""
+        """Return the answer in the shape of a plain one; empty if unreadable."""
         ...
 
 
 class WholeTap:
-    """An answer in one JSON document. To be cleaned it is held to its end."""
+    """A filter for an answer in one JSON document, which is held to its end for cleaning."""
 
     def __init__(self, *, strip: bool, clean: Callable[[bytes], bytes] | None = None) -> None:
         self._strip = strip
@@ -84,9 +84,9 @@ class WholeTap:
 
 
 class StreamTap:
-    """Server-sent events, each cleaned as soon as it is whole; none waits for the next.
+    """A filter for server-sent events, which cleans and passes each complete event at once.
 
-    ``uncount``: nobody asked for the event that counts tokens either.
+    ``uncount`` is true if the client did not request the event that counts tokens.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ def cleaned(document: bytes) -> bytes:
 
 
 def cleaned_events(events: bytes) -> bytes:
-    r"""Do the same to whole events of a stream: at once where they are as engines write them.
+    r"""Clean whole events of a stream: at once if they are written as engines write them.
 
     >>> cleaned_events(b'data: {"choices": [{"logprobs": {"tokens": ["a"]}}]}\n\n: hello\n\n')
     b'data: {"choices": [{"logprobs": null}]}\n\n: hello\n\n'
@@ -173,7 +173,7 @@ def cleaned_events(events: bytes) -> bytes:
 
 
 def uncounted(events: bytes) -> bytes:
-    r"""Leave out the event that counts a stream's tokens, which has no choice.
+    r"""Drop the event that counts a stream's tokens, which has no choice.
 
     >>> uncounted(b'data: {"choices": [], "usage": {"total_tokens": 3}}\n\ndata: [DONE]\n\n')
     b'data: [DONE]\n\n'
@@ -189,19 +189,19 @@ def _counts(event: bytes) -> bool:
 
 
 def _cut(events: bytes) -> bytes:
-    """Cut values out that lie between the names of two members, as engines write them.
+    """Cut out values between the names of two members, as engines write them.
 
-    To read the documents costs more than twice as much, and a client waits for it.
+    Parsing the documents would cost more than twice as much, and a client waits for it.
 
     Raises
     ------
     ValueError
-        They are not written like that, or not all of them.
+        The events are not written like that, or not all of them.
     """
     blank = b" " if b'"logprobs": ' in events else b""
     nothing = b'"logprobs":%bnull' % blank
     clean = _AS_WRITTEN[blank].sub(nothing, events)
-    # what is left of that name is not to be seen here: other blanks, letters in escapes, a text
+    # the name must not remain elsewhere: with other blanks, in escaped letters, inside a text
     escapes = b"\\u006" in clean or b"\\u007" in clean
     if escapes or clean.count(_LOGPROBS) != clean.count(nothing):
         raise ValueError
@@ -209,8 +209,8 @@ def _cut(events: bytes) -> bytes:
 
 
 def _lines(events: bytes) -> bytes:
-    """Give the documents of events as engines write them, a line each; of others no JSON."""
-    # line ends are escaped inside JSON, so these can only lie between two events
+    """Return the documents of events as engines write them, one a line; else invalid JSON."""
+    # line ends are escaped inside JSON, so these can only be between two events
     return events.removesuffix(_DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
 
 
@@ -221,15 +221,15 @@ def _cleaned_event(event: bytes) -> bytes:
 
 
 def with_data(event: bytes, data: bytes) -> bytes:
-    """Give an event with other data, which is one line."""
+    """Return an event with its data replaced by ``data``, which is one line."""
     others = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
     return b"\n".join([*others, b"data: " + data]) + b"\n\n"
 
 
 def _without(text: bytes, document: _Choices) -> bytes:
-    """Put ``null`` in the place of all log-probabilities that a document in a text has.
+    """Replace all log-probabilities of a document in a text by ``null``.
 
-    Looked for by their name: to look for so long a text costs more than all else.
+    They are found by their name, because searching for such a long value costs more than all else.
     """
     kept, done = [], 0
     for logprobs in [bytes(choice.logprobs) for choice in document.choices]:
@@ -245,7 +245,7 @@ def _without(text: bytes, document: _Choices) -> bytes:
 
 
 def _rewritten(document: bytes) -> bytes:
-    """Do the same to what is not quite JSON: some engines write NaN."""
+    """Clean invalid JSON that Python still reads, such as an engine's NaN."""
     told = mapping(_decoded(document))
     choices = told.get("choices")
     if not isinstance(choices, list):
@@ -258,7 +258,7 @@ def _rewritten(document: bytes) -> bytes:
 
 
 def _parted(text: bytes) -> tuple[bytes, bytes]:
-    """Part the events that are whole from the one that has not ended yet."""
+    """Separate complete events from the unfinished rest."""
     if b"\r" in text:
         *parts, rest = split(text)
         return b"".join(parts), rest
@@ -267,19 +267,19 @@ def _parted(text: bytes) -> tuple[bytes, bytes]:
 
 
 def split(text: bytes) -> list[bytes]:
-    """Split after each event's end; the last item is what has not ended yet."""
+    """Split after each event's end; the last item is the unfinished rest."""
     ends = [0, *(end.end() for end in _EVENT_END.finditer(text))]
     return [*(text[begin:end] for begin, end in itertools.pairwise(ends)), text[ends[-1] :]]
 
 
 def payload(event: bytes) -> bytes:
-    """Give the data of an event."""
+    """Return the data of an event."""
     lines = (line[5:].removeprefix(b" ") for line in event.splitlines() if line[:5] == b"data:")
     return b"\n".join(lines)
 
 
 def _decoded(body: bytes) -> Any:
-    for decode in (msgspec.json.decode, json.loads):  # the latter also reads NaN and infinities
+    for decode in (msgspec.json.decode, json.loads):  # json.loads also reads NaN and infinities
         try:
             return decode(body)
         except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""One incident told whole: what, since when, whose fault, what was done, how its signals ran.
+"""Read one whole incident: its facts, timeline, blame, actions and signals.
 
-Read once here; the page, the API, the command line and the image that a message links to
-show the same.
+It is read in one place, so that the page, the API, the command line and the image that a message
+links to show the same.
 """
 
 from monitor.incident.chart import draw

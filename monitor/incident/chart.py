@@ -1,8 +1,8 @@
 """Draw an incident's signals as SVG: one row for each, all on one time axis. Pure.
 
-Colours stand in presentation attributes, which a strict content policy permits and a
-page's style sheet overrides by the classes beside them; so the same drawing is a page's
-part, light or dark, and an image of its own. Every text of users is escaped.
+Colours are presentation attributes, which a strict content policy permits and which a page's style
+sheet overrides through the classes beside them. So one drawing serves as part of a page, light or
+dark, and as an image of its own. All text from users is escaped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BOTTOM: Final = 46
 LEFT: Final = 46
 RIGHT: Final = 12
 LETTER: Final = 6.4
-"""Pixels that a letter of 11 px takes, about."""
+"""The approximate width in pixels of a letter of 11 px."""
 LINE: Final = 12
 LONGEST_LABEL: Final = 26
 INK: Final = {
@@ -49,7 +49,7 @@ STEPS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """From times and effects to pixels, of one row."""
+    """The scales of one row: from times and effects to pixels."""
 
     since: datetime
     until: datetime
@@ -68,10 +68,10 @@ class _Frame:
 
 
 def draw(chart: Chart, *, width: int = 860) -> str:
-    """Write the SVG; ``width`` in pixels, the height follows from the signals.
+    """Write the SVG; ``width`` is in pixels, the height follows from the signals.
 
-    Each row has the effect, its 95 % interval, the margin within which nothing is done,
-    and the band in which the change began.
+    Each row shows the effect, its 95 % interval, the margin within which nothing is done, and the
+    band in which the change began.
     """
     height = TOP + len(chart.signals) * (TITLE + ROW) + BOTTOM
     title = _text(LEFT, 14, visible(chart.title), kind="ink title", size=13, bold=True)
@@ -109,7 +109,7 @@ def _rows(chart: Chart, width: int) -> Iterator[str]:
 
 
 def _range(signal: Signal) -> tuple[float, float]:
-    """What a row shows: the effects and the margin; intervals of few records are cut."""
+    """Return the range of a row: the effects and the margin; wide intervals are cut."""
     reach = 1.3 * max(signal.margin, *(abs(one) for one in signal.effect))
     low = min(-1.3 * signal.margin, *(max(one, -reach) for one in signal.low))
     high = max(1.3 * signal.margin, *(min(one, reach) for one in signal.high))
@@ -130,7 +130,7 @@ def _row(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
         "rect", "margin", x=LEFT, y=high, width=right - LEFT, height=low - high,
         fill="#1b7340", fill_opacity=0.12,
     )  # fmt: skip
-    apart = low - high > 2 * LINE  # else their numbers would stand on each other
+    apart = low - high > 2 * LINE  # else their numbers would overlap
     for value in (0.0, signal.margin, -signal.margin) if apart else (0.0,):
         y = frame.y(value)
         yield _tag("line", "rule", x1=LEFT, x2=right, y1=y, y2=y, stroke="#dfe3e8")
@@ -140,7 +140,7 @@ def _row(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
 
 
 def _curve(signal: Signal, frame: _Frame) -> Iterator[str]:
-    """The effect, and its interval behind it."""
+    """Draw the effect, with its interval behind it."""
     over, under, points = (
         [f"{frame.x(at):.1f},{frame.y(one):.1f}" for at, one in zip(signal.at, line, strict=True)]
         for line in (signal.high, signal.low, signal.effect)
@@ -171,7 +171,7 @@ def _heading(signal: Signal, y: float, right: float) -> Iterator[str]:
 def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
     frame = _frame_of_time(chart, width)
     lanes: tuple[list[tuple[float, float]], ...] = ([], [], [])
-    # our own words are placed before the titles of changes, which are long and listed beside it
+    # verdicts and routes go first: titles of changes are long, and are listed beside the chart
     for mark in sorted(chart.marks, key=lambda one: (one.kind == "declared", one.at)):
         x, kind = frame.x(mark.at), mark.kind if mark.kind in INK else "soft"
         dashes = {} if kind in {"critical", "drifting"} else {"stroke_dasharray": "3 3"}
@@ -185,7 +185,7 @@ def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
 def _label(
     mark: Mark, x: float, lanes: Sequence[list[tuple[float, float]]], *, width: int, kind: str
 ) -> Iterator[str]:
-    """Write the mark's words above it, in the first lane where they fit; else not at all."""
+    """Write a mark's words above it, in the first lane where they fit; else leave them out."""
     words = _short(visible(mark.text), LONGEST_LABEL)
     wide = len(words) * LETTER
     start = min(max(LEFT, x - wide / 2), width - RIGHT - wide)
@@ -226,7 +226,7 @@ def _frame_of_time(chart: Chart, width: int) -> _Frame:
 
 
 def _ticks(since: datetime, until: datetime, *, most: int) -> list[datetime]:
-    """Give round times between the two, at most so many."""
+    """Return round times in the interval, ``most`` steps at most."""
     step = next((one for one in STEPS if (until - since) / one <= most), STEPS[-1])
     midnight = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     first = midnight + math.ceil((since - midnight) / step) * step

@@ -1,4 +1,4 @@
-"""What a person may do about traffic from an incident: send it away, back, or hold it."""
+"""Move an incident's traffic on a person's request: away, back, or hold it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sqlalchemy import Connection
 
 from monitor.domain import Arm, ArmKind, Edition, Route, Version
 from monitor.incident.reading import Story
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
-from monitor.routing.survey import targets_of
 from monitor.store import versions
 from monitor.store.actions import OPEN, ActionRow
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
+from monitor.traffic.fallback.survey import targets_of
 
 HELD_FOR: Final = timedelta(hours=24)
 
 
 class Move(StrEnum):
-    """What is done with the route."""
+    """A change of the route that a person can ask for."""
 
     AWAY = "away"
     BACK = "back"
@@ -30,7 +30,7 @@ class Move(StrEnum):
 
 
 class Asking(Protocol):
-    """The part of :class:`monitor.routing.proof.Proof` that is needed here."""
+    """The part of :class:`monitor.traffic.proof.Proof` that is needed here."""
 
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
@@ -39,16 +39,17 @@ class Asking(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What can be done about traffic now.
+    """The moves of traffic that are possible now.
 
     approvable
-        An action that waits for a person.
+        An action that awaits approval.
     away
-        The previous version that may take the traffic of the one the incident is about.
+        The previous version, which may take over the traffic of the incident's version.
     back
         The stable version, while others answer in its place.
     edition
-        Of the route these follow from; None: there is none, so nothing can be moved.
+        The edition of the route that these choices follow from; None if there is no route, so that
+        nothing can be moved.
     """
 
     approvable: ActionRow | None = None
@@ -59,7 +60,7 @@ class Choices:
 
 
 def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
-    """Say what can be done about an incident's traffic; nothing of a fleet incident."""
+    """Read the possible moves of an incident's traffic; none for a fleet incident."""
     if story.version is None or story.route is None:
         return Choices()
     route = story.route.route
@@ -78,7 +79,7 @@ def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
 def unproven(
     tx: Connection, story: Story, choices: Choices, wanted: Move, *, proof: Asking
 ) -> Callable[[], list[str]]:
-    """Prepare the question whether who gets the traffic is served; ask it outside ``tx``."""
+    """Prepare the check that the new arms are served; call the result outside ``tx``."""
     if story.route is None or story.version is None:
         return list
     before = story.route.route
@@ -99,19 +100,19 @@ def move(
     because: str,
     now: datetime,
 ) -> Route:
-    """Write the route that a person wants.
+    """Write the route that a person asked for.
 
     Parameters
     ----------
     edition
-        Of the route that the person saw.
+        The edition of the route that the person saw.
 
     Raises
     ------
     LookupError
-        That cannot be done now; the message says why.
+        The move is not possible now; the message says why.
     GenerationConflict
-        The route has changed since.
+        The route has changed since then.
     """
     if story.route is None or story.version is None:
         raise LookupError("There is no route to change.")

@@ -1,4 +1,4 @@
-"""Read an incident with everything that bears on it, in one transaction."""
+"""Read an incident and everything related to it, in one transaction."""
 
 from __future__ import annotations
 
@@ -42,35 +42,35 @@ from monitor.store.verdicts import VerdictRow
 __all__ = ["Member", "Story", "read_story"]
 
 SILENT_FOR: Final = timedelta(hours=24)
-"""Silence is looked for over a day, so without an onset its cause lies at most this far back."""
+"""Without an onset, its cause lies at most this far back, since silence is judged over a day."""
 MOST_MESSAGES: Final = 100
 MOST_MOVES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """An incident and what bears on it.
+    """An incident and everything related to it.
 
     version
-        Whom it is about; None of a fleet incident.
+        The version concerned; None for a fleet incident.
     versions
-        All of its adapter's, the first registered first; none of a fleet incident.
+        All versions of its adapter, oldest registration first; empty for a fleet incident.
     onset
-        When the change began; None where that is not estimated.
+        When the change began; None if not estimated.
     judged
-        The version's verdict now.
+        The version's current verdict.
     scores
-        Its latest ones, the strongest evidence first.
+        Its latest scores, the strongest evidence first.
     route
-        Who answers for the adapter now.
+        The adapter's current route.
     done
-        What was last done about its traffic; None: nothing, or it is a fleet incident.
+        The last action on its traffic; None if there was none, or for a fleet incident.
     silenced
-        What keeps its messages back now; None: nothing does.
+        The silence that keeps its messages back now; None if there is none.
     waits_since
-        Since when a message about it waits to be told; None: none does.
+        When its waiting message was held; None if none waits.
     unseen
-        Of a version that is not compared, what people were told last of that.
+        For a version that is not fully compared, the coverage that people were told last.
     """
 
     row: IncidentRow
@@ -92,21 +92,21 @@ class Story:
 
     @property
     def subject(self) -> str:
-        """Whom it is about, in words."""
+        """The incident's subject in words."""
         if self.version is not None:
             return self.version.label
         return f"adapters on {self.row.base_model or 'one base model'}"
 
     @property
     def blame(self) -> Blame:
-        """Where the change sits as far as is known now (:func:`blame_now`)."""
+        """The current blame (:func:`blame_now`)."""
         return blame_now(self.row, self.judged.verdict if self.judged else None)
 
 
 def read_story(
     tx: Connection, incident_id: IncidentId, *, margin: timedelta, now: datetime
 ) -> Story | None:
-    """Read it; None where there is no such incident.
+    """Read a story; None if there is no such incident.
 
     ``margin`` is how far from the onset a declared change is still listed.
     """
@@ -150,7 +150,7 @@ def _unseen(row: IncidentRow, sent: Sequence[DeliveryRow]) -> Unseen | None:
         return None
     try:
         return alert_from_json(sent[0].alert).unseen
-    except ValueError:  # another release wrote it otherwise
+    except ValueError:  # an older release wrote it in another form
         return None
 
 
@@ -178,7 +178,7 @@ def _changes(
     margin: timedelta,
     now: datetime,
 ) -> tuple[Change, ...]:
-    """What is known to have changed by now; a message knows what was declared before it."""
+    """List the changes known by now; a message lists only those declared before it."""
     return changes_about(
         tx,
         row.adapter,
@@ -195,7 +195,7 @@ def _within(row: IncidentRow, at: datetime) -> bool:
 
 
 def _actions(tx: Connection, row: IncidentRow, members: Sequence[Member]) -> list[ActionRow]:
-    """What was decided about its versions while it was open, newest first."""
+    """List the actions on its versions while it was open, newest first."""
     about = {row.version_id} if row.version_id is not None else {m.version_id for m in members}
     found = actions.action_list(tx, adapter_id=row.adapter_id, limit=MOST_MOVES)
     return [one for one in found if one.version_id in about and _within(row, one.created_at)]

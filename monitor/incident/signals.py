@@ -1,4 +1,4 @@
-"""The signals of an incident on one time axis: effects with their intervals and margins."""
+"""Put an incident's signals on one time axis: effects with their intervals and margins."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ FIRST: Final = (
     "empty",
     "errors",
 )
-"""The order in which signals are shown, after those that crossed."""
+"""The display order of signals, after those that crossed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """One detector's effect over time; positive is worse, or either way where that is so.
+    """One detector's effect over time; positive is worse, unless both directions count.
 
     margin
         The smallest effect that may move traffic.
     share
-        The effect is a difference of rates or a ratio less one, read as a percentage;
-        else Cliff's delta in [-1, 1].
+        True if the effect is a difference of rates or a ratio less one, read as a percentage; else
+        it is Cliff's delta in [-1, 1].
     crossed
-        It is among those that the verdict rests on.
+        True if the verdict rests on it.
     """
 
     name: str
@@ -63,17 +63,17 @@ class Signal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something that happened at one time."""
+    """An event on the time axis."""
 
     at: datetime
     kind: str
-    """``critical``, ``drifting`` and other verdicts, ``route``, ``declared``."""
+    """A verdict such as ``critical`` or ``drifting``, else ``route`` or ``declared``."""
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What is drawn: ``signals`` from ``since`` to ``until``."""
+    """The content of a chart: ``signals`` from ``since`` to ``until``."""
 
     title: str
     since: datetime
@@ -84,10 +84,10 @@ class Chart:
 
 
 def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now: datetime) -> Chart:
-    """Read an incident's signals from some time before it began until it was over, or now.
+    """Read an incident's signals, from some time before it began until its end or now.
 
-    Of a fleet incident the first signal of each member. The title says how many are shown
-    where there are more than fit.
+    For a fleet incident, reads the first signal of each member. If there are more than fit, the
+    title says how many are shown.
     """
     shown = shown_interval(story, now=now)
     if story.version is not None:
@@ -119,7 +119,7 @@ def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now:
 
 
 def shown_interval(story: Story, *, now: datetime) -> Interval:
-    """From some time before it began, half as long as it lasts, until it is over, or now."""
+    """Return the chart's interval: half the incident's length before it, and some time after."""
     row = story.row
     began = min(row.opened_at, story.onset.start) if story.onset else row.opened_at
     over = now if row.closed_at is None else row.closed_at
@@ -129,7 +129,7 @@ def shown_interval(story: Story, *, now: datetime) -> Interval:
 
 
 def margin_of(detector: str, settings: EvaluateSettings) -> float:
-    """Give the smallest effect of a detector that may move traffic."""
+    """Return the smallest effect of a detector that may move traffic."""
     if detector == PERPLEXITY:
         return settings.policy.action_perplexity
     rank = isinstance(DETECTORS.get(detector), RankDetector)

@@ -1,4 +1,4 @@
-"""An adapter's own smoke prompts, answered by the version of an incident and those beside it."""
+"""Ask the incident's version and related models an adapter's own smoke prompts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from monitor.probes.corpus import Document
 from monitor.probes.smoke import MOST_PROMPTS, Questioner, SmokeAnswer
 
 PATIENCE: Final = timedelta(seconds=60)
-"""For all prompts and models together; a person waits."""
+"""For all prompts and models together, because a person waits."""
 
 
 class Role(StrEnum):
-    """Which model answers."""
+    """The model that answers."""
 
     CURRENT = "current"
     PREVIOUS = "previous"
@@ -30,12 +30,12 @@ class Role(StrEnum):
 
 
 class NotAskable(LookupError):  # noqa: N818 - it is a fact about the incident, not a fault
-    """Nothing can be asked now; the message says why."""
+    """The smoke test cannot run now; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A model that is asked: its ``name`` for people, its ``model`` for engines."""
+    """A model to ask: ``name`` is for people, ``model`` for engines."""
 
     role: Role
     name: str
@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One prompt and what each model said, in the order of the models."""
+    """One prompt and each model's answer, in the order of the models."""
 
     prompt: Document
     answers: Sequence[tuple[Asked, SmokeAnswer]]
@@ -52,12 +52,12 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokeTest:
-    """Asks at most ten prompts, one smoke test at a time.
+    """Asks at most ten prompts, and runs one smoke test at a time.
 
     questioner
-        None: no engine is configured.
+        None if no engine is configured.
     prompts
-        By adapter; ``default`` are those of every other one.
+        By adapter; ``default`` is for all other adapters.
     """
 
     questioner: Questioner | None = None
@@ -66,18 +66,18 @@ class SmokeTest:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def prompts_of(self, adapter: str) -> Sequence[Document]:
-        """Give the prompts of an adapter; none where none are configured."""
+        """Return an adapter's prompts; empty if none are configured."""
         return self.prompts.get(adapter, self.default)[:MOST_PROMPTS]
 
     def ask(self, story: Story) -> Sequence[Exchange]:
-        """Ask the incident's version, the one before it and their base; up to a minute.
+        """Ask the incident's version, the one before it and their base; takes up to a minute.
 
-        No transaction may be open meanwhile. Nothing of it is stored or logged.
+        No transaction may be open meanwhile. Nothing is stored or logged.
 
         Raises
         ------
         NotAskable
-            A fleet incident, no prompts, no engine, or another smoke test goes on.
+            A fleet incident, no prompts, no engine, or another smoke test is running.
         """
         if story.version is None:
             raise NotAskable("A fleet incident has no smoke prompts of its own.")
@@ -129,7 +129,7 @@ def _whom(questioner: Questioner, story: Story) -> list[Asked]:
 
 
 def previous_of(version: Version, registered: Sequence[Version]) -> Version | None:
-    """Give the version it was made from, else the one registered before it."""
+    """Return the version's parent, else the version registered before it."""
     by_name = {one.name: one for one in registered}
     if version.parent in by_name and version.parent != version.name:
         return by_name[version.parent]

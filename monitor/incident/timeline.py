@@ -1,4 +1,4 @@
-"""What happened in an incident, in order: how it began, what people were told, what was done."""
+"""List an incident's events in order: verdicts, messages, people's judgements, actions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.store.verdicts import TransitionRow
 
 
 class Kind(StrEnum):
-    """What sort of moment it was."""
+    """The kind of an event."""
 
     VERDICT = "verdict"
     TOLD = "told"
@@ -34,9 +34,9 @@ class Moment:
     """One line of the timeline.
 
     label
-        What a chart writes beside it: the verdict, or the route's generation; else empty.
+        The text beside it in a chart: the verdict, or the route's generation; else empty.
     bad
-        Something did not go as it should have.
+        True if something went wrong.
     """
 
     at: datetime
@@ -62,7 +62,7 @@ def timeline(
     routes: Sequence[RouteRow],
     said: Sequence[Entry],
 ) -> tuple[Moment, ...]:
-    """Put all of it in one order, the first first."""
+    """Combine all events in order, oldest first."""
     found = [
         *(_verdict(one) for one in transitions),
         *(_told(one) for one in deliveries),

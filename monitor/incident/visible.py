@@ -1,4 +1,4 @@
-"""Texts of users as they may be shown: characters that hide or reorder others as escapes."""
+"""Escape characters in users' texts that hide or reorder other characters."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From a change of verdict to a message that somebody has received.
 
-Three parts that meet only in tables: :func:`record_transition` decides and writes inside the
+Three parts that meet only in tables: :func:`record_observation` decides and writes inside the
 evaluation's transaction, the :class:`Teller` lets go what has waited long enough for others,
 or for a silence to end, and the :class:`Deliverer` sends. A crash between them loses nothing;
 a crash while sending may send twice, under the same message id.
@@ -18,7 +18,6 @@ from monitor.outbox.record import (
     record_canary,
     record_closing,
     record_observation,
-    record_transition,
     update_due,
 )
 from monitor.outbox.refreshing import Refresher, refreshers
@@ -50,7 +49,6 @@ __all__ = [
     "record_canary",
     "record_closing",
     "record_observation",
-    "record_transition",
     "refreshers",
     "silence",
     "silenced",

@@ -1,4 +1,4 @@
-"""Somebody takes an incident in hand: no repeats until then, or until it worsens."""
+"""Acknowledge an incident: its repeats stop until the time ends or the incident worsens."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from monitor.store import (
 from monitor.store.incidents import IncidentRow
 
 _LATER: Final = Manner(wait=timedelta(seconds=1))
-"""Any manner that waits."""
+"""Any manner with a wait."""
 
 
 class NotOpen(Exception):  # noqa: N818 - what is asked for cannot be done to it
-    """The incident is over, so nobody can take it in hand."""
+    """The incident is over, so nobody can acknowledge it."""
 
 
 def acknowledge(
@@ -42,14 +42,14 @@ def acknowledge(
     now: datetime,
     hearers: Hearers,
 ) -> None:
-    """Write down who has an incident in hand, and tell receivers that want to know.
+    """Store who acknowledged an incident, and tell the channels that announce acknowledgements.
 
     Raises
     ------
     LookupError
         There is no such incident.
     NotOpen
-        It is over.
+        The incident is over.
     """
     row = incidents.incident(tx, incident_id)
     if row is None:
@@ -66,10 +66,10 @@ def acknowledge(
 def _tell(
     tx: Connection, incident_id: IncidentId, *, by: str, now: datetime, channels: Collection[str]
 ) -> None:
-    """Tell those whose people believe that it is open; whoever was not told has nothing to take.
+    """Tell the channels whose receivers believe that the incident is open.
 
-    Where its beginning still waits for others, that goes first: it would call people later,
-    as if nobody had it.
+    If the incident's first message still waits, send that message first: sent later, it would
+    call people as if nobody had acknowledged the incident.
     """
     waiting = {row.channel for row in telling.take(tx, incident_id)}
     others = dict.fromkeys(waiting.difference(channels), _LATER)
@@ -87,7 +87,7 @@ def _tell(
 
 
 def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:
-    """Read the newest state of the incident's key, and hold it."""
+    """Lock and read the newest state of the incident's key."""
     if row.version_id is not None:
         version = versions.fetch_by_id(tx, row.version_id)
         return machine.from_json(incidents.lock_states(tx, version)[row.kind])

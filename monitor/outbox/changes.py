@@ -1,4 +1,4 @@
-"""Declared changes about the time of an onset, as messages and people read them."""
+"""List the declared changes near an onset, as messages and people read them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def changes_about(
     now: datetime,
     is_onset: bool = True,
 ) -> tuple[Change, ...]:
-    """List what was declared for an adapter, or those on a base, about an interval.
+    """List the changes declared for an adapter, or for the adapters on a base, near an interval.
 
-    What was declared for the whole fleet concerns either.
+    Changes declared for the whole fleet are always included.
 
     Parameters
     ----------
     margin
-        Widens the interval on both sides. One live interval is right: an onset is placed
-        by whole windows, and a change is declared a little before or after it happens.
+        Widens the interval on both sides. One live interval is right: an onset is located to whole
+        windows, and people declare a change a little before or after it happens.
     is_onset
-        Whether the interval is one in which a change began, so that the words may say how
-        the declared ones lie to it.
+        True if a change began within the interval; the text then says whether each declared change
+        came before or after it.
     """
     onset = interval.start + (interval.end - interval.start) / 2 if is_onset else None
     return tuple(

@@ -13,14 +13,14 @@ from alerts.telling import AT_ONCE, Manner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredChannel:
-    """A channel under the name that outbox rows carry.
+    """A channel and its rules, under the name that outbox rows carry.
 
     fallback
-        The channel that is told as well when this one does not take a message in time.
+        The channel that is told as well if this one does not accept a message in time.
     pace
-        How fast its receiver may be told; None: as fast as messages come.
+        The highest rate at which messages are sent; None sends them as they come.
     manner
-        What waits for what else, and what is told again.
+        How long messages wait to be grouped, and which are repeated.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ConfiguredChannel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelFacts:
-    """What may be shown of a configured channel, also where it is not opened."""
+    """The parts of a configured channel that may be shown, also where it is not opened."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Which messages may be sent now: what is due, at each channel's pace."""
+"""Claim the messages that may be sent now: those that are due, at each channel's pace."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ MOST_AHEAD: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stocked:
-    """A message that is claimed and not sent yet; ``at`` on the monotonic clock."""
+    """A claimed message that is not sent yet; ``at`` is a time of the monotonic clock."""
 
     claimed: Claimed
     at: float
 
 
 class Claims:
-    """Claims for one thread; what a receiver cannot take yet waits in the outbox.
+    """The claims of one thread; messages that a receiver cannot take yet stay in the outbox.
 
-    No thread waits with it, and no attempt is counted: a burst for a slow receiver holds up
-    nobody else's messages. The pace is this process's: several daemons add up.
+    No thread waits with such a message and no attempt is counted, so a burst for a slow receiver
+    delays no other channel's messages. The pace is per process: several daemons add up.
 
-    Each claim costs a commit, so while messages go through fast, those of the next half
-    second are claimed with the ones that may be sent now; where nothing goes through,
-    nothing is claimed ahead. What has waited here for half of its lease is given back.
+    Each claim costs a commit. While messages go through fast, the thread also claims those of the
+    next half second; where nothing goes through, it claims nothing ahead. A message that has waited
+    here for half of its lease is given back.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Claims:
         self._finished: deque[float] = deque(maxlen=MOST_AHEAD)
 
     def finished(self) -> None:
-        """Note that a receiver took a message. From any thread."""
+        """Note that a receiver took a message. Callable from any thread."""
         self._finished.append(self._clock())
 
     def take(self, limit: int) -> list[Claimed]:
-        """Give up to ``limit`` messages that may be sent now."""
+        """Return up to ``limit`` messages that may be sent now."""
         if len(self._stock) < limit:
             at = self._clock()
             found = self._claims(limit - len(self._stock) + self._ahead())
@@ -76,12 +76,12 @@ class Claims:
         return given
 
     def clear(self) -> None:
-        """Give back what was claimed ahead, as if nobody had."""
+        """Give back the messages that were claimed ahead, as if nobody had claimed them."""
         while self._stock:
             self._give_back(self._stock.popleft().claimed)
 
     def _ahead(self) -> int:
-        """How many went through in the last half second: so many go through in the next."""
+        """Expect as many messages in the next half second as were delivered in the last."""
         since = self._clock() - AHEAD.total_seconds()
         return sum(at >= since for at in tuple(self._finished))
 

@@ -1,4 +1,4 @@
-"""Send what the outbox holds: claim with a lease, send, then mark."""
+"""Send the messages in the outbox: claim with a lease, send, then mark."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _LOG = structlog.get_logger(__name__)
 POISON_DELAY: Final = timedelta(hours=1)
 """How long a message that breaks its channel's code waits, so that others get their turn."""
 POISON_ATTEMPTS: Final = 24
-"""After a day of that it is a dead letter."""
+"""After a day of failed attempts the message becomes a dead letter."""
 
 
 class Outcome(StrEnum):
-    """What became of an attempt, as metrics count it."""
+    """One delivery attempt's result, as metrics count it."""
 
     DELIVERED = "delivered"
     RETRIED = "retried"
@@ -47,25 +47,25 @@ class Outcome(StrEnum):
 
 
 Observe = Callable[[str, Outcome], None]
-"""Called with the channel's name after the outcome is stored."""
+"""Called with the channel's name after the result is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelivererSettings:
-    """How messages are delivered.
+    """Settings of the deliverer.
 
     workers
         Messages in flight at once.
     lease
-        How long a claim holds; longer than the slowest channel's timeout.
+        How long a claim lasts; must exceed the slowest channel's timeout.
     poll
-        How often to look for due messages when nothing wakes us.
+        How often to look for due messages when no wake-up comes.
     escalate_after_failures, escalate_after
-        A channel's fallback is told after so many failures or so much time.
+        A channel's fallback is told after this many failures or this much time.
     retries
-        When to try again.
+        When a failed message is tried again.
     pages
-        Where messages lead: this service's runbooks and images.
+        Builds the links in messages to this service's runbooks and images.
     """
 
     workers: int = 4
@@ -82,16 +82,16 @@ def _unobserved(channel: str, outcome: Outcome) -> None:
 
 
 class Deliverer:
-    """Delivers at least once, in order within (channel, incident), at each channel's pace.
+    """A deliverer: at least once, in order within (channel, incident), at each channel's pace.
 
-    One thread claims, each message is sent by a thread of its own, and no transaction is
-    open while it is sent. Any number of these may share a database. A message whose sender
-    dies is due again when its lease ends.
+    One thread claims messages, each message is sent by its own thread, and no transaction is open
+    meanwhile. Any number of deliverers may share a database. If a deliverer dies, its messages are
+    due again when their leases end.
 
     Raises
     ------
     ValueError
-        Fallbacks that cannot work (see :func:`check_fallbacks`).
+        The fallbacks cannot work (see :func:`check_fallbacks`).
     """
 
     def __init__(
@@ -118,26 +118,26 @@ class Deliverer:
         self._swept = float("-inf")
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self.last_turn = time.monotonic()
-        """When the claiming thread last went round, on the monotonic clock."""
+        """When the claiming thread last ran a turn, on the monotonic clock."""
 
     @property
     def alive(self) -> bool:
-        """Whether the claiming thread runs."""
+        """True if the claiming thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Deliver until :meth:`stop`."""
+        """Deliver messages until :meth:`stop`."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Look for due messages now. Never needed for correctness."""
+        """Look for due messages now. Correctness never depends on it."""
         self._due.set()
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Claim nothing more, wait for what is being sent, give the rest back.
+        """Claim nothing more, wait for messages in flight, and give back the rest.
 
-        What is still being sent after ``timeout`` seconds is released: another daemon may
-        send it again, under the same id.
+        A message still in flight after ``timeout`` seconds is released: another daemon may send it
+        again, under the same id.
         """
         self._stopping.set()
         self._due.set()
@@ -166,7 +166,7 @@ class Deliverer:
                 self._due.wait(self._settings.poll.total_seconds())
 
     def _turn(self) -> bool:
-        """Start what is due; whether to look again at once."""
+        """Start sending what is due; return True if there may be more at once."""
         self._sweep()
         free = self._settings.workers - len(self._in_flight)
         claimed = self._claims.take(free) if free > 0 else []
@@ -234,7 +234,7 @@ class Deliverer:
         )
 
     def _poisoned(self, claimed: Claimed, error: Exception) -> None:
-        """Push a message that breaks the code an hour ahead, loudly."""
+        """Postpone a message that breaks the channel's code by an hour, and log an error."""
         if claimed.beside:
             self._split(claimed, f"{type(error).__name__} in the channel")
             return
@@ -255,7 +255,7 @@ class Deliverer:
         )
 
     def _split(self, claimed: Claimed, error: str) -> None:
-        """Try one by one what is refused together: one of them must not keep a page back."""
+        """Retry a refused batch one by one: one bad message must not hold back a page."""
         self._database.run(lambda tx: outbox.split(tx, claimed, error=error))
         self._observe(claimed.channel, Outcome.RETRIED)
         _LOG.error(
@@ -288,7 +288,7 @@ class Deliverer:
             self._observe(claimed.channel, Outcome.ESCALATED)
 
     def _sweep(self) -> None:
-        """Tell fallbacks of what their channels have not taken, and others of what nobody can."""
+        """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""
         every = min(self._settings.escalate_after, timedelta(seconds=5)).total_seconds()
         if time.monotonic() - self._swept < every:
             return
@@ -316,7 +316,7 @@ class Deliverer:
 
 
 def _send(channel: Channel, alert: Alert, claimed: Claimed) -> None:
-    """Send what was claimed, as one message where the channel tells several so."""
+    """Send the claimed messages, as one message where the channel supports it."""
     beside = [alert_from_json(one) for one in claimed.beside]
     if beside and isinstance(channel, Together):
         channel.deliver_together([alert, *beside], str(claimed.id))

@@ -1,8 +1,8 @@
-"""End what is told of versions that nobody is sent to any more.
+"""End the incidents of versions that no longer receive traffic.
 
-Their verdict stands, as nothing was found to be well, and evaluations of them open nothing
-(:attr:`monitor.outbox.inputs.AlertInputs.departed`). One that comes back as it was found
-reopens its incident at its next evaluation.
+Their verdicts stand, because nobody found them healthy, but their evaluations open no incident
+(:attr:`monitor.outbox.inputs.AlertInputs.departed`). If such a version gets traffic again and still
+drifts, its next evaluation reopens its incident.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _LOG = structlog.get_logger(__name__)
 
 
 class DepartingFailed(Exception):  # noqa: N818 - named as the outcome it reports
-    """What is told of some versions could not be ended; of the others it was."""
+    """The incidents of some departed versions could not be ended; the others were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departing:
-    """Looks for such versions; :meth:`turn` is the work of a loop.
+    """The job that finds departed versions; a loop calls :meth:`turn`.
 
-    ``channels`` are the names that messages may go to; a version must have been gone for
-    ``after``.
+    ``channels`` are the names that messages may go to; a version counts as departed after ``after``
+    without traffic.
     """
 
     database: Database
@@ -46,9 +46,9 @@ class Departing:
     base_url: str | None = None
 
     def turn(self, *, now: datetime) -> Sequence[IncidentId]:
-        """End what is due; give the versions' own incidents that ended.
+        """End the incidents of departed versions; return the versions' own incidents that ended.
 
-        Raises DepartingFailed after the others have ended.
+        Raises DepartingFailed after all others have ended.
         """
         asked = self.database.run(lambda tx: self._found(tx, now=now))
         ended: list[IncidentId] = []
@@ -70,7 +70,7 @@ class Departing:
         return departures.departed(tx, told, now=now, after=self.after)
 
     def _end(self, version_id: VersionId, *, now: datetime) -> Sequence[IncidentId]:
-        """Lock as evaluations do: the verdict, then the base, then incidents."""
+        """Lock in the order that evaluations use: the verdict, then the base, then incidents."""
 
         def work(tx: Connection) -> list[IncidentId]:
             judged = verdicts.current(tx, version_id=version_id, lock=True)
@@ -134,7 +134,7 @@ class Departing:
 
 
 def reason_of(version: Version, departure: Departure, *, now: datetime) -> str:
-    """Say why nothing more is told of a version."""
+    """State why a version's incidents end."""
     return (
         f"no arm of {version.adapter}'s route has had {version.name}"
         f" since {clock_time(departure.at, now=now)} (generation {departure.generation})"

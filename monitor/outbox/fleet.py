@@ -1,10 +1,10 @@
-"""Adapters that moved together are told of once: the incident of their base model.
+"""Tell people once about adapters that drift together: the incident of their base model.
 
-A version joins when its verdict is blamed on the base and leaves when it recovers or stands
-apart; with the last one the incident ends. Joining is silent, but for channels that would
-have heard of the adapter and have not heard of the fleet. Nobody is paged twice: where a
-member's own page has gone out before the common cause was known, that page stays open and
-the fleet's message is a ticket, which goes to whoever was paged as well.
+A version joins when its verdict is blamed on the base, and leaves when it recovers or drifts alone;
+the incident ends with its last member. Joining is silent, except to channels that match the new
+adapter and have not heard of the fleet incident. Nobody is paged twice: if a member's own page went
+out before the common cause was known, that page stays open and the fleet's message is a ticket,
+sent also to the channels that received the page.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ KIND = words.Kind.DRIFT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What one evaluation of a version means for its base; ``incident_id`` None: nothing.
+    """The effect of one evaluation on its base's incident.
 
-    ``member``: the version belongs to the fleet incident now, so its own drift is not told.
+    ``incident_id`` is None if people are told nothing. ``member`` is true if the version belongs to
+    the fleet incident, so that its own drift is not told.
     """
 
     incident_id: IncidentId | None = None
@@ -65,10 +66,10 @@ def record_shared(
     now: datetime,
     rule: Rule = DEFAULT_RULE,
 ) -> Shared:
-    """Step the incident of the version's base, and queue its messages.
+    """Advance the incident of the version's base, and queue its messages.
 
-    ``condition`` is what the verdict means for drift. Call it before the version's own
-    incidents are locked: whoever tells of a base holds that first.
+    ``condition`` is the verdict's meaning for drift. Call this before locking the version's own
+    incidents: every caller locks the base first.
     """
     looked = _Looked(
         tx=tx,
@@ -96,10 +97,10 @@ def leave_shared(
     now: datetime,
     why: Closing | None = None,
 ) -> None:
-    """End a version's membership: a person has overruled what was found of it, or ``why``.
+    """End a version's membership, because a person overruled its finding or for the reason ``why``.
 
-    ``channels`` are the names that messages of the incident's end may go to: with its last
-    member it recovers, or ends for that reason.
+    ``channels`` are the names that the final messages may go to. When the last member leaves, the
+    incident recovers, or ends for the reason ``why``.
     """
     looked = _Looked(
         tx=tx, version=version, verdict=verdict, inputs=inputs, names=channels, now=now
@@ -118,10 +119,10 @@ def close_shared(
     channels: Collection[str],
     now: datetime,
 ) -> None:
-    """End an open fleet incident by a person's word, for all its members.
+    """End an open fleet incident for all its members, because a person said so.
 
-    ``verdict`` is what stood, with the reason that people shall read; ``member`` is any of
-    the members. Call it with the base held (:func:`monitor.store.fleet_incidents.lock`).
+    ``verdict`` is the one that stood, with the reason that people shall read; ``member`` is any of
+    the members. Call this with the base locked (:func:`monitor.store.fleet_incidents.lock`).
     """
     base = incident.base_model or ""
     last = fleet_incidents.newest(tx, base, kind=KIND.value)
@@ -138,7 +139,7 @@ def close_shared(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Looked:
-    """One look at a version whose base is told of; ``names`` are all channels' names."""
+    """One evaluation of a member or candidate; ``names`` are the names of all channels."""
 
     tx: Connection
     version: Version
@@ -161,7 +162,7 @@ class _Looked:
         after, tells = machine.step(before, observed, self.now, rule=self.rule)
         after = replace(after, lead=lead)
         if last is not None and left is not None and left != last.id:
-            self.left()  # its base model was registered since it joined the unnamed one
+            self.left()  # its base model became known after it joined the unnamed one
         if not tells and last is not None:
             if after != before:
                 incidents.put_state_of(
@@ -171,7 +172,7 @@ class _Looked:
         return self.told(base, after, tells[0])
 
     def joined_quietly(self, base: str, incident_id: IncidentId, state: IncidentState) -> Shared:
-        """Tell only channels that would have heard of this adapter and heard nothing yet."""
+        """Tell only the channels that match this adapter and have heard nothing yet."""
         if not fleet_incidents.join(self.tx, incident_id, self.version.id, at=self.now):
             return Shared(incident_id=incident_id, member=True)
         severity = words.Severity(self.verdict.severity.value)
@@ -193,7 +194,7 @@ class _Looked:
         return Shared(incident_id=incident_id, member=True, told=not heard >= set(wanting))
 
     def told(self, base: str, after: IncidentState, tell: Tell) -> Shared:
-        """Begin the incident, or say that it has become worse, or what else is known of it."""
+        """Tell that the incident began, worsened, or changed in what is known about it."""
         incident_id = self.put(base, after, tell, "")
         fleet_incidents.join(self.tx, incident_id, self.version.id, at=self.now)
         paged = fleet_incidents.paged_already(
@@ -204,7 +205,7 @@ class _Looked:
         said = replace(tell, severity=words.Severity.TICKET) if paged or goes_on else tell
         alert = self.alert(base, said, incident_id)
         self.put(base, after, tell, alert.summary)
-        if goes_on:  # each hears it as urgently as it has heard of the incident
+        if goes_on:  # each channel hears it with the urgency it heard of the incident
             self.hold(alert, incident_id, sorted(outbox.channels_told(self.tx, incident_id)))
             return Shared(incident_id=incident_id, member=True, told=True)
         concerned = self.concerned(incident_id)
@@ -214,7 +215,7 @@ class _Looked:
         return Shared(incident_id=incident_id, member=True, told=True)
 
     def left(self, why: Closing | None = None) -> Shared:
-        """End its membership, and the incident with the last one."""
+        """End the version's membership, and the incident if it was the last member."""
         incident_id = fleet_incidents.membership(self.tx, self.version.id)
         row = incidents.incident(self.tx, incident_id) if incident_id is not None else None
         if incident_id is None or row is None or row.base_model is None:
@@ -236,7 +237,7 @@ class _Looked:
         return Shared(incident_id=incident_id, told=bool(tells))
 
     def ended(self, base: str, after: IncidentState, tell: Tell, incident_id: IncidentId) -> None:
-        """Whoever heard of it hears of its end."""
+        """Tell every channel that heard of the incident that it ended."""
         alert = self.alert(base, tell, incident_id)
         self.put(base, after, tell, alert.summary)
         late = outbox.mark_late(self.tx, incident_id)
@@ -250,7 +251,7 @@ class _Looked:
             body = machine.to_json(replace(state, lead=None))
             incidents.put_state_of(self.tx, incident_id, phase=state.phase.value, state=body)
 
-    # --- what is said ---------------------------------------------------------------------
+    # --- message --------------------------------------------------------------------------
 
     def alert(self, base: str, tell: Tell, incident_id: IncidentId) -> Alert:
         together = self.together(base, incident_id)
@@ -288,12 +289,12 @@ class _Looked:
         )
 
     def reason(self, tell: Tell) -> str:
-        """The version's reason stands for all; a person's word is of all."""
+        """Return the version's reason, labelled with it; a person's word applies to all members."""
         said = self.verdict.reason
         return said if tell.closing is not None else f"{self.version.label}: {said}"
 
     def together(self, base: str, incident_id: IncidentId) -> Together:
-        """Members, and those that are about to be: they have moved with this version."""
+        """List the members, and the versions about to join because they drift with this one."""
         standing = self.inputs.standing
         known: dict[str, None] = dict.fromkeys(
             member.label for member in fleet_incidents.members(self.tx, incident_id)
@@ -302,7 +303,7 @@ class _Looked:
         return Together(base=base, members=(*(known | dict.fromkeys(found)),), of=standing.adapters)
 
     def concerned(self, incident_id: IncidentId) -> list[tuple[Adapter, str]]:
-        """The members: of each its adapter and the version's name."""
+        """Return the adapter and version name of each present member."""
         known: list[Member] = fleet_incidents.members(self.tx, incident_id)
         present = [member for member in known if member.left_at is None]
         return [(adapters.fetch_by_id(self.tx, one.adapter_id), one.version) for one in present]
@@ -311,7 +312,7 @@ class _Looked:
     def wanted(
         channel: ConfiguredChannel, alert: Alert, concerned: Iterable[tuple[Adapter, str]]
     ) -> bool:
-        """Whether a channel would have been told of any of these members by itself."""
+        """True if the channel would accept an alert about any one of these members."""
         return any(
             channel.matcher.accepts(
                 replace(
@@ -326,7 +327,7 @@ class _Looked:
             for adapter, version in concerned
         )
 
-    # --- what is stored -------------------------------------------------------------------
+    # --- storage --------------------------------------------------------------------------
 
     def put(self, base: str, state: IncidentState, tell: Tell, summary: str) -> IncidentId:
         over = tell.status is words.Status.RECOVERED

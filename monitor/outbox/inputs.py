@@ -1,4 +1,4 @@
-"""What a message says that only the evaluation knows, and what follows from it."""
+"""The inputs of a message that only the evaluation knows, and what follows from them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from monitor.policy.common_cause import Standing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertInputs:
-    """What a message says that only the evaluation knows.
+    """The inputs of a message that only the evaluation knows.
 
-    ``requests`` counts those behind the verdict. ``examples`` is prompt text: empty unless
-    the adapter's owner opted in, and then redacted. ``changes`` were declared about the
-    time of the onset (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works
-    though the verdict stands: it keeps an ``error`` incident open; ``misrouted`` which move of
-    traffic is in doubt: it keeps a ``routing`` incident open, and pages. ``unseen`` is what
-    cannot be compared of too many requests: it keeps a ``blind`` incident open, which ends
-    without it where ``coverage_known``, that is, where this evaluation has counted it;
-    ``own_references`` are settings that have got a reference of their own, ``temperature 0.7``.
-    ``base_url`` is where people reach this service; None leaves out the links to it.
-    ``standing`` is how the version stands to the others on its base. ``rules_changed``: what
-    had been found counts no more, so the incident is closed rather than recovered.
-    ``departed``: nobody is sent to the version any more, so what is wrong with it opens
-    nothing.
+    ``requests`` counts the requests behind the verdict. ``examples`` is prompt text: empty unless
+    the adapter's owner opted in, and then redacted. ``changes`` are those declared near the onset
+    (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works although the
+    verdict stands; it keeps an ``error`` incident open. ``misrouted`` names the route change in
+    doubt; it keeps a ``routing`` incident open, and pages. ``unseen`` describes the requests that
+    cannot be compared, if they are too many; it keeps a ``blind`` incident open, which ends once
+    ``unseen`` is None and ``coverage_known`` says that this evaluation counted coverage.
+    ``own_references`` lists settings that got a reference of their own, such as ``temperature
+    0.7``. ``base_url`` is this service's public address; None omits links to it. ``standing``
+    compares the version with the others on its base. ``rules_changed`` is true if the rules behind
+    a finding changed, so that its incident is closed instead of recovered. ``departed`` is true if
+    the version no longer receives traffic, so that it opens no incident.
     """
 
     adapter: Adapter
@@ -59,13 +58,13 @@ class AlertInputs:
 
 
 def onset_of(verdict: Verdict) -> Onset | None:
-    """When the change began, as messages say it."""
+    """Convert the verdict's onset to the type that messages use."""
     onset = verdict.onset
     return Onset(earliest=onset.start, latest=onset.end) if onset else None
 
 
 def links_to(inputs: AlertInputs, incident_id: IncidentId, *, fleet: bool = False) -> Links:
-    """Where to go on: to the adapter's page, or to that of the ``fleet``."""
+    """Return a message's links: to the adapter's page, or to the ``fleet`` page."""
     runbook = inputs.adapter.runbook
     if inputs.base_url is None:
         return Links(runbook=runbook)

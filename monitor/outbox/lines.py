@@ -1,4 +1,4 @@
-"""Scores as messages show them: what was found, with the evidence that it was found by."""
+"""Format scores for messages: what was found, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ def score_lines(
     detectors: Iterable[str],
     crossings: Sequence[Crossing],
 ) -> tuple[ScoreLine, ...]:
-    """Give the lines of these detectors, as far as they have a score, the strongest first.
+    """Return a line for each detector that has a score, the strongest first.
 
-    A process begins anew once it has crossed, so the evidence is that of the crossing where
-    it is the larger one.
+    A process restarts after it crosses, so a line shows the crossing's evidence if that is larger.
     """
     lines = [_line(name, scores[name], crossings) for name in detectors if name in scores]
     return tuple(sorted(lines, key=lambda line: line.evidence or 0.0, reverse=True))
@@ -46,7 +45,7 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
 
 
 def _share(score: Score | ScoreRow, winner: str | None) -> dict[str, Any]:
-    """How many of the newest requests show it, and how many of the reference's did."""
+    """Return how many of the newest requests show the signal, and the reference's rate of it."""
     signals = score.details.get("signals")
     signal = (winner or "").partition(":")[0]
     found = signals.get(signal) if isinstance(signals, dict) else None
@@ -56,7 +55,7 @@ def _share(score: Score | ScoreRow, winner: str | None) -> dict[str, Any]:
 
 
 def _effect(score: Score | ScoreRow, best: Crossing | None) -> dict[str, Any]:
-    """How large it is since it began; a score's own is that of a whole day."""
+    """Return the effect size since the onset, else the score's own, which covers a whole day."""
     if best is None or best.effect is None:
         return {"effect": score.effect, "interval": _interval(score)}
     return {"effect": best.effect, "interval": (best.effect_low, None)}

@@ -1,4 +1,4 @@
-"""Where a message leads that is not decided with it: runbooks, and the image of its signals.
+"""Add the links that a message gets when it is sent: runbooks and the image of its signals.
 
 Added as it is sent, so that what is sent again later leads where pages are then. The image
 is for people who are not logged in, so its link is signed and ends::
@@ -19,22 +19,23 @@ from alerts.types import Kind
 from monitor.outbox.runbooks import with_runbooks
 
 CHART_LASTS: Final = timedelta(days=30)
-"""From the message on: as long as somebody may still look for what happened."""
+"""Counted from the message: as long as somebody may still investigate the incident."""
 _PURPOSE: Final = b"driftline chart link 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """Where people reach this service, and the key that signs links to images.
+    """The service's public address, and the key that signs links to images.
 
-    ``base_url`` None: nobody reaches it, so there are no links. ``key`` None: no images.
+    ``base_url`` is None if the service has no public address: then there are no links. ``key`` is
+    None if there are no images.
     """
 
     base_url: str | None = None
     key: bytes | None = None
 
     def linked(self, alert: Alert) -> Alert:
-        """Add what a message of an incident may lead to; a test leads nowhere."""
+        """Add an incident's links to its message; a test message gets none."""
         linked = with_runbooks(alert, self.base_url)
         incident = alert.links.incident
         if self.key is None or self.base_url is None or incident is None or alert.test:
@@ -49,7 +50,7 @@ class Pages:
 
 
 def chart_key(subject_key: bytes) -> bytes:
-    """Derive the key of links from the one that every process of an installation shares."""
+    """Derive the key for links from the key that all processes of an installation share."""
     return hmac.digest(subject_key, _PURPOSE, hashlib.sha256)
 
 
@@ -60,6 +61,6 @@ def signature(key: bytes, incident: int, expires: int) -> str:
 
 
 def permits(key: bytes, incident: int, *, expires: int, signed: str, now: datetime) -> bool:
-    """Whether a link was signed by us and has not ended."""
+    """True if we signed the link and it has not expired."""
     ours = hmac.compare_digest(signature(key, incident, expires).encode(), signed.encode())
     return ours and now.timestamp() < expires

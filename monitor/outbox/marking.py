@@ -1,9 +1,9 @@
-"""What a person says of an incident, and what follows from it in the same transaction.
+"""Record a person's judgement of an incident, and its effects, in one transaction.
 
-The word ends the incident and takes back what keeps its verdict raised: crossings and the
-findings of probes are forgotten, the evidence that crossed begins at nothing, and whatever
-is being evaluated meanwhile is not written. So the next evaluation judges what it sees
-itself, and what it may find is another incident.
+The judgement ends the incident and resets what keeps its verdict raised: crossings and probe
+findings are forgotten, the evidence that crossed restarts at zero, and an evaluation in progress is
+not written. The next evaluation therefore judges only what it sees itself, and anything it finds is
+a new incident.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ENDS: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """What somebody says, and why."""
+    """A person's judgement of an incident, and the reason for it."""
 
     mark: Mark
     by: str
@@ -66,16 +66,16 @@ class Word:
 
     @property
     def text(self) -> str:
-        """All of it as a reason: ``marked as a false alarm by ann: the load test of Tuesday``."""
+        """The whole as a reason: ``marked as a false alarm by ann: the load test of Tuesday``."""
         return f"{_SAID[self.mark]} by {self.by}: {self.because}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearers:
-    """Who is told of the end: of these channels those that heard of the incident.
+    """The channels to tell of the end, among those that heard of the incident.
 
-    ``channels`` None is any; ``base_url`` is where people reach this service.
-    ``acknowledging`` are those whose receivers want to know who has an incident in hand.
+    ``channels`` None allows any channel; ``base_url`` is this service's public address.
+    ``acknowledging`` names the channels that announce acknowledgements.
     """
 
     channels: Collection[str] | None = None
@@ -84,20 +84,19 @@ class Hearers:
 
 
 class NotMarkable(Exception):  # noqa: N818 - what is asked for cannot be said of it
-    """The incident's state does not allow the word; the text says why."""
+    """The incident's state does not allow this judgement; the text says why."""
 
 
 def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearers) -> bool:
-    """Mark an incident, ending it if it is open; False where the same was said before.
+    """Mark an incident, ending it if it is open; return False if it already has this mark.
 
-    One that is over is marked all the same: it is often judged later, and the receipt of
-    pages counts it. It is then not reopened any more.
+    An incident that is over can be marked too, since people often judge later and the receipt of
+    pages counts it. It is then never reopened.
 
     Raises
     ------
     NotMarkable
-        The opposite was said before, or it is about missing records or failing evaluations
-        that go on.
+        It has the opposite mark, or it is about missing records or failing evaluations that go on.
     LookupError
         There is no such incident.
     """
@@ -127,10 +126,10 @@ def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """An incident and its versions, locked: no evaluation of them is written meanwhile.
+    """A locked incident and its versions: no evaluation of them is written meanwhile.
 
-    ``judged`` are the verdicts in force; of a fleet incident the versions are its members,
-    and those whose page is part of it.
+    ``judged`` holds the verdicts in force. The versions of a fleet incident are its members, and
+    those whose own page is linked to it.
     """
 
     row: IncidentRow
@@ -139,9 +138,9 @@ class Held:
 
 
 def hold(tx: Connection, incident_id: IncidentId) -> Held:
-    """Lock in the order that evaluations do: verdicts, then the base, then incidents.
+    """Lock in the order that evaluations use: verdicts, then the base, then incidents.
 
-    Raises LookupError where there is no such incident.
+    Raises LookupError if there is no such incident.
     """
     row = _row(tx, incident_id)
     ids = sorted(_concerned(tx, row))
@@ -188,7 +187,7 @@ def _never_reopened(tx: Connection, held: Held, word: Word) -> None:
 
 
 def _newest_state(tx: Connection, held: Held) -> machine.IncidentState | None:
-    """The machine's state, if the incident is its key's last one."""
+    """Return the machine's state if the incident is its key's newest one."""
     row = held.row
     if row.base_model is not None:
         newest = fleet_incidents.newest(tx, row.base_model, kind=row.kind)
@@ -200,7 +199,7 @@ def _newest_state(tx: Connection, held: Held) -> machine.IncidentState | None:
     return state if state is not None and state.number == row.number else None
 
 
-# --- the end of an open one ---------------------------------------------------------------
+# --- ending an open incident ---------------------------------------------------------------
 
 
 def _end(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
@@ -215,7 +214,7 @@ def _end(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
 
 
 def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word: Word) -> None:
-    """Take back what was found of a version: its verdict is stable until something new is."""
+    """Reset a version's verdict to stable, until something new is found."""
     memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
     verdict = Verdict(kind=VerdictKind.STABLE, reason=word.text, since=word.at)
     processes.begin_anew(
@@ -270,7 +269,7 @@ def _end_of_version(
 
 
 def _end_of_fleet(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
-    """End it, and the pages of members that had gone out before it was known."""
+    """End the fleet incident, and its members' own pages sent before it was known."""
     for version in held.versions:
         own = _end_of_version(tx, version, held, word, hearers, leaves=False)
         if own is not None:
@@ -289,7 +288,7 @@ def _end_of_fleet(tx: Connection, held: Held, word: Word, hearers: Hearers) -> N
 
 
 def _stood(version: Version, held: Held, word: Word) -> Verdict:
-    """The verdict that is taken back, with the person's reason in place of its own."""
+    """Return the verdict that is reset, with the person's reason in place of its own."""
     judged = held.judged[version.id]
     if judged is None:
         return Verdict(kind=VerdictKind.LEARNING, reason=word.text, since=word.at)

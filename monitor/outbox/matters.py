@@ -1,4 +1,4 @@
-"""What each channel has heard of each incident, and what waits for it, as read from the store."""
+"""Read from the store what each channel was told of each incident, and what still waits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readable:
-    """A message that waits, as the rules of telling read it."""
+    """A waiting message, decoded."""
 
     row: HeldRow
     alert: Alert
@@ -34,20 +34,20 @@ class Readable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Muting:
-    """What keeps messages back now."""
+    """The silences and inhibitions in force now."""
 
     silences: Sequence[Silence]
     without_records: Mapping[tuple[str, str], Severity]
     now: datetime
 
     def mutes(self, alert: Alert) -> bool:
-        """Whether nobody is told of it now."""
+        """True if the alert is silenced or inhibited now."""
         silenced = silencing(self.silences, alert, now=self.now) is not None
         return silenced or telling.inhibited(alert, self.without_records)
 
 
 def read_muting(tx: Connection, *, now: datetime) -> Muting:
-    """Read what is silenced, and whose records do not come."""
+    """Read the silences in force, and the adapters without records."""
     severities = store.without_records(tx)
     return Muting(
         silences=silences.holding(tx, now=now),
@@ -59,7 +59,7 @@ def read_muting(tx: Connection, *, now: datetime) -> Muting:
 def matters_of(
     held: Sequence[Readable], told: Sequence[ToldRow], *, manner: Manner, muting: Muting
 ) -> list[Matter]:
-    """Put together what waits for one channel, and what it was told last."""
+    """Combine the messages that wait for one channel with the last one it was told."""
     rows: dict[IncidentId, list[Readable]] = {}
     for one in held:
         rows.setdefault(one.row.incident_id, []).append(one)
@@ -78,7 +78,7 @@ def matters_of(
 
 
 def alert_of(last: ToldRow) -> Alert | None:
-    """Read the message that was told last; None: an older release wrote it otherwise."""
+    """Decode the last message told; None if an older release wrote it in another form."""
     try:
         return alert_from_json(last.alert)
     except ValueError:
@@ -111,7 +111,7 @@ def _matter(
 
 
 def _told(last: ToldRow) -> Told:
-    """Read what was told last, or at least what it made people believe."""
+    """Decode the last message told, or at least whether it was firing and urgent."""
     alert = alert_of(last)
     if alert is not None:
         return Told.by(alert, at=last.at, taken=last.taken)
@@ -124,7 +124,7 @@ def _told(last: ToldRow) -> Told:
 
 
 def _in_hand(last: ToldRow, now: datetime) -> bool:
-    """Whether somebody is known to have it; one state that is unreadable holds up no channel."""
+    """True if the incident is acknowledged; an unreadable state holds up no channel."""
     try:
         ack = machine.from_json(last.state).ack
     except ValueError:

@@ -1,7 +1,7 @@
-"""An open incident as it stands now, for whoever is told of it again.
+"""An open incident as it stands now, for its repeated messages.
 
-What is told first knows the least: probes have not answered, nothing was done yet, others
-have not moved. A repeat says what is known by then, and lists and pages say the same.
+The first message knows least: probes have not answered, no action was taken, no other adapter has
+moved. A repeat says what is known by then, and lists and pages say the same.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ _LOG = structlog.get_logger(__name__)
 
 RECENT_ACTIONS: Final = 20
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
-"""These were not carried out."""
+"""Actions in these states were not carried out."""
 NEAR: Final = timedelta(minutes=15)
-"""A declared change is listed with an onset that it is no further from, unless said otherwise."""
+"""The default for how far from the onset a declared change is still listed."""
 
 
 def present(
     tx: Connection, told: Alert, incident_id: IncidentId, *, margin: timedelta, now: datetime
 ) -> Alert:
-    """Give what was told of an open incident with what is known by now, and store what is new.
+    """Bring an open incident's last message up to date, and store what is new.
 
-    ``margin`` is how far from the onset a declared change is still listed.
-    Only of drift; what else there is to tell does not change while it lasts. What cannot be
-    read is told as it was: one incident keeps no channel's messages back.
+    ``margin`` is how far from the onset a declared change is still listed. Only drift is updated;
+    other kinds do not change while they last. A message that cannot be brought up to date is told
+    as it was: one incident must not hold back a channel's messages.
     """
     row = incidents.incident(tx, incident_id)
     if row is None or row.kind != words.Kind.DRIFT:
@@ -78,9 +78,10 @@ def present(
 
 
 def blame_now(row: IncidentRow, verdict: Verdict | None) -> Blame:
-    """Say where the change sits as far as is known; what was told may have known less.
+    """Return the current blame, which the first message may not have known yet.
 
-    ``verdict`` is its version's in force; of an incident that is over what was told stands.
+    ``verdict`` is the version's verdict in force. An incident that is over keeps the blame that was
+    told.
     """
     if row.closed_at is not None or verdict is None or verdict.blame is Blame.UNKNOWN:
         return row.blame
@@ -88,7 +89,7 @@ def blame_now(row: IncidentRow, verdict: Verdict | None) -> Blame:
 
 
 def deed(action: ActionRow) -> ActionLine:
-    """Say of a message what became of an action: without times, which are no news."""
+    """Describe an action's result in a message, without times, since those are no news."""
     target = str((action.target or {}).get("version", "another version"))
     what, short = {
         ActionKind.FALLBACK: (f"100 % of traffic to {target}", f"to {target}"),
@@ -115,14 +116,14 @@ def deed(action: ActionRow) -> ActionLine:
 
 
 def action_words(action: ActionRow) -> str:
-    """Say what became of an action, and why."""
+    """Describe an action, its state and its reason."""
     by = "" if action.actor == "driftline" else f" by {action.actor}"
     what = f"{action.kind} of {action.adapter}@{action.version} is {action.state}"
     return f"{what}{by}: {action.reason}"
 
 
 def route_words(changed: RouteRow) -> str:
-    """Say who answers by a route, and who set it."""
+    """Describe a route's arms, and who set it."""
     route = changed.route
     arms = ", ".join(
         f"{arm.version} {100 * arm.weight:.3g}%" for arm in route.arms if arm.weight > 0
@@ -143,7 +144,7 @@ def _own(
     alert = replace(told, action=done(tx, version, since=row.opened_at) or told.action)
     judged = verdicts.current(tx, version_id=version_id)
     if judged is None or judged.verdict.severity is Severity.NONE:
-        return alert  # not known any more is not found to be well
+        return alert  # unknown is not healthy
     verdict = judged.verdict
     blame = words.Blame(blame_now(row, verdict).value)
     cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
@@ -185,7 +186,7 @@ def _lines(tx: Connection, judged: VerdictRow) -> tuple[ScoreLine, ...]:
 
 
 def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -> Alert:
-    """Name those that have joined since it was told."""
+    """Add the members that joined since the message."""
     if told.together is None:
         return told
     known = [one for one in fleet_incidents.members(tx, row.id) if one.left_at is None]
@@ -203,10 +204,10 @@ def _of_fleet(tx: Connection, told: Alert, row: IncidentRow, *, now: datetime) -
 
 
 def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | None:
-    """Say what was done about a version's traffic since its incident opened.
+    """Return what was done about a version's traffic since its incident opened.
 
-    The last of what was taken, waits for a person, or a person did himself; else who has had its
-    traffic since before; else what kept an action from being taken.
+    The newest action that was taken, awaits approval or was a person's own; else who has served its
+    traffic since before; else what blocked an action.
     """
     ours = [
         one
@@ -232,7 +233,7 @@ def _serves_nothing(version: Version, route: RouteRow) -> bool:
 
 
 def _away(route: RouteRow) -> ActionLine:
-    """Say who has had a version's traffic since before it was found."""
+    """Describe a route that gave the version no traffic already before the finding."""
     text = f"all of its traffic has gone to {_shares(route)} since before"
     return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"served by {_shares(route)}")
 

@@ -1,7 +1,7 @@
-"""The receipt of pages: what was promised, what was sent, and what on-call said of it.
+"""The receipt of pages: how many were promised, sent, and how on-call judged them.
 
-The promise is about false pages. Which pages were false nobody knows but people, so the
-receipt keeps three counts apart: marked as a false alarm, marked as the new normal, not judged.
+The promise is about false pages. Only people know which pages were false, so the receipt keeps
+three counts apart: marked as a false alarm, marked as the new normal, not judged.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PERIOD: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Promised and sent of a tier, of fleet incidents, or of all; counts are of pages.
+    """The pages promised and sent for a tier, for fleet incidents, or in total.
 
     promised
-        False pages accepted in the period; nothing is set aside for fleet incidents.
+        False pages accepted in the period; fleet incidents have no budget of their own.
     """
 
     promised: float
@@ -40,16 +40,17 @@ class Account:
 
     @property
     def not_judged(self) -> int:
-        """Of these nobody has said anything: they may have been false or not."""
+        """Pages that nobody judged: they may have been false or not."""
         return self.sent - self.false - self.accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What a version's requests of the period were compared by.
+    """The share of a version's requests in the period that was compared.
 
     least
-        The detector that compared the least of what it could; None: none could any.
+        The detector that compared the smallest share of its requests; None if no detector could
+        compare any.
     blind_for
         How long its verdict was ``blind``.
     """
@@ -61,17 +62,17 @@ class Watched:
 
     @property
     def share(self) -> float | None:
-        """Compared of the expected, in [0, 1]; None: not even one was expected."""
+        """The compared share of the expected requests, in [0, 1]; None if none was expected."""
         return None if self.least is None else self.least.of_expected
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is to be told of it."""
+        """True if the version was compared completely, so that there is nothing to report."""
         return not self.blind_for and (self.share is None or self.share >= 1.0)
 
     @property
     def text(self) -> str:
-        """All of it in plain words."""
+        """Blind time and coverage in plain words."""
         blind = f"blind for {lasting(self.blind_for)}" if self.blind_for else ""
         compared = coverage_words(self.least) if self.least else ""
         return "; ".join(filter(None, (blind, compared)))
@@ -79,13 +80,13 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """One period's account; ``notes`` say in plain words what its numbers cannot know.
+    """One period's receipt; ``notes`` state in plain words what its numbers cannot know.
 
     start, end
-        Half-open; of a month that is not over, ``end`` is now. Before the first version was
-        registered nothing was promised.
+        Half-open; for the current month, ``end`` is now. Nothing was promised before the first
+        version was registered.
     by_tier
-        By the tier that an adapter had when its page was sent.
+        By the tier that each adapter had when its page was sent.
     fleet
         Pages of fleet incidents, which have no tier.
     """
@@ -103,12 +104,12 @@ class Receipt:
 def read_receipt(
     tx: Connection, settings: BudgetSettings, *, month: str | None, now: datetime
 ) -> Receipt:
-    """Account for a calendar month in UTC (``2026-11``), or for the last 30 days.
+    """Build the receipt of a calendar month in UTC (``2026-11``), or of the last 30 days.
 
     Raises
     ------
     ValueError
-        The month is none, or has not begun.
+        The text is not a month, or the month has not begun.
     """
     start, end = _period(month, now)
     since = pages.watched_since(tx)
@@ -140,9 +141,9 @@ def read_receipt(
 
 
 def read_watched(tx: Connection, *, start: datetime, end: datetime) -> list[Watched]:
-    """Say what was compared of each version's requests, the longest blind first.
+    """Return how much of each version's requests was compared, the longest blind first.
 
-    By whole days in UTC. Cost: .3 s of CPU for 300 versions with requests on all of 30 days.
+    In whole days, UTC. Cost: .3 s of CPU for 300 versions with requests on all of 30 days.
     """
     last = (end - timedelta(microseconds=1)).astimezone(UTC).date()
     lasted = coverage_days.blind_time(tx, start=start, end=end)

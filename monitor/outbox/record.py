@@ -1,4 +1,4 @@
-"""Decide who is told what, inside the transaction that stores the verdict."""
+"""Decide which channels to tell what, inside the transaction that stores the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alerts.differing import gist
 from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
-from monitor.domain import IncidentId, Severity, Transition, Verdict, Version
+from monitor.domain import IncidentId, Severity, Verdict, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, links_to
@@ -24,33 +24,6 @@ from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store import fleet_incidents, incidents, outbox
-
-
-def record_transition(
-    tx: Connection,
-    transition: Transition,
-    *,
-    inputs: AlertInputs,
-    channels: Sequence[ConfiguredChannel],
-    now: datetime,
-    silence: words.Severity | None = None,
-    rule: Rule = DEFAULT_RULE,
-) -> tuple[IncidentId, ...]:
-    """Store what a change of verdict means for incidents, and have their messages told.
-
-    Call it in the transaction that writes the transition: either all of it happens or
-    nothing. Returns the incidents that people are told about.
-    """
-    return record_observation(
-        tx,
-        transition.version,
-        verdict=transition.after,
-        inputs=inputs,
-        channels=channels,
-        now=now,
-        silence=silence,
-        rule=rule,
-    )
 
 
 def record_observation(
@@ -64,12 +37,14 @@ def record_observation(
     silence: words.Severity | None = None,
     rule: Rule = DEFAULT_RULE,
 ) -> tuple[IncidentId, ...]:
-    """Do the same for an evaluation whose verdict did not change.
+    """Store what an evaluation means for incidents, and have their messages told.
 
-    Needed when records stop or come again (``silence``: how urgent their absence is), and when
-    too few of them can be compared or enough again (``inputs.unseen``), and when something
-    else is known of what goes on (:mod:`alerts.updating`); otherwise it changes nothing, so
-    it may be called after every evaluation.
+    Call it in the transaction that writes the verdict: either all of it happens or nothing.
+    Where the verdict stays it is needed when records stop or come again (``silence``: how
+    urgent their absence is), when too few of them can be compared or enough again
+    (``inputs.unseen``), and when something else is known of what goes on
+    (:mod:`alerts.updating`); otherwise it changes nothing, so it may be called after every
+    evaluation. Returns the incidents that people are told about.
     """
     judged = words.Verdict(verdict.kind.value)
     conditions = dict(machine.conditions(judged, silence=silence))
@@ -126,11 +101,11 @@ def record_canary(
     channels: Sequence[ConfiguredChannel],
     now: datetime,
 ) -> IncidentId | None:
-    """Store how a canary of a version stands, and have the messages told.
+    """Store the state of a version's canary as an incident, and queue its messages.
 
-    ``severity`` NONE: nobody has to be told of it (any more). ``verdict`` is the one in
-    force, with what is to be said of the canary as its reason. The same again changes
-    nothing. Returns the incident that people are told about.
+    ``severity`` NONE means that there is nothing (more) to tell. ``verdict`` is the one in force,
+    with its reason replaced by the canary's. Repeating the same call changes nothing. Returns the
+    incident that people are told about.
     """
     state = _state(incidents.lock_states(tx, version).get(words.Kind.CANARY))
     after, tells = machine.step(state, Observed(condition=_CONDITIONS[severity]), now)
@@ -159,9 +134,9 @@ _CONDITIONS: Final = MappingProxyType(
 
 
 OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.BLIND, words.Kind.ERROR)
-"""Of no concern while a version answers nobody.
+"""Kinds of incidents that do not matter while a version answers nobody.
 
-What else people are told of a version ends by itself when its traffic does.
+The other kinds end by themselves when the version's traffic does.
 """
 
 
@@ -173,7 +148,7 @@ def _unless_bad(condition: machine.Condition) -> machine.Condition:
 def _event(
     kind: words.Kind, condition: machine.Condition, verdict: Verdict, inputs: AlertInputs
 ) -> Observed | Closed:
-    """What is clear because the rules are others has not recovered."""
+    """Make the machine's event; a drift that new rules clear is closed, not recovered."""
     if kind is not words.Kind.DRIFT:
         return Observed(condition=condition)
     if condition is machine.Condition.CLEAR and inputs.rules_changed:
@@ -200,7 +175,7 @@ def _drift(
 
 
 def _done(tx: Connection, version: Version, state: IncidentState) -> ActionLine | None:
-    """Say what was done since a version's incident opened; None while none is open."""
+    """Return what was done since the version's incident opened; None if none is open."""
     return (
         None if state.told is None or state.since is None else done(tx, version, since=state.since)
     )
@@ -215,9 +190,9 @@ def update_due(
     now: datetime,
     rule: Rule = DEFAULT_RULE,
 ) -> bool:
-    """Whether recording this would tell people anew of a drift that is open.
+    """True if recording this would send an update of an open drift incident.
 
-    For whoever has more to say then. It decides as :func:`record_observation` will.
+    For callers that gather more to say in that case. Decides as :func:`record_observation` will.
     """
     if verdict.severity is Severity.NONE:
         return False
@@ -236,9 +211,9 @@ def _hand_over(
     channels: Sequence[ConfiguredChannel],
     now: datetime,
 ) -> None:
-    """End a ticket of its own that the fleet incident stands for now; a page stays open.
+    """End the version's own ticket, which the fleet incident replaces; a page stays open.
 
-    Whoever was paged must not be told that it is over, and must not be paged again.
+    Those who were paged must not hear that it is over, and must not be paged again.
     """
     state = _state(incidents.lock_states(tx, version).get(words.Kind.DRIFT))
     if shared.incident_id is None or state.told is not words.Severity.TICKET:
@@ -269,11 +244,11 @@ def record_closing(
     channels: Iterable[str],
     now: datetime,
 ) -> IncidentId | None:
-    """End the open incident of a kind that has not recovered, and tell of its end at once.
+    """End a kind's open incident that has not recovered, and tell of its end at once.
 
-    None, and nothing changed, where none is open. ``verdict`` is the one that stood, with
-    the reason that people shall read; ``channels`` are the names that messages may go to.
-    What comes then is another matter or not as :class:`alerts.incident.Closed` says.
+    Returns None and changes nothing if none is open. ``verdict`` is the one that stood, with the
+    reason that people shall read; ``channels`` are the names that messages may go to.
+    :class:`alerts.incident.Closed` says whether a later finding is a new incident.
     """
     state = _state(incidents.lock_states(tx, version).get(kind))
     after, tells = machine.step(state, Closed(why=why), now)
@@ -322,7 +297,7 @@ def _wanting(
     alert: Alert,
     channels: Sequence[ConfiguredChannel],
 ) -> list[str]:
-    """Name who is told; whoever heard of it by another blame hears what has become of that."""
+    """Name the channels to tell; those that matched an earlier blame hear of the new one."""
     wanting = [channel.name for channel in channels if channel.matcher.accepts(alert)]
     if alert.status is not words.Status.UPDATED:
         return wanting
@@ -349,7 +324,7 @@ def _hold_its_end(
     *,
     among: Iterable[str],
 ) -> None:
-    """Whoever heard of the incident hears of its end, by whatever way it came to him."""
+    """Send the resolve to every channel that received the alert, fallbacks included."""
     late = outbox.mark_late(tx, incident_id)
     heard = outbox.channels_told(tx, incident_id)
     for name in among:

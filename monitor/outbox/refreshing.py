@@ -1,8 +1,8 @@
-"""Tell receivers that forget: what is not over, again and again.
+"""Repeat open incidents to receivers that forget them.
 
-Delivering once is the outbox's work; this repeats what was delivered, for channels whose
-receiver takes silence for an end (:class:`alerts.delivery.Refreshing`). Nothing is written:
-a turn that fails is made up for by the next one, and two daemons that both refresh do no harm.
+The outbox delivers once; this repeats what was delivered, for channels whose receiver takes silence
+for an end (:class:`alerts.delivery.Refreshing`). It writes nothing: the next turn makes up for a
+failed one, and two daemons that both refresh do no harm.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from monitor.store.outbox import Standing
 _LOG = structlog.get_logger(__name__)
 
 RESOLVED_FOR: Final = timedelta(minutes=5)
-"""An end is told again for so long, in case the receiver was restarted meanwhile."""
+"""How long an end is repeated, in case the receiver was restarted meanwhile."""
 
 
 class Refresher:
-    """Refreshes one channel; :meth:`turn` is the work of a loop."""
+    """The refresher of one channel; a loop calls :meth:`turn`."""
 
     def __init__(
         self, database: Database, name: str, channel: Refreshing, *, pages: Pages | None = None
@@ -41,11 +41,11 @@ class Refresher:
 
     @property
     def every(self) -> timedelta:
-        """How long to wait between two turns."""
+        """The wait between two turns."""
         return timedelta(seconds=self._channel.refresh_every)
 
     def turn(self) -> bool:
-        """Tell everything once; False, as there is nothing more to do at once."""
+        """Send every standing message once; return False, since nothing more is due at once."""
         messages = self._messages()
         if not messages:
             return False
@@ -62,7 +62,7 @@ class Refresher:
             lambda tx: outbox.standing(tx, channel=self._name, ended_within=RESOLVED_FOR)
         )
         found = [(one, self._readable(one)) for one in told]
-        # where these differ, the message that says so is still on its way
+        # where these differ, the newer message is still on its way
         return [
             (alert, str(one.id)) for one, alert in found if alert and alert.firing == one.is_open
         ]
@@ -78,7 +78,7 @@ class Refresher:
 def refreshers(
     database: Database, channels: Sequence[ConfiguredChannel], *, pages: Pages
 ) -> list[Refresher]:
-    """Give one for each channel that needs it; ``pages`` is where messages lead."""
+    """Create a refresher for each channel that needs one; ``pages`` builds the links."""
     return [
         Refresher(database, one.name, one.channel, pages=pages)
         for one in channels

@@ -1,4 +1,4 @@
-"""Which runbook a message leads to: what to do by kind and blame, what a detector may mean."""
+"""Choose a message's runbooks: what to do by kind and blame, what a detector may mean."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from alerts.types import Kind
 
 
 def with_runbooks(alert: Alert, base_url: str | None) -> Alert:
-    """Add links to this service's runbooks; an adapter's own goes first.
+    """Add links to this service's runbooks; the adapter's own runbook comes first.
 
-    Unchanged for a test, and where ``base_url``, under which people reach this service, is
-    not known. Done as a message is sent: what is sent again later leads where pages are then.
+    Returns the alert unchanged for a test, or if the service's public address ``base_url`` is
+    unknown. Done when a message is sent, so that a repeat links to the current pages.
     """
     if base_url is None or alert.test:
         return alert
@@ -27,5 +27,5 @@ def with_runbooks(alert: Alert, base_url: str | None) -> Alert:
 
 
 def runbook_of(alert: Alert) -> str:
-    """Name the page about what to do."""
+    """Name the runbook about what to do."""
     return f"blame-{alert.blame}" if alert.kind is Kind.DRIFT else f"kind-{alert.kind}"

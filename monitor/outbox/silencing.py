@@ -1,4 +1,4 @@
-"""Silences as people set them, and which of them keeps an incident's messages back."""
+"""Set silences, and find the one that keeps an incident's messages back."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def silence(
     comment: str,
     now: datetime,
 ) -> Silence:
-    """Set a silence on what ``match`` (as a channel's) accepts.
+    """Set a silence on alerts that ``match`` accepts, written as a channel's match is.
 
     Raises
     ------
     SilenceRefused
-        Nobody could have meant it (:func:`alerts.silences.check`), or ``match`` is unreadable.
+        The silence makes no sense (:func:`alerts.silences.check`), or ``match`` is unreadable.
     """
     try:
         matcher = matching.parse_matcher(match)
@@ -57,7 +57,7 @@ def silence(
 
 
 def expire(tx: Connection, silence_id: int, *, actor: str, now: datetime) -> bool:
-    """End a silence now; False where it is over. What is still open is told at the next look."""
+    """End a silence now; False if it is over. Open incidents are told at the next look."""
     ended = silences.expire(tx, silence_id, now=now)
     if ended:
         audit.append(tx, actor=actor, act="silence.expire", subject=f"silence {silence_id}")
@@ -67,7 +67,7 @@ def expire(tx: Connection, silence_id: int, *, actor: str, now: datetime) -> boo
 def silenced(
     tx: Connection, rows: Sequence[IncidentRow], *, now: datetime
 ) -> dict[IncidentId, Silence]:
-    """Say which of these open incidents are silenced, and by what."""
+    """Map the silenced ones of these open incidents to their silences."""
     holding = silences.holding(tx, now=now)
     if not holding:
         return {}
@@ -79,7 +79,7 @@ def silenced(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """What an incident is matched by now; its messages carry the same."""
+    """An incident's fields that a matcher reads; its messages carry the same."""
 
     adapter: str = ""
     version: str = ""

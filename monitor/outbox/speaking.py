@@ -1,8 +1,8 @@
-"""Which member's findings a fleet incident is told by: those with the strongest evidence.
+"""Choose the member that a fleet incident reports: the one with the strongest evidence.
 
-Members are evaluated one by one, and each knows its own evidence only. So the incident
-remembers whose was the strongest and how strong; that one's evaluations say what is found
-of all, until another's are stronger. The others' leave what is told as it is.
+Members are evaluated one by one, and each knows its own evidence only. So the incident remembers
+the strongest member and its evidence. Only that member's evaluations change what is told, until
+another's evidence is stronger.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from alerts.message import ScoreLine, leading
 from alerts.updating import Fact, Gist
 
 MOST_EVIDENCE: Final = 1e6
-"""Evidence without end is kept as this much; JSON has no infinity."""
+"""Infinite evidence is stored as this value, because JSON has no infinity."""
 
 
 def lead_of(
     before: IncidentState, condition: Condition, member: str, scores: Sequence[ScoreLine]
 ) -> Lead | None:
-    """Say who speaks for all after a look at one member.
+    """Choose the leading member after an evaluation of one member.
 
-    Whoever begins the incident or makes it a page is told of then, so it speaks from then on.
+    A member that opens the incident or raises it to a page is named in that message, so it leads
+    from then on.
     """
     mine, known = leading(scores), before.lead
     if mine is None:
@@ -37,7 +38,7 @@ def lead_of(
 
 
 def finding_of(lead: Lead | None, member: str, scores: Sequence[ScoreLine]) -> Gist | None:
-    """Give what a member's look finds of all; None where another one speaks for them."""
+    """Return the member's finding if it leads; None if another member leads."""
     if lead is None or lead.member != member:
         return None
     known = gist(verdict=words.Verdict.DRIFTING, blame=words.Blame.BASE, scores=scores)

@@ -1,8 +1,8 @@
-"""Messages for channels that the config does not name any more: others are told in their place.
+"""Reroute messages whose channel the config no longer names.
 
-A channel is renamed or removed while messages wait for it: nobody would ever claim them, and
-a page would be lost in silence. Whoever would have been told and has heard nothing is told,
-as of anything else; the message itself is a dead letter.
+If a channel is renamed or removed while messages wait for it, nobody would ever claim them, and a
+page would be lost in silence. The other channels that match and have heard nothing are told as
+usual; the message itself becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ _LOG = structlog.get_logger(__name__)
 
 NO_CHANNEL: Final = "the config names no such channel"
 MOST_AT_ONCE: Final = 10
-"""Each is a transaction of its own, and whoever looks for them claims nothing meanwhile."""
+"""Each is its own transaction, and the claiming thread claims nothing meanwhile."""
 
 
 def rescue(
     database: Database, channels: Sequence[ConfiguredChannel], *, after: timedelta
 ) -> list[str]:
-    """Hand on what has been due for ``after`` and is for none of ``channels``.
+    """Reroute messages due for longer than ``after`` whose channel is not among ``channels``.
 
-    A daemon with another config would have taken it by then. Gives the names of the channels
-    whose messages are dead letters now, :data:`MOST_AT_ONCE` at most: as many mean that there
-    may be more.
+    A daemon with another config would have taken them by then. Returns the channel names of the new
+    dead letters, at most :data:`MOST_AT_ONCE`: that many mean that there may be more.
     """
     names = [channel.name for channel in channels]
     rows = database.run(
@@ -68,7 +67,7 @@ def _handed_on(database: Database, row: DeliveryRow, channels: Sequence[Configur
 
 
 def _may_hand_on(tx: Connection, row: DeliveryRow) -> bool:
-    """Whether the incident stays as it is meanwhile, or is over for good."""
+    """True if the incident was locked as it stands, or is over for good."""
     if row.incident_id is None or telling.lasting(tx, [row.incident_id]):
         return True
     found = incidents.incident(tx, row.incident_id)
@@ -101,9 +100,9 @@ def _others(
     alert: Alert,
     channels: Sequence[ConfiguredChannel],
 ) -> list[str]:
-    """Of what is open whoever has heard nothing; of an end whoever has heard of it.
+    """Name the channels to tell: those that heard nothing, or of an end those that heard.
 
-    A fleet incident names no owner to match by, so anybody may have been meant.
+    A fleet incident names no owner to match by, so any channel may have been meant.
     """
     heard = outbox.channels_told(tx, incident_id)
     if not alert.firing:

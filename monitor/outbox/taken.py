@@ -1,4 +1,4 @@
-"""Write down what receivers have taken: one transaction for all that waited for the last one."""
+"""Mark messages as delivered, many in one transaction."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _Note:
 
 @dataclass(slots=True)
 class Taken:
-    """Shares commits among the threads that send; each still waits until its own is durable.
+    """A group commit for the sending threads; each waits until its own mark is durable.
 
-    While one thread commits, the others' notes gather, and the next one of them writes them
-    all. So a fast receiver costs a commit for many messages, and a slow one no waiting.
+    While one thread commits, the others' notes gather, and the next thread writes them all. So a
+    fast receiver costs one commit for many messages, and a slow one no waiting.
     """
 
     database: Database
@@ -30,10 +30,10 @@ class Taken:
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, message: UUID) -> None:
-        """Return when it is stored that the message was taken.
+        """Return once the database has stored that the message was delivered.
 
-        Raises what the database raises. Then this thread's own may still be stored by
-        another one; writing it again changes nothing.
+        Raises what the database raises. Another thread may still store this note then; storing it
+        again changes nothing.
         """
         mine = _Note(message)
         with self._gathering:
@@ -49,7 +49,7 @@ class Taken:
             messages = [note.message for note in notes]
             self.database.run(lambda tx: outbox.mark_delivered(tx, *messages))
         except BaseException:
-            with self._gathering:  # the others' stay, and each of them tries for itself
+            with self._gathering:  # the others' notes stay, and each thread retries its own
                 self._notes += notes
             raise
         for note in notes:

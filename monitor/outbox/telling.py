@@ -1,8 +1,8 @@
-"""Moves messages from those that wait to those that are sent, as :mod:`alerts.telling` says.
+"""Move messages from waiting to queued, by the rules of :mod:`alerts.telling`.
 
-Everything that happens is first held, for each channel that it concerns. What need not wait
-moves on in the same transaction; the rest is looked at again and again by :class:`Teller`.
-Silences and inhibition are asked each time, so what they hold back is told once they end.
+Every message is first held, once per channel. If it need not wait, it moves on in the same
+transaction; :class:`Teller` checks the rest again and again. Each check reads silences and
+inhibitions, so the messages they hold back are told once they end.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from monitor.store.telling import HeldRow, ToldRow
 _LOG = structlog.get_logger(__name__)
 
 LONGEST_PAUSE: Final = timedelta(seconds=15)
-"""How often open incidents are looked at for repeats, at least, where nothing waits."""
+"""The longest pause between looks for due repeats while nothing waits."""
 
 
 class TellingFailed(Exception):  # noqa: N818 - named as the outcome it reports
-    """What some channels are told could not be worked out; the others were told."""
+    """The messages of some channels could not be worked out; the others were queued."""
 
 
 def hold(
@@ -52,7 +52,7 @@ def hold(
     incident_id: IncidentId,
     transition_id: TransitionId | None,
 ) -> None:
-    """Let the message wait for these channels."""
+    """Hold the message for these channels."""
     for channel in channels:
         store.hold(
             tx,
@@ -70,10 +70,10 @@ def tell_at_once(
     manners: Mapping[str, Manner],
     now: datetime,
 ) -> None:
-    """Queue what waits of one incident for channels that need not wait for others.
+    """Queue an incident's held messages for channels that need not wait.
 
-    A channel without an entry in ``manners`` is told at once, too. For the others only what
-    has come to nothing is dropped.
+    A channel without an entry in ``manners`` is also told at once. For channels that wait, only
+    messages that have become pointless are dropped.
     """
     held = store.take(tx, incident_id)
     muting = read_muting(tx, now=now)
@@ -86,11 +86,11 @@ def tell_at_once(
 def tell_each(
     tx: Connection, manners: Mapping[str, Manner], *, now: datetime, margin: timedelta = NEAR
 ) -> tuple[int, list[str]]:
-    """Queue whatever is due; give the number of messages, and the channels that failed.
+    """Queue every message that is due; return their number and the channels that failed.
 
-    One at a time, whoever asks. ``margin`` is how far from the onset a declared change is still
-    listed where something is told again. A channel whose messages cannot be worked out keeps
-    no other one's back.
+    Only one caller at a time does the work. ``margin`` is how far from the onset a declared change
+    is still listed in a repeat. A channel whose messages cannot be worked out holds back no other
+    channel.
     """
     if not store.alone(tx):
         return 0, []
@@ -113,7 +113,7 @@ def tell_each(
 
 
 class Teller:
-    """Looks at what waits; :meth:`turn` is the work of a loop."""
+    """The job that queues held messages; a loop calls :meth:`turn`."""
 
     def __init__(
         self,
@@ -130,9 +130,9 @@ class Teller:
         self._looked = float("-inf")
 
     def turn(self) -> bool:
-        """Queue what is due now; False, as there is nothing more to do at once.
+        """Queue what is due now; return False, since nothing more is due at once.
 
-        Raises TellingFailed after the others were told.
+        Raises TellingFailed after the other channels were told.
         """
         rested = time.monotonic() - self._looked >= self._pause.total_seconds()
         if not rested and not self._database.run(store.any_held):
@@ -149,7 +149,7 @@ class Teller:
 
 
 def _by_the_clock(tx: Connection, told: Sequence[ToldRow], *, now: datetime) -> list[ToldRow]:
-    """What was told by a clock that was ahead keeps back nothing until that time comes."""
+    """Correct times written by a clock that ran ahead, so that they hold nothing back."""
     known = clock.read(tx)
     return [replace(one, at=clock.sure(known, one.at, now=now)) for one in told]
 
@@ -175,7 +175,7 @@ def _settle(
     only_drop: bool = False,
     margin: timedelta = NEAR,
 ) -> int:
-    """Queue what is due of one channel, and drop what came to nothing."""
+    """Queue one channel's due messages, and drop those that have become pointless."""
     matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
     decided = [] if only_drop else telling.decide(matters, manner, muting.now)
     lasting = (_still_so(tx, one, now=muting.now, margin=margin) for one in decided)
@@ -192,10 +192,10 @@ def _settle(
 
 
 def _still_so(tx: Connection, one: Telling, *, now: datetime, margin: timedelta) -> Telling | None:
-    """Leave out of a repeat what somebody is changing now, or has ended since it was read.
+    """Drop from a repeat the incidents that are locked by a writer or have ended.
 
-    The others are told as they are by now. What waits is locked; what was told is not, and a
-    repeat behind its end would stay open at the receiver for ever.
+    The others are brought up to date. Held messages are locked; told ones are not, and a repeat
+    sent after the end would stay open at the receiver for ever.
     """
     if one.reason is not Reason.REPEAT:
         return one
@@ -212,13 +212,13 @@ def _still_so(tx: Connection, one: Telling, *, now: datetime, margin: timedelta)
 def _by_now(
     tx: Connection, told: Alert, incident_id: IncidentId, *, margin: timedelta, now: datetime
 ) -> Alert:
-    """Give what is known by now, and what of it is otherwise than it was told."""
+    """Bring the message up to date, marked with what changed since it was told."""
     known = present(tx, told, incident_id, margin=margin, now=now)
     return updated(told, known, status=told.status) or known
 
 
 def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:
-    """Read what waits. What cannot be read waits no more: delivery says so, loudly."""
+    """Decode held messages. An unreadable one is queued, and its delivery fails loudly."""
     found = []
     for row in held:
         try:
@@ -236,7 +236,7 @@ def _read(tx: Connection, held: Sequence[HeldRow]) -> list[Readable]:
 
 
 def _apart(tx: Connection, channel: str, one: Telling) -> frozenset[IncidentId]:
-    """What would make a page wait for another incident's earlier message, were it sent with it."""
+    """Find incidents whose earlier, undelivered messages would delay a page sent with them."""
     ids = [IncidentId(matter.incident) for matter, _ in one.news]
     behind = outbox.undelivered(tx, channel=channel, incident_ids=ids)
     waits = any(
@@ -264,7 +264,7 @@ def _queue(tx: Connection, channel: str, one: Telling, held: Sequence[HeldRow]) 
 
 
 def _say_who_has_them(tx: Connection, channel: str, one: Telling, *, now: datetime) -> None:
-    """Tell behind a beginning who acknowledged it while it waited; it would call people else."""
+    """After a first message that waited, tell who acknowledged it, so that it calls nobody."""
     for matter, alert in one.news:
         row = incidents.incident(tx, IncidentId(matter.incident)) if alert.firing else None
         until = row.acknowledged_until if row and row.closed_at is None else None

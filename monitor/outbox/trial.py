@@ -1,4 +1,4 @@
-"""Trying a channel: a message that says it is only a test, by the way that all messages go."""
+"""Try a channel: send a message marked as a test the same way as all messages."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ UNTAKEN = "no worker took it up in time; is `driftline serve` running with a wor
 def trial_alerts(
     channel: str, *, by: str, severity: words.Severity, at: datetime
 ) -> Sequence[Alert]:
-    """Give the two messages of a trial: the start of a made-up incident, and its end.
+    """Return the two messages of a trial: the start of a made-up incident, and its end.
 
-    A receiver that keeps state (PagerDuty, Alertmanager) so keeps nothing of it.
+    With both, a receiver that keeps state (PagerDuty, Alertmanager) has nothing left open.
     """
     started = _alert(channel, by=by, severity=severity, at=at)
     ended = _alert(channel, by=by, severity=severity, at=at, id=started.id, ended_at=at)
@@ -31,14 +31,14 @@ def trial_alerts(
 
 
 def queue(tx: Connection, channel: str, alert: Alert) -> UUID:
-    """Queue one of them; it is sent if the transaction commits."""
+    """Queue a trial message; it is sent if the transaction commits."""
     return outbox.enqueue(tx, channel=channel, alert=alert_to_json(alert))
 
 
 def answered(tx: Connection, message: UUID) -> DeliveryRow | None:
-    """Return the message once its first attempt has an outcome, else None.
+    """Return the message once its first attempt has a result, else None.
 
-    A trial is not tried again: one that was not taken is withdrawn.
+    A trial is not retried: a message that the receiver did not accept is withdrawn.
     """
     row = deliveries.fetch(tx, message)
     if row is None or (row.state is DeliveryState.QUEUED and row.last_error is None):
@@ -47,7 +47,7 @@ def answered(tx: Connection, message: UUID) -> DeliveryRow | None:
 
 
 def given_up(tx: Connection, message: UUID) -> DeliveryRow | None:
-    """Withdraw a message that nobody took in time; return what is known of it."""
+    """Withdraw a message that no worker took in time; return its row."""
     outbox.withdraw(tx, message, error=UNTAKEN)
     return deliveries.fetch(tx, message)
 

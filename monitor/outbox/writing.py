@@ -1,4 +1,4 @@
-"""One message about one incident, as the machine, the verdict and the evaluation make it."""
+"""Write one message about one incident from the machine's state, verdict and evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SEEN_AGAIN: Final = "enough of its requests can be compared with the reference"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writing:
-    """One message in the making: what is told, by which verdict, and the state after."""
+    """The parts of one message: the event to tell, its verdict, and the state after it."""
 
     version: Version
     verdict: Verdict
@@ -32,12 +32,12 @@ class Writing:
 
     @property
     def over(self) -> bool:
-        """Whether it is the incident's end."""
+        """True if the message tells of the incident's end."""
         return self.tell.status is words.Status.RECOVERED
 
 
 def update_of(writing: Writing, summary: str) -> IncidentUpdate:
-    """Say what of the incident is stored with the message."""
+    """Return the incident's fields to store with the message."""
     tell = writing.tell
     return IncidentUpdate(
         number=tell.number,
@@ -52,7 +52,7 @@ def update_of(writing: Writing, summary: str) -> IncidentUpdate:
 
 
 def alert_of(writing: Writing) -> Alert:
-    """Write the message, but for its links: those need the incident's number."""
+    """Write the message without links, which need the incident's number."""
     version, verdict, inputs, tell = (
         writing.version,
         writing.verdict,
@@ -101,7 +101,7 @@ def alert_of(writing: Writing) -> Alert:
 
 
 def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
-    """Say where a change sits, how sure that is, and when a probe that can tell is due."""
+    """Describe the blame, its certainty, and when a probe that can tell is due."""
     return cause_words(
         words.Blame(verdict.blame.value),
         words.Sureness(verdict.sure.value),
@@ -111,7 +111,7 @@ def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
 
 
 def _stands(writing: Writing) -> str:
-    """What a summary says in place of what can be said of any incident of the kind."""
+    """Return the part of a summary that differs between incidents of one kind."""
     unseen = writing.inputs.unseen
     blind = writing.kind is words.Kind.BLIND
     return not_monitored(unseen) if blind and unseen else writing.verdict.reason
@@ -145,7 +145,7 @@ def _reason(writing: Writing) -> str:
 
 
 def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
-    """Give what only an incident about drift has to say."""
+    """Return the fields that only a drift incident's message has."""
     return {
         "onset": onset_of(verdict),
         "scores": inputs.scores,

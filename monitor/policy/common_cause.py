@@ -134,7 +134,11 @@ def standing(
         return Standing(common="the base model moved" if base else None)
     near = _near(memory, fleet, at)
     apart = _apart(memory, [m.memory for m in near], fleet.limit)
-    together = [m for m in near if _apart(m.memory, _rest(memory, near, m), fleet.limit) is None]
+    together = [
+        m
+        for m in near
+        if _apart(m.memory, [memory, *(o.memory for o in near if o is not m)], fleet.limit) is None
+    ]
     known = base or fleet.member or len(together) + 1 >= fleet.limit
     common = _words(fleet, together, base=base) if known else None
     return Standing(
@@ -171,10 +175,6 @@ def _since(memory: Memory, default: datetime) -> datetime:
     verdict = memory.verdict
     told = [verdict.since] if verdict is not None and verdict.detectors else []
     return min([default, *told, *(c.at for c in memory.crossings)])
-
-
-def _rest(memory: Memory, near: Sequence[Moved], one: Moved) -> list[Memory]:
-    return [memory, *(m.memory for m in near if m is not one)]
 
 
 def _words(fleet: FleetFact, together: Sequence[Moved], *, base: bool) -> str:
@@ -219,17 +219,15 @@ def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
     )
 
 
-def _hard(memory: Memory) -> bool:
-    return any(c.hard and c.paged for c in memory.crossings)
-
-
-def _misidentified(memory: Memory) -> bool:
-    return memory.misidentified
-
-
 _FAILURES: Final[tuple[tuple[str, Callable[[Memory], bool]], ...]] = (
-    ("hard signals that the others do not have: a change of its own", _hard),
-    ("other weights answer, which is not so for the others: a change of its own", _misidentified),
+    (
+        "hard signals that the others do not have: a change of its own",
+        lambda memory: any(c.hard and c.paged for c in memory.crossings),
+    ),
+    (
+        "other weights answer, which is not so for the others: a change of its own",
+        lambda memory: memory.misidentified,
+    ),
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from detectors.identity import IdentityState
+from detectors.types import Floats, Process
 from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.policy.common_cause import FleetFact
 from monitor.policy.coverage import CoveredWindow
@@ -36,6 +38,16 @@ class Effect:
     n: int
     records: int = 0
     alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Increment:
+    """What one window added to ``log M``, per process ``(L, K)``."""
+
+    window_start: datetime
+    at: datetime
+    n_units: int
+    by_process: Mapping[Process, Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,8 +75,10 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
     before = memory
     memory = remember(memory, facts, settings)
     paging = tuple(c for c in memory.crossings if _pages(c, memory, facts, settings))
-    memory = replace(memory, crossings=_mark_paged(memory.crossings, paging))
-    paging = tuple(c for c in memory.crossings if c.paged)
+    keys = {c.key for c in paging}
+    marked = tuple(replace(c, paged=True) if c.key in keys else c for c in memory.crossings)
+    memory = replace(memory, crossings=marked)
+    paging = tuple(c for c in marked if c.paged)
     stands = standing(
         memory,
         facts.fleet,
@@ -141,11 +143,6 @@ def _probe_lets_page(
     if not facts.probe_available or (probe is not None and probe.at > crossing.at):
         return True
     return facts.at - crossing.at >= settings.page_wait
-
-
-def _mark_paged(crossings: Sequence[Crossing], paging: Sequence[Crossing]) -> tuple[Crossing, ...]:
-    keys = {c.key for c in paging}
-    return tuple(replace(c, paged=True) if c.key in keys else c for c in crossings)
 
 
 def _verdict(
@@ -334,14 +331,9 @@ def _action(
             if not approved
             else "the cause is not confirmed: no probe of the model has looked since"
         )
-    return ActionEvidence(
-        allowed=False, reason=join(small) or _nothing_of_the_model(memory), at=facts.at
-    )
-
-
-def _nothing_of_the_model(memory: Memory) -> str:
-    degraded = memory.perplexity is not None and memory.perplexity.degraded
-    return "perplexity below margin" if degraded else "no signal of the model's own crossed"
+    degraded = probe is not None and probe.degraded
+    nothing = "perplexity below margin" if degraded else "no signal of the model's own crossed"
+    return ActionEvidence(allowed=False, reason=join(small) or nothing, at=facts.at)
 
 
 def _large(crossing: Crossing, settings: PolicySettings) -> bool:

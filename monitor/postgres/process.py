@@ -1,4 +1,4 @@
-"""Tell whether the server that a pid file names is alive, and whether it is this folder's."""
+"""Tell whether the server named by a pid file is alive, and whether it is this folder's."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Postmaster:
 
 
 def live_postmaster(cluster: Path) -> Postmaster | None:
-    """Read the pid file of ``cluster`` and believe it only if that process serves this folder."""
+    """Read the pid file of ``cluster``, and trust it only if that process serves this folder."""
     lines = _lines(cluster / "postmaster.pid")
     pid = named_pid(cluster / "postmaster.pid")
     if pid is None or not serves(pid, cluster):
@@ -30,9 +30,9 @@ def live_postmaster(cluster: Path) -> Postmaster | None:
 
 
 def named_pid(lock_file: Path) -> int | None:
-    """Process id in a pid file or socket lock; None when there is no such file, or none in it."""
+    """Return the process id in a pid file or socket lock; None if missing or without one."""
     lines = _lines(lock_file)
-    # A standalone backend writes its id negated.
+    # A standalone backend writes its id as a negative number.
     first = lines[_PID_LINE].strip().removeprefix("-") if lines else ""
     return int(first) if first.isdecimal() and len(first) <= _LONGEST_PID else None
 
@@ -45,16 +45,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def exists(pid: int) -> bool:
-    """Whether ``/proc`` lists the process, alive or zombie."""
+    """True if ``/proc`` lists the process, alive or zombie."""
     return Path(f"/proc/{pid}").exists()
 
 
 def serves(pid: int, cluster: Path) -> bool:
-    """Whether ``pid`` is a running server of ``cluster``.
+    """True if ``pid`` is a running server of ``cluster``.
 
     A postmaster works inside its data directory, so its ``cwd`` tells it from a foreign process
-    that was given the same id. Where we may not read it (another user's process, in a container
-    without ``CAP_SYS_PTRACE``) the name of the program has to do.
+    with the same id. If we may not read that (another user's process, in a container without
+    ``CAP_SYS_PTRACE``), the program's name is used.
     """
     if _state(pid) in {None, "Z", "X"}:
         return False

@@ -1,9 +1,9 @@
-"""Room on the disk of an embedded server: a reserve, and when it is given up.
+"""Keep a disk reserve for an embedded server, and release it when space runs short.
 
-PostgreSQL that finds no room for its log ends, and needs some to start again. So a file of
-zeros lies beside the cluster. When the disk runs short it is deleted: the server has that
-much then to come up and to write what people must be told, while whoever uses it takes
-nothing more in. It is made anew when there is room for it and as much again.
+PostgreSQL ends when it has no space for its log, and needs some to start again. So a file of zeros
+lies beside the cluster. When the disk runs short it is deleted: the server can then start and write
+messages to people, while its users take in no more records. It is created again once there is space
+for it and as much again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MIB: Final = 1 << 20
 LARGEST: Final = 64 * MIB
 """Bytes of the reserve on a disk of a gigabyte or more."""
 SHARE: Final = 16
-"""On a smaller disk it is this part of all."""
+"""On a smaller disk the reserve is this fraction of the whole."""
 MOST_WAL: Final = 1024
 LEAST_WAL: Final = 32
 """MiB of log; PostgreSQL needs two files of 16."""
@@ -37,23 +37,23 @@ class Reserve:
 
     @property
     def path(self) -> Path:
-        """The file of zeros; its absence says that the disk ran short."""
+        """The file of zeros; if it is missing, the disk ran short."""
         return self.root / "reserve"
 
     def short(self) -> bool:
-        """Whether nothing more should be taken in; costs a look at the file system.
+        """True if no more records should be taken in; costs a look at the file system.
 
-        Once the reserve is gone, the disk is short until it fits in again.
+        Once the reserve is gone, the disk counts as short until it fits again.
         """
         try:
             disk = shutil.disk_usage(self.root)
-        except OSError:  # before the folder is made, or after it is gone
+        except OSError:  # before the folder is created, or after it was deleted
             return False
         size = _size(disk.total)
         return disk.free < (size if self.path.exists() else 3 * size)
 
     def keep(self) -> None:
-        """Give the reserve up where the disk is short, make it where there is room."""
+        """Delete the reserve if the disk is short, create it if there is space."""
         try:
             disk = shutil.disk_usage(self.root)
         except OSError:
@@ -67,7 +67,7 @@ class Reserve:
 
 
 def wal_size(root: Path) -> str:
-    """How much log may be kept on this disk, as ``postgresql.conf`` says it."""
+    """Return the limit of the log on this disk, in the form of ``postgresql.conf``."""
     mib = shutil.disk_usage(root).total // SHARE // MIB
     return f"{max(LEAST_WAL, min(MOST_WAL, mib))}MB"
 
@@ -77,7 +77,7 @@ def _size(total: int) -> int:
 
 
 def _fill(path: Path, size: int) -> None:
-    """Take the room; of several processes one does."""
+    """Create the reserve; of several processes one does."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

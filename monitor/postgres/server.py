@@ -1,4 +1,4 @@
-"""Bring the one server of a folder up, or down; callers hold ``control.lock``."""
+"""Start or stop the one server of a folder; callers hold ``control.lock``."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 def conninfo(database: str, *, password: str, socket_dir: Path) -> str:
-    """Address for psycopg."""
+    """Return the address for psycopg."""
     return make_conninfo(
         host=str(socket_dir),
         port=PORT,
@@ -41,14 +41,14 @@ def conninfo(database: str, *, password: str, socket_dir: Path) -> str:
 
 
 class Server:
-    """The server of ``folder``, be it our child or another process's.
+    """The server of ``folder``, whether our child or another process's.
 
     Parameters
     ----------
     folder, settings
-        What to run.
+        The server to run.
     stopping
-        When set, waits inside ``bring_up`` are given up.
+        If set, waits inside ``bring_up`` are given up.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Server:
         self._child: subprocess.Popen[bytes] | None = None
 
     def running(self) -> bool:
-        """Whether a server of this folder is alive."""
+        """True if a server of this folder is alive."""
         return live_postmaster(self._folder.cluster) is not None
 
     def bring_up(self, password: str, *, service: str, deadline: float) -> Path:
@@ -69,7 +69,7 @@ class Server:
         Raises
         ------
         PostgresError
-            It is not ready at the deadline (on the clock of ``time.monotonic``), or cannot be.
+            It is not ready at the deadline (by ``time.monotonic``), or cannot become ready.
         """
         while True:
             adopted = self.running() or not self._launch(password, deadline)
@@ -78,13 +78,13 @@ class Server:
                 event = "postgres_adopted" if adopted else "postgres_started"
                 log.info(event, folder=str(self._folder.cluster))
                 return socket_dir
-            # A server that was killed is worth another try, one that gave up is not.
+            # A killed server is worth another try, one that gave up is not.
             if (not adopted and not self._child_was_killed()) or self._over(deadline):
                 message = f"PostgreSQL did not start in {self._folder.cluster}"
                 raise StartFailed(message, log_tail(self._folder))
 
     def _launch(self, password: str, deadline: float) -> bool:
-        """Start a server, unless one turns up while we wait for the last one to be gone."""
+        """Start a server, unless one turns up while we wait for the last one to end."""
         account = choose_account(find_binaries())
         lock = open_lock(self._folder.lock("server"))
         try:
@@ -104,9 +104,9 @@ class Server:
         return True
 
     def _wait_ready(self, password: str, service: str, deadline: float) -> Path | None:
-        """Wait until the server lets us in, and make the database and the service's role.
+        """Wait until the server accepts us, and create the database and the service's role.
 
-        None when the server has ended. ``service`` is that role's password.
+        None if the server has ended. ``service`` is that role's password.
         """
         while True:
             found = live_postmaster(self._folder.cluster)
@@ -133,11 +133,11 @@ class Server:
         return self._child is not None and (self._child.poll() or 0) < 0
 
     def _over(self, deadline: float) -> bool:
-        """Wait a moment; whether to give up, at the deadline or because we are to stop."""
+        """Wait a moment; return True to give up, at the deadline or because we are stopping."""
         return self._stopping.wait(_POLL_SECONDS) or time.monotonic() >= deadline
 
     def shut_down(self) -> None:
-        """End the server: SIGINT ends sessions and writes a checkpoint, SIGQUIT just ends."""
+        """Stop the server: SIGINT ends sessions and writes a checkpoint, SIGQUIT only ends it."""
         for number in (signal.SIGINT, signal.SIGQUIT):
             pid = self._pid()
             if pid is None:
@@ -155,7 +155,7 @@ class Server:
         return self._child.pid if self._child is not None and self._child_lives() else None
 
     def _gone(self, deadline: float) -> bool:
-        """Whether the postmaster and all its backends ended by the deadline."""
+        """True if the postmaster and all its backends ended by the deadline."""
         while self._pid() is not None:
             if time.monotonic() >= deadline:
                 return False
@@ -177,7 +177,7 @@ def _ensure_database(password: str, service: str, socket_dir: Path) -> None:
 
 
 def _ensure_service(connection: psycopg.Connection, password: str, address: str) -> None:
-    """Make the service's role, or give it its password anew where that was lost."""
+    """Create the service's role, or reset its password if that was lost."""
     with contextlib.suppress(psycopg.OperationalError):
         psycopg.connect(make_conninfo(address, user=SERVICE, password=password)).close()
         return

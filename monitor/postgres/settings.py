@@ -1,4 +1,4 @@
-"""The configuration that the embedded server runs with."""
+"""The configuration of the embedded server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What an operator may want to change of the embedded server, in PostgreSQL's own units.
+    """The settings of the embedded server for operators, in PostgreSQL's own units.
 
     max_wal_size
-        ``auto``: a sixteenth of the disk, 1GB at most.
+        ``auto`` means a sixteenth of the disk, at most 1GB.
     """
 
     shared_buffers: str = "128MB"
@@ -22,7 +22,7 @@ class ServerSettings:
     max_wal_size: str = AUTO
 
     def render(self, socket_dir: Path, *, root: Path) -> str:
-        """Text of ``postgresql.conf`` for a server whose folder is ``root``."""
+        """Render ``postgresql.conf`` for a server whose folder is ``root``."""
         wal = wal_size(root) if self.max_wal_size == AUTO else self.max_wal_size
         return _TEMPLATE.format(
             port=PORT,

@@ -1,4 +1,4 @@
-"""Keep one embedded server running for every process that uses a data folder."""
+"""Keep one embedded server running for all processes that use a data folder."""
 
 import fcntl
 import os
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 class EmbeddedPostgres:
     """A PostgreSQL server in the data folder, shared by all processes that use this folder.
 
-    The first to start brings the server up, later ones adopt it. A server that dies is restarted
-    by whichever user notices first. The last user to stop shuts the server down; when the last
-    user is killed instead, a guardian process does so about ten seconds later.
+    The first to start brings the server up, later ones adopt it. If the server dies, the first user
+    to notice restarts it. The last user to stop shuts the server down; if that user is killed
+    instead, a guardian process does so about ten seconds later.
 
     Thread-safe. The first start of a folder takes about .7 s, later ones .2 s.
 
@@ -39,9 +39,9 @@ class EmbeddedPostgres:
     data_dir
         Driftline's data folder; the server lives in its sub-folder ``postgres`` (mode 0700).
     settings
-        Size of the server; the settings of the process that starts it hold.
+        The server's settings; those of the process that starts it apply.
     start_timeout
-        Seconds that a start may take, recovery after a crash included.
+        Seconds that a start may take, including recovery after a crash.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The owner's address for SQLAlchemy, password included: never log it."""
+        """The owner's address for SQLAlchemy, including the password: never log it."""
         return self._url(ROLE, self._password)
 
     @property
@@ -78,7 +78,7 @@ class EmbeddedPostgres:
 
     @property
     def conninfo(self) -> str:
-        """Address for psycopg, password included: never log it."""
+        """The address for psycopg, including the password: never log it."""
         return conninfo(DATABASE, password=self._password, socket_dir=self._where())
 
     def _where(self) -> Path:
@@ -87,24 +87,23 @@ class EmbeddedPostgres:
         return self._socket_dir
 
     def running(self) -> bool:
-        """Whether a server of this folder is alive now, whoever started it."""
+        """True if a server of this folder is alive, no matter who started it."""
         return self._server.running()
 
     def start(self) -> None:
-        """Bring the server up or adopt the live one, and keep it up; repeating it does nothing.
+        """Start the server or adopt the live one, and keep it up; repeated calls do nothing.
 
         Raises
         ------
         PostgresError
-            One of the tree in ``monitor.postgres.errors``; no server stays behind that was not
-            there before.
+            One of the tree in ``monitor.postgres.errors``; no new server stays behind.
         """
         with self._mutex:
             if self._watcher is not None:
                 return
             self._stopping.clear()
             self._folder.create()
-            self.reserve.keep()  # a process that was killed on a full disk has not given it up
+            self.reserve.keep()  # a process killed on a full disk did not release it
             try:
                 self._bring_up()
             except BaseException:
@@ -114,7 +113,7 @@ class EmbeddedPostgres:
             self._watcher.start()
 
     def stop(self) -> None:
-        """Let go of the server; the last user shuts it down, which rolls open transactions back.
+        """Release the server; the last user shuts it down, rolling open transactions back.
 
         Raises
         ------
@@ -157,7 +156,7 @@ class EmbeddedPostgres:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _bring_up(self) -> None:
-        """Adopt or start under ``control.lock``, so that of several processes one starts."""
+        """Adopt or start under ``control.lock``, so that only one of several processes starts."""
         deadline = time.monotonic() + self._start_timeout
         with exclusive(self._folder.lock("control"), deadline=deadline):
             self._join_users()
@@ -170,7 +169,7 @@ class EmbeddedPostgres:
     def _join_users(self) -> None:
         if self._users is None:
             self._users = open_lock(self._folder.lock("users"))
-            # Never waits: who holds it exclusively holds control.lock, too.
+            # Never waits: the exclusive holder also holds control.lock.
             fcntl.flock(self._users, fcntl.LOCK_SH)
 
     def _leave(self) -> None:

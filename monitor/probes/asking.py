@@ -1,4 +1,4 @@
-"""What every way of asking a model can do: through serving, or on this machine."""
+"""The interface for asking a model, through serving or on this machine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from monitor.probes.perplexity import PerplexityRun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A model to ask: the name it is served under, and its folder where one is known.
+    """A model to ask: its served name, and its folder if known.
 
-    ``folder`` None is a base model, or an adapter whose files are not readable here.
+    ``folder`` is None for a base model, or if the adapter's files are not readable here.
     """
 
     model: str
@@ -25,7 +25,7 @@ class Target:
 
 
 def local_folder(uri: str) -> Path | None:
-    """Give the folder that a path or a ``file:`` address means on this machine.
+    """Return the local folder that a path or a ``file:`` address names.
 
     >>> local_folder("file:///models/support%20v7"), local_folder("s3://bucket/support-v7")
     (PosixPath('/models/support v7'), None)
@@ -42,7 +42,7 @@ def local_folder(uri: str) -> Path | None:
 
 
 class Made(Protocol):
-    """How a run was made; see :class:`monitor.probes.perplexity.PerplexityRun`."""
+    """The origin of a run; see :class:`monitor.probes.perplexity.PerplexityRun`."""
 
     @property
     def engine(self) -> str | None: ...
@@ -58,28 +58,28 @@ class ModelProbe(Protocol):
     """Asks models. Every method may raise :class:`monitor.probes.errors.ProbeError`."""
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
-        """Fixed texts for an adapter: the general ones, and its domain's where configured."""
+        """Return an adapter's fixed texts: the general ones, and its domain's if configured."""
         ...
 
     def score(self, target: Target, corpus: Corpus) -> PerplexityRun:
-        """One run over a corpus."""
+        """Run once over a corpus."""
         ...
 
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
-        """What the model expects at every token of some texts."""
+        """Return the model's expectations at every token of some texts."""
         ...
 
     def base_of(self, target: Target) -> Target | None:
-        """The base model of an adapter, if it can be asked."""
+        """Return an adapter's base model, if it can be asked."""
         ...
 
     def siblings_of(self, target: Target) -> tuple[Target, ...]:
-        """Other adapters on the same base."""
+        """Return other adapters on the same base."""
         ...
 
     def would_repeat(self, target: Target, run: Made) -> bool:
-        """Whether a run now would be ``run`` again: weights, dtype, engine and way are the same.
+        """True if a run now would repeat ``run``: same weights, dtype, engine and way of asking.
 
-        False where nobody knows.
+        False if unknown.
         """
         ...

@@ -1,4 +1,4 @@
-"""How texts are cut into batches of a model."""
+"""Cut texts into batches for a model."""
 
 from __future__ import annotations
 

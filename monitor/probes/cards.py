@@ -1,4 +1,4 @@
-"""What an engine says it serves: the cards of ``/v1/models``."""
+"""Read the models that an engine serves: the cards of ``/v1/models``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ class ModelCard:
     """One served model.
 
     parent
-        The served base model of an adapter; None for a base model, and in engines that
-        do not say it.
+        The served base model of an adapter; None for a base model, and in engines that do not tell.
     root
-        Where the engine took the weights from: a folder on *its* machine, or a hub id.
+        Where the engine loaded the weights from: a folder on *its* machine, or a hub id.
     owner
-        What most engines name themselves as: ``vllm``, ``sglang``, ``llamacpp``.
+        The engine's name for itself: ``vllm``, ``sglang``, ``llamacpp``.
     """
 
     id: str
@@ -35,9 +34,9 @@ class ModelCard:
 
 
 def one_version(card: ModelCard, other: ModelCard) -> bool:
-    """Whether two names mean one version: ``support`` may stand for ``support@v7``.
+    """True if two names mean one version: ``support`` may stand for ``support@v7``.
 
-    One folder alone does not say so: an engine may have loaded a neighbour's by mistake.
+    Sharing a folder is not enough: an engine may have loaded a neighbour's by mistake.
     """
     if card.id == other.id:
         return True
@@ -46,12 +45,12 @@ def one_version(card: ModelCard, other: ModelCard) -> bool:
 
 
 def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[ModelCard, ...]:
-    """Ask an engine, with or without ``/v1`` in its address, what it serves.
+    """Ask an engine for its models, with or without ``/v1`` in its address.
 
     Raises
     ------
     ProbeFailed
-        It is out of reach, or answers something else; the message says which.
+        The engine is out of reach, or answers something else; the message says which.
     """
     place = f"{url.rstrip('/').removesuffix('/v1')}/v1/models"
     try:

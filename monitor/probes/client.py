@@ -1,4 +1,4 @@
-"""Talk to a model worker: start it when first needed, end it when it hangs, restart it."""
+"""Talk to a model worker: start it on first use, end it if it hangs, restart it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WorkerDied(Exception):  # noqa: N818 - caught here and turned into ProbeFa
 
 
 class Opening(Protocol):
-    """The first request of a worker's life, as far as its environment follows from it."""
+    """The first request to a worker, which also determines its environment."""
 
     @property
     def model(self) -> str: ...
@@ -40,25 +40,25 @@ class Opening(Protocol):
 
 
 class Answering(Protocol):
-    """What a model client needs of a worker."""
+    """The part of a worker that a model client needs."""
 
     def ask(self, request: msgspec.Struct, *, timeout: float) -> msgspec.Struct: ...
 
 
 class Worker(Generic[Opened]):
-    """One worker process and the model it holds.
+    """One worker process and its model.
 
-    ``ask`` is thread-safe and answers one request at a time. A request during which the
-    process dies is sent once more to a fresh process; one that takes too long ends the
-    process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests in
-    between fail at once, and so do all once it is closed.
+    ``ask`` is thread-safe and answers one request at a time. If the process dies during a request,
+    the request is sent once more to a fresh process; a request that takes too long ends the
+    process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests meanwhile
+    fail at once, as do all requests after closing.
 
     Parameters
     ----------
     opening
-        A message of the dialogue that names the model.
+        The dialogue's message that names the model.
     command
-        Run instead of the dialogue's module.
+        Run in place of the dialogue's module.
     """
 
     def __init__(
@@ -80,18 +80,18 @@ class Worker(Generic[Opened]):
         self._opened: Opened | None = None
         self._deaths = 0
         self._not_before = 0.0
-        # in words: a raised error keeps the frames it came through, and the texts in them
+        # as text: a raised error would keep its frames, and the texts in them
         self._missing: str | None = None
         self._last: str = ""
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now, if any."""
+        """The running process, if any."""
         process = self._process
         return process.pid if process and process.poll() is None else None
 
     def opened(self) -> Opened:
-        """Start the worker if need be and tell which model it holds."""
+        """Start the worker if needed, and describe its model."""
         with self._lock:
             return self._ready()
 
@@ -120,9 +120,9 @@ class Worker(Generic[Opened]):
             self._end()
 
     def close(self) -> None:
-        """End the process for good, in the middle of a request too: whoever asked is told so.
+        """End the process for good, even during a request, whose caller gets an error.
 
-        Loading a model may take minutes, and nobody who stops a service waits for that.
+        Loading a model may take minutes, and stopping a service must not wait for that.
         """
         with self._starting:
             self._closed = True
@@ -244,7 +244,7 @@ class Worker(Generic[Opened]):
 def environment(opening: Opening, inherited: Mapping[str, str]) -> dict[str, str]:
     """Build the worker's environment: its threads, no telemetry, none of our secrets.
 
-    A model that lies on this machine needs no network, so the hub is switched off for it.
+    A model on this machine needs no network, so the hub is switched off for it.
     """
     kept = {key: value for key, value in inherited.items() if not key.startswith("DRIFTLINE_")}
     threads = str(opening.threads)

@@ -1,4 +1,4 @@
-"""Let models read the same texts, few at a time, and put what they expected together."""
+"""Let models read the same texts, a few at a time, and join their expectations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detectors.perplexity import DocumentScores
 from monitor.probes.asking import Target
 
 AT_ONCE: Final = 8
-"""Texts between two signs of life; each is a request of its own all the same."""
+"""Texts between two progress reports; each text is still its own request."""
 
 
 class Reads(Protocol):
@@ -24,7 +24,7 @@ class Reads(Protocol):
 def read_all(
     probe: Reads, target: Target, texts: Sequence[str], *, tick: Callable[[int], None]
 ) -> TopLogprobs:
-    """Read every text; ``tick`` is told how many more are done. Raises ProbeError."""
+    """Read every text; ``tick`` gets the number of texts just done. Raises ProbeError."""
     parts = []
     for start in range(0, len(texts), AT_ONCE):
         some = texts[start : start + AT_ONCE]
@@ -34,7 +34,7 @@ def read_all(
 
 
 def joined(parts: Iterable[TopLogprobs]) -> TopLogprobs:
-    """Put readings one after the other; those that know fewer rivals are padded."""
+    """Join readings in order; those with fewer rivals are padded."""
     parts = list(parts)
     k = max(part.tokens.shape[1] for part in parts)
     return TopLogprobs(
@@ -51,7 +51,7 @@ def joined(parts: Iterable[TopLogprobs]) -> TopLogprobs:
 
 
 def document_scores(read: TopLogprobs, texts: Sequence[str]) -> DocumentScores:
-    """Sum a reading text by text; NaN where nothing of a text was read."""
+    """Sum a reading text by text; NaN for a text of which nothing was read."""
     tokens = np.bincount(read.document, minlength=len(texts)).astype(np.float64)
     sums = np.bincount(read.document, weights=-read.chosen, minlength=len(texts))
     return DocumentScores(

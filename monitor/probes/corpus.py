@@ -1,4 +1,4 @@
-"""Fixed texts whose perplexity tells whether a *model* has changed."""
+"""Fixed texts whose perplexity shows whether a *model* has changed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST_DOCUMENT: Final = 32 * 1024
 
 
 class CorpusInvalid(ValueError):  # noqa: N818 - reads better where it is caught
-    """A corpus file that cannot be used; the message names the line."""
+    """The corpus file is unusable; the message names the line."""
 
 
 class CorpusRole(StrEnum):
-    """``domain`` texts tell whether an adapter lost its skill, ``general`` ones what it forgot."""
+    """``domain`` texts test an adapter's skill, ``general`` ones what it forgot."""
 
     GENERAL = "general"
     DOMAIN = "domain"
@@ -36,7 +36,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Documents under a name. Two corpora of one :attr:`id` hold the same texts."""
+    """Named documents; two corpora with the same :attr:`id` hold the same texts."""
 
     name: str
     documents: tuple[Document, ...]
@@ -52,12 +52,12 @@ class Corpus:
 
 
 def load_corpus(path: Path | None = None, *, role: CorpusRole = CorpusRole.GENERAL) -> Corpus:
-    """Read a JSONL file of ``{"id", "text"}``; None gives the built-in general English one.
+    """Read a JSONL file of ``{"id", "text"}``; None reads the built-in general English one.
 
     Raises
     ------
     CorpusInvalid
-        Not such a file, an id twice, an empty or too long text, or too many documents.
+        Not such a file, a duplicate id, an empty or too long text, or too many documents.
     """
     source = path or GENERAL
     try:
@@ -68,7 +68,7 @@ def load_corpus(path: Path | None = None, *, role: CorpusRole = CorpusRole.GENER
 
 
 def unreadable(error: OSError | UnicodeDecodeError) -> str:
-    """Say why a file of texts could not be read, without a byte of it."""
+    """Say why a file of texts could not be read, without quoting it."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return "it is not text in UTF-8"

@@ -21,10 +21,10 @@ from monitor.probes.client import Worker
 from monitor.probes.errors import ProbeError, ProbeFailed
 
 TEXTS_PER_REQUEST: Final = 512
-"""Long enough to sort by length, short enough that live texts pass a long building job."""
+"""Enough texts to sort by length, few enough that live texts can pass a long build."""
 
 LARGE_SEARCH: Final = 4_000_000
-"""Cosines of a search (examples times queries) from which the worker is asked: 20 ms here."""
+"""The search size (examples times queries) from which the worker is asked: 20 ms here."""
 
 _LOG = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Dtype(StrEnum):
-    """Arithmetic of the encoder; part of its identity."""
+    """The encoder's arithmetic; part of its identity."""
 
     AUTO = "auto"
     BFLOAT16 = "bfloat16"
@@ -41,7 +41,7 @@ class Dtype(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSettings:
-    """How texts become vectors.
+    """The settings of embeddings.
 
     model
         Hub name (``name@revision`` pins it), folder, or ``package:NAME`` of an installed
@@ -49,12 +49,12 @@ class EmbeddingSettings:
     batch_tokens
         Padded tokens per batch.
     dtype
-        ``auto`` takes bfloat16 where the CPU has it. Daemons of different CPUs that share
+        ``auto`` takes bfloat16 if the CPU supports it. Daemons on different CPUs that share
         references must name one: vectors of different arithmetic are refused.
     threads
         CPU threads of the worker.
     cache_entries
-        Texts whose vectors are kept in memory (about 1 KB each).
+        The number of texts whose vectors are cached in memory (about 1 KB each).
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -67,7 +67,7 @@ class EmbeddingSettings:
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors and says exactly which encoder does."""
+    """Turns texts into unit vectors, and identifies its encoder exactly."""
 
     @property
     def encoder(self) -> str: ...
@@ -77,7 +77,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class Searcher(Protocol):
-    """Finds nearest training examples faster than the daemon itself could."""
+    """Finds nearest training examples faster than the daemon itself."""
 
     def nearest(
         self, index: npt.NDArray[np.float16], queries: npt.NDArray[np.floating]
@@ -87,9 +87,9 @@ class Searcher(Protocol):
 class EmbeddingClient:
     """The embedding probe: thread-safe, lazy, cached by content.
 
-    The worker starts at the first call (seconds) and holds its model in memory of its own.
-    The same text always gets the same vector while it is cached; a fresh computation in
-    another batch may move a cosine by about 1e-3 in bfloat16.
+    The worker starts at the first call (seconds) and holds its model in its own memory. The same
+    text gets the same vector while it is cached; computing it in another batch may change a cosine
+    by about 1e-3 in bfloat16.
     """
 
     def __init__(self, settings: EmbeddingSettings) -> None:
@@ -113,7 +113,7 @@ class EmbeddingClient:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process, None while none runs."""
+        """The worker's process; None while none runs."""
         return self._worker.pid
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -122,9 +122,9 @@ class EmbeddingClient:
         Raises
         ------
         ProbeFailed, ProbeTimeout, ModelMissing
-            Nothing was lost; the caller keeps the texts and tries later.
+            Nothing was lost; the caller keeps the texts and tries again later.
         """
-        # a lone surrogate is no text: it cannot be sent, and no tokenizer knows it
+        # a lone surrogate is not text: it cannot be sent, and no tokenizer knows it
         texts = [text.encode("utf-8", "replace").decode() for text in texts]
         keys = [_key(text) for text in texts]
         known = self._cache.get(keys)
@@ -142,9 +142,9 @@ class EmbeddingClient:
     def nearest(self, index: npt.NDArray[np.float16], queries: npt.NDArray[np.floating]) -> Nearest:
         """Find each query's nearest example; see :func:`detectors.nearest.nearest`.
 
-        A large search of a memory-mapped index runs in the worker, twice as fast or more
-        where the CPU multiplies bfloat16; a small one, or one while the worker is down,
-        runs here. The answer is the same.
+        A large search of a memory-mapped index runs in the worker, at least twice as fast if the
+        CPU multiplies bfloat16; a small search, or one while the worker is down, runs here. The
+        result is the same.
         """
         if not isinstance(index, np.memmap) or index.shape[0] * len(queries) < LARGE_SEARCH:
             return nearest(index, queries)
@@ -185,7 +185,7 @@ class EmbeddingClient:
 
 
 class _Cache:
-    """The newest vectors by content hash; no text is kept."""
+    """The newest vectors by content hash; it stores no text."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries

@@ -1,7 +1,7 @@
 """One turn with one engine: ask it about texts, and stop at the first sign of trouble.
 
-Some engines crash on prompt logprobs beside other requests, so nothing is ever asked
-twice: a 5xx, a timeout or a lost connection ends the turn and the engine is left alone.
+Some engines crash on prompt logprobs beside other requests, so no request is repeated: a 5xx, a
+timeout or a lost connection ends the turn and the engine is left alone.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ from monitor.probes.restraint import Turn
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _MANY, _FEW = 20, 5
-"""Rivals that vLLM tells unless its ``--max-logprobs`` is lower, and that OpenAI's API has."""
+"""The most rivals that vLLM returns unless ``--max-logprobs`` is lower, and OpenAI's API."""
 OTHERS: Final = 2
-"""Requests beside those of a probe that measures what they do to it."""
+"""Ordinary requests run beside a probe that measures their effect."""
 OTHERS_TOKENS: Final = 16
 _FIRST_LOOK, _LAST_LOOK = 0.05, 0.5
 """Seconds between looks at an engine's metrics: doubling, since a long request stays long."""
 
 
 class Stop(Exception):  # noqa: N818 - the end of a turn is not a fault of ours
-    """Ask nothing more of this engine now."""
+    """Ask this engine nothing more now."""
 
 
 class NoNumbers(Stop):
-    """The engine is up and answers for this model without log-probabilities."""
+    """The engine answers for this model, but without log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What an engine says of itself."""
+    """An engine's description of itself."""
 
     name: str | None = None
     dtype: str | None = None
 
 
 class Engine:
-    """One served model and the way that its engine understands."""
+    """One served model, and the way of asking that its engine understands."""
 
     def __init__(
         self, replica: Replica, *, model: str, http: Http, settings: PerplexitySettings, turn: Turn
@@ -76,19 +76,19 @@ class Engine:
 
     @property
     def way(self) -> PerplexitySource | None:
-        """The way that was understood; None before the first answer."""
+        """The way of asking that the engine understood; None before the first answer."""
         return self._ways[0] if self._proved else None
 
     @property
     def spent(self) -> float:
-        """Seconds of the engine's time that the turn has cost."""
+        """Seconds of the engine's time used by the turn."""
         return self._turn.spent
 
     def about(self) -> About:
-        """Name and version, where the engine tells them."""
+        """Return name and version, if the engine tells them."""
         if self._replica.kind is not EngineKind.SGLANG:
             return About(name=software.vllm(self._told("/version")))
-        # it holds the server's own settings, keys among them: two fields are read
+        # its answer holds the server's settings, keys among them: only two fields are read
         found = self._told("/get_server_info") or self._told("/server_info")
         dtype = found.get("dtype")
         return About(
@@ -97,7 +97,7 @@ class Engine:
         )
 
     def require_idle(self) -> None:
-        """Stop where requests wait in the engine for longer than the settings' patience."""
+        """Stop if requests wait in the engine for longer than the settings' patience."""
         patience = self._settings.patience.total_seconds()
         until, looks = time.monotonic() + patience, _looks()
         while (waiting := self._waiting()) > self._settings.max_waiting:
@@ -108,10 +108,10 @@ class Engine:
 
     @contextmanager
     def others(self, texts: Sequence[str]) -> Iterator[None]:
-        """Have the engine answer ordinary requests of the same model meanwhile.
+        """Make the engine answer ordinary requests of the same model meanwhile.
 
-        What a batch is made of changes the last bits of everything in it. They cost no more
-        of the engine's time than the probe that runs beside them, and end at the first fault.
+        A batch's composition changes the last bits of all its results. These requests cost no more
+        of the engine's time than the probe beside them, and end at the first fault.
         """
         ended = threading.Event()
         asking = [
@@ -155,9 +155,9 @@ class Engine:
     def ask_alone(self, text: str, *, top: int = 0, until: float) -> PromptTokens | None:
         """Ask as :meth:`ask` does, at a moment without other requests if there is one.
 
-        vLLM on a CPU computes a base model's tokens with an adapter's weights where both
-        share a batch. ``until`` is on the monotonic clock: from then on the text is read
-        beside whatever runs, as it must be where an engine is never idle, and says so.
+        vLLM on a CPU computes a base model's tokens with an adapter's weights if both share a
+        batch. ``until`` is on the monotonic clock: after it the text is read beside other requests,
+        since an engine may never be idle, and the result says so.
         """
         while True:
             before = self._wait_for_quiet(until)
@@ -187,14 +187,14 @@ class Engine:
         Returns
         -------
         PromptTokens or None
-            None where the text is too long for the model or the answer, or where a later
-            text's tokens do not spell it.
+            None if the text is too long for the model or the answer, or if a later text's tokens do
+            not spell it.
 
         Raises
         ------
         Stop
-            The engine broke, sent the probe away, tells no prompt logprobs, or scores
-            another text than it was sent.
+            The engine failed, refused the probe, has no prompt logprobs, or scored another text
+            than it was sent.
         """
         problem = "the engine was not asked"
         for way, most in self._attempts(top):
@@ -211,7 +211,7 @@ class Engine:
         raise NoNumbers(problem)
 
     def _attempts(self, top: int) -> list[tuple[PerplexitySource, int]]:
-        """Ways in order of preference; fewer rivals where an engine refuses so many."""
+        """List ways and numbers of rivals to try, in order of preference."""
         tops = dict.fromkeys((min(top, self._most), min(top, _FEW)))
         return [(way, most) for most in tops for way in self._ways]
 
@@ -283,7 +283,7 @@ class Engine:
 
 
 def _looks() -> Iterator[float]:
-    """Give the waits before looks, one after the other."""
+    """Yield the waits between looks."""
     wait = _FIRST_LOOK
     while True:
         yield wait
@@ -292,7 +292,7 @@ def _looks() -> Iterator[float]:
 
 def _ways(source: PerplexitySource, kind: EngineKind) -> tuple[PerplexitySource, ...]:
     if kind is EngineKind.LLAMA_CPP:
-        # it answers 200 with what it generated
+        # it answers 200 with its generated text
         reason = "llama.cpp cannot score prompts: echo is ignored in silence"
         raise ProbeFailed(reason, permanent=True, asked=False)
     match source:
@@ -318,7 +318,7 @@ def _read(way: PerplexitySource, reply: Reply, *, text: str, top: int) -> Prompt
 
 
 def _too_long(reply: Reply) -> bool:
-    """Whether the text exceeds the model's context, which is no fault of the engine."""
+    """True if the text exceeds the model's context, which is not the engine's fault."""
     return reply.status in _REFUSED and b"context length" in reply.body_start
 
 

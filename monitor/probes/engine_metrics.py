@@ -1,4 +1,4 @@
-"""What an engine's ``/metrics`` tell a probe: is it busy, and which adapters are at hand? Pure."""
+"""Read an engine's ``/metrics``: is it busy, and which adapters are loaded? Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def waiting_requests(metrics: bytes) -> float:
-    """Sum the requests that wait over an engine's processes; 0 where it does not say.
+    """Sum the waiting requests over an engine's processes; 0 if it does not tell.
 
     >>> waiting_requests(b'vllm:num_requests_waiting{engine="0"} 3.0')
     3.0
@@ -27,18 +27,18 @@ def waiting_requests(metrics: bytes) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """Requests that run in an engine, and how many it has finished; 0 where it does not say."""
+    """Requests running in an engine, and the number it has finished; 0 if it does not tell."""
 
     running: float
     finished: float
 
     def alone_until(self, later: Activity) -> bool:
-        """Whether at most one request was in the engine from now to ``later``."""
+        """True if at most one request was in the engine from now to ``later``."""
         return not self.running and not later.running and later.finished - self.finished <= 1
 
 
 def activity(metrics: bytes) -> Activity:
-    """Read what an engine is doing.
+    """Read an engine's activity.
 
     >>> activity(b"vllm:num_requests_running 2.0").running
     2.0
@@ -51,11 +51,11 @@ def activity(metrics: bytes) -> Activity:
 
 
 def resident_adapters(metrics: bytes) -> frozenset[str]:
-    """Adapters that ran last, as many as the engine holds at a time.
+    """Infer the loaded adapters: those that ran last, as many as the engine holds.
 
-    vLLM has one sample for each set of adapters that ran together, and its value is when
-    that was last so. The engine forgets the least recently used, so these are still loaded.
-    It is an inference: no engine says which adapters it holds.
+    vLLM has one sample for each set of adapters that ran together, whose value is the last time it
+    did. The engine evicts the least recently used, so the latest are still loaded. This is an
+    inference: no engine lists the adapters it holds.
 
     >>> sorted(resident_adapters(b'''
     ... vllm:lora_requests_info{max_lora="2",running_lora_adapters="a,b"} 1.0

@@ -1,4 +1,4 @@
-"""Which engines serve which models, and which replica a probe asks next."""
+"""Find the engines that serve a model, and the replica that a probe asks next."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LOG = structlog.get_logger(__name__)
 
 REMEMBERED: Final = timedelta(seconds=2)
 _PASSED_OVER: Final = 2
-"""Turns that a replica loses to one that has the adapter at hand, before it gets its own."""
+"""Turns that a replica may lose to one with the adapter loaded, before it gets its own."""
 
 
 class EngineKind(StrEnum):
-    """Engines that are asked in their own way; every other one as if it were vLLM."""
+    """Engines that are asked in their own way; all others are asked like vLLM."""
 
     VLLM = "vllm"
     SGLANG = "sglang"
@@ -43,7 +43,7 @@ _KINDS: Final = {kind.value: kind for kind in EngineKind}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answered:
-    """What an engine answered last; ``at`` on the monotonic clock."""
+    """An engine's last answer; ``at`` is on the monotonic clock."""
 
     cards: Mapping[str, ModelCard] | None
     error: str
@@ -52,7 +52,7 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """Replicas by what they say of a model; addresses without credentials and paths."""
+    """Replicas by their answer about a model; addresses without credentials and paths."""
 
     holding: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
@@ -60,16 +60,16 @@ class Listing:
 
     @property
     def everywhere(self) -> bool:
-        """Whether every engine that answers lists the model, and at least one does.
+        """True if every engine that answers lists the model, and at least one does.
 
-        A version that only some replicas hold would answer some clients with 404.
+        A version that only some replicas hold would give some clients a 404.
         """
         return bool(self.holding) and not self.lacking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """An engine that serves a model; ``parent`` None: the model is a base.
+    """An engine that serves a model; ``parent`` is None if the model is a base.
 
     ``name`` is the address without credentials.
     """
@@ -81,10 +81,10 @@ class Replica:
 
 
 class Engines:
-    """Which models are served, by which replica, and what their base is.
+    """The served models, their replicas and their bases.
 
-    ``/v1/models`` of each engine is remembered for two seconds: deciding about a route
-    asks several times in a row. An engine that does not answer serves nothing.
+    ``/v1/models`` of each engine is cached for two seconds, since deciding about a route asks
+    several times in a row. An engine that does not answer counts as serving nothing.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class Engines:
         self._passed: dict[tuple[str, str], int] = {}
 
     def serves(self, model: str) -> bool:
-        """Whether the model is served everywhere; see :attr:`Listing.everywhere`."""
+        """True if the model is served everywhere; see :attr:`Listing.everywhere`."""
         return self.listing(model).everywhere
 
     def listing(self, model: str) -> Listing:
-        """Say which replicas list the model; one that lately did not is asked anew."""
+        """Group replicas by whether they list the model; asks again those that lacked it."""
         found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}
         for url in self._urls:
             cards = self._cards(url, having=model)
@@ -121,7 +121,7 @@ class Engines:
         return Listing(**{kind: tuple(urls) for kind, urls in found.items()})
 
     def base_of(self, model: str) -> str | None:
-        """The served model that an engine names as this adapter's parent."""
+        """Return the served model that an engine names as this adapter's parent."""
         for url in self._urls:
             cards = self._cards(url) or {}
             parent = cards[model].parent if model in cards else None
@@ -130,9 +130,9 @@ class Engines:
         return None
 
     def siblings_of(self, model: str) -> tuple[str, ...]:
-        """Other adapters with the same parent, those at hand first.
+        """Return other adapters with the same parent, loaded ones first.
 
-        A second name of the same version is none: its weights are the same, as they should.
+        A second name of the same version is left out, since its weights should be the same.
         """
         base = self.base_of(model)
         if base is None:
@@ -147,17 +147,17 @@ class Engines:
         return tuple(sorted(found, key=lambda name: name not in at_hand))
 
     def resident(self, models: Sequence[str]) -> frozenset[str]:
-        """Those of some adapters that an engine has at hand; none where engines do not say."""
+        """Return those of some adapters that an engine has loaded; empty if engines do not tell."""
         wanted = frozenset(models)
         return frozenset().union(*(wanted & self._resident(url) for url in self._urls))
 
     def holding(self, model: str) -> tuple[Replica, ...]:
-        """Every engine that lists the model.
+        """Return every engine that lists the model.
 
         Raises
         ------
         ModelNotServed
-            Engines answer, and none lists it.
+            Engines answer, but none lists it.
         ProbeFailed
             No engine answers.
         """
@@ -183,10 +183,10 @@ class Engines:
         replica: str | None = None,
         purpose: Purpose = Purpose.ROUTINE,
     ) -> Replica:
-        """Give the replica to ask next: the named one, else they take turns.
+        """Choose the replica to ask next: the named one, else in turn.
 
-        One that has the adapter at hand goes first, but no replica is passed over more
-        than twice in a row.
+        A replica with the adapter loaded goes first, but no replica is passed over more than twice
+        in a row.
 
         Raises
         ------
@@ -206,7 +206,7 @@ class Engines:
         return self._take_turns(model, able)
 
     def root_of(self, model: str, replica: Replica) -> str | None:
-        """Ask a replica where it has a model's weights from now; None: it does not say."""
+        """Ask a replica where it loaded a model's weights from; None if it does not tell."""
         answered = self._ask(replica.url)
         with self._lock:
             self._known[replica.url] = answered
@@ -235,7 +235,7 @@ class Engines:
         return resident_adapters(reply.body_start)
 
     def _cards(self, url: str, *, having: str | None = None) -> Mapping[str, ModelCard] | None:
-        """Give what was remembered, unless it lacks a model that may have come since."""
+        """Return the cached cards, unless they lack a model that may have come since."""
         with self._lock:
             known = self._known.get(url)
         fresh = REMEMBERED.total_seconds()

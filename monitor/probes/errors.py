@@ -1,4 +1,4 @@
-"""What can go wrong when a model is asked.
+"""The errors of asking a model.
 
     ProbeError
     ├── ProbeFailed       the model gave no answer; ``permanent`` tells whether to try again
@@ -25,9 +25,9 @@ class ProbeError(Exception):
 class ProbeFailed(ProbeError):  # noqa: N818 - it is a state to wait out, seldom a fault
     """The model gave no answer.
 
-    ``permanent``: the same request cannot succeed later. ``asked``: the model was working
-    on the request when it failed, so the request itself may be the cause. ``again_in``:
-    seconds until it may be asked again, where that is known.
+    ``permanent`` is true if the same request cannot succeed later. ``asked`` is true if the model
+    was working on the request when it failed, so that the request may be the cause. ``again_in`` is
+    the wait in seconds before asking again, if known.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ProbeTimeout(ProbeFailed):
 
 
 class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
-    """The model cannot be loaded; trying again cannot help."""
+    """The model cannot be loaded; a retry cannot help."""
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"model {model!r}: {reason}")
@@ -77,7 +77,7 @@ class FolderRefused(ProbeError):  # noqa: N818 - reads better where it is caught
 
 
 class FolderUnknown(ProbeError):  # noqa: N818 - reads better where it is caught
-    """An adapter was asked for whose files are not known to lie on this machine."""
+    """No local folder is known for the requested adapter's files."""
 
     def __init__(self, model: str) -> None:
         super().__init__(f"{model!r}: no folder on this machine; register its version with a uri")
@@ -85,11 +85,11 @@ class FolderUnknown(ProbeError):  # noqa: N818 - reads better where it is caught
 
 
 class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is caught
-    """Two models read the same text as different tokens: position by position means nothing."""
+    """Two models split the same text into different tokens, so positions do not correspond."""
 
 
 def place_of(error: BaseException) -> str:
-    """Name an error and where it was raised; its own message could quote a prompt.
+    """Name an error and where it was raised, because its message could quote a prompt.
 
     >>> try:
     ...     int("secret")

@@ -1,4 +1,4 @@
-"""From an engine's answers about several texts to one array of expectations."""
+"""Join an engine's answers about several texts into one array of expectations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from detectors.parity import TopLogprobs
 from monitor.probes.prompt_logprobs import PromptTokens
 
 TOP: Final = 20
-"""Likeliest tokens at each place: what vLLM tells unless ``--max-logprobs`` allows more."""
+"""Likeliest tokens at each position: vLLM's limit unless ``--max-logprobs`` allows more."""
 
 
 def as_top_logprobs(answers: Sequence[PromptTokens | None]) -> TopLogprobs:
-    """Put the answers after each other; a text without one has no tokens.
+    """Join the answers; a text without an answer has no tokens.
 
-    Every scored token is there, so that two models' arrays stand beside each other; NaN
-    where the engine told no logprob.
+    Every scored token is included, so that two models' arrays align; NaN if the engine returned no
+    logprob.
     """
     count = sum(len(answer.logprobs) for answer in answers if answer is not None)
     chosen, document = np.empty(count), np.empty(count, dtype=np.int64)

@@ -1,6 +1,6 @@
-"""How messages go over a pipe: a 4-byte big-endian length and a msgpack body.
+"""Frame messages for a pipe: a 4-byte big-endian length and a msgpack body.
 
-Data only, so neither side can make the other run anything.
+Frames hold data only, so neither side can make the other run code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Opened = TypeVar("Opened", bound=msgspec.Struct)
 
 
 class Failure(msgspec.Struct, tag="failure", frozen=True, kw_only=True):
-    """The worker lives on but could not answer."""
+    """The worker could not answer, but goes on."""
 
     reason: str
     missing: bool
@@ -28,14 +28,14 @@ class Failure(msgspec.Struct, tag="failure", frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialogue(Generic[Opened]):
-    """What a daemon and one kind of worker say to each other.
+    """The messages between a daemon and one kind of worker.
 
     module
-        What the worker's process runs.
+        The module that the worker's process runs.
     opened
-        Its answer to the first request: which model it holds.
+        The worker's answer to the first request, describing its model.
     replies
-        Decodes every answer, among them ``opened`` and :class:`Failure`.
+        The decoder of all answers, including ``opened`` and :class:`Failure`.
     """
 
     module: str
@@ -44,13 +44,13 @@ class Dialogue(Generic[Opened]):
 
 
 def frame(message: object) -> bytes:
-    """Encode a message, a :class:`msgspec.Struct`, as it goes over the pipe."""
+    """Encode a message, a :class:`msgspec.Struct`, for the pipe."""
     body = _ENCODER.encode(message)
     return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
 def body_length(head: bytes) -> int:
-    """Read a frame's length; a senseless one means that the stream is broken."""
+    """Read a frame's length; an implausible one means that the stream is broken."""
     length = int.from_bytes(head, "big")
     if length > LONGEST_FRAME:
         raise ValueError(f"a frame of {length} bytes, at most {LONGEST_FRAME} are allowed")

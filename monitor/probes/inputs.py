@@ -1,4 +1,4 @@
-"""Texts to compare models on: real prompts from a file, the others from a fixed corpus."""
+"""Texts to compare models on: real prompts from a file, then a fixed corpus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.probes.corpus import Corpus, CorpusInvalid, unreadable
 T = TypeVar("T")
 
 MOST_LINES: Final = 20_000
-"""Of a file of prompts; what comes after is not looked at."""
+"""The most lines read of a file of prompts."""
 LONGEST: Final = 4_000
 """Characters of a prompt that are read: about 1,000 tokens."""
 SHORTEST_SENTENCE: Final = 20
@@ -23,7 +23,7 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One text, and where it stands: ``prompts.jsonl:17`` or ``general-03``."""
+    """One text, and its source: ``prompts.jsonl:17`` or ``general-03``."""
 
     label: str
     text: str
@@ -31,7 +31,7 @@ class Input:
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """Take ``count`` items evenly over a sequence; all of them where there are fewer.
+    """Take ``count`` items evenly over a sequence; all of them if there are fewer.
 
     >>> spread("abcdefgh", 3)
     ['a', 'c', 'f']
@@ -42,21 +42,21 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def general(corpus: Corpus, count: int) -> list[Input]:
-    """Take documents of a corpus, then single sentences where it has too few."""
+    """Take documents of a corpus, then single sentences if there are too few."""
     whole = documents(corpus, count)
     return [*whole, *sentences(corpus, count - len(whole))]
 
 
 def documents(corpus: Corpus, count: int) -> list[Input]:
-    """Take ``count`` documents, or all there are."""
+    """Take ``count`` documents, or all of them."""
     chosen = spread(corpus.documents, count)
     return [Input(label=document.id, text=document.text) for document in chosen]
 
 
 def sentences(corpus: Corpus, count: int) -> list[Input]:
-    """Take single sentences, without what stands before them in their document.
+    """Take single sentences, without the text before them.
 
-    No document's first one: a model reads it as it reads the document itself.
+    Never a document's first one, which a model reads as it does the document itself.
     """
     return spread(list(_later_sentences(corpus)), count)
 
@@ -64,14 +64,14 @@ def sentences(corpus: Corpus, count: int) -> list[Input]:
 def prompts(path: Path, count: int) -> list[Input]:
     """Take ``count`` different prompts evenly over a file of lines.
 
-    A line is JSON with ``"prompt"`` or ``"text"``, or the prompt itself; beyond 4,000
-    characters a prompt is cut.
+    A line is JSON with ``"prompt"`` or ``"text"``, or the prompt itself; prompts are cut to 4,000
+    characters.
 
     Raises
     ------
     CorpusInvalid
-        The file cannot be read or a line is no prompt; the message names the line and
-        never quotes it.
+        The file cannot be read or a line is not a prompt; the message names the line and never
+        quotes it.
     """
     try:
         with path.open(encoding="utf-8") as lines:

@@ -1,4 +1,4 @@
-"""Where a model's files are, and what they are, without running any of them."""
+"""Locate and check a model's files, without running any of them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ModelFolder:
 def resolve(model: str) -> ModelFolder:
     """Find a model by hub name, folder or ``package:NAME`` and check its files.
 
-    A hub model is taken from the local cache where it is, else downloaded (never when
+    A hub model is taken from the local cache if present, else downloaded (never if
     ``HF_HUB_OFFLINE`` is set). ``name@revision`` pins a hub revision.
 
     Raises
     ------
     ModelMissing
-        Nothing there, no safetensors weights, or modules from outside
+        Nothing was found, there are no safetensors weights, or modules come from outside
         sentence-transformers.
     """
     path = locate(model)
@@ -52,13 +52,13 @@ def locate(model: str) -> Path:
 
 
 def is_local(model: str) -> bool:
-    """Whether the model's files lie on this machine, so that no network is needed."""
+    """True if the model's files are on this machine, so that no network is needed."""
     written_as_path = model.startswith(("/", "./", "../", "~"))
     return model.startswith(PACKAGE_PREFIX) or written_as_path or Path(model).is_dir()
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over names and contents of the files that decide what the model computes."""
+    """Hash names and contents (SHA-256) of the files that determine the model's results."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix in _USED and path.is_file():

@@ -1,8 +1,7 @@
-"""Does an engine score the text that it was sent? Pure.
+"""Check that an engine scores the text that it was sent. Pure.
 
-A server that wraps prompts in a template, cuts them, or answers for what it generated
-gives numbers that look like any others. The tokens that it names give it away: together
-they must spell the text.
+A server that wraps prompts in a template, cuts them, or scores its own generated text returns
+numbers that look plausible. Its token names reveal it: together they must spell the text.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from typing import Final
 from monitor.probes.prompt_logprobs import LARGEST_NLL, TextScore
 
 _LONGEST_TOKEN: Final = 64
-"""Characters that may be missing in front: the first token is not scored."""
+"""Characters that may be missing at the front: the first token is not scored."""
 _UNKNOWN: Final = "\ufffd"
 _MARKS: Final = str.maketrans("", "", "\u0120\u2581\u010a")
 """How vocabularies write a space or the end of a line in a token's raw name."""
 
 
 def spelling_fault(shown: Sequence[str], text: str) -> str | None:
-    """Say how the scored tokens differ from the text; None where they spell it.
+    """Say how the scored tokens differ from the text; None if they spell it.
 
     Parameters
     ----------
     shown
-        Every token but the first, as text. Whitespace does not count, a replacement
-        character stands for part of any one, and one special token (``</s>``) at each end
-        is the tokenizer's own.
+        Every token but the first, as text. Whitespace is ignored, a replacement character stands
+        for part of any character, and one special token (``</s>``) at each end is the tokenizer's
+        own.
 
     >>> spelling_fault([" brown", " fox"], "The brown fox")
     >>> spelling_fault(["user", ":", " The", " brown", " fox"], "The brown fox")
@@ -45,7 +44,7 @@ def spelling_fault(shown: Sequence[str], text: str) -> str | None:
 
 
 def number_fault(score: TextScore) -> str | None:
-    """Say why a score cannot be the likelihood of a text; None where it can."""
+    """Say why a score cannot be the likelihood of a text; None if it can."""
     if score.tokens == 0 or not math.isfinite(score.sum_nll):
         return "no token of it has a finite log-likelihood"
     mean = score.sum_nll / score.tokens
@@ -55,7 +54,7 @@ def number_fault(score: TextScore) -> str | None:
 
 
 def _spells(spelled: str, whole: str) -> bool:
-    """Whether ``whole`` ends in ``spelled``, whose unknown characters match any."""
+    """True if ``whole`` ends in ``spelled``, whose unknown characters match any."""
     end, first = len(whole), True
     for piece in reversed(spelled.split(_UNKNOWN)):
         start = end - len(piece) if first else whole.rfind(piece, 0, end)

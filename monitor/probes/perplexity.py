@@ -1,4 +1,4 @@
-"""How likely a fixed corpus is to a model: what a run is, whoever makes it."""
+"""How likely a fixed corpus is to a model: the result of a run, by any probe."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ __all__ = [
 ]
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
-"""What the HTTP client must be allowed to read: 70 bytes for each prompt token, or 1.5 KB
+"""Bytes that the HTTP client must be allowed to read: 70 for each prompt token, or 1.5 KB
 with its 20 likeliest rivals."""
 TOLD: Final = "told:"
-"""Begins the hash of weights that an engine only says it serves."""
+"""Prefix of a hash of weights that only an engine's own statement supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexitySettings:
-    """How an engine is asked.
+    """The settings for asking an engine.
 
     timeout
         For one document.
     max_waiting
-        Requests that may queue in the engine while the probe still runs.
+        Requests that may queue in the engine while the probe runs.
     patience
-        How long a queue is waited out before the run stops. A service stops at once and
-        comes again; a command that someone waits for has only this run.
+        How long a run waits for a queue before it stops. A service stops at once and tries again
+        later; a command that someone waits for has only this run.
     quiet
-        How long one reading by a base model may wait for moments without other requests;
-        what is left is read beside them, and says so.
+        How long one reading by a base model may wait for moments without other requests; the rest
+        is read beside them, and marked so.
     headers
         Sent with each request, such as ``authorization``.
     """
@@ -59,11 +59,11 @@ class PerplexitySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentScore:
-    """One document's NLL sum in nats over ``tokens``; NaN where it could not be scored.
+    """One document's NLL sum in nats over ``tokens``; NaN if it could not be scored.
 
-    ``bytes`` is the document's UTF-8 length, for bits per byte. ``non_finite`` tokens
-    were NaN (left out) or -inf (taken as 30 nats). ``beside``: a base model had to read it
-    while its engine had other requests. ``read`` is when it was read, by the monotonic clock.
+    ``bytes`` is the document's UTF-8 length, for bits per byte. ``non_finite`` tokens were NaN
+    (left out) or -inf (taken as 30 nats). ``beside`` is true if a base model had to read it while
+    its engine had other requests. ``read`` is the monotonic time of the reading.
     """
 
     document: str
@@ -82,22 +82,22 @@ class DocumentScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexityRun:
-    """Documents scored in order.
+    """A scored corpus, documents in order.
 
     engine
-        Name and version of what was asked, where it is known.
+        Name and version of the engine, if known.
     stopped
-        Why the run ended early, None where it did not.
+        Why the run ended early, None if it did not.
     numberless
-        Whether it ended because the engine answers for this model without numbers.
+        True if it ended because the engine answers for this model without numbers.
     replica
         Address of the engine, without credentials; None for a model on this machine.
     source
-        How it was asked.
+        The way of asking.
     dtype, weights
-        Arithmetic, and a hash of what was asked, where they are known.
+        The arithmetic, and a hash of the weights, if known.
     seconds
-        Of the engine's time that it took; None where none was asked.
+        Seconds of the engine's time; None if no engine was asked.
     """
 
     documents: tuple[DocumentScore, ...]

@@ -1,8 +1,8 @@
-"""A worker's side of the pipes: requests in, answers out, until the daemon lets go.
+"""A worker's side of the pipes: requests in, answers out, until the daemon closes them.
 
-A worker answers framed requests on its standard input and ends when that closes, which the
-kernel does the moment the daemon dies; so it never outlives the daemon. (A parent-death
-signal would be wrong here: it fires when the *thread* that started the worker ends.)
+A worker answers framed requests on its standard input and ends when that closes, which the kernel
+does the moment the daemon dies; so it never outlives the daemon. (A parent-death signal would be
+wrong here: it fires when the *thread* that started the worker ends.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def serve(answer: Callable[[bytes], msgspec.Struct]) -> NoReturn:
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the pipes for frames: a library that prints must not break the stream."""
+    """Reserve the pipes for frames, so that a library that prints cannot break the stream."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDONLY)
@@ -46,12 +46,12 @@ def _receive(requests: BinaryIO, arrived: queue.SimpleQueue[bytes]) -> None:
     while True:
         head = requests.read(framing.LENGTH_BYTES)
         if len(head) < framing.LENGTH_BYTES:
-            # the daemon is gone or has let go; nobody waits for a computation under way
+            # the daemon has gone or closed the pipe; nobody waits for the current computation
             os._exit(0)
         arrived.put(requests.read(framing.body_length(head)))
 
 
 def _offer_to_memory_pressure() -> None:
-    # where memory runs out this process is the one to lose: the daemon restarts it
+    # if memory runs out, kill this process first: the daemon restarts it
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

@@ -1,9 +1,9 @@
-"""What engines are asked, and answer, about how likely a given text is. Pure.
+"""Build engines' requests for a text's likelihood, and read their answers. Pure.
 
 Three ways: ``prompt_logprobs`` (vLLM) and ``echo`` (vLLM, older OpenAI-like servers) over
-``/v1/completions``, ``sglang`` over that engine's own ``/generate``. An engine that does
-not know a way ignores it in silence, so an answer without prompt logprobs is an outcome of
-its own. SGLang's shapes are as its sources have them; no real SGLang was asked.
+``/v1/completions``, ``sglang`` over that engine's own ``/generate``. An engine silently ignores a
+way it does not know, so an answer without prompt logprobs is its own outcome. SGLang's shapes
+follow its sources; no real SGLang was asked.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Rival = tuple[int, float]
 
 
 class PerplexitySource(StrEnum):
-    """How a model is asked.
+    """A way of asking a model.
 
-    ``auto`` tries prompt_logprobs, then echo, or sglang where the engine is one. ``local``
-    asks no engine: the model is loaded on this machine.
+    ``auto`` tries prompt_logprobs, then echo, or sglang if the engine is one. ``local`` asks no
+    engine: the model is loaded on this machine.
     """
 
     AUTO = "auto"
@@ -43,7 +43,7 @@ class NoPromptLogprobs(ValueError):  # noqa: N818 - it is a fact about the engin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A request body and the path that it goes to."""
+    """A request body and its path."""
 
     path: str
     body: Mapping[str, object]
@@ -51,16 +51,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTokens:
-    """What an engine says of each token of a prompt but the first, which has no condition.
+    """An engine's numbers for each token of a prompt but the first, which has no context.
 
     shown
         The tokens as text.
     logprobs
-        In nats, of the tokens that stand in the prompt; NaN where the engine gave none.
+        In nats, of the prompt's own tokens; NaN if the engine returned none.
     rivals
-        The likeliest tokens at each place, best first; empty where they were not asked for.
+        The likeliest tokens at each position, best first; empty if not requested.
     beside
-        Whether other requests were in the engine although there should have been none.
+        True if other requests were in the engine although none should have been.
     """
 
     shown: tuple[str, ...]
@@ -89,13 +89,13 @@ def asking(
     Parameters
     ----------
     top
-        How many of the likeliest tokens to tell at each place.
+        The number of likeliest tokens to return at each position.
     adapter
-        Whether ``model`` is an adapter; SGLang's own route has no name for the base.
+        True if ``model`` is an adapter; SGLang's own route has no name for the base.
     """
     match way:
         case PerplexitySource.PROMPT_LOGPROBS:
-            # ids, because a proxy may reorder the entries of each place
+            # ids, because a proxy may reorder the entries of a position
             ids = {"return_token_ids": True} if top else {}
             asked = {"max_tokens": 1, "prompt_logprobs": top, **ids}
         case PerplexitySource.ECHO:
@@ -121,7 +121,7 @@ def generating(
 
 
 def read(way: PerplexitySource, answer: Any, *, text: str, top: int = 0) -> PromptTokens:
-    """Find the prompt's tokens in the engine's parsed answer.
+    """Read the prompt's tokens from the engine's parsed answer.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def read(way: PerplexitySource, answer: Any, *, text: str, top: int = 0) -> Prom
 
 
 def total(tokens: PromptTokens) -> TextScore:
-    """Add up what the tokens cost."""
+    """Sum the tokens' negative log-likelihoods."""
     known, non_finite, counted = 0.0, 0, 0
     for value in tokens.logprobs:
         unknown = math.isnan(value) or value == math.inf
@@ -189,7 +189,7 @@ def _echoed(answer: Mapping[str, Any], *, text: str, top: int) -> PromptTokens:
     values = logprobs["token_logprobs"]
     if len(shown) != len(values):
         raise ValueError("as many tokens as logprobs were expected")
-    # an engine that insists on generating appends its own token after the prompt
+    # an engine that must generate appends its own token to the prompt's
     end = _prompt_length(answer, logprobs, text=text)
     if end == 0:
         raise ValueError("nothing was echoed")
@@ -215,7 +215,7 @@ def _of_texts(place: Mapping[str, Any]) -> Iterator[Rival]:
 
 
 def _stable_id(token: str) -> int:
-    """Number a token by its text: echo tells no ids. Tokens that look alike are one."""
+    """Number a token by its text, since echo returns no ids; equal texts get one number."""
     return int.from_bytes(hashlib.blake2b(token.encode(), digest_size=8).digest(), "big") >> 1
 
 

@@ -1,4 +1,4 @@
-"""What the daemon and the embedding worker say to each other."""
+"""The messages between the daemon and the embedding worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monitor.probes.framing import Dialogue, Failure
 
 
 class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
-    """Load a model; the first request of a worker's life."""
+    """Load a model; the first request to a worker."""
 
     model: str
     dtype: str
@@ -38,7 +38,7 @@ class Search(msgspec.Struct, tag="search", frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
-    """The model is loaded. ``encoder`` names its weights and arithmetic exactly."""
+    """The model is loaded; ``encoder`` identifies its weights and arithmetic exactly."""
 
     encoder: str
     dimension: int
@@ -72,6 +72,6 @@ EMBEDDING: Final = Dialogue(
 
 
 def request(body: bytes) -> Request:
-    """Decode what the daemon asked."""
+    """Decode the daemon's request."""
     asked: Request = _REQUESTS.decode(body)
     return asked

@@ -1,10 +1,9 @@
-"""What keeps a probe from hurting serving.
+"""Limit probes, so that they do not hurt serving.
 
-One engine is asked by one probe at a time. An engine that failed a probe is left alone
-for 5 minutes, then 10, 20 … up to an hour, until a probe went well again; the others are
-left alone as well for a while, because what broke one may break the next. Probes take at
-most a share of an engine's time, of which a part is reserved (:mod:`monitor.probes.share`).
-All of it is remembered by this process only.
+One engine is asked by one probe at a time. An engine that failed a probe is left alone for 5
+minutes, then 10, 20 … up to an hour, until a probe succeeds; the others are left alone for a while
+as well, because what broke one may break the next. Probes take at most a share of an engine's time,
+of which a part is reserved (:mod:`monitor.probes.share`). Only this process remembers all this.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from monitor.probes.share import SHARE, Allowance, Pace, Purpose
 FIRST_PAUSE: Final = 300.0
 LONGEST_PAUSE: Final = 3600.0
 LONGEST_OBEYED: Final = 86_400.0
-"""Seconds of ``Retry-After`` that are believed."""
+"""The longest ``Retry-After`` that is obeyed, in seconds."""
 _PATIENCE: Final = 600.0
 """Seconds that a probe waits for another one to end."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Pause:
-    """How long something is left alone, and why. Times on the monotonic clock."""
+    """How long an engine is left alone, and why. Times are on the monotonic clock."""
 
     failures: int = 0
     until: float = 0.0
@@ -43,7 +42,7 @@ class Pause:
         self.obey(because, length, at=at)
 
     def obey(self, because: str, length: float, *, at: float) -> None:
-        """Pause for a given time; a longer pause under way goes on."""
+        """Pause for a given time, unless a longer pause is running."""
         if at + length > self.until:
             self.until, self.because = at + length, because
 
@@ -64,7 +63,7 @@ class Refusal:
 
     @property
     def error(self) -> ProbeFailed:
-        """As whoever wanted to ask is told."""
+        """The refusal as an error for the caller."""
         return ProbeFailed(self.words, permanent=False, asked=False, again_in=self.seconds)
 
 
@@ -74,7 +73,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """Seconds to count with, and the time of day for words."""
+    """Monotonic seconds for counting, and the time of day for messages."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = _utc_now
@@ -85,12 +84,12 @@ class Clocks:
 
 
 class Restraint:
-    """A keeper for each engine, and a pause for all of them. Safe to share by threads.
+    """A keeper for each engine, and a common pause. Safe to share between threads.
 
     Parameters
     ----------
     share
-        Share of each engine's time that probes may take, in (0, 1].
+        The share of each engine's time that probes may take, in (0, 1].
     """
 
     def __init__(self, *, share: float = SHARE, clocks: Clocks | None = None) -> None:
@@ -101,7 +100,7 @@ class Restraint:
         self._everyone = Pause()
 
     def of(self, url: str) -> Keeper:
-        """Give an engine's keeper, always the same one."""
+        """Return an engine's keeper, always the same one."""
         with self._lock:
             if url not in self._keepers:
                 self._keepers[url] = Keeper(
@@ -114,7 +113,7 @@ class Restraint:
 
 
 class Keeper:
-    """Says when one engine may be asked, and remembers how it went."""
+    """Decides when one engine may be asked, and remembers the results."""
 
     def __init__(
         self, *, share: float, everyone: Pause, lock: threading.Lock, clocks: Clocks
@@ -129,7 +128,7 @@ class Keeper:
 
     @contextmanager
     def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[Turn]:
-        """Be the only probe of the engine; a turn that went well ends its pauses.
+        """Run the engine's only probe; a successful turn ends its pauses.
 
         Raises
         ------
@@ -149,7 +148,7 @@ class Keeper:
             self._turn.release()
 
     def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> Refusal | None:
-        """Say why the engine must not be asked now; None where it may be."""
+        """Say why the engine must not be asked now; None if it may be."""
         at = self._clocks.monotonic()
         with self._lock:
             for who, pause in (("the", self._pause), ("another", self._everyone)):
@@ -167,7 +166,7 @@ class Keeper:
 
     @contextmanager
     def request(self, turn: Turn, size: int) -> Iterator[Request]:
-        """Charge what one request with a text of ``size`` bytes costs the engine."""
+        """Charge the engine's cost of one request with a text of ``size`` bytes."""
         began = self._clocks.monotonic()
         request = Request()
         try:
@@ -182,7 +181,7 @@ class Keeper:
             turn.spent += cost
 
     def failed(self, what: str) -> None:
-        """Leave the engine alone, longer each time, and the others for a while."""
+        """Pause the engine, longer each time, and the others for a while."""
         at = self._clocks.monotonic()
         because = f"failed a probe at {self._clocks.time()} ({what})"
         with self._lock:
@@ -190,7 +189,7 @@ class Keeper:
             self._everyone.grow(because, at=at)
 
     def sent_away(self, what: str, *, seconds: float | None) -> None:
-        """Leave the engine alone for as long as it said."""
+        """Pause the engine for as long as it asked."""
         at = self._clocks.monotonic()
         because = f"asked at {self._clocks.time()} to be left alone ({what})"
         length = FIRST_PAUSE if seconds is None else min(seconds, LONGEST_OBEYED)
@@ -201,20 +200,20 @@ class Keeper:
         at = self._clocks.monotonic()
         with self._lock:
             self._pause.end()
-            # a turn that was under way when another engine broke says nothing of what broke it
+            # a turn that ran when another engine broke says nothing about the cause
             if at >= self._everyone.until:
                 self._everyone.end()
 
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request; ``answered``: with what was asked, so that it shows the engine's pace."""
+    """One request; ``answered`` is true if it succeeded, so that it shows the engine's pace."""
 
     answered: bool = False
 
 
 class Turn:
-    """One probe's time with an engine; ``spent`` is what it has cost it, in seconds."""
+    """One probe's turn with an engine; ``spent`` is its cost to the engine, in seconds."""
 
     def __init__(self, keeper: Keeper, purpose: Purpose) -> None:
         self.purpose = purpose
@@ -225,23 +224,23 @@ class Turn:
 
     @property
     def went_well(self) -> bool:
-        """Whether the engine answered, and never failed or sent the probe away."""
+        """True if the engine answered, and never failed or refused the probe."""
         return self._answered and not self._trouble
 
     def request(self, size: int) -> AbstractContextManager[Request]:
-        """Charge what one request with a text of ``size`` bytes costs the engine."""
+        """Charge the engine's cost of one request with a text of ``size`` bytes."""
         return self._keeper.request(self, size)
 
     def answered(self) -> None:
-        """Note that the engine did what it was asked."""
+        """Note that the engine answered."""
         self._answered = True
 
     def failed(self, what: str) -> None:
-        """Note that the engine broke or fell silent over a probe."""
+        """Note that the engine broke or stopped answering during a probe."""
         self._trouble = True
         self._keeper.failed(what)
 
     def sent_away(self, what: str, *, seconds: float | None) -> None:
-        """Note that the engine has no time; ``seconds`` is for how long, if it said."""
+        """Note that the engine is busy; ``seconds`` is for how long, if it said."""
         self._trouble = True
         self._keeper.sent_away(what, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The nearest training example, exactly, at the speed of bfloat16. Loads torch: worker only.
+"""Find the nearest training example exactly, at bfloat16 speed. Loads torch: worker only.
 
 Two passes over blocks of the index. The first multiplies in bfloat16 and keeps each
 block's maximum per query. For unit vectors its error is at most
@@ -54,7 +54,7 @@ def nearest(index: npt.NDArray[np.float16], queries: npt.NDArray[np.float32]) ->
 
 
 def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware."""
+    """True if the CPU multiplies bfloat16 in hardware."""
     has: bool = (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch has no public name for it
     )
@@ -83,11 +83,11 @@ def _search(index: npt.NDArray[np.float16], queries: npt.NDArray[np.float32]) ->
 
 
 def _block_maxima(index: npt.NDArray[np.float16], queries: torch.Tensor) -> torch.Tensor:
-    """Largest bfloat16 cosine per block and query ``(blocks, q)``, float32."""
+    """Return the largest bfloat16 cosine per block and query ``(blocks, q)``, float32."""
     columns = queries.to(torch.bfloat16).T.contiguous()
     maxima = []
     for begin in range(0, len(index), _INDEX_ROWS):
-        # a copy: torch wants memory that may be written
+        # a copy, because torch wants writable memory
         block = torch.from_numpy(np.array(index[begin : begin + _INDEX_ROWS], dtype=np.float16))
         maxima.append((block.to(torch.bfloat16) @ columns).amax(0).float())
     return torch.stack(maxima)

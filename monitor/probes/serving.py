@@ -1,4 +1,4 @@
-"""Asking models through the engines that serve them."""
+"""Ask models through the engines that serve them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PRIVATE_NETWORKS: Final = (
     "::1/128",
     "fc00::/7",
 )
-"""Where engines live; nothing else private may be reached through their addresses."""
+"""Networks of engines; no other private address may be reached through their settings."""
 _TEXTS_PER_LOOK: Final = 16
 
 
@@ -55,20 +55,20 @@ _Ask = Callable[[str], PromptTokens | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedProbe:
-    """Asks the models that engines serve, one text at a time, one probe an engine.
+    """A probe of served models: one text at a time, one probe per engine.
 
     general
-        Corpus of every adapter.
+        The corpus of every adapter.
     domains
-        Further corpora by adapter; ``domain`` is that of every other one.
+        Further corpora by adapter; ``domain`` is for all other adapters.
     http
         A guarded client that may read :data:`monitor.probes.perplexity.LARGEST_ANSWER`.
     purpose
-        What the engines are asked for, which says what pays for it.
+        Why the engines are asked, which decides which purse pays.
     gives_way
-        Asked before each text of a run: why the run should stop, None where it need not.
+        Called before each text of a run: returns why the run should stop, or None.
     beside
-        Whether the engine is given others to answer while a run goes on.
+        True if the engine is given other requests during a run.
     """
 
     general: Corpus
@@ -83,15 +83,15 @@ class ServedProbe:
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
-        """Give the same probe, asking for this."""
+        """Return the same probe with another purpose."""
         return replace(self, purpose=purpose, gives_way=gives_way)
 
     def crowded(self) -> ServedProbe:
-        """Give the same probe, beside other requests: what they do to the numbers is noise."""
+        """Return the same probe beside other requests, whose effect on the numbers is noise."""
         return replace(self, beside=True)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
-        """Give the general corpus, and the adapter's own where there is one."""
+        """Return the general corpus, and the adapter's own if configured."""
         own = self.domains.get(adapter, self.domain)
         return (self.general,) if own is None else (self.general, own)
 
@@ -101,19 +101,19 @@ class ServedProbe:
         Parameters
         ----------
         replica
-            Address of the engine to ask, as a run or :meth:`replicas_of` names it; None:
-            they take turns.
+            Address of the engine to ask, as a run or :meth:`replicas_of` names it; None takes them
+            in turn.
 
         Returns
         -------
         PerplexityRun
-            ``stopped`` is None only where every document was asked for, and the weights were
-            not replaced meanwhile.
+            ``stopped`` is None only if every document was asked, and the weights were not replaced
+            meanwhile.
 
         Raises
         ------
         ModelNotServed
-            Engines are up and do not list the model; nothing was asked.
+            Engines answer but do not list the model; nothing was asked.
         ProbeFailed
             No engine answers or may be asked now.
         """
@@ -152,15 +152,15 @@ class ServedProbe:
     def read(
         self, target: Target, texts: Sequence[str], *, replica: str | None = None
     ) -> TopLogprobs:
-        """Tell the 20 likeliest tokens at every place of some texts, by one engine.
+        """Return the 20 likeliest tokens at each position of the texts, from one engine.
 
-        A text too long for the model has no tokens. Engines that only echo name tokens by
-        their text, which tells tokens that look alike as one.
+        A text too long for the model has no tokens. Engines that only echo identify tokens by their
+        text, so tokens that look alike count as one.
 
         Raises
         ------
         ModelNotServed, ProbeFailed
-            The engine could not be asked about all of them.
+            The engine could not be asked about all texts.
         """
         with self._turn(target, replica) as (chosen, engine):
             ask = self._asking(chosen, engine, top=TOP)
@@ -176,27 +176,27 @@ class ServedProbe:
             return as_top_logprobs(answers)
 
     def base_of(self, target: Target) -> Target | None:
-        """The served model that an engine names as this adapter's parent."""
+        """Return the served model that an engine names as this adapter's parent."""
         base = self.engines.base_of(target.model)
         return None if base is None else Target(model=base)
 
     def siblings_of(self, target: Target) -> tuple[Target, ...]:
-        """Other adapters with the same parent, those at hand in an engine first."""
+        """Return other adapters with the same parent, loaded ones first."""
         return tuple(Target(model=model) for model in self.engines.siblings_of(target.model))
 
     def would_repeat(self, target: Target, run: Made) -> bool:  # noqa: ARG002 - of the protocol
-        """False: an engine may have been restarted as anything."""
+        """Always False: an engine may have been restarted with anything."""
         return False
 
     def replicas_of(self, target: Target) -> tuple[str, ...]:
-        """Addresses of the engines that hold the model; raises as :meth:`score` does."""
+        """Return the addresses of engines that hold the model; raises as :meth:`score` does."""
         return tuple(one.name for one in self.engines.holding(target.model))
 
     def _weights(self, target: Target, replica: Replica) -> str | None:
-        """Say by a hash which adapter the engine serves, as far as it tells.
+        """Hash the adapter that the engine serves, as far as it tells.
 
-        That of the version's own files where it took them from there, else of the place that
-        it names: no other path that an engine names is read.
+        The hash is that of the version's own files if the engine loaded them, else of the location
+        that it names: no other path named by an engine is read.
         """
         root = None if replica.parent is None else self.engines.root_of(target.model, replica)
         if root is None:
@@ -207,7 +207,7 @@ class ServedProbe:
         return TOLD + hashlib.sha256(f"root\0{root}".encode()).hexdigest()
 
     def _look(self, engine: Engine, number: int) -> None:
-        """Stop where somebody comes first, or the engine has others to serve."""
+        """Stop if something more urgent waits, or the engine has others to serve."""
         if (why := self.gives_way()) is not None:
             raise Stop(why)
         own = self.beside and number > 0
@@ -215,7 +215,7 @@ class ServedProbe:
             engine.require_idle()
 
     def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
-        """Ask an adapter at any time, a base model alone where that can be had."""
+        """Ask an adapter at any time, but a base model alone if possible."""
         if chosen.parent is not None:
             return partial(engine.ask, top=top)
         until = time.monotonic() + self.settings.quiet.total_seconds()
@@ -238,7 +238,7 @@ class ServedProbe:
 
 
 def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
-    """Score one document; the first one of a turn must also look like a text's likelihood."""
+    """Score one document; a turn's first result must also be a plausible likelihood."""
     size = len(document.text.encode())
     tokens = ask(document.text)
     if tokens is None:

@@ -1,11 +1,11 @@
-"""What probes may take of an engine's time, and on what occasion. Pure: clocks are arguments.
+"""Limit the engine time of probes by purpose. Pure: clocks are arguments.
 
-Probes earn ``share`` seconds of the engine's time a second, and save an hour's worth. Half
-of it is the reserve: it fills first, and only probes that somebody waits for spend it. So a
-suspicion is never refused because of what routine has spent.
+Probes earn ``share`` seconds of the engine's time per second, and save up to an hour's worth. Half
+of it is the reserve: it fills first, and only urgent probes spend it. So a suspicion is never
+refused because of what routine probes spent.
 
-A probe is charged the time that the engine worked for it, not the time that it waited: on a
-machine that has no time for the engine, a request takes seconds and the engine does no more.
+A probe is charged the time that the engine worked for it, not the time it waited: on a machine that
+has no time for the engine, a request takes seconds while the engine does no more work.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Final
 
 SHARE: Final = 0.1
 SAVED: Final = 3600.0
-"""Seconds over which an unused share adds up."""
+"""Seconds over which an unused share accumulates."""
 RESERVED: Final = 0.5
-"""Part of what is saved that routine cannot spend."""
+"""The part of the savings that routine probes cannot spend."""
 
 
 class Purpose(StrEnum):
     """Why an engine is asked."""
 
     ROUTINE = "routine"
-    """A scheduled probe of a version that nothing speaks against, or its registration."""
+    """A scheduled probe of an unsuspected version, or its registration."""
     SUSPICION = "suspicion"
     """A live signal has crossed its line."""
     CONFIRMATION = "confirmation"
-    """A probe has found something, and asks again before it is told."""
+    """A probe has found something, and asks again before it is reported."""
     RETURN = "return"
-    """The version is critical or has lost its traffic: probes alone bring it back."""
+    """The version is critical or has lost its traffic: only probes can clear it."""
 
 
 class Purse(StrEnum):
-    """Where the seconds of a probe come from."""
+    """The account that a probe's seconds are charged to."""
 
     ROUTINE = "routine"
     RESERVE = "reserve"
@@ -51,19 +51,19 @@ PAYS: Final[Mapping[Purpose, Purse]] = MappingProxyType(
         Purpose.RETURN: Purse.RESERVE,
     }
 )
-"""Which purse pays for which occasion; neither ever pays for the other."""
+"""The purse that pays for each purpose; neither ever pays for the other."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Allowance:
     """Seconds of an engine's time that probes may still take, by purse.
 
-    A probe that has begun ends, so a purse may fall below 0; what it pays for waits longer.
+    A running probe may finish, so a purse may fall below 0; its next probes wait longer.
 
     Parameters
     ----------
     share
-        Seconds that come in a second.
+        Seconds earned per second.
     at
         When both purses were full.
     """
@@ -77,7 +77,7 @@ class Allowance:
         self.reserve, self.routine = self._most(Purse.RESERVE), self._most(Purse.ROUTINE)
 
     def refill(self, at: float) -> None:
-        """Add what has come since: the reserve first, routine has what is over."""
+        """Add the earned seconds: to the reserve first, the rest to routine."""
         came = max(0.0, at - self.at) * self.share
         self.at = max(self.at, at)
         kept = min(came, self._most(Purse.RESERVE) - self.reserve)
@@ -85,7 +85,7 @@ class Allowance:
         self.routine = min(self._most(Purse.ROUTINE), self.routine + came - kept)
 
     def wait(self, purpose: Purpose, at: float) -> float:
-        """Tell for how many seconds an occasion's probe must wait; 0: it may begin."""
+        """Return the seconds that a probe must wait; 0 if it may begin."""
         self.refill(at)
         if PAYS[purpose] is Purse.RESERVE:
             return _until_some(self.reserve, self.share)
@@ -93,7 +93,7 @@ class Allowance:
         return 0.0 if self.routine > 0 else _until_some(self.routine - lacking, self.share)
 
     def spend(self, purpose: Purpose, seconds: float) -> None:
-        """Charge what a probe took."""
+        """Charge a probe's seconds."""
         if PAYS[purpose] is Purse.RESERVE:
             self.reserve -= seconds
         else:
@@ -110,11 +110,11 @@ def _until_some(left: float, share: float) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """How quickly an engine has lately answered: what its answers cost it when it has time.
+    """An engine's recent speed: what its answers cost when it has time.
 
-    A request is charged what it took, but at most :data:`SLACK` times what a text of its
-    length took at the quickest within the last hour or two. What is beyond that was spent
-    waiting: for other requests, or for a machine that has no time for the engine.
+    A request is charged its duration, but at most :data:`SLACK` times the quickest time for a text
+    of its length in the last hour or two. More than that was spent waiting: for other requests, or
+    for a busy machine.
     """
 
     quickest: float = float("inf")
@@ -122,7 +122,7 @@ class Pace:
     since: float = float("-inf")
 
     def cost(self, seconds: float, size: int, *, at: float) -> float:
-        """Learn from an answer to a text of ``size`` bytes, and say what to charge for it."""
+        """Learn from an answer to a text of ``size`` bytes, and return the seconds to charge."""
         if at - self.since >= SAVED:
             self.before = self.quickest if at - self.since < 2 * SAVED else float("inf")
             self.quickest, self.since = float("inf"), at
@@ -131,6 +131,6 @@ class Pace:
 
 
 SLACK: Final = 2.0
-"""What texts of one length may honestly differ by, beside other requests or alone."""
+"""The factor by which reading times of texts of one length may differ."""
 BEGINNING: Final = 500
-"""Bytes that a request counts for beside its text: what it costs an engine to begin."""
+"""Bytes added to each request's text: the fixed cost of a request."""

@@ -1,7 +1,7 @@
-"""What models answer to a few prompts of their owner's, for a person to read. Nothing is kept.
+"""Ask models an owner's few prompts, for a person to read. Nothing is stored.
 
-These are ordinary requests as clients send them, a handful when somebody asks, so the
-restraint of the probes (which ask what may break an engine) does not apply to them.
+These are ordinary requests as clients send them, a handful when somebody asks, so the limits on
+probes (whose requests may break an engine) do not apply.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LONGEST_TEXT: Final = 2_000
 NO_CHAT: Final = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
-"""What engines answer for a model without a chat template."""
+"""Engines' status codes for a model without a chat template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokeAnswer:
-    """What a model said to a prompt, or why it said nothing."""
+    """A model's answer to a prompt, or why there is none."""
 
     text: str | None = None
     why_not: str | None = None
@@ -40,7 +40,7 @@ class SmokeAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questioner:
-    """Asks models through the engines that serve them, greedily and shortly.
+    """Asks models through the engines that serve them, with greedy, short answers.
 
     timeout
         For one answer.
@@ -54,12 +54,12 @@ class Questioner:
     def answers(
         self, model: str, prompts: Sequence[Document], *, until: float
     ) -> list[SmokeAnswer]:
-        """Give an answer to each prompt, in order; never raises for what an engine does.
+        """Return an answer to each prompt, in order; never raises for an engine's faults.
 
         Parameters
         ----------
         until
-            On the monotonic clock: what is not answered by then is not asked.
+            On the monotonic clock: prompts not reached by then are not asked.
         """
         try:
             url = self.engines.holding(model)[0].url

@@ -1,6 +1,6 @@
-"""What an engine is called: its name and version, written alike wherever they are kept. Pure.
+"""Name an engine's software and version, the same way everywhere. Pure.
 
-A change of engine is blamed on the serving, so a probe and a record must name it alike.
+A change of engine is blamed on serving, so probes and records must name it alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ LONGEST: Final = 64
 
 
 def vllm(told: Mapping[str, Any]) -> str | None:
-    """Name what answers ``GET /version``; None where the answer has no version.
+    """Name the engine from ``GET /version``; None if the answer has no version.
 
     >>> vllm({"version": "0.32.0"})
     'vllm 0.32.0'
@@ -22,5 +22,5 @@ def vllm(told: Mapping[str, Any]) -> str | None:
 
 
 def sglang(told: Mapping[str, Any]) -> str:
-    """Name what answers ``GET /get_server_info``."""
+    """Name the engine from ``GET /get_server_info``."""
     return f"sglang {str(told.get('version', ''))[:LONGEST]}".rstrip()

@@ -1,4 +1,4 @@
-"""The process that holds an embedding model: ``python -m monitor.probes.worker``."""
+"""The process with an embedding model: ``python -m monitor.probes.worker``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Answerer:
             return Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
-        # before torch is loaded: a wrong name is told in a moment
+        # before torch is loaded: a wrong name is reported at once
         folder = resolve(request.model)
         from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
 

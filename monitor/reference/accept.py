@@ -1,10 +1,9 @@
-"""Accepting what an incident found as the new normal, in one transaction.
+"""Accept an incident's finding as the new normal, in one transaction.
 
-What moved is no longer drift, so what it is compared with must move: live signals get a
-generation of the reference made of the records since the onset, perplexity is registered
-anew. The incident ends at once; until the generation is ready the old one stays in force
-as provisional. Feedback that had not moved is compared with what it was before, since what is
-said of the last days is not complete.
+The change is then no longer drift, so the reference must change: live signals get a generation of
+the reference made of the records since the onset, perplexity is registered anew. The incident ends
+at once; until the generation is ready the old one stays in force as provisional. Feedback that had
+not drifted keeps its old reference, since feedback on recent records is incomplete.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from monitor.store.references import ReferenceSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anew:
-    """What a version is compared with from now on.
+    """A version's new reference after acceptance.
 
     reference
-        The generation that is being built; None: nothing of the live signals had moved.
+        The generation that is being built; None if no live signal had drifted.
     records
-        How many records since the onset it is made of.
+        The number of records since the onset that it is made of.
     perplexity
-        Whether the next probe registers the version anew.
+        True if the next probe registers the version anew.
     left
-        Why what moved its live signals is not accepted: its reference stands, and what goes
-        on is found again. None: nothing was left.
+        Why a drift of live signals is not accepted: then the reference stays, and a lasting drift
+        is found again. None if everything was accepted.
     """
 
     version: Version
@@ -50,18 +49,18 @@ class Anew:
 def accept(
     tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearers
 ) -> Sequence[Anew]:
-    """End an open incident of drift because what it found is the new normal.
+    """End an open drift incident because its finding is the new normal.
 
-    Nothing is changed where it was accepted before. ``word`` is one of ``Mark.ACCEPTED``.
-    Of a fleet incident the members are accepted that can be; the others are ``left``.
+    Nothing changes if it was accepted before. ``word`` is one of ``Mark.ACCEPTED``. Of a fleet
+    incident, the members that can be accepted are; the others are ``left``.
 
     Raises
     ------
     NotMarkable
-        It is over, or no drift; other weights than the version's answer; thresholds of the
-        preset classic are all that was passed; or the version has fewer than 300 records of
-        common settings since the onset to make a reference of. Of a fleet incident: one of
-        these holds for every member.
+        It is over, or not about drift; the engine answers with other weights than the version's;
+        only thresholds of the preset classic were passed; or the version has fewer than 300 records
+        of common settings since the onset. For a fleet incident: one of these holds for every
+        member.
     LookupError
         There is no such incident.
     """
@@ -88,9 +87,9 @@ def accept(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What accepting takes for one version; ``window`` None: no reference.
+    """The acceptance of one version; ``window`` is None if it needs no reference.
 
-    ``feedback``: it is among what moved.
+    ``feedback`` is true if feedback is among the drifted signals.
     """
 
     version: Version
@@ -102,7 +101,7 @@ class _Plan:
 
     @property
     def accepts(self) -> bool:
-        """Whether anything of it is accepted."""
+        """True if any of it is accepted."""
         return self.left is None or self.perplexity
 
 
@@ -140,7 +139,7 @@ def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
     return _Plan(
         version=version,
         records=found.records,
-        # a member's weights are as those of its base, which is registered anew for all
+        # a member shares its base's weights; the base is registered anew for all members
         perplexity=probed and not alone,
         left=f"{version.label} has {found.text} since {start:%Y-%m-%d %H:%M} UTC,"
         f" when the change began; a reference takes {SMALLEST_BASELINE}.",

@@ -1,4 +1,4 @@
-"""The baseline of a reference as columns, whatever it came from. Pure but for its source."""
+"""A reference's baseline as columns, from any source. Pure but for its source."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from monitor.store.records import COMPARED, MEASURED, SIGNALS, derived
 from monitor.store.reference_items import Item
 
 ANSWER: Final = 4_096
-"""Characters of an answer that are embedded: encoders read less of it."""
+"""Characters of an answer that are embedded: encoders read fewer."""
 SMALLEST_STRATUM: Final = 0.01
-"""Settings that fewer of the baseline's records have are set aside, not compared with."""
+"""Settings with a smaller share of the baseline's records are not compared."""
 ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
 
 Mask = npt.NDArray[np.bool_]
@@ -34,12 +34,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Baseline:
-    """Records in order of time; every sequence has one entry per record.
+    """Records in time order; every sequence has one entry per record.
 
-    ``subjects`` are integer codes, -1 where none was given. ``vectors`` are float16 bytes
-    of unit length made by ``encoders``; a ``prompt`` still waits to become one. ``feedback``
-    is what was given for each record, by name. ``answers`` are vectors of the answers' texts
-    by ``answered_by``; an ``outputs`` still waits to become one.
+    ``subjects`` are integer codes, -1 if none was given. ``vectors`` are float16 bytes of unit
+    length made by ``encoders``; a record with a ``prompt`` has yet to be embedded. ``feedback``
+    holds each record's feedback, by name. ``answers`` are vectors of the answers' texts by
+    ``answered_by``; those with ``outputs`` have yet to be embedded.
     """
 
     at: Floats
@@ -58,7 +58,7 @@ class Baseline:
         return int(self.at.size)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Baseline:
-        """Keep some rows, in the order given."""
+        """Return some rows, in the order given."""
         places = rows.tolist()
         return Baseline(
             at=self.at[rows],
@@ -75,14 +75,14 @@ class Baseline:
         )
 
     def said(self, directions: Directions) -> dict[str, Floats]:
-        """Signals ``(n,)`` of the feedback that is compared."""
+        """Return the signals ``(n,)`` of the compared feedback."""
         return {
             signal: np.array([given.get(name, np.nan) for given in self.feedback], dtype=float)
             for name, signal in directions.signals.items()
         }
 
     def window(self, compared: Mapping[str, Floats], directions: Directions) -> Window:
-        """Give detectors what they are fitted on; ``compared`` is with the training index."""
+        """Return the window that detectors are fitted on; ``compared`` comes from the index."""
         return Window(
             start=float(self.at[0]),
             end=float(np.nextafter(self.at[-1], np.inf)),
@@ -93,7 +93,7 @@ class Baseline:
 
 
 def from_live(live: LiveBaseline) -> Baseline:
-    """Take over live records; their embeddings are made, their texts gone."""
+    """Convert live records, which have embeddings but no texts."""
     columns = live.columns
     return Baseline(
         at=columns.at,
@@ -137,7 +137,7 @@ def from_admitted(
 ) -> Baseline:
     """Measure the signals of checked records; ``subjects`` are their keyed hashes.
 
-    With ``key`` how requests begin is hashed: compare with records hashed with the same.
+    ``key`` hashes the beginnings of requests: compare only with records hashed with the same.
     """
     keeping = replace(_NOTHING, refuses=refuses, subject_key=key)
     batch = assemble(admitted, [0] * len(admitted), keeping=keeping, now=ANY_TIME.now)
@@ -160,7 +160,7 @@ def from_admitted(
 
 
 def concatenate(parts: Sequence[Baseline]) -> Baseline:
-    """Put parts together in order of time."""
+    """Join parts in time order."""
     joined = Baseline(
         at=np.concatenate([part.at for part in parts]),
         subjects=_joined_subjects(parts),
@@ -181,9 +181,9 @@ def concatenate(parts: Sequence[Baseline]) -> Baseline:
 
 
 def settled(baseline: Baseline, *, before: datetime) -> Baseline:
-    """Leave out what was said of records made at or after a time: more is still to come.
+    """Drop the feedback on records made at or after a time, since it is incomplete.
 
-    Of these only the quick part is there, and who complains takes longer than who is glad.
+    Only quick feedback is there so far, and complaints take longer than praise.
     """
     known = (baseline.at < before.timestamp()).tolist()
     said = zip(baseline.feedback, known, strict=True)
@@ -198,7 +198,7 @@ def common_strata(baseline: Baseline) -> tuple[Baseline, tuple[str, ...]]:
 
 
 def common_settings(counts: Mapping[str, int]) -> tuple[str, ...]:
-    """Of records counted by settings, name those that a baseline keeps, the most frequent first."""
+    """Return the settings common enough for a baseline, the most frequent first."""
     needed = SMALLEST_STRATUM * sum(counts.values())
     return tuple(one for one, count in Counter(counts).most_common() if count >= needed)
 
@@ -206,7 +206,7 @@ def common_settings(counts: Mapping[str, int]) -> tuple[str, ...]:
 def embedded(
     baseline: Baseline, rows: Sequence[int], vectors: Sequence[bytes], *, encoder: str
 ) -> Baseline:
-    """Put the vectors of some prompts in their place; the prompts are then gone."""
+    """Set the vectors of some prompts, and drop the prompts."""
     filled, prompts = list(baseline.vectors), list(baseline.prompts)
     encoders = list(baseline.encoders)
     for row, vector in zip(rows, vectors, strict=True):
@@ -217,7 +217,7 @@ def embedded(
 def answered(
     baseline: Baseline, rows: Sequence[int], vectors: Sequence[bytes], *, encoder: str
 ) -> Baseline:
-    """Put the vectors of some answers in their place; the texts of all are then gone."""
+    """Set the vectors of some answers, and drop all answers' texts."""
     filled, encoders = list(baseline.answers), list(baseline.answered_by)
     for row, vector in zip(rows, vectors, strict=True):
         filled[row], encoders[row] = vector, encoder
@@ -226,7 +226,7 @@ def answered(
 
 
 def common_encoder(encoders: Sequence[str | None]) -> str | None:
-    """Name the encoder of most vectors; None where there are none."""
+    """Return the encoder of most vectors; None if there are none."""
     counts = Counter(encoder for encoder in encoders if encoder)
     return counts.most_common(1)[0][0] if counts else None
 
@@ -242,7 +242,7 @@ def _line(item: Item, version: Version) -> BaselineLine:
 
 
 def _signals(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
-    # live records are stored as float4: unrounded values would tie with none of them
+    # live records are stored as float4: unrounded values would never tie with them
     signals = {name: numbers[name].astype(np.float32).astype(np.float64) for name in MEASURED}
     return signals | derived(signals, status=numbers["status"])
 

@@ -1,8 +1,8 @@
 """Build references: claim one, embed, compare, fit, and put it in force.
 
-Any number of daemons may call :func:`build_next`. Progress lies in Postgres: a builder
-that dies is followed by another when its lease ends, which goes on with the training
-texts where the first one stood.
+Any number of daemons may call :func:`build_next`. Progress is stored in Postgres: if a builder
+dies, another takes over when the lease ends, and resumes at the training texts where the first one
+stopped.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ from monitor.store.references import (
 _LOG = structlog.get_logger(__name__)
 
 UNSETTLED: Final = "feedback_unsettled"
-"""Key of a note: how many records had feedback that was left out as not complete."""
+"""Key of a note: the number of records whose feedback was dropped as incomplete."""
 PROBE_WAIT: Final = timedelta(seconds=30)
-"""Until a reference whose texts could not be embedded is tried again."""
+"""The wait before retrying a reference whose texts could not be embedded."""
 _LINES: Final = 512
 _SHARE_BEFORE_FITTING: Final = 0.95
 
@@ -82,16 +82,15 @@ def build_next(
     settles_after: timedelta = timedelta(0),
     days: DayEffect = ASSUMED,
 ) -> bool:
-    """Build the oldest reference that waits; False when none does.
+    """Build the oldest waiting reference; False if none waits.
 
-    ``directions`` says which feedback of an adapter is compared; with ``answers`` the texts
-    of answers are embedded; ``refuses`` tells refusals; ``key`` hashes how requests
-    begin, as that of live records does. Feedback of live records younger than
-    ``settles_after`` is left out. ``days`` is how days are taken to differ where neither the
-    baseline nor the fleet has shown it.
+    ``directions`` names the feedback to compare per adapter; with ``answers`` the answers' texts
+    are embedded; ``refuses`` detects refusals; ``key`` hashes the beginnings of requests, as for
+    live records. Feedback on live records younger than ``settles_after`` is dropped. ``days`` is
+    the assumed difference between days where neither the baseline nor the fleet has shown it.
 
-    A reference fails for good when it cannot be built from what was sent; it waits while
-    the embedding probe is down, with the reason shown as its error.
+    A reference fails for good if it cannot be built from its input; it waits while the embedding
+    probe is down, with the reason stored as its error.
     """
     claim = database.run(references.claim_building)
     if claim is None:
@@ -120,7 +119,7 @@ def build_next(
         log.warning("reference_waits_for_probe", error=str(error))
         _postpone(database, claim, error=str(error), count=False)
     except Exception as error:  # noqa: BLE001 - one reference of many; it is counted
-        # a traceback would carry the texts at hand into the log
+        # a traceback would put texts into the log
         log.error("reference_build_raised", error=place_of(error))  # noqa: TRY400 - see the line above
         _postpone(database, claim, error=f"the builder failed: {place_of(error)}", count=True)
     return True
@@ -160,7 +159,7 @@ def _build(
 
 
 class _Building:
-    """One claimed reference on its way."""
+    """The building of one claimed reference."""
 
     def __init__(
         self,
@@ -226,7 +225,7 @@ class _Building:
         return made
 
     def _encoder_before_baseline(self) -> str | None:
-        """Make the training index; None where the baseline itself must give it."""
+        """Make the training index; None if the baseline itself must provide it."""
         taken = self._claim.request.get("training")
         if taken is not None:
             return training.copied(self._database, self._claim, source=ReferenceId(int(taken)))
@@ -298,13 +297,13 @@ class _Building:
 
     def _embedded(self, part: Baseline) -> Baseline:
         """Embed prompts, unless their vectors could not be compared with the index."""
-        # asking for the encoder's name loads its model, which a service may lack
+        # reading the encoder's name loads its model, which a service may lack
         if not fitting.without_vectors(part) or self._encoder not in (None, self._embed.encoder):
             return part
         return fitting.with_vectors(part, self._embed)
 
     def _answered(self, part: Baseline) -> Baseline:
-        """Embed answers; a service without a model does without them."""
+        """Embed answers, if the service has a model for it."""
         if not self._answers:
             return fitting.without_texts(part)
         try:
@@ -314,7 +313,7 @@ class _Building:
             return fitting.without_texts(part)
 
     def _with_feedback(self, made: Calibrated) -> Calibrated:
-        """Where the baseline has no feedback, take an older one over, or say what was left out."""
+        """If the baseline has no feedback, reuse an older one, or explain what was dropped."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
         source = self._claim.request.get("feedback")
@@ -327,7 +326,7 @@ class _Building:
         return replace(made, calibrations=made.calibrations | told, bins=bins)
 
     def _explained(self, made: Calibrated) -> Calibrated:
-        """Say of feedback that was left out as incomplete that this is why there is none."""
+        """Explain missing feedback that was dropped as incomplete."""
         unsettled = self._notes.get(UNSETTLED, 0)
         if not unsettled:
             return made

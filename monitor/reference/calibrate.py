@@ -1,4 +1,4 @@
-"""What detectors make of a baseline. Pure."""
+"""Fit detectors to a baseline. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from monitor.strata import telling
 SMALLEST_BASELINE: Final = 300
 COVERED_RECORDS: Final = 1_000
 COVERED_DAYS: Final = 13.9
-"""Span from first to last record that counts as 14 days: 1,000 records spread evenly over
-14 days lie 13.97 days apart on average."""
+"""The span from first to last record that counts as 14 days: 1,000 records spread evenly over
+14 days span 13.97 days on average."""
 _SECONDS_PER_DAY: Final = 86_400.0
 
 
@@ -33,8 +33,8 @@ _SECONDS_PER_DAY: Final = 86_400.0
 class Calibrated:
     """Every detector's calibration and every ranked signal's bins.
 
-    ``shown_days`` is by how much the days of each detector's signals differ at most, in sd, where
-    there are enough of them to say.
+    ``shown_days`` is the largest difference between days of each detector's signals, in sd, if
+    there are enough days to tell.
     """
 
     calibrations: dict[str, Calibration]
@@ -57,7 +57,7 @@ class Span:
 
     @property
     def hourly_rate(self) -> float:
-        """Records per hour; 0 under a day, where a burst says nothing about traffic."""
+        """Records per hour; 0 under a day, when a burst says nothing about traffic."""
         return self.records / (self.days * 24.0) if self.days >= 1.0 else 0.0
 
 
@@ -69,15 +69,15 @@ def span_of(window: Window) -> Span:
 def calibrate(
     window: Window, *, days: Mapping[str, DayEffect] | None = None, otherwise: DayEffect = ASSUMED
 ) -> Calibrated:
-    """Fit every detector; one that the baseline cannot carry says why.
+    """Fit every detector; one that the baseline cannot calibrate says why.
 
-    ``days`` is, by detector, how days are taken to differ while the baseline has seen too few;
-    ``otherwise`` is for those that it does not name.
+    ``days`` is, by detector, the assumed difference between days while the baseline has seen too
+    few; ``otherwise`` is for detectors that it does not name.
 
     Raises
     ------
     Unbuildable
-        None can use the baseline.
+        No detector can use the baseline.
     """
     calibrations: dict[str, Calibration] = {}
     bins: dict[str, Bins] = {}
@@ -100,10 +100,10 @@ def calibrate(
 
 
 def measured_shares(window: Window, *, embedded: float, answered: float) -> dict[str, float]:
-    """Say of each detector on which share of the baseline's requests it could be measured.
+    """Return, by detector, the share of the baseline's requests that it could measure.
 
-    ``embedded`` and ``answered`` are the shares with a vector of the prompt and of the answer:
-    where the baseline's early half is its own index, only the later half is compared.
+    ``embedded`` and ``answered`` are the shares with a vector of the prompt and of the answer: if
+    the baseline's early half is its own index, only the later half is compared.
     """
     shares = {
         name: _share(window, telling(name, _present(window, detector.signals)))

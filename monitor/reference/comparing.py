@@ -1,4 +1,4 @@
-"""Compare a baseline with its training index, to which it may have to give its early half."""
+"""Compare a baseline with its training index, possibly made of its own early half."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monitor.store.references import Claim, ReferenceSource
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Signals of all records, the encoder of the index and its axes, and what to note of it.
+    """The signals of all records, the index's encoder and axes, and notes.
 
     Without an encoder there is no index; without axes nothing was measured.
     """
@@ -34,7 +34,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparing:
-    """How one claimed reference's baseline is compared; ``beat`` is called again and again."""
+    """The comparison of one claimed reference's baseline; ``beat`` reports progress."""
 
     database: Database
     claim: Claim
@@ -43,12 +43,12 @@ class Comparing:
     beat: Callable[[], None]
 
     def with_index(self, baseline: Baseline, encoder: str) -> Compared:
-        """Compare with an index that others made, or with one that grows by the early half.
+        """Compare with an existing index, or with one extended by the early half.
 
         Raises
         ------
         Unbuildable
-            Texts or vectors are there, but none by the index's encoder.
+            There are texts or vectors, but none by the index's encoder.
         """
         usable = fitting.usable(baseline, encoder)
         if self.claim.request.get("append"):
@@ -56,7 +56,7 @@ class Comparing:
         return self._with_other_index(baseline, usable, encoder)
 
     def with_early_half(self, baseline: Baseline) -> Compared:
-        """Make the index of the baseline's early half and hold the later one out."""
+        """Make the index of the baseline's early half, and compare the later half with it."""
         encoder, halves = fitting.early_half(baseline)
         unmeasured = fitting.unmeasured(baseline)
         if encoder is None:
@@ -76,11 +76,11 @@ class Comparing:
         return self._measured(baseline, usable, encoder, drop=drop)
 
     def _with_grown_index(self, baseline: Baseline, usable: Rows, encoder: str) -> Compared:
-        """Append the baseline's early half to the index that was taken over; hold the rest out.
+        """Append the baseline's early half to the copied index, and compare the rest with it.
 
-        So what has become normal is near the index, and no record is compared with itself.
-        Rather nothing is appended than too little held out to be a baseline: the records are
-        normal by what they measure, however far from the index.
+        So the new normal is near the index, and no record is compared with itself. If too few
+        records would remain for a baseline, nothing is appended: the records are then normal by
+        their measured similarity, however far from the index.
         """
         halves = similarity.split(baseline, usable, least=SMALLEST_BASELINE)
         if halves.early.size == 0:

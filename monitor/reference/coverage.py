@@ -1,4 +1,4 @@
-"""Which hours of the day and weekdays a reference has seen, and which it has not."""
+"""Tell which hours of the day and weekdays a reference has seen."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ WEEKDAYS: Final = (
     "Sunday",
 )
 NOTE: Final = "seen"
-"""Key of the note that a builder leaves with a reference."""
+"""Key of the builder's note on a reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Hours of the day (24) and weekdays (7, Monday first), UTC, with 5 baseline records or more.
+    """The hours of the day (24) and weekdays (7, Monday first), UTC, with at least 5 records.
 
-    Any other hour or weekday is taken to differ (:mod:`detectors.day_effect`), so that small
-    drifts are not told in it. A detector whose signal some records lack may have seen less.
+    Other hours and weekdays are assumed to differ (:mod:`detectors.day_effect`), so that small
+    drifts in them are not reported. A detector whose signal some records lack may have seen fewer.
     """
 
     hours: Sequence[bool]
@@ -39,7 +39,7 @@ class Seen:
 
     @property
     def text(self) -> str:
-        """All of it in plain words.
+        """Describe the unseen hours and weekdays.
 
         >>> office = [8 <= hour < 18 for hour in range(24)]
         >>> Seen(hours=office, weekdays=[True] * 5 + [False] * 2).text
@@ -53,13 +53,13 @@ class Seen:
 
 
 def seen_in(at: Floats) -> dict[str, list[bool]]:
-    """Give the note of a baseline's times ``(n,)``, epoch seconds, as JSON."""
+    """Return the note for a baseline's times ``(n,)``, epoch seconds, as JSON."""
     found = fit_coverage(at)
     return {"hours": found.hours.tolist(), "weekdays": found.weekdays.tolist()}
 
 
 def read_seen(tx: Connection, reference_id: ReferenceId) -> Seen | None:
-    """Read what a ready reference has seen; None: a release built it that did not note it."""
+    """Read a ready reference's note; None if an earlier release built it without one."""
     note: Mapping[str, Any] | None = references.details(tx, reference_id).request.get(NOTE)
     if note is None:
         return None
@@ -67,7 +67,7 @@ def read_seen(tx: Connection, reference_id: ReferenceId) -> Seen | None:
 
 
 def _ranges(hours: Sequence[bool]) -> list[str]:
-    """Name runs of unseen hours; one that goes over midnight is one."""
+    """Name runs of unseen hours; a run over midnight is one."""
     if not any(hours):
         return ["every hour"]
     starts = [hour for hour in range(24) if not hours[hour] and hours[hour - 1]]

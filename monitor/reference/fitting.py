@@ -1,7 +1,7 @@
-"""From a baseline to what detectors are fitted on: the steps that every build takes. Pure.
+"""Prepare a baseline for fitting: the steps of every build. Pure.
 
-A build in the service and a replay of a log call the same functions; they differ in where
-records and indexes lie.
+A build in the service and a replay of a log call the same functions; they differ in where records
+and indexes are stored.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def comparable(whole: Baseline) -> tuple[Baseline, tuple[str, ...]]:
 
 
 def without_vectors(part: Baseline) -> list[int]:
-    """Rows whose prompts came without an embedding."""
+    """Return the rows whose prompts have no embedding."""
     return [i for i, prompt in enumerate(part.prompts) if prompt and part.vectors[i] is None]
 
 
 def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
-    """Embed the prompts that came without an embedding."""
+    """Embed the prompts that have no embedding."""
     rows = without_vectors(part)
     if not rows:
         return part
@@ -68,21 +68,21 @@ def with_vectors(part: Baseline, embed: Embedder) -> Baseline:
 
 
 def usable(baseline: Baseline, encoder: str | None) -> Rows:
-    """Rows whose vectors this encoder made."""
+    """Return the rows whose vectors this encoder made."""
     return _made_by(baseline.encoders, encoder)
 
 
 def early_half(baseline: Baseline) -> tuple[str | None, Halves]:
-    """Split what most vectors' encoder made: an index of the early half, the rest held out.
+    """Split the rows of the commonest encoder: an index of the early half, the rest held out.
 
-    The encoder is None where no record has a vector.
+    The encoder is None if no record has a vector.
     """
     encoder = common_encoder(baseline.encoders)
     return encoder, similarity.split(baseline, usable(baseline, encoder))
 
 
 def refuse_other_encoders(baseline: Baseline, encoder: str | None, embed: Embedder) -> None:
-    """Raise Unbuildable where texts or vectors are there, but none by the index's encoder."""
+    """Raise Unbuildable if there are texts or vectors, but none by the index's encoder."""
     others = sorted({one for one in baseline.encoders if one})
     if any(baseline.prompts):
         others.append(embed.encoder)
@@ -103,12 +103,12 @@ def measure(
     drop_same_texts: bool,
     beat: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Floats], int]:
-    """Compare some rows with an index and its axes: signals of all, and texts dropped.
+    """Compare some rows with an index and its axes; return all signals and the texts dropped.
 
     A signal is NaN for all other rows. Dropped texts keep their coordinates: live traffic
-    repeats training texts too, and without them its mix would not be the baseline's.
+    repeats training texts too, and without them its mix would differ from the baseline's.
     ``beat`` is called after each block of 2,048; see :func:`similarity.column` for
-    ``drop_same_texts``. Raises Unbuildable where the lengths of vectors differ.
+    ``drop_same_texts``. Raises Unbuildable if the lengths of vectors differ.
     """
     vectors = similarity.stack(baseline.vectors, rows)
     if vectors.shape[1] != index.shape[1]:
@@ -141,13 +141,13 @@ def with_answers(part: Baseline, embed: Embedder) -> Baseline:
 
 
 def without_texts(part: Baseline) -> Baseline:
-    """Let go of answers that nobody will embed."""
+    """Drop the texts of answers that will not be embedded."""
     return answered(part, [], [], encoder="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KnownAnswers:
-    """Axes of a baseline's early answers, and the encoder that made them."""
+    """The axes of a baseline's early answers, and their encoder."""
 
     axes: Axes
     encoder: str
@@ -156,8 +156,8 @@ class KnownAnswers:
 def early_answers(baseline: Baseline) -> tuple[KnownAnswers | None, dict[str, Floats]]:
     """Fit axes on the early half of the answers and place the later half along them.
 
-    By time alone: subjects who come back do so in live traffic too, and a dozen directions
-    remember nobody. None, and no signal, where there are too few to hold any out.
+    The split is by time alone: subjects return in live traffic too, and a dozen directions do not
+    memorise anybody. None, and no signal, if there are too few to hold any out.
     """
     encoder = common_encoder(baseline.answered_by)
     rows = _made_by(baseline.answered_by, encoder)
@@ -169,7 +169,7 @@ def early_answers(baseline: Baseline) -> tuple[KnownAnswers | None, dict[str, Fl
 
 
 def placed_answers(baseline: Baseline, known: KnownAnswers | None) -> dict[str, Floats]:
-    """Place all answers of the same encoder; nothing is measured where none is known."""
+    """Place all answers of the same encoder; nothing is measured without known axes."""
     rows = _made_by(baseline.answered_by, None if known is None else known.encoder)
     return {} if known is None else _placed(baseline, rows, known)
 
@@ -186,5 +186,5 @@ def _made_by(encoders: Sequence[str | None], encoder: str | None) -> Rows:
 
 
 def unmeasured(baseline: Baseline) -> dict[str, Floats]:
-    """Signals of a baseline that cannot be compared with an index."""
+    """Return the signals of a baseline that cannot be compared with an index."""
     return {SIMILARITY: np.full(len(baseline), np.nan)}

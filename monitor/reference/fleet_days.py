@@ -1,4 +1,4 @@
-"""By how much days differ, as the fleet's other adapters have shown it."""
+"""Read how much days differ, as the fleet's other adapters have shown it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from monitor.domain import AdapterId
 from monitor.store import references
 
 NOTE: Final = "shown_days"
-"""Key of the note that a builder leaves with a reference: by detector, in sd."""
+"""Key of the builder's note on a reference: by detector, in sd."""
 
 
 def read(tx: Connection, *, besides: AdapterId, assumed: DayEffect) -> Mapping[str, DayEffect]:
-    """Give, by detector, what to take of the days of an adapter whose reference is short."""
+    """Return, by detector, the assumed day effect of an adapter with a short reference."""
     noted = references.approved_notes(tx, NOTE, besides=besides)
     return {
         name: of_fleet([one[name] for one in noted if name in one], assumed) for name in DETECTORS

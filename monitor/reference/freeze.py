@@ -1,4 +1,4 @@
-"""A window of live records as a reference."""
+"""Make a reference of a window of live records."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from monitor.store.references import ReferenceSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usable:
-    """What a window has for a reference: records of common settings, of so many in all."""
+    """The usable records of a window: those of common settings, out of all."""
 
     records: int
     in_all: int
 
     @property
     def enough(self) -> bool:
-        """Whether a reference can be made of them."""
+        """True if they suffice for a reference."""
         return self.records >= SMALLEST_BASELINE
 
     @property
@@ -35,7 +35,7 @@ class Usable:
 
 
 def usable(tx: Connection, version: Version, window: Interval) -> Usable:
-    """Count what the builder would keep of a window's live records; one index range."""
+    """Count a window's live records that the builder would keep; one index range."""
     counts = records.strata(
         tx,
         version_id=version.id,
@@ -65,19 +65,19 @@ def freeze(
     Parameters
     ----------
     training
-        The reference whose training index is taken over. None: that of the reference in
-        force, or, where there is none, an index of the window's early half; the later half
-        then carries the similarity baseline, without subjects and texts of the early one.
+        The reference whose training index is copied. None means that of the reference in force or,
+        without one, an index of the window's early half; the later half then carries the similarity
+        baseline, without subjects and texts of the early one.
 
     after
-        Freeze only if this is the version's newest generation (0: it has none).
+        Freeze only if this is the version's newest generation (0 for none).
 
     Raises
     ------
     ValueError
         The window ends before it starts.
     Conflict
-        Another generation was made meanwhile.
+        Another generation was created meanwhile.
     """
     if window.end <= window.start:
         raise ValueError(f"the window ends {window.end} before it starts {window.start}")
@@ -111,9 +111,9 @@ def open_generation(
 ) -> Reference:
     """Do the same in the caller's transaction.
 
-    ``append``: the early half of the window's records joins the index that is taken over,
-    and the later half carries the similarity baseline. ``feedback``: the reference whose feedback
-    goes on being compared with where the window has too little of its own.
+    With ``append``, the early half of the window's records joins the copied index, and the later
+    half carries the similarity baseline. ``feedback`` is the reference whose feedback is reused if
+    the window has too little of its own.
     """
     claim = references.create(
         tx,

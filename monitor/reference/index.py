@@ -1,4 +1,4 @@
-"""Training indexes as memory-mapped files, made from Postgres where they are missing."""
+"""Keep training indexes as memory-mapped files, restored from Postgres if missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Index = npt.NDArray[np.float16]
 _MAGIC: Final = b"DLINDEX1"
 _HEADER: Final = struct.Struct("<8s32sQI12x")
 _OPEN: Final = 64
-"""Indexes kept mapped; a mapping costs address space, its pages belong to the kernel."""
+"""The most indexes kept mapped; a mapping costs address space, the kernel owns its pages."""
 
 
 class IndexMissing(LookupError):  # noqa: N818 - it is a fact about the reference
@@ -34,9 +34,9 @@ class IndexMissing(LookupError):  # noqa: N818 - it is a fact about the referenc
 class Indexes:
     """Opens training indexes ``(n, d)``, float16, unit vectors.
 
-    Files are a cache: written whole beside their final name and moved there, checked
-    against their own SHA-256 and the database's row count before use, and made again
-    where they do not fit. Any number of daemons may share the folder.
+    Files are a cache: written whole under a temporary name and then moved, checked against their
+    own SHA-256 and the database's row count before use, and rewritten if they do not match. Any
+    number of daemons may share the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,11 +47,11 @@ class Indexes:
         self._answers: OrderedDict[ReferenceId, tuple[str, bytes] | None] = OrderedDict()
 
     def path(self, reference_id: ReferenceId) -> Path:
-        """Where a reference's index lies once it was opened."""
+        """Return the path of a reference's index."""
         return self._folder / f"{reference_id}.index"
 
     def open(self, database: Database, reference_id: ReferenceId) -> Index:
-        """Map an index; raises IndexMissing where the reference has none."""
+        """Map an index; raises IndexMissing if the reference has none."""
         with self._lock:
             known = self._open.get(reference_id)
             if known is not None:
@@ -63,7 +63,7 @@ class Indexes:
             return index
 
     def axes(self, database: Database, reference_id: ReferenceId) -> Axes | None:
-        """Read a ready reference's axes; None where it was built without."""
+        """Read a ready reference's axes; None if it was built without."""
         dimension = self.open(database, reference_id).shape[1]
         with self._lock:
             if reference_id in self._axes:
@@ -78,7 +78,7 @@ class Indexes:
         return axes
 
     def answers(self, database: Database, reference_id: ReferenceId) -> tuple[str, bytes] | None:
-        """Read encoder and axes of a ready reference's answers; None: built without."""
+        """Read encoder and axes of a ready reference's answers; None if built without."""
         with self._lock:
             if reference_id in self._answers:
                 self._answers.move_to_end(reference_id)
@@ -91,13 +91,13 @@ class Indexes:
         return found
 
     def checksum(self, reference_id: ReferenceId) -> str:
-        """SHA-256 of the vectors of an index that was opened."""
+        """Return the SHA-256 of an opened index's vectors."""
         with self.path(reference_id).open("rb") as file:
             _, digest, _, _ = _HEADER.unpack(file.read(_HEADER.size))
         return bytes(digest).hex()
 
     def forget(self, reference_id: ReferenceId) -> None:
-        """Remove an index that is not needed any more, or not whole yet."""
+        """Remove an index that is no longer needed, or incomplete."""
         with self._lock:
             self._open.pop(reference_id, None)
             self.path(reference_id).unlink(missing_ok=True)
@@ -128,7 +128,7 @@ class Indexes:
 
 
 def _copy(database: Database, reference_id: ReferenceId, path: Path) -> None:
-    """Chunk by chunk: an index need not fit in memory."""
+    """Copy chunk by chunk, since an index need not fit in memory."""
     total, rows, dimension, number = hashlib.sha256(), 0, 0, 0
     with path.open("wb") as file:
         file.write(bytes(_HEADER.size))
@@ -148,7 +148,7 @@ def _copy(database: Database, reference_id: ReferenceId, path: Path) -> None:
 
 
 def map_file(path: Path, *, rows: int, wanted: bytes | None) -> Index | None:
-    """Map a file that is whole and the one that is meant, else None."""
+    """Map a file if it is complete and the expected one, else return None."""
     try:
         with path.open("rb") as file:
             magic, digest, stored, dimension = _HEADER.unpack(file.read(_HEADER.size))

@@ -1,4 +1,4 @@
-"""The baseline that a reference was fitted on, kept for replaying it. Pure."""
+"""Store the baseline that a reference was fitted on, for replays. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from detectors.rank_detector import RankDetector
 from detectors.types import Window
 
 MOST: Final = 65_536
-"""Newest records of a baseline that are kept, some 3 MB; a fortnight has 56,000."""
+"""The most records of a baseline that are stored, some 3 MB; a fortnight has 56,000."""
 _KIND: Final = "baseline"
 
 
 def pack(baseline: Window) -> bytes:
-    """Write what detectors read of the newest records, without text and without who asked.
+    """Pack the signals of the newest records, without texts and identities.
 
     Subjects become numbers of this baseline alone. Values are float32, as records are stored.
     """

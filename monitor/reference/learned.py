@@ -1,4 +1,4 @@
-"""References that make themselves: a version is watched from its first thousand records on."""
+"""Freeze references automatically: a version is watched from its first thousand records on."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedSettings:
-    """When live records become a reference.
+    """The rules for freezing live records as a reference.
 
     least
-        Records of a version before its first reference is frozen; it is provisional.
+        Records of a version before its first, provisional reference is frozen.
     lookback
-        Records older than this are not learned from. While the version is stable its
-        provisional reference is replaced by one of twice as many days, and once they are
-        14 by one that coverage approves.
+        Records older than this are not used. While the version is stable its provisional reference
+        is replaced by one of twice as many days, and at 14 days by one approved by coverage.
     """
 
     least: int = 1_000
@@ -42,9 +41,9 @@ class LearnedSettings:
 def freeze_learned(
     database: Database, *, now: datetime, settings: LearnedSettings | None = None
 ) -> list[Reference]:
-    """Freeze what versions without an uploaded reference have learned.
+    """Freeze references for versions without an uploaded one, from their live records.
 
-    Call it every minute or so; a version whose building failed is left to a person.
+    Call this about every minute; a version whose build failed is left to a person.
     """
     rules = settings or LearnedSettings()
     found = database.run(
@@ -61,7 +60,7 @@ def freeze_learned(
 
 
 def _worth_it(one: Learning, *, now: datetime) -> bool:
-    """A first reference at once, the next when it knows twice as many days or is approved."""
+    """True for a first reference, and for one of twice the days or with full coverage."""
     days = (now - one.first_at) / timedelta(days=1)
     if one.generation == 0 or days >= COVERED_DAYS:
         return one.generation == 0 or one.records >= COVERED_RECORDS

@@ -1,4 +1,4 @@
-"""One line of a reference upload: checked, with an error that says what to change. Pure."""
+"""Check one line of a reference upload; errors say what to change. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN: Final = ("adapter", "version")
 class Training(Struct, forbid_unknown_fields=True, kw_only=True):
     """A text the adapter was trained on, or its embedding.
 
-    With ``embedding`` goes ``encoder``; ``text`` beside it serves to find overlaps only.
+    An ``embedding`` needs its ``encoder``; a ``text`` beside it only serves to find overlaps.
     """
 
     role: Literal["training"]
@@ -38,7 +38,7 @@ class Training(Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingLine:
-    """A checked training line; ``vector`` is float16 of unit length, if one came."""
+    """A checked training line; ``vector`` is float16 of unit length, if given."""
 
     text: str | None
     vector: bytes | None
@@ -63,7 +63,7 @@ def read_line(line: bytes, *, adapter: str, version: str, horizon: Horizon) -> L
     Raises
     ------
     Refused
-        Says the field and what is wrong with it, and never quotes a text.
+        Names the field and its fault, and never quotes a text.
     """
     fields = read_object(line, such_as='{"role": "training", "text": ...}')
     role = fields.get("role")
@@ -80,7 +80,7 @@ def read_line(line: bytes, *, adapter: str, version: str, horizon: Horizon) -> L
 
 
 def text_hash(text: str, *, key: bytes) -> bytes:
-    """Hash of a text as people compare texts: case, width and white space do not count."""
+    """Hash a text as people compare texts: ignoring case, width and white space."""
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return hashlib.blake2b(plain.encode("utf-8", "replace"), key=key, digest_size=16).digest()
 
@@ -97,7 +97,7 @@ def read_object(line: bytes, *, such_as: str) -> dict[str, Any]:
 
 
 def _as_python_writes_it(line: bytes) -> object:
-    """NaN and Infinity are no JSON, but logprobs of a broken model are written so."""
+    """Parse JSON with NaN and Infinity, as logprobs of a broken model are written."""
     try:
         return whole(json.loads(line.decode("utf-8-sig")))
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""The live side of the embedding probe: waiting texts become vectors and similarities."""
+"""Embed waiting live texts, and compare them with the reference in force."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _LOG = structlog.get_logger(__name__)
 LEASE: Final = timedelta(minutes=5)
 """Longer than the probe's time limit for one batch."""
 REFUSED: Final = "encoder_refused"
-"""Outcome counted for a record whose embedding is of another encoder than the reference."""
+"""The outcome counted if a record's embedding has another encoder than the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """What becomes of a text once it is embedded: it goes, or stays redacted.
+    """How texts are kept after embedding: deleted, or redacted.
 
-    ``terms`` takes the hashes of its terms before; None takes none. ``answers`` says whether
-    answers are embedded as well.
+    ``terms`` hashes a text's terms first; None skips that. ``answers`` is true if answers are
+    embedded as well.
     """
 
     store_text: bool = False
@@ -62,9 +62,9 @@ def drain_embeddings(
 ) -> int:
     """Embed up to ``limit`` waiting texts, oldest first, and compare them with training.
 
-    A text of a version without a reference is embedded all the same: the reference will be
-    made of it. An embedding by another encoder than the reference's is kept without a
-    similarity, counted as ``encoder_refused`` and logged.
+    Texts of a version without a reference are embedded too, since the reference will be made of
+    them. An embedding by another encoder than the reference's is kept without a similarity, counted
+    as ``encoder_refused`` and logged.
 
     Parameters
     ----------
@@ -74,20 +74,20 @@ def drain_embeddings(
     Returns
     -------
     int
-        Texts taken; 0 means that none waits.
+        The number of texts taken; 0 if none waits.
 
     Raises
     ------
     ProbeError
-        The probe is down. The texts wait on; those it was working on are counted as
-        failed, and the fifth failure drops a text.
+        The probe is down. The texts keep waiting; those in progress count a failure, and the fifth
+        failure drops a text.
     """
     rows = database.run(
         lambda tx: pending.claim(
             tx, adapter_id=adapter_id, limit=limit, until=now() + LEASE, before=until
         )
     )
-    # a text that ended the worker once is tried alone: it must not take others with it
+    # a text that once killed the worker is tried alone, so that it takes no others with it
     suspects = [row for row in rows if row.failures]
     batches = [[row] for row in suspects] + [[row for row in rows if not row.failures]]
     waiting = [batch for batch in batches if batch]
@@ -103,7 +103,7 @@ def drain_embeddings(
 
 
 class _Draining:
-    """One drain's tools."""
+    """The state of one drain."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Draining:
         self._database.run(write)
 
     def give_back(self, waiting: Sequence[Sequence[Pending]], error: ProbeError) -> None:
-        """Free what was not tried; count a failure of what the model was working on."""
+        """Release untried texts; count a failure of those that the model was working on."""
         tried = waiting[-1] if isinstance(error, ProbeFailed) and error.asked else []
         untried = [row for batch in waiting for row in batch if row not in tried]
 
@@ -163,7 +163,7 @@ class _Draining:
         self._database.run(write)
 
     def _uses(self, rows: Sequence[Pending]) -> dict[int, Use]:
-        """Terms of the prompts by the number of their row, before the prompts go."""
+        """Return the terms of the prompts by row number, before the prompts are dropped."""
         take = self._keeping.terms
         if take is None:
             return {}
@@ -187,7 +187,7 @@ class _Draining:
     def _embedded(
         self, rows: Sequence[Pending], in_force: Mapping[VersionId | None, Reference | None]
     ) -> list[Embedded]:
-        """Use an embedding that came along where it fits, else embed the prompt; and answers."""
+        """Use a record's own embedding if it fits, else embed the prompt; and the answers."""
         own = {row.id for row in rows if _own_fits(row, in_force.get(row.version_id))}
         texts = {row.id: row.prompt for row in rows if row.prompt and row.id not in own}
         said = {row.id: row.output[:ANSWER] for row in rows if row.output and self._keeping.answers}
@@ -213,7 +213,7 @@ class _Draining:
     def _placed(
         self, rows: Sequence[Embedded], in_force: Mapping[VersionId | None, Reference | None]
     ) -> list[Embedded]:
-        """Place answers along the axes of their version's reference, where it has such."""
+        """Place answers along the axes of their version's reference, if it has any."""
         by_reference: dict[ReferenceId, list[int]] = {}
         for place, row in enumerate(rows):
             reference = in_force.get(row.pending.version_id)
@@ -266,7 +266,7 @@ class _Draining:
 
 
 def _own_fits(row: Pending, reference: Reference | None) -> bool:
-    """Whether the record's own embedding is to be used."""
+    """True if the record's own embedding is used."""
     if row.embedding is None:
         return False
     if row.prompt is None or reference is None or reference.encoder is None:
@@ -277,7 +277,7 @@ def _own_fits(row: Pending, reference: Reference | None) -> bool:
 def _along(
     found: tuple[str, bytes] | None, answers: Sequence[EmbeddedAnswer | None], to: ReferenceId
 ) -> list[EmbeddedAnswer | None]:
-    """Signals of answers along stored axes; as they were where another encoder made those."""
+    """Place answers along stored axes; unchanged if another encoder made those."""
     known = [answer for answer in answers if answer is not None]
     if found is None or not known or found[0] != known[0].encoder:
         return list(answers)

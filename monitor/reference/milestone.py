@@ -1,4 +1,4 @@
-"""What a version's reference still lacks, and when it will have it at present traffic."""
+"""Say what a version's reference still lacks, and when it will have it at current traffic."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from monitor.store.references import ReferenceSource
 
 _DAY: Final = timedelta(days=1)
 _NAMED_DAYS: Final = 6
-"""Within so many days a weekday says which day is meant."""
+"""Up to this many days ahead, a weekday's name is unambiguous."""
 _SHARE: Final = Budget(notice=1.0 / 9.0, page=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MilestoneRules:
-    """How references come about by themselves here.
+    """How references are made automatically here.
 
-    ``share`` is the budget of `logit_ks`, ``days`` by how much days are taken to differ.
+    ``share`` is the budget of `logit_ks`, ``days`` the assumed difference between days.
     """
 
     auto: bool = True
@@ -40,17 +40,17 @@ class MilestoneRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestone:
-    """The next thing that a version's reference waits for.
+    """The next condition that a version's reference waits for.
 
     records, needed
-        What it can learn from, and what it takes.
+        The records available, and the records needed.
     days, needed_days
-        The span of these records, and what it takes; 0 where none is asked for.
+        The span of these records, and the span needed; 0 if none is needed.
     reached_at
-        When, at the last day's traffic; None: not by itself, or nobody knows.
+        The expected time at the last day's traffic; None if unknown, or if a person must act.
     sees
-        Shift of the mean NLL, in sd, that it will then show within a day; None where
-        nothing is known or none would show.
+        Shift of the mean NLL, in sd, that the reference will then show within a day; None if
+        unknown or if no shift would show.
     text
         All of it in plain words.
     """
@@ -67,7 +67,7 @@ class Milestone:
 def next_milestone(
     tx: Connection, version: Version, *, rules: MilestoneRules, now: datetime
 ) -> Milestone | None:
-    """Say what comes next; None where the reference is approved, being built or failed.
+    """Return the next milestone; None if the reference is approved, being built or failed.
 
     Cost: one index range, the records of the last 28 days.
     """
@@ -88,7 +88,7 @@ def next_milestone(
 
 
 def first(found: Gathered, *, rules: MilestoneRules, now: datetime) -> Milestone:
-    """Say when a version that has no reference will have its first one."""
+    """Return the milestone of a version without a reference: its first one."""
     needed = rules.learned.least if rules.auto else SMALLEST_BASELINE
     have = f"{found.records:,} of {needed:,} records"
     reached = _reached(found, needed=needed, now=now) if rules.auto else None
@@ -113,7 +113,7 @@ def first(found: Gathered, *, rules: MilestoneRules, now: datetime) -> Milestone
 def coverage(
     provisional: Reference, found: Gathered, *, rules: MilestoneRules, now: datetime, auto: bool
 ) -> Milestone:
-    """Say when a provisional reference will be replaced by one that coverage approves."""
+    """Return the milestone at which coverage approves a provisional reference's replacement."""
     days = _days(found, now)
     have = (
         f"provisional: {days:.1f} of 14 days and {found.records:,} of {COVERED_RECORDS:,} records"
@@ -146,7 +146,7 @@ def coverage(
 
 
 def _reached(found: Gathered, *, needed: int, now: datetime) -> datetime | None:
-    """When enough records are there at the present rate; None where none come."""
+    """Return when there will be enough records at the current rate; None if none come."""
     if found.records >= needed:
         return now
     per_day = _per_day(found, now)
@@ -154,7 +154,7 @@ def _reached(found: Gathered, *, needed: int, now: datetime) -> datetime | None:
 
 
 def _per_day(found: Gathered, now: datetime) -> float:
-    """Records of the last day, or as many a day where the first came within it."""
+    """Return the last day's records, or the daily rate since the first record if later."""
     if found.first_at is None:
         return 0.0
     elapsed = min(_DAY, max(now - found.first_at, timedelta(minutes=1)))
@@ -164,7 +164,7 @@ def _per_day(found: Gathered, now: datetime) -> float:
 def _sees(
     found: Gathered, *, by: datetime | None, now: datetime, rules: MilestoneRules
 ) -> float | None:
-    """What a reference of all records up to then will show."""
+    """Return the effect that a reference of all records up to then will detect."""
     if by is None or found.first_at is None:
         return None
     per_day = _per_day(found, now)
@@ -189,7 +189,7 @@ def _when(what: str, at: datetime | None, *, now: datetime, after: str = "") -> 
 
 
 def day_words(at: datetime, *, now: datetime) -> str:
-    """Name a moment to come as people do, in UTC.
+    """Name a future time as people do, in UTC.
 
     >>> now = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
     >>> day_words(now + timedelta(hours=5), now=now), day_words(now + timedelta(days=2), now=now)

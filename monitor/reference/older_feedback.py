@@ -1,4 +1,4 @@
-"""Feedback of an older generation, for one whose records are too young to have their own."""
+"""Reuse an older generation's feedback if a new one's records are too young for their own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from monitor.store.calibrations import Bins, Calibration
 from monitor.store.references import FEEDBACK_FROM
 
 FEEDBACK_OF: Final = "feedback_of"
-"""Key of a note: the generation whose feedback is compared with, and the records it is of."""
+"""Key of a note: the generation whose feedback is reused, and the records it is from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OlderFeedback:
-    """What is taken over: the calibration, its signals' bins, and notes that say whose they are.
+    """The reused feedback: its calibration, its signals' bins, and notes of its origin.
 
-    Evidence is what is said of records since the older generation's own, as before.
+    Evidence is the feedback on records since the older generation's own, as before.
     """
 
     calibration: Calibration
@@ -31,7 +31,7 @@ class OlderFeedback:
 
 
 def read(tx: Connection, reference_id: ReferenceId) -> OlderFeedback | None:
-    """Read the feedback of a ready reference; None where it has none."""
+    """Read the feedback of a ready reference; None if it has none."""
     stored = calibrations.read(tx, reference_id).get(FEEDBACK.name)
     if stored is None or stored.body is None:
         return None
@@ -43,7 +43,7 @@ def read(tx: Connection, reference_id: ReferenceId) -> OlderFeedback | None:
         calibration=stored,
         bins={signal: bins[signal] for signal in signals if signal in bins},
         notes={
-            # it may itself have been taken over
+            # it may itself have been reused
             FEEDBACK_OF: details.request.get(FEEDBACK_OF, of),
             FEEDBACK_FROM: details.request.get(FEEDBACK_FROM),
         },

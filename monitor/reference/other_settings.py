@@ -1,4 +1,4 @@
-"""References of settings that appear anew: learned beside the one in force, by themselves."""
+"""Learn references for new settings, beside the one in force, automatically."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ _LOG = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSettings:
-    """Settings that a version's reference has not, as its records have them."""
+    """Settings in a version's records that its reference lacks."""
 
     strata: tuple[str, ...]
     records: int
     span: Interval
-    """From the first of these records until where evaluations have come."""
+    """From the first of these records to the end of the last evaluation."""
     share: float
-    """Of the last day's requests."""
+    """Their share of the last day's requests."""
 
     @property
     def text(self) -> str:
-        """All of them in words."""
+        """All settings in words."""
         return words(self.strata[0])
 
 
 class SettingsLearner:
-    """Learns what answers are like under settings that came anew and are used enough.
+    """Learns references for new settings that are used often enough.
 
-    ``turn`` it every minute or so. Of versions whose evaluations set nothing aside for its
-    settings, and that have none learned which is young, nothing is read; what could not be
-    learned is tried again an hour later.
+    Call ``turn`` about every minute. It reads nothing for versions whose evaluations set no record
+    aside for its settings and that have no young learned reference; a failed attempt is retried an
+    hour later.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SettingsLearner:
         self._not_before: dict[tuple[VersionId, tuple[str, ...]], datetime] = {}
 
     def turn(self, *, now: datetime) -> list[str]:
-        """Learn what can be learned, and give it: ``support@v7: temperature 0.7``."""
+        """Learn all due settings, and return them: ``support@v7: temperature 0.7``."""
         rows, young = self._database.run(
             lambda tx: (verdicts.fleet(tx), settings_references.shorter(tx, days=COVERED_DAYS))
         )
@@ -81,12 +81,12 @@ class SettingsLearner:
         ]
 
     def learn_now(self, tx: Connection, version: Version, *, now: datetime) -> list[str]:
-        """Learn at a person's word what has the fewest records that a detector takes.
+        """Learn on a person's request, from as few records as a detector accepts.
 
         Raises
         ------
         Conflict
-            Something is found wrong with the version: it must not become normal by this.
+            The version has a finding, which must not become normal by this.
         """
         row = verdicts.current(tx, version_id=version.id)
         if row is not None and not _is_well(row):
@@ -172,10 +172,10 @@ class SettingsLearner:
 def wanted(
     tx: Connection, version: Version, *, now: datetime, until: datetime, rules: LearnedSettings
 ) -> list[NewSettings]:
-    """Find settings that more than 5 % of a day's requests have and no reference in force.
+    """Find settings of more than 5 % of a day's requests without a reference in force.
 
-    The most used first, with the records that there are of each: fewer than ``rules.least``
-    are not learned from yet. Those whose reference spans half as many days are wanted again.
+    The most used first, with their record counts: fewer than ``rules.least`` are not learned from
+    yet. Settings whose reference spans at most half as many days are included again.
     """
     reference = references.current(tx, version.id)
     if reference is None:
@@ -209,7 +209,7 @@ def wanted(
 
 
 def _is_well(row: VerdictRow) -> bool:
-    """Whether nothing is found wrong: what is must not become what it is compared with."""
+    """True if nothing is wrong: a finding must not become the reference."""
     return row.verdict.severity is Severity.NONE and not row.verdict.detectors
 
 
@@ -219,7 +219,7 @@ def _sets_aside(row: VerdictRow) -> bool:
 
 
 def _by_settings(counts: Mapping[str, int], reference: Reference) -> dict[tuple[str, ...], int]:
-    """Sum records up by their settings; ``()`` are those that the reference has."""
+    """Sum records by their settings; ``()`` stands for the reference's own."""
     named: dict[tuple[tuple[str, str], ...], list[str]] = {}
     own = 0
     for stratum, n in sorted(counts.items()):
@@ -231,7 +231,7 @@ def _by_settings(counts: Mapping[str, int], reference: Reference) -> dict[tuple[
 
 
 def _worth_renewing(one: SettingsReference, found: NewSettings, *, now: datetime) -> bool:
-    """Whether its records span twice as many days by now, as of a version's first reference."""
+    """True if the records now span twice as many days, as for a version's first reference."""
     days = (found.span.end - found.span.start) / _DAY
     short = one.span_days < COVERED_DAYS
     return short and now - one.created_at >= AGAIN_AFTER and days >= 2.0 * one.span_days
@@ -264,9 +264,9 @@ def _fitted(
     carried: Mapping[str, Calibration],
     days: Mapping[str, DayEffect],
 ) -> dict[str, bytes]:
-    """Fit the detectors that the settings matter to, of those that the reference carries.
+    """Fit the detectors that depend on the settings and that the reference has.
 
-    Only with the very scores that it has there: others would add nothing to its process.
+    Only with exactly the scores that it has there: others would add nothing to its process.
     """
     found = {}
     for name, detector in DETECTORS.items():
@@ -283,7 +283,7 @@ def _fitted(
 
 
 def _evaluated_until(row: VerdictRow | None) -> datetime | None:
-    """Give the end of the newest live window: what arrives later is evidence."""
+    """Return the end of the newest live window: later arrivals are evidence."""
     seen = row.memory.get("seen") if row is not None else None
     windows = seen["windows"].get("live") if seen else None
     return datetime.fromisoformat(windows[-1][0]) if windows else None

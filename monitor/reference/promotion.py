@@ -1,8 +1,8 @@
-"""A canary that takes charge gets its own approved traffic as its baseline.
+"""Freeze a promoted canary's own traffic on trial as its baseline.
 
-What it answered while on trial is what it was promoted for; its first reference is a picture
-of that, and not of what its predecessor did. A shadow's are its answers to copies: the sampled
-prompts of people, as the version in charge got them.
+The canary was promoted for its answers while on trial; its first reference is made of those, not of
+its predecessor's. A shadow's records are its answers to copies: the same sampled prompts that the
+version in charge got.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
-from monitor.routing.arms import stable_arm
 from monitor.store import audit, references, routes, versions
 from monitor.store.references import ReferenceSource
+from monitor.traffic.arms import stable_arm
 
 ACT: Final = "reference.promotion"
 _ON_TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
@@ -24,7 +24,7 @@ _PAGE: Final = 100
 
 
 def promoted(before: Route | None, after: Route) -> str | None:
-    """Name the version that was on trial and is the stable one now, if there is one."""
+    """Return the version that was on trial and is now the stable one, if any."""
     stable = stable_arm(after).version
     if before is None or stable == stable_arm(before).version:
         return None
@@ -34,11 +34,11 @@ def promoted(before: Route | None, after: Route) -> str | None:
 def freeze_promoted(
     tx: Connection, before: Route | None, after: Route, *, by: str, now: datetime
 ) -> Refrozen | None:
-    """Freeze the records of a promoted version's time on trial; None where none was promoted.
+    """Freeze the records of a promoted version's time on trial; None if none was promoted.
 
-    Call it in the transaction that swaps the route. A version with an approved reference keeps
-    it. One with an open finding, one whose reference is being built, or one with fewer than 300
-    records is left as it is, and learns by itself. The audit has either, with the reason.
+    Call this in the transaction that swaps the route. A version with an approved reference keeps
+    it. A version with an open finding, with a reference being built, or with fewer than 300 records
+    is left alone, and learns automatically. The audit records both cases, with the reason.
     """
     name = promoted(before, after)
     version = None if name is None else versions.fetch(tx, adapter=after.adapter, name=name)
@@ -59,7 +59,7 @@ def freeze_promoted(
             window=window,
             cause=f"promoted in route generation {after.generation}",
             by=by,
-            source=ReferenceSource.AUTO,  # a trial is short: replaced once live records cover
+            source=ReferenceSource.AUTO,  # replaced once live records cover enough
         )
     audit.append(
         tx,
@@ -78,7 +78,7 @@ def freeze_promoted(
 
 
 def _on_trial_since(tx: Connection, after: Route, version: str) -> datetime:
-    """When the version was put on trial, as a shadow or with a share, without a break since."""
+    """Return when the version was put on trial, as a shadow or with a share, without a break."""
     since, generation = after.since, after.generation
     while rows := routes.history(tx, after.adapter, before_generation=generation, limit=_PAGE):
         for row in rows:

@@ -1,4 +1,4 @@
-"""References of many adapters frozen anew at once: one audited act, each adapter for itself."""
+"""Freeze new references of many adapters: one audited act, one transaction per adapter."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ACT: Final = "reference.refreeze"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refrozen:
-    """What became of one adapter.
+    """The result for one adapter.
 
     generation
-        The reference that is being built; None: it was left alone, and ``error`` says why.
+        The reference that is being built; None if it was left alone, with the reason in ``error``.
     """
 
     adapter: str
@@ -38,7 +38,7 @@ class Refrozen:
 
 
 def chosen(known: Sequence[Adapter], match: Mapping[str, str]) -> list[Adapter]:
-    """Keep the adapters of which everything in ``match`` is true; of nothing all are.
+    """Select the adapters whose facts match all of ``match``; an empty ``match`` selects all.
 
     Keys are ``adapter``, ``owner``, ``tier``, or those of labels.
 
@@ -60,9 +60,9 @@ def refreeze(
 ) -> list[Refrozen]:
     """Freeze the records of a window for the version in charge of each chosen adapter.
 
-    Each is a transaction of its own: what fails for one is told of it and loses no other's.
-    Left alone are versions with an open finding, which would make drift the norm (that takes
-    a word on each: accept or false), without 300 records, and those being built already.
+    Each adapter has its own transaction: a failure is reported for it and affects no other. Left
+    alone are versions with an open finding, which would make drift the norm (each needs a person's
+    accept or false), those with fewer than 300 records, and those already being built.
     """
     known = chosen(database.run(adapters.fetch_all), match)
     rows = [_one(database, adapter, window=window, cause=cause, by=by) for adapter in known]
@@ -100,7 +100,7 @@ def freeze_version(
     by: str,
     source: ReferenceSource = ReferenceSource.FREEZE,
 ) -> Refrozen:
-    """Freeze one version's records of a window, unless there is a reason to leave it alone."""
+    """Freeze one version's records of a window, unless there is a reason not to."""
     found = usable(tx, version, window)
     error = _why_not(tx, version, found)
     made = None

@@ -1,4 +1,4 @@
-"""Similarities of a baseline to a training index that must not contain it. Pure."""
+"""Compare a baseline with a training index that must not contain it. Pure."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Search = Callable[[npt.NDArray[np.float16], npt.NDArray[np.float32]], Nearest]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Halves:
-    """Rows of a baseline: those that become the index, and those held out from it."""
+    """Rows of a baseline: those for the index, and those held out from it."""
 
     early: npt.NDArray[np.int64]
     held_out: npt.NDArray[np.int64]
 
 
 def split(baseline: Baseline, usable: npt.NDArray[np.int64], *, least: int = 0) -> Halves:
-    """Split the embedded rows in time; no subject of the early half is held out.
+    """Split the embedded rows by time; no subject of the early half is held out.
 
-    The early half gets smaller, down to nothing, until ``least`` rows are held out.
+    The early half shrinks, down to nothing, until ``least`` rows are held out.
     """
     middle = usable.size // 2
     while True:
@@ -52,7 +52,7 @@ def _split_at(middle: int, baseline: Baseline, usable: npt.NDArray[np.int64]) ->
 
 
 def stack(vectors: Sequence[bytes | None], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
-    """Put some rows' vectors into one array ``(n, d)``; raises Unbuildable on mixed lengths."""
+    """Stack some rows' vectors into an array ``(n, d)``; raises Unbuildable on mixed lengths."""
     chosen = [vectors[row] or b"" for row in rows.tolist()]
     lengths = sorted({len(vector) // 2 for vector in chosen})
     if len(lengths) > 1:
@@ -66,7 +66,7 @@ def similarities(
     *,
     search: Search = nearest,
 ) -> Iterator[Floats]:
-    """Cosine of each vector to its nearest example, block by block."""
+    """Yield the cosine of each vector to its nearest example, block by block."""
     for begin in range(0, len(vectors), _ROWS):
         block = vectors[begin : begin + _ROWS].astype(np.float32)
         yield search(index, block).similarity.astype(np.float64)
@@ -75,13 +75,13 @@ def similarities(
 def column(
     length: int, rows: npt.NDArray[np.int64], found: Floats, *, drop_same_texts: bool
 ) -> tuple[Floats, int]:
-    """Lay similarities out for all records, NaN elsewhere; count the texts left out.
+    """Lay out similarities for all records, NaN elsewhere; count the texts left out.
 
-    With ``drop_same_texts`` a record whose very text is in the index is not measured:
-    scored against itself it would say 1, whatever the traffic.
+    With ``drop_same_texts`` a record whose exact text is in the index is not measured: compared
+    with itself it would score 1, whatever the traffic.
     """
     same = found >= SAME_TEXT if drop_same_texts else np.zeros(found.size, dtype=bool)
     laid = np.full(length, np.nan)
-    # float4 in the store: ties between baseline and live values must stay ties
+    # float4, as in the store: ties between baseline and live values must stay ties
     laid[rows] = np.where(same, np.nan, found.astype(np.float32))
     return laid, int(same.sum())

@@ -1,10 +1,10 @@
-"""A stream of bytes cut into lines, in bounded memory. Pure."""
+"""Cut a stream of bytes into lines, in bounded memory. Pure."""
 
 from __future__ import annotations
 
 
 class LineSplitter:
-    """Gives the complete lines of a stream; one longer than ``longest`` bytes is None."""
+    """Yields the complete lines of a stream; None for one longer than ``longest`` bytes."""
 
     def __init__(self, *, longest: int) -> None:
         self._longest = longest
@@ -20,7 +20,7 @@ class LineSplitter:
         return ended
 
     def end(self) -> list[bytes | None]:
-        """Return the line that had no end."""
+        """Return the last line, if it had no line end."""
         if not self._rest and not self._too_long:
             return []
         line, self._rest = self._rest, b""

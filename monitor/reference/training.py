@@ -1,4 +1,4 @@
-"""The training index of a reference that is being built."""
+"""Make the training index of a reference that is being built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS_PER_CHUNK: Final = 512
 ROWS_PER_CHUNK: Final = 4096
 
 Report = Callable[[int], None]
-"""Told the number of texts done; renews the lease."""
+"""Called with the number of texts done; renews the lease."""
 
 
 def from_items(
@@ -36,9 +36,9 @@ def from_items(
     horizon: Horizon,
     report: Report,
 ) -> str | None:
-    """Embed the staged training lines from where the last builder stood.
+    """Embed the staged training lines, resuming where the last builder stopped.
 
-    Returns the encoder, or None where no training lines were sent.
+    Returns the encoder, or None if there are no training lines.
     """
     first = _next(database, claim, after=0, limit=1)
     if not first:
@@ -60,7 +60,7 @@ def from_items(
 
 
 def _standing(tx: Connection, claim: Claim, encoder: str) -> tuple[int, int]:
-    """Rows and chunks that an earlier builder made with the same encoder."""
+    """Return the rows and chunks that an earlier builder made with the same encoder."""
     held = references.get(tx, claim.reference_id)
     if held is None or held.encoder != encoder:
         reference_vectors.clear(tx, claim)
@@ -69,7 +69,7 @@ def _standing(tx: Connection, claim: Claim, encoder: str) -> tuple[int, int]:
 
 
 def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
-    """Take over another reference's index; return its encoder."""
+    """Copy another reference's index; return its encoder."""
     held = database.run(lambda tx: references.get(tx, source))
     if held is None or held.encoder is None:
         raise Unbuildable(f"reference {source} has no training index to take over")
@@ -83,12 +83,12 @@ def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
 
 
 def append_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
-    """Put the vectors ``(n, d)``, float16, behind those of the index.
+    """Append the vectors ``(n, d)``, float16, to the index.
 
     Raises
     ------
     Unbuildable
-        They are of another length.
+        They have another length.
     """
 
     def append(tx: Connection) -> None:
@@ -106,7 +106,7 @@ def append_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16])
 
 
 def from_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
-    """Make an index of the vectors ``(n, d)``, float16, in place of any other."""
+    """Make an index of the vectors ``(n, d)``, float16, replacing any other."""
 
     def replace(tx: Connection) -> None:
         reference_vectors.clear(tx, claim)
@@ -143,7 +143,7 @@ def _line(item: Item, version: Version, horizon: Horizon) -> TrainingLine:
 
 
 def _vectors(lines: Sequence[TrainingLine], embed: Embedder) -> npt.NDArray[np.float16]:
-    """All lines carry embeddings of one encoder, or none does: the upload saw to it."""
+    """Return the lines' vectors: the upload ensured that all have embeddings, or none."""
     if lines[0].encoder is None:
         return embed.embed([line.text or "" for line in lines]).astype("<f2")
     given = b"".join(line.vector or b"" for line in lines)

@@ -1,4 +1,4 @@
-"""A reference sent as NDJSON: streamed, checked line by line, kept whole or not at all."""
+"""Take a reference as NDJSON: streamed, checked line by line, stored whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from monitor.store.reference_items import Item, ItemRole
 from monitor.store.references import Claim, LeaseLost, ReferenceSource
 
 MOST_PROBLEMS: Final = 20
-"""Problems told in full; the others are counted."""
+"""Problems reported in full; more are counted."""
 MOST_SHARED: Final = 0.05
-"""Share of the baseline lines that may stand among the training lines too: they are left out."""
+"""The largest share of baseline lines that also occur in training; such lines are dropped."""
 OLDEST: Final = timedelta(days=3650)
 _STAGED_LINES: Final = 500
 _STAGED_BYTES: Final = 4 * 1024 * 1024
@@ -31,7 +31,7 @@ _STAGED_BYTES: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """How large an upload may be. Lines beyond a limit are problems."""
+    """The limits of an upload; lines beyond a limit are problems."""
 
     line_bytes: int = 1024 * 1024
     training: int = 1_000_000
@@ -40,14 +40,14 @@ class UploadLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A wrong line, counted from 1; 0 is the upload as a whole."""
+    """A wrong line, counted from 1; 0 means the upload as a whole."""
 
     line: int
     error: str
 
 
 class UploadRefused(Exception):  # noqa: N818 - the sender's fault, not ours
-    """Nothing was kept. ``problems`` are the first ones of ``total``."""
+    """Nothing was stored; ``problems`` are the first of ``total``."""
 
     def __init__(self, problems: tuple[Problem, ...], *, total: int) -> None:
         first = problems[0]
@@ -65,7 +65,7 @@ def begin_upload(
     limits: UploadLimits | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Upload:
-    """Open the next generation of a version's reference and wait for its lines."""
+    """Open the next generation of a version's reference, to be filled with lines."""
     claim = database.run(
         lambda tx: references.create(
             tx,
@@ -84,10 +84,10 @@ def begin_upload(
 
 
 class Upload:
-    """Takes a stream of bytes in any cut; memory is bounded by one line and one batch.
+    """Takes a stream of bytes in any chunks; memory is bounded by one line and one batch.
 
-    After the first wrong line nothing more is kept, but checking goes on, so that the
-    sender learns of all problems at once. One thread at a time.
+    After the first wrong line nothing more is stored, but checking goes on, so that the sender
+    learns of all problems at once. One thread at a time.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Upload:
         self._version = version
         self._limits = limits
         self._horizon = horizon
-        # texts and subjects are compared within this upload only
+        # a key for comparing texts and subjects within this upload only
         self._key = secrets.token_bytes(32)
         self._lines = LineSplitter(longest=limits.line_bytes)
         self._line = 0
@@ -122,19 +122,19 @@ class Upload:
         Raises
         ------
         UploadRefused
-            The upload had paused for so long that it was given up.
+            The upload paused for so long that it was given up.
         """
         for line in self._lines.feed(chunk):
             self._end_line(line)
 
     def finish(self) -> Reference:
-        """Hand the reference to the builders.
+        """Release the reference to the builders.
 
         Raises
         ------
         UploadRefused
-            A line was wrong, or more than 5 % of the baseline lines stand among the training
-            lines too, by text or subject: fewer are left out. Nothing was kept.
+            A line was wrong, or more than 5 % of the baseline lines also occur in training, by text
+            or subject (fewer are dropped). Nothing was stored.
         """
         for line in self._lines.end():
             self._end_line(line)
@@ -148,7 +148,7 @@ class Upload:
         return self._database.run(lambda tx: self._seal(tx, left_out=shared))
 
     def abort(self) -> None:
-        """Keep nothing; safe to call in any state of the upload."""
+        """Discard the upload; safe to call in any state."""
         try:
             self._database.run(lambda tx: references.discard(tx, self._claim))
         except LeaseLost:
@@ -194,7 +194,7 @@ class Upload:
             raise Refused(f"role: more than {most} {role.value} lines")
 
     def _check_index(self, line: TrainingLine) -> None:
-        """All training lines must go into one index."""
+        """Require that all training lines fit into one index."""
         kind = (line.encoder, 0 if line.vector is None else len(line.vector) // 2)
         self._index_kind = self._index_kind or kind
         if kind != self._index_kind:
@@ -247,7 +247,7 @@ class Upload:
             raise UploadRefused((paused,), total=1) from lost
 
     def _shared(self) -> int:
-        """Count the baseline lines that are among the training lines too; many are problems."""
+        """Count the baseline lines that also occur in training; too many are problems."""
         found = self._database.run(
             lambda tx: reference_items.overlap(tx, self._claim, examples=MOST_PROBLEMS)
         )

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.types import Floats, Window
-from monitor.domain import Interval
+from monitor.domain import Interval, Traffic
 from monitor.evaluate.coverage import Requests
 from monitor.reference.baseline import Baseline
-from monitor.store.records import Traffic
 from monitor.strata import SAMPLING, Strata, comparable
 
 

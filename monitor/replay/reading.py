@@ -195,7 +195,7 @@ class _Reader:
 
     def _keep(self, number: int, mapped: Mapped) -> None:
         label = label_of(mapped.adapter, mapped.version)
-        if not _wanted(label, self._given.adapter):
+        if self._given.adapter not in {None, label, label.partition("@")[0]}:
             self._passed_over[label] += 1
             return
         known = self._labels.get(label, _Pending())
@@ -205,7 +205,8 @@ class _Reader:
         pending.count += 1
         if not self._given.apart and len(self._named()) > 1:
             return  # not measured any more: only counted, for the message
-        self._excerpt(record)
+        if self._given.excerpts and record.prompt:
+            self._excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
         pending.admitted.append(admitted)
         pending.subjects.append(
             None if record.subject is None else subjects.digest(self._subject_key, record.subject)
@@ -225,7 +226,10 @@ class _Reader:
     def _admitted(self, record: Record) -> Admitted:
         check_record(record, ANY_TIME)
         prompt = record.prompt
-        if prompt and (self._embed is None or self._trained_on(prompt)):
+        if prompt and (
+            self._embed is None
+            or (self._not_measured and text_hash(prompt, key=self._key) in self._not_measured)
+        ):
             record = msgspec.structs.replace(record, prompt=None)
         return Admitted(
             record=record,
@@ -234,13 +238,6 @@ class _Reader:
             tokens=tokens_of(record),
             embedding=unit_vector(record),
         )
-
-    def _trained_on(self, prompt: str) -> bool:
-        return bool(self._not_measured) and text_hash(prompt, key=self._key) in self._not_measured
-
-    def _excerpt(self, record: Record) -> None:
-        if self._given.excerpts and record.prompt:
-            self._excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
 
     def _measure(self, pending: _Pending) -> None:
         if not pending.admitted:
@@ -314,17 +311,12 @@ def label_of(adapter: str | None, version: str | None) -> str:
 
 def split(records: Baseline, first: int | timedelta) -> tuple[Baseline, Baseline]:
     """Cut the first records, by number or by time, from the rest."""
-    count = first if isinstance(first, int) else _within(records, first)
+    if isinstance(first, int):
+        count = first
+    else:
+        count = int((records.at < records.at[0] + first.total_seconds()).sum())
     every = np.arange(len(records))
     return records.take(every[:count]), records.take(every[count:])
-
-
-def _within(records: Baseline, time: timedelta) -> int:
-    return int((records.at < records.at[0] + time.total_seconds()).sum())
-
-
-def _wanted(label: str, adapter: str | None) -> bool:
-    return adapter is None or adapter in {label, label.partition("@")[0]}
 
 
 def _record(mapped: Mapped, number: int, *, at: datetime) -> Record:

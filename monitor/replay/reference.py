@@ -9,7 +9,8 @@ from detectors.axes import Axes, fit_axes
 from detectors.feedback import Directions
 from detectors.types import Floats
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
-from monitor.evaluate.calibrated import Calibrated, unpacked
+from monitor.evaluate.calibrated import Calibrated
+from monitor.evaluate.loading import unpacked
 from monitor.probes.embedding import Embedder
 from monitor.reference import fitting, similarity
 from monitor.reference.baseline import Baseline

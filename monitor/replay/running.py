@@ -16,16 +16,17 @@ from alerts import incident
 from alerts.incident import IncidentState, Observed, Tell
 from detectors.types import Process, State, Window
 from monitor.domain import EvaluationKind, Interval, Verdict, VerdictKind, Version
-from monitor.evaluate.findings import Finding, increment_of
-from monitor.evaluate.live import Ask, covered, find_all
-from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading, facts_of
+from monitor.evaluate.findings import Finding
+from monitor.evaluate.live import Ask, score
+from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import Crossing, Memory, judge
+from monitor.evaluate.turn import Turn, turn
+from monitor.policy import Crossing, Memory
 from monitor.policy.budget import Standing
+from monitor.policy.facts import Increment
 from monitor.replay.log import Log
 from monitor.replay.reference import Frozen
 from monitor.replay.watch import Watch
-from monitor.store.processes import Increment
 from monitor.windows import Cadence, Plan, offset_of, plan
 
 KINDS: Final = (EvaluationKind.HARD, EvaluationKind.LIVE)
@@ -185,35 +186,34 @@ class _Running:
         return recently and self.replayed.log.count(window.start, window.end) == 0
 
     def evaluate(self, kind: EvaluationKind, window: Interval, *, now: datetime) -> None:
-        """Read, score and judge one window, as the service's evaluator does."""
-        replayed = self.replayed
-        reading = self._read(window, now=now)
-        lookback = _HeldLookback(replayed, self.past, window=window, now=now)
-        findings = find_all(kind, reading, lookback, replayed.settings, ask=self.ask)
-        facts = facts_of(
-            reading,
-            replayed.settings,
-            at=now,
-            kind=kind,
-            probe_available=False,
-            detectors=tuple(finding.fact for finding in findings),
-            covered=covered(kind, reading, findings, replayed.settings, window=window),
+        """Take one window's turn, as the service's evaluator does."""
+        settings, reading = self.replayed.settings, self._read(window, now=now)
+        lookback = _HeldLookback(self.replayed, self.past, window=window, now=now)
+        evaluated = score(
+            kind, reading, lookback, settings, at=now, probe_available=False, ask=self.ask
         )
-        before = self.memory
-        judgement = judge(before, facts, replayed.settings.policy)
-        self.memory = judgement.memory
+        found = turn(
+            reading,
+            self.memory,
+            evaluated.facts,
+            findings=evaluated.findings,
+            settings=settings.policy,
+        )
+        self.memory = found.judgement.memory
+        self.states |= found.states
+        for detector, increment in found.increments.items():
+            self.past.setdefault(detector, []).append(increment)
         if kind is EvaluationKind.HARD:
             self.looked = window.end
-        self._remember(findings, window)
-        self._note(before, judgement.verdict, findings, window, now=now)
+        self._note(found, evaluated.findings, window)
         if self.keep:
             self.evaluations.append(
                 Evaluation(
                     kind=kind,
                     window=window,
                     at=now,
-                    findings=findings,
-                    verdict=judgement.verdict,
+                    findings=evaluated.findings,
+                    verdict=found.judgement.verdict,
                 )
             )
 
@@ -233,6 +233,7 @@ class _Running:
         calibrated = replayed.frozen.calibrated
         return Reading(
             version=replayed.version,
+            interval=window,
             calibrated=calibrated,
             memory=self.memory.against(calibrated.reference.id),
             states=self.states,
@@ -242,42 +243,19 @@ class _Running:
             standing=Standing.among(replayed.version.adapter, of=replayed.fleet),
         )
 
-    def _remember(self, findings: Sequence[Finding], window: Interval) -> None:
-        for finding in findings:
-            if finding.score is None or finding.state is None:
-                continue
-            self._raise(Process.NOTICE, finding.score.evidence_notice)
-            self._raise(Process.PAGE, finding.score.evidence_page)
-            self.states[finding.detector] = finding.state
-            increment = increment_of(finding.score, window)
-            if increment is not None:
-                self.past.setdefault(finding.detector, []).append(increment)
-
-    def _raise(self, process: Process, evidence: float) -> None:
-        self.highest[process] = max(self.highest[process], evidence)
-
-    def _note(
-        self,
-        before: Memory,
-        verdict: Verdict,
-        findings: Sequence[Finding],
-        window: Interval,
-        *,
-        now: datetime,
-    ) -> None:
+    def _note(self, found: Turn, findings: Sequence[Finding], window: Interval) -> None:
+        scores = [one.score for one in findings if one.score is not None and one.state is not None]
+        notice, page = self.highest[Process.NOTICE], self.highest[Process.PAGE]
+        self.highest[Process.NOTICE] = max([notice, *(one.evidence_notice for one in scores)])
+        self.highest[Process.PAGE] = max([page, *(one.evidence_page for one in scores)])
         n = self.replayed.log.count(self.replayed.log.first_at, window.end)
-        was = before.verdict.kind if before.verdict else None
-        if was is not verdict.kind:
-            self.changes.append(
-                Change(at=now, before=was or VerdictKind.LEARNING, after=verdict, n=n)
-            )
-        known = {crossing.key for crossing in before.crossings}
+        change = found.transition
+        if change is not None:
+            self.changes.append(Change(at=change.at, before=change.before, after=change.after, n=n))
         self.crossed += [
-            self._crossed(crossing, findings, window, n=n)
-            for crossing in self.memory.crossings
-            if crossing.key not in known
+            self._crossed(crossing, findings, window, n=n) for crossing in found.crossed
         ]
-        self._tell(verdict, now=now)
+        self._tell(found.judgement.verdict, now=found.facts.at)
 
     def _crossed(
         self, crossing: Crossing, findings: Sequence[Finding], window: Interval, *, n: int

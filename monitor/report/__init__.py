@@ -1,7 +1,7 @@
-"""Evidently's data-drift report of one adapter version, made when somebody asks for it.
+"""Build Evidently's data-drift report of one adapter version on request.
 
-Nothing in the service waits for it and no verdict follows from it. Evidently costs some
-270 MB and 2.6 s to load, so it runs in a process of its own that ends with the report.
+Nothing in the service waits for it and no verdict follows from it. Evidently costs some 270 MB and
+2.6 s to load, so it runs in its own process that ends with the report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read what a report compares, and have it drawn."""
+"""Read the data of a report, and have it drawn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detectors import rank_reference
 from detectors.rank_reference import RankReference
 from detectors.types import Window
 from monitor.domain import Reference, Version
-from monitor.evaluate.calibrated import Calibrations
+from monitor.evaluate.loading import Calibrations
 from monitor.report import tables
 from monitor.report.errors import ReportError
 from monitor.report.tables import Floats, Tables
@@ -26,7 +26,7 @@ from monitor.store import fleet, records, versions
 from monitor.store.database import Database
 
 READ_AT_MOST: Final = 100_000
-"""Newest records that the sample is drawn from: 30 MB."""
+"""The most recent records that the sample is drawn from: 30 MB."""
 PATIENCE: Final = timedelta(minutes=5)
 
 
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A report that was written: of what, over how much, and what it leaves out."""
+    """A written report: its subject, its size, and what it leaves out."""
 
     path: Path
     version: str
@@ -78,15 +78,15 @@ def build_report(
     Parameters
     ----------
     version
-        None: the version in charge, else one of the adapter's.
+        One of the adapter's versions; None means the version in charge.
     out
-        Replaced whole if it exists.
+        Replaced as a whole if it exists.
 
     Raises
     ------
     ReportError
-        Unknown adapter or version, no ready reference, no records in ``span``, no signal
-        that both sides measured, or Evidently failed.
+        Unknown adapter or version, no ready reference, no records in ``span``, no signal that both
+        sides measured, or Evidently failed.
     """
     subject, reference, found = database.run(lambda tx: _read(tx, adapter, version, span))
     before, after = tables.sampled(found.reference, found.window, seed=int(reference.id))
@@ -198,7 +198,7 @@ def _missing(left_out: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _draw(chosen: Tables, out: Path) -> None:
-    """Have Evidently draw the page in another process; move it into place when whole."""
+    """Draw the page with Evidently in another process; move it into place once complete."""
     with tempfile.TemporaryDirectory(prefix="driftline-report-", dir=out.parent) as folder:
         given, page = Path(folder) / "tables.npz", Path(folder) / "report.html"
         tables.save(given, chosen)

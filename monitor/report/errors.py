@@ -1,4 +1,4 @@
-"""Why a report cannot be made. One class: the reader can only change what was asked for."""
+"""The error of a report that cannot be made: one class, as only the request can change."""
 
 from __future__ import annotations
 

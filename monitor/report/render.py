@@ -1,8 +1,8 @@
 """Draw one report: ``python -m monitor.report.render TABLES.npz PAGE.html``.
 
-Started with ``DO_NOT_TRACK`` set, which Evidently reads when it is imported. The page that
-Evidently writes carries its own script, styles and fonts; a content security policy is
-added that forbids it to load anything else.
+Started with ``DO_NOT_TRACK`` set, which Evidently reads when it is imported. Evidently's page
+contains its own script, styles and fonts; a content security policy is added that forbids it to
+load anything else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PageUnknown(Exception):  # noqa: N818 - it is what is wrong
 
 
 def render(found: tables.Tables) -> str:
-    """Give the page as HTML, notice and policy in it."""
+    """Return the page as HTML, including notice and policy."""
     # the import takes 2.6 s and 270 MB, and must not happen where the service runs
     from evidently import Report
     from evidently.presets import DataDriftPreset
@@ -42,7 +42,7 @@ def render(found: tables.Tables) -> str:
 
 
 def with_notice(page: str, lines: Sequence[str]) -> str:
-    """Put the policy into a page's head and the notice, escaped, on top of its body."""
+    """Put the policy into a page's head, and the escaped notice at the top of its body."""
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     notice = f'<aside style="{_NOTICE_STYLE}">{paragraphs}</aside>'

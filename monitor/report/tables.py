@@ -1,4 +1,4 @@
-"""The two tables that a report compares, as files for the process that draws it."""
+"""The two tables that a report compares, as files for the drawing process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 MOST_ROWS: Final = 10_000
 FEWEST_VALUES: Final = 2
-"""Evidently's tests need two values on either side."""
+"""Evidently's tests need two values on each side."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -20,10 +20,9 @@ Floats = npt.NDArray[np.float64]
 class Tables:
     """Signals of a reference and of a window, one column each.
 
-    Columns of the reference differ in length and their rows belong to no record: a
-    reference keeps each signal's values sorted by themselves. Columns of the window are
-    ``(n,)``, a row is a record, NaN is "not measured". ``notice`` says in plain lines what
-    the reader looks at.
+    Columns of the reference differ in length and their rows are not records: a reference stores
+    each signal's values sorted separately. Columns of the window are ``(n,)``, a row is a record,
+    NaN is "not measured". ``notice`` describes the data in plain lines.
     """
 
     reference: Mapping[str, Floats]
@@ -45,7 +44,7 @@ def sampled(
 
 
 def comparable(reference: Mapping[str, Floats], window: Mapping[str, Floats]) -> tuple[str, ...]:
-    """Name the signals that both sides have measured at least twice."""
+    """Return the signals that both sides measured at least twice."""
     return tuple(
         name
         for name, column in reference.items()
@@ -62,7 +61,7 @@ def save(path: Path, tables: Tables) -> None:
 
 
 def load(path: Path) -> Tables:
-    """Read what :func:`save` wrote."""
+    """Read the tables of :func:`save`."""
     with np.load(path, allow_pickle=False) as arrays:
         return Tables(
             reference=_side(arrays, "reference:"),

@@ -1,5 +1,5 @@
-"""Self-tests: whether an adapter's monitoring sees what it should, and is quiet otherwise.
+"""Test whether an adapter's monitoring sees drifts, and stays quiet without one.
 
-A self-test replays the adapter's own baseline through the product's own detectors, with and
-without an injected drift, at today's traffic and today's share of the budget.
+A self-test replays the adapter's own baseline through the product's own detectors, with and without
+an injected drift, at the current traffic and share of the budget.
 """

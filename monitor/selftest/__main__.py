@@ -18,11 +18,11 @@ from monitor.selftest.process import Asked, Said
 from monitor.selftest.testing import Question, TooShort, run
 
 _NICER = 10
-"""A tenth of the time that others get, where all are busy; the lowest would get none."""
+"""A tenth of other processes' time on a busy machine; the lowest priority would get none."""
 
 
 def main() -> None:
-    """Answer one question, after everything else that this machine has to do."""
+    """Answer one question, at a lower priority than the rest of the machine."""
     os.nice(_NICER)
     parent = os.getppid()
     asked = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Asked)

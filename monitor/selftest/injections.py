@@ -1,4 +1,4 @@
-"""Drifts that a self-test puts into a baseline's records. Pure."""
+"""Inject drifts into a baseline's records. Pure."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ Signals = Mapping[str, Floats]
 
 NEW_TOPICS: Final = 4
 TOPIC_SHARE: Final = 0.05
-"""Of the training index, that is taken out round each topic."""
+"""The share of the training index that is removed around each topic."""
 TOPIC_TEXTS: Final = 64
-"""Most texts of a topic that are asked; they are its inner half or less."""
+"""The most texts of a topic that are asked: its inner half or less."""
 NEW_SHARE: Final = 0.2
 _BLOCK: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:
-    """A drift by name, in words, and what it makes of a window's signals.
+    """A named drift, its description, and its effect on a window's signals.
 
-    ``change`` gives the signals that it moves and nothing else; none where the window has
-    not what it needs.
+    ``change`` returns only the signals that it moves; none if the window lacks the ones it needs.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Injection:
 
 
 def injections(topics: Signals | None) -> tuple[Injection, ...]:
-    """Everything that can be injected; ``topics`` are requests that the training never saw."""
+    """List all injections; ``topics`` are requests that training never saw."""
     found = [
         *(_shift(size) for size in (0.2, 0.5, 1.0)),
         Injection(
@@ -58,15 +57,15 @@ def injections(topics: Signals | None) -> tuple[Injection, ...]:
 def unseen_topics(
     index: npt.NDArray[np.float16], axes: Axes | None, rng: np.random.Generator
 ) -> dict[str, Floats]:
-    """What requests of topics would look like that the training index does not hold.
+    """Compute the signals of requests on topics that the training index lacks.
 
-    Four texts are drawn from the index, and the 5 % of it nearest to each are taken out. The
-    inner ones of these are then compared with what is left, as live requests are.
+    Four texts are drawn from the index, and the 5 % of it nearest to each are removed. The inner
+    ones of these are then compared with the rest, as live requests are.
 
     Returns
     -------
     dict
-        ``similarity`` and, where the index has axes, the coordinates, of up to 256 texts.
+        ``similarity`` and, if the index has axes, the coordinates, of up to 256 texts.
     """
     size = min(max(2, round(TOPIC_SHARE * len(index))), len(index) // (2 * NEW_TOPICS))
     if size < 1:
@@ -86,7 +85,7 @@ def unseen_topics(
 
 
 def spread(values: Floats) -> float:
-    """Half of the central 68 %: one sd of a normal signal, whatever its tails; NaN without data."""
+    """Return half of the central 68 %: one sd of a normal signal; NaN without data."""
     known = values[np.isfinite(values)]
     if not known.size:
         return float("nan")
@@ -119,7 +118,7 @@ def _moved(
 
 
 def _loops(share: float) -> Injection:
-    """A loop repeats itself with certainty until it is cut off."""
+    """Inject loops, which repeat themselves with certainty until cut off."""
 
     def change(window: Window, rng: np.random.Generator) -> Signals:
         hit = rng.random(len(window)) < share
@@ -151,7 +150,7 @@ def _new_topics(topics: Signals) -> Injection:
             if _measured(window, name):
                 mixed = window.signals[name].copy()
                 mixed[hit] = values[chosen]
-                # a record whose prompt was never compared stays one
+                # a record without a compared prompt stays one
                 found[name] = np.where(np.isfinite(window.signals[name]), mixed, np.nan)
         return found
 
@@ -183,7 +182,7 @@ def _nearest_left(
     kept: npt.NDArray[np.bool_],
     queries: npt.NDArray[np.float16],
 ) -> Floats:
-    """Cosine to the nearest kept example; block by block, since an index may be large."""
+    """Return the cosine to the nearest kept example, block by block, as an index may be large."""
     best = np.full(len(queries), -np.inf, dtype=np.float32)
     for first in range(0, len(index), _BLOCK):
         block = index[first : first + _BLOCK][kept[first : first + _BLOCK]]

@@ -1,4 +1,4 @@
-"""Exact 95 % intervals of what was counted. Pure."""
+"""Compute exact 95 % intervals of counts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SIDE = 0.025
 
 
 def proportion(hits: int, of: int) -> dict[str, Any]:
-    """Share of streams with its Clopper-Pearson interval.
+    """Return a share of streams with its Clopper-Pearson interval.
 
     >>> found = proportion(8, 10)
     >>> found["share"], [round(bound, 3) for bound in found["interval"]]
@@ -22,7 +22,7 @@ def proportion(hits: int, of: int) -> dict[str, Any]:
 
 
 def rate(alarms: int, months: float) -> dict[str, Any]:
-    """Alarms in 30 days with their exact Poisson interval.
+    """Return alarms in 30 days with their exact Poisson interval.
 
     >>> found = rate(3, 100)
     >>> found["per_30_days"], [round(bound, 4) for bound in found["interval"]]

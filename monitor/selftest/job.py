@@ -1,4 +1,4 @@
-"""Self-tests of the fleet: one at a time, asked for or due, from its data to its row."""
+"""Run the fleet's self-tests one at a time, requested or due, and store their reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from monitor.domain import Reference, ReferenceId, Version
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.budget import saw_too_few_days, shares
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.selftest.process import Asked, Failed, Stopped, run_apart
@@ -36,18 +36,18 @@ from monitor.store.selftests import Claim
 _LOG = structlog.get_logger(__name__)
 
 CHECK: Final = timedelta(minutes=15)
-"""Delays are told in steps of this, or of the live interval if that is longer."""
+"""The resolution of delays, or the live interval if that is longer."""
 UNKNOWN_PER_DAY: Final = 4_000.0
-"""Records a day where neither the last day nor the baseline says: what capture aims at."""
+"""Records a day if neither the last day nor the baseline tells: the target of capture."""
 MOST_PER_DAY: Final = 20_000.0
-"""Records a day that are replayed at most, 208 an evaluation: more costs more and tells little."""
+"""The most records a day that are replayed, 208 an evaluation: more would cost but add little."""
 _DAY: Final = timedelta(days=1)
 _SEED: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTests:
-    """What self-tests are made of; ``every`` zero: only those that are asked for."""
+    """The job of self-tests; ``every`` zero runs only requested ones."""
 
     database: Database
     settings: EvaluateSettings
@@ -58,7 +58,7 @@ class SelfTests:
     streams: int = STREAMS
 
     def turn(self) -> bool:
-        """Do the next self-test, if one is due; True where there may be more."""
+        """Run the next self-test, if one is due; return True if there may be more."""
         held = self.database.run(self._claim)
         if held is None:
             return False
@@ -87,7 +87,7 @@ class SelfTests:
         return selftests.claim(tx, scheduled=scheduled, every=self.every)
 
     def _going(self, held: Claim) -> Callable[[float], bool]:
-        """Keep the claim while the process works, and end it with the service."""
+        """Keep the claim while the process works, and stop it with the service."""
 
         def go_on(share: float) -> bool:
             if self.stopped():
@@ -144,7 +144,7 @@ class SelfTests:
         return min(MOST_PER_DAY, rates.get(version.id, 0.0) or usual or UNKNOWN_PER_DAY)
 
     def _with_index(self, asked: Asked, reference_id: ReferenceId) -> Asked:
-        """Add where the training index lies, which new topics are taken from."""
+        """Add the training index's file, from which new topics are taken."""
         try:
             rows = len(self.indexes.open(self.database, reference_id))
         except (IndexMissing, OSError) as error:

@@ -1,4 +1,4 @@
-"""A self-test in a process of its own, which yields to everything else on the machine."""
+"""Run a self-test in its own process, which yields to everything else on the machine."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import msgspec
 
 POLL_SECONDS: Final = 0.5
 TIME_LIMIT: Final = 7_200.0
-"""Seconds of the clock; a busy machine gives a process of low priority very little."""
+"""Seconds of wall time; a busy machine gives a low-priority process very little."""
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
 
 GoOn = Callable[[float], bool]
-"""Hears the share that is done, in [0, 1]; False ends the process."""
+"""Called with the share done, in [0, 1]; False ends the process."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is given.
+    """The input of the process.
 
-    ``shares`` are (notice, page) by detector; ``index`` is the file of the training index
-    with so many ``rows``, None where there is none; ``axes`` are its packed axes.
+    ``shares`` are (notice, page) by detector; ``index`` is the file of the training index with
+    ``rows`` rows, None if there is none; ``axes`` are its packed axes.
     """
 
     baseline: bytes
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the process: how far it is, its report, or why there can be none."""
+    """One output line of the process: its progress, its report, or why there is none."""
 
     share: float = 0.0
     report: dict[str, Any] | None = None
@@ -49,15 +49,15 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Failed(Exception):  # noqa: N818 - it says what happened
-    """There is no report; the message says why in words for people."""
+    """There is no report; the message tells people why."""
 
 
 class Stopped(Exception):  # noqa: N818 - a service that ends stops its self-test
-    """Whoever was told how far it is wanted it to end."""
+    """The progress callback asked the process to stop."""
 
 
 def run_apart(asked: Asked, *, go_on: GoOn) -> dict[str, Any]:
-    """Test in another process and give its report; raises Failed or Stopped."""
+    """Test in another process and return its report; raises Failed or Stopped."""
     with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer:
         question.write(msgspec.msgpack.encode(asked))
         question.seek(0)
@@ -67,7 +67,7 @@ def run_apart(asked: Asked, *, go_on: GoOn) -> dict[str, Any]:
             stdout=answer,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **ONE_THREAD},
-            # what ends the service ends this by way of go_on: it is then no failure
+            # a stopping service ends the process through go_on: then it is no failure
             start_new_session=True,
         )
         try:
@@ -83,7 +83,7 @@ def run_apart(asked: Asked, *, go_on: GoOn) -> dict[str, Any]:
 
 
 def _follow(child: subprocess.Popen[bytes], answer: IO[bytes], go_on: GoOn) -> Said:
-    """Read what the process says until it ends."""
+    """Read the process's output until it ends."""
     last, waited = Said(), 0.0
     while True:
         try:
@@ -100,7 +100,7 @@ def _follow(child: subprocess.Popen[bytes], answer: IO[bytes], go_on: GoOn) -> S
 
 
 def _newest(answer: IO[bytes]) -> Said | None:
-    """Decode the last whole line; the process writes each in one piece."""
+    """Decode the last complete line; the process writes each in one piece."""
     answer.seek(0)
     lines = answer.read().split(b"\n")[:-1]
     return msgspec.json.decode(lines[-1], type=Said) if lines else None

@@ -1,4 +1,4 @@
-"""A baseline in two halves that each are fitted on and replayed in turn. Pure."""
+"""Divide a baseline into two halves, each fitted and replayed in turn. Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from detectors.season import span_days
 from detectors.types import SECONDS_PER_DAY, Window
 
 LONG_DAYS: Final = 4.0
-"""From here on whole days alternate between the halves; a shorter baseline is cut in 16."""
+"""From this span on, whole days alternate between the halves; a shorter one is cut in 16."""
 CHUNKS: Final = 16
 _WHOLE: Final = 0.9
-"""Of a day: less is fitted on and never replayed as a day."""
+"""Of a day: less is used for fitting, but never replayed as a day."""
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cut:
-    """How a baseline is divided: stretches of time, every other one belongs to a half.
+    """The division of a baseline into stretches of time, alternating between the halves.
 
     stretches
-        Rows of each, in order of time; ``starts`` are their first moments.
+        The rows of each, in time order; ``starts`` are their first moments.
     checks
-        Evaluations that a replayed stretch takes.
+        The number of evaluations in a replayed stretch.
     by_day
-        Whether a stretch is a day, so that hours and days are told apart.
+        True if a stretch is a day, so that hours and days are kept.
     """
 
     stretches: tuple[Rows, ...]
@@ -41,13 +41,13 @@ class Cut:
     by_day: bool
 
     def half(self, number: int) -> Rows:
-        """Rows of one half, in order of time."""
+        """Return the rows of one half, in time order."""
         return np.concatenate([*self.stretches[number::2], np.empty(0, dtype=np.int64)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Check:
-    """Rows that one evaluation of a replayed stretch takes, and the time it stands for."""
+    """The rows of one evaluation of a replayed stretch, and its time."""
 
     stretch: int
     check: int
@@ -56,7 +56,7 @@ class Check:
 
 
 def cut(baseline: Window, *, per_day: float, check_seconds: float) -> Cut:
-    """Divide a baseline that will be replayed at so many records a day."""
+    """Divide a baseline to be replayed at ``per_day`` records a day."""
     days = span_days(baseline.at)
     if days >= LONG_DAYS:
         return _by_day(baseline, per_day=per_day, check_seconds=check_seconds)
@@ -74,10 +74,10 @@ def cut(baseline: Window, *, per_day: float, check_seconds: float) -> Cut:
 
 
 def replay(baseline: Window, cut: Cut, *, half: int) -> Iterator[Check]:
-    """Give the evaluations of one half's stretches, at the traffic that was asked for.
+    """Yield the evaluations of one half's stretches, at the requested traffic.
 
-    More traffic than the baseline had takes neighbouring records too, less leaves some out;
-    a day keeps its hours. At the baseline's own traffic every record comes once.
+    For more traffic than the baseline had, neighbouring records are added; for less, some are left
+    out; a day keeps its hours. At the baseline's own traffic every record comes once.
     """
     chosen = zip(cut.stretches[half::2], cut.starts[half::2], strict=True)
     for number, (rows, start) in enumerate(_replayable(baseline, cut, chosen)):
@@ -93,7 +93,7 @@ def replay(baseline: Window, cut: Cut, *, half: int) -> Iterator[Check]:
 
 
 def take(window: Window, rows: Rows, *, start: float, end: float) -> Window:
-    """Some records of a window as a window of their own."""
+    """Return some records of a window as a window of their own."""
     return Window(
         start=start,
         end=end,
@@ -123,7 +123,7 @@ def _by_day(baseline: Window, *, per_day: float, check_seconds: float) -> Cut:
 def _replayable(
     baseline: Window, cut: Cut, chosen: Iterator[tuple[Rows, float]]
 ) -> Iterator[tuple[Rows, float]]:
-    """Leave out a last day that had hardly begun, and stretches without a record."""
+    """Leave out a barely begun last day, and stretches without a record."""
     for rows, start in chosen:
         days = float(baseline.at[-1] - start) / SECONDS_PER_DAY
         if rows.size and (days >= _WHOLE or not cut.by_day):
@@ -131,7 +131,7 @@ def _replayable(
 
 
 def _places(baseline: Window, cut: Cut, rows: Rows, start: float) -> list[tuple[int, int]]:
-    """First place and number of the records of each check, within a stretch."""
+    """Return the first index and number of the records of each check, within a stretch."""
     bounds = np.arange(cut.checks + 1)
     if cut.by_day:
         edges = np.searchsorted(baseline.at[rows], start + bounds * cut.check_seconds)

@@ -1,7 +1,7 @@
-"""Many resampled streams of evaluations at once: when each of them would alarm. Pure.
+"""Compute when many resampled streams of evaluations would alarm. Pure.
 
-The process is that of :mod:`detectors.evidence`, its loop over streams written as one array;
-``tests/selftest`` holds both to the same evidence.
+The process is that of :mod:`detectors.evidence`, with its loop over streams written as one array;
+``tests/selftest`` checks that both give the same evidence.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Whole = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Growths:
-    """What each evaluation of each stretch adds to the evidence.
+    """The contribution of each evaluation of each stretch to the evidence.
 
     by
         Log growth ``(D, T, L, K)`` of D stretches with T evaluations each.
     units
-        Whether there are any behind it ``(D, T)``; an evaluation without never alarms.
+        True where an evaluation has any units ``(D, T)``; one without never alarms.
     weights
         The scores' parts of the capital ``(K,)``.
     """
@@ -35,7 +35,7 @@ class Growths:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Streams:
-    """Which stretches follow each other in each stream, and where in the first it begins.
+    """The sequence of stretches in each stream, and where in the first one it begins.
 
     order
         Stretches ``(S, B)``; ``first`` ``(S,)`` is the evaluation that a stream begins with.
@@ -49,7 +49,7 @@ class Streams:
     def drawn(
         cls, growths: Growths, *, streams: int, checks: int, rng: np.random.Generator
     ) -> Streams:
-        """Resample whole stretches, so that what moves together stays together."""
+        """Resample whole stretches, so that dependent evaluations stay together."""
         stretches, per_stretch = growths.units.shape
         blocks = -(-checks // per_stretch) + 1
         return cls(
@@ -62,14 +62,14 @@ class Streams:
 def alarms(
     growths: Growths, streams: Streams, *, share: float, check_seconds: float, once: bool = False
 ) -> npt.NDArray[np.bool_]:
-    """Tell at which evaluations each stream alarms: ``(S, C)``.
+    """Return at which evaluations each stream alarms: ``(S, C)``.
 
     Parameters
     ----------
     share
-        Accepted false alarms in 30 days of this process; 0 never alarms.
+        Accepted false alarms of this process in 30 days; 0 never alarms.
     once
-        Only the first alarm of each stream is asked for: stop when all have one.
+        True if only each stream's first alarm is needed: stop once all have one.
 
     Cost: 2,880 evaluations of 100 streams of a detector with 28 scores, .5 s.
     """

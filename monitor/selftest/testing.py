@@ -1,4 +1,4 @@
-"""A self-test from a baseline to its report. Pure: no clock, no I/O, seeded."""
+"""Run a self-test from a baseline to its report. Pure: no clock, no I/O, seeded."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MONTH: Final = 30.0
 STREAMS: Final = 100
 """Of each half: resampled months without a drift, and weeks with each injection."""
 REUSED: Final = 4.0
-"""How often a stream may come by the same record: two halves differ for good, by chance, and a
-longer stream would find that out."""
+"""How often a stream may repeat a record: the two halves differ permanently by chance, and a
+longer stream would detect that difference."""
 _CAVEAT: Final = (
     "detectors take 300 records, and half of the baseline's {size:,} has fewer: they are fitted on"
     " all of them and replay the same ones, {hours:,.1f} h at a time. How soon a drift is told"
@@ -38,19 +38,19 @@ Told = Callable[[int, int], None]
 
 
 class TooShort(Exception):  # noqa: N818 - it says what is wrong with the baseline
-    """The baseline has nothing that a detector can be fitted on."""
+    """The baseline is too short to fit any detector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
-    """What is tested.
+    """The input of a self-test.
 
     shares
-        By detector its part of the accepted false alarms in 30 days, as of now.
+        By detector, its current share of the accepted false alarms in 30 days.
     per_day
-        Records a day at present.
+        The current number of records a day.
     topics
-        Signals of requests that the training lacks; None: it cannot be known.
+        Signals of requests that training lacks; None if unknown.
     """
 
     baseline: Window
@@ -73,7 +73,7 @@ class _Half:
 
 @dataclass(slots=True, kw_only=True)
 class _Count:
-    """Alarms of one process over all streams of a scenario: per stream, in evaluations."""
+    """One process's alarms over all streams of a scenario: per stream, in evaluations."""
 
     first: list[Floats] = field(default_factory=list)
     alarms: int = 0
@@ -83,13 +83,13 @@ class _Count:
 def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str, Any]:
     """Test, and report as JSON values; the same question gives the same report.
 
-    Each half of the baseline is fitted on by the product's detectors and the other one is
-    replayed through them, evaluation by evaluation; the growth of the evidence is then
-    resampled in whole stretches. ``told`` hears how many steps are done, and of how many.
+    The product's detectors are fitted on each half of the baseline, and the other half is replayed
+    through them, evaluation by evaluation; the growth of the evidence is then resampled in whole
+    stretches. ``told`` is called with the steps done and their total.
 
-    A detector takes 300 records. Where none can be fitted on both halves, they are fitted on the
-    whole baseline and replay what they know: drifts are then told roughly, false alarms not at
-    all, and the report says so (``caveat``).
+    A detector needs 300 records. If none can be fitted on both halves, they are fitted on the whole
+    baseline and replay known records: then delays are rough, false alarms are not reported, and the
+    report says so (``caveat``).
 
     Raises
     ------
@@ -101,7 +101,7 @@ def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str
 
 
 class _Test:
-    """One self-test under way."""
+    """A running self-test."""
 
     def __init__(self, question: Question, told: Told) -> None:
         self._question = question
@@ -122,7 +122,7 @@ class _Test:
             raise TooShort(f"no detector can be fitted on the baseline: {reasons}")
         self._rng = np.random.default_rng(question.seed)
         injected = [(one, self._changed(one)) for one in injections(question.topics)]
-        # a drift of what was never measured cannot be injected
+        # a signal that was never measured cannot drift
         self._scenarios = [(one, changed) for one, changed in injected if self._touched(changed)]
         self._steps = (0 if self._caveat else len(self._names) * 2) + sum(
             2 * len(self._touched(changed)) for _, changed in self._scenarios
@@ -131,7 +131,7 @@ class _Test:
 
     @property
     def _names(self) -> list[str]:
-        """Detectors that are tested: fitted for both halves."""
+        """The tested detectors: those fitted on both halves."""
         shares = self._question.shares
         return [name for name in shares if all(name in half.fitted for half in self._halves)]
 
@@ -170,7 +170,7 @@ class _Test:
         return _Half(replayed=replay, fitted=fitted, missing=missing)
 
     def _known_hours(self, reference: Any) -> Any:
-        """Cut in 16, a half has not seen the other's hours; live traffic would know them."""
+        """Mark all hours as seen: a half cut in 16 lacks hours that live traffic would know."""
         if self._cut.by_day:
             return reference
         every = replace(
@@ -184,7 +184,7 @@ class _Test:
         return {name: why for half in self._halves for name, why in half.missing.items()}
 
     def _changed(self, one: Injection) -> Window:
-        """The baseline with an injection: only the signals that it moves."""
+        """Return the baseline with an injection: only the signals that it moves."""
         window = self._question.baseline
         return replace(window, signals=one.change(window, self._rng))
 
@@ -254,7 +254,7 @@ class _Test:
         return counts
 
     def _growths(self, name: str, half: _Half, window: Window) -> dict[Process, Growths]:
-        """Let the product's own detector score every evaluation of the other half."""
+        """Score every evaluation of the other half with the product's own detector."""
         reference, budget = half.fitted[name], self._question.shares[name]
         found: dict[Process, list[Floats]] = {process: [] for process in Process}
         for check in replayed.replay(window, self._cut, half=half.replayed):
@@ -282,7 +282,7 @@ class _Test:
         }
 
     def _within(self, days: Floats, limit: float) -> dict[str, Any] | None:
-        """Share of streams told in time; None where the baseline is too short to be so long."""
+        """Return the share of streams alarmed in time; None if the baseline is too short."""
         if limit > self._longest:
             return None
         return intervals.proportion(int((days <= limit).sum()), days.size)
@@ -302,7 +302,7 @@ class _Test:
 def _increments(
     detector: Detector[Any], reference: Any, window: Window, budget: Budget
 ) -> Mapping[Process, Floats]:
-    """What one evaluation adds; nothing where it has no record, at low traffic the most of them."""
+    """Return one evaluation's contribution; zero without a record, as often at low traffic."""
     if not len(window):
         k = len(reference.null.names)
         none = np.zeros((FRACTIONS.size, k))
@@ -319,7 +319,7 @@ def _growths(grown: Floats, reference: Any, *, per_stretch: int) -> Growths:
 
 
 def _replayed_per_day(question: Question) -> float:
-    """Today's traffic, but no more than the baseline had: the same records again are no news."""
+    """Return today's traffic, at most the baseline's: repeated records are no news."""
     days = span_days(question.baseline.at)
     own = len(question.baseline) / days if days else question.per_day
     return min(question.per_day, own)
@@ -332,7 +332,7 @@ def _cut(question: Question, *, per_day: float) -> Cut:
 
 
 def _false_alarms(count: _Count, *, months: float, promised: float) -> dict[str, Any] | None:
-    """Alarms beside the promise; kept unless they are surely (95 %) more than promised."""
+    """Return alarms beside the promise; kept unless surely (95 %) more than promised."""
     if not count.streams or promised <= 0.0:
         return None
     rate = intervals.rate(count.alarms, count.streams * months)

@@ -1,1 +1,1 @@
-"""PostgreSQL: the schema, and plain functions over a connection. No row leaves as a row."""
+"""PostgreSQL: the schema, and plain functions over a connection. No ORM row leaves it."""

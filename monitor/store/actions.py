@@ -1,8 +1,8 @@
-"""Actions: what Driftline did, would have done, or was kept from doing."""
+"""Store actions on traffic: taken, recommended or blocked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ from monitor.store.tables import actions, adapters, routes, versions
 
 
 class ActionKind(StrEnum):
-    """What is done with an adapter's traffic."""
+    """A kind of action on an adapter's traffic."""
 
     FALLBACK = "fallback"
     TRIAL = "trial"
@@ -26,14 +26,14 @@ class ActionKind(StrEnum):
 
 
 AWAY: Final = frozenset({ActionKind.FALLBACK, ActionKind.END_TRIAL})
-"""These take traffic from the version."""
+"""Actions that take traffic from the version."""
 
 
 class ActionState(StrEnum):
-    """How far an action has come.
+    """The state of an action.
 
-    ``executing`` has taken its place in the budgets but has not changed the route;
-    ``applied`` has changed it and is not read back yet.
+    ``executing`` counts in the budgets but has not changed the route yet; ``applied`` has changed
+    the route but is not read back yet.
     """
 
     RECOMMENDED = "recommended"
@@ -48,8 +48,6 @@ class ActionState(StrEnum):
 
 OPEN: Final = frozenset({ActionState.RECOMMENDED, ActionState.AWAITING_APPROVAL})
 """A person may approve these."""
-UNFINISHED: Final = frozenset({ActionState.EXECUTING, ActionState.APPLIED})
-"""A crash may have left these; they are read back."""
 TAKEN: Final = frozenset(
     {
         ActionState.EXECUTING,
@@ -58,16 +56,16 @@ TAKEN: Final = frozenset(
         ActionState.VERIFY_FAILED,
     }
 )
-"""These count against the budgets."""
+"""Actions in these states count against the budgets."""
 WORSE: Final = "worse"
-"""Key in the evidence of an action that was read back, and whose target then fired."""
+"""The evidence key of a verified action whose target fired afterwards."""
 AUTOMATIC: Final = "driftline"
-"""The actor of what no person asked for."""
+"""The actor of actions that no person asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRow:
-    """An action with the evidence it was decided on."""
+    """An action with the evidence for it."""
 
     id: ActionId
     adapter_id: AdapterId
@@ -87,7 +85,7 @@ class ActionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Away:
-    """Traffic was moved away from a version; ``on_trial``: all it had was a trial's share."""
+    """A move of traffic away from a version; ``on_trial`` if it had only a trial's share."""
 
     at: datetime
     on_trial: bool = False
@@ -127,47 +125,9 @@ def add(
     return fetch(tx, ActionId(tx.execute(statement).scalar_one()))
 
 
-def advance(
-    tx: Connection, action_id: ActionId, *, state: ActionState, reason: str, now: datetime
-) -> ActionRow:
-    """Move an action on."""
-    _update(tx, action_id, state=state, reason=reason, decided_at=now)
-    return fetch(tx, action_id)
-
-
-def begin(
-    tx: Connection, action_id: ActionId, *, expected_generation: int, actor: str, now: datetime
-) -> ActionRow:
-    """Start executing an action that a person has approved."""
-    _update(
-        tx,
-        action_id,
-        state=ActionState.EXECUTING,
-        expected_generation=expected_generation,
-        actor=actor,
-        decided_at=now,
-    )
-    return fetch(tx, action_id)
-
-
-def refresh(
-    tx: Connection,
-    action_id: ActionId,
-    *,
-    reason: str,
-    evidence: Mapping[str, object],
-    expected_generation: int,
-    target: Mapping[str, object] | None,
-) -> ActionRow:
-    """Give an action that waits for a person the newest evidence and target."""
-    _update(
-        tx,
-        action_id,
-        reason=reason,
-        evidence=dict(evidence),
-        expected_generation=expected_generation,
-        target=None if target is None else dict(target),
-    )
+def change(tx: Connection, action_id: ActionId, **values: object) -> ActionRow:
+    """Change an action's columns."""
+    tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
     return fetch(tx, action_id)
 
 
@@ -182,27 +142,14 @@ def fetch(tx: Connection, action_id: ActionId, *, lock: bool = False) -> ActionR
 
 def newest(tx: Connection, version: Version) -> ActionRow | None:
     """Return the version's latest action, of whatever kind."""
-    query = (
-        _SELECT.where(
-            actions.c.adapter_id == version.adapter_id,
-            actions.c.version_id == version.id,
-        )
-        .order_by(actions.c.id.desc())
-        .limit(1)
-    )
-    row = tx.execute(query).mappings().one_or_none()
-    return _action(row) if row else None
+    own = (actions.c.adapter_id == version.adapter_id, actions.c.version_id == version.id)
+    return next(iter(_read(tx, _SELECT.where(*own).order_by(actions.c.id.desc()).limit(1))), None)
 
 
 def newest_taken(tx: Connection, adapter_id: AdapterId) -> ActionRow | None:
     """Return the latest action that moved the adapter's traffic, or is about to."""
-    query = (
-        _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
-        .order_by(actions.c.id.desc())
-        .limit(1)
-    )
-    row = tx.execute(query).mappings().one_or_none()
-    return _action(row) if row else None
+    query = _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
+    return next(iter(_read(tx, query.order_by(actions.c.id.desc()).limit(1))), None)
 
 
 def action_list(
@@ -214,7 +161,7 @@ def action_list(
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[ActionRow]:
-    """Actions decided first since a time, newest first; ``before_id`` ended the page before."""
+    """List actions created since a time, newest first; ``before_id`` ended the previous page."""
     query = _SELECT.order_by(actions.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
@@ -224,7 +171,7 @@ def action_list(
         query = query.where(actions.c.created_at >= since)
     if before_id is not None:
         query = query.where(actions.c.id < before_id)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
 def between(
@@ -235,67 +182,62 @@ def between(
     adapter_id: AdapterId | None = None,
     limit: int,
 ) -> list[ActionRow]:
-    """Actions decided first in ``[since, until)``, oldest first."""
+    """List actions created in ``[since, until)``, oldest first."""
     query = _SELECT.where(actions.c.created_at >= since, actions.c.created_at < until)
     if adapter_id is not None:
         query = query.where(actions.c.adapter_id == adapter_id)
     query = query.order_by(actions.c.created_at, actions.c.id).limit(limit)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
-def unfinished(tx: Connection, *, before: datetime) -> list[ActionRow]:
-    """Actions that somebody began before ``before`` and has not finished."""
-    query = _SELECT.where(actions.c.state.in_(UNFINISHED), actions.c.decided_at <= before)
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+def interrupted(tx: Connection, *, before: datetime) -> list[ActionRow]:
+    """Actions that somebody began before ``before`` without changing the route."""
+    query = _SELECT.where(actions.c.state == ActionState.EXECUTING, actions.c.decided_at <= before)
+    return _read(tx, query.order_by(actions.c.id))
 
 
-def unverified(tx: Connection) -> list[ActionRow]:
-    """Actions that failed their read-back and whose route is still in force."""
-    query = _SELECT.join(
-        routes,
-        sa.and_(
-            routes.c.adapter_id == actions.c.adapter_id,
-            routes.c.generation == actions.c.expected_generation + 1,
-        ),
-    ).where(actions.c.state == ActionState.VERIFY_FAILED, ~actions.c.evidence.has_key(WORSE))
-    return [_action(row) for row in tx.execute(query.order_by(actions.c.id)).mappings()]
+def unread(tx: Connection, *, before: datetime, begun: Collection[ActionId]) -> list[ActionRow]:
+    """Actions that the router was not seen to do.
+
+    Those that were applied before ``before`` or are among ``begun``, and those that failed their
+    read-back while their route is in force.
+    """
+    applied = sa.and_(
+        actions.c.state == ActionState.APPLIED,
+        sa.or_(actions.c.decided_at <= before, actions.c.id.in_(begun)),
+    )
+    failed = sa.and_(
+        actions.c.state == ActionState.VERIFY_FAILED,
+        ~actions.c.evidence.has_key(WORSE),
+        routes.c.generation == actions.c.expected_generation + 1,
+    )
+    query = _SELECT.outerjoin(routes, routes.c.adapter_id == actions.c.adapter_id)
+    query = query.where(_LEFT, sa.or_(applied, failed)).order_by(actions.c.id)
+    return _read(tx, query)
 
 
 def moved_since(tx: Connection, *, since: datetime) -> list[ActionRow]:
-    """Verified actions since a moment that took traffic from a version, held, oldest first."""
+    """Lock and list verified actions since a time that took traffic away, oldest first."""
     query = _SELECT.where(
         actions.c.kind.in_(AWAY),
         actions.c.state == ActionState.VERIFIED,
         actions.c.decided_at > since,
     )
     query = query.order_by(actions.c.id).with_for_update(of=actions)
-    return [_action(row) for row in tx.execute(query).mappings()]
-
-
-def found_worse(tx: Connection, action: ActionRow, *, reason: str, now: datetime) -> ActionRow:
-    """Say of a verified action that its target turned out no better."""
-    _update(
-        tx,
-        action.id,
-        state=ActionState.VERIFY_FAILED,
-        reason=reason,
-        evidence={**action.evidence, WORSE: True},
-        decided_at=now,
-    )
-    return fetch(tx, action.id)
+    return _read(tx, query)
 
 
 def waiting(tx: Connection) -> list[ActionRow]:
-    """Return the actions that wait for a person, and hold them."""
+    """Lock and list the actions that await approval."""
     query = _SELECT.where(actions.c.state.in_(OPEN)).order_by(actions.c.id)
     query = query.with_for_update(of=actions)
-    return [_action(row) for row in tx.execute(query).mappings()]
+    return _read(tx, query)
 
 
 def taken_since(
     tx: Connection, *, since: datetime, adapter_id: AdapterId | None = None
 ) -> list[datetime]:
-    """When automatic fallbacks were taken, newest first; of one adapter or of all."""
+    """List the times of automatic moves away, newest first; for one adapter or all."""
     query = (
         sa.select(actions.c.decided_at)
         .where(
@@ -312,7 +254,7 @@ def taken_since(
 
 
 def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[Away]:
-    """When traffic was moved away from the version, newest first, whoever wanted it."""
+    """List the moves of traffic away from the version, newest first, by anybody."""
     query = (
         sa.select(actions.c.decided_at, actions.c.kind)
         .where(
@@ -330,7 +272,7 @@ def moved_away(tx: Connection, version: Version, *, limit: int = 100) -> list[Aw
 
 
 def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetime | None:
-    """When the first of the version's trials after a moment began; None: none did."""
+    """Return when the version's first trial after a time began; None if none did."""
     query = sa.select(sa.func.min(actions.c.decided_at)).where(
         actions.c.adapter_id == version.adapter_id,
         actions.c.version_id == version.id,
@@ -343,7 +285,7 @@ def trial_began(tx: Connection, version: Version, *, after: datetime) -> datetim
 
 
 def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
-    """Versions whose traffic was moved away and has not been moved back since."""
+    """Name the versions whose traffic was moved away and not back since."""
     later = actions.alias("later")
     superseded = sa.exists().where(
         later.c.version_id == actions.c.version_id,
@@ -363,10 +305,10 @@ def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
     return frozenset(tx.execute(query).scalars())
 
 
-def _update(tx: Connection, action_id: ActionId, **values: object) -> None:
-    tx.execute(actions.update().where(actions.c.id == action_id).values(**values))
-
-
+# literals: of bound values the planner would not know that the index has them
+_LEFT: Final[sa.ColumnElement[bool]] = sa.literal_column(
+    "actions.state IN ('executing', 'applied', 'verify_failed')"
+)
 _SELECT: Final = (
     sa.select(
         actions,
@@ -376,6 +318,10 @@ _SELECT: Final = (
     .join(adapters, adapters.c.id == actions.c.adapter_id)
     .join(versions, versions.c.id == actions.c.version_id)
 )
+
+
+def _read(tx: Connection, query: sa.Select[Any]) -> list[ActionRow]:
+    return [_action(row) for row in tx.execute(query).mappings()]
 
 
 def _action(row: RowMapping) -> ActionRow:

@@ -1,4 +1,4 @@
-"""Adapters: the names that clients ask for, and who cares for them."""
+"""Store adapters: the names that clients ask for, and their owners."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def put(
     runbook: str | None = None,
     mode: Mode | None = None,
 ) -> Adapter:
-    """Register an adapter, or replace everything that is said about it (PUT)."""
+    """Register an adapter, or replace all its attributes (PUT)."""
     values = {
         "owner": owner,
         "tier": tier,
@@ -58,22 +58,22 @@ def fetch_by_id(connection: Connection, adapter_id: AdapterId) -> Adapter:
 
 
 def hold(connection: Connection, adapter_id: AdapterId) -> None:
-    """Let one transaction at a time begin canaries of an adapter, or ask for its retraining.
+    """Lock an adapter: its canaries and retraining requests begin one at a time.
 
-    Records and whatever else names the adapter are still written meanwhile.
+    Records and other rows that reference the adapter can still be written meanwhile.
     """
     guard = sa.select(adapters.c.id).where(adapters.c.id == adapter_id)
     connection.execute(guard.with_for_update(key_share=True)).one()
 
 
 def fetch_all(connection: Connection) -> list[Adapter]:
-    """Return all adapters by name."""
+    """Return all adapters, sorted by name."""
     query = sa.select(adapters).order_by(adapters.c.name)
     return [_adapter(row) for row in connection.execute(query).mappings()]
 
 
 def unknown(connection: Connection, names: Collection[str]) -> list[str]:
-    """Return those of ``names`` that no adapter has, in order."""
+    """Return the ``names`` that no adapter has, sorted."""
     query = sa.select(adapters.c.name).where(adapters.c.name.in_(names))
     known = set(connection.execute(query).scalars())
     return sorted(set(names) - known)

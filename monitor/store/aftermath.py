@@ -1,4 +1,4 @@
-"""What happened after an action was decided: to the verdict, the route and the incident."""
+"""Read the events after an action: of the verdict, the route and the incident."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from monitor.store.actions import AUTOMATIC, ActionRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """The first of each kind after the action; None: not so far, or not before ``until``.
+    """The first event of each kind after the action; None if there was none before ``until``.
 
     recovered_at
-        The version became stable.
+        When the version became stable.
     rerouted_at, rerouted_by
-        A person set another route.
+        When a person set another route, and who.
     marked, marked_by
-        What a person said of the incident that was open about the version then.
+        A person's judgement of the version's incident open at the time, and whose.
     verdict
-        In force now.
+        The verdict in force now.
     """
 
     recovered_at: datetime | None
@@ -69,6 +69,6 @@ _QUERY: Final = sa.text(
 
 
 def after(tx: Connection, of: Sequence[ActionRow], *, until: datetime) -> list[Aftermath]:
-    """Read it for some actions, in their order, in one query."""
+    """Read the aftermath of some actions, in their order, in one query."""
     bound = {"actions": [action.id for action in of], "until": until, "automatic": AUTOMATIC}
     return [Aftermath(**row) for row in tx.execute(_QUERY, bound).mappings()]

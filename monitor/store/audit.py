@@ -1,4 +1,4 @@
-"""Who did what: rows are only ever added; a trigger refuses anything else."""
+"""The audit log: rows are only ever added, and a trigger refuses other changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.store.tables import audit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One act, as it was written down."""
+    """One entry of the audit log."""
 
     id: int
     at: datetime
@@ -32,7 +32,7 @@ def append(
     subject: str,
     details: Mapping[str, object] | None = None,
 ) -> int:
-    """Write an act down in the caller's transaction, so that both happen or neither."""
+    """Append an entry in the caller's transaction, so that act and entry commit together."""
     statement = (
         audit.insert()
         .values(actor=actor, act=act, subject=subject, details=dict(details or {}))
@@ -42,7 +42,7 @@ def append(
 
 
 def newest(connection: Connection, *, limit: int = 100, before: int | None = None) -> list[Entry]:
-    """Entries, newest first; ``before`` is the id at which the previous page ended."""
+    """List entries, newest first; ``before`` is the id at which the previous page ended."""
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(audit.c.id < before)
@@ -50,6 +50,6 @@ def newest(connection: Connection, *, limit: int = 100, before: int | None = Non
 
 
 def about(connection: Connection, subject: str, *, limit: int = 100) -> list[Entry]:
-    """Entries about one subject (``incident 7``), newest first."""
+    """List the entries about one subject (``incident 7``), newest first."""
     query = sa.select(audit).where(audit.c.subject == subject).order_by(audit.c.id.desc())
     return [Entry(**row) for row in connection.execute(query.limit(limit)).mappings()]

@@ -1,4 +1,4 @@
-"""Whether anybody does the work that is due."""
+"""Check that the due work is being done."""
 
 from __future__ import annotations
 
@@ -26,14 +26,12 @@ _UNTOUCHED: Final = sa.text(
 
 
 def untouched_seconds(tx: Connection, *, channels: Collection[str] | None = None) -> float:
-    """For how long the longest-due message has been nobody's; 0 when there is none.
+    """Return how long the longest-due message has gone unclaimed; 0 if there is none.
 
-    ``channels`` are those that are configured: a message for one that was taken out of the
-    config waits for a person, who may replay or leave it. None counts all.
-
-    A message that a receiver refuses is due in the future again, and one behind an older
-    one of its incident is not due: a receiver that is down does not show here, deliverers
-    that are down do.
+    ``channels`` are the configured ones: a message for a channel removed from the config waits for
+    a person to replay or leave it. None counts all. A message that a receiver refuses becomes due
+    in the future again, and one behind an older message of its incident is not due: so a receiver
+    that is down does not show here, but deliverers that are down do.
     """
     return float(tx.execute(_UNTOUCHED, {"channels": _list(channels)}).scalar_one())
 
@@ -50,9 +48,9 @@ _GO_ON: Final = sa.text(
 
 
 def evaluations_go_on(tx: Connection, *, within: timedelta) -> bool:
-    """Whether at least one version's minute checks keep their times, if any has such checks.
+    """True if at least one version's minute checks run on time, or if no version has any.
 
-    A check that finishes puts its next one ahead; when none finishes, all fall behind.
+    A finished check schedules its next one ahead; if none finishes, all fall behind.
     """
     return bool(tx.execute(_GO_ON, {"within": within}).scalar_one())
 

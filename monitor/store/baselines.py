@@ -1,4 +1,4 @@
-"""A window of live records as the raw material of a reference."""
+"""Read a window of live records as the raw material of a reference."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from monitor.store.records import RecordColumns
 
 
 class WindowMoved(StoreError):  # noqa: N818 - it passes
-    """Records of the window came or went while it was read: read it again."""
+    """Records of the window appeared or vanished during the read: read it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LiveBaseline:
-    """Records in order of time, each with its stratum and, where it has one, its embedding.
+    """Records in time order, each with its stratum and, if present, its embedding.
 
-    ``vectors`` are float16 bytes of unit length, made by ``encoders``. ``feedback`` is what
-    has been given for each so far, by name. ``answers`` are vectors likewise, made by
-    ``answered_by``.
+    ``vectors`` are float16 bytes of unit length, made by ``encoders``. ``feedback`` holds each
+    record's feedback so far, by name. ``answers`` are vectors likewise, made by ``answered_by``.
     """
 
     columns: RecordColumns
@@ -83,7 +82,7 @@ def read(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Records of a version since a time: how many, the first one's time, the last day's."""
+    """Counts of a version's records since a time: all, the first one's time, the last day's."""
 
     records: int
     first_at: datetime | None
@@ -106,17 +105,17 @@ def gathered(
     since: datetime,
     now: datetime,
 ) -> Gathered:
-    """Count what a version could learn from; one index range of its adapter."""
+    """Count the records that a version could learn from; one index range of its adapter."""
     bound = {"version": version_id, "adapter": adapter_id, "since": since, "now": now}
     return Gathered(**connection.execute(_GATHERED, bound).mappings().one())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learning:
-    """A version whose live records may become its reference: how many there are since when.
+    """A version whose live records may become its reference, with their number and start.
 
-    ``generation`` is the provisional reference that they would replace, which spans
-    ``span_days``; 0 where there is none.
+    ``generation`` is the provisional reference that they would replace, which spans ``span_days``;
+    0 if there is none.
     """
 
     version_id: VersionId
@@ -134,7 +133,7 @@ _LEARNING = sa.text(
     ' LEFT JOIN LATERAL (SELECT * FROM "references" f WHERE f.version_id = v.id'
     "  ORDER BY f.generation DESC LIMIT 1) f ON true"
     " LEFT JOIN verdicts d ON d.version_id = v.id"
-    # what came before a change that was accepted is not the new normal
+    # records from before an accepted change are not the new normal
     " CROSS JOIN LATERAL (SELECT count(*) AS records, min(at) AS first_at FROM records"
     "  WHERE adapter_id = v.adapter_id AND version_id = v.id AND at >= :since AND at < :now"
     "  AND at >= coalesce(CASE f.source WHEN 'accept'"
@@ -148,10 +147,10 @@ _LEARNING = sa.text(
 def learning(
     connection: Connection, *, since: datetime, now: datetime, again: datetime, least: int
 ) -> list[Learning]:
-    """Find versions that have none, or only a provisional reference of our own making.
+    """Find versions without a reference, or with only a provisional one made by us.
 
-    The latter count when they are stable and their reference is older than ``again``:
-    traffic that drifts must not become what drift is measured against.
+    A provisional one counts if the version is stable and the reference older than ``again``:
+    traffic that drifts must not become the reference for drift.
     """
     bound = {"since": since, "now": now, "again": again, "least": least}
     return [Learning(**row) for row in connection.execute(_LEARNING, bound).mappings()]

@@ -1,4 +1,4 @@
-"""What a ready reference froze for each detector, and its bins for each signal."""
+"""Store a ready reference's calibration per detector, and its bins per signal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.store.tables import reference_bins, reference_calibrations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A detector's own bytes, or why the baseline cannot carry it. One of the two is set."""
+    """A detector's own bytes, or why the baseline cannot calibrate it. Exactly one is set."""
 
     body: bytes | None
     absent_reason: str | None = None
@@ -37,7 +37,7 @@ def insert(
     calibrations: Mapping[str, Calibration],
     bins: Mapping[str, Bins],
 ) -> None:
-    """Keep a reference's calibrations by detector and its bins by signal."""
+    """Store a reference's calibrations by detector and its bins by signal."""
     bodies = [
         {
             "reference_id": reference_id,

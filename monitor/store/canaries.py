@@ -1,7 +1,7 @@
-"""Canaries, and the versions that only a person lets try again.
+"""Store canaries, and the versions that only a person may let try again.
 
 States, plans and guardrails are bodies here: their words are those of
-:mod:`monitor.routing.canary`.
+:mod:`monitor.traffic.trial`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CanaryId = NewType("CanaryId", int)
 
 
 class OneAtATime(Conflict):
-    """The adapter has a canary already; ``active`` is its id."""
+    """The adapter already has an active canary; ``active`` is its id."""
 
     def __init__(self, adapter: str, active: CanaryId) -> None:
         super().__init__(f"canary {active} of {adapter} is still under way")
@@ -32,7 +32,7 @@ class OneAtATime(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryRow:
-    """A canary as it is stored; ``epoch`` fences whoever looks at it."""
+    """A stored canary; ``epoch`` fences concurrent looks."""
 
     id: CanaryId
     adapter_id: AdapterId
@@ -66,9 +66,9 @@ class CanaryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a step of the machine changes of a row.
+    """The fields of a row that a step of the machine changes.
 
-    ``ended`` closes it; ``next_look_at`` None: and nobody needs to be told any more.
+    ``ended`` closes the canary; ``next_look_at`` is None once nobody needs to be told any more.
     """
 
     state: Mapping[str, Any]
@@ -94,12 +94,12 @@ def add(
     by: str,
     now: datetime,
 ) -> CanaryRow:
-    """Make a canary.
+    """Create a canary.
 
     Raises
     ------
     OneAtATime
-        The adapter has another one that has not ended.
+        The adapter has another canary that has not ended.
     """
     hold(tx, version.adapter_id)
     standing = active(tx, version.adapter_id)
@@ -139,7 +139,7 @@ def fetch(tx: Connection, canary_id: CanaryId, *, lock: bool = False) -> CanaryR
 
 
 def active(tx: Connection, adapter_id: AdapterId) -> CanaryRow | None:
-    """Return the adapter's canary that has not ended, if there is one."""
+    """Return the adapter's canary that has not ended, if any."""
     query = _select().where(canaries.c.adapter_id == adapter_id, canaries.c.ended_at.is_(None))
     row = tx.execute(query).mappings().one_or_none()
     return _row(row) if row else None
@@ -153,7 +153,7 @@ def canary_list(
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[CanaryRow]:
-    """Canaries, newest first; ``before_id`` is where the previous page ended."""
+    """List canaries, newest first; ``before_id`` ended the previous page."""
     query = _select().order_by(canaries.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(canaries.c.adapter_id == adapter_id)
@@ -165,7 +165,7 @@ def canary_list(
 
 
 def latched(tx: Connection, adapter_id: AdapterId) -> dict[str, CanaryId]:
-    """Versions that were rolled back and that nobody has let try again, by their canary."""
+    """Return rolled-back versions that nobody has released, with their canaries."""
     query = (
         sa.select(versions.c.name, canaries.c.id)
         .join(versions, versions.c.id == canaries.c.version_id)
@@ -197,7 +197,7 @@ def claim(
     phases: Collection[str],
     now: datetime | None = None,
 ) -> tuple[CanaryRow, datetime] | None:
-    """Take the canary of these phases that has been due longest, with the moment of the look.
+    """Claim the canary in these phases that has been due longest, with the time of the look.
 
     The database's clock says what is due, unless a test sets ``now``.
     """
@@ -207,18 +207,12 @@ def claim(
 
 
 def unread(tx: Connection) -> list[CanaryRow]:
-    """Return those under way whose route was not read back from the router yet."""
+    """List active canaries whose route has not been read back from the router yet."""
     state = canaries.c.state
     owed = [state[name].astext.is_not(None) for name in ("unread_since", "unverified")]
     under_way = canaries.c.phase.in_(("promoting", "rolling_back"))
     query = _select().where(canaries.c.ended_at.is_(None), sa.or_(under_way, *owed))
     return [_row(row) for row in tx.execute(query.order_by(canaries.c.id)).mappings()]
-
-
-def moment(tx: Connection) -> datetime:
-    """Return the database's time, by which looks are due."""
-    at: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
-    return at
 
 
 def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
@@ -229,7 +223,7 @@ def held(tx: Connection, canary: CanaryRow) -> CanaryRow | None:
 
 
 def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime | None) -> None:
-    """Give a claimed canary back as it is."""
+    """Release a claimed canary unchanged."""
     tx.execute(
         canaries.update()
         .where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
@@ -238,7 +232,7 @@ def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime | None)
 
 
 def save(tx: Connection, canary: CanaryRow, progress: Progress, *, now: datetime) -> None:
-    """Write what changed; whoever looked at it meanwhile finds another epoch.
+    """Write a step's changes; others who looked at the row meanwhile find another epoch.
 
     The caller holds the row (:func:`fetch` with ``lock``, or :func:`held`).
     """
@@ -262,7 +256,7 @@ def save(tx: Connection, canary: CanaryRow, progress: Progress, *, now: datetime
 
 
 def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
-    """Versions of the adapter that came while a canary is under way, the first first."""
+    """List the adapter's versions registered since an active canary began, oldest first."""
     if canary.ended_at is not None:
         return []
     query = (
@@ -278,7 +272,7 @@ def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
 
 
 def newer(tx: Connection, canary: CanaryRow) -> bool:
-    """Whether the adapter has had another canary since."""
+    """True if the adapter has had another canary since."""
     query = sa.select(canaries.c.id).where(
         canaries.c.adapter_id == canary.adapter_id, canaries.c.id > canary.id
     )
@@ -286,7 +280,7 @@ def newer(tx: Connection, canary: CanaryRow) -> bool:
 
 
 def look_again(tx: Connection, adapter_id: AdapterId, *, at: datetime) -> None:
-    """Have the ended canaries of an adapter looked at once more, for what people are told."""
+    """Schedule another look at the adapter's latched canaries, so that people are told."""
     tx.execute(
         canaries.update()
         .where(canaries.c.adapter_id == adapter_id, canaries.c.latched)

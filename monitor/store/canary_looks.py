@@ -1,4 +1,4 @@
-"""What happened to each canary, look by look; dropped some time after it has ended."""
+"""Store each canary's looks; they are dropped some time after it has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.store.tables import canary_looks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One thing that happened to a canary; what was measured is None where nothing was."""
+    """One event of a canary; measurements are None if none were made."""
 
     at: datetime
     event: str
@@ -34,7 +34,7 @@ class Look:
 
 
 def append(tx: Connection, canary_id: CanaryId, look: Look) -> None:
-    """Append what happened."""
+    """Append a look."""
     fields = {name: getattr(look, name) for name in Look.__slots__}
     fields["guards"] = sa.null() if look.guards is None else [dict(g) for g in look.guards]
     fields["failures"] = sa.null() if look.failures is None else dict(look.failures)
@@ -42,7 +42,7 @@ def append(tx: Connection, canary_id: CanaryId, look: Look) -> None:
 
 
 def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Look]:
-    """What happened to a canary, the newest ``limit``, the first first."""
+    """Return a canary's newest ``limit`` looks, oldest first."""
     query = (
         sa.select(*(canary_looks.c[name] for name in Look.__slots__))
         .where(canary_looks.c.canary_id == canary_id)
@@ -53,12 +53,12 @@ def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Loo
 
 
 def last_measured(looks: Sequence[Look]) -> Look | None:
-    """The last look that measured something; None: none did."""
+    """Return the last look that measured something; None if none did."""
     return next((look for look in reversed(looks) if look.guards is not None), None)
 
 
 def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Mapping[str, Any]]:
-    """Failures of every look from a time on, the first first."""
+    """Return the failures of every look since a time, oldest first."""
     query = (
         sa.select(canary_looks.c.failures)
         .where(
@@ -72,9 +72,9 @@ def failures(tx: Connection, canary_id: CanaryId, *, since: datetime) -> list[Ma
 
 
 def rollbacks(tx: Connection, *, since: datetime, until: datetime, actor: str) -> int:
-    """Count the rollbacks that ``actor`` began after a time and until another, of all adapters."""
+    """Count all adapters' rollbacks by ``actor`` after ``since`` and up to ``until``."""
     query = sa.select(sa.func.count(sa.distinct(canary_looks.c.canary_id))).where(
-        # a literal: of a bound value the planner would not know that the index has it
+        # a literal: with a bound value the planner could not tell that the index covers it
         canary_looks.c.phase == sa.literal_column("'rolling_back'"),
         canary_looks.c.event == "looked",
         canary_looks.c.actor == actor,
@@ -89,12 +89,12 @@ _DROP: Final = sa.text(
     " JOIN canaries c ON c.id = l.canary_id WHERE c.ended_at < :before LIMIT :most)"
 )
 MOST: Final = 5_000
-"""Looks that are dropped at a time."""
+"""The most looks dropped at a time."""
 
 
 def drop(tx: Connection, *, ended_before: datetime) -> int:
-    """Drop up to ``MOST`` looks at canaries that ended before a time; call it until 0.
+    """Drop up to ``MOST`` looks of canaries that ended before a time; call until it returns 0.
 
-    The audit keeps each change with what was measured then.
+    The audit keeps each change with its measurements.
     """
     return tx.execute(_DROP, {"before": ended_before, "most": MOST}).rowcount

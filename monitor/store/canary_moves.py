@@ -1,4 +1,4 @@
-"""What became of canaries, by the audit: it keeps every move for good, where looks are dropped."""
+"""Read the history of canaries from the audit, which keeps every move for good."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monitor.store.canaries import CanaryId
 from monitor.store.tables import adapters, audit, canaries, versions
 
 MADE: Final = "made"
-"""The act of a canary's beginning; each other one is the phase that it entered."""
+"""The act of a canary's beginning; every other act is the phase that it entered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryMove:
-    """One entry of the audit about a canary; ``act`` is ``MADE`` or the phase after it."""
+    """One audit entry about a canary; ``act`` is ``MADE`` or the phase after it."""
 
     id: int
     at: datetime
@@ -41,7 +41,7 @@ def canary_moves(
     before_id: int,
     limit: int,
 ) -> list[CanaryMove]:
-    """Entries before ``before_id``, newest first: of one adapter, of acts, since a time."""
+    """List entries before ``before_id``, newest first: of one adapter, of acts, since a time."""
     query = _SELECT.where(audit.c.id < before_id).order_by(audit.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(canaries.c.adapter_id == adapter_id)
@@ -67,6 +67,6 @@ _SELECT: Final = (
     .join(canaries, canaries.c.id == _ID)
     .join(adapters, adapters.c.id == canaries.c.adapter_id)
     .join(versions, versions.c.id == canaries.c.version_id)
-    # literals: of bound values the planner would not know that the index has them
+    # literals: with bound values the planner could not tell that the index covers them
     .where(sa.literal_column("\"left\"(audit.act, 7) = 'canary.'"))
 )

@@ -1,4 +1,4 @@
-"""How many records were accepted, known already, sampled out or refused, hour by hour."""
+"""Count records by the hour: accepted, duplicate, sampled out or refused."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from monitor.domain import AdapterId
 from monitor.store.tables import capture_counts
 
 REQUESTS: Final = ("accepted", "sampled_out")
-"""Outcomes that each stand for a request of the adapter."""
+"""Outcomes that each stand for one request of the adapter."""
 
 BACKFILLED: Final = "backfilled"
-"""Those of them that came long after they were made: counted a second time, by this name."""
+"""Those of them sent long after they were made: counted a second time under this name."""
 
 CountKey = tuple[AdapterId, datetime, str]
 """Adapter, any time within the hour, outcome."""
 
 
 def add(connection: Connection, counts: Mapping[CountKey, int]) -> None:
-    """Add to the counters; in order of their key, so that two writers cannot deadlock."""
+    """Add to the counters in key order, so that two writers cannot deadlock."""
     rows: dict[CountKey, int] = {}
     for (adapter_id, at, outcome), count in counts.items():
         key = (adapter_id, _hour(at), outcome)
@@ -54,9 +54,9 @@ def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) ->
 def any_backfilled(
     connection: Connection, *, adapter_id: AdapterId, start: datetime, end: datetime
 ) -> bool:
-    """Whether anything came in these hours, or the next to them, that was made long before.
+    """True if backfilled records came in these hours, or in an hour next to them.
 
-    The counters are of the service's clock, which may be a little off the database's.
+    The counters use the service's clock, which may differ a little from the database's.
     """
     c = capture_counts.c
     query = sa.select(sa.literal(1)).where(
@@ -69,18 +69,18 @@ def any_backfilled(
 
 
 def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> int:
-    """Count an adapter's requests, those that a sampler did not send included."""
+    """Count an adapter's requests, including those that a sampler dropped."""
     counts = totals(connection, adapter_id=adapter_id, since=since)
     return sum(counts.get(outcome, 0) for outcome in REQUESTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """An adapter's requests in days of UTC, sent as they were made.
+    """An adapter's requests per day of UTC, without backfilled ones.
 
-    ``today`` counts those so far. Yesterday and the same weekday a week ago say what the day
-    may hold: ``quieter`` is the one with fewer, ``busier`` the one with more, 0 where nothing is
-    known. A day in which the adapter became known was not whole: only ``busier`` may count it.
+    ``today`` counts those so far. Yesterday and the same weekday a week ago predict today:
+    ``quieter`` is the one with fewer, ``busier`` the one with more, 0 if unknown. The day in which
+    the adapter was registered is partial: only ``busier`` may count it.
     """
 
     today: int
@@ -89,9 +89,9 @@ class Days:
 
 
 def days(connection: Connection, adapter_id: AdapterId, *, now: datetime) -> Days:
-    """Count the days that say how many of an adapter's requests are to be kept.
+    """Count the days that decide which share of an adapter's requests is kept.
 
-    What was sent long after it was made, as an import is, says nothing about the traffic.
+    Backfilled records, such as an import, say nothing about the traffic.
     """
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     starts = (today, today - timedelta(days=1), today - timedelta(days=7))

@@ -1,7 +1,7 @@
-"""Declared changes: what people say they changed, where and when.
+"""Store declared changes: what people say they changed, where and when.
 
-A change is open until it has ended; one that is over at once ends when it begins. It
-concerns the adapters it names, or the whole fleet.
+A change is open until it has ended; an instantaneous one ends when it begins. It concerns the
+adapters that it names, or the whole fleet.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from monitor.domain import ChangeId, ChangeKind, Interval
 from monitor.store.tables import adapters, changes, versions
 
 UNDER_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE})
-"""Kinds that move the perplexity of every adapter above them."""
+"""Kinds that change the perplexity of every adapter on the engine or base."""
 FORGOTTEN_AFTER: Final = timedelta(hours=24)
-"""An open change older than this was forgotten: it holds nothing up any more."""
+"""An open change older than this was forgotten: it no longer holds anything up."""
 MOST_LISTED: Final = 20
 """More changes than this beside one incident explain nothing."""
 GIVEN_ID: Final = "id"
-"""The detail that holds the sender's own name of a change."""
+"""The detail that holds the sender's own id of a change."""
 
 _DECLARING: Final = 0x6368616E  # "chan": the advisory lock of those who give an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What somebody declares. ``ended_at`` None: it is under way.
+    """A change as somebody declares it; ``ended_at`` is None while it goes on.
 
     adapters
-        Names; None is the whole fleet.
+        Names; None means the whole fleet.
     given_id
-        The sender's own name for it, so that saying it twice is saying it once.
+        The sender's own id, so that declaring it twice stores it once.
     """
 
     kind: ChangeKind
@@ -51,7 +51,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A declared change as it is stored."""
+    """A stored change."""
 
     id: ChangeId
     kind: ChangeKind
@@ -86,10 +86,10 @@ def add(tx: Connection, declared: Declaration) -> Change:
 
 
 def claim_id(tx: Connection, given_id: str) -> Change | None:
-    """Give the change that was declared under this id; None makes it the caller's to add.
+    """Return the change declared under this id; if None, the caller adds it.
 
-    Senders that give an id wait for each other until the caller's transaction ends, so two
-    of them cannot both find nothing.
+    Senders that give an id wait for each other until the caller's transaction ends, so two of them
+    cannot both find nothing.
     """
     tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_DECLARING)))
     query = sa.select(changes).where(changes.c.details[GIVEN_ID].astext == given_id)
@@ -98,14 +98,14 @@ def claim_id(tx: Connection, given_id: str) -> Change | None:
 
 
 def fetch(tx: Connection, change_id: ChangeId, *, lock: bool = False) -> Change | None:
-    """Return one change; ``lock`` keeps a second end of it waiting."""
+    """Return one change; ``lock`` makes a concurrent end wait."""
     query = sa.select(changes).where(changes.c.id == change_id)
     row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return _change(row) if row else None
 
 
 def end(tx: Connection, change_id: ChangeId, *, at: datetime) -> Change:
-    """Write down when a change ended."""
+    """Store when a change ended."""
     statement = (
         changes.update().where(changes.c.id == change_id).values(ended_at=at).returning(changes)
     )
@@ -123,11 +123,11 @@ def change_list(
     before: tuple[datetime, int] | None = None,
     limit: int = 100,
 ) -> list[Change]:
-    """Changes that touch ``[since, until]``, the last begun first.
+    """List changes that overlap ``[since, until]``, the latest beginning first.
 
-    ``adapter`` keeps those that concern it, the fleet's included; ``base`` those that
-    concern any adapter on a base model. ``before`` is ``(begun_at, id)`` of the last one
-    of the page before.
+    ``adapter`` selects those that concern it, including the fleet's; ``base`` those that concern
+    any adapter on a base model. ``before`` is ``(begun_at, id)`` of the previous page's last
+    change.
     """
     place = sa.tuple_(changes.c.begun_at, changes.c.id)
     query = sa.select(changes).order_by(changes.c.begun_at.desc(), changes.c.id.desc())
@@ -154,10 +154,10 @@ def overlapping(
     interval: Interval,
     margin: timedelta,
 ) -> list[Change]:
-    """Changes of an adapter, or of those on a base, that touch an interval, first begun first.
+    """List changes of an adapter, or of those on a base, near an interval, earliest first.
 
-    Those of the whole fleet are among them. ``margin`` widens the interval on both sides.
-    Of very many, the last begun are given.
+    Changes of the whole fleet are included. ``margin`` widens the interval on both sides. If there
+    are too many, the latest are returned.
     """
     found = change_list(
         tx,
@@ -171,11 +171,11 @@ def overlapping(
 
 
 def open_change(tx: Connection, adapter: str, *, at: datetime | None) -> Change | None:
-    """Give the change of engine or base that is under way for an adapter.
+    """Return the open change of engine or base that concerns an adapter, if any.
 
-    ``at`` None is now, by the database's clock. Probing waits while there is one: half of
-    its documents might be read by the old engine and half by the new one. One that nobody
-    has ended for a day holds nothing up.
+    ``at`` None means now, by the database's clock. Probes wait for such a change to end: otherwise
+    the old engine might read half of their documents and the new one the other half. A change left
+    open for a day holds nothing up.
     """
     moment = sa.func.clock_timestamp() if at is None else sa.literal(at)
     query = (

@@ -1,13 +1,12 @@
-"""The database's clock, and whether it is believed enough to delete by it.
+"""Judge whether the database's clock can be trusted enough to delete by it.
 
-Only one clock decides what is due, what ends and what is old: the database's. It may be
-wrong as well, though, together with the whole machine. So each daemon compares it, every
-few seconds, with where it stood before and the time that went by; how long it has run on
-steadily is kept in the database. What is old is deleted after a day of that, and a day's
-worth at a time. By how much it went ahead is kept as well: deletions go by the clock less
-that, until somebody says that it is right.
+One clock decides what is due, what ends and what is old: the database's. It too can be wrong,
+together with its machine. So each daemon compares it every few seconds with its last value and the
+elapsed time, and the database keeps how long the clock has run steadily. Old data is deleted only
+after a steady day, and a day's worth at a time. The database also keeps how far the clock jumped
+ahead: deletions use the clock less that jump, until a person confirms it.
 
-Terms ask :func:`end`, and what must have lasted for some time asks :func:`sure`.
+Terms use :func:`end`, and durations that must have passed use :func:`sure`.
 """
 
 from __future__ import annotations
@@ -29,39 +28,39 @@ from monitor.store.tables import flags
 
 NAME: Final = "clock"
 STRAY: Final = timedelta(minutes=5)
-"""A clock that moved this much more, or less, than time went by has jumped."""
+"""A clock that differs this much from the elapsed time has jumped."""
 ABSENCE: Final = timedelta(days=1)
-"""A service may be off this long: longer, nobody can tell that from a jump."""
+"""The longest stop of the service that is told apart from a jump."""
 BELIEVED: Final = timedelta(days=1)
-"""A clock that went ahead by no more than this is gone by once it has settled."""
+"""A jump ahead of at most this is accepted once the clock has settled."""
 BELIEVED_ABSENCE: Final = timedelta(days=7)
-"""The same where nobody was there to see: mostly the service was off."""
+"""The same if no daemon ran meanwhile: mostly the service was off."""
 SETTLING: Final = timedelta(days=1)
-"""How long the clock must have run on before what is old by it is deleted."""
+"""How long the clock must run steadily before old data is deleted."""
 STEP: Final = timedelta(days=1)
 """How much further deletions may reach in one pass."""
 STEP_EVERY: Final = timedelta(hours=1)
-"""How often they may, however often daemons start."""
+"""The shortest time between two passes, however often daemons start."""
 ASKED_EVERY: Final = 5.0
-"""Seconds after which whoever wants the database's time asks it again."""
+"""Seconds after which the database is asked for its time again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """What is known of the database's clock.
+    """The state of the database's clock.
 
     seen
-        What it said at the last look.
+        Its time at the last look.
     steady_since
-        Since when, by itself, it has neither jumped nor been out of sight for a day.
+        Since when it has neither jumped nor gone unwatched for a day, by its own time.
     jumped
-        By how much it jumped then; zero at the first look of all.
+        The size of the last jump; zero after the first look.
     reached, reached_at
-        Deletions go by this time, which follows the clock a day at a time; when it last did.
+        The time that deletions use, which follows the clock a day at a time, and when it last
+        moved.
     ahead
-        By how much it stands further than where it would had it not jumped, all jumps of
-        late taken together, as far as nobody has said that it is right. That it went back
-        is forgotten once it has settled there: what comes then is another jump.
+        How far ahead it is because of recent jumps, all added up, as far as no person confirmed
+        them. A jump back is forgotten once the clock has settled: a later jump counts by itself.
     """
 
     seen: datetime
@@ -73,7 +72,7 @@ class Clock:
 
     @property
     def believed(self) -> datetime:
-        """What it says, less what nobody has confirmed."""
+        """Its time, less the unconfirmed jump."""
         return self.seen - max(timedelta(), self.ahead)
 
 
@@ -84,10 +83,10 @@ def now(tx: Connection) -> datetime:
 
 
 class DatabaseClock:
-    """Gives the database's time without asking it each time; :func:`now` is the exact one.
+    """The database's time without a query each time; :func:`now` is exact.
 
-    Between two answers it goes on by this machine's monotonic clock, which nobody sets. While
-    the database does not answer, the last answer counts. Thread-safe; it asks at once.
+    Between two queries, this machine's monotonic clock carries it forward. While the database does
+    not answer, the last answer counts. Thread-safe; queries at once when constructed.
     """
 
     def __init__(
@@ -100,13 +99,13 @@ class DatabaseClock:
         self._tried = self._answer[1]
 
     def __call__(self) -> datetime:
-        """Give the time, at most a few seconds behind a jump of the database's clock."""
+        """Return the time, at most a few seconds behind a jump of the database's clock."""
         if self._monotonic() - self._tried >= ASKED_EVERY and self._asking.acquire(blocking=False):
             try:
                 self._tried = self._monotonic()
                 self._answer = self._asked()
             except (sa.exc.DBAPIError, psycopg.Error):
-                pass  # what needs the database says so itself
+                pass  # callers that need the database raise the error themselves
             finally:
                 self._asking.release()
         said, at = self._answer
@@ -120,14 +119,14 @@ class DatabaseClock:
 def looked(
     before: Clock | None, *, now: datetime, elapsed: timedelta | None, newest: datetime
 ) -> Clock:
-    """Take a look into account.
+    """Update the clock's state with a look.
 
     Parameters
     ----------
     elapsed
-        Time that truly went by since ``before``, where somebody was there to measure it.
+        The measured time since ``before``; None if no process measured it.
     newest
-        The date of the newest data, beyond which a first look does not believe the clock.
+        The date of the newest data, beyond which a first look does not trust the clock.
     """
     if before is None:
         jumped = max(timedelta(), now - newest)
@@ -148,7 +147,7 @@ def looked(
 
 
 def advanced(clock: Clock) -> Clock:
-    """Let deletions reach a step further, as far as they may, if it is time for one."""
+    """Let deletions reach a step further, if a step is due and allowed."""
     if clock.seen - clock.reached_at < STEP_EVERY:
         return clock
     reached = min(clock.believed, clock.reached + STEP)
@@ -156,9 +155,9 @@ def advanced(clock: Clock) -> Clock:
 
 
 def sure(clock: Clock | None, since: datetime, *, now: datetime) -> datetime:
-    """Give the moment from which time has surely gone by: the last jump, if one came after.
+    """Return the time since which time has surely passed: ``since``, or a later jump.
 
-    Whatever must have lasted begins again there, so no jump lets it be over.
+    Durations restart at a jump, so that no jump completes one.
     """
     if clock is None or not clock.jumped or clock.steady_since > now:
         return since
@@ -166,7 +165,7 @@ def sure(clock: Clock | None, since: datetime, *, now: datetime) -> datetime:
 
 
 def end(clock: Clock | None, until: datetime, *, now: datetime) -> datetime:
-    """Give the end of a term: one that a clock jumped past goes on until it has settled."""
+    """Return the end of a term; if the clock jumped past it, the term lasts until it settles."""
     if clock is None or not clock.jumped or until > now:
         return until
     settled = clock.steady_since + SETTLING
@@ -175,18 +174,18 @@ def end(clock: Clock | None, until: datetime, *, now: datetime) -> datetime:
 
 
 def before(clock: Clock | None, moment: datetime) -> datetime:
-    """Give the date that a moment would have had before the jump, if that was the moment of it."""
+    """Return the time before the jump if ``moment`` is the moment of the jump."""
     jumped = clock is not None and moment == clock.steady_since
     return moment - clock.jumped if clock is not None and jumped else moment
 
 
 def unseen(clock: Clock | None, *, now: datetime) -> bool:
-    """Whether the clock has moved since the last look, so that nothing is known of it yet."""
+    """True if the clock has jumped since the last look, which has not noticed it yet."""
     return clock is not None and abs(now - clock.seen) > STRAY
 
 
 def doubt(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
-    """Say why nothing ends or expires by this clock; None where it may.
+    """Say why nothing ends or expires by this clock; None if things may.
 
     ``skew`` is this machine's clock less the database's.
     """
@@ -199,7 +198,7 @@ def doubt(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
 
 
 def withheld(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | None:
-    """Say why nothing is deleted by this clock; None where what is old may be."""
+    """Say why nothing may be deleted by this clock; None if old data may be."""
     doubted = doubt(clock, skew=skew, tolerated=tolerated)
     if doubted is None and clock.seen - clock.steady_since < SETTLING:
         return f"the database's clock was first looked at lately; {_from(clock)}"
@@ -207,7 +206,7 @@ def withheld(clock: Clock, *, skew: timedelta, tolerated: timedelta) -> str | No
 
 
 def unconfirmed(clock: Clock) -> str | None:
-    """Say what of the clock deletions do not go by until a person confirms it; None: all is."""
+    """Describe the jump that deletions ignore until a person confirms it; None if none."""
     if clock.ahead <= BELIEVED:
         return None
     return (
@@ -221,7 +220,7 @@ def _from(clock: Clock) -> str:
 
 
 def skewed(skew: timedelta) -> str:
-    """Say that one of two clocks is wrong."""
+    """Describe how far this machine's clock differs from the database's."""
     way = "ahead of" if skew > timedelta() else "behind"
     return f"this machine's clock is {_whole(abs(skew))} {way} the database's"
 
@@ -232,20 +231,20 @@ def _whole(span: timedelta) -> timedelta:
 
 @dataclass(slots=True)
 class Watcher:
-    """One process's looks at the clock, which its own monotonic one is held against."""
+    """One process's looks at the clock, compared with its own monotonic clock."""
 
     monotonic: Callable[[], float] = time.monotonic
     _last: tuple[datetime, float] | None = None
 
     def look(self, tx: Connection) -> Clock:
-        """Look, and write down what is known now; what waits for a time that was wrong is due."""
+        """Look at the clock, store its state, and reschedule work put off to a wrong time."""
         tx.execute(_FIRST)
         row = tx.execute(_READ).one()
         stands, before, newest = row.stands, _clock(row.value), row.newest
         moment = self.monotonic()
         elapsed = None
         if before is not None and self._last is not None:
-            # others look too: what they saw counts from the time at which we did
+            # other processes look too: their last look counts from the time of ours
             since = timedelta(seconds=moment - self._last[1])
             elapsed = max(timedelta(), since - max(timedelta(), before.seen - self._last[0]))
         found = looked(before, now=stands, elapsed=elapsed, newest=newest or stands)
@@ -257,7 +256,7 @@ class Watcher:
 
 
 def write(tx: Connection, clock: Clock) -> None:
-    """Keep what is known of the clock."""
+    """Store the state of the clock."""
     value = {
         "seen": clock.seen.isoformat(),
         "steady_since": clock.steady_since.isoformat(),
@@ -271,19 +270,19 @@ def write(tx: Connection, clock: Clock) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Why not all that is old is deleted, None where it is, and how many days would go by table."""
+    """Why old data is not deleted, None if it is, and how many days would go, by table."""
 
     reason: str | None = None
     would_drop: Mapping[str, int] = field(default_factory=dict)
 
 
 def hold(tx: Connection, held: Held) -> None:
-    """Write down whether deletions are held up, for people to read."""
+    """Store whether deletions are held up, for people to read."""
     _add(tx, {"withheld": held.reason, "would_drop": dict(held.would_drop)})
 
 
 def held(tx: Connection) -> Held:
-    """Read it; of a database that nobody has looked at nothing is known."""
+    """Read whether deletions are held up; empty for a database that was never looked at."""
     value = tx.execute(_VALUE).scalar_one_or_none() or {}
     return Held(reason=value.get("withheld"), would_drop=value.get("would_drop", {}))
 
@@ -297,8 +296,8 @@ def _add(tx: Connection, value: Mapping[str, Any]) -> None:
 
 
 def advance(tx: Connection) -> datetime:
-    """Take a step, if it is time for one; give what deletions go by now."""
-    tx.execute(_READ)  # locks: of several daemons one takes it
+    """Take a step, if one is due; return the time that deletions use now."""
+    tx.execute(_READ)  # locks, so that only one of several daemons takes the step
     found = read(tx)
     if found is None:
         raise RuntimeError("nobody has looked at the clock yet")
@@ -308,7 +307,7 @@ def advance(tx: Connection) -> datetime:
 
 
 def confirm(tx: Connection) -> timedelta:
-    """Say that the clock is right as it stands; give by how much deletions may catch up."""
+    """Confirm the clock as it stands; return by how much deletions may catch up."""
     tx.execute(_READ)  # locks
     found = read(tx)
     if found is None:
@@ -318,17 +317,17 @@ def confirm(tx: Connection) -> timedelta:
 
 
 def read(tx: Connection) -> Clock | None:
-    """Give what was seen at the last look; None before the first."""
+    """Return the state at the last look; None before the first."""
     value = tx.execute(_VALUE).scalar_one_or_none()
     return None if value is None else _clock(value)
 
 
 def rewind(tx: Connection, *, by: timedelta) -> None:
-    """Bring back what was put off to a time that was wrong, after the clock went back.
+    """Bring forward work put off to a wrong time, after the clock went back.
 
-    Otherwise work that was due in five minutes would be due in four months, and what a dead
-    process held would be held as long. Evaluations under way are taken back: they would put
-    the next one off to that time yet.
+    Otherwise work due in five minutes would be due in four months, and a dead process's lease would
+    last as long. Evaluations in progress are taken back, since they would schedule the next one for
+    that time.
     """
     tx.execute(_TAKE_BACK)
     for table, column in _PUT_OFF:
@@ -359,8 +358,8 @@ _PUT_OFF: Final = (
     ("canaries", "next_look_at"),
     ("canaries", "lease_until"),
 )
-"""When each kind of work is due or free again, and the newest score, which an older one
-does not replace."""
+"""The columns that say when work is due or free again, and the newest score's time, since an
+older score does not replace a newer one."""
 
 _VALUE: Final = sa.select(flags.c.value).where(flags.c.name == NAME)
 _FIRST: Final = (

@@ -1,4 +1,4 @@
-"""How many adapters turned bad together, for the stop that keeps traffic where it is."""
+"""Count the adapters that turned bad together, for the brake on traffic."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from monitor.domain import AdapterId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Company:
-    """The fleet round one adapter that turned critical.
+    """The adapters around one that turned critical.
 
     critical
-        Adapters, this one included, that turned critical within a cycle of it.
+        Adapters, including this one, that turned critical within one cycle of it.
     adapters
-        Adapters that have a verdict at all.
+        Adapters that have a verdict.
     unseen
-        Other adapters that are evaluated regularly but have not been since it turned.
+        Other, regularly evaluated adapters that were not evaluated since it turned.
     """
 
     critical: int
@@ -58,10 +58,10 @@ _COUNT: Final = sa.text(
 def company(
     tx: Connection, adapter_id: AdapterId, *, turned: datetime, cycle: timedelta
 ) -> Company:
-    """Count the adapters that turned critical with this one, which did so at ``turned``.
+    """Count the adapters that turned critical together with this one, at ``turned``.
 
-    The span is fixed to that moment, not to now: waiting does not make a common cause
-    look like a single one.
+    The span is fixed to that moment, not to now, so that waiting does not make a common cause look
+    like a single one.
     """
     bound = {"adapter_id": adapter_id, "turned": turned, "cycle": cycle}
     return Company(**tx.execute(_COUNT, bound).mappings().one())

@@ -1,4 +1,4 @@
-"""What many records share -- source, arm, replica, engine, settings -- stored once."""
+"""Store the attributes that many records share: source, arm, replica, engine, settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.store.tables import contexts
 
 
 class Context(NamedTuple):
-    """Where a record came from and under which settings; ``""`` is "not said".
+    """A record's origin and settings; ``""`` means "not given".
 
     ``stratum`` is the text of the settings: only records of one stratum are compared.
     """
@@ -29,10 +29,10 @@ _COLUMNS: Final = tuple(contexts.c[name] for name in Context._fields)
 
 
 def intern(connection: Connection, wanted: Iterable[Context]) -> dict[Context, int]:
-    """Return the id of each context, making those that are new.
+    """Return the id of each context, creating the new ones.
 
-    Best run in a transaction of its own: two writers that meet the same new context wait
-    for each other until the first commits. Sorted, so that they cannot wait in a circle.
+    Best run in its own transaction: two writers that meet the same new context wait for each other
+    until the first commits. Sorted, so that they cannot deadlock.
     """
     listed = sorted(set(wanted))
     found = _find(connection, listed)

@@ -1,4 +1,4 @@
-"""How many rows each table has, so that a copy can be compared with what it is a copy of."""
+"""Count the rows of each table, to compare a copy with its original."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tables(tx: Connection) -> list[str]:
 
 
 def rows_of_all(tx: Connection) -> Mapping[str, int]:
-    """Count the rows of every table; it reads all of them."""
+    """Count the rows of every table, reading all of them."""
     return {name: _rows(tx, name) for name in tables(tx)}
 
 

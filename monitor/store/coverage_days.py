@@ -1,4 +1,4 @@
-"""What was compared, day by day: what a receipt of a month is made of."""
+"""Store coverage by day, from which monthly receipts are made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _C: Final = coverage_days.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveredVersion:
-    """What the detectors of a version compared over some days."""
+    """The coverage of a version's detectors over some days."""
 
     version_id: VersionId
     adapter: str
@@ -29,9 +29,9 @@ class CoveredVersion:
 
 
 def add(tx: Connection, version_id: VersionId, *, day: date, found: Iterable[Coverage]) -> None:
-    """Add a window's coverage to its day's.
+    """Add a window's coverage to its day.
 
-    Whoever calls holds the version's verdict, so no two add to a day at once.
+    The caller holds the version's verdict, so no two add to a day at once.
     """
     key = (_C.version_id == version_id, _C.day == day)
     known = tx.execute(sa.select(_C.body).where(*key)).scalar_one_or_none() or []
@@ -45,7 +45,7 @@ def add(tx: Connection, version_id: VersionId, *, day: date, found: Iterable[Cov
 
 
 def totals(tx: Connection, *, first: date, last: date) -> list[CoveredVersion]:
-    """Sum the days ``[first, last]`` up, of each version that had requests."""
+    """Sum the days ``[first, last]`` for each version that had requests."""
     rows = tx.execute(
         sa.select(
             _C.version_id,
@@ -85,11 +85,11 @@ _BLIND: Final = sa.text(
 
 
 def blind_time(tx: Connection, *, start: datetime, end: datetime) -> dict[VersionId, timedelta]:
-    """How long each version was ``blind`` within ``[start, end)``; none: not at all."""
+    """Return how long each version was ``blind`` within ``[start, end)``, if it was at all."""
     bound = {"start": start, "end": end, "blind": VerdictKind.BLIND.value}
     return {VersionId(row.version_id): row.lasted for row in tx.execute(_BLIND, bound)}
 
 
 def drop_older(tx: Connection, *, than: date) -> None:
-    """Forget days."""
+    """Delete older days."""
     tx.execute(sa.delete(coverage_days).where(_C.day < than))

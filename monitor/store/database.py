@@ -1,7 +1,7 @@
 """Transactions, and the only place that retries them.
 
 Repositories in this package are plain functions whose first argument is a connection;
-whoever calls them owns the transaction::
+the caller owns the transaction::
 
     database.run(lambda tx: routes.put(tx, route, expected=7))
 
@@ -49,10 +49,10 @@ LONGEST_PAUSE: Final = timedelta(seconds=60)
 
 
 def retryable(error: BaseException) -> bool:
-    """Whether the transaction can have failed for a reason that passes.
+    """True if the transaction may have failed for a transient reason.
 
-    A connection that breaks carries no SQLSTATE; psycopg raises ``OperationalError``
-    without one, which counts as class 08.
+    A broken connection carries no SQLSTATE; psycopg then raises ``OperationalError`` without one,
+    which counts as class 08.
     """
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
@@ -123,10 +123,10 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """One transaction without retry, for callers that stream or hold it open."""
+        """Begin a transaction without retry, for callers that stream or hold it open."""
         with self.engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
-        """Close idle connections; those in use close when they are given back."""
+        """Close idle connections; those in use close when returned."""
         self.engine.dispose()

@@ -1,6 +1,6 @@
-"""The messages of the outbox as people see them: what became of each, and a second try.
+"""Read the outbox's messages as people see them, and replay dead letters.
 
-:mod:`monitor.store.outbox` is how they are written, claimed and given up.
+:mod:`monitor.store.outbox` writes, claims and buries messages.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from monitor.store.tables import outbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """A message and what became of it, as people see it.
+    """A message and its state, as people see it.
 
-    ``batch`` is what it is sent together with; None: nothing.
+    ``batch`` identifies the messages sent with it; None if it is sent alone.
     """
 
     id: UUID
@@ -43,7 +43,7 @@ class DeliveryRow:
 
     @property
     def message(self) -> UUID:
-        """The id that its receiver sees: one for all that is sent together."""
+        """The id that the receiver sees: one for all messages of a batch."""
         return self.batch or self.id
 
 
@@ -65,7 +65,7 @@ def newest(
     before_seq: int | None = None,
     limit: int = 100,
 ) -> list[DeliveryRow]:
-    """Messages, newest first; ``before_seq`` is where the previous page ended."""
+    """List messages, newest first; ``before_seq`` ended the previous page."""
     query = sa.select(*_COLUMNS).order_by(outbox.c.seq.desc()).limit(limit)
     if state is not None:
         query = query.where(outbox.c.state == state)
@@ -77,9 +77,9 @@ def newest(
 
 
 def replay(tx: Connection, message: UUID) -> bool:
-    """Queue a dead letter again, with all its attempts; False when it is not dead.
+    """Queue a dead letter again, with all its attempts; False if it is not dead.
 
-    What was sent with it goes with it: under one id always the same is sent.
+    The rest of its batch is queued too: one id always sends the same content.
     """
     mates = sa.select(outbox.c.batch).where(outbox.c.id == message).scalar_subquery()
     again = (
@@ -118,7 +118,7 @@ STRANDED: Final = sa.text(
 def stranded(
     tx: Connection, *, channels: Sequence[str], after: timedelta, most: int
 ) -> list[DeliveryRow]:
-    """Messages for none of ``channels`` that have been due for so long: nobody claims them."""
+    """List messages due for longer than ``after`` whose channel nobody claims from."""
     asked = {"channels": list(channels), "after": after, "most": most}
     found = tx.execute(STRANDED, asked).scalars()
     query = sa.select(*_COLUMNS).where(outbox.c.id.in_(list(found))).order_by(outbox.c.seq)

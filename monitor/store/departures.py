@@ -1,8 +1,8 @@
-"""Versions that nobody is sent to any more: since when, and by which generation of the route.
+"""Find versions without traffic: since when, and from which generation of the route.
 
-A version departs with the first generation that has no arm for it, whatever the weight of an
-arm: one that the breaker took the traffic from stays the stable arm. Versions that never
-stood in a route, and adapters without one, depart from nothing.
+A version departs with the first generation that has no arm for it, whatever an arm's weight: a
+version whose traffic the breaker took away stays the stable arm. Versions that were never in a
+route, and adapters without a route, never depart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monitor.domain import VersionId
 from monitor.store.tables import fleet_members, incidents
 
 STRAGGLERS: Final = timedelta(days=1)
-"""A version with records within so long, of after it departed, answers somebody all the same."""
+"""A departed version with records younger than this still answers somebody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,10 @@ _DEPARTED: Final = sa.text(
 def departed(
     tx: Connection, versions: Collection[VersionId], *, now: datetime, after: timedelta
 ) -> dict[VersionId, Departure]:
-    """Give those of some versions that departed at least ``after`` ago.
+    """Return those of some versions that departed at least ``after`` ago.
 
-    Left out is what a canary under way holds, and what somebody still reaches: a version
-    with records of more than ``after`` past its departure, within a day.
+    Leaves out versions in an active canary, and versions that still get traffic: those with records
+    in the last day that are more than ``after`` past the departure.
     """
     if not versions:
         return {}
@@ -80,7 +80,7 @@ def departed(
 
 
 def told_of(tx: Connection, kinds: Collection[str]) -> frozenset[VersionId]:
-    """Name the versions with an open incident of these kinds, of their own or of their base."""
+    """Name the versions with an open incident of these kinds, their own or their base's."""
     own = sa.select(incidents.c.version_id).where(
         incidents.c.closed_at.is_(None),
         incidents.c.version_id.is_not(None),

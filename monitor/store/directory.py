@@ -1,4 +1,4 @@
-"""Who is registered and which version each arm of a route serves, in one read."""
+"""Read all adapters, their versions and their routes' arms, in one query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read what the embedding probe left: vectors, and the requests least like training."""
+"""Read the embedding probe's results: vectors, and the requests least like training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EmbeddedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """How near a request came to its nearest training example; text only if kept."""
+    """A request's similarity to its nearest training example; the text only if stored."""
 
     record_id: str
     at: datetime
@@ -41,7 +41,7 @@ def read(
     end: datetime,
     limit: int | None = None,
 ) -> list[EmbeddedRecord]:
-    """Return the embeddings of a version's window in order of time."""
+    """Return the embeddings of a version's window in time order."""
     query = sa.text(
         "SELECT r.id, r.at, r.subject, e.encoder, e.embedding AS vector"
         " FROM records r JOIN record_embeddings e"
@@ -64,7 +64,7 @@ def least_similar(
     reference_id: ReferenceId,
     limit: int = 5,
 ) -> list[Similar]:
-    """Return the requests of a window that are least like the training index, worst first."""
+    """Return the window's requests least similar to training, worst first."""
     query = sa.text(
         "SELECT r.id AS record_id, r.at, e.similarity::float8 AS similarity, t.prompt"
         " FROM records r JOIN record_embeddings e"
@@ -93,7 +93,7 @@ def count_below(
     reference_id: ReferenceId,
     similarity: float,
 ) -> tuple[int, int]:
-    """Count a window's requests less similar to training than this, and all compared."""
+    """Count a window's requests below a similarity to training, and all compared."""
     query = sa.text(
         "SELECT count(*) FILTER (WHERE e.similarity < :similarity), count(*)"
         " FROM records r JOIN record_embeddings e"

@@ -28,7 +28,7 @@ from monitor.store.tables import route_epochs, route_refusals
 _LOG = structlog.get_logger(__name__)
 
 SUBJECT: Final = "routes"
-"""What the audit calls the whole table."""
+"""The name of the whole table in the audit."""
 _ITSELF: Final = "driftline"
 _FIRST: Final = "the first"
 _COPIED: Final = "the database was restored, copied or promoted"
@@ -45,12 +45,12 @@ class Epoch:
 
 
 def in_force(tx: Connection) -> int:
-    """Give the epoch that routes are of now; opens one where the table is a copy of another."""
+    """Return the current epoch of routes; open a new one if the table is a copy."""
     return _own(tx) or _opened_once(tx)
 
 
 def newest(tx: Connection) -> Epoch:
-    """Give the epoch in force with its story."""
+    """Return the current epoch, with when, why and by whom it was opened."""
     number = in_force(tx)
     row = tx.execute(sa.select(route_epochs).where(route_epochs.c.epoch == number)).one()
     return Epoch(number=row.epoch, opened_at=row.opened_at, reason=row.reason, actor=row.actor)
@@ -63,7 +63,7 @@ def begin(tx: Connection, *, reason: str, actor: str) -> int:
 
 
 def _own(tx: Connection) -> int | None:
-    """Give the newest epoch if it was opened here; None: there is none, or it was copied."""
+    """Return the newest epoch; None if there is none, or if the table is a copy."""
     found = tx.execute(_NEWEST).one_or_none()
     return int(found.epoch) if found is not None and found.written_here else None
 

@@ -1,4 +1,4 @@
-"""What the store refuses, besides what the database itself raises.
+"""The store's own errors, besides those that the database raises.
 
 ::
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """A refusal of the store; its text may be shown to whoever asked."""
+    """A refusal of the store; its text may be shown to the user."""
 
 
 class Conflict(StoreError):  # noqa: N818 (HTTP calls it so too)

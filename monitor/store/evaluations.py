@@ -72,7 +72,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvaluation:
-    """What is known of an evaluation when it is written."""
+    """An evaluation to be written."""
 
     adapter_id: AdapterId
     version_id: VersionId
@@ -129,7 +129,7 @@ def _insert(new: Sequence[NewEvaluation]) -> Insert:
 def last_finished(
     tx: Connection, version_id: VersionId, *, kind: EvaluationKind
 ) -> datetime | None:
-    """When the newest evaluation of this kind was written; None before the first."""
+    """Return when the newest evaluation of this kind was written; None before the first."""
     query = (
         sa.select(evaluations.c.finished_at)
         .where(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, VersionId
+from monitor.domain import AdapterId, Arrival, Unread, VersionId
 from monitor.store.records import subject_codes
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 MOST: Final = 20_000
 """Numbers that one evaluation reads; the others wait for the next one."""
 PATIENCE: Final = timedelta(hours=1)
-"""How long feedback waits for a record that is not there: most of these were sampled out."""
+"""How long feedback waits for a missing record; most of these were sampled out."""
 KEPT: Final = timedelta(days=7)
 """How long arrivals are kept; effects look back a day."""
 
@@ -44,28 +44,6 @@ class Given:
     entered: Floats
     subjects: npt.NDArray[np.int64] | None
     values: Mapping[str, Floats]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """One number that no window has read yet."""
-
-    id: int
-    record_id: str
-    at: float
-    name: str
-    value: float
-    context_id: int
-    subject: bytes | None
-    entered: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """What waits for a version, and the ids of what waits for a record that does not come."""
-
-    arrivals: Sequence[Arrival] = ()
-    lost: Sequence[int] = ()
 
 
 _SPAN: Final = sa.text(

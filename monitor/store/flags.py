@@ -1,4 +1,4 @@
-"""Switches that all daemons share; today the kill switch alone."""
+"""Switches shared by all daemons; today only the kill switch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KILL_SWITCH: Final = "kill_switch"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """A switch, who set it and why."""
+    """A switch, with who set it and why."""
 
     on: bool
     reason: str
@@ -27,17 +27,16 @@ class Flag:
 
 
 def kill_switch(tx: Connection) -> Flag | None:
-    """Read the kill switch; None until somebody sets it, which counts as off."""
+    """Read the kill switch; None means never set, which counts as off."""
     row = tx.execute(_QUERY).mappings().one_or_none()
     return _flag(row) if row else None
 
 
 def hold_kill_switch(tx: Connection) -> Flag:
-    """Read it and keep it so until this transaction ends.
+    """Lock and read the kill switch until this transaction ends.
 
-    Whoever sets the switch waits for actions that are being applied; once it is set, no
-    later transaction can miss it. Actions take this lock first, so it also serialises
-    their budgets.
+    Whoever sets the switch waits for actions that are being applied; once it is set, no later
+    transaction can miss it. Actions take this lock first, so it also serialises their budgets.
     """
     never = {"on": False, "reason": "never set"}
     row = insert(flags).values(name=KILL_SWITCH, value=never, actor="driftline")
@@ -46,7 +45,7 @@ def hold_kill_switch(tx: Connection) -> Flag:
 
 
 def set_kill_switch(tx: Connection, *, on: bool, reason: str, actor: str) -> Flag:
-    """Set or clear it, with an audit entry in the same transaction."""
+    """Set or clear the kill switch, with an audit entry in the same transaction."""
     changed: dict[str, Any] = {
         "value": {"on": on, "reason": reason},
         "actor": actor,
@@ -72,7 +71,7 @@ _QUERY: Final = sa.select(flags).where(flags.c.name == KILL_SWITCH)
 
 def _flag(row: RowMapping) -> Flag:
     value = row["value"] if isinstance(row["value"], dict) else {}
-    # What cannot be read counts as on: better no action than one that was forbidden.
+    # an unreadable value counts as on: better no action than a forbidden one
     return Flag(
         on=value.get("on") is not False,
         reason=str(value.get("reason", "unreadable")),

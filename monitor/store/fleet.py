@@ -1,7 +1,7 @@
-"""The fleet at a glance: what a list of adapters shows, in a fixed number of queries.
+"""Read the fleet for lists of adapters, in a fixed number of queries.
 
-The cost is the same few statements for 3 adapters and for 500; every table read here holds
-one row per adapter or version, except ``capture_counts``, which is read for two hours.
+The cost is the same few statements for 3 adapters and for 500; every table read here holds one row
+per adapter or version, except ``capture_counts``, of which two hours are read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WORST_FIRST: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceGlance:
-    """How far a version's reference is; ``state`` None: there is none."""
+    """The state of a version's reference; ``state`` is None if it has none."""
 
     state: ReferenceState | None = None
     generation: int | None = None
@@ -54,7 +54,7 @@ class ReferenceGlance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRow:
-    """One adapter with its version in charge; ``judged`` None: never evaluated."""
+    """One adapter with its version in charge; ``judged`` is None before the first evaluation."""
 
     adapter: Adapter
     version: Version | None
@@ -70,7 +70,7 @@ class FleetRow:
 
 
 def fleet(tx: Connection, *, now: datetime) -> list[FleetRow]:
-    """Give every adapter, worst first: by verdict, then drift score, then name."""
+    """Read all adapters, worst first: by verdict, then drift score, then name."""
     charge = _in_charge(versions.fetch_all(tx), routes.all_routes(tx))
     judged = {row.version_id: row for row in verdicts.fleet(tx)}
     glances = _references(tx)
@@ -130,7 +130,7 @@ Charge = Mapping[str, tuple[Version, Route | None]]
 
 
 def _in_charge(known: list[Version], table: list[Route]) -> Charge:
-    """The route's stable arm, else the newest registered version."""
+    """Map adapters to the route's stable version, else the newest registered one."""
     stable = {
         (route.adapter, arm.version)
         for route in table
@@ -159,14 +159,14 @@ _GLANCE: Final = (
         references.c.version_id,
         references.c.state,
         references.c.generation,
-        # while a newer one is built, somebody has said that this one no longer fits
+        # while a newer one is built, this approval no longer counts
         sa.and_(references.c.approved_by.is_not(None), ~_REPLACED).label("approved"),
         references.c.progress,
         references.c.n_training,
         references.c.n_baseline,
     )
     .ext(distinct_on(references.c.version_id))
-    # the one in force is the newest ready one; before there is any, the newest says how far
+    # the newest ready one is in force; before there is one, the newest shows the progress
     .order_by(
         references.c.version_id,
         (references.c.state == ReferenceState.READY.value).desc(),
@@ -199,7 +199,7 @@ def _last_hour(
 ) -> dict[AdapterId, int]:
     """Records accepted in the last 60 minutes, from hourly counts.
 
-    The hour before the running one counts with the share of it that lies within.
+    The previous hour counts with the share of it within those 60 minutes.
     """
     hour = now.replace(minute=0, second=0, microsecond=0)
     share = 1.0 - (now - hour) / timedelta(hours=1)

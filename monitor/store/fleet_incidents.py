@@ -1,7 +1,7 @@
-"""Fleet incidents: one for all adapters on a base model that move together.
+"""Store fleet incidents: one for all adapters on a base model that drift together.
 
-Their key is (base model, kind); a base that no version names is the empty one. Members are
-versions: whoever joins is not told of by itself while it belongs to it.
+Their key is (base model, kind); the base is empty for versions registered without one. Members are
+versions; a member's own drift is not told while it belongs to the incident.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from monitor.store.tables import adapters, fleet_members, incidents, versions
 
 _TELLING: Final = 0x666C6565  # "flee": the advisory locks of those who tell of a base
 RECENTLY: Final = timedelta(hours=1)
-"""Adapters that were not looked at for so long are not waited for."""
+"""Adapters not evaluated for this long are not waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class StoredFleetIncident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A version that belongs to a fleet incident; ``left_at`` None: it still does."""
+    """A version in a fleet incident; ``left_at`` is None while it still belongs to it."""
 
     version_id: VersionId
     adapter_id: AdapterId
@@ -52,21 +52,21 @@ class Member:
 
 
 def base_of(version: Version) -> str:
-    """Name the base model that a version was registered with; empty where it was not."""
+    """Return the base model that a version was registered with, or an empty string."""
     return version.base_model or ""
 
 
 def lock(tx: Connection, base: str) -> None:
-    """Let one evaluation at a time tell of the adapters on a base.
+    """Lock a base, so that one evaluation at a time changes its fleet incident.
 
-    Take it before a version's incidents are locked: under it those of others may be.
+    Take this lock before locking a version's incidents: under it, others' incidents may be locked.
     """
     key = sa.func.hashtext(base)
     tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(_TELLING), key)))
 
 
 def newest(tx: Connection, base: str, *, kind: str) -> StoredFleetIncident | None:
-    """Give the newest incident of a base; None where there never was one."""
+    """Return the newest incident of a base; None if there never was one."""
     query = (
         sa.select(incidents.c.id, incidents.c.number, incidents.c.state, incidents.c.closed_at)
         .where(incidents.c.base_model == base, incidents.c.kind == kind)
@@ -106,7 +106,7 @@ def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> Inci
 
 
 def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: datetime) -> bool:
-    """Make a version a member; False where it is one."""
+    """Make a version a member; False if it already is one."""
     statement = (
         insert(fleet_members)
         .values(incident_id=incident_id, version_id=version_id, joined_at=at)
@@ -121,7 +121,7 @@ def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: 
 
 
 def leave(tx: Connection, version_id: VersionId, *, at: datetime) -> None:
-    """End a version's membership, whichever it is."""
+    """End a version's membership, whichever incident it is in."""
     tx.execute(
         fleet_members.update()
         .where(fleet_members.c.version_id == version_id, fleet_members.c.left_at.is_(None))
@@ -130,7 +130,7 @@ def leave(tx: Connection, version_id: VersionId, *, at: datetime) -> None:
 
 
 def membership(tx: Connection, version_id: VersionId) -> IncidentId | None:
-    """Name the open fleet incident that a version belongs to."""
+    """Return the open fleet incident that a version belongs to."""
     query = (
         sa.select(fleet_members.c.incident_id)
         .join(incidents, incidents.c.id == fleet_members.c.incident_id)
@@ -146,7 +146,7 @@ def membership(tx: Connection, version_id: VersionId) -> IncidentId | None:
 
 
 def members(tx: Connection, incident_id: IncidentId) -> list[Member]:
-    """List a fleet incident's members, past ones included, the first joined first."""
+    """List a fleet incident's members, including past ones, in order of joining."""
     query = (
         sa.select(
             fleet_members.c.version_id,
@@ -165,7 +165,7 @@ def members(tx: Connection, incident_id: IncidentId) -> list[Member]:
 
 
 def open_on(tx: Connection, base: str) -> IncidentId | None:
-    """Name the open fleet incident of a base, of whatever kind."""
+    """Return the open fleet incident of a base, of any kind."""
     query = (
         sa.select(incidents.c.id)
         .where(incidents.c.base_model == base, incidents.c.closed_at.is_(None))
@@ -187,7 +187,7 @@ def paged_already(tx: Connection, among: Collection[VersionId], *, kind: str) ->
 
 
 def paged_parts(tx: Connection, incident_id: IncidentId) -> list[VersionId]:
-    """List versions whose own open page is part of a fleet incident, members or not."""
+    """List the versions whose own open page is part of a fleet incident."""
     query = sa.select(incidents.c.version_id).where(
         incidents.c.part_of == incident_id, incidents.c.closed_at.is_(None)
     )
@@ -195,7 +195,7 @@ def paged_parts(tx: Connection, incident_id: IncidentId) -> list[VersionId]:
 
 
 def link(tx: Connection, own: Collection[IncidentId], *, to: IncidentId) -> None:
-    """Say of versions' own incidents that they are part of a fleet incident."""
+    """Mark versions' own incidents as part of a fleet incident."""
     tx.execute(incidents.update().where(incidents.c.id.in_(own)).values(part_of=to))
 
 
@@ -231,10 +231,10 @@ def looked_at(
     kind: EvaluationKind,
     turned: datetime,
 ) -> tuple[int, int]:
-    """Count the adapters on a version's base, and the others not seen since it turned.
+    """Count the adapters on a version's base, and the others not evaluated since it turned.
 
-    Counted are those looked at within two probe cycles; unseen those that an evaluation of
-    ``kind`` looks at regularly and has not since.
+    The first counts those evaluated within two probe cycles; the second those that evaluations of
+    ``kind`` visit regularly but have not visited since.
     """
     row = tx.execute(
         _COUNTS,

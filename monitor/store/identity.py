@@ -1,4 +1,4 @@
-"""What answered under a version's name when somebody looked, and how far it was from the base."""
+"""Store identity checks: which weights answered under a version's name, and their gap."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monitor.domain import VersionId
 from monitor.store.tables import identity_checks
 
 REGISTRATION = "registration"
-"""The role of the check that a version is held to."""
+"""The role of the check that later ones are compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedOn:
-    """What a check was made on."""
+    """The circumstances of a check."""
 
     role: str
     corpus: str
@@ -29,7 +29,7 @@ class CheckedOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredIdentity:
-    """A check: its state with its numbers, and what it was made on."""
+    """A stored check: its result with its numbers, and its circumstances."""
 
     id: int
     version_id: VersionId
@@ -40,7 +40,7 @@ class StoredIdentity:
 
 
 def insert(tx: Connection, version_id: VersionId, found: Identity, *, on: CheckedOn) -> int:
-    """Keep a check; return its id."""
+    """Store a check; return its id."""
     values = {
         "version_id": version_id,
         "role": on.role,
@@ -58,7 +58,7 @@ def insert(tx: Connection, version_id: VersionId, found: Identity, *, on: Checke
 
 
 def latest(tx: Connection, version_id: VersionId) -> StoredIdentity | None:
-    """Give the last check that no declared change has retired."""
+    """Return the last check that no declared change has retired."""
     query = _of(version_id).where(identity_checks.c.retired_at.is_(None))
     return _newest(tx, query)
 
@@ -66,10 +66,10 @@ def latest(tx: Connection, version_id: VersionId) -> StoredIdentity | None:
 def registered_gap(
     tx: Connection, version_id: VersionId, *, corpus: str
 ) -> tuple[float, bool] | None:
-    """How far from its base a version was when it was registered, and whether that is retired.
+    """Return a version's gap to its base at registration, and whether it is retired.
 
-    A retired gap still tells something after a declared change: base and adapter move
-    together, so the distance between them should have stayed.
+    A retired gap is still useful after a declared change: base and adapter change together, so the
+    gap between them should have stayed.
     """
     query = _of(version_id).where(
         identity_checks.c.role == REGISTRATION,
@@ -93,7 +93,7 @@ def registered_gap(
 
 
 def retire(tx: Connection, versions: sa.Select[tuple[int]], *, at: datetime) -> None:
-    """Let these versions' checks count no more as what they are held to."""
+    """Retire these versions' checks, so that nothing is compared with them."""
     tx.execute(
         identity_checks.update()
         .where(identity_checks.c.version_id.in_(versions), identity_checks.c.retired_at.is_(None))

@@ -1,4 +1,4 @@
-"""The inbox of incidents: those that wait for somebody, those in hand, those that are over."""
+"""Read the inbox of incidents: open, acknowledged or resolved."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from monitor.store.tables import adapters, incidents, versions
 
 
 class IncidentState(StrEnum):
-    """Whether somebody has to look at an incident."""
+    """Whether an incident needs attention."""
 
     OPEN = "open"
-    """Nobody has acknowledged it, or the acknowledgement has run out."""
+    """Nobody acknowledged it, or the acknowledgement has expired."""
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
 
 
 class IncidentOrder(StrEnum):
-    """Which incident a list begins with."""
+    """The order of a list of incidents."""
 
     SEVERITY = "severity"
     """Pages before tickets, the newest of each first."""
@@ -35,7 +35,7 @@ class IncidentOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentFilter:
-    """Which incidents a list holds; None is any. ``base`` is a base model's name."""
+    """The criteria of a list; None matches any. ``base`` is a base model's name."""
 
     states: Sequence[IncidentState] = tuple(IncidentState)
     severity: Severity | None = None
@@ -47,12 +47,12 @@ class IncidentFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """One page of incidents, and how many there are in each state.
+    """One page of incidents, and the number of incidents in each state.
 
     counts
-        By state, of all that the filter's other fields let through.
+        By state, of all incidents that match the filter's other fields.
     more
-        Whether there are incidents after these.
+        True if there are incidents after these.
     """
 
     rows: Sequence[IncidentRow]
@@ -69,12 +69,12 @@ _RANK: Final = sa.case(
 
 
 def place(row: IncidentRow) -> tuple[int, int]:
-    """Say where an incident stands, for the page after it."""
+    """Return an incident's sort key, for reading the page after it."""
     return _SEVERITIES.index(row.severity), row.id
 
 
 def state_of(row: IncidentRow, *, now: datetime) -> IncidentState:
-    """Tell the state of an incident."""
+    """Return the state of an incident."""
     if row.closed_at is not None:
         return IncidentState.RESOLVED
     until = row.acknowledged_until
@@ -90,7 +90,7 @@ def read_inbox(
     after: tuple[int, int] | None = None,
     limit: int = 50,
 ) -> Inbox:
-    """Read a page of incidents. ``after`` is the :func:`place` of the last one seen."""
+    """Read a page of incidents; ``after`` is the :func:`place` of the last one seen."""
     query = SELECT.where(*_conditions(wanted, now=now)).limit(limit + 1)
     if order is IncidentOrder.SEVERITY:
         query = query.order_by(_RANK, incidents.c.id.desc())
@@ -103,13 +103,13 @@ def read_inbox(
 
 
 def owners(tx: Connection) -> list[str]:
-    """Name everybody who owns an adapter."""
+    """Return all owners of adapters."""
     named = sa.select(adapters.c.owner).where(adapters.c.owner.is_not(None)).distinct()
     return sorted(tx.execute(named).scalars())
 
 
 def bases(tx: Connection) -> list[str]:
-    """Name every base model that a version is registered on."""
+    """Return all base models that versions are registered on."""
     named = sa.select(versions.c.base_model).where(versions.c.base_model.is_not(None)).distinct()
     return sorted(tx.execute(named).scalars())
 
@@ -122,7 +122,7 @@ def _beyond(order: IncidentOrder, seen_rank: int, seen_id: int) -> ColumnElement
 
 
 def _counts(tx: Connection, wanted: IncidentFilter, *, now: datetime) -> dict[IncidentState, int]:
-    """Count every state, whichever of them is shown."""
+    """Count incidents in every state, shown or not."""
     of_any_state = replace(wanted, states=tuple(IncidentState))
     counted: list[Any] = [
         sa.func.count().filter(_in_state(state, now=now)).label(state) for state in IncidentState

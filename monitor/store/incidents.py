@@ -1,8 +1,8 @@
-"""Incidents: the stored states of the machine in :mod:`alerts.incident`.
+"""Store incidents: the states of the machine in :mod:`alerts.incident`.
 
-One row for each number of a key (adapter, version, kind). The newest row of a key holds
-its state; an open incident has no ``closed_at``. Those of a whole base model
-(:mod:`monitor.store.fleet_incidents`) stand beside them, without adapter and version.
+One row for each number of a key (adapter, version, kind). The newest row of a key holds its state;
+an open incident has no ``closed_at``. Fleet incidents (:mod:`monitor.store.fleet_incidents`) share
+the table, without adapter and version.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from monitor.store.tables import adapters, incidents, versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentRow:
-    """An incident as people see it. ``kind`` and ``phase`` are words of ``alerts``.
+    """An incident as people see it; ``kind`` and ``phase`` are words of ``alerts``.
 
     base_model
-        Of a fleet incident, which has neither adapter nor version.
+        The base of a fleet incident, which has neither adapter nor version.
     part_of
-        The fleet incident that this one was found to belong to.
+        The fleet incident that it belongs to.
     marked
-        What a person said of it (:class:`monitor.domain.Mark`); None: nobody has judged it.
+        A person's judgement (:class:`monitor.domain.Mark`); None if nobody judged it.
     closing
-        Why it ended, a word of ``alerts``; None while it is open, and where it recovered.
+        Why it ended, a word of ``alerts``; None while it is open, and if it recovered.
     """
 
     id: IncidentId
@@ -59,19 +59,19 @@ class IncidentRow:
 
     @property
     def news(self) -> str:
-        """What happened, without whom it happened to."""
+        """The summary without the name of the adapter and version."""
         whom, _, what = self.summary.partition(": ")
         return what if whom == f"{self.adapter}@{self.version}" else self.summary
 
     @property
     def closing_beside_mark(self) -> str | None:
-        """Why it ended, unless what a person said of it says so already."""
+        """Why it ended, unless its mark says the same."""
         return None if self.closing == self.marked else self.closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentUpdate:
-    """What one step of the machine changes; ``state`` is the whole state as JSON."""
+    """The changes of one step of the machine; ``state`` is the whole state as JSON."""
 
     number: int
     phase: str
@@ -84,7 +84,7 @@ class IncidentUpdate:
 
     @property
     def changing(self) -> dict[str, Any]:
-        """Columns that a later update of the same number replaces."""
+        """The columns that a later update of the same number replaces."""
         return {
             "phase": self.phase,
             "state": dict(self.state),
@@ -97,16 +97,16 @@ class IncidentUpdate:
 
     @property
     def replacing(self) -> dict[str, Any]:
-        """The same of a number that stands: what has recovered keeps what it was blamed on."""
+        """The columns to replace on conflict: a recovered incident keeps its last blame."""
         keeps = self.closed_at is not None and self.blame is Blame.UNKNOWN
         return {name: said for name, said in self.changing.items() if name != "blame" or not keeps}
 
 
 def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
-    """Return the state of each kind of incident of a version, and hold them.
+    """Lock and return the state of each kind of incident of a version.
 
-    Locks the version's row rather than the incidents': a key's first incident has no row
-    yet, and two evaluations must not both open it.
+    Locks the version's row instead of the incidents': a key's first incident has no row yet, and
+    two evaluations must not both open it.
     """
     guard = (
         sa.select(versions.c.id).where(versions.c.id == version.id).with_for_update(key_share=True)
@@ -133,7 +133,7 @@ def states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
 
 
 def any_open(tx: Connection, version: Version) -> bool:
-    """Whether people are told of anything about a version now."""
+    """True if a version has any open incident."""
     query = sa.select(incidents.c.id).where(
         incidents.c.adapter_id == version.adapter_id,
         incidents.c.version_id == version.id,
@@ -143,7 +143,7 @@ def any_open(tx: Connection, version: Version) -> bool:
 
 
 def open_one(tx: Connection, version: Version, *, kind: str) -> IncidentId | None:
-    """Name a version's open incident of a kind."""
+    """Return a version's open incident of a kind."""
     query = sa.select(incidents.c.id).where(
         incidents.c.adapter_id == version.adapter_id,
         incidents.c.version_id == version.id,
@@ -155,7 +155,7 @@ def open_one(tx: Connection, version: Version, *, kind: str) -> IncidentId | Non
 
 
 def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
-    """Write an incident's new state; a reopened one becomes open again under its number."""
+    """Store an incident's new state; a reopened one becomes open again under its number."""
     statement = (
         insert(incidents)
         .values(
@@ -184,7 +184,7 @@ def put_state(
     phase: str,
     state: Mapping[str, object],
 ) -> None:
-    """Write a state that nobody is told about (a first clear of several, an expired ack)."""
+    """Store a state that nobody is told about (a first clear of several, an expired ack)."""
     statement = (
         incidents.update()
         .where(
@@ -201,7 +201,7 @@ def put_state(
 def put_state_of(
     tx: Connection, incident_id: IncidentId, *, phase: str, state: Mapping[str, object]
 ) -> None:
-    """Do the same by number, for whoever does not know whose incident it is."""
+    """Store such a state by the incident's id."""
     tx.execute(
         incidents.update()
         .where(incidents.c.id == incident_id)
@@ -210,7 +210,7 @@ def put_state_of(
 
 
 def put_told(tx: Connection, incident_id: IncidentId, *, blame: Blame, summary: str) -> None:
-    """Write what people are told of an incident now that goes on as it was."""
+    """Store the new blame and summary of an incident that stays open."""
     tx.execute(
         incidents.update()
         .where(incidents.c.id == incident_id)
@@ -221,7 +221,7 @@ def put_told(tx: Connection, incident_id: IncidentId, *, blame: Blame, summary: 
 def mark(
     tx: Connection, incident_id: IncidentId, mark: Mark, *, by: str, because: str, at: datetime
 ) -> None:
-    """Write down what a person said of an incident, and so of those that are part of it."""
+    """Store a person's judgement of an incident, also for its parts."""
     its_parts = (incidents.c.part_of == incident_id) & incidents.c.marked.is_(None)
     tx.execute(
         incidents.update()
@@ -244,7 +244,7 @@ def incident_list(
     fleet_only: bool = False,
     limit: int = 100,
 ) -> list[IncidentRow]:
-    """Incidents, newest first. ``fleet_only`` keeps those of a whole base model."""
+    """List incidents, newest first; ``fleet_only`` selects those of a base model."""
     query = SELECT.order_by(incidents.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(incidents.c.closed_at.is_(None))
@@ -268,7 +268,7 @@ SELECT: Final = (
 
 
 def _in_hand(state: Mapping[str, Any]) -> dict[str, object]:
-    """Say who has an open incident in hand, for lists and pages; of one that is over who had."""
+    """Return the acknowledgement's columns of an open incident; a closed one keeps its own."""
     if state.get("phase") == "ok":
         return {}
     ack = state.get("ack")

@@ -1,4 +1,4 @@
-"""Write records in bulk: one idempotent statement per table, rows in order of their key."""
+"""Write records in bulk: one idempotent statement per table, rows in key order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
         "missing": "bool",
     }
 )
-"""Numeric columns of a record and their types; NaN is NULL."""
+"""Numeric columns of a record and their types; NaN is stored as NULL."""
 
 
 class TokenRow(NamedTuple):
@@ -67,7 +67,7 @@ class TextRow(NamedTuple):
 
 
 class FeedbackRow(NamedTuple):
-    """One named number about a record that may be in another batch, or yet to come."""
+    """One named number about a record, which may be in another batch or come later."""
 
     adapter_id: int
     at: int
@@ -99,7 +99,7 @@ class RecordBatch:
 
 
 def concatenate(batches: Sequence[RecordBatch]) -> RecordBatch:
-    """Put batches one after the other."""
+    """Join batches in order."""
     if len(batches) == 1:
         return batches[0]
     offsets = np.cumsum([0, *map(len, batches)]).tolist()
@@ -178,19 +178,19 @@ def microseconds(at: datetime) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inserted:
-    """For each record and feedback row of a batch whether it was new."""
+    """For each record and feedback row of a batch, whether it was new."""
 
     records: Sequence[bool]
     feedback: Sequence[bool]
 
 
 def insert(connection: Connection, batch: RecordBatch) -> Inserted:
-    """Store records and feedback that are not stored yet.
+    """Store the records and feedback that are not stored yet.
 
-    All in the caller's transaction, and idempotent by (adapter, at, id): of equal keys,
-    within a batch or between batches, the first stays. Rows go in by order of their key,
-    because two writers that insert the same keys in different orders deadlock.
-    The partitions of all days in the batch must exist.
+    All in the caller's transaction, and idempotent by (adapter, at, id): of equal keys, within a
+    batch or between batches, the first stays. Rows are inserted in key order, because two writers
+    that insert the same keys in different orders deadlock. The partitions of all days in the batch
+    must exist.
     """
     fresh: list[bool] = []
     if len(batch):
@@ -266,7 +266,7 @@ def _insert_texts(connection: Connection, batch: RecordBatch, fresh: Sequence[bo
 
 
 def _fresh(count: int, cursor: Any, keys: Sequence[tuple[object, ...]]) -> list[bool]:
-    """Whether each key was inserted; the answer is only read where some were not."""
+    """Return which keys were inserted; the rows are only read if some were not."""
     if count == len(keys):
         return [True] * len(keys)
     inserted = {(row[0], microseconds(row[1]), *row[2:]) for row in cursor}

@@ -1,4 +1,4 @@
-"""What was found in the files of each version's weights: one row a version."""
+"""Store the inspection of each version's weight files: one row a version."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from monitor.store import versions as registry
 from monitor.store.tables import adapters, versions, weight_inspections
 
 RETRY: Final = timedelta(hours=1)
-"""A folder that could not be read is looked for again: its disk may be mounted by then."""
+"""How soon an unreadable folder is read again: its disk may be mounted by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionRow:
-    """What is known of a version's weights; ``summary`` is empty where they were not read."""
+    """The inspection of a version's weights; ``summary`` is empty if they were not read."""
 
     version_id: VersionId
     adapter: str
@@ -37,11 +37,11 @@ _REPLACEABLE: Final = (weight_inspections.c.state == WeightsState.UNREADABLE.val
     weight_inspections.c.report.has_key("modules")
     & ~weight_inspections.c.report.has_key("identity")
 )
-"""Nothing was read, or by a release whose hash left the config out: it is read again."""
+"""Not readable, or read by a release whose hash left the config out: it is read again."""
 
 
 def waiting(tx: Connection) -> Version | None:
-    """Give the oldest version whose weights lie in a local folder and were not looked at."""
+    """Return the oldest version with weights in a local folder that was not inspected."""
     query = (
         sa.select(versions.c.id)
         .outerjoin(weight_inspections, weight_inspections.c.version_id == versions.c.id)
@@ -66,17 +66,19 @@ def put(
     weights: str | None = None,
     found: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Keep what was found, ``found`` in full; True where it is news.
+    """Store an inspection, with its full report in ``found``; True if it is new.
 
-    The first to have read the files wins, so two daemons that inspect the same version
-    leave one row. Only ``unreadable`` is replaced, and what an earlier release has read.
+    The first to have read the files wins, so two daemons that inspect the same version leave one
+    row. Only ``unreadable`` and results of an earlier release are replaced.
     """
-    # one after the other, or two daemons could both find that it was news
+    # one at a time, else two daemons could both find it new
     tx.execute(sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update())
     before = fetch(tx, version_id)
     was_read = before is not None and before.state is not WeightsState.UNREADABLE
     if was_read and state is WeightsState.UNREADABLE:
-        seen = weight_inspections.update().values(at=sa.func.now())  # looked for, not found again
+        seen = weight_inspections.update().values(
+            at=sa.func.now()
+        )  # seen again, but not read again
         tx.execute(seen.where(weight_inspections.c.version_id == version_id))
         return False
     values = {
@@ -100,13 +102,13 @@ def put(
 
 
 def fetch(tx: Connection, version_id: VersionId) -> InspectionRow | None:
-    """Give what was found of one version, if it was looked at."""
+    """Return the inspection of one version, if any."""
     row = tx.execute(_select().where(versions.c.id == version_id)).mappings().one_or_none()
     return _row(row) if row else None
 
 
 def report(tx: Connection, version_id: VersionId) -> Mapping[str, Any]:
-    """Give everything that was found of one version; empty where its files were not read."""
+    """Return the full report on one version; empty if its files were not read."""
     query = sa.select(weight_inspections.c.report).where(
         weight_inspections.c.version_id == version_id
     )
@@ -115,13 +117,13 @@ def report(tx: Connection, version_id: VersionId) -> Mapping[str, Any]:
 
 
 def of_adapter(tx: Connection, adapter_id: AdapterId) -> dict[VersionId, InspectionRow]:
-    """Give what was found of each version of an adapter that was looked at."""
+    """Return the inspections of an adapter's versions."""
     rows = tx.execute(_select().where(versions.c.adapter_id == adapter_id)).mappings()
     return {found.version_id: found for found in map(_row, rows)}
 
 
 def states(tx: Connection) -> list[tuple[str, str, WeightsState]]:
-    """Give (adapter, version, state) of every version that was looked at."""
+    """Return (adapter, version, state) of every inspected version."""
     query = (
         sa.select(adapters.c.name, versions.c.name, weight_inspections.c.state)
         .join_from(weight_inspections, versions)

@@ -28,9 +28,10 @@ _TOUCHED_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What is known of a key; its secret is not.
+    """A key, without its secret.
 
-    ``match`` says which adapters it may send for: of each fact named, one value must be so.
+    ``match`` restricts the adapters it may send for: for each fact named, the adapter's value must
+    be listed.
     """
 
     id: str
@@ -43,17 +44,17 @@ class Key:
     last_used_at: datetime | None = None
 
     def alive(self, now: datetime) -> bool:
-        """Neither revoked nor expired."""
+        """True if neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 def permits(key: Key, scope: Scope) -> bool:
-    """Whether the key may do this; ``admin`` may do everything."""
+    """True if the key has this scope; ``admin`` includes all."""
     return scope in key.scopes or Scope.ADMIN in key.scopes
 
 
 def may_send_for(match: Mapping[str, Sequence[str]], facts: Mapping[str, str]) -> bool:
-    """Whether an adapter of these facts is one that a key is bound to; unbound: all are.
+    """True if a key's ``match`` accepts an adapter with these facts; an empty one accepts all.
 
     >>> may_send_for({"adapter": ["support", "tax"]}, {"adapter": "tax", "tier": "gold"})
     True
@@ -69,10 +70,10 @@ def create(
     expires_at: datetime | None = None,
     match: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Key, str]:
-    """Make a key; the text beside it is the only copy there will ever be.
+    """Create a key; the returned text is the only copy there will ever be.
 
-    Raises ``ValueError`` when no scope is given: such a key could do nothing; and when one that
-    may do more than ingest is bound to adapters: only what it sends is looked at.
+    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key with
+    more than the ingest scope is bound to adapters, since only ingestion checks that.
     """
     wanted = frozenset(scopes)
     if not wanted:
@@ -97,10 +98,10 @@ def create(
 
 
 def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
-    """Find the key that this text is; None when unknown, revoked or expired.
+    """Find the key of this text; None if unknown, revoked or expired.
 
-    The digest is compared in constant time. The use is noted at most once a minute, so
-    that a busy key does not turn each read into a write.
+    The digest is compared in constant time. The use is noted at most once a minute, so that a busy
+    key does not turn each read into a write.
     """
     match = _TEXT.fullmatch(text)
     if match is None:
@@ -118,13 +119,13 @@ def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
 
 
 def fetch_all(connection: Connection) -> list[Key]:
-    """Every key ever made, newest first."""
+    """Return every key ever made, newest first."""
     query = sa.select(keys).order_by(keys.c.created_at.desc(), keys.c.id)
     return [_key(row) for row in connection.execute(query).mappings()]
 
 
 def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:
-    """Revoke for good; False when there is no such key or it was revoked before."""
+    """Revoke a key for good; False if there is no such key or it was revoked before."""
     statement = (
         keys.update()
         .where(keys.c.id == key_id, keys.c.revoked_at.is_(None))

@@ -1,12 +1,12 @@
 """The outbox: messages to deliver, written in the transaction that decided them.
 
-A row is ``queued`` until a receiver has taken it (``delivered``) or nobody will
-(``dead``). A claim is a lease: it pushes ``next_at`` to the end of the lease, so a worker
-that dies gives the row back by doing nothing. ``attempts`` counts claims and fences them:
-whoever claimed attempt 3 cannot postpone a row that is at attempt 4. What people see of the
-rows is in :mod:`monitor.store.deliveries`.
+A row is ``queued`` until a receiver has taken it (``delivered``) or it is given up (``dead``). A
+claim is a lease: it pushes ``next_at`` to the end of the lease, so the row of a worker that dies
+becomes due by itself. ``attempts`` counts claims and fences them: a worker that claimed attempt 3
+cannot postpone a row that is at attempt 4. :mod:`monitor.store.deliveries` reads the rows for
+people.
 
-Times are the database's own, so clocks of daemons that differ change nothing.
+All times are the database's, so differing clocks of daemons change nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from monitor.store.tables import held, outbox
 
 
 class DeliveryState(StrEnum):
-    """Whether a message is still to be sent."""
+    """The state of a message's delivery."""
 
     QUEUED = "queued"
     DELIVERED = "delivered"
@@ -38,8 +38,8 @@ class DeliveryState(StrEnum):
 class Claimed:
     """A message that one worker may send until its lease ends.
 
-    ``id`` is the message id that receivers see, the same for every attempt. ``age`` is the
-    time since it was written. ``beside`` are the other alerts that are sent with it.
+    ``id`` is the message id that receivers see, the same for every attempt. ``age`` is the time
+    since it was written. ``beside`` are the other alerts sent with it.
     """
 
     id: UUID
@@ -53,12 +53,12 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The last thing that a channel's receiver took about an incident."""
+    """The last message about an incident that a channel's receiver took."""
 
     id: UUID
     alert: Mapping[str, object]
     is_open: bool
-    """Whether the incident is open now, whatever the message says."""
+    """True if the incident is open now, whatever the message says."""
 
 
 def enqueue(
@@ -73,7 +73,7 @@ def enqueue(
 ) -> UUID:
     """Queue one message for one channel; it is sent if the transaction commits.
 
-    Those of one ``batch``, written in one transaction, are sent as one message under its id.
+    Messages of one ``batch``, written in one transaction, are sent as one under its id.
     """
     message = uuid4()
     tx.execute(
@@ -92,7 +92,7 @@ def enqueue(
 
 
 def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
-    """Say in the incident's undelivered messages that it is over; return their channels."""
+    """Mark the incident's undelivered messages as late; return their channels."""
     late = (
         outbox.update()
         .where(outbox.c.incident_id == incident_id, outbox.c.state == DeliveryState.QUEUED)
@@ -105,7 +105,7 @@ def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
 def undelivered(
     tx: Connection, *, channel: str, incident_ids: Sequence[IncidentId]
 ) -> frozenset[IncidentId]:
-    """Those of which this channel still has a message to take."""
+    """Return the incidents of which this channel still has an undelivered message."""
     query = sa.select(outbox.c.incident_id).where(
         outbox.c.state == DeliveryState.QUEUED,
         outbox.c.channel == channel,
@@ -115,8 +115,8 @@ def undelivered(
 
 
 def channels_told(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
-    """Channels that got, or will get, any message about this incident."""
-    # one statement: a message moves from the one table to the other
+    """Return the channels that got, or will get, any message about this incident."""
+    # one statement, because messages move from one table to the other
     query = sa.union(
         sa.select(outbox.c.channel).where(outbox.c.incident_id == incident_id),
         sa.select(held.c.channel).where(held.c.incident_id == incident_id),
@@ -177,9 +177,9 @@ def claim(
 ) -> list[Claimed]:
     """Lease due messages: of each (channel, incident) only the oldest undelivered one.
 
-    Two workers may call this at once and never get the same row. The order of an
-    incident's messages holds because the next one is not offered before the first is
-    delivered or dead. Rows of a batch are claimed whole, by the first of them.
+    Two workers may call this at once and never get the same row. An incident's messages stay in
+    order, because the next one is not offered before the first is delivered or dead. A batch is
+    claimed as a whole, through its first row.
     """
     bound = {"channels": list(channels), "limit": limit, "lease": lease}
     rows = sorted(tx.execute(CLAIM, bound).mappings(), key=lambda row: int(row["seq"]))
@@ -212,24 +212,24 @@ TAKEN: Final = sa.text(
 
 
 def mark_delivered(tx: Connection, *messages: UUID) -> bool:
-    """Write down that receivers have them: a fact, whoever has lost which lease."""
+    """Mark messages as delivered: a fact, even if the lease was lost."""
     return tx.execute(TAKEN, {"messages": list(messages)}).rowcount > 0
 
 
 def postpone(tx: Connection, claimed: Claimed, *, delay: timedelta, error: str) -> bool:
-    """Try again after ``delay``; False when somebody else has claimed it since."""
+    """Schedule a retry after ``delay``; False if another worker has claimed it since."""
     later = _mine(claimed).values(next_at=sa.func.now() + delay, lease_until=None, last_error=error)
     return tx.execute(later).rowcount > 0
 
 
 def bury(tx: Connection, claimed: Claimed, *, error: str) -> bool:
-    """Give up: a dead letter, until somebody replays it."""
+    """Make the message a dead letter, until somebody replays it."""
     dead = _mine(claimed).values(state=DeliveryState.DEAD, lease_until=None, last_error=error)
     return tx.execute(dead).rowcount > 0
 
 
 def split(tx: Connection, claimed: Claimed, *, error: str) -> bool:
-    """Send what was refused together one by one, each under its own id and with all attempts."""
+    """Split a refused batch: each message gets its own id and all attempts."""
     apart = _mine(claimed).values(
         batch=None, attempts=0, next_at=sa.func.now(), lease_until=None, last_error=error
     )
@@ -237,7 +237,7 @@ def split(tx: Connection, claimed: Claimed, *, error: str) -> bool:
 
 
 def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
-    """Give up on a queued message, whoever may be sending it; keeps what its receiver said."""
+    """Give up on a queued message, even while it is sent; keep its receiver's last answer."""
     dead = (
         outbox.update()
         .where(outbox.c.id == message, outbox.c.state == DeliveryState.QUEUED)
@@ -251,13 +251,13 @@ def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
 
 
 def release(tx: Connection, claimed: Claimed) -> bool:
-    """Give an unfinished claim back at once; the attempt stays counted."""
+    """Release an unfinished claim at once; the attempt stays counted."""
     back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
     return tx.execute(back).rowcount > 0
 
 
 def give_back(tx: Connection, claimed: Claimed) -> bool:
-    """Give back a claim of which nothing was made: the message is due as if nobody had it."""
+    """Release an unused claim: the message is due as if nobody had claimed it."""
     back = _mine(claimed).values(
         next_at=sa.func.now(), lease_until=None, attempts=outbox.c.attempts - 1
     )
@@ -278,13 +278,13 @@ STANDING: Final = sa.text(
 
 
 def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[Standing]:
-    """Return the last delivered message of each incident that is open or ended lately."""
+    """Return the last delivered message of each open or recently ended incident."""
     bound = {"channel": channel, "ended_within": ended_within}
     return [Standing(**row) for row in tx.execute(STANDING, bound).mappings()]
 
 
 def sent_as(message: UUID) -> sa.ColumnElement[bool]:
-    """Match the rows that are sent as one message, or the row that is one."""
+    """Match the rows that are sent as one message: a batch, or a single row."""
     return (outbox.c.id == message) | (outbox.c.batch == message)
 
 

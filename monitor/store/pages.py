@@ -1,4 +1,4 @@
-"""The pages that people got: of each opening of an incident one, however many heard of it."""
+"""Read the pages that were sent: one per opening, however many channels heard of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monitor.store.tables import versions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentPage:
-    """One page: an incident that started as one, became one, or came back as one.
+    """One page: an incident that started as one, became one, or was reopened as one.
 
     tier
-        Of the adapter when it was sent; None for a fleet incident.
+        The adapter's tier when it was sent; None for a fleet incident.
     delivered
-        Whether a receiver has taken it; False: it waits, or nobody did.
+        True if a receiver took it; False if it waits, or was never taken.
     """
 
     incident_id: IncidentId
@@ -50,14 +50,14 @@ _SENT: Final = sa.text(
 def sent(tx: Connection, *, start: datetime, end: datetime) -> list[SentPage]:
     """List the pages decided in ``[start, end)``, newest first.
 
-    Copies for other channels, tries, and repeats are the same page; so is the news that one
-    more adapter belongs to a fleet incident. Cost: one pass over the outbox.
+    Copies for other channels, retries and repeats count as the same page; so does a new member of a
+    fleet incident. Cost: one pass over the outbox.
     """
     return [_page(row) for row in tx.execute(_SENT, {"start": start, "end": end})]
 
 
 def watched_since(tx: Connection) -> datetime | None:
-    """When the first version was registered; None: none was."""
+    """Return when the first version was registered; None if none was."""
     found: datetime | None = tx.execute(
         sa.select(sa.func.min(versions.c.registered_at))
     ).scalar_one()

@@ -1,7 +1,7 @@
-"""Tables cut by time: made ahead of need, dropped whole when their days have passed.
+"""Manage tables partitioned by time: created ahead, dropped whole when expired.
 
-Dropping a partition is the entire retention: no row is ever deleted one by one, so nothing
-is left for vacuum and disk space comes back at once.
+Dropping a partition is the entire retention: no row is deleted one by one, so nothing is left for
+vacuum and disk space is freed at once.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ RECORD_TABLES: Final = (
     "record_texts",
     "feedback",
 )
-"""Those that a record writes to, at the record's own time."""
+"""The tables that a record writes to, at the record's own time."""
 
 _WIDTH: Final[Mapping[str, int]] = MappingProxyType({"scores": 7})
-"""Days per partition where it is not one: 400 daily partitions would slow each plan."""
+"""Days per partition, if not one: 400 daily partitions would slow each plan."""
 
 _AHEAD: Final = 2
 _EPOCH: Final = date(1970, 1, 1)
 _NAME: Final = re.compile(rf"({'|'.join(PARTITIONED)})_(\d{{8}})")
 
-# by functions of the tables' owner: the service itself may own nothing
+# by functions of the tables' owner, since the service itself may own nothing
 _MAKE: Final = sa.text("SELECT driftline_make_day(:table, :start, :end)")
 _DROP: Final = sa.text("SELECT driftline_drop_day(:name)")
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))")
@@ -66,17 +66,17 @@ _EXISTING: Final = sa.text(
 
 
 def is_partition(name: str) -> bool:
-    """Whether this is the name of a partition made by this module."""
+    """True if this is the name of a partition made by this module."""
     return _NAME.fullmatch(name) is not None
 
 
 def ensure(
     connection: Connection, days: Iterable[date], *, tables: Iterable[str] = PARTITIONED
 ) -> None:
-    """Make the partitions that hold these UTC days; those that exist cost nothing.
+    """Create the partitions for these UTC days; existing ones cost nothing.
 
-    A new one is built beside its parent and then attached: attaching waits for nobody
-    who reads or writes the parent, which ``CREATE TABLE ... PARTITION OF`` does.
+    A new one is built beside its parent and then attached: attaching does not wait for readers and
+    writers of the parent, as ``CREATE TABLE ... PARTITION OF`` would.
     """
     wanted = {_name(table, start): (table, start) for table, start in _starts(tables, days)}
     missing = wanted.keys() - set(existing(connection, tables=tables))
@@ -91,7 +91,7 @@ def ensure(
 def create_ahead(
     connection: Connection, *, now: datetime, tables: Iterable[str] = PARTITIONED
 ) -> None:
-    """Make the partitions from yesterday to the day after tomorrow."""
+    """Create the partitions from yesterday to the day after tomorrow."""
     today = now.astimezone(UTC).date()
     ensure(
         connection,
@@ -109,7 +109,7 @@ def drop_expired(
     """Drop partitions whose newest possible row is older than its table's retention.
 
     Returns the names dropped. Waits at most two seconds for each lock, then raises
-    ``OperationalError``: the next run drops what this one could not.
+    ``OperationalError``: the next run drops the rest.
     """
     old = expired(connection, now=now, retention=retention)
     if old:
@@ -139,7 +139,7 @@ def drop_old(
     now: datetime,
     retention: Mapping[str, timedelta] = DEFAULT_RETENTION,
 ) -> list[str]:
-    """Drop what has expired table by table, so that no lock is held for long."""
+    """Drop expired partitions table by table, so that no lock is held for long."""
     dropped: list[str] = []
     for table, kept in retention.items():
         dropped += database.run(
@@ -149,15 +149,15 @@ def drop_old(
 
 
 def existing(connection: Connection, *, tables: Iterable[str] = PARTITIONED) -> list[str]:
-    """Names of the partitions there are, by table and day."""
+    """Return the names of the existing partitions, by table and day."""
     return list(connection.execute(_EXISTING, {"tables": list(tables)}).scalars())
 
 
 @contextmanager
 def _short_waits(connection: Connection) -> Iterator[None]:
-    """Wait at most two seconds for each lock, then as before: the rest of it is the caller's.
+    """Wait at most two seconds for each lock, and restore the setting afterwards.
 
-    Nothing is put back after an error: the transaction is over and took the setting along.
+    After an error nothing is restored: the transaction's end resets the setting.
     """
     before = connection.execute(sa.text("SELECT current_setting('lock_timeout')")).scalar_one()
     connection.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
@@ -185,7 +185,7 @@ def _name(table: str, start: date) -> str:
 
 
 def table_of(name: str) -> str:
-    """Name the table that a partition belongs to."""
+    """Return the table that a partition belongs to."""
     return name.rsplit("_", 1)[0]
 
 

@@ -1,8 +1,8 @@
-"""Texts that wait for the embedding probe, and what becomes of them.
+"""Store texts that wait for the embedding probe, and the probe's results.
 
-A claim is a lease in the row, taken in a short transaction: no transaction is open while a
-model runs. Settling a row writes its embedding and deletes its text in one transaction, so
-that a text exists exactly as long as it is needed.
+A claim is a lease in the row, taken in a short transaction: no transaction is open while a model
+runs. Settling a row writes its embedding and deletes its text in one transaction, so that a text
+exists exactly as long as it is needed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from monitor.store.tables import (
 )
 
 MAX_FAILURES: Final = 5
-"""A text that failed so often is dropped and counted: it must not block the others."""
+"""After this many failures a text is dropped and counted, so that it blocks no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A record's text, or its ready embedding that still lacks a similarity.
+    """A record's text, or its ready embedding without a similarity.
 
     ``embedding`` is float16 bytes, made by ``encoder``; with it ``prompt`` may be None.
     """
@@ -54,7 +54,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedAnswer:
-    """What the probe made of an answer.
+    """The probe's result for an answer.
 
     ``placed`` are float4 bytes of its signals along the axes of ``reference_id``.
     """
@@ -67,12 +67,11 @@ class EmbeddedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """What the probe made of a pending row; what compares it waits for a first reference.
+    """The probe's result for a pending row; comparisons need a first reference.
 
-    ``embedding`` is None where the row had neither a prompt nor an embedding, but an answer.
-
-    ``coordinates`` are float4 bytes along the reference's axes, None where it has none;
-    ``terms`` the hashes of the prompt's terms, None where they were not taken.
+    ``embedding`` is None if the row had neither a prompt nor an embedding, only an answer.
+    ``coordinates`` are float4 bytes along the reference's axes, None if it has none; ``terms`` the
+    hashes of the prompt's terms, None if they were not taken.
     """
 
     pending: Pending
@@ -105,11 +104,11 @@ def claim(
     until: datetime,
     before: datetime | None = None,
 ) -> list[Pending]:
-    """Lease up to ``limit`` rows, oldest first, until a time; only records before ``before``.
+    """Lease up to ``limit`` rows until a time, oldest first; only records before ``before``.
 
     Two drains never get the same row while its lease lasts. Commit before embedding, then
-    :func:`settle` or :func:`fail` the rows; rows of a drain that died come back by
-    themselves when the lease ends.
+    :func:`settle` or :func:`fail` the rows; the rows of a dead drain are free again when the lease
+    ends.
     """
     bound = {"adapter": adapter_id, "limit": limit, "until": until, "before": before}
     rows = [Pending(**row) for row in connection.execute(_CLAIM, bound).mappings()]
@@ -139,9 +138,9 @@ def settle(
     redact: Callable[[str], str],
     now: datetime,
 ) -> int:
-    """Put embeddings in and take texts out; return how many rows were settled.
+    """Store embeddings and delete texts; return how many rows were settled.
 
-    Rows that another drain settled meanwhile (the lease had ended) are passed over. With
+    Rows that another drain settled meanwhile (after the lease ended) are skipped. With
     ``store_text`` the redacted text is kept, unless its retention has already passed.
     """
     taken = _take(connection, [row.pending for row in rows])
@@ -168,7 +167,7 @@ def settle(
 
 
 def release(connection: Connection, rows: Sequence[Pending]) -> None:
-    """Free the leases of rows that were not tried; nothing is counted against them."""
+    """Free the leases of rows that were not tried, without counting a failure."""
     connection.execute(
         pending_texts.update()
         .where(pending_texts.c.id.in_([row.id for row in rows]))
@@ -199,7 +198,7 @@ def drop_expired(
     now: datetime,
     retention: timedelta = DEFAULT_RETENTION["record_texts"],
 ) -> int:
-    """Delete texts that nobody embedded in time, and count their records."""
+    """Delete texts that were not embedded in time, and count their records."""
     statement = (
         pending_texts.delete()
         .where(pending_texts.c.received_at < now - retention)

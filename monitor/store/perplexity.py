@@ -1,4 +1,4 @@
-"""Runs of the perplexity probe, document by document."""
+"""Store the runs of the perplexity probe, document by document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from monitor.store.tables import (
 
 
 class RunRole(StrEnum):
-    """Why a run was made."""
+    """The reason for a run."""
 
     REGISTRATION = "registration"
     SCHEDULED = "scheduled"
@@ -34,7 +34,7 @@ class RunRole(StrEnum):
 
 
 class ScoredDocument(Protocol):
-    """What is kept of a document; ``age`` is how many seconds ago it was read."""
+    """A document's result; ``age`` is how many seconds ago it was read."""
 
     @property
     def document(self) -> str: ...
@@ -52,10 +52,10 @@ class ScoredDocument(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
-    """NLL sum in nats over ``tokens``; NaN where the document could not be scored.
+    """The NLL sum in nats over ``tokens``; NaN if the document could not be scored.
 
-    ``beside``: a base model had to read it while its engine had other requests. ``read_at``
-    is by the database's clock; None where an earlier release kept it.
+    ``beside`` is true if a base model had to read it while its engine served other requests.
+    ``read_at`` is by the database's clock; None in rows of an earlier release.
     """
 
     document: str
@@ -68,10 +68,10 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """One run over a corpus. ``stopped`` says why it ended early, None where it did not.
+    """One run over a corpus; ``stopped`` says why it ended early, None if it did not.
 
-    ``version_id`` None is a base model's run, which belongs to every version on it. ``at`` is
-    when it was kept, ``made_by`` the process that made it.
+    ``version_id`` None means a base model's run, which belongs to every version on it. ``at`` is
+    when it was stored, ``made_by`` the process that made it.
     """
 
     id: int
@@ -97,7 +97,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Whose runs are meant: a model over a corpus; ``version_id`` None is a base model."""
+    """The subject of runs: a model over a corpus; ``version_id`` is None for a base model."""
 
     version_id: VersionId | None
     model: str
@@ -119,7 +119,7 @@ def insert_run(
     stopped: str | None = None,
     made_by: str | None = None,
 ) -> StoredRun:
-    """Keep a run with its documents, and give it as it is kept."""
+    """Store a run with its documents; return it as stored."""
     statement = perplexity_runs.insert().returning(
         perplexity_runs.c.id, perplexity_runs.c.at, sa.func.clock_timestamp().label("now")
     )
@@ -173,7 +173,7 @@ def _kept(one: ScoredDocument, *, now: datetime) -> StoredDocument:
 
 
 def void_runs(tx: Connection, runs: Collection[int], *, because: str, at: datetime) -> None:
-    """Let runs count no more that are no registration: what they measured is gone."""
+    """Retire non-registration runs, because their measurements no longer hold."""
     tx.execute(
         perplexity_runs.update()
         .where(
@@ -194,7 +194,7 @@ def void_base(
     at: datetime,
     since: datetime | None = None,
 ) -> None:
-    """Let nothing count that a base model has said over a corpus, from a time on."""
+    """Retire all runs of a base model over a corpus, from a time on."""
     chosen = (
         perplexity_runs.c.version_id.is_(None)
         & (perplexity_runs.c.model == model)
@@ -216,7 +216,7 @@ def recent_runs(
     roles: Collection[RunRole] = tuple(RunRole),
     since: datetime | None = None,
 ) -> list[StoredRun]:
-    """Read the last runs that were not stopped and not retired, newest first."""
+    """Read the last runs that were neither stopped nor retired, newest first."""
     query = _of(subject).where(perplexity_runs.c.role.in_([role.value for role in roles]))
     if since is not None:
         query = query.where(perplexity_runs.c.at >= since)
@@ -227,7 +227,7 @@ def recent_runs(
 def registration_runs(connection: Connection, subject: Subject) -> list[StoredRun]:
     """Read the runs that later ones are compared with, oldest first.
 
-    Their differences among each other are the noise floor.
+    The differences among them are the noise floor.
     """
     query = _of(subject).where(perplexity_runs.c.role == RunRole.REGISTRATION.value)
     return _runs(connection, query.order_by(perplexity_runs.c.at, perplexity_runs.c.id))
@@ -236,7 +236,7 @@ def registration_runs(connection: Connection, subject: Subject) -> list[StoredRu
 def first_run(
     connection: Connection, subject: Subject, *, roles: Collection[RunRole], since: datetime
 ) -> StoredRun | None:
-    """Read the first run from a time on that was not stopped and not retired."""
+    """Read the first run since a time that was neither stopped nor retired."""
     query = _of(subject).where(
         perplexity_runs.c.role.in_([role.value for role in roles]), perplexity_runs.c.at >= since
     )
@@ -245,7 +245,7 @@ def first_run(
 
 
 def last_retired(connection: Connection, subject: Subject) -> datetime | None:
-    """Tell when a registration of a version was last retired; None: never."""
+    """Return when a registration of a version was last retired; None if never."""
     query = sa.select(sa.func.max(perplexity_runs.c.retired_at)).where(
         perplexity_runs.c.version_id == subject.version_id,
         perplexity_runs.c.model == subject.model,
@@ -258,7 +258,7 @@ def last_retired(connection: Connection, subject: Subject) -> datetime | None:
 def versions_of(
     connection: Connection, models: Collection[str], *, corpus: str
 ) -> dict[str, VersionId]:
-    """Tell which of these served models are versions with a registration over a corpus."""
+    """Return which of these served models are versions registered over a corpus."""
     query = sa.select(perplexity_runs.c.model, sa.func.max(perplexity_runs.c.version_id)).where(
         perplexity_runs.c.model.in_(models),
         perplexity_runs.c.corpus == corpus,
@@ -279,7 +279,7 @@ def retire_version(
     because: str,
     at: datetime,
 ) -> int:
-    """Compare with a version's registration over these corpora no more; return its runs."""
+    """Retire a version's registration over these corpora; return the number of runs."""
     chosen = (perplexity_runs.c.version_id == version_id) & perplexity_runs.c.corpus.in_(corpora)
     return _retire(connection, chosen, because=because, at=at)
 
@@ -313,7 +313,7 @@ def retire_registrations(
 def register_anew(
     tx: Connection, version_ids: Collection[VersionId], *, bases: bool, because: str, at: datetime
 ) -> int:
-    """Do the same for some versions; ``bases``: and for every base model."""
+    """Do the same for some versions and, with ``bases``, for every base model."""
     concerned = sa.select(versions.c.id).where(versions.c.id.in_(list(version_ids)))
     chosen: sa.ColumnElement[bool] = perplexity_runs.c.version_id.in_(concerned)
     if bases:
@@ -337,7 +337,7 @@ def _register_anew(
 
 
 def _forget_findings(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
-    """Drop what verdicts remember of probes; the next evaluation says what is left."""
+    """Drop probes' findings from the verdicts' memory; the next evaluation judges the rest."""
     nothing = sa.cast({"perplexity": None, "identity": None}, JSONB)
     tx.execute(
         verdicts.update()
@@ -347,7 +347,7 @@ def _forget_findings(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
 
 
 def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
-    """Make the probes due; one under way compared with what is retired, and may not write."""
+    """Make the probes due; one in progress compared with retired runs, and may not write."""
     now = sa.func.clock_timestamp()
     tx.execute(
         tasks.update()
@@ -366,9 +366,9 @@ def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
 
 
 def drop_older(tx: Connection, *, than: datetime, most: int = 500) -> int:
-    """Delete up to ``most`` of the runs before a time, with their documents; how many it was.
+    """Delete up to ``most`` runs before a time, with their documents; return their number.
 
-    Their scores stay. What a version is held to stays whatever its age.
+    Their scores stay. Registrations in force stay at any age.
     """
     held = (perplexity_runs.c.role == RunRole.REGISTRATION.value) & (
         perplexity_runs.c.retired_at.is_(None)

@@ -1,8 +1,8 @@
-"""PostgreSQL's binary array format, written a whole column at a time.
+"""Write PostgreSQL's binary array format, a whole column at a time.
 
-One ``INSERT ... SELECT FROM unnest(...)`` takes a thousand rows as some thirty arrays.
-numpy lays out each numeric column in a few vector operations, where a row-wise writer
-would format each value by itself. Format: ``array_recv`` in PostgreSQL's ``arrayfuncs.c``.
+One ``INSERT ... SELECT FROM unnest(...)`` takes a thousand rows as some thirty arrays. numpy lays
+out each numeric column in a few vector operations, where a row-wise writer would format each value
+by itself. Format: ``array_recv`` in PostgreSQL's ``arrayfuncs.c``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _LENGTH: Final = struct.Struct(">i")
 
 
 def numbers(values: Floats | Ints, kind: str) -> Column:
-    """A numeric or boolean array; NaN is NULL, so no true NaN can be sent."""
+    """Encode a numeric or boolean array; NaN becomes NULL, so no true NaN can be sent."""
     oid, dtype = _NUMERIC[kind]
     null = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.size, dtype=bool)
     cells = np.empty(values.size, dtype=[("length", ">i4"), ("value", dtype)])
@@ -72,18 +72,18 @@ def numbers(values: Floats | Ints, kind: str) -> Column:
 
 
 def times(microseconds: Ints) -> Column:
-    """An array of timestamptz from microseconds since 1970; the wire counts from 2000."""
+    """Encode timestamptz from microseconds since 1970; the wire format counts from 2000."""
     return numbers(microseconds - _YEAR_2000, "timestamptz")
 
 
 def texts(values: Sequence[str | None]) -> Column:
-    """An array of text."""
+    """Encode an array of text."""
     encoded = [None if value is None else value.encode() for value in values]
     return _variable(encoded, _TEXT_OID)
 
 
 def blobs(values: Sequence[bytes | None]) -> Column:
-    """An array of bytea."""
+    """Encode an array of bytea."""
     return _variable(values, _BYTEA_OID)
 
 
@@ -108,7 +108,7 @@ def _variable(values: Sequence[bytes | None], oid: int) -> Column:
 
 
 def _header(size: int, oid: int) -> bytes:
-    """Dimensions, the has-nulls flag (a hint: 1 is always allowed), type, size, lower bound."""
+    """Encode dimensions, has-nulls flag (a hint: 1 is always allowed), type, size, lower bound."""
     if size == 0:
         return struct.pack(">iiI", 0, 0, oid)
     return struct.pack(">iiIii", 1, 1, oid, size, 1)

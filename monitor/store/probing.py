@@ -1,4 +1,4 @@
-"""When the probes of versions last had an answer, and why the last try had none."""
+"""Read when versions' probes last had a result, and why the last try had none."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from monitor.store.tables import (
 )
 
 ONE_PROBE: Final = timedelta(hours=1)
-"""Runs of a version that are closer together are of one probe."""
+"""A version's runs closer together than this belong to one probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRow:
-    """How the perplexity probe of a version fares.
+    """The state of a version's perplexity probe.
 
     answered_at
-        When one last ended with an answer; None: none ever did.
+        When a probe last had a result; None if none ever did.
     stopped
-        Why the newest try ended without one; None: it had one, or none was made.
+        Why the newest try had no result; None if it had one, or none was made.
     """
 
     version_id: VersionId
@@ -46,7 +46,7 @@ class ProbeRow:
 
 
 def probe_rows(tx: Connection, *, version_id: VersionId | None = None) -> Sequence[ProbeRow]:
-    """Give the versions that are probed, one of them or all; a row each, no history."""
+    """Return a row for each probed version, one of them or all, without history."""
     newest = (latest_scores.c.version_id == versions.c.id) & (
         latest_scores.c.detector == EvaluationKind.PERPLEXITY.value
     )
@@ -56,7 +56,7 @@ def probe_rows(tx: Connection, *, version_id: VersionId | None = None) -> Sequen
             adapters.c.name.label("adapter"),
             versions.c.name.label("version"),
             versions.c.registered_at,
-            # the evaluation may be older than what is kept of them
+            # the evaluation may be older than the oldest one kept
             sa.func.coalesce(evaluations.c.finished_at, latest_scores.c.at).label("answered_at"),
             tasks.c.stopped,
         )
@@ -73,7 +73,7 @@ def probe_rows(tx: Connection, *, version_id: VersionId | None = None) -> Sequen
 
 
 def measured(tx: Connection, *, since: datetime) -> list[Measured]:
-    """What the newest probe of each version cost its engine; none where no engine was asked."""
+    """Return the cost of each version's newest probe to its engine; none if it asked none."""
     whole = [RunRole.REGISTRATION.value, RunRole.SCHEDULED.value, RunRole.SUSPICION.value]
     newest = (
         sa.select(
@@ -100,7 +100,7 @@ def measured(tx: Connection, *, since: datetime) -> list[Measured]:
     )
     last = sa.func.max(newest.c.at).over(partition_by=newest.c.version_id)
     dated = sa.select(newest, last.label("last")).subquery()
-    # a corpus that was replaced is asked no more
+    # a replaced corpus is not asked any more
     rows = tx.execute(
         sa.select(
             dated.c.version_id,

@@ -1,10 +1,9 @@
-"""States of the evidence processes and the increments they are told from."""
+"""Store the states of the evidence processes, and their increments."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -15,23 +14,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from detectors.types import Floats, Process, State
 from monitor.domain import ReferenceId, VersionId
+from monitor.policy.facts import Increment
 from monitor.store.tables import increments, process_states
 
 STATE_FORMAT: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Increment:
-    """What one window added to ``log M``, per process ``(L, K)``."""
-
-    window_start: datetime
-    at: datetime
-    n_units: int
-    by_process: Mapping[Process, Floats]
-
-
 def pack(arrays: Mapping[str, Floats]) -> bytes:
-    """Arrays as npz bytes; read back with ``allow_pickle=False``."""
+    """Encode arrays as npz bytes; read back with ``allow_pickle=False``."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -44,7 +34,7 @@ def unpack(body: bytes) -> dict[str, Floats]:
 
 
 def dump_state(state: State) -> bytes:
-    """Exact: :func:`load_state` gives the same floats back."""
+    """Encode a state exactly: :func:`load_state` returns the same floats."""
     watermark = np.nan if state.watermark is None else state.watermark
     meta = np.array([STATE_FORMAT, watermark, state.units], dtype=np.float64)
     return pack({"meta": meta, **{f"log_m_{p.value}": a for p, a in state.log_m.items()}})
@@ -64,7 +54,7 @@ def load_state(body: bytes) -> State:
 
 
 def states(tx: Connection, *, version_id: VersionId, reference_id: ReferenceId) -> dict[str, State]:
-    """State per detector; a detector without one (or of an older generation) starts afresh."""
+    """Return the state per detector; one without a state of this reference starts afresh."""
     rows = tx.execute(
         sa.select(process_states.c.detector, process_states.c.body).where(
             process_states.c.version_id == version_id,
@@ -92,9 +82,9 @@ def put_state(
 
 
 def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[str]) -> None:
-    """Take the evidence of these detectors back to nothing, and what it was summed from.
+    """Reset these detectors' evidence, and delete its increments.
 
-    Later windows then cross by what they hold alone, and no onset lies before this.
+    Later windows must then cross by their own evidence, and no onset lies before this.
     """
     for table in (process_states, increments):
         tx.execute(
@@ -112,7 +102,7 @@ def put_increment(
     detector: str,
     increment: Increment,
 ) -> None:
-    """Keep one window's increments for onset and recovery (dropped after 7 days)."""
+    """Store one window's increments for onset and recovery (dropped after 7 days)."""
     tx.execute(
         insert(increments)
         .values(
@@ -136,7 +126,7 @@ def history(
     detector: str,
     since: datetime,
 ) -> list[Increment]:
-    """Increments of windows that ended after ``since``, oldest first."""
+    """Return the increments of windows that ended after ``since``, oldest first."""
     rows = tx.execute(
         sa.select(
             increments.c.at, increments.c.window_start, increments.c.n_units, increments.c.body

@@ -1,7 +1,7 @@
-"""One audited act: what perplexity is compared with is measured anew.
+"""Re-register perplexity after a change of engine or base: one audited act.
 
-After an engine or base has changed, every adapter above it reads the same documents with
-other numbers. Compared with the old ones, the whole fleet would seem to have changed.
+After such a change, every adapter on it reads the same documents with other numbers. Compared with
+the old ones, the whole fleet would seem to have changed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ ACT: Final = "perplexity.rebaseline"
 
 
 def rebaseline(tx: Connection, because: Change, *, actor: str, at: datetime) -> int:
-    """Retire the registrations of the change's adapters; return of how many versions.
+    """Retire the registrations of the change's adapters; return the number of versions.
 
-    Their next probe registers them again; until then nothing is said of their perplexity.
+    Their next probe registers them again; until then their perplexity is not judged.
     """
     count = _registered(tx, because)
     runs = perplexity.retire_registrations(

@@ -1,4 +1,4 @@
-"""How the receivers of channels take messages, as the outbox shows it."""
+"""Read from the outbox how the channels' receivers take messages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from monitor.store.outbox import DeliveryState
 from monitor.store.tables import outbox
 
 DEGRADED_AFTER: Final = timedelta(minutes=10)
-"""A channel that has not taken a message for so long is shown as degraded."""
+"""A channel whose messages failed for this long is shown as degraded."""
 
 
 def oldest_seconds(tx: Connection) -> float:
-    """Age of the oldest undelivered message; 0 when there is none."""
+    """Return the age of the oldest undelivered message; 0 if there is none."""
     age = sa.extract("epoch", sa.func.now() - sa.func.min(outbox.c.created_at))
     query = sa.select(age).where(outbox.c.state == DeliveryState.QUEUED)
     return float(tx.execute(query).scalar_one() or 0.0)
@@ -25,14 +25,14 @@ def oldest_seconds(tx: Connection) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelHealth:
-    """How a channel's receiver takes messages.
+    """The health of a channel's receiver.
 
     waiting, oldest
-        Messages that it has not taken yet; the age of the oldest, 0 s where there is none.
+        Messages that it has not taken yet; the age of the oldest, 0 s if there is none.
     failing
-        Since when it has not taken one that was tried; 0 s where none failed.
+        How long a tried message has been waiting; 0 s if none failed.
     dead
-        Dead letters; tests of the channel are none.
+        Dead letters, without tests of the channel.
     """
 
     waiting: int = 0
@@ -42,7 +42,7 @@ class ChannelHealth:
 
     @property
     def degraded(self) -> bool:
-        """Whether it has failed for ten minutes; it is told all the same, and tried again."""
+        """True if it has failed for ten minutes; messages are still sent and retried."""
         return self.failing >= DEGRADED_AFTER
 
 
@@ -63,7 +63,7 @@ DEAD: Final = sa.text(
 
 
 def health(tx: Connection) -> dict[str, ChannelHealth]:
-    """How each channel does that has messages waiting or dead."""
+    """Return the health of each channel with waiting or dead messages."""
     found = {
         row["channel"]: ChannelHealth(**{k: v for k, v in row.items() if k != "channel"})
         for row in tx.execute(HEALTH).mappings()

@@ -17,7 +17,7 @@ from detectors.answer_format import FORMAT_SIGNALS
 from detectors.axes import COUNT
 from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.output_similarity import ANSWERS
-from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, Traffic, VersionId
 from monitor.store import contexts
 from monitor.strata import Strata, alike
 
@@ -45,10 +45,10 @@ _INTEGERS: Final = (
 _FLAGS: Final = ("loop", "empty", "truncated", "refusal", "invalid", "missing")
 
 MEASURED: Final = (*_STORED, *(name for name in _INTEGERS if name != "status"), *_FLAGS)
-"""What a window holds as it is stored; flags are 0 or 1."""
+"""A window's signals as stored; flags are 0 or 1."""
 
 COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
-"""What comes of comparing the embeddings of prompt and answer with a reference."""
+"""Signals from comparing the embeddings of prompt and answer with a reference."""
 
 SIGNALS: Final = (*MEASURED, "log_length", "error", *FORMAT_SIGNALS, *COMPARED)
 """What a window holds per record; :func:`derived` says what is computed on reading. NaN is
@@ -64,17 +64,17 @@ PROMPT: Final = timedelta(minutes=70)
 """Nearly every record arrives within this of its request's start; where one has not, the
 capture counters say so."""
 LATEST: Final = timedelta(hours=24)
-"""What is older than this when it arrives is late: no window of evaluation reads it."""
+"""A record that arrives later than this is late: no evaluation window reads it."""
 EARLIEST: Final = timedelta(minutes=10)
-"""A client's clock may be ahead by this much; what is further ahead is refused."""
+"""How far a client's clock may be ahead; records further ahead are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordColumns:
-    """Records of one version in order of time; arrays of shape ``(n,)``.
+    """Records of one version in time order; arrays of shape ``(n,)``.
 
-    ``at`` and ``arrived`` are UTC epoch seconds. ``subjects`` are integer codes, -1 where none
-    was given, or None where no record has one.
+    ``at`` and ``arrived`` are UTC epoch seconds. ``subjects`` are integer codes, -1 if none was
+    given, or None if no record has one.
     """
 
     at: Floats
@@ -88,20 +88,8 @@ class RecordColumns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
-    """How many records an interval holds, and when the newest of them was made.
-
-    ``compared`` are those whose settings are alike those asked for.
-    """
-
-    count: int
-    compared: int
-    last_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OfSettings:
-    """How many records of some settings there are, and when the first was made."""
+    """The number of records of some settings, and the time of the first."""
 
     count: int
     first_at: datetime | None
@@ -119,14 +107,13 @@ def read_window(
     reference_id: ReferenceId | None = None,
     answers: bool = False,
 ) -> RecordColumns:
-    """Read what was made in the half-open interval ``[start, end)`` of a version.
+    """Read a version's records made in the half-open interval ``[start, end)``.
 
-    ``strata`` keeps records of these settings only. ``received_before`` leaves out what
-    arrived later, so that the same window read twice is the same. What was computed against
-    a reference counts only if that is ``reference_id``, where one is given; what was of their
-    answers is read with ``answers`` only. Cost: one index range
-    of this adapter, whatever other adapters do; about 5 ms for 1,000 records, of which this
-    process spends one.
+    ``strata`` selects records of these settings. ``received_before`` leaves out records that
+    arrived later, so that reading the same window twice gives the same result. If ``reference_id``
+    is given, values computed against another reference do not count; values of answers are read
+    with ``answers`` only. Cost: one index range of this adapter, whatever other adapters do; about
+    5 ms for 1,000 records, of which this process spends one.
     """
     span = _span("at", start, end)
     kept = [span("r"), *([_before("r", received_before)] if received_before is not None else [])]
@@ -153,13 +140,13 @@ def read_arrivals(
     reference_id: ReferenceId | None = None,
     answers: bool = False,
 ) -> RecordColumns:
-    """Read what arrived in the half-open window, in order of when it was made.
+    """Read the records that arrived in the half-open window, in the order they were made.
 
     A request's ``at`` is its start: it arrives when its answer is done, or its client gave up.
-    What was made more than ``reach`` before the window is not read. Each record is in one window
-    only, as long as the transaction that stored it ended before the window was read: windows are
-    read ``schedule.live_lag`` or ``hard_lag`` after their end. Cost: one index range, the
-    adapter's records of ``reach`` and the window.
+    Records made more than ``reach`` before the window are not read. Each record is in one window
+    only, provided that the transaction that stored it ended before the window was read: windows are
+    read ``schedule.live_lag`` or ``hard_lag`` after their end. Cost: one index range, the adapter's
+    records of ``reach`` and the window.
     """
     span = _span("at", window.start - reach, window.end + EARLIEST)
     arrived = _span("received_at", window.start, window.end)
@@ -183,9 +170,9 @@ def count_arrivals(
     window: Interval,
     made_before: datetime | None = None,
 ) -> int:
-    """Count what arrived in a window; ``made_before``: only what is older than this.
+    """Count the records that arrived in a window; ``made_before`` counts older ones only.
 
-    With it every day kept is visited: ask only where something old has come.
+    With ``made_before``, every stored day is visited: use it only if something old has come.
     """
     query = (
         "SELECT count(*) FROM records WHERE adapter_id = :adapter AND version_id = :version"
@@ -214,7 +201,7 @@ def newest_since(
     reference_id: ReferenceId | None = None,
     answers: bool = False,
 ) -> RecordColumns:
-    """Read the newest ``limit`` records since a time, late ones too, in order of time.
+    """Read the newest ``limit`` records since a time, including late ones, in time order.
 
     For effects, not for evidence. Records of other strata count toward the limit.
     """
@@ -239,7 +226,7 @@ def strata(
     start: datetime,
     end: datetime,
 ) -> dict[str, int]:
-    """Count the records of a window per settings stratum, the largest first."""
+    """Count a window's records per settings stratum, the largest first."""
     query = sa.text(
         "SELECT c.stratum, count(*) AS n FROM records r JOIN contexts c ON c.id = r.context_id"
         " WHERE r.adapter_id = :adapter AND r.version_id = :version"
@@ -284,11 +271,11 @@ def traffic(
     compared: Sequence[str] | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Traffic:
-    """Say how many records of a version there are in ``[start, end)``, and its newest time.
+    """Count a version's records in ``[start, end)``, and find the newest one's time.
 
-    ``compared`` are the strata to compare with, None: all are; ``needs`` the settings that must
-    be alike. Bounded on purpose: looking for the last record of a version that has none reads
-    every record of its adapter.
+    ``compared`` are the strata to compare with, None for all; ``needs`` the settings that must
+    match. The interval bounds the search on purpose: finding the last record of a version without
+    any would read every record of its adapter.
     """
     query = sa.text(
         "SELECT context_id, count(*) AS n, max(at) AS last_at FROM records"
@@ -310,7 +297,7 @@ def traffic(
 
 
 def _span(column: str, start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
-    """Bound a time of a table, given by its alias."""
+    """Return a function that bounds a time column of a table, given by its alias."""
 
     def bounded(alias: str) -> sql.Composed:
         time = sql.Identifier(alias, column)
@@ -334,10 +321,10 @@ def _query(
     kept: Sequence[sql.Composed],
     order: sql.Composable,
 ) -> sql.Composed:
-    """Every column comes out with a fixed width, so that numpy can read the whole answer.
+    """Build a query whose columns have a fixed width, so that numpy can read the result.
 
-    All tables are bounded in time: the planner does not carry a range across a join, and
-    would open every partition of the embeddings.
+    All tables are bounded in time: the planner does not carry a range across a join, and would open
+    every partition of the embeddings.
     """
     joined = span("e")
     if reference_id is not None:
@@ -484,7 +471,7 @@ def _formats(codes: Floats) -> dict[str, Floats]:
 
 
 def subject_codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
-    """Number subjects by their hashes; 0 is none, -1 in the answer. None where none has one."""
+    """Number subjects by their hashes; hash 0 becomes -1. None if all hashes are 0."""
     known = subjects != 0
     if not known.any():
         return None

@@ -15,7 +15,7 @@ _OUTPUT: Final = "output"
 
 
 def insert(connection: Connection, reference_id: ReferenceId, *, encoder: str, body: bytes) -> None:
-    """Keep the axes of a reference that becomes ready in this transaction."""
+    """Store the axes of a reference that becomes ready in this transaction."""
     values = {"reference_id": reference_id, "text": _PROMPT, "encoder": encoder, "body": body}
     connection.execute(table.insert(), values)
 
@@ -23,13 +23,13 @@ def insert(connection: Connection, reference_id: ReferenceId, *, encoder: str, b
 def insert_answers(
     connection: Connection, reference_id: ReferenceId, *, encoder: str, body: bytes
 ) -> None:
-    """Keep the axes of its answers, likewise."""
+    """Store the axes of its answers likewise."""
     values = {"reference_id": reference_id, "text": _OUTPUT, "encoder": encoder, "body": body}
     connection.execute(table.insert(), values)
 
 
 def read_answers(connection: Connection, reference_id: ReferenceId) -> tuple[str, bytes] | None:
-    """Read the encoder and the axes of its answers; None where it has none."""
+    """Read the encoder and the axes of the answers; None if there are none."""
     query = sa.select(table.c.encoder, table.c.body).where(
         table.c.reference_id == reference_id, table.c.text == _OUTPUT
     )
@@ -38,7 +38,7 @@ def read_answers(connection: Connection, reference_id: ReferenceId) -> tuple[str
 
 
 def read(connection: Connection, reference_id: ReferenceId) -> bytes | None:
-    """Read them; None where the reference was built without."""
+    """Read the axes; None if the reference was built without them."""
     query = sa.select(table.c.body).where(
         table.c.reference_id == reference_id, table.c.text == _PROMPT
     )

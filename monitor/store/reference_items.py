@@ -1,4 +1,4 @@
-"""Lines of a reference that wait to be built; they are deleted when it is ready or failed."""
+"""Stage the lines of a reference; they are deleted once it is ready or failed."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """Baseline lines whose text or subject is among the training lines.
+    """Baseline lines whose text or subject also occurs among the training lines.
 
-    ``lines`` are the first of ``count``, with what they share in ``reasons``.
+    ``lines`` are the first of ``count``, with the shared property in ``reasons``.
     """
 
     count: int
@@ -59,7 +59,7 @@ _SHARED: Final = (
 
 
 def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
-    """Keep lines until the builder has used them; renews the lease."""
+    """Store lines until the builder has used them; renews the lease."""
     hold(connection, claim)
     rows = [
         {
@@ -74,7 +74,7 @@ def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
         for item in items
     ]
     if rows:
-        # a commit whose answer was lost is sent again
+        # a commit whose reply was lost is sent again
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
@@ -135,7 +135,7 @@ def read(
 
 
 def last_used(connection: Connection, claim: Claim, *, role: ItemRole, used: int) -> int:
-    """Return the ``seq`` of the ``used``-th line of a role: where a new builder goes on."""
+    """Return the ``seq`` of the ``used``-th line of a role, from which a new builder resumes."""
     if used == 0:
         return 0
     c = table.c

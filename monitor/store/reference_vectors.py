@@ -1,4 +1,4 @@
-"""The training index of a reference: unit vectors in chunks."""
+"""Store the training index of a reference: unit vectors in chunks."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
         "dimension": chunk.dimension,
         "vectors": chunk.vectors,
     }
-    # a commit whose answer was lost is sent again
+    # a commit whose reply was lost is sent again
     connection.execute(insert(table).on_conflict_do_nothing(), values)
 
 
 def clear(connection: Connection, claim: Claim) -> None:
-    """Remove what an earlier builder left."""
+    """Remove an earlier builder's rows."""
     hold(connection, claim)
     connection.execute(table.delete().where(table.c.reference_id == claim.reference_id))
 
 
 def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
-    """Take over the training index of another reference; return its number of rows."""
+    """Copy the training index of another reference; return its number of rows."""
     hold(connection, claim)
     c = table.c
     columns = (c.chunk, c.count, c.dimension, c.vectors)
@@ -59,7 +59,7 @@ def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
 
 
 def count(connection: Connection, reference_id: ReferenceId) -> tuple[int, int]:
-    """Return rows and chunks of a training index."""
+    """Return the numbers of rows and chunks of a training index."""
     c = table.c
     query = sa.select(sa.func.coalesce(sa.func.sum(c.count), 0), sa.func.count()).where(
         c.reference_id == reference_id
@@ -69,7 +69,7 @@ def count(connection: Connection, reference_id: ReferenceId) -> tuple[int, int]:
 
 
 def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> VectorChunk | None:
-    """Read one chunk of a training index; None behind the last."""
+    """Read one chunk of a training index; None after the last."""
     c = table.c
     columns = (c.chunk, c.count.label("rows"), c.dimension, c.vectors)
     query = sa.select(*columns).where(c.reference_id == reference_id, c.chunk == chunk)

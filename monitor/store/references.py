@@ -4,8 +4,8 @@
                  │                   │                                 └─ failed
                  └─ discard          └─ lease over: claimed again, from where it stood
 
-Whoever works on a building reference holds its lease and its epoch; every write names the
-epoch, so a worker that lost its lease writes nothing more (:class:`LeaseLost`).
+A worker on a building reference holds its lease and its epoch; every write names the epoch, so a
+worker that lost its lease writes nothing more (:class:`LeaseLost`).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from monitor.store.tables import reference_items, reference_vectors, references,
 
 LEASE: Final = timedelta(minutes=2)
 MAX_CLAIMS: Final = 5
-"""Builders that may end without a word while building one reference."""
+"""The number of builders that may die while building one reference."""
 
 FEEDBACK_FROM: Final = "feedback_from"
-"""Key of a note: records before this time are the reference's own, with all said of them."""
+"""Key of a note: all feedback on records before this time belongs to the reference."""
 
 MEASURED: Final = "measured"
-"""Key of a note: by detector, the share of the baseline's requests that it was measured on."""
+"""Key of a note: by detector, the share of the baseline's requests that it measured."""
 
 _LEFT_OUT: Final = "left_out"
 _R: Final = references.c
 
 
 class LeaseLost(StoreError):  # noqa: N818 - a normal outcome of two workers
-    """Another worker has taken the reference over, or it is gone."""
+    """Another worker has taken the reference over, or it was deleted."""
 
 
 class ReferenceSource(StrEnum):
-    """Where a reference comes from."""
+    """The origin of a reference."""
 
     UPLOAD = "upload"
     FREEZE = "freeze"
@@ -54,7 +54,7 @@ class ReferenceSource(StrEnum):
 
     @property
     def learned(self) -> bool:
-        """Whether it is replaced by itself once its records cover enough."""
+        """True if it is replaced automatically once its records cover enough."""
         return self in {ReferenceSource.AUTO, ReferenceSource.ACCEPT}
 
 
@@ -72,7 +72,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What building a reference found; written when it becomes ready."""
+    """The results of building a reference, stored when it becomes ready."""
 
     n_training: int
     n_baseline: int
@@ -82,12 +82,12 @@ class Outcome:
     hourly_rate: float
     approved_by: str | None
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Merged into ``request``: checksums, counts of what was left out."""
+    """Merged into ``request``: checksums, counts of unused lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceDetails:
-    """A reference with what only its own page and the evaluation need."""
+    """A reference with details for its own page and the evaluation."""
 
     reference: Reference
     source: ReferenceSource
@@ -97,13 +97,13 @@ class ReferenceDetails:
 
     @property
     def feedback_from(self) -> datetime | None:
-        """Since when feedback on records is evidence; None: on all of them."""
+        """Feedback on records since this time is evidence; None if on all records."""
         noted = self.request.get(FEEDBACK_FROM)
         return None if noted is None else datetime.fromisoformat(noted)
 
     @property
     def measured(self) -> Mapping[str, float]:
-        """By detector, the share of the baseline's requests that it was measured on."""
+        """By detector, the share of the baseline's requests that it measured."""
         return dict(self.request.get(MEASURED, {}))
 
 
@@ -120,9 +120,9 @@ def create(
 ) -> Claim:
     """Open the next generation of a version's reference, in state ``building``.
 
-    ``held``: its lines are still to come; no builder takes it before :func:`seal`, unless
-    the lease of its maker ends. ``after``: only if this is the newest generation (0: there
-    is none); raises Conflict otherwise.
+    With ``held``, its lines are still to come: no builder takes it before :func:`seal`, unless its
+    maker's lease ends. With ``after``, it is made only if that is the newest generation (0 for
+    none), else Conflict is raised.
     """
     # one maker at a time: two would take the same generation
     lock = sa.select(versions.c.id).where(versions.c.id == version_id).with_for_update()
@@ -162,9 +162,9 @@ def seal(
     n_baseline: int = 0,
     left_out: int = 0,
 ) -> Reference:
-    """Hand a reference whose lines are complete to the builders; this is audited.
+    """Release a reference whose lines are complete to the builders; this is audited.
 
-    ``left_out`` counts the baseline lines that were sent beside those and are not used.
+    ``left_out`` counts the further baseline lines that were sent but are not used.
     """
     noted = {_LEFT_OUT: left_out} if left_out else {}
     _write(
@@ -198,7 +198,7 @@ def discard(connection: Connection, claim: Claim) -> None:
 
 
 def claim_building(connection: Connection) -> Claim | None:
-    """Take the oldest reference that waits for a builder, or whose builder has gone."""
+    """Claim the oldest reference that waits for a builder, or whose builder died."""
     waiting = (
         sa.select(_R.id)
         .where(_R.state == ReferenceState.BUILDING.value)
@@ -227,19 +227,19 @@ def claim_building(connection: Connection) -> Claim | None:
 
 
 def progress(connection: Connection, claim: Claim, *, share: float) -> None:
-    """Show how far the work has come, in [0, 1], and renew the lease."""
+    """Store the progress, in [0, 1], and renew the lease."""
     _write(connection, claim, progress=share, lease_until=sa.func.now() + LEASE, error=None)
 
 
 def note_encoder(connection: Connection, claim: Claim, *, encoder: str) -> None:
-    """Say what the training index is being made with, for the builder that may come after."""
+    """Store the training index's encoder, for a builder that may take over."""
     _write(connection, claim, encoder=encoder)
 
 
 def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
     """Put a built reference in force and delete the texts it was built from.
 
-    An approval by what it covers is audited, as a person's is.
+    An automatic approval is audited, as a person's is.
     """
     _write(
         connection,
@@ -274,7 +274,7 @@ def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
 
 
 def failed(connection: Connection, claim: Claim, *, error: str) -> None:
-    """Give a reference up; its texts are deleted, the error stays."""
+    """Mark a reference as failed; its texts are deleted, the error stays."""
     _write(connection, claim, state=ReferenceState.FAILED.value, error=error, lease_until=None)
     _forget(connection, claim)
 
@@ -282,9 +282,9 @@ def failed(connection: Connection, claim: Claim, *, error: str) -> None:
 def postpone(
     connection: Connection, claim: Claim, *, error: str, wait: timedelta, count: bool
 ) -> None:
-    """Give a reference back for a while; the reason shows.
+    """Release a reference for a while, and store the reason.
 
-    Without ``count`` the attempt does not count against it.
+    Without ``count`` the attempt does not count as a failure.
     """
     tried = _R.failures if count else sa.func.greatest(_R.failures - 1, 0)
     _write(
@@ -297,7 +297,7 @@ def postpone(
 
 
 def approve(connection: Connection, reference_id: ReferenceId, *, by: str) -> bool:
-    """Approve a ready reference by hand; False where there is none or it is approved."""
+    """Approve a ready reference by hand; False if there is none or it is approved."""
     statement = (
         references.update()
         .where(_R.id == reference_id, _R.state == ReferenceState.READY.value)
@@ -314,7 +314,7 @@ def get(connection: Connection, reference_id: ReferenceId) -> Reference | None:
 
 
 def details(connection: Connection, reference_id: ReferenceId) -> ReferenceDetails:
-    """Read one reference with its rate and what was asked for; raises NotFound."""
+    """Read one reference with its rate and its request; raises NotFound."""
     row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no reference with id {reference_id}")
@@ -336,8 +336,8 @@ def of_version(connection: Connection, version_id: VersionId) -> list[Reference]
 def current(connection: Connection, version_id: VersionId) -> Reference | None:
     """Read the reference in force: the newest that is ready.
 
-    While a newer generation is being built it counts as provisional: somebody has said
-    that it no longer fits.
+    While a newer generation is being built it counts as provisional: somebody has said that it no
+    longer fits.
     """
     query = (
         sa.select(references)
@@ -377,13 +377,13 @@ def approved_notes(
 
 
 def current_index(connection: Connection, version_id: VersionId) -> ReferenceId | None:
-    """Name the reference in force if it has a training index."""
+    """Return the reference in force if it has a training index."""
     reference = current(connection, version_id)
     return reference.id if reference and reference.n_training else None
 
 
 def hold(connection: Connection, claim: Claim) -> None:
-    """Renew the lease; raises LeaseLost where another worker has it."""
+    """Renew the lease; raises LeaseLost if another worker has it."""
     _write(connection, claim, lease_until=sa.func.now() + LEASE)
 
 

@@ -1,4 +1,4 @@
-"""Requests to retrain an adapter, and which records each one means."""
+"""Store requests to retrain an adapter, and list the records that each refers to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.store.tables import adapters, retrainings, versions
 
 
 class RetrainCause(StrEnum):
-    """Why an adapter should be retrained."""
+    """The cause of a retraining request."""
 
     INPUT = "input"
     MAX_AGE = "max_age"
@@ -26,16 +26,16 @@ class RetrainCause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRetraining:
-    """What is asked for.
+    """A retraining request to store.
 
     window
-        Whose requests are meant.
+        The interval of the requests to retrain on.
     below
-        Requests less similar to training than this are new; None: nothing was compared.
+        Requests less similar to training than this are new; None if nothing was compared.
     replay_share
-        Of the earlier training examples to mix in, in [0, 1].
+        The share of earlier training examples to mix in, in [0, 1].
     evidence
-        The verdict and what is new, as the event tells it.
+        The verdict and the new requests, as the event reports them.
     """
 
     version: Version
@@ -67,7 +67,7 @@ class RetrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meant:
-    """One record of a manifest; ``similarity`` to training is None where it has none."""
+    """One record of a manifest; ``similarity`` to training is None if unknown."""
 
     id: str
     at: datetime
@@ -104,7 +104,7 @@ def fetch(tx: Connection, number: int) -> RetrainingRow:
 
 
 def newest_at(tx: Connection) -> dict[AdapterId, datetime]:
-    """When each adapter's retraining was asked for last."""
+    """Return when each adapter's retraining was last requested."""
     query = sa.select(retrainings.c.adapter_id, sa.func.max(retrainings.c.created_at))
     found = tx.execute(query.group_by(retrainings.c.adapter_id))
     return {AdapterId(adapter): at for adapter, at in found}
@@ -117,7 +117,7 @@ def request_list(
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[RetrainingRow]:
-    """Requests, newest first; ``before_id`` is where the previous page ended."""
+    """List requests, newest first; ``before_id`` ended the previous page."""
     query = _SELECT.order_by(retrainings.c.id.desc()).limit(limit)
     if adapter_id is not None:
         query = query.where(retrainings.c.adapter_id == adapter_id)
@@ -134,10 +134,10 @@ def manifest(
     unlike: bool,
     limit: int,
 ) -> Sequence[Meant]:
-    """Records that a request means, oldest first, from the one after ``after`` on.
+    """List a request's records after the position ``after``, oldest first.
 
-    ``unlike`` leaves out those that are like training, and those never compared. What
-    retention has dropped since is gone.
+    ``unlike`` leaves out those like training, and those never compared. Records dropped by
+    retention are missing.
     """
     at, name = after or (request.window.start, "")
     bound = {

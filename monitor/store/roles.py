@@ -1,8 +1,8 @@
-"""What the service's role in the database may do: what the service does, and no more.
+"""Grant the service's role exactly the rights that its work needs.
 
-The owner of the tables migrates. The service reads and writes rows, and only adds to the
-audit; it makes and drops days by functions of the owner's. So whoever makes it run other
-statements can neither change what was written down nor take the tables away.
+The owner of the tables migrates. The service reads and writes rows, and only appends to the audit;
+it creates and drops partitions through the owner's functions. So an attacker who makes it run other
+statements can neither change the audit nor drop tables.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from monitor.store.tables import metadata
 
 ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
 LESS: Final = {"audit": "SELECT, INSERT", "alembic_version": "SELECT"}
-"""Where not every row may be changed."""
+"""Tables with fewer rights."""
 FUNCTIONS: Final = ("driftline_make_day(text, date, date)", "driftline_drop_day(text)")
 
 
 def wanted() -> dict[str, str]:
-    """Give the rights of each table."""
+    """Return the rights per table."""
     return {table.name: LESS.get(table.name, ROWS) for table in metadata.sorted_tables} | {
         "alembic_version": LESS["alembic_version"]
     }
 
 
 def lacking(tx: Connection, role: str) -> bool:
-    """Whether the role still wants for something."""
+    """True if the role lacks a right."""
     tables = any(
         not tx.execute(_HAS_TABLE, {"role": role, "table": f'"{table}"', "right": right}).scalar()
         for table, rights in wanted().items()
@@ -42,7 +42,7 @@ def lacking(tx: Connection, role: str) -> bool:
 
 
 def grant(tx: Connection, role: str) -> None:
-    """Give the role what it needs and take from it what it should not have; as the owner."""
+    """As the owner, grant the role what it needs and revoke the rest."""
     named, schema = tx.execute(
         sa.text("SELECT quote_ident(:role), quote_ident(current_schema())"), {"role": role}
     ).one()
@@ -52,13 +52,13 @@ def grant(tx: Connection, role: str) -> None:
         tx.execute(sa.text(f'GRANT {rights} ON "{table}" TO {named}'))
     tx.execute(sa.text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {named}"))
     for function in FUNCTIONS:
-        # a database that was restored without rights has this of PostgreSQL's own defaults
+        # a database restored without rights has this from PostgreSQL's own defaults
         tx.execute(sa.text(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
         tx.execute(sa.text(f"GRANT EXECUTE ON FUNCTION {function} TO {named}"))
 
 
 def excess(tx: Connection) -> str | None:
-    """Say in one sentence what this connection's role may do beyond the service's work."""
+    """Describe the excess rights of this connection's role in one sentence; None if none."""
     role, superuser, owner, rewrites = tx.execute(_EXCESS).one()
     may = [
         what

@@ -1,4 +1,4 @@
-"""Whether the database has room to write what comes."""
+"""Know whether the database has disk space for writes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import psycopg
 import sqlalchemy as sa
 
 REMEMBERED: Final = 30.0
-"""Seconds for which a refusal for want of room stands: writes of other tables may go on."""
+"""Seconds for which a disk-full error counts, since writes to other tables may succeed."""
 DISK_FULL: Final = "disk-full: the database's disk has no room; nothing more is taken in"
 
 
 class Room:
-    """What is known of it: by refusals, and by a look at the disk where that is ours.
+    """The database's disk space: known by errors, and by looking at a local disk.
 
     Parameters
     ----------
     short
-        Whether the disk runs short; asked often. None: the disk is another machine's.
+        True if the disk runs short; called often. None if the disk is another machine's.
     """
 
     def __init__(
@@ -30,22 +30,22 @@ class Room:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seen = short is not None
-        """Whether the disk is looked at; else only refusals tell of it."""
+        """True if the disk is looked at; else only errors tell."""
         self._short = short or (lambda: False)
         self._clock = clock
         self._refused = float("-inf")
 
     def notice(self, error: BaseException) -> None:
-        """Take an error into account, whatever it is."""
+        """Note an error of any kind."""
         if is_disk_full(error):
             self._refused = self._clock()
 
     def full(self) -> bool:
-        """Whether the disk is full or runs short."""
+        """True if the disk is full or runs short."""
         return self._clock() - self._refused < REMEMBERED or self._short()
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the server had no room for what was written."""
+    """True if the server had no disk space for the write."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     return isinstance(cause, psycopg.errors.DiskFull)

@@ -1,4 +1,4 @@
-"""Routes in force that their router could not be told; a row goes once it could."""
+"""Store routes in force that their router could not be told, until it could."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.store.tables import adapters, route_failures
 
 
 def note(tx: Connection, route: Route, *, why: str) -> None:
-    """Write down that the router does not go by this generation; the first moment stays."""
+    """Store that the router does not follow this generation; the first time stays."""
     named = sa.select(
         adapters.c.id, sa.literal(route.generation), sa.literal(why), sa.func.now()
     ).where(adapters.c.name == route.adapter)
@@ -27,6 +27,6 @@ def note(tx: Connection, route: Route, *, why: str) -> None:
 
 
 def clear(tx: Connection, adapter: str) -> None:
-    """The router goes by the route."""
+    """Note that the router follows the route."""
     named = sa.select(adapters.c.id).where(adapters.c.name == adapter).scalar_subquery()
     tx.execute(route_failures.delete().where(route_failures.c.adapter_id == named))

@@ -1,4 +1,4 @@
-"""Routes that routers hold in place of the one in force, as they say themselves."""
+"""Store routes that routers report to hold in place of the one in force."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from monitor.domain import Edition
 from monitor.store.tables import adapters, route_refusals
 
 HEARD_FOR: Final = timedelta(minutes=3)
-"""A router says so each minute; one that has fallen silent holds nothing any more."""
+"""A router reports each minute; after this silence it counts as holding nothing."""
 MOST_ROUTERS: Final = 256
-"""More than route anywhere: whoever invents names fills no table."""
+"""More routers than exist anywhere, so that invented names fill no table."""
 
 
 def note(tx: Connection, router: str, held: Mapping[str, Edition]) -> None:
-    """Write down all that a router holds against the table; nothing is left of what it said.
+    """Replace a router's report of the routes it holds against the table.
 
-    Adapters that are not registered here are passed over.
+    Adapters that are not registered here are ignored.
     """
     known = sa.select(adapters.c.id).where(adapters.c.name.in_(held))
     stale = route_refusals.c.said_at < sa.func.now() - HEARD_FOR

@@ -1,4 +1,4 @@
-"""The route table: one row for each adapter in force, and every generation it ever had."""
+"""Store the route table: one row per adapter in force, and every generation ever."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from monitor.store.tables import (
 
 
 class GenerationConflict(Conflict):
-    """The route has changed since it was read. Generation 0 stands for none."""
+    """The route has changed since it was read; generation 0 means no route."""
 
     def __init__(self, adapter: str, *, expected: Edition, current: Edition) -> None:
         at = f"{current.generation}, not {expected.generation}"
@@ -48,10 +48,10 @@ class Behind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRow:
-    """A route with what only Driftline needs of it.
+    """A route with the fields that only Driftline needs.
 
-    ``hold_until`` forbids automatic actions before it. ``behind`` says why the router does
-    not go by it, since when. History keeps neither.
+    ``hold_until`` forbids automatic actions before it. ``behind`` says why and since when the
+    router does not follow the route. History has neither.
     """
 
     route: Route
@@ -67,7 +67,7 @@ def get(tx: Connection, adapter: str) -> Route | None:
 
 
 def row(tx: Connection, adapter: str, *, lock: bool = False) -> RouteRow | None:
-    """Return the route in force; ``lock`` keeps it so until the transaction ends."""
+    """Return the route in force; ``lock`` locks it until the transaction ends."""
     query = _CURRENT.where(adapters.c.name == adapter)
     if lock:
         query = query.with_for_update(of=routes)
@@ -82,13 +82,13 @@ def all_routes(tx: Connection) -> list[Route]:
 
 
 def rows(tx: Connection) -> list[RouteRow]:
-    """Return the same with who wrote each and until when it is held."""
+    """Return all rows in force, with the author and hold of each."""
     query, epoch = _CURRENT.order_by(adapters.c.name), epochs.in_force(tx)
     return [_row(found, epoch=epoch) for found in tx.execute(query).mappings()]
 
 
 class FleetState(NamedTuple):
-    """Tells whether any route has changed: generations only grow, so their sum does too."""
+    """A fingerprint of the route table: generations only grow, so their sum does too."""
 
     epoch: int
     routes: int
@@ -110,7 +110,7 @@ def fleet(tx: Connection) -> tuple[FleetState, list[RouteRow]]:
 
 
 def named_among(tx: Connection, models: Sequence[str]) -> frozenset[str]:
-    """Return those of some served names that an arm of any route has."""
+    """Return those of some served names that an arm of any route uses."""
     arms = sa.func.jsonb_array_elements(routes.c.arms).table_valued("value")
     model = sa.type_coerce(arms.c.value, JSONB)["model"].astext
     wanted = sa.any_(sa.cast(list(models), sa.ARRAY(sa.Text)))
@@ -121,7 +121,7 @@ def named_among(tx: Connection, models: Sequence[str]) -> frozenset[str]:
 
 
 def changed(tx: Connection, known: Iterable[tuple[str, Edition]]) -> list[Route]:
-    """Return the routes whose edition differs from the one known (generation 0: none known)."""
+    """Return the routes whose edition differs from the known one (generation 0: none known)."""
     pairs, epoch = dict(known), epochs.in_force(tx)
     query = (
         sa.select(adapters.c.name, routes.c.generation)
@@ -146,9 +146,8 @@ def put(
 ) -> Route:
     """Write ``route`` (its generation must be ``expected + 1``) if nobody has meanwhile.
 
-    Gives it as it is in force: it begins no earlier than the one before it, whoever's clock it
-    was written by. One that was read in another epoch is refused; epoch 0 stands for the one
-    in force.
+    Returns it as stored: it begins no earlier than the one before it, even if clocks differ. A
+    route read in another epoch is refused; epoch 0 means the one in force.
 
     Raises
     ------
@@ -260,7 +259,7 @@ def _values(route: Route, actor: str) -> dict[str, Any]:
 
 
 def arm_to_json(arm: Arm) -> dict[str, object]:
-    """Write an arm as it is stored and as the API shows it."""
+    """Write an arm as stored and as the API shows it."""
     return {
         "arm": arm.arm.value,
         "version": arm.version,
@@ -299,14 +298,14 @@ def _row(found: RowMapping, *, epoch: int = 0) -> RouteRow:
 
 
 def _behind(found: RowMapping, edition: Edition) -> Behind | None:
-    """Say who does not go by the route: whom we could not tell, else who says so itself."""
+    """Return why a router does not follow the route: our failure to tell it, else its refusal."""
     if found.get("behind_since") is not None:
         return Behind(since=found["behind_since"], why=found["behind_why"])
     if found.get("refused_since") is None:
         return None
     held = Edition(found["held_epoch"], found["held_generation"])
     if held < edition:
-        return None  # it takes the route at its next look
+        return None  # it will take the route at its next look
     why = (
         f"{found['refused_by']} goes by generation {held.generation} of epoch {held.epoch} and"
         f" refuses generation {edition.generation} of epoch {edition.epoch}; if this database"

@@ -18,7 +18,7 @@ from monitor.domain import AdapterId, ReferenceId, Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Which requests: those of an interval that were compared with one reference."""
+    """The requests of an interval that were compared with one reference."""
 
     version: Version
     reference_id: ReferenceId
@@ -28,9 +28,9 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """A request: who sent it, how near it came to training, its terms (eight bytes each).
+    """A request: its sender, similarity to training and terms (eight bytes each).
 
-    ``vector`` is float16, empty where it was not asked for.
+    ``vector`` is float16, empty if it was not read.
     """
 
     id: str
@@ -53,14 +53,14 @@ _EVENLY: Final = " ORDER BY hashtextextended(r.id, 0), r.at LIMIT :limit"
 
 
 def unlike(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
-    """Take requests that came less near to training than ``below``, with their vectors."""
+    """Sample requests less similar to training than ``below``, with their vectors."""
     query = sa.text(f"{_COLUMNS}, e.embedding AS vector{_FROM} AND e.similarity < :below{_EVENLY}")
     bound = _bound(of) | {"below": below, "limit": limit}
     return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
 
 
 def like(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
-    """Take requests that came as near as ``below`` or nearer and have terms, without vectors."""
+    """Sample requests at least as similar as ``below`` that have terms, without vectors."""
     query = sa.text(
         f"{_COLUMNS}, ''::bytea AS vector{_FROM}"
         f" AND e.similarity >= :below AND e.terms IS NOT NULL{_EVENLY}"
@@ -72,7 +72,7 @@ def like(connection: Connection, of: Compared, *, below: float, limit: int) -> l
 def prompts(
     connection: Connection, adapter_id: AdapterId, requests: list[tuple[str, datetime]]
 ) -> dict[str, str]:
-    """Give the redacted prompts of requests, by id: of those whose text is kept."""
+    """Return the redacted prompts of requests by id, where the text is stored."""
     if not requests:
         return {}
     query = sa.text(

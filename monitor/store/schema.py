@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger(__name__)
 
-HEAD: Final = "0030"
+HEAD: Final = "0031"
 """Newest revision in ``migrations/versions``; a test asks Alembic whether it still is.
 
 Known here so that a service whose schema is at head need not load Alembic: 12 MB.
@@ -46,7 +46,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
 
 
 def at_head(connection: Connection) -> bool:
-    """Whether the database has exactly the schema that this code was written for."""
+    """True if the database has exactly the schema that this code needs."""
     made = connection.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar_one()
     if made is None:
         return False
@@ -55,7 +55,7 @@ def at_head(connection: Connection) -> bool:
 
 
 def revision(connection: Connection) -> str | None:
-    """Say which schema the database has; None: it has none."""
+    """Return the database's schema revision; None if it has none."""
     made = connection.execute(sa.text("SELECT to_regclass('alembic_version')")).scalar_one()
     if made is None:
         return None
@@ -72,12 +72,11 @@ def migrate(
 ) -> None:
     """Upgrade to the newest schema and create the partitions of these days.
 
-    A statement that waits longer than ``lock_timeout`` for a table gives up, so that
-    readers and writers queue behind it no longer than that, and the whole upgrade is
-    tried again, ``tries`` times; so it is where the server was restarted in the middle.
-    Daemons that start together take turns; those that come later find nothing to do.
-    ``service`` is another role than this connection's, which is given what it needs to work
-    with these tables.
+    A statement that waits longer than ``lock_timeout`` for a table gives up, so that readers and
+    writers queue behind it no longer than that, and the whole upgrade is tried again, ``tries``
+    times; likewise if the server was restarted meanwhile. Daemons that start together take turns;
+    later ones find nothing to do. ``service`` is another role than this connection's; it is granted
+    what it needs to work with these tables.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def migrate(
             time.sleep(random.uniform(0.1, 0.5) * (1 if locked else 4))  # noqa: S311 (jitter)
     if service is not None:
         database.run(lambda tx: _let_in(tx, service))
-    # nothing is dropped here: only housekeeping knows how long this installation keeps what
+    # nothing is dropped here: only housekeeping knows this installation's retention
     database.run(lambda tx: partitions.create_ahead(tx, now=clock.now(tx)))
 
 
@@ -118,7 +117,7 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         if at_head(connection):
             return
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        # to load Alembic on a busy machine takes longer than a frozen process may keep a lock
+        # loading Alembic on a busy machine takes longer than a frozen process may keep a lock
         connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         from alembic import command  # see HEAD
 
@@ -127,7 +126,7 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
 
 @contextmanager
 def turn(database: Database) -> Iterator[None]:
-    """Let no other process migrate meanwhile: hold a lock on a connection of its own.
+    """Hold a lock, on a connection of its own, so that no other process migrates meanwhile.
 
     Raises
     ------

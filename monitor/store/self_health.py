@@ -1,4 +1,4 @@
-"""Whether Driftline itself is well enough to be believed about a version."""
+"""Check that Driftline itself is well enough to be trusted about a version."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from monitor.domain import VersionId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfHealth:
-    """What speaks against acting on what was found of a version.
+    """Facts that speak against acting on a version's findings.
 
     database_clock
-        Now, by the server's clock.
+        The server's current time.
     failing
-        Detectors that raised in their last evaluation.
+        Detectors that raised an error in their last evaluation.
     open_kinds
-        Kinds of the version's open incidents about Driftline's own sight: no_data, error.
+        Kinds of the version's open incidents about missing sight: no_data, error.
     reference_at
         When the reference in force became so; None without one.
     """
@@ -57,6 +57,6 @@ _READ: Final = sa.text(
 
 
 def of_version(tx: Connection, version_id: VersionId, *, adapter_id: int) -> SelfHealth:
-    """Read it in one query."""
+    """Read these facts in one query."""
     bound = {"version": version_id, "adapter": adapter_id}
     return SelfHealth(**tx.execute(_READ, bound).mappings().one())

@@ -1,4 +1,4 @@
-"""Self-tests: which are due, who works on one, and the last report of each version."""
+"""Store self-tests: requests, leases, and the last report of each version."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from monitor.store.tables import references, selftests
 
 LEASE: Final = timedelta(minutes=2)
 SETTLED: Final = timedelta(hours=1)
-"""A reference is this old before it is tested unasked: by then its traffic is known."""
+"""A reference must be this old for a scheduled test: by then its traffic is known."""
 
 _S: Final = selftests.c
 
 
 class SelfTestState(StrEnum):
-    """Where the self-test of a version stands."""
+    """The state of a version's self-test."""
 
     NEVER = "never"
     WAITING = "waiting"
@@ -34,7 +34,7 @@ class SelfTestState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestRow:
-    """A version's self-test; ``report`` is the last one that ended well, of ``generation``."""
+    """A version's self-test; ``report`` is the last successful one, of ``generation``."""
 
     state: SelfTestState = SelfTestState.NEVER
     progress: float = 0.0
@@ -55,7 +55,7 @@ class Claim:
 
 
 def ask(tx: Connection, version_id: VersionId) -> None:
-    """Ask for a self-test; one that waits already is enough."""
+    """Request a self-test, unless one is already waiting."""
     made = insert(selftests).values(version_id=version_id, requested_at=sa.func.now())
     waiting = sa.func.coalesce(_S.requested_at, made.excluded.requested_at)
     tx.execute(
@@ -83,7 +83,7 @@ _CLAIM: Final = sa.text(
 
 
 def claim(tx: Connection, *, scheduled: Collection[VersionId], every: timedelta) -> Claim | None:
-    """Take the next self-test: those asked for first, then the scheduled that are due."""
+    """Claim the next self-test: requested ones first, then due scheduled ones."""
     if scheduled:
         rows = [{"version_id": version_id} for version_id in scheduled]
         tx.execute(insert(selftests).on_conflict_do_nothing(), rows)
@@ -100,31 +100,31 @@ def claim(tx: Connection, *, scheduled: Collection[VersionId], every: timedelta)
 
 
 def progress(tx: Connection, held: Claim, *, share: float) -> bool:
-    """Show how far it is, in [0, 1], and keep it ours; False once it is not."""
+    """Store the progress, in [0, 1], and renew the lease; False once it is lost."""
     return _write(tx, held, progress=share, lease_until=sa.func.now() + LEASE)
 
 
 def finish(
     tx: Connection, held: Claim, *, reference_id: ReferenceId, report: Mapping[str, Any]
 ) -> bool:
-    """Keep a report; False where another has taken the self-test over."""
+    """Store a report; False if another worker has taken the self-test over."""
     return _write(
         tx, held, reference_id=reference_id, report=dict(report), error=None, **_over(held)
     )
 
 
 def fail(tx: Connection, held: Claim, *, error: str) -> bool:
-    """Say why there is no new report; the last one stays."""
+    """Store why there is no new report; the last one stays."""
     return _write(tx, held, error=error, **_over(held))
 
 
 def release(tx: Connection, held: Claim) -> bool:
-    """Hand it back undone, as a service does that stops."""
+    """Release an unfinished self-test, as a stopping service does."""
     return _write(tx, held, lease_until=None)
 
 
 def fetch(tx: Connection, version_id: VersionId) -> SelfTestRow:
-    """Give where a version's self-test stands."""
+    """Return the state of a version's self-test."""
     running = _S.lease_until > sa.func.now()
     query = (
         sa.select(selftests, references.c.generation, running.label("running"))
@@ -156,7 +156,7 @@ def _state(row: RowMapping) -> SelfTestState:
 
 
 def _over(held: Claim) -> dict[str, Any]:
-    """What ends a claim; a request that came while we worked stays."""
+    """Return the values that end a claim; a request made meanwhile stays."""
     later = sa.case((_S.requested_at > held.now, _S.requested_at))
     return {
         "lease_until": None,

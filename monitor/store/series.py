@@ -1,4 +1,4 @@
-"""Scores over time as charts draw them: a bounded number of points, whatever the span."""
+"""Read scores over time for charts: a bounded number of points for any span."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from monitor.domain import VersionId
 class Series:
     """One detector's scores, oldest first; columns of equal length.
 
-    A point stands for the windows that ended within one step: the largest score and the
-    largest evidence among them, at the end of the last. None: no finite value there.
+    A point stands for the windows that ended within one step: the largest score and the largest
+    evidence among them, at the end of the last. None if it has no finite value.
     """
 
     detector: str
@@ -46,7 +46,7 @@ _SERIES: Final = sa.text(
 def score_series(
     tx: Connection, *, version_id: VersionId, since: datetime, until: datetime, points: int = 300
 ) -> list[Series]:
-    """Give each detector's scores in ``(since, until]``, at most about ``points`` of each."""
+    """Return each detector's scores in ``(since, until]``, at most about ``points`` of each."""
     step = max((until - since) / points, timedelta(milliseconds=1))
     bound = {"version_id": version_id, "since": since, "until": until, "step": step}
     rows: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
@@ -68,8 +68,8 @@ def score_series(
 class Effects:
     """One detector's effects with their 95 % intervals, oldest first; columns of equal length.
 
-    A point is the last window that ended within one step; those without a finite effect
-    are left out.
+    A point is the last window that ended within one step; windows without a finite effect are left
+    out.
     """
 
     detector: str
@@ -95,7 +95,7 @@ _EFFECTS: Final = sa.text(
 def effect_series(
     tx: Connection, *, version_id: VersionId, since: datetime, until: datetime, points: int = 150
 ) -> list[Effects]:
-    """Give each detector's effects in ``(since, until]``, at most about ``points`` of each."""
+    """Return each detector's effects in ``(since, until]``, at most about ``points`` of each."""
     step = max((until - since) / points, timedelta(milliseconds=1))
     bound = {"version_id": version_id, "since": since, "until": until, "step": step}
     rows: dict[str, list[sa.Row[tuple[object, ...]]]] = {}

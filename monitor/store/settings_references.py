@@ -1,4 +1,4 @@
-"""What answers are like under settings that a version's reference has not."""
+"""Store references for settings that a version's main reference lacks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _S = settings_references.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsReference:
-    """It stands beside ``reference_id`` while that is in force; ``strata`` are its settings."""
+    """A reference for the settings ``strata``, valid while ``reference_id`` is in force."""
 
     id: int
     reference_id: ReferenceId
@@ -28,7 +28,7 @@ class SettingsReference:
 
 
 def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsReference]:
-    """Read those beside a reference: of settings learned twice, what was learned last."""
+    """Read those beside a reference; for settings learned twice, the later one."""
     query = sa.select(settings_references).where(_S.reference_id == reference_id).order_by(_S.id)
     rows = connection.execute(query).all()
     found = {
@@ -46,7 +46,7 @@ def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsRe
 
 
 def shorter(connection: Connection, *, days: float) -> set[VersionId]:
-    """Name the versions that have one of fewer days beside their newest reference."""
+    """Return the versions with such a reference of fewer days beside their newest one."""
     r = references.c
     newest = sa.select(sa.func.max(r.id)).where(r.state == "ready").group_by(r.version_id)
     query = sa.select(_S.version_id).where(_S.span_days < days, _S.reference_id.in_(newest))
@@ -70,7 +70,7 @@ def insert(
     span_days: float,
     calibrations: Mapping[str, bytes],
 ) -> int:
-    """Put one in force beside a reference, from the next window on."""
+    """Store one beside a reference, in force from the next window on."""
     made = settings_references.insert().returning(_S.id)
     values = {
         "version_id": version_id,

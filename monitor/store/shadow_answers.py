@@ -1,4 +1,4 @@
-"""What a shadow answered beside the version in charge, prompt by prompt, for those who judge it."""
+"""Read pairs of answers by shadow and version in charge, for judges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.store.trials import APART
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A copy in the order of :func:`answered_twice`: by time, then id."""
+    """A position in the order of :func:`answered_twice`: by time, then id."""
 
     at: datetime
     id: str
@@ -25,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredTwice:
-    """A prompt and both answers, redacted; None where no text is kept, or not yet.
+    """A prompt and both answers, redacted; None if a text is not stored, or not yet.
 
     id, at
         Of the record of the version in charge.
@@ -66,20 +66,20 @@ def answered_twice(
     after: Place | None = None,
     limit: int,
 ) -> tuple[list[AnsweredTwice], Place | None]:
-    """Give prompts that both versions answered since a canary began, the oldest first.
+    """List prompts that both versions answered since a canary began, oldest first.
 
     Parameters
     ----------
     without
-        Only those that still lack feedback of this name, on either side.
+        Only those that lack feedback of this name, on either side.
     after
-        Only copies behind this one.
+        Only copies after this one.
     limit
-        Copies that are looked at; those left out count.
+        The number of copies that are read, including those left out.
 
     Returns
     -------
-    The prompts, and where to go on; None: there were no further copies.
+    The prompts, and where to go on; None if there were no further copies.
     """
     bound: dict[str, Any] = {
         "adapter": canary.adapter_id,

@@ -1,4 +1,4 @@
-"""Silences that people have set; none is deleted, an expired one has ended early."""
+"""Store silences; none is deleted, an expired one has ended early."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add(
     author: str,
     comment: str,
 ) -> Silence:
-    """Write down a silence that was found in order (:func:`alerts.silences.check`)."""
+    """Store a silence that passed :func:`alerts.silences.check`."""
     values = {
         "match": matching.to_json(matcher),
         "starts_at": starts_at,
@@ -45,7 +45,7 @@ def fetch(tx: Connection, silence_id: int) -> Silence | None:
 
 
 def holding(tx: Connection, *, now: datetime) -> list[Silence]:
-    """List those that hold now; one that is unreadable (a later release's) silences nothing."""
+    """List the silences in force; an unreadable one (of a later release) silences nothing."""
     query = sa.select(*silences.c).where(silences.c.ends_at > now, silences.c.starts_at <= now)
     found = []
     for row in tx.execute(query).mappings():
@@ -63,7 +63,7 @@ def every(
     before_id: int | None = None,
     limit: int = 100,
 ) -> list[Silence]:
-    """Silences, newest first; ``not_over_at`` leaves out those that have ended by then."""
+    """List silences, newest first; ``not_over_at`` leaves out those ended by then."""
     query = sa.select(*silences.c).order_by(silences.c.id.desc()).limit(limit)
     if not_over_at is not None:
         query = query.where(silences.c.ends_at > not_over_at)
@@ -73,7 +73,7 @@ def every(
 
 
 def expire(tx: Connection, silence_id: int, *, now: datetime) -> bool:
-    """End a silence now, or before it begins; False where it is over already."""
+    """End a silence now, or before it begins; False if it is over."""
     ended = (
         silences.update()
         .where(silences.c.id == silence_id, silences.c.ends_at > now)

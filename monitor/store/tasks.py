@@ -1,4 +1,4 @@
-"""What is due, who works on it, and the epoch that proves it is still theirs."""
+"""Schedule tasks: what is due, who works on it, and the epoch that fences the work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monitor.store.tables import tasks, versions
 
 
 class StaleLease(Exception):  # noqa: N818 (a normal outcome, not an error)
-    """Another daemon took the task over; whatever we computed must not be written."""
+    """Another daemon took the task over; our result must not be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Claim:
 
 
 HEAD_START: Final = timedelta(minutes=15)
-"""A due probe of an adapter that an engine holds goes before others of this much longer."""
+"""A due probe of an adapter that an engine has loaded counts as due this much longer."""
 
 _CLAIM: Final = sa.text(
     """
@@ -67,13 +67,12 @@ def claim(
     limit: int,
     at_hand: Collection[VersionId] = (),
 ) -> list[Claim]:
-    """Take up to ``limit`` due tasks; others skip what we hold.
+    """Claim up to ``limit`` due tasks; tasks that others hold are skipped.
 
-    Requested ones first, then those that bring a version back, then the oldest: a
-    suspicion's probe decides about a page within minutes, and must not wait for a fleet's
-    turn that takes hours. Of what is merely due,
-    versions ``at_hand`` of an engine count as due for :data:`HEAD_START` longer: none waits
-    longer than that for them.
+    Requested ones come first, then those that can clear a version, then the oldest: a suspicion's
+    probe decides about a page within minutes, and must not wait hours for a fleet's turn. Among
+    merely due tasks, versions ``at_hand`` in an engine count as due for :data:`HEAD_START` longer:
+    no other task waits longer than that for them.
     """
     rows = tx.execute(
         _CLAIM,
@@ -104,7 +103,7 @@ def claim(
 
 
 def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[str, VersionId]:
-    """Give the models and versions whose tasks wait for somebody, the longest due first."""
+    """Return the models and versions whose due tasks nobody works on, longest due first."""
     query = (
         sa.select(versions.c.model, versions.c.id)
         .join(tasks, tasks.c.version_id == versions.c.id)
@@ -120,7 +119,7 @@ def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[s
 
 
 def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
-    """Whether a task of this kind that was asked for is due, and nobody works on it."""
+    """True if a requested task of this kind is due and nobody works on it."""
     waiting = sa.select(tasks.c.id).where(
         tasks.c.kind == kind.value,
         tasks.c.requested_at.is_not(None),
@@ -132,14 +131,14 @@ def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """When a version's task is tried next, and why it waits: None where it had an answer."""
+    """When a version's task is tried next, and why it waits; None if it had a result."""
 
     due: datetime | None = None
     stopped: str | None = None
 
 
 def awaited(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> Awaited:
-    """Say when a version's task is tried next, and why not now; nothing where it is due."""
+    """Return when a version's task is tried next, and why not now; empty if it is due."""
     query = sa.select(tasks.c.next_due_at.label("due"), tasks.c.stopped).where(
         tasks.c.version_id == version_id,
         tasks.c.kind == kind.value,
@@ -161,7 +160,7 @@ def guard(tx: Connection, held: Claim) -> None:
 
 
 def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
-    """Keep a long evaluation ours; False when it no longer is."""
+    """Renew the lease of a long evaluation; False if it is lost."""
     done = tx.execute(
         sa.update(tasks)
         .where(
@@ -182,9 +181,9 @@ def finish(
     next_start: datetime | None,
     first: bool = False,
 ) -> None:
-    """Hand the task back. A request that came while we worked stays due at once.
+    """Release a finished task; a request that came meanwhile stays due at once.
 
-    ``first``: once it is due again, it goes before others that nobody asked for.
+    With ``first``, the task goes before other unrequested ones once it is due again.
     """
     tx.execute(
         sa.update(tasks)
@@ -224,11 +223,11 @@ def postpone(
 
 
 def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
-    """Take a version's tasks from whoever works on them; what they found is not written.
+    """Take versions' tasks from the workers that hold them, whose results are not written.
 
-    These are due at once: their windows are to be judged by what stands now. The others are
-    locked as well, so that nobody claims one and reads what this transaction is about to
-    change.
+    The tasks taken are due at once, so that their windows are judged by the current state. The
+    versions' other tasks are locked as well, so that nobody claims one and reads rows that this
+    transaction is about to change.
     """
     held = tasks.c.lease_until.is_not(None)
     due_at = sa.func.least(tasks.c.next_due_at, sa.func.clock_timestamp())
@@ -295,9 +294,9 @@ def ensure(
     first_due: Mapping[EvaluationKind, timedelta],
     at_once: Collection[EvaluationKind] = (),
 ) -> None:
-    """Give every version its tasks; the first window begins at the version's registration.
+    """Create every version's tasks; the first window begins at the version's registration.
 
-    A first run of the kinds ``at_once`` does not wait for its interval to end.
+    The first run of the kinds in ``at_once`` does not wait for its interval to end.
     """
     for kind, delay in first_due.items():
         rows = sa.select(

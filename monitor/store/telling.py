@@ -1,7 +1,7 @@
-"""What waits to be told, and what each channel was told last.
+"""Store held messages, and read what each channel was told last.
 
-A message begins in ``held`` and moves to the outbox in one transaction, so it is always in
-exactly one of the two, or it came to nothing and is in neither. The incident itself stays.
+A message begins in ``held`` and moves to the outbox in one transaction, so it is always in exactly
+one of the two, or in neither if it became pointless. The incident itself stays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TELLING: Final = 0x74656C6C  # "tell": the advisory lock of whoever looks at al
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRow:
-    """A message that waits for a channel; ``at`` is since when."""
+    """A message held for a channel since ``at``."""
 
     id: UUID
     channel: str
@@ -35,10 +35,10 @@ class HeldRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldRow:
-    """The last message of an incident that a channel was given, and how the incident stands.
+    """A channel's last message about an incident, and the incident's state.
 
-    ``state`` is the incident machine's, as JSON. ``taken``: the channel was told since that
-    somebody has it in hand.
+    ``state`` is the incident machine's, as JSON. ``taken`` is true if the channel was told of an
+    acknowledgement since.
     """
 
     channel: str
@@ -59,7 +59,7 @@ def hold(
     incident_id: IncidentId,
     transition_id: TransitionId | None,
 ) -> None:
-    """Let one message for one channel wait."""
+    """Hold one message for one channel."""
     tx.execute(
         held.insert().values(
             id=uuid4(),
@@ -72,9 +72,9 @@ def hold(
 
 
 def take(tx: Connection, incident_id: IncidentId | None = None) -> list[HeldRow]:
-    """Lock what waits, of one incident or of all, in its order.
+    """Lock and return held messages, of one incident or of all, in order.
 
-    Of all, what another transaction holds is left out: it is looking at it itself.
+    When reading all, rows locked by another transaction are skipped: it is handling them.
     """
     query = sa.select(*(column for column in held.c if column.name != "seq")).order_by(held.c.seq)
     if incident_id is not None:
@@ -84,29 +84,29 @@ def take(tx: Connection, incident_id: IncidentId | None = None) -> list[HeldRow]
 
 
 def waiting(tx: Connection, incident_id: IncidentId) -> datetime | None:
-    """Say since when a message about an incident waits; None: none does."""
+    """Return since when a message about an incident is held; None if none is."""
     query = sa.select(sa.func.min(held.c.at)).where(held.c.incident_id == incident_id)
     found: datetime | None = tx.execute(query).scalar_one()
     return found
 
 
 def count(tx: Connection) -> int:
-    """Count the messages that wait, of all channels."""
+    """Count the held messages of all channels."""
     return int(tx.execute(sa.select(sa.func.count()).select_from(held)).scalar_one())
 
 
 def any_held(tx: Connection) -> bool:
-    """Whether anything waits at all."""
+    """True if any message is held."""
     return tx.execute(sa.select(held.c.id).limit(1)).first() is not None
 
 
 def forget(tx: Connection, messages: Collection[UUID]) -> None:
-    """Drop messages that have moved to the outbox or come to nothing."""
+    """Delete messages that moved to the outbox or became pointless."""
     tx.execute(held.delete().where(held.c.id.in_(messages)))
 
 
 def alone(tx: Connection) -> bool:
-    """Whether nobody else looks at all groups; held until the transaction ends."""
+    """True if no other transaction is looking at all groups; locks until this one ends."""
     return bool(tx.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_TELLING))).scalar_one())
 
 
@@ -147,19 +147,19 @@ _LAST: Final = sa.text(
 def last(
     tx: Connection, incident_id: IncidentId | None = None, *, recent: timedelta = timedelta()
 ) -> list[ToldRow]:
-    """Give what every channel was told last: of one incident, or of all that matter now.
+    """Return every channel's last message: of one incident, or of all relevant ones.
 
-    Those are open, or ended within ``recent``, or have messages that wait. That somebody has
-    it in hand is no news.
+    Relevant incidents are open, ended within ``recent``, or have held messages. Acknowledgements
+    are not counted as messages.
     """
     rows = tx.execute(_LAST, {"one": incident_id, "recent": recent}).mappings()
     return [ToldRow(**row) for row in rows]
 
 
 def lasting(tx: Connection, incident_ids: Collection[IncidentId]) -> frozenset[IncidentId]:
-    """Hold those that are open, whatever was read before; nobody ends them meanwhile.
+    """Lock and return the incidents that are open now; nobody can end them meanwhile.
 
-    What another transaction is changing is left out: it is waited for by nobody.
+    Incidents that another transaction is changing are skipped instead of waited for.
     """
     query = (
         sa.select(incidents.c.id)
@@ -170,7 +170,7 @@ def lasting(tx: Connection, incident_ids: Collection[IncidentId]) -> frozenset[I
 
 
 def without_records(tx: Connection) -> dict[tuple[str, str], str]:
-    """Name the versions whose records do not come, and how severe that is."""
+    """Return the versions whose records do not come, with the incident's severity."""
     query = (
         sa.select(adapters.c.name, versions.c.name, incidents.c.severity)
         .join(adapters, adapters.c.id == incidents.c.adapter_id)

@@ -1,9 +1,8 @@
-"""Words that are typical of requests: kept by their hash, and in clear once many use them.
+"""Store typical words of requests: as hashes, and in clear once many subjects used them.
 
-A record carries the hashes of its terms beside its embedding. Here stands what a hash means,
-and only where at least five subjects used the term; until then the row holds their (hashed)
-names and no word. Nothing counts the requests of one subject twice, so nobody can put a word
-here alone.
+A record has the hashes of its terms beside its embedding. This table holds the words of a hash only
+if at least five subjects used the term; until then the row has their (hashed) names and no word.
+One subject counts once, so nobody can put a word here alone.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from monitor.domain import AdapterId
 from monitor.store.tables import terms as table
 
 ENOUGH_SUBJECTS: Final = 5
-"""So many different subjects use a term before its words are written down."""
+"""The number of different subjects that must use a term before its words are stored."""
 MOST_TERMS: Final = 20_000
-"""Of an adapter; beyond, those that the fewest subjects used go first, the oldest of them."""
+"""Per adapter; of more, those with the fewest subjects go first, then the oldest."""
 _ONE_IN: Final = 64
-"""So many new terms between two looks at their number, chosen by the hash: no sender can."""
+"""The number is checked for one in so many new terms, chosen by a hash no sender controls."""
 _TRIMMED: Final = MOST_TERMS * 19 // 20
 _FRESH: Final = timedelta(days=1)
-"""A known term's row is touched no more often."""
+"""The shortest time between two updates of a known term's row."""
 
 
 class _Named(NamedTuple):
@@ -37,7 +36,7 @@ class _Named(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A record and its terms: their hashes, with the words that are deleted with the text."""
+    """A record's terms: hashes with their words, which are deleted with the text."""
 
     adapter_id: AdapterId
     at: datetime
@@ -71,7 +70,7 @@ _ADD: Final = sa.text(
     f" word IS NULL AND cardinality(subjects) >= {ENOUGH_SUBJECTS} AS is_common"
 )
 _NAME: Final = sa.text(
-    # who used it is not needed any more
+    # its subjects are not needed any more
     "UPDATE terms t SET word = g.word, subjects = '{}'"
     f" FROM {_GIVEN}, CAST(:words AS text[])) AS g(adapter_id, term, word)"
     " WHERE t.adapter_id = g.adapter_id AND t.term = g.term"
@@ -89,10 +88,10 @@ _TRIM: Final = sa.text(
 
 
 def note(connection: Connection, uses: Sequence[Use], *, now: datetime) -> None:
-    """Count who uses which term, and write down the words that are common by now.
+    """Count the subjects of terms, and store the words that have become common.
 
-    A record without a subject counts for nobody. Noting the same record again changes
-    nothing. Call it last in a transaction: it waits for others that do the same.
+    A record without a subject does not count. Noting the same record again changes nothing. Call
+    this last in a transaction: it waits for others that do the same.
     """
     words, pairs = _pairs(connection, [use for use in uses if use.terms])
     if not pairs:
@@ -118,7 +117,7 @@ def note(connection: Connection, uses: Sequence[Use], *, now: datetime) -> None:
 def words_of(
     connection: Connection, adapter_id: AdapterId, terms: Collection[bytes]
 ) -> dict[bytes, str]:
-    """Give the words of those terms that are common enough to be named."""
+    """Return the words of those terms that are common enough to be stored."""
     query = sa.select(table.c.term, table.c.word).where(
         table.c.adapter_id == adapter_id,
         table.c.term.in_(list(terms)),
@@ -128,14 +127,14 @@ def words_of(
 
 
 def drop_older(connection: Connection, *, than: datetime) -> int:
-    """Forget terms that nobody has used since; return how many."""
+    """Delete terms unused since a time; return how many."""
     return connection.execute(table.delete().where(table.c.seen_at < than)).rowcount
 
 
 def _pairs(
     connection: Connection, uses: Sequence[Use]
 ) -> tuple[dict[_Named, str], set[tuple[_Named, bytes]]]:
-    """Words by term, and who used which."""
+    """Return the words by term, and the subjects of each term."""
     if not uses:
         return {}, set()
     bound = {

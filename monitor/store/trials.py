@@ -1,4 +1,4 @@
-"""What a version on trial answered, beside the one in charge: feedback, and pairs of answers."""
+"""Read a trial version's feedback and its answers paired with the control's."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from monitor.store.tables import perplexity_runs
 Floats = npt.NDArray[np.float64]
 
 APART: Final = timedelta(minutes=10)
-"""A copy is answered at most so long after, or before, what it is a copy of."""
+"""The longest time between a copy's answer and its original's, either way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GivenColumn:
-    """Numbers of one name ``(n,)`` with their records' subjects; None where none has one."""
+    """Numbers of one name ``(n,)`` with their records' subjects; None if none is known."""
 
     values: Floats
     subjects: npt.NDArray[np.int64] | None
@@ -33,9 +33,9 @@ class GivenColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pairs:
-    """Prompts that both versions answered: signals of each side, arrays ``(n,)``.
+    """Prompts that both versions answered: each side's signals, arrays ``(n,)``.
 
-    ``subjects`` are codes ``(n,)`` of those who asked; None where nobody is known.
+    ``subjects`` are the senders' codes ``(n,)``; None if none is known.
     """
 
     trial: Mapping[str, Floats]
@@ -44,8 +44,8 @@ class Pairs:
     n: int
 
 
-# No query here joins two partitions: what a day's first hours bring has no statistics yet, and
-# without them the planner takes every record for every number (5 s for 5,000 of each).
+# No query here joins two partitions: in the first hours of a day the new ones have no statistics
+# yet, and then the planner scans every record for every number (5 s for 5,000 of each).
 _RECORDS: Final = sa.text(
     "SELECT at, id, subject FROM records WHERE adapter_id = :adapter AND version_id = :version"
     " AND at >= :start AND at < :end AND context_id = ANY(:contexts)"
@@ -67,7 +67,7 @@ def feedback(
     names: Sequence[str],
     context_ids: Sequence[int],
 ) -> dict[str, GivenColumn]:
-    """Read what has been given so far for a version's records of ``[start, end)``.
+    """Read the feedback so far on a version's records of ``[start, end)``.
 
     Only records of these contexts count. Cost: one index range of feedback and of records.
     """
@@ -136,7 +136,7 @@ def pairs(
 ) -> Pairs:
     """Read the prompts of ``[start, end)`` that both versions answered.
 
-    Signals are those of a window; feedback of these ``names`` stands beside them.
+    Signals are those of a window; feedback of these ``names`` is added.
     """
     bound: dict[str, Any] = {
         "adapter": adapter_id,
@@ -186,7 +186,7 @@ def _laid_out(given: Mapping[tuple[str, str], float], name: str, ids: Sequence[s
 
 
 def common_corpora(tx: Connection, version_id: VersionId, control_id: VersionId) -> list[str]:
-    """Name the corpora over which both versions were read, as they were registered."""
+    """Return the corpora on which both versions were registered."""
     rows = tx.execute(
         sa.select(perplexity_runs.c.corpus)
         .where(

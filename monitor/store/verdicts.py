@@ -1,4 +1,4 @@
-"""The verdict in force of each version, and the transitions that led to it."""
+"""Store each version's verdict in force, and the transitions that led to it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _BANDS: Mapping[VerdictKind, tuple[float, float]] = MappingProxyType(
 
 
 def drift_score(kind: VerdictKind, size: float) -> float:
-    """Give 0 to 100, for sorting adapters as their verdicts are sorted; never a threshold.
+    """Return 0 to 100, for sorting adapters by verdict; never use it as a threshold.
 
     ``size`` in [0, 100] is how large the largest effect surely is: it orders adapters of one
     verdict. A critical one has 80 to 100, a drifting one 60 to 80, an error 50 to 60, a
@@ -95,7 +95,7 @@ _SELECT = (
 
 
 def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> VerdictRow | None:
-    """Give the verdict in force; ``lock`` keeps a second evaluation of the version waiting."""
+    """Return the verdict in force; ``lock`` makes another evaluation of the version wait."""
     query = _SELECT.where(verdicts.c.version_id == version_id)
     if lock:
         query = query.with_for_update(of=verdicts)
@@ -104,19 +104,19 @@ def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> Ver
 
 
 def fleet(tx: Connection) -> list[VerdictRow]:
-    """Verdicts of every version that has one."""
+    """Return the verdicts of all versions that have one."""
     return [_verdict_row(row) for row in tx.execute(_SELECT)]
 
 
 def open_on_base(tx: Connection, base: str) -> list[VerdictRow]:
-    """Verdicts that tell of something, of the versions on a base; empty: none registered."""
+    """Return the raised verdicts on a base; empty selects versions without a base."""
     on_it = sa.func.coalesce(versions.c.base_model, "") == base
     query = _SELECT.where(on_it, verdicts.c.severity != Severity.NONE.value)
     return [_verdict_row(row) for row in tx.execute(query)]
 
 
 def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
-    """Verdicts of an adapter's versions that have one."""
+    """Return the verdicts of an adapter's versions that have one."""
     query = _SELECT.where(verdicts.c.adapter_id == adapter_id)
     return [_verdict_row(row) for row in tx.execute(query)]
 
@@ -124,7 +124,7 @@ def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
 def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
     """Lock the version's verdict row, creating an empty one for its first evaluation.
 
-    None means that the version had no verdict before.
+    Returns None if the version had no verdict before.
     """
     made = tx.execute(
         insert(verdicts)
@@ -152,7 +152,7 @@ def put(
     memory: Mapping[str, Any],
     size: float | None,
 ) -> None:
-    """Store the judgement. ``size`` is that of :func:`drift_score`; None keeps the last one."""
+    """Store the judgement; ``size`` is that of :func:`drift_score`, None keeps the last one."""
     values: dict[str, Any] = {
         "kind": verdict.kind.value,
         "severity": verdict.severity.value,
@@ -170,7 +170,7 @@ def put(
 def add_transition(
     tx: Connection, transition: Transition, *, evaluation_id: EvaluationId | None
 ) -> TransitionId:
-    """Append a change of verdict; one without an evaluation came of a person's word."""
+    """Append a change of verdict; it has no evaluation if a person's word caused it."""
     after = transition.after
     row = tx.execute(
         sa.insert(transitions)
@@ -195,7 +195,7 @@ def add_transition(
 def history(
     tx: Connection, *, adapter_id: AdapterId, since: datetime, limit: int = 500
 ) -> list[TransitionRow]:
-    """Transitions of all versions of an adapter, newest first."""
+    """Return the transitions of all versions of an adapter, newest first."""
     rows = tx.execute(
         sa.select(transitions, versions.c.name.label("version"))
         .join(versions, versions.c.id == transitions.c.version_id)
@@ -222,7 +222,7 @@ def history(
 def told_onset(
     tx: Connection, *, version_id: VersionId, opened_at: datetime, closed_at: datetime | None
 ) -> Interval | None:
-    """Give the onset of the last change of verdict while an incident was open."""
+    """Return the onset of the last change of verdict while an incident was open."""
     query = sa.select(transitions.c.onset_start, transitions.c.onset_end).where(
         transitions.c.version_id == version_id,
         transitions.c.at >= opened_at,

@@ -1,8 +1,8 @@
 """Versions: immutable sets of adapter weights.
 
-What identifies the weights (``model``, ``sha256``, ``uri``, ``base_model``, ``parent``) is
-written once; a second registration may fill in what was left out and replace the free
-``metadata``, and anything else is a conflict: other weights are another version.
+The weights' identity (``model``, ``sha256``, ``uri``, ``base_model``, ``parent``) is written once.
+A second registration may add omitted fields and replace the free ``metadata``; anything else is a
+conflict, since other weights are another version.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def put(
     base_model: str | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> Version:
-    """Register a version; the same again changes nothing but ``metadata``.
+    """Register a version; repeating it changes nothing but ``metadata``.
 
     Raises
     ------
     Conflict
-        When the version is registered with another model, hash, place, base or parent;
-        the message names the field and both values.
+        The version is registered with another model, hash, place, base or parent; the message names
+        the field and both values.
     """
     given = {
         "model": model,
@@ -61,7 +61,7 @@ def put(
 
 
 def fetch(connection: Connection, *, adapter: str, name: str) -> Version | None:
-    """Return a version by the names that people use, if it is registered."""
+    """Return a version by its public names, if it is registered."""
     query = _query().where(adapters.c.name == adapter, versions.c.name == name)
     row = connection.execute(query).mappings().one_or_none()
     return _version(row) if row else None
@@ -94,7 +94,7 @@ def served_as(connection: Connection, model: str) -> list[Version]:
 
 
 def lock(connection: Connection, version_id: VersionId) -> None:
-    """Let nobody else work on a version's references until this transaction ends."""
+    """Lock a version's references until this transaction ends."""
     c = versions.c
     connection.execute(sa.select(c.id).where(c.id == version_id).with_for_update())
 

@@ -1,7 +1,7 @@
-"""Wake-ups between processes: ``NOTIFY`` when a row was written, ``LISTEN`` to look sooner.
+"""Wake up other processes: ``NOTIFY`` when a row is written, ``LISTEN`` to look sooner.
 
-Only ever a hint. A notification may be lost (a reconnect, a pooler that does not carry
-``LISTEN``), so whoever listens polls as well, and polling alone must be correct.
+This is only a hint. A notification may be lost (a reconnect, a pooler that does not carry
+``LISTEN``), so listeners poll as well, and polling alone must be correct.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from sqlalchemy import Connection
 from monitor.store.database import Database
 
 OUTBOX: Final = "driftline_outbox"
-"""Something waits to be delivered."""
+"""A message waits to be delivered."""
 ROUTES: Final = "driftline_routes"
 """A route has a new generation; the payload is the adapter's name."""
+DECISIONS: Final = "driftline_decisions"
+"""It is to be decided whether a version's traffic moves."""
 
 _LOOK_UP: Final = timedelta(seconds=1)
-"""How often the listening thread looks whether it should stop."""
+"""How often the listening thread checks whether it should stop."""
 _RECONNECT: Final = timedelta(seconds=2)
 
 _LOG = structlog.get_logger(__name__)
@@ -40,10 +42,10 @@ def notify(tx: Connection, name: str, *, payload: str = "") -> None:
 
 
 class WakeUps:
-    """One connection and one thread that hand notifications to callbacks.
+    """One connection and one thread that pass notifications to callbacks.
 
-    After a (re)connection every callback is called once with an empty payload: something
-    may have happened while nobody listened.
+    After a (re)connection every callback is called once with an empty payload, since a notification
+    may have been missed.
     """
 
     def __init__(self, database: Database, callbacks: Mapping[str, Callback]) -> None:
@@ -57,7 +59,7 @@ class WakeUps:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and give the connection back."""
+        """Stop listening and close the connection."""
         self._stopping.set()
         self._thread.join(timeout=2 * _LOOK_UP.total_seconds())
 
@@ -72,7 +74,7 @@ class WakeUps:
     def _listen(self) -> None:
         with self._database.engine.connect() as pooled:
             connection = pooled.connection.driver_connection
-            # A listening session must not go back to the pool with its subscriptions.
+            # a listening session must not return to the pool with its subscriptions
             pooled.detach()
             assert isinstance(connection, psycopg.Connection)  # noqa: S101 (the only driver)
             connection.autocommit = True

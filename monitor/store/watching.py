@@ -1,8 +1,8 @@
-"""Which adapters and versions are watched: those that the budget is divided over.
+"""Find the watched adapters and versions, over which the budget is divided.
 
-An adapter is watched while one of its versions has a reference in force. Of its versions
-those count that have one and an arm in the route, or records in the last week, or a reference
-younger than that: versions of old take nothing from the one in charge.
+An adapter is watched while one of its versions has a reference in force. Of its versions, those
+count that have a reference and also an arm in the route, records in the last week, or a reference
+younger than that: old versions take nothing from the one in charge.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from monitor.policy.budget import Standing
 from monitor.store.tables import adapters, increments, references, routes, versions
 
 SILENT_AFTER: Final = timedelta(days=7)
-"""A version without an arm and without records for so long is not watched."""
+"""A version without an arm and without records for this long is not watched."""
 
 _READY: Final = references.c.state == ReferenceState.READY.value
 
 
 def standing(tx: Connection, version: Version, *, now: datetime) -> Standing:
-    """Tell where a version stands in the fleet now."""
+    """Return a version's current place in the fleet."""
     watched = _watched(tx, now=now, adapter_id=version.adapter_id)
     tier = sa.select(adapters.c.tier).where(adapters.c.id == version.adapter_id)
     return Standing(
@@ -37,7 +37,7 @@ def standing(tx: Connection, version: Version, *, now: datetime) -> Standing:
 
 
 def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, Standing]:
-    """Tell where every version with a reference in force stands, in three statements."""
+    """Return the places of all versions with a reference in force, in three statements."""
     watched = _watched(tx, now=now)
     by_tier = adapters_by_tier(tx)
     alive: dict[AdapterId, int] = {}

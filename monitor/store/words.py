@@ -1,4 +1,4 @@
-"""What people said last of a version: measurements from before it answer nothing."""
+"""Read people's latest acts on a version: earlier measurements do not outweigh them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE, ChangeKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """When somebody last set the route, judged an incident, or ended a change; None: never."""
+    """When somebody last set the route, judged an incident, or ended a change; None if never."""
 
     route: datetime | None = None
     mark: datetime | None = None
@@ -26,16 +26,16 @@ class Words:
 
     @property
     def of_the_model(self) -> datetime | None:
-        """The last that says what earlier findings were worth, whoever has the traffic."""
+        """The latest act about the model itself, regardless of traffic."""
         return _latest(self.mark, self.change)
 
     @property
     def last(self) -> datetime | None:
-        """The last of all."""
+        """The latest act of all."""
         return _latest(self.route, self.of_the_model)
 
     def since(self, at: datetime) -> str | None:
-        """Say what was said at or after a time; None: nothing."""
+        """Describe the acts at or after a time; None if there are none."""
         said = {
             "the route was set": self.route,
             "an incident was judged": self.mark,
@@ -46,14 +46,14 @@ class Words:
 
 
 def read(tx: Connection, version: Version) -> Words:
-    """Read what people said last of a version."""
+    """Read people's latest acts on a version."""
     query = sa.select(_route_set(version), _judged(version), _changed(version))
     route, mark, change = tx.execute(query).one()
     return Words(route=route, mark=mark, change=change)
 
 
 def by_a_person(actor: str) -> bool:
-    """Whether a route was set by somebody, and not by Driftline itself."""
+    """True if a person set the route, and not Driftline itself."""
     return actor != AUTOMATIC and not actor.startswith(f"{AUTOMATIC}:")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import Mode
-from monitor.routing.canary.states import Move, Pause, Phase
+from monitor.traffic.trial.states import Move, Pause, Phase
 from monitor.views.shape import View
 from monitor.views.vocabulary import WayWord
 

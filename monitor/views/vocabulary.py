@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from monitor.domain import VerdictKind
-from monitor.routing.canary.states import Phase
+from monitor.traffic.trial.states import Phase
 from monitor.views.shape import Words
 
 ActionWord = Annotated[str, Words("monitor.store.actions:ActionState")]
-BreakerWord = Annotated[str, Words("monitor.routing.breaker:BreakerState")]
+BreakerWord = Annotated[str, Words("monitor.traffic.fallback.machine:BreakerState")]
 CauseWord = Annotated[str, Words("monitor.policy.coverage:Cause")]
 DeliveryWord = Annotated[str, Words("monitor.store.outbox:DeliveryState")]
 DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
@@ -22,4 +22,4 @@ RoleWord = Annotated[str, Words("monitor.incident.smoke:Role")]
 ScoreVerdict = Annotated[str, Words(VerdictKind, Literal["unmeasured"])]
 SelfTestWord = Annotated[str, Words("monitor.store.selftests:SelfTestState")]
 UnitWord = Annotated[str, Words("monitor.evaluate.faults:Unit")]
-WayWord = Annotated[str, Words("monitor.routing.canary.prospect:WayKind")]
+WayWord = Annotated[str, Words("monitor.traffic.trial.prospect:WayKind")]

@@ -12,15 +12,15 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
 from monitor.domain import ArmKind, Mode, Route, Version, VersionId
-from monitor.routing.canary.foresight import foresee_ways, step_of, verdict_at
-from monitor.routing.canary.guards import as_equals
-from monitor.routing.canary.orders import Orders, Wish
-from monitor.routing.canary.prechecks import Check
-from monitor.routing.canary.prospect import Way, WayKind, warning
-from monitor.routing.canary.states import Step
 from monitor.store import canaries, capture_counts, routes, versions
 from monitor.store.canaries import CanaryId
 from monitor.store.errors import NotFound
+from monitor.traffic.trial.foresight import foresee_ways, step_of, verdict_at
+from monitor.traffic.trial.guards import as_equals
+from monitor.traffic.trial.orders import Orders, Wish
+from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.prospect import Way, WayKind, warning
+from monitor.traffic.trial.states import Step
 
 DAY: Final = timedelta(days=1)
 LARGEST_ID: Final = 2**31 - 1

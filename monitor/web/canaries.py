@@ -12,11 +12,14 @@ import msgspec
 from sqlalchemy import Connection
 
 from monitor.domain import Route
-from monitor.routing.canary.foresight import Foreseen, foresee
-from monitor.routing.canary.guards import GuardKind
-from monitor.routing.canary.measure import GuardFound
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import (
+from monitor.store import canaries, canary_looks, routes
+from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.canary_looks import Look
+from monitor.traffic.trial.foresight import Foreseen, foresee
+from monitor.traffic.trial.guards import GuardKind
+from monitor.traffic.trial.measure import GuardFound
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import (
     CanaryState,
     OrderKind,
     Phase,
@@ -25,9 +28,6 @@ from monitor.routing.canary.states import (
     plan_from_json,
     state_from_json,
 )
-from monitor.store import canaries, canary_looks, routes
-from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.canary_looks import Look
 from monitor.web import intervals
 from monitor.web.intervals import Band, RackPlace, band, rack_place
 
@@ -157,7 +157,7 @@ def read_canary(
 def possible(state: CanaryState) -> list[OrderKind]:
     """What a person may ask where a canary stands; the machine has the last word."""
     match state.phase:
-        case Phase.DRAFT | Phase.PRECHECKS:
+        case Phase.DRAFT | Phase.PRECHECKS | Phase.PROMOTING:
             return [OrderKind.ABORT]
         case Phase.RUNNING:
             return [OrderKind.PAUSE, OrderKind.PROMOTE, OrderKind.ABORT]

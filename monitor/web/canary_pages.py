@@ -11,12 +11,12 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
-from monitor.routing.canary.prechecks import Check
-from monitor.routing.canary.settings import FEWEST
-from monitor.routing.canary.states import NotPossible, OrderKind
 from monitor.store.canaries import CanaryId, OneAtATime
 from monitor.store.errors import NotFound
 from monitor.store.routes import GenerationConflict
+from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.settings import FEWEST
+from monitor.traffic.trial.states import NotPossible, OrderKind
 from monitor.web import canaries, intervals
 from monitor.web.beginning import Asked, read_asked, read_beginning, read_wish
 from monitor.web.forms import may_not, no_reason, read_form

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import Seen, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
-from monitor.routing.killswitch import KillSwitch, Reading
 from monitor.store import (
     canaries,
     changes,
@@ -39,6 +38,7 @@ from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.traffic.killswitch import KillSwitch, Reading
 from monitor.views.coverage import CoverageBody, SamplingBody
 from monitor.views.reading import coverage
 from monitor.web.fleet_filter import FleetChoices, FleetFilter, choices_of

@@ -21,9 +21,9 @@ from monitor.incident.moving import Move, move, read_choices, unproven
 from monitor.incident.smoke import Exchange, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
-from monitor.routing.fallback import ActionNotOpen
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.keys import Key
+from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.reading import coverage
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
-from monitor.routing.canary.guards import GuardKind
+from monitor.traffic.trial.guards import GuardKind
 
 RACK_WIDTH: Final = 400.0
 RACK_FROM: Final = -2.0

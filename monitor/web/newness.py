@@ -10,8 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain import Version, VersionId
-from monitor.evaluate.asked import NotCompared, new_since, read_newness
-from monitor.evaluate.newness import Newness
+from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newness
 from monitor.store.database import Database
 
 FRESH: Final = timedelta(minutes=1)

@@ -14,10 +14,10 @@ from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
-from monitor.routing.canary.orders import Orders
-from monitor.routing.killswitch import KillSwitch
 from monitor.store.database import Database
 from monitor.store.keys import Key
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.trial.orders import Orders
 
 
 class Admit(Protocol):

@@ -10,17 +10,17 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
-from monitor.routing.arms import effective
-from monitor.routing.killswitch import KillSwitch, Reading
-from monitor.routing.moves import Move, moves
-from monitor.routing.report import Report
-from monitor.routing.standing import Standing
 from monitor.store import actions, canaries, flags, fleet, routes
 from monitor.store.actions import OPEN, ActionRow, ActionState
 from monitor.store.canaries import CanaryRow
 from monitor.store.flags import Flag
 from monitor.store.fleet import FleetRow
 from monitor.store.routes import RouteRow
+from monitor.traffic.arms import effective
+from monitor.traffic.fallback.report import Report
+from monitor.traffic.fallback.standing import Standing
+from monitor.traffic.killswitch import KillSwitch, Reading
+from monitor.traffic.moves import Move, moves
 from monitor.web.canaries import CanaryLine, asking
 from monitor.web.parts import WebParts
 

@@ -12,9 +12,9 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId
-from monitor.routing.fallback import ActionNotOpen
 from monitor.store import actions, flags
 from monitor.store.errors import NotFound
+from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.reading.action import summary
 from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form

@@ -75,7 +75,7 @@ class Bot:
         return sum(one["n_records"] for one in items if one["kind"] == "live")
 
     def wait_until_seen(self) -> None:
-        until(lambda: self.seen() >= self.sent, "every request evaluated", patience=120)
+        until(lambda: self.seen() >= self.sent, "every request evaluated", patience=400)
 
 
 @pytest.fixture

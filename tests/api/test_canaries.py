@@ -7,14 +7,15 @@ import pytest
 
 from monitor.api import paging
 from monitor.domain import Scope
-from monitor.routing import table
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.reading_back import ReadingBack
-from monitor.routing.canary.scene import hold_scene
-from monitor.routing.routers import TableOnly
 from monitor.store import actions, canaries, routes, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.tables import record_texts
+from monitor.traffic import table
+from monitor.traffic.readback import Confirming
+from monitor.traffic.routers import TableOnly
+from monitor.traffic.trial.changes import TrialChanges
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.scene import hold_scene
 from tests.fleet import register
 from tests.serving import Serving
 
@@ -40,7 +41,9 @@ def judge(service: Serving) -> Judge:
 def settle(judge: Judge) -> None:
     """Do whatever is due by now: pre-checks, looks, and what the table of routes says."""
     router = TableOnly(judge.hands.database)
-    reading = ReadingBack(hands=judge.hands, router=router)
+    reading = Confirming(
+        database=judge.hands.database, router=router, log=TrialChanges(hands=judge.hands)
+    )
     while any([judge.check(), judge.turn(), reading.turn()]):
         pass
 
@@ -104,6 +107,26 @@ def test_one_that_was_aborted_comes_back_only_when_a_person_says_so(
         resumed = client.post(f"{place}/resume", json={"reason": "the data was wrong"}).json()
         assert (resumed["phase"], resumed["latched"]) == ("draft", False)
     _all_of_it_is_in_one_list(service, made["canary"])
+
+
+def test_a_promotion_that_the_router_was_not_seen_to_do_is_taken_back(
+    service: Serving, judge: Judge
+) -> None:
+    with service.client(Scope.OPERATE) as client, service.client(Scope.READ) as reader:
+        made = client.post(PATH, json=BODY).json()
+        place = f"{PATH}/{made['canary']}"
+        settle(judge)
+        assert client.post(f"{place}/promote", json={"force": True}).json()["phase"] == "promoting"
+        aborted = client.post(f"{place}/abort", json={"reason": "no router"}).json()
+        assert (aborted["phase"], aborted["latched"]) == ("rolling_back", True)
+        settle(judge)
+        assert reader.get(place).json()["phase"] == "rolled_back"
+        over = client.post(f"{place}/abort", json={})
+        assert over.status_code == 409
+    with service.database.begin() as tx:
+        route = routes.get(tx, "support")
+    assert route is not None
+    assert [(arm.version, arm.weight) for arm in route.arms] == [("v7", 1.0)]
 
 
 def _all_of_it_is_in_one_list(service: Serving, canary: int) -> None:

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
-from monitor.routing import table
 from monitor.store.database import Database
+from monitor.traffic import table
 from tests.fleet import NOW, register
 from tests.serving import Serving
 

@@ -18,12 +18,12 @@ from monitor.gateway.engines import Engines, Unreachable
 from monitor.gateway.settings import GatewaySettings
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ProbeFailed
-from monitor.routing.routers import ROUTERS, Reach, RouterFailed, open_router
-from monitor.routing.routers.gateway import GatewayRouting
-from monitor.routing.routers.redis import RedisRouting
-from monitor.routing.routers.vllm import VllmRouting
-from monitor.routing.routers.webhook import WebhookRouting
 from monitor.store.database import Database
+from monitor.traffic.routers import ROUTERS, Reach, RouterFailed, open_router
+from monitor.traffic.routers.gateway import GatewayRouting
+from monitor.traffic.routers.redis import RedisRouting
+from monitor.traffic.routers.vllm import VllmRouting
+from monitor.traffic.routers.webhook import WebhookRouting
 from tests.alert_samples import FULL
 from tests.loopback import Receiver
 

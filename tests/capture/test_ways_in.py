@@ -121,7 +121,7 @@ class Case:
         return {"content": tokens}
 
     def posted(self) -> dict[str, Any]:
-        """As somebody would write it by the README's fourth step."""
+        """As somebody would write it by the quickstart's fourth step."""
         record: dict[str, Any] = {
             "prompt": self.prompt,
             "token_logprobs": list(self.logprobs),
@@ -393,7 +393,7 @@ def test_the_running_parts_store_the_same_of_a_request_by_every_way(
             _by_a_running_callback(service.url, key, engine_url) as by_callback,
         ):
             _send(client, vllm_records.ask(engine_url, own))
-            _send(client, _as_the_readme_has_it(answered))
+            _send(client, _as_the_quickstart_has_it(answered))
             sent = by_gateway + by_callback + 2
             until(lambda: len(_sources(database)) >= sent, "every record is stored")
 
@@ -459,7 +459,7 @@ async def _as_a_proxy(made: Driftline, engine_url: str, asked: Mapping[str, Any]
     await _streamed(made, data, chunks)
 
 
-def _as_the_readme_has_it(answered: Mapping[str, Any]) -> dict[str, Any]:
+def _as_the_quickstart_has_it(answered: Mapping[str, Any]) -> dict[str, Any]:
     (choice,) = answered["choices"]
     tokens = choice["logprobs"]["content"]
     return {

@@ -14,15 +14,15 @@ import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.routing import table
-from monitor.routing.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
-from monitor.routing.routers.gateway import GatewayRouting
-from monitor.routing.routers.redis import RedisRouting
-from monitor.routing.routers.resp import Conversation, command
-from monitor.routing.routers.vllm import VllmRouting
-from monitor.routing.routers.webhook import WebhookRouting
 from monitor.store import adapters, epochs, routes, tables, versions
 from monitor.store.database import Database
+from monitor.traffic import table
+from monitor.traffic.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
+from monitor.traffic.routers.gateway import GatewayRouting
+from monitor.traffic.routers.redis import RedisRouting
+from monitor.traffic.routers.resp import Conversation, command
+from monitor.traffic.routers.vllm import VllmRouting
+from monitor.traffic.routers.webhook import WebhookRouting
 from tests.loopback import (
     LOOPBACK,
     answer,

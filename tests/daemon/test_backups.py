@@ -12,9 +12,9 @@ from monitor.config.sections import Config, DatabaseSection, ServiceSection
 from monitor.daemon import backups
 from monitor.daemon.backups import BackupFailed, back_up, restore
 from monitor.domain import Scope
-from monitor.routing import table
 from monitor.store import audit, counts, epochs, keys, schema
 from monitor.store.database import Database
+from monitor.traffic import table
 from tests.fleet import NOW, register
 
 

@@ -11,7 +11,7 @@ from detectors.trial_pairs import design_effect, pair_bounds, paired
 from detectors.types import Floats
 
 ALPHA = 0.04
-"""Of one guardrail beside the hard ones, as :mod:`monitor.routing.canary.guards` divides .05."""
+"""Of one guardrail beside the hard ones, as :mod:`monitor.traffic.trial.guards` divides .05."""
 
 counts = st.tuples(*[st.integers(0, 60)] * 3).filter(any)
 

@@ -24,7 +24,7 @@ from monitor.config.reading import duration
 from monitor.config.sections import AdapterSection, Config, DetectorSection, FeedbackSection
 from monitor.domain import ArmKind, Blame, Mode, Scope, VerdictKind
 from monitor.gateway.meters import Meters
-from monitor.routing.routers import ROUTERS
+from monitor.traffic.routers import ROUTERS
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, headings, prose, rows, section, text
 from tests.service import Service
 

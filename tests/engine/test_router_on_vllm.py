@@ -11,12 +11,12 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.weights import MODELS
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.engines import Engines
-from monitor.routing import table
-from monitor.routing.proof import Proof
-from monitor.routing.routers import Reach, RouterFailed
-from monitor.routing.routers.vllm import Replicas, VllmRouting
 from monitor.store import adapters, versions
 from monitor.store.database import Database
+from monitor.traffic import table
+from monitor.traffic.proof import Proof
+from monitor.traffic.routers import Reach, RouterFailed
+from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.engine.conftest import Vllm
 from tests.loopback import LOOPBACK
 

@@ -18,8 +18,10 @@ from detectors.types import Window
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
 from monitor.capture.signals import Tokens, token_signals
-from monitor.domain import AdapterId, EvaluationKind, IncidentId, ReferenceId, Version
-from monitor.evaluate import EvaluateSettings, Evaluator, Tools
+from monitor.domain import AdapterId, EvaluationKind, ReferenceId, Version
+from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.message import Messages
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, PolicySettings
 from monitor.store import adapters, calibrations, partitions, references, tasks, versions
 from monitor.store.database import Database
@@ -71,24 +73,9 @@ class NoEncoder:
         raise AssertionError(f"{len(texts)} texts were to be embedded")
 
 
-@dataclass
-class Told:
-    """Stands where messages are written; keeps what it was told."""
-
-    verdicts: list[tuple[str, str]] = field(default_factory=list)
-
-    def __call__(
-        self, tx: Connection, outcome: Any, judgement: Any, was: Any, transition_id: Any
-    ) -> tuple[IncidentId, ...]:
-        del tx, outcome
-        if transition_id is not None:
-            before = was.value if was else "none"
-            self.verdicts.append((before, judgement.verdict.kind.value))
-        return ()
-
-    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
-        del tx, now
-        self.verdicts.append((version.label, reason))
+def told_nobody() -> Messages:
+    """Incidents are kept, and nobody is told of them."""
+    return Messages(channels=(), preview=lambda *_: None, doubt=lambda *_: None)
 
 
 @dataclass
@@ -98,7 +85,6 @@ class World:
     database: Database
     version: Version
     intake: Intake
-    told: Told = field(default_factory=Told)
     reactions: list[ActionEvidence] = field(default_factory=list)
     sent: int = 0
 
@@ -138,7 +124,7 @@ class World:
             "database": self.database,
             "settings": settings,
             "cadences": {kind: Cadence(interval=TICK, lag=timedelta()) for kind in EvaluationKind},
-            "tell": self.told,
+            "tell": told_nobody(),
             "react": self._react,
             "drain": _nothing_waits,
             "via": None,
@@ -146,8 +132,10 @@ class World:
         }
         return Evaluator(Tools(**tools))
 
-    def _react(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> None:
-        del version, now
+    def _react(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
+    ) -> None:
+        del tx, version, now
         self.reactions.append(evidence)
 
     def claim(self, kind: EvaluationKind = EvaluationKind.LIVE, owner: str = "me") -> Claim | None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monitor.evaluate import EvaluateSettings
 from monitor.evaluate.outlook import Outlook
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.coverage import Cause, Coverage, Why
 from monitor.store import coverage_days, evaluations
 

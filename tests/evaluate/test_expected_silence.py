@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alerts.types import Severity
-from monitor.evaluate.commit import expected_silence
+from monitor.evaluate.evaluated import expected_silence
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)
@@ -17,8 +17,9 @@ def silence(
     reading: Any = SimpleNamespace(
         traffic=SimpleNamespace(last_at=last_at),
         calibrated=SimpleNamespace(hourly_rate=hourly_rate),
+        in_charge_since=in_charge_since,
     )
-    return expected_silence(reading, now=NOW, records=50, in_charge_since=in_charge_since)
+    return expected_silence(reading, now=NOW, records=50)
 
 
 def test_a_version_in_charge_is_silent_once_fifty_records_failed_to_come() -> None:

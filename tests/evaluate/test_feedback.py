@@ -12,7 +12,7 @@ import pytest
 
 from detectors.feedback import Directions
 from monitor.domain import EvaluationKind, Interval, ReferenceId
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze, open_generation

@@ -10,7 +10,7 @@ from alerts.delivery import Receipt
 from alerts.matching import parse_matcher
 from alerts.message import Alert
 from monitor.domain import Blame, Severity, VerdictKind, Version
-from monitor.evaluate import Evaluator
+from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.store import deliveries, fleet_incidents, incidents

@@ -20,8 +20,9 @@ from sqlalchemy import Connection
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
 from monitor.domain import EvaluationKind, Version
-from monitor.evaluate import EvaluateSettings, Evaluator, Tools
+from monitor.evaluate.evaluator import Evaluator, Tools
 from monitor.evaluate.message import Messages
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.outbox import ConfiguredChannel
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes

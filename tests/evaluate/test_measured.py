@@ -21,15 +21,15 @@ from examples.corrupt import Corruption, corrupt_adapter
 from examples.texts import Domain, corpus
 from examples.weights import DemoAdapter
 from monitor.domain import ArmKind, VerdictKind
-from monitor.evaluate import Ending
+from monitor.evaluate.evaluator import Ending
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexityRun, PerplexitySettings
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import ServedProbe
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import clock, probing
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from tests.loopback import unused_port
 from tests.probed_fleet import Fleet
 from tests.probes.served import HTTP, engines_of

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
-from monitor.evaluate import Ending
+from monitor.evaluate.evaluator import Ending
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexitySource
 from monitor.store import changes, perplexity, probing, tasks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.domain import Blame, VerdictKind
-from monitor.evaluate import Ending
+from monitor.evaluate.evaluator import Ending
 from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.probes.served import CORPUS, served

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from monitor.domain import UNMEASURED, Blame, EvaluationKind, VerdictKind
-from monitor.evaluate import Ending, EvaluateSettings
+from monitor.evaluate.evaluator import Ending
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
 from monitor.store import tasks

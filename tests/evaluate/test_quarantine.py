@@ -11,11 +11,11 @@ from alerts.channels import open_channel
 from alerts.matching import Matcher
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
-from monitor.evaluate import Messages
+from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import adapters, versions
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 
 Run = Callable[..., Any]
 

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from detectors import DETECTORS
 from detectors.types import Process, Window
 from monitor.domain import Interval
-from monitor.evaluate import unlike
-from monitor.evaluate.unlike import unlike_below
+from monitor.evaluate import explain
+from monitor.evaluate.newness import unlike_below
 from monitor.policy.memory import Crossing
 
 
@@ -17,7 +18,7 @@ def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_train
     similarity = rng.beta(8, 2, 5_000)
     at = np.linspace(0.0, 14 * 86_400.0, similarity.size)
     baseline = Window(start=0.0, end=15 * 86_400.0, at=at, signals={"similarity": similarity})
-    below = unlike_below(DETECTORS["input_similarity"].fit(baseline))
+    below = unlike_below(DETECTORS["input_similarity"].fit(baseline), share=explain.USUAL)
     # The line is taken after the daily rhythm is removed: noise of the fit moves it a little.
     assert 0.005 <= np.mean(similarity < below) <= 0.015
 
@@ -33,7 +34,8 @@ def _told(
     detectors: tuple[str, ...] = ("input_similarity",),
 ) -> bool:
     """Whether a ticket with these winners counts requests unlike training."""
-    monkeypatch.setattr(unlike.embeddings, "count_below", lambda *_, **__: (count, of))
+    monkeypatch.setattr(explain.embeddings, "count_below", lambda *_, **__: (count, of))
+    monkeypatch.setattr(explain, "what_is_new", lambda *_, **__: SimpleNamespace(groups=()))
     window = Interval(start=NOON, end=NOON)
     reference = SimpleNamespace(signals=("similarity",), ordered=(np.linspace(0, 1, 500),))
     version = SimpleNamespace(id=1, adapter_id=1)
@@ -54,14 +56,13 @@ def _told(
         )
         for winner in winners
     ]
-    outcome = SimpleNamespace(
-        reading=SimpleNamespace(calibrated=calibrated, version=version), window=window
-    )
-    judgement = SimpleNamespace(
+    reading: Any = SimpleNamespace(calibrated=calibrated, version=version, interval=window)
+    judgement: Any = SimpleNamespace(
         verdict=SimpleNamespace(detectors=detectors, onset=window),
         memory=SimpleNamespace(crossings=crossings),
     )
-    return unlike.unlike_training(None, outcome, judgement) is not None  # type: ignore[arg-type]
+    tx: Any = None
+    return explain.explain(tx, reading, judgement, examples=0).unlike is not None
 
 
 def test_a_ticket_about_the_mix_of_topics_says_nothing_of_requests_unlike_training(

@@ -17,9 +17,9 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.kubernetes.objects import ANNOTATION, document_of, patch
 from examples.kubernetes.receiver import Cluster, Routes, respond
 from monitor.domain import Arm, ArmKind, Route
-from monitor.routing.routers import RouterFailed
-from monitor.routing.routers.webhook import Webhook, WebhookRouting
-from monitor.routing.table import to_json
+from monitor.traffic.routers import RouterFailed
+from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.table import to_json
 from tests.loopback import LOOPBACK
 from tests.routed import answering
 

@@ -25,7 +25,7 @@ from monitor.capture.formats import answer_fields, request_fields
 from monitor.capture.wire import Record
 from monitor.domain import Route
 from monitor.gateway.choice import choose, point_of
-from monitor.routing.arms import effective
+from monitor.traffic.arms import effective
 from tests.gateway.conftest import listening, route
 from tests.gateway.stub_engine import WORDS, StubEngine
 from tests.loopback import unused_port

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, Route
-from monitor.routing.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.routers.webhook import Webhook, WebhookRouting
 from tests.loopback import LOOPBACK
 from tests.routed import Receiver, answering
 

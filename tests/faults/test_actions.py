@@ -16,14 +16,13 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Blame, Mode, Version
-from monitor.routing.fallback import Breaker
-from monitor.routing.killswitch import FILE, VARIABLE, KillSwitch, Reading
 from monitor.store import actions, audit, flags, routes
 from monitor.store.actions import TAKEN, ActionRow, ActionState
 from monitor.store.database import Database
+from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch, Reading
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
 from tests.fleet import NOW
-from tests.routing.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
+from tests.traffic.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
 
 FORK = multiprocessing.get_context("fork")
 """A child that shares nothing with us but the sockets it opens: it is killed like a daemon."""
@@ -64,8 +63,9 @@ def daemon(url: str, folder: Path, board: str, version: Version, point: str) -> 
     database = Database(url)
     switch = FatalSwitch(folder, {}) if point == DIES_BEFORE_ROUTE else KillSwitch(folder, {})
     router = Fatal() if point == DIES_BEFORE_CALL else line(board)
-    breaker = World(database=database, folder=folder).breaker
-    breaker = replace(breaker, kill_switch=switch, router=router)
+    breaker = replace(
+        World(database=database, folder=folder).breaker_on(router), kill_switch=switch
+    )
     breaker.consider(version, evidence(), now=NOW)
 
 
@@ -83,7 +83,7 @@ def settle(world: World, board: Switchboard, version: Version, temper: Temper) -
     """Another daemon takes over, with a router that may misbehave first and then does not."""
     for minute, mood in enumerate([temper, Temper.HONEST, Temper.HONEST], start=1):
         board.temper = mood
-        breaker = replace(world.breaker, router=board.line())
+        breaker = world.breaker_on(board.line())
         now = NOW + minute * MINUTE
         breaker.reconcile(now=now)
         breaker.consider(version, evidence(at=now), now=now)
@@ -271,7 +271,7 @@ def test_nothing_moves_after_the_switch_is_set_whatever_was_queued(
     before = {name: moves(world, name) for name in "abcd"}
     switch(world)
     later = NOW + timedelta(hours=1)
-    world.breaker._execution.carry_out(action.id, now=NOW)  # noqa: SLF001 - the half that another thread does
+    world.breaker.carry_out(action.id, now=NOW)
     world.breaker.approve(asked.id, actor="ann", now=NOW)
     world.breaker.consider(fresh, evidence(), now=NOW)
     world.breaker.consider_return(away, now=later)
@@ -301,8 +301,8 @@ def executing_of(world: World, version: Version) -> ActionRow:
 def test_the_environment_of_one_daemon_stops_that_daemon(world: World) -> None:
     begun = executing(world, world.adapter())
     switch = KillSwitch(world.folder, {VARIABLE: "1"})
-    breaker: Breaker = replace(world.breaker, kill_switch=switch)
-    done = breaker._execution.carry_out(begun.id, now=NOW)  # noqa: SLF001 - the half that another thread does
+    breaker = replace(world.breaker, kill_switch=switch)
+    done = breaker.carry_out(begun.id, now=NOW)
     assert (done.state, moves(world)) == (ActionState.BLOCKED, 0)
 
 
@@ -312,18 +312,18 @@ def test_with_the_database_unreadable_nothing_moves_and_the_file_still_counts(
     """The flag cannot be read: the action fails as a whole, and no router hears of it."""
     version = world.adapter()
     begun = executing(world, version)
-    breaker = replace(world.breaker, router=board.line())
+    breaker = world.breaker_on(board.line())
     with world.database.begin() as tx:
         tx.execute(sa.text("ALTER TABLE flags RENAME TO away"))
     with pytest.raises(sa.exc.DBAPIError):
-        breaker._execution.carry_out(begun.id, now=NOW)  # noqa: SLF001 - the half that another thread does
+        breaker.carry_out(begun.id, now=NOW)
     with pytest.raises(sa.exc.DBAPIError):
         breaker.reconcile(now=NOW + MINUTE)
     with world.database.begin() as tx:
         tx.execute(sa.text("ALTER TABLE away RENAME TO flags"))
     assert (moves(world), board.told) == (0, {})
     by_file(world)
-    assert breaker._execution.carry_out(begun.id, now=NOW).state is ActionState.BLOCKED  # noqa: SLF001 - the half that another thread does
+    assert breaker.carry_out(begun.id, now=NOW).state is ActionState.BLOCKED
     assert moves(world) == 0
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from monitor.routing.canary.hands import Hands
-from monitor.routing.canary.reading_back import ReadingBack
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import OrderKind, Pause, Phase
-from monitor.routing.killswitch import FILE, KillSwitch
 from monitor.store import audit
 from monitor.store.database import Database
+from monitor.traffic.killswitch import FILE, KillSwitch
+from monitor.traffic.readback import Confirming
+from monitor.traffic.trial.changes import TrialChanges
+from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import OrderKind, Pause, Phase
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
-from tests.routing.canary.conftest import HOUR, Trial
+from tests.traffic.trial.conftest import HOUR, Trial
 
 FORK = multiprocessing.get_context("fork")
 DIES_BEFORE_CALL = "before the call"
@@ -53,7 +54,8 @@ def daemon(database: str, trial: Trial, board: str, point: str) -> None:
         promoted=lambda *_args, **_kwargs: None,
     )
     router = Fatal() if point == DIES_BEFORE_CALL else line(board)
-    ReadingBack(hands=hands, router=router).turn(now=trial.now)
+    log = TrialChanges(hands=hands)
+    Confirming(database=hands.database, router=router, log=log).turn(now=trial.now)
 
 
 @pytest.mark.parametrize("point", [DIES_BEFORE_CALL, Temper.KILLS_BEFORE, Temper.KILLS_AFTER])

@@ -5,6 +5,7 @@ may hang for as long as it likes.
 """
 
 import base64
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,30 +20,31 @@ from sqlalchemy import Connection
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from detectors.feedback import Directions
 from monitor.domain import Arm, Mode, Route, Severity, Version
-from monitor.routing import table
-from monitor.routing.canary.comparing import guards_to_json
-from monitor.routing.canary.guards import guards_of
-from monitor.routing.canary.hands import Hands
-from monitor.routing.canary.judge import Judge
-from monitor.routing.canary.machine import step
-from monitor.routing.canary.reading_back import IN_A_ROW, ReadingBack
-from monitor.routing.canary.route import changed
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import (
+from monitor.store import canaries, contexts, ingest, partitions, routes
+from monitor.store.canaries import CanaryRow
+from monitor.store.contexts import Context
+from monitor.store.database import Database
+from monitor.store.ingest import NUMBERS, RecordBatch, microseconds
+from monitor.traffic import table
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.readback import IN_A_ROW, Confirming
+from monitor.traffic.routers import Router, RouterFailed
+from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.trial.changes import TrialChanges
+from monitor.traffic.trial.comparing import guards_to_json
+from monitor.traffic.trial.guards import guards_of
+from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.machine import step
+from monitor.traffic.trial.route import changed
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import (
     CanaryState,
     Checked,
     Phase,
     state_from_json,
     to_json,
 )
-from monitor.routing.killswitch import KillSwitch
-from monitor.routing.routers import RouterFailed
-from monitor.routing.routers.webhook import Webhook, WebhookRouting
-from monitor.store import canaries, contexts, ingest, partitions, routes
-from monitor.store.canaries import CanaryRow
-from monitor.store.contexts import Context
-from monitor.store.database import Database
-from monitor.store.ingest import NUMBERS, RecordBatch, microseconds
 from tests.fleet import register
 from tests.loopback import LOOPBACK
 from tests.loopback import Receiver as Stranger
@@ -125,6 +127,14 @@ class Fleet:
         assert route is not None
         table.write(tx, trial.adapter_id, route=route, actor=f"driftline:canary-{canary.id}")
         self.pairs.append((control, trial))
+
+    def reading(self, router: Router) -> Confirming:
+        """What asks the router; to it much time passes between two turns."""
+        log = TrialChanges(hands=self.hands)
+        clock = itertools.count(step=100.0)
+        return Confirming(
+            database=self.database, router=router, log=log, monotonic=lambda: next(clock)
+        )
 
     @property
     def hands(self) -> Hands:
@@ -221,7 +231,7 @@ def test_a_router_that_hangs_or_refuses_delays_no_look_at_any_canary(
     """With 100 canaries: 1 request while it hangs, 6 each turn while it refuses, 200 looks."""
     fleet = Fleet(database=database, folder=tmp_path, many=many)
     router = Counted(webhook(hanging.url))
-    reading = ReadingBack(hands=fleet.hands, router=router)
+    reading = fleet.reading(router)
     now = NOW + 35 * MINUTE  # of the hour after which a route expires
     asking = threading.Thread(target=reading.turn, kwargs={"now": now})
     asking.start()
@@ -245,7 +255,7 @@ def test_a_router_that_hangs_or_refuses_delays_no_look_at_any_canary(
     receiver = Receiver(secret=SECRET)
     with answering(receiver.respond) as url:
         back = Counted(webhook(url))
-        assert ReadingBack(hands=fleet.hands, router=back).turn(now=now)
+        assert fleet.reading(back).turn(now=now)
     assert back.asked == 2 * many
     assert receiver.posts == many
     assert [state.unconfirmed for state in fleet.check(now)] == [None] * many
@@ -276,7 +286,7 @@ def test_a_few_routes_that_fail_hold_up_no_others(database: Database, tmp_path: 
     """As many as say that a router is away: the turn after, whoever was not asked comes first."""
     fleet = Fleet(database=database, folder=tmp_path, many=2 * IN_A_ROW)
     picky = Picky(fails=frozenset(f"adapter-{number}" for number in range(IN_A_ROW)))
-    reading = ReadingBack(hands=fleet.hands, router=picky)
+    reading = fleet.reading(picky)
     soon = NOW + timedelta(seconds=5)
     assert not reading.turn(now=soon)
     assert picky.held == {}

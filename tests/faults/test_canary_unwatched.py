@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from monitor.domain import SHADOWED, Arm, ArmKind, Route
-from monitor.routing.arms import effective
+from monitor.traffic.arms import effective
 from tests.gateway.conftest import listening
 from tests.gateway.crowd import Crowd
 from tests.gateway.processes import Site

@@ -102,7 +102,7 @@ def test_a_daemon_that_starts_months_ahead_of_its_database_loses_nothing(
         assert held == (0,)
 
 
-@pytest.mark.parametrize("shift", [MONTHS, -MONTHS])
+@pytest.mark.parametrize("shift", [MONTHS, pytest.param(-MONTHS, marks=pytest.mark.slow)])
 def test_records_are_taken_by_the_databases_clock_and_not_by_the_services(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, shift: timedelta
 ) -> None:
@@ -119,7 +119,7 @@ def test_records_are_taken_by_the_databases_clock_and_not_by_the_services(
         assert (answer.status_code, answer.json()["accepted"]) == (202, 50)
 
 
-@pytest.mark.parametrize("shift", [MONTHS, -MONTHS])
+@pytest.mark.parametrize("shift", [-MONTHS, pytest.param(MONTHS, marks=pytest.mark.slow)])
 def test_keys_and_sessions_end_by_the_databases_clock_and_not_by_the_services(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch, shift: timedelta
 ) -> None:

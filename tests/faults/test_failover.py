@@ -55,7 +55,7 @@ class Sender:
         return True
 
 
-@pytest.mark.parametrize("synchronous", [True, False])
+@pytest.mark.parametrize("synchronous", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_failover_under_load_needs_nobody_and_loses_nothing_with_a_synchronous_standby(
     tmp_path: Path,
     synchronous: bool,  # noqa: FBT001 (a parameter of the test)

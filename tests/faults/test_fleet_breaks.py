@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from monitor.domain import Interval, Transition, VerdictKind, Version
 from monitor.evaluate.company import others_on_the_base
-from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation, record_transition
+from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
 from monitor.policy import (
     DetectorFact,
     Effect,
@@ -24,7 +24,7 @@ from monitor.store import adapters, deliveries, verdicts
 from monitor.store.database import Database
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.fleet import NOW
-from tests.routing.stage import MINUTE, World
+from tests.traffic.stage import MINUTE, World
 
 CYCLE = timedelta(minutes=15)
 ADAPTERS = 20
@@ -103,7 +103,9 @@ class Shop:
         transition = Transition(version=version, before=was, after=judgement.verdict, at=now)
         number = verdicts.add_transition(tx, transition, evaluation_id=None)
         inputs = AlertInputs(adapter=adapter, standing=judgement.standing, transition_id=number)
-        record_transition(tx, transition, inputs=inputs, channels=channels, now=now)
+        record_observation(
+            tx, version, verdict=judgement.verdict, inputs=inputs, channels=channels, now=now
+        )
 
     def looked_at(self, version: Version, *, at: datetime) -> None:
         """Say that the version was looked at before all this, and is looked at regularly."""

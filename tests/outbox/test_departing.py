@@ -10,8 +10,6 @@ from alerts.matching import parse_matcher
 from monitor.domain import ArmKind, Blame, VerdictKind, Version
 from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
 from monitor.outbox.departing import DepartingFailed
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     canaries,
@@ -24,6 +22,8 @@ from monitor.store import (
 )
 from monitor.store.database import Database
 from monitor.store.incidents import IncidentRow
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from tests.fleet import judge, register, verdict
 from tests.outbox.test_record import Nowhere
 

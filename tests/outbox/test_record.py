@@ -20,7 +20,6 @@ from monitor.outbox import (
     check_fallbacks,
     record_closing,
     record_observation,
-    record_transition,
 )
 from monitor.store import adapters, deliveries, incidents, outbox
 from monitor.store.database import Database
@@ -62,9 +61,10 @@ def record(
     before = STABLE
     for step, kind in enumerate(kinds):
         with database.begin() as tx:
-            record_transition(
+            record_observation(
                 tx,
-                transition(version, kind, before=before),
+                version,
+                verdict=transition(version, kind, before=before).after,
                 inputs=inputs(database),
                 channels=BOTH,
                 now=NOW + timedelta(minutes=minutes * step),
@@ -229,7 +229,8 @@ def test_a_transaction_that_fails_leaves_neither_incident_nor_message(
     facts = inputs(database)
 
     def fail_after_recording(tx: Connection) -> None:
-        record_transition(tx, transition(version, CRITICAL), inputs=facts, channels=BOTH, now=NOW)
+        critical = transition(version, CRITICAL).after
+        record_observation(tx, version, verdict=critical, inputs=facts, channels=BOTH, now=NOW)
         raise RuntimeError("the evaluation lost its lease")
 
     with pytest.raises(RuntimeError):

@@ -44,8 +44,6 @@ from monitor.outbox import (
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
 from monitor.policy import Memory
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import (
     adapters,
     changes,
@@ -64,6 +62,8 @@ from monitor.store.clock import Watcher
 from monitor.store.database import Database
 from monitor.store.deliveries import DeliveryRow
 from monitor.store.outbox import DeliveryState
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from tests import worlds
 from tests.fleet import register, verdict
 from tests.loopback import LOOPBACK, Receiver, answer

@@ -372,8 +372,8 @@ def test_what_is_done_with_traffic_is_told_at_once_and_once(watched: Watched) ->
         )
     paged()
     with watched.database.begin() as tx:
-        actions.advance(
-            tx, moved.id, state=ActionState.VERIFIED, reason="read back", now=watched.at
+        actions.change(
+            tx, moved.id, state=ActionState.VERIFIED, reason="read back", decided_at=watched.at
         )
     for _ in range(20):
         paged()

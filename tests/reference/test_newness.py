@@ -4,20 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from alerts.message import NewRequests
 from monitor.capture.redact import redact
 from monitor.capture.terms import TermHashes
 from monitor.domain import Interval, Version
 from monitor.evaluate import newness
-from monitor.evaluate.asked import NotCompared, largest_group, new_since, read_newness
-from monitor.evaluate.calibrated import Calibrations
-from monitor.evaluate.newness import Newness
+from monitor.evaluate.explain import Explained, explain
+from monitor.evaluate.loading import Calibrations
+from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newness
 from monitor.probes.embedding import Embedder, EmbeddingClient
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -49,21 +49,23 @@ def _look(database: Database, version: Version, since: datetime = NOON) -> Newne
     return database.run(lambda tx: read_newness(tx, version, since=since, until=LATER))
 
 
-def _told(database: Database, version: Version, *, since: datetime, words: bool) -> NewRequests:
+def _told(database: Database, version: Version, *, since: datetime, examples: int) -> Explained:
     """Give what a ticket says of inputs that drift since then."""
 
-    def read(tx: Connection) -> NewRequests | None:
-        reading = SimpleNamespace(
-            version=version, calibrated=Calibrations().current(tx, version.id)
+    def read(tx: Connection) -> Explained:
+        reading: Any = SimpleNamespace(
+            version=version,
+            calibrated=Calibrations().current(tx, version.id),
+            interval=Interval(start=LATER, end=LATER),
         )
-        outcome = SimpleNamespace(reading=reading, window=Interval(start=LATER, end=LATER))
         onset = Interval(start=since, end=since + timedelta(hours=1))
-        judgement = SimpleNamespace(verdict=SimpleNamespace(onset=onset))
-        return largest_group(tx, outcome, judgement, words=words)  # type: ignore[arg-type]
+        judgement: Any = SimpleNamespace(
+            verdict=SimpleNamespace(onset=onset, detectors=("input_similarity",)),
+            memory=SimpleNamespace(crossings=()),
+        )
+        return explain(tx, reading, judgement, examples=examples)
 
-    found = database.run(read)
-    assert found is not None
-    return found
+    return database.run(read)
 
 
 def _asked(count: int, *, start: int = 0) -> list[str]:
@@ -116,7 +118,8 @@ def test_new_requests_come_back_as_a_group_with_its_words(  # noqa: PLR0917 - fi
     assert group.prompts == ()
 
     for opted_in in (True, False):
-        told = _told(database, version, since=NOON, words=opted_in)
+        told = _told(database, version, since=NOON, examples=int(opted_in)).new
+        assert told is not None
         assert (told.count, told.of, told.subjects) == (20, 80, 10)
         assert told.words == (group.words if opted_in else ())
 

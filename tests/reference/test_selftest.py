@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from detectors.errors import ReferenceUnreadable
 from detectors.types import Window
 from monitor.domain import Version
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.kept import MOST, pack, unpack

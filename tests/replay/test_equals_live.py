@@ -1,6 +1,7 @@
 """A replay says what the service says: the same records through both."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,11 @@ from sqlalchemy import Connection
 
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import Bounds
-from monitor.domain import AdapterId, EvaluationKind, IncidentId, Reference, Version
-from monitor.evaluate import EvaluateSettings, Evaluator, Margins, Tools
+from monitor.domain import AdapterId, EvaluationKind, Reference, Version
+from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.message import Messages
+from monitor.evaluate.settings import EvaluateSettings, Margins
+from monitor.outbox import ConfiguredChannel
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -49,24 +53,6 @@ BEGIN = datetime(2026, 11, 17, 8, tzinfo=UTC)
 LATER = BEGIN + timedelta(hours=12)
 
 
-class Told:
-    """Stands where messages are written."""
-
-    def __call__(
-        self, tx: Connection, outcome: Any, judgement: Any, was: Any, transition_id: Any
-    ) -> tuple[IncidentId, ...]:
-        del tx, outcome, judgement, was, transition_id
-        return ()
-
-    def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
-        del tx, version, now
-        raise AssertionError(reason)
-
-
-def _nothing(version: Version, evidence: Any, *, now: datetime) -> None:
-    del version, evidence, now
-
-
 def the_reference() -> list[dict[str, Any]]:
     """Enough records over enough days to be approved, and texts of training."""
     talk = Talk(seed=1)
@@ -100,7 +86,9 @@ def the_log() -> list[dict[str, Any]]:
 class Service:
     """Intake, builder and evaluator of the service, moved through time by hand."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self, database: Database, folder: Path, *, channels: Sequence[ConfiguredChannel] = ()
+    ) -> None:
         self.database = database
         self.indexes = Indexes(folder)
         self.version = database.run(self._register)
@@ -113,8 +101,8 @@ class Service:
                 database=database,
                 settings=SETTINGS,
                 cadences=CADENCES | PROBES,
-                tell=Told(),
-                react=_nothing,
+                tell=Messages(channels=channels, preview=lambda *_: None, doubt=lambda *_: None),
+                react=lambda *_: None,
                 drain=self._drain,
                 via=None,
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.replay.page import page_of
 from monitor.replay.reading import Reading
 from monitor.replay.replaying import Request, Tools, replay

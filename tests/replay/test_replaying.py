@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.domain import Blame, EvaluationKind, Sureness, VerdictKind
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.replay.body import body_of
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.page import page_of

@@ -12,7 +12,7 @@ import pytest
 from detectors import DETECTORS
 from monitor.config.sections import Config
 from monitor.domain import VerdictKind
-from monitor.evaluate import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.replay.reading import Reading
 from monitor.replay.replaying import Request, Tools, replay

@@ -72,6 +72,29 @@ def test_work_that_has_more_to_do_is_called_at_once() -> None:
     pulse.stop()
 
 
+def test_a_loop_that_is_woken_turns_at_once_and_once_more_after_the_turn_in_hand() -> None:
+    pulse = Pulse(every=timedelta(hours=1))
+    turns, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def work() -> bool:
+        turns.release()
+        go_on.acquire(timeout=60)
+        return False
+
+    loop = Loop("woken", work, pulse=pulse, every=timedelta(hours=1))
+    loop.start()
+    assert turns.acquire(timeout=60)
+    loop.wake()  # in the middle of a turn
+    go_on.release()
+    assert turns.acquire(timeout=60)
+    go_on.release()
+    loop.wake()
+    assert turns.acquire(timeout=60)
+    go_on.release()
+    pulse.stop()
+    assert loop.join(timeout=60)
+
+
 def test_backoff_doubles_to_an_hour() -> None:
     assert backoff(0) == timedelta(seconds=15)
     assert backoff(3) == timedelta(minutes=2)

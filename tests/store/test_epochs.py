@@ -17,11 +17,11 @@ from sqlalchemy.engine import make_url
 
 from monitor.domain import ArmKind, Edition
 from monitor.postgres.binaries import find_binaries
-from monitor.routing import table
-from monitor.routing.arms import ArmRequest
 from monitor.store import audit, epochs, route_refusals, routes
 from monitor.store.database import Database
 from monitor.store.routes import GenerationConflict
+from monitor.traffic import table
+from monitor.traffic.arms import ArmRequest
 from tests.fleet import NOW, register
 
 FAR = 8_000_000_000

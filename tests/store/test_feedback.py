@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import AdapterId, VersionId
+from monitor.domain import AdapterId, Unread, VersionId
 from monitor.store import baselines, feedback, ingest
 from monitor.store.database import Database
-from monitor.store.feedback import Unread
 from monitor.store.ingest import FeedbackRow
 
 MINUTE = timedelta(minutes=1)

@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from monitor.domain import Version
 from monitor.policy.budget import BudgetSettings, shares
-from monitor.routing import table
 from monitor.store import adapters, partitions, versions, watching
 from monitor.store.database import Database
 from monitor.store.tables import increments, references
+from monitor.traffic import table
 
 NOW = datetime.now(tz=UTC)
 OLD = NOW - timedelta(days=40)

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
-from monitor.routing.arms import ArmRequest
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import CanaryState, Phase, to_json
 from monitor.store import actions, adapters, audit, canaries, route_failures, versions
 from monitor.store.actions import ActionKind, ActionState
+from monitor.traffic.arms import ArmRequest
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import CanaryState, Phase, to_json
 from tests import worlds
 
 WAITS = "acme/refunds"

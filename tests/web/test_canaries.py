@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
-from monitor.routing.canary.states import CanaryState, Phase
 from monitor.store import canaries as stored
 from monitor.store import routes
 from monitor.store.canaries import CanaryId
 from monitor.store.canary_looks import Look
+from monitor.traffic.trial.states import CanaryState, Phase
 from monitor.web.canaries import happened, possible
 from tests.serving import Serving
 from tests.web import moves, trials
@@ -210,6 +210,7 @@ def test_only_orders_that_make_sense_are_offered() -> None:
     assert offered[Phase.RUNNING] == ["pause", "promote", "abort"]
     assert offered[Phase.PAUSED] == ["resume", "promote", "abort"]
     assert offered[Phase.PRECHECKS] == ["abort"]
-    assert offered[Phase.PROMOTING] == offered[Phase.SUCCEEDED] == []
+    assert offered[Phase.PROMOTING] == ["abort"]
+    assert offered[Phase.SUCCEEDED] == offered[Phase.ROLLING_BACK] == []
     latched = CanaryState(phase=Phase.ROLLED_BACK, latched=True)
     assert [order.value for order in possible(latched)] == ["resume"]

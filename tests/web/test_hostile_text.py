@@ -15,10 +15,6 @@ from monitor.domain import ChangeKind, Scope, Severity, Verdict, VerdictKind, Ve
 from monitor.incident.smoke import SmokeTest
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import Questioner, SmokeAnswer
-from monitor.routing.canary.guards import GuardKind
-from monitor.routing.canary.measure import GuardFound, GuardOutcome
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import CanaryState, Pause, Phase, to_json
 from monitor.store import (
     actions,
     adapters,
@@ -36,6 +32,10 @@ from monitor.store import (
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.canary_looks import Look
 from monitor.store.database import Database
+from monitor.traffic.trial.guards import GuardKind
+from monitor.traffic.trial.measure import GuardFound, GuardOutcome
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import CanaryState, Pause, Phase, to_json
 from tests import newcomers, worlds
 from tests.serving import Serving, serving
 from tests.web.conftest import Looker

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Scope
-from monitor.routing.arms import ArmRequest
 from monitor.store import actions, flags, routes
 from monitor.store.actions import ActionState
+from monitor.traffic.arms import ArmRequest
 from tests import worlds
 from tests.serving import Serving
 from tests.web import moves

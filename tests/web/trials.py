@@ -11,9 +11,12 @@ from sqlalchemy import Connection
 
 from detectors.feedback import Directions
 from detectors.trial import Failures
-from monitor.routing.canary.guards import Guard, alphas, guards_of
-from monitor.routing.canary.measure import Column, Measurement, Rules, Sides, measure
-from monitor.routing.canary.states import (
+from monitor.store import adapters, canaries, canary_looks, versions
+from monitor.store.canaries import CanaryId, Progress
+from monitor.store.canary_looks import Look
+from monitor.traffic.trial.guards import Guard, alphas, guards_of
+from monitor.traffic.trial.measure import Column, Measurement, Rules, Sides, measure
+from monitor.traffic.trial.states import (
     CanaryState,
     Move,
     Pause,
@@ -22,9 +25,6 @@ from monitor.routing.canary.states import (
     Step,
     to_json,
 )
-from monitor.store import adapters, canaries, canary_looks, versions
-from monitor.store.canaries import CanaryId, Progress
-from monitor.store.canary_looks import Look
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = Plan(

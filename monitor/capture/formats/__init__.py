@@ -1,4 +1,4 @@
-"""Lines of common logs, read as records. Only the standard library: a script may take it along.
+"""Read lines of common logs as records; needs only the standard library.
 
 A new form is one function and one entry in :data:`monitor.capture.formats.lines.FORMS`.
 """

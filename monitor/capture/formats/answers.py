@@ -1,7 +1,7 @@
-"""OpenAI-compatible requests and answers as fields of a record, whoever logged them.
+"""Map OpenAI-compatible requests and answers, from any logger, to fields of a record.
 
-Nothing here trusts a type: what is not of the expected one is left out or handed on as it
-is, for the check of the record to refuse.
+No type is trusted: a value of another type is left out, or passed on for the record's check to
+refuse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monitor.capture.formats.structured import validity
 
 MAX_TOP: Final = 20
 REDACTED: Final = "redacted-by-litellm"
-"""Stands in LiteLLM's payload where messages are not to be logged."""
+"""LiteLLM writes this in place of messages that are not to be logged."""
 
 Fields = dict[str, Any]
 
@@ -24,8 +24,8 @@ Fields = dict[str, Any]
 def request_fields(request: object) -> Fields:
     """Map the prompt, the settings and the user of a request.
 
-    The prompt is the text of the last message of the user; ``system`` what the client put
-    before the conversation, empty where it put nothing there.
+    The prompt is the text of the user's last message; ``system`` is the client's text before the
+    conversation, empty if there is none.
     """
     body = _asked(request)
     return present(
@@ -41,8 +41,8 @@ def request_fields(request: object) -> Fields:
 def answer_fields(answer: object, request: object = None) -> Fields:
     """Map the first choice of a chat or text completion or a response, and its usage.
 
-    With its ``request`` it is known whether JSON or a call of a tool was asked for. Of several
-    choices the usage counts all, and says nothing of the first.
+    The ``request`` tells whether JSON or a tool call was asked for. With several choices, usage is
+    left out, since it counts all of them.
     """
     body = mapping(answer)
     body = responses.chat_answer(body) if responses.is_answer(body) else body
@@ -66,17 +66,17 @@ def _asked(request: object) -> Mapping[str, Any]:
 
 
 def present(**fields: object) -> Fields:
-    """Leave out what is None: a field that was not given was not measured."""
+    """Drop fields that are None: a field that was not given was not measured."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def first(body: Mapping[str, Any], *names: str) -> Any:
-    """Give the first of several fields that is there."""
+    """Return the first of several fields that is present."""
     return next((body[name] for name in names if body.get(name) is not None), None)
 
 
 def text_of(content: object) -> str | None:
-    """Text of a message: a string, or the text parts of a list."""
+    """Return a message's text: a string, or the text parts of a list."""
     if isinstance(content, str):
         return None if content == REDACTED else content
     parts = [mapping(part).get("text") for part in sequence(content)]
@@ -85,7 +85,7 @@ def text_of(content: object) -> str | None:
 
 
 def last_request(messages: object) -> str | None:
-    """Text of the user's last message, or of the last one where no role says so."""
+    """Return the text of the user's last message, or of the last one if no role is given."""
     if isinstance(messages, str):
         return text_of(messages)
     said = [mapping(message) for message in sequence(messages)]
@@ -94,7 +94,7 @@ def last_request(messages: object) -> str | None:
 
 
 def system_of(body: Mapping[str, Any]) -> str | None:
-    """Text of the instructions before the conversation; None where nobody converses."""
+    """Return the instructions before the conversation; None if there is no conversation."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return None
@@ -118,7 +118,7 @@ def _prompt(body: Mapping[str, Any]) -> str | None:
 
 
 def _output(choice: Mapping[str, Any]) -> str | None:
-    """Blank where the answer is; None where it is no text at all but a call of a tool."""
+    """Return the text of an answer: blank if it is empty, None if it is a tool call."""
     if "text" in choice:
         return text_of(choice["text"])
     message = choice.get("message")
@@ -133,7 +133,7 @@ def _output(choice: Mapping[str, Any]) -> str | None:
 
 
 def _ending(choice: Mapping[str, Any]) -> Any:
-    """How it ended: a `refusal` that stands in a field of its own is one, whatever its words."""
+    """Return the finish reason; an answer with text in `refusal` counts as a refusal."""
     refused = mapping(choice.get("message")).get("refusal")
     return "refusal" if refused else choice.get("finish_reason")
 
@@ -157,7 +157,7 @@ def _of_chat(content: Sequence[Any]) -> Fields:
 
 
 def _of_completion(found: Mapping[str, Any], answered: object) -> Fields:
-    """With ``echo`` the prompt's tokens come first: only the last ones were answered."""
+    """Read the answer's tokens; with ``echo`` the prompt's tokens come first and are dropped."""
     chosen = found["token_logprobs"]
     top = [list(mapping(one).values())[:MAX_TOP] for one in sequence(found.get("top_logprobs"))]
     skipped = len(chosen) - answered if isinstance(answered, int) else 0
@@ -166,5 +166,5 @@ def _of_completion(found: Mapping[str, Any], answered: object) -> Fields:
 
 
 def _top(top: list[list[Any]]) -> Fields:
-    """Leave out alternatives that nobody asked for."""
+    """Leave out alternatives that were not requested."""
     return {"top_logprobs": top} if any(top) else {}

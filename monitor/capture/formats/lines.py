@@ -1,4 +1,4 @@
-"""Which log a line comes from, and what record it holds."""
+"""Recognise a log line's form, and map it to a record."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OK: Final = 200
 
 
 class Form(StrEnum):
-    """Forms of a line."""
+    """The forms of a line."""
 
     DRIFTLINE = "driftline"
     OPENAI = "openai"
@@ -39,15 +39,15 @@ class Form(StrEnum):
 
 
 class Unreadable(Exception):  # noqa: N818 (a fact about one line)
-    """No record can be made of the line; the text says why and quotes nothing of it."""
+    """The line cannot be mapped to a record; the text says why and quotes nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
     """A line's record, unchecked: ``fields`` lack adapter, version and time.
 
-    ``adapter`` and ``version`` come from the model's name (``support@v7``); None where the
-    line names no model. ``at`` is None where it has no time.
+    ``adapter`` and ``version`` come from the model's name (``support@v7``); None if the line names
+    no model. ``at`` is None if the line has no time.
     """
 
     fields: Fields
@@ -57,7 +57,7 @@ class Mapped:
 
 
 def form_of(line: Mapping[str, Any]) -> Form:
-    """Tell the form of a line; raises Unreadable for one that is known to be none."""
+    """Recognise the form of a line; raises Unreadable for a line of no known form."""
     if "startTime" in line or "standard_logging_object" in line:
         return Form.LITELLM
     if "custom_id" in line:
@@ -75,7 +75,7 @@ def form_of(line: Mapping[str, Any]) -> Form:
 
 
 def read(line: Mapping[str, Any], form: Form | None = None) -> Mapped:
-    """Map a line of the given form, or of the one it looks like; raises Unreadable."""
+    """Map a line of the given form, or of the recognised one; raises Unreadable."""
     return FORMS[form or form_of(line)](line)
 
 
@@ -94,7 +94,7 @@ def _driftline(line: Mapping[str, Any]) -> Mapped:
 
 
 def _openai(line: Mapping[str, Any]) -> Mapped:
-    """``{"request": …, "response": …}``, as proxies and middlewares log them."""
+    """Map ``{"request": …, "response": …}``, as proxies and middlewares log them."""
     if "request" not in line and "response" not in line:
         raise Unreadable("no request with its response")
     answer, status = _unwrapped(line.get("response"))
@@ -117,7 +117,7 @@ def _openai(line: Mapping[str, Any]) -> Mapped:
 
 
 def _batch(line: Mapping[str, Any]) -> Mapped:
-    """One line of a batch's output or error file."""
+    """Map one line of a batch's output or error file."""
     if "response" not in line and "error" not in line:
         raise Unreadable("a request of a batch; its output file has the answers")
     answer, status = _unwrapped(line.get("response"))
@@ -131,7 +131,7 @@ def _batch(line: Mapping[str, Any]) -> Mapped:
 
 
 def _litellm(line: Mapping[str, Any]) -> Mapped:
-    """LiteLLM's standard logging payload, also inside the arguments of its callback."""
+    """Map LiteLLM's standard logging payload, also inside its callback's arguments."""
     payload = mapping(line["standard_logging_object"]) if _wrapped(line) else line
     if "startTime" not in payload and "response" not in payload:
         raise Unreadable("no payload of LiteLLM: it has neither startTime nor response")
@@ -154,7 +154,7 @@ def _litellm(line: Mapping[str, Any]) -> Mapped:
 
 
 def _vllm(line: Mapping[str, Any]) -> Mapped:
-    """An answer by itself: what the engine sent, one a line."""
+    """Map a bare answer of the engine, one per line."""
     if not isinstance(line.get("choices"), list):
         raise Unreadable("no completion: it has no choices")
     adapter, version = split_model(line.get("model"))
@@ -178,7 +178,7 @@ FORMS: Final[Mapping[Form, Callable[[Mapping[str, Any]], Mapped]]] = MappingProx
 
 
 def split_model(model: object) -> tuple[str | None, str | None]:
-    """Take adapter and version from a served name; without ``@`` it is the adapter alone.
+    """Split a served name into adapter and version; without ``@`` it is the adapter alone.
 
     >>> split_model("support@v7")
     ('support', 'v7')
@@ -191,7 +191,7 @@ def split_model(model: object) -> tuple[str | None, str | None]:
 
 
 def _litellm_names(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Clients ask for the group; the deployment behind it is the version."""
+    """Return adapter and version: clients ask for the group, and its deployment is the version."""
     model = _name(payload.get("model"))
     deployed = None if model is None else model.rpartition("/")[2] or model
     group = _name(payload.get("model_group"))
@@ -204,7 +204,7 @@ def _litellm_names(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def _litellm_counts(payload: Mapping[str, Any]) -> Fields:
-    """Tokens of the request and its answer; of several answers the count says nothing of one."""
+    """Return the token counts; with several answers, none, since they count all."""
     if len(sequence(mapping(payload.get("response")).get("choices"))) > 1:
         return {}
     return {
@@ -226,7 +226,7 @@ def _litellm_end(payload: Mapping[str, Any]) -> Fields:
 def _ended(
     answer: Mapping[str, Any], *stated: object, request: Mapping[str, Any] | None = None
 ) -> Fields:
-    """How a request ended: its answer, or the status it failed with."""
+    """Return a request's result: its answer, or the status it failed with."""
     status = next((code for one in stated if (code := _number(one)) is not None), None)
     if not isinstance(answer.get("choices"), list):
         error = mapping(answer.get("error"))
@@ -235,7 +235,7 @@ def _ended(
 
 
 def _unwrapped(response: object) -> tuple[Mapping[str, Any], object]:
-    """Take the body and the status out of a logged HTTP response."""
+    """Return the body and the status of a logged HTTP response."""
     found = mapping(response)
     if "choices" not in found and isinstance(found.get("body"), dict):
         return found["body"], found.get("status_code")

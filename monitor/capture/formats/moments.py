@@ -1,4 +1,4 @@
-"""Times as logs write them."""
+"""Read times in the forms that logs use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MICROSECONDS_FROM: Final = 1e14
 def moment(value: object) -> datetime | None:
     """Read a time: seconds, milliseconds or microseconds since 1970, or ISO 8601.
 
-    Without an offset it is UTC. None for anything that is no time.
+    Without an offset it is UTC. None for anything else.
 
     >>> moment(1764028800) == moment("2025-11-25T00:00:00Z") == moment("2025-11-25 00:00:00")
     True
@@ -31,7 +31,7 @@ def moment(value: object) -> datetime | None:
 
 
 def milliseconds(start: datetime | None, end: datetime | None) -> float | None:
-    """Give the time between two moments, or None where one is missing or they are reversed."""
+    """Return the time between two moments; None if one is missing or they are reversed."""
     if start is None or end is None or end < start:
         return None
     return round((end - start).total_seconds() * 1e3, 3)

@@ -1,4 +1,4 @@
-"""Requests and answers of OpenAI's Responses, told as those of chat completions."""
+"""Translate OpenAI's Responses requests and answers into those of chat completions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Table = Mapping[str, Any]
 
 
 def is_request(body: Table) -> bool:
-    """Whether a body asks so, and not as the others do."""
+    """True if a body is a Responses request, and not a completion request."""
     return "input" in body and "messages" not in body and "prompt" not in body
 
 
 def is_answer(body: Table) -> bool:
-    """Whether a body answers so."""
+    """True if a body is a Responses answer."""
     return isinstance(body.get("output"), list) and "choices" not in body
 
 
 def chat_request(body: Table) -> Table:
-    """Tell a request's messages, settings and tools under the names that chat completions have."""
+    """Map a request's messages, settings and tools to the names of chat completions."""
     form = mapping(mapping(body.get("text")).get("format"))
     told = {
         **body,
@@ -38,7 +38,7 @@ def chat_request(body: Table) -> Table:
 
 
 def chat_answer(body: Table) -> Table:
-    """Tell an answer that is over as one choice; one that is not has none."""
+    """Map a finished answer to one choice; an unfinished answer has none."""
     if body.get("status") not in _OVER:
         return {}
     said = [mapping(item) for item in sequence(body["output"])]

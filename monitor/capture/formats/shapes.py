@@ -1,4 +1,4 @@
-"""JSON of unknown shape, taken as what it should be or as nothing."""
+"""Read JSON of unknown shape as the expected type, or as empty."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Give a JSON object; anything else is an empty one."""
+    """Return a JSON object; anything else becomes an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: object) -> Sequence[Any]:
-    """Give a JSON array; anything else is an empty one."""
+    """Return a JSON array; anything else becomes an empty one."""
     return value if isinstance(value, list) else ()

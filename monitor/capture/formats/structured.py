@@ -1,4 +1,4 @@
-"""Whether answers that a machine reads, JSON or calls of tools, are what was asked for."""
+"""Check that answers for machines, JSON or tool calls, have the requested form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 from monitor.capture.formats.shapes import mapping, sequence
 
 LONGEST: Final = 1_000_000
-"""Characters of an answer beyond which it is not judged."""
+"""Longer answers, in characters, are not judged."""
 
 _NO_JSON: Final = object()
 _DEMANDS: Final = ("required", "any")
@@ -18,12 +18,12 @@ _DEMANDS: Final = ("required", "any")
 def validity(
     request: Mapping[str, Any], choice: Mapping[str, Any], said: str | None
 ) -> bool | None:
-    """Tell whether an answer has the form its request asked for; None where none was.
+    """True if an answer has the form its request asked for; None if it asked for none.
 
-    Calls of tools are valid when each names a tool that was offered and has a JSON object as
-    arguments; words where a call was demanded (``tool_choice``) are not. A ``response_format``
-    of JSON is kept when the whole text parses: to an object, or with a schema to anything, as
-    whether it keeps to the schema is for the caller to know. A refusal broke no form.
+    Tool calls are valid if each names an offered tool and has a JSON object as arguments; text
+    instead of a required call (``tool_choice``) is invalid. A ``response_format`` of JSON is met if
+    the whole text parses: to an object, or with a schema to anything, since only the caller can
+    check the schema. A refusal breaks no form.
 
     >>> asked = {"response_format": {"type": "json_object"}}
     >>> [validity(asked, {"finish_reason": "stop"}, said) for said in ('{"a": 1}', "Sure!")]
@@ -53,7 +53,7 @@ def _calls(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _offered(request: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the tools of a request; none where it is not at hand."""
+    """Return the names of a request's tools; empty if the request is not at hand."""
     tools = [mapping(tool) for tool in sequence(request.get("tools"))]
     functions = [tool.get("function") or tool.get("custom") for tool in tools]
     named = [mapping(one).get("name") for one in (*functions, *sequence(request.get("functions")))]

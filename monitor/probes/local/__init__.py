@@ -1,6 +1,6 @@
-"""Models on this machine: a base and its adapters in a process of their own.
+"""Models on this machine: a base and its adapters in their own process.
 
-Nothing here imports torch but what the worker imports.
+Only the worker's modules import torch.
 """
 
 from monitor.probes.local.client import LocalProbe

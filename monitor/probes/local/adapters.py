@@ -1,4 +1,4 @@
-"""Adapters on one base: loaded by name, checked, the longest unused let go.
+"""Load adapters on one base: checked, by name, the least recently used unloaded first.
 
 Imported only inside a worker: it loads torch and PEFT.
 """
@@ -29,7 +29,7 @@ from monitor.probes.weights.identity import identity_of
 from monitor.probes.weights.safetensors import tensors_of
 
 BASE: Final = "__base__"
-"""PEFT's word for no adapter, in a batch of several."""
+"""PEFT's name for no adapter, in a batch of several."""
 _IDENTITY: Final = "identity"
 _REFUSALS: Final = (
     ValueError,
@@ -42,7 +42,7 @@ _REFUSALS: Final = (
     ImportError,
     re.error,
 )
-"""What PEFT raises for an adapter that it cannot put on a base."""
+"""The exceptions of PEFT for an adapter that does not fit a base."""
 
 
 class Adapters:
@@ -51,8 +51,8 @@ class Adapters:
     Parameters
     ----------
     base_name
-        What the base is called, with ``@revision`` where one is pinned; compared with what
-        an adapter says it was trained on, where both are names of a hub.
+        The base's name, with ``@revision`` if pinned; compared with the base that an adapter was
+        trained on, if both are hub names.
     """
 
     def __init__(self, model: CausalModel, *, base_name: str, keep: int) -> None:
@@ -67,14 +67,14 @@ class Adapters:
         self._only_plain = True
 
     def load(self, folder: Path, weights: str) -> str:
-        """Give the adapter's name in batches; load it unless it is there.
+        """Return the adapter's name in batches, loading it if needed.
 
         Raises
         ------
         FolderRefused
-            It does not fit the base, or must not be loaded.
+            The adapter does not fit the base, or must not be loaded.
         ProbeFailed
-            The folder does not hold ``weights`` any more: it is being replaced.
+            The folder no longer holds ``weights``: it is being replaced.
         """
         key = (folder, weights)
         if key not in self._held:
@@ -87,20 +87,20 @@ class Adapters:
 
     @property
     def mixable(self) -> bool:
-        """Whether PEFT can send rows of one batch through different adapters.
+        """True if PEFT can route rows of one batch through different adapters.
 
-        No more once an adapter was loaded that is not plain LoRA: what PEFT wraps for it
-        stays where it is, and most of it refuses mixed batches of other adapters too.
+        False for good once an adapter was loaded that is not plain LoRA: PEFT's wrappers for it
+        remain, and most of them refuse mixed batches even of other adapters.
         """
         return self._only_plain
 
     def mixed(self, ids: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
-        """Run each row through its own adapter; hidden states ``(b, l, h)``."""
+        """Run each row through its own adapter; returns hidden states ``(b, l, h)``."""
         self.activate(_IDENTITY)
         return self._model.hidden(ids, network=self._peft, adapter_names=list(names))
 
     def activate(self, name: str) -> None:
-        """Send what follows through one adapter, or through none."""
+        """Route later calls through one adapter, or through none."""
         if name == self._active:
             return
         if name == BASE:
@@ -117,7 +117,7 @@ class Adapters:
         fitting.require_fit(folder, config, state, network=self._peft.get_base_model())
         name = f"v{next(self._numbers)}"
         self._only_plain = self._only_plain and fitting.is_plain(config, state)
-        # modules that are wrapped now know nothing of what was active before
+        # newly wrapped modules do not know the active adapter yet
         self._active = None
         try:
             self._insert(name, config, state)
@@ -129,7 +129,7 @@ class Adapters:
     def _insert(
         self, name: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
     ) -> None:
-        # its weights come from the file; PEFT's other beginnings would alter the base
+        # the weights come from the file; PEFT's other initialisations would alter the base
         settings = {**config, "init_lora_weights": False, "inference_mode": True}
         lora = LoraConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call] # PEFT leaves it untyped
         self._peft.add_adapter(name, lora, autocast_adapter_dtype=False)
@@ -142,7 +142,7 @@ class Adapters:
         self._peft.eval().requires_grad_(requires_grad=False)
 
     def _remove(self, name: str) -> None:
-        # PEFT warns where the active adapter goes
+        # PEFT warns if the active adapter is removed
         self._active = None
         self.activate(_IDENTITY)
         if name in self._peft.peft_config:
@@ -150,7 +150,7 @@ class Adapters:
 
 
 def _read(folder: Path, weights: str) -> tuple[Mapping[str, Any], Mapping[str, torch.Tensor]]:
-    """Read an adapter once, so that what is checked and hashed is what is loaded."""
+    """Read an adapter once, so that the checked and hashed bytes are the loaded ones."""
     try:
         raw = read_raw_config(folder)
         parsed_config(raw)
@@ -170,10 +170,9 @@ def _read(folder: Path, weights: str) -> tuple[Mapping[str, Any], Mapping[str, t
 
 
 def _wrapped(model: CausalModel) -> PeftModel:
-    """Put an adapter that changes nothing on a base.
+    """Wrap a base with an adapter that changes nothing.
 
-    PEFT can take back an adapter that failed to load, but not the first one's wrapping of
-    the base.
+    PEFT can remove an adapter that failed to load, but not the first one's wrapping of the base.
     """
     first = next(
         name for name, part in model.network.named_modules() if isinstance(part, torch.nn.Linear)

@@ -1,4 +1,4 @@
-"""The models of one worker, and what can be asked of them. It loads torch."""
+"""The models of one worker, and the operations on them. It loads torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ on a CPU, 8 adapters over 35, 140 and 560 tokens cost .5, .9 and 1.3 of swapping
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """Models x texts: NLL sums in nats (NaN: not scored), tokens, tokens without a number."""
+    """Models x texts: NLL sums in nats (NaN if not scored), tokens, tokens without a number."""
 
     sums: npt.NDArray[np.float64]
     tokens: npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class Scores:
 
 
 class LocalModels:
-    """One base with its adapters, and other whole models while they are compared."""
+    """One base with its adapters, and another whole model while it is compared."""
 
     def __init__(self, folder: Path, opening: protocol.Open) -> None:
         torch.set_num_threads(opening.threads)
@@ -56,12 +56,12 @@ class LocalModels:
     def score(
         self, models: Sequence[protocol.Base | protocol.Adapter], texts: Sequence[str]
     ) -> Scores:
-        """Score texts by several models; those that are too long or too short stay NaN.
+        """Score texts by several models; texts that are too long or too short stay NaN.
 
         Raises
         ------
         FolderRefused, ProbeFailed
-            The first adapter that cannot be loaded ends it.
+            The first adapter that cannot be loaded ends the call.
         """
         ids = self.base.encode(texts)
         usable = _usable(ids, longest=self.base.longest)
@@ -84,7 +84,7 @@ class LocalModels:
     def expect(
         self, model: protocol.Base | protocol.Adapter, texts: Sequence[str], *, top: int
     ) -> TopLogprobs:
-        """Tell the likeliest tokens wherever a token of a text stands to be guessed."""
+        """Return the likeliest tokens at each position of the texts."""
         ids = self.base.encode(texts)
         usable = _usable(ids, longest=self.base.longest)
         voice = self.voice(model)
@@ -105,9 +105,9 @@ class LocalModels:
         Raises
         ------
         TokenizersDiffer
-            They read a text as different tokens.
+            The models split a text into different tokens.
         FolderRefused
-            One cannot be loaded.
+            A folder cannot be loaded.
         """
         one, other = self.voice(a), self.voice(b)
         ids = one.model.encode(texts)
@@ -129,7 +129,7 @@ class LocalModels:
         return likeness.parities()
 
     def _nats(self, ids: list[list[int]], names: Sequence[str]) -> list[torch.Tensor]:
-        """Nats of each token for each (name, text), names outermost."""
+        """Return the nats of each token for each (name, text), names outermost."""
         length = sum(len(text) for text in ids)
         small = length * MIXED_SHARE <= self._opening.batch_tokens
         if len(names) > 1 and small and self._adapters.mixable:
@@ -149,7 +149,7 @@ class LocalModels:
         return [torch.cat(own) for own in parts]
 
     def voice(self, model: protocol.Model) -> Alone | Swapped:
-        """Let one model answer alone."""
+        """Make one model answer alone."""
         match model:
             case protocol.Base() | protocol.Adapter():
                 return self._swapped(self._name(model))
@@ -159,12 +159,12 @@ class LocalModels:
                 assert_never(model)
 
     def _other(self, folder: Path) -> CausalModel:
-        """Load another whole model; the last one stays, because texts come in several parts."""
+        """Load another whole model, and cache it, because texts come in several parts."""
         if kind_of(folder) is not FolderKind.MODEL:
             raise FolderRefused(folder, "it holds an adapter, not a whole model")
         weights = self._fingerprints.of(folder)
         if self._last is None or self._last[0] != weights:
-            self._last = None  # let it go before the next one takes its place
+            self._last = None  # free it before the next one takes its place
             model = CausalModel(folder, dtype=self._opening.dtype, device=self._opening.device)
             self._last = (weights, model)
         return self._last[1]
@@ -183,12 +183,12 @@ class LocalModels:
 
 
 def _usable(ids: Sequence[Sequence[int]], *, longest: int) -> list[int]:
-    """Which texts have a token to be guessed and fit the context."""
+    """Return the indices of texts with a token to predict that fit the context."""
     return [i for i, text in enumerate(ids) if 2 <= len(text) <= longest]  # noqa: PLR2004 - a token and one before it
 
 
 def _put(found: Scores, model: int, text: int, nats: torch.Tensor) -> None:
-    """Add up a text's tokens as those of a served model are: see ``prompt_logprobs.total``."""
+    """Sum a text's tokens as for a served model: see ``prompt_logprobs.total``."""
     unknown = nats.isnan() | (nats == -torch.inf)
     impossible = nats == torch.inf
     known = nats.masked_fill(impossible, LARGEST_NLL)[~unknown]
@@ -200,7 +200,7 @@ def _put(found: Scores, model: int, text: int, nats: torch.Tensor) -> None:
 def _in_order(
     parts: Sequence[tuple[torch.Tensor, ...]], usable: Sequence[int], *, top: int
 ) -> TopLogprobs:
-    """Put what batches said back into the order of the texts."""
+    """Put the results of batches back into the order of the texts."""
     if not parts:
         return TopLogprobs(
             chosen=np.empty(0),

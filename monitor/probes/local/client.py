@@ -1,4 +1,4 @@
-"""Asking a base and its adapters on this machine, without importing what runs them."""
+"""Ask a base and its adapters on this machine, without importing torch."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from monitor.probes.models import is_local
 from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
 
 TEXTS_PER_REQUEST: Final = 64
-"""A worker that dies repeats no more than this."""
+"""A worker that dies repeats at most this many texts."""
 REMEMBERED_TARGETS: Final = 64
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class LocalProbe:
-    """Asks one base and its adapters; a :class:`monitor.probes.asking.ModelProbe`.
+    """A probe of one base and its adapters; a :class:`monitor.probes.asking.ModelProbe`.
 
-    Thread-safe. The worker starts at the first question and loads the base once; it starts
-    again when it dies, or when the base's folder holds other weights. An adapter is known
-    by the hash of its folder, so one that was replaced is loaded anew.
+    Thread-safe. The worker starts at the first question and loads the base once; it starts again if
+    it dies, or if the base's folder holds other weights. An adapter is identified by the hash of
+    its folder, so a replaced one is loaded anew.
 
     Parameters
     ----------
     general
-        Corpus of every adapter.
+        The corpus of every adapter.
     domains
-        Further corpora by adapter; ``domain`` is that of every other one.
+        Further corpora by adapter; ``domain`` is for all other adapters.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class LocalProbe:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process, None while none runs."""
+        """The worker's process; None while none runs."""
         return self._worker.pid
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
-        """Give the general corpus, and the adapter's own where there is one."""
+        """Return the general corpus, and the adapter's own if configured."""
         own = self._domains.get(adapter, self._domain)
         return (self._general,) if own is None else (self._general, own)
 
@@ -106,17 +106,17 @@ class LocalProbe:
     def score_many(self, targets: Sequence[Target], corpus: Corpus) -> tuple[PerplexityRun, ...]:
         """Score several models over one corpus, in one pass where that is faster.
 
-        Every call computes: a second run that repeated the first one's numbers would confirm
-        nothing. Who has a run that :meth:`would_repeat` need not ask.
+        Every call computes anew: a second run that repeated stored numbers would confirm nothing. A
+        caller with a run that :meth:`would_repeat` need not ask.
 
         Raises
         ------
         FolderUnknown, FolderRefused
-            The first target that cannot be asked ends it.
+            The first target that cannot be asked ends the call.
         ModelMissing
             The base cannot be loaded.
         ProbeFailed, ProbeTimeout
-            No answer; a later call may have one.
+            No answer; a later call may succeed.
         """
         opened = self._opened()
         models = [self._model_of(target) for target in targets]
@@ -137,7 +137,7 @@ class LocalProbe:
         return tuple(found[own] for own in weights)
 
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
-        """Tell the 20 likeliest tokens at every place of some texts; raises as scoring does."""
+        """Return the 20 likeliest tokens at each position of the texts; raises as scoring does."""
         self._opened()
         reply = self._ask(
             protocol.Read(model=self._model_of(target), texts=_sendable(texts), top=TOP),
@@ -154,21 +154,21 @@ class LocalProbe:
         )
 
     def parity(self, a: Path | None, b: Path | None, texts: Sequence[str]) -> Parity:
-        """Compare two folders over their whole vocabulary; None is the base.
+        """Compare two folders over their whole vocabulary; None means the base.
 
         A folder is an adapter on the base, or a whole model: merged, quantised, or other.
 
         Raises
         ------
         TokenizersDiffer
-            They read a text as different tokens.
+            The models split a text into different tokens.
         FolderRefused, ModelMissing, ProbeFailed, ProbeTimeout
             One of them cannot be asked.
         """
         return pooled(self.parities(a, b, texts))
 
     def parities(self, a: Path | None, b: Path | None, texts: Sequence[str]) -> tuple[Parity, ...]:
-        """Compare text by text, as :meth:`parity` does; one without tokens has 0 positions."""
+        """Compare text by text, as :meth:`parity` does; a text without tokens has 0 positions."""
         self._opened()
         request = protocol.Compare(a=self._side(a), b=self._side(b), texts=_sendable(texts))
         reply = self._ask(request, protocol.Compared, pairs=2 * len(texts), loads=True)
@@ -179,19 +179,19 @@ class LocalProbe:
         )
 
     def base_of(self, target: Target) -> Target | None:
-        """The base that every adapter here is on; None of the base itself."""
+        """Return the common base of all adapters here; None for the base itself."""
         return None if target == self.base else self.base
 
     def siblings_of(self, target: Target) -> tuple[Target, ...]:
-        """Other adapters that were scored here of late: they fit the same base."""
+        """Return other adapters scored here recently: they fit the same base."""
         with self._lock:
             known = tuple(self._asked)
         return tuple(other for other in known if other not in {target, self.base})
 
     def would_repeat(self, target: Target, run: Made) -> bool:
-        """Whether the same weights would be asked with the same arithmetic and libraries.
+        """True if weights, arithmetic and libraries would be the same.
 
-        Costs no forward, but the base is loaded to know its arithmetic.
+        It costs no forward pass, but loads the base to know its arithmetic.
         """
         if run.source != PerplexitySource.LOCAL or run.weights is None:
             return False
@@ -201,9 +201,9 @@ class LocalProbe:
         return (run.engine, run.dtype) == (opened.engine, opened.dtype)
 
     def weights_of(self, target: Target) -> str | None:
-        """Hash of the adapter's folder and its base's; None where nobody knows the folder.
+        """Hash the adapter's folder and its base's; None if the folder is unknown.
 
-        A base of the hub must be loaded for it.
+        A base from the hub must be loaded for this.
         """
         try:
             model = self._model_of(target)
@@ -216,7 +216,7 @@ class LocalProbe:
         self._worker.close()
 
     def _opened(self) -> protocol.Opened:
-        """Have the base loaded that its folder holds now."""
+        """Load the base that its folder holds now."""
         opened, wanted = self._worker.opened(), self._base_weights()
         if wanted in {None, opened.weights}:
             return opened
@@ -227,7 +227,7 @@ class LocalProbe:
         return opened
 
     def _base_weights(self) -> str | None:
-        """Hash of the base where its folder is known without asking a hub."""
+        """Hash the base if its folder is known without asking a hub."""
         base = Path(self._settings.base).expanduser()
         known = is_local(self._settings.base) and base.is_dir()
         return self._fingerprints.of(base) if known else None
@@ -255,7 +255,7 @@ class LocalProbe:
     def _measure(
         self, models: list[protocol.Base | protocol.Adapter], corpus: Corpus
     ) -> list[tuple[DocumentScore, ...]]:
-        """Score documents, shortest first so that those of a request are alike."""
+        """Score documents, shortest first so that those of a request have similar lengths."""
         documents = sorted(corpus.documents, key=lambda document: len(document.text))
         found: list[dict[str, DocumentScore]] = [{} for _ in models]
         for begin in range(0, len(documents), TEXTS_PER_REQUEST):
@@ -293,7 +293,7 @@ class LocalProbe:
 
 
 def _joint(model: protocol.Base | protocol.Adapter, base: str) -> str:
-    """Hash of everything that computes: an adapter does what it does on its base alone."""
+    """Hash all weights that compute: an adapter's result depends on its base."""
     if isinstance(model, protocol.Base):
         return base
     return combined({"base": base, "adapter": model.weights})
@@ -332,5 +332,5 @@ def _refusal(reply: protocol.Refused) -> ProbeError:
 
 
 def _sendable(texts: Sequence[str]) -> list[str]:
-    # a lone surrogate is no text: it cannot be sent, and no tokenizer knows it
+    # a lone surrogate is not text: it cannot be sent, and no tokenizer knows it
     return [text.encode("utf-8", "replace").decode() for text in texts]

@@ -1,4 +1,4 @@
-"""Does an adapter fit a base, and may it be loaded? Named by file and tensor where not."""
+"""Check that an adapter fits a base and may be loaded; errors name file and tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monitor.probes.errors import FolderRefused
 from monitor.probes.local.folders import is_hub_name
 
 _PLAIN_STARTS: Final = (True, False, None, "gaussian", "orthogonal")
-"""Ways to begin training that leave the base as it is."""
+"""Initialisations for training that leave the base unchanged."""
 _REBUILDING: Final = (
     "layer_replication",
     "megatron_config",
@@ -36,10 +36,10 @@ LARGEST_UNUSED: Final = 16
 
 
 def require_base(folder: Path, config: Mapping[str, Any], *, base_name: str) -> None:
-    """Compare what an adapter was trained on with the base, where both have hub names.
+    """Compare an adapter's stated base with this one, if both are hub names.
 
-    Organisations differ for mirrors of one model, so the last part decides; folders say
-    nothing, and shapes decide later.
+    Organisations differ for mirrors of one model, so only the last part is compared; folder names
+    are not, and shapes decide later.
     """
     name, _, revision = base_name.partition("@")
     trained_on = config.get("base_model_name_or_path")
@@ -59,7 +59,7 @@ def require_base(folder: Path, config: Mapping[str, Any], *, base_name: str) -> 
 
 
 def require_loadable(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse what is not LoRA, what would alter the base, and what would run code."""
+    """Refuse adapters that are not LoRA, would alter the base, or would run code."""
     kind = config.get("peft_type")
     if kind != "LORA":
         raise FolderRefused(folder, f"peft_type is {kind!r}; only LORA is scored")
@@ -80,7 +80,7 @@ def require_fit(
     *,
     network: torch.nn.Module,
 ) -> None:
-    """Find a module for every target and every tensor, of its shape."""
+    """Check that every target and tensor has a module of its shape."""
     modules = {_bare(name): part for name, part in network.named_modules()}
     targets = config.get("target_modules")
     for target in targets if isinstance(targets, list) else ():
@@ -102,7 +102,7 @@ def require_fit(
 def _require_ranks(
     folder: Path, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
 ) -> None:
-    """Refuse ranks far beyond those of the file: PEFT makes room for what the config says."""
+    """Refuse ranks far above the file's: PEFT allocates what the config says."""
     held = max((min(one.shape) for one in state.values() if one.dim() > 1), default=1)
     said = max([config["r"], *(config.get("rank_pattern") or {}).values()])
     if said > LARGEST_UNUSED * max(1, held):
@@ -111,7 +111,7 @@ def _require_ranks(
 
 
 def is_plain(config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> bool:
-    """Whether it is LoRA below the head and nothing else, which PEFT mixes in a batch."""
+    """True if it is LoRA below the head and nothing else, which PEFT mixes in a batch."""
     special = (
         "use_dora",
         "alora_invocation_tokens",
@@ -148,7 +148,7 @@ def _require_shape(
 
 
 def _bare(name: str) -> str:
-    """Name a module as a base without adapters does."""
+    """Return a module's name as in a base without adapters."""
     return name.replace(".base_layer", "")
 
 

@@ -1,4 +1,4 @@
-"""Folders of weights: what they are, and by which hash they are known. No torch."""
+"""Recognise folders of weights, and identify them by hash. No torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 MODEL_CONFIG: Final = "config.json"
 _DECIDING: Final = (".json", ".safetensors", ".model")
-"""Endings of the files that decide what a whole model computes."""
+"""Endings of the files that determine a whole model's results."""
 
 
 class FolderKind(StrEnum):
@@ -47,7 +47,7 @@ def kind_of(folder: Path) -> FolderKind:
     Raises
     ------
     FolderRefused
-        Neither, or its weights are of another format: pickled ones can run code.
+        Neither kind, or weights of another format: pickled ones can run code.
     """
     if not folder.is_dir():
         raise FolderRefused(folder, "there is no such folder")
@@ -61,7 +61,7 @@ def kind_of(folder: Path) -> FolderKind:
 
 
 def trained_on(folder: Path) -> str | None:
-    """Name the base that an adapter says it was trained on; raises FolderRefused."""
+    """Return the base that an adapter says it was trained on; raises FolderRefused."""
     try:
         with opened_adapter(folder) as adapter:
             return adapter.config.base_model_name_or_path
@@ -70,14 +70,14 @@ def trained_on(folder: Path) -> str | None:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether it reads like ``organisation/model`` and no such folder lies here."""
+    """True if it looks like ``organisation/model`` and no such folder exists here."""
     return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
 
 
 class Fingerprints:
-    """SHA-256 of folders; a file that has not changed on disk is not read again.
+    """SHA-256 of folders; a file unchanged on disk is not read again.
 
-    Changed means another inode, size, or time of change, which nobody can set back.
+    Changed means another inode, size, or change time, which nobody can set back.
     """
 
     def __init__(self) -> None:
@@ -85,12 +85,12 @@ class Fingerprints:
         self._known: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
     def of(self, folder: Path) -> str:
-        """Hash what a folder computes: an adapter's identity, or a model's deciding files.
+        """Hash a folder's content: an adapter's identity, or a model's deciding files.
 
         Raises
         ------
         FolderRefused
-            It is no folder of weights, or cannot be read.
+            It is not a folder of weights, or cannot be read.
         """
         try:
             if kind_of(folder) is FolderKind.ADAPTER:

@@ -1,6 +1,6 @@
-"""How far two models are apart at each token, over their whole vocabulary. It loads torch.
+"""Measure how far two models are apart at each token, over their whole vocabulary.
 
-As :mod:`detectors.parity` does it from the likeliest tokens alone.
+Like :mod:`detectors.parity`, which uses the likeliest tokens alone. It loads torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from detectors.parity import LOWEST, NEGLIGIBLE, Parity
 
 TOP: Final = 20
-"""Likeliest tokens whose logprobs are compared, as many as serving would tell."""
+"""Likeliest tokens whose logprobs are compared, as many as serving would return."""
 
 
 class Likeness:
@@ -28,10 +28,10 @@ class Likeness:
         self, p: torch.Tensor, q: torch.Tensor, *, tokens: torch.Tensor, texts: torch.Tensor
     ) -> None:
         """Count tokens ``(t,)`` of texts ``(t,)`` with two models' logprobs ``(t, v)``."""
-        # as in a served comparison one impossible token must not outweigh all others
+        # as in a served comparison, one impossible token must not outweigh all others
         p, q = p.clamp(min=LOWEST), q.clamp(min=LOWEST)
         a, b = p.exp(), q.exp()
-        # rounding leaves a little below 0 where two are the same
+        # rounding leaves a little below 0 if both are equal
         kl = (a * (p - q) - a + b).sum(1).clamp(min=0.0)
         each = torch.stack([kl, _same_top(p, q), _cosine(a, b)], dim=1)
         owner = texts.cpu().numpy()
@@ -42,7 +42,7 @@ class Likeness:
             np.maximum.at(self._delta, owner, gap)
 
     def parities(self) -> tuple[Parity, ...]:
-        """Give the means text by text; NaN for a text without any position."""
+        """Return the means text by text; NaN for a text without any position."""
         known = self._positions > 0
         count = np.where(known, self._positions, np.nan)
         means, delta = self._sums / count[:, None], np.where(known, self._delta, np.nan)
@@ -54,7 +54,7 @@ class Likeness:
 
 
 def _same_top(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """Whether some token is the likeliest of both; half precision often ties several."""
+    """True where both models share a likeliest token; half precision often ties several."""
     best_p = p >= p.amax(1, keepdim=True) - NEGLIGIBLE
     best_q = q >= q.amax(1, keepdim=True) - NEGLIGIBLE
     return (best_p & best_q).any(1).float()
@@ -67,7 +67,7 @@ def _cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _gap(p: torch.Tensor, q: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Largest difference at each token: of itself and of those among the likeliest of both."""
+    """Return the largest difference at each token: of itself and of both models' likeliest."""
     top = min(TOP, p.shape[1])
     least_p, least_q = p.topk(top, 1).values[:, -1:], q.topk(top, 1).values[:, -1:]
     named = (p >= least_p) & (q >= least_q)

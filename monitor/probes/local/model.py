@@ -1,4 +1,4 @@
-"""A causal language model on this machine. Imported only inside a worker: it loads torch."""
+"""Run a causal language model on this machine. Imported only inside a worker: it loads torch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _SELF_CHECK_TOKENS: Final = 8
 _SELF_CHECK_ERROR: Final = 0.05
 """Nats: an order above the rounding of bfloat16, an order below any scaling of logits."""
 _ENDLESS: Final = 1_000_000
-"""A tokenizer without a limit names a number far beyond this."""
+"""Tokenizers without a limit report a number far beyond this."""
 
 
 class CausalModel:
-    """Weights, tokenizer and head of a folder, ready to score.
+    """The weights, tokenizer and head of a folder, ready to score.
 
     Parameters
     ----------
     dtype
-        ``auto``: bfloat16 where the device multiplies it in hardware, else float32.
+        ``auto``: bfloat16 if the device multiplies it in hardware, else float32.
     device
-        ``auto``: CUDA where there is one, else the CPU.
+        ``auto``: CUDA if available, else the CPU.
 
     Raises
     ------
     FolderRefused
-        Not loadable without code of its own, not finite, or with a head that does more
-        than multiply, scale and cap.
+        Not loadable without its own code, not finite, or with a head that does more than multiply,
+        scale and cap.
     """
 
     def __init__(self, folder: Path, *, dtype: str, device: str) -> None:
@@ -61,9 +61,9 @@ class CausalModel:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text that is scored: one less than the context.
+        """The most tokens of a text that is scored: one less than the context.
 
-        A server that scores a prompt must generate a token behind it.
+        A server that scores a prompt must generate one more token.
         """
         positions = getattr(self._config, "max_position_embeddings", None)
         limit = positions or self._tokenizer.model_max_length
@@ -71,22 +71,22 @@ class CausalModel:
 
     @property
     def head(self) -> torch.nn.Module:
-        """The output layer as it is now, with an adapter's layer round it or without."""
+        """The current output layer, with or without an adapter's layer around it."""
         head: torch.nn.Module = self.network.get_output_embeddings()
         return head
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids as a server reads a prompt: with the tokenizer's own special tokens."""
+        """Return token ids as a server reads a prompt: with the tokenizer's own special tokens."""
         if not texts:
             return []
-        # the length is checked by who asks; the tokenizer's warning would be repeated for each
+        # the caller checks the length; the tokenizer's warning would repeat for each text
         return [list(ids) for ids in self._tokenizer(list(texts), verbose=False)["input_ids"]]
 
     def hidden(self, ids: torch.Tensor, *, network: Any = None, **kwargs: Any) -> torch.Tensor:
-        """What the head would be given ``(b, l, h)`` for token ids ``(b, l)``.
+        """Return the head's inputs ``(b, l, h)`` for token ids ``(b, l)``.
 
-        Without an attention mask: behind its last token a row may hold anything, because a
-        causal model's tokens see only what stands before them.
+        There is no attention mask: after its last token a row may hold anything, because a causal
+        model's tokens see only earlier ones.
         """
         with _caught(self.head) as caught:
             (network or self.network)(input_ids=ids, use_cache=False, **kwargs)
@@ -108,7 +108,7 @@ class CausalModel:
 
     @torch.inference_mode()
     def _check_head(self) -> None:
-        """Compare our way to the logits with the model's own."""
+        """Compare our computation of the logits with the model's own."""
         ids = torch.arange(_SELF_CHECK_TOKENS, device=self.device)[None]
         own = self.network(input_ids=ids, use_cache=False).logits[0].float()
         ours = self.logits(self.hidden(ids)[0]).float()
@@ -119,14 +119,14 @@ class CausalModel:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Resolve ``auto``: CUDA where there is one."""
+    """Resolve ``auto``: CUDA if available."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Resolve ``auto``: bfloat16 where the device multiplies it in hardware, else float32."""
+    """Resolve ``auto``: bfloat16 if the device multiplies it in hardware, else float32."""
     if wanted == "auto":
         on_gpu = device.type == "cuda"
         has = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else has_bfloat16()
@@ -137,7 +137,7 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def _caught(head: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Catch what a head is given, and let it multiply nothing."""
+    """Capture a head's inputs, and skip its multiplication."""
     caught: list[torch.Tensor] = []
 
     def catch(_head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
@@ -158,7 +158,7 @@ def _require_finite(folder: Path, network: torch.nn.Module) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """What the libraries say, in one line; a key that they miss is all that some say."""
+    """Return a library's message in one line; some consist only of a missing key."""
     said = str(error).strip().partition("\n")[0][:300]
     return (
         f"nothing is known of {said}" if isinstance(error, KeyError) else said or "no reason given"

@@ -1,4 +1,4 @@
-"""What the daemon and the worker of local models say to each other."""
+"""The messages between the daemon and the worker of local models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitor.probes.framing import Dialogue, Failure
 
 
 class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
-    """Load a base model; the first request of a worker's life."""
+    """Load a base model; the first request to a worker."""
 
     model: str
     dtype: str
@@ -26,7 +26,7 @@ class Base(msgspec.Struct, tag="base", frozen=True):
 
 
 class Adapter(msgspec.Struct, tag="adapter", frozen=True, kw_only=True):
-    """An adapter on the base, as its folder is known by its hash."""
+    """An adapter on the base, identified by its folder's hash."""
 
     folder: str
     weights: str
@@ -42,14 +42,14 @@ Model = Base | Adapter | Whole
 
 
 class Score(msgspec.Struct, tag="score", frozen=True, kw_only=True):
-    """Tell how likely texts are to each of some models."""
+    """Request the likelihood of texts under some models."""
 
     models: list[Base | Adapter]
     texts: list[str]
 
 
 class Read(msgspec.Struct, tag="read", frozen=True, kw_only=True):
-    """Tell what a model expects at each token of texts."""
+    """Request a model's expectations at each token of texts."""
 
     model: Base | Adapter
     texts: list[str]
@@ -57,7 +57,7 @@ class Read(msgspec.Struct, tag="read", frozen=True, kw_only=True):
 
 
 class Compare(msgspec.Struct, tag="compare", frozen=True, kw_only=True):
-    """Tell how far two models are apart on texts."""
+    """Request the difference of two models on texts."""
 
     a: Model
     b: Model
@@ -65,7 +65,7 @@ class Compare(msgspec.Struct, tag="compare", frozen=True, kw_only=True):
 
 
 class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
-    """The base is loaded: its hash, its arithmetic, and what computes."""
+    """The base is loaded: its hash, arithmetic and software."""
 
     weights: str
     dtype: str
@@ -75,8 +75,8 @@ class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
 class Scored(msgspec.Struct, tag="scored", frozen=True, kw_only=True):
     """NLL sums in nats, tokens, and tokens without a number, models x texts, row-major.
 
-    float64, int64 and int64. A text that is too long, or has no token to be guessed, has
-    NaN and no tokens.
+    float64, int64 and int64. A text that is too long, or has no token to predict, has NaN and no
+    tokens.
     """
 
     sums: bytes
@@ -108,7 +108,7 @@ class Compared(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
 
 
 class Cause(StrEnum):
-    """Why a model was not asked, beside failures that may pass."""
+    """Why a model was not asked, apart from transient failures."""
 
     FOLDER = "folder"
     TOKENIZERS = "tokenizers"
@@ -135,6 +135,6 @@ LOCAL: Final = Dialogue(
 
 
 def request(body: bytes) -> Request:
-    """Decode what the daemon asked."""
+    """Decode the daemon's request."""
     asked: Request = _REQUESTS.decode(body)
     return asked

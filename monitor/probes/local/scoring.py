@@ -1,4 +1,4 @@
-"""How likely texts are to a model: the head only where a token stands to be guessed.
+"""Score texts with a model, applying the head only where a token is to be predicted.
 
 Imported only inside a worker: it loads torch.
 """
@@ -16,29 +16,29 @@ from monitor.probes.batches import batches
 CHUNK: Final = 256
 """Tokens whose logits exist at one time."""
 _BLOCK: Final = 1 << 18
-"""Logits turned into float32 at one time on a CPU: 1 MB stays in its cache."""
+"""Logits converted to float32 at one time on a CPU: 1 MB stays in its cache."""
 
 
 class Voice(Protocol):
-    """A model as it answers now: with an adapter, with one for each row, or without."""
+    """A model's current state: with one adapter, one for each row, or none."""
 
     @property
     def device(self) -> torch.device:
-        """Where its numbers live."""
+        """The device of the model's numbers."""
         ...
 
     def hidden(self, ids: torch.Tensor, texts: Sequence[int]) -> torch.Tensor:
-        """What its head is given ``(b, l, h)`` for token ids ``(b, l)`` of numbered texts."""
+        """Return the head's inputs ``(b, l, h)`` for token ids ``(b, l)`` of numbered texts."""
         ...
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply its head to rows ``(n, h)``."""
+        """Apply the head to rows ``(n, h)``."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guesses:
-    """Tokens to be guessed: hidden states ``(t, h)`` before them, their ids, their texts."""
+    """Tokens to predict: hidden states ``(t, h)`` before them, their ids, their texts."""
 
     hidden: torch.Tensor
     tokens: torch.Tensor
@@ -46,10 +46,10 @@ class Guesses:
 
 
 def guesses(texts: Sequence[Sequence[int]], voice: Voice, *, budget: int) -> Iterator[Guesses]:
-    """Run texts, of two tokens each at least, in batches of ``budget`` padded tokens.
+    """Run texts, of at least two tokens each, in batches of ``budget`` padded tokens.
 
-    Every token but a text's first is guessed once; within a text they come in order. Given
-    in parts of at most :data:`CHUNK` tokens, so that their logits are never many.
+    Every token but a text's first is predicted once, in order within a text. Yields parts of at
+    most :data:`CHUNK` tokens, to bound the memory of their logits.
     """
     for batch in batches([len(ids) for ids in texts], budget=budget):
         lengths = torch.tensor([len(texts[i]) for i in batch])
@@ -73,7 +73,7 @@ def _cut(whole: Guesses) -> Iterator[Guesses]:
 
 
 def negative_logprobs(voice: Voice, part: Guesses) -> torch.Tensor:
-    """Nats ``(t,)`` of each token, float64 on the CPU."""
+    """Return the nats ``(t,)`` of each token, float64 on the CPU."""
     logits = voice.logits(part.hidden)
     on_cpu = logits.device.type == "cpu"
     step = max(1, _BLOCK // logits.shape[1]) if on_cpu else max(1, len(logits))
@@ -86,5 +86,5 @@ def negative_logprobs(voice: Voice, part: Guesses) -> torch.Tensor:
 
 
 def logprobs(voice: Voice, part: Guesses) -> torch.Tensor:
-    """Logprobs ``(t, vocabulary)`` in nats, float32."""
+    """Return logprobs ``(t, vocabulary)`` in nats, float32."""
     return voice.logits(part.hidden).float().log_softmax(1)

@@ -1,4 +1,4 @@
-"""How models on this machine are asked."""
+"""The settings of models on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monitor.probes.embedding import Dtype
 
 
 class Device(StrEnum):
-    """Where a model computes; ``auto`` takes CUDA where there is one."""
+    """Where a model computes; ``auto`` takes CUDA if available."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -24,12 +24,12 @@ class LocalSettings:
     base
         Folder or hub name (``name@revision`` pins it) of the base model.
     dtype
-        ``auto`` takes bfloat16 where the device has it. Another one than at registration
-        is told as a change, naming both.
+        ``auto`` takes bfloat16 if the device supports it. A dtype other than at registration is
+        reported as a change, naming both.
     batch_tokens
         Padded tokens per batch.
     loaded_adapters
-        Adapters kept in memory beside the base, 2 at least; the longest unused goes first.
+        Adapters kept in memory beside the base, at least 2; the least recently used goes first.
     threads
         CPU threads of the worker.
     timeout

@@ -1,4 +1,4 @@
-"""Models as they answer: a base, one adapter on it, an adapter for each row, another model.
+"""Models as they answer: a base, one adapter on it, an adapter per row, another model.
 
 Imported only inside a worker: it loads torch.
 """
@@ -33,7 +33,7 @@ class Alone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swapped:
-    """All rows through one adapter, or through the base alone."""
+    """The base with one adapter for all rows, or with none."""
 
     model: CausalModel
     adapters: Adapters
@@ -54,7 +54,7 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """Each row through the adapter of its text; none of them may have a head of its own."""
+    """The base with each text's own adapter; none of them may have its own head."""
 
     model: CausalModel
     adapters: Adapters

@@ -1,4 +1,4 @@
-"""The process that holds a base and its adapters: ``python -m monitor.probes.local.worker``."""
+"""The process with a base and its adapters: ``python -m monitor.probes.local.worker``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve requests until the daemon closes the pipe."""
-    # PEFT reads a property that transformers 5 has renamed; nothing we could change
+    # PEFT reads a property that transformers 5 has renamed; we cannot change that
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
     answer = _Answerer()
     serve(lambda body: answer(protocol.request(body)))
@@ -87,7 +87,7 @@ class _Answerer:
                 assert_never(request)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
-        # before torch is loaded: a wrong name is told in a moment
+        # before torch is loaded: a wrong name is reported at once
         folder, fingerprints = locate(request.model), Fingerprints()
         try:
             if kind_of(folder) is not FolderKind.MODEL:

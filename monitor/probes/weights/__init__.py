@@ -1,7 +1,7 @@
-"""Weight health: what an adapter's files say, read from safetensors by numpy alone.
+"""Inspect an adapter's weights, reading safetensors with numpy alone.
 
-Nothing is executed, nothing is loaded whole: a file is checked against the format before a
-number of it is read, and numbers are read block by block.
+Nothing is executed and nothing is loaded whole: a file's format is checked before any of its
+numbers are read, and numbers are read block by block.
 """
 
 from monitor.probes.weights.errors import Refusal, WeightsRefused

@@ -1,8 +1,8 @@
 """Inspect one folder under limits: ``python -m monitor.probes.weights FOLDER``.
 
-One line of JSON on stdout: ``{"report": …}``, or ``{"refusal": …, "reason": …}``. The
-process limits itself, so that nothing a folder holds can hurt who asked: memory, CPU time,
-and an alarm that ends it even when the one who asked is gone.
+One line of JSON on stdout: ``{"report": …}``, or ``{"refusal": …, "reason": …}``. The process
+limits its own memory and CPU time, so that no folder can hurt its caller, and sets an alarm that
+ends it even if the caller is gone.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from monitor.probes.weights.inspection import inspect_folder
 from monitor.probes.weights.report import shortened, to_json
 
 MEMORY: Final = 3 << 30
-"""Bytes of address space; an inspection of any size needs some hundred megabytes."""
+"""Bytes of address space; any inspection needs only some hundred megabytes."""
 NICE: Final = 10
 
 
 def main(folder: str, seconds: int) -> None:
-    """Print what was found, or why nothing was."""
+    """Print the report, or why there is none."""
     signal.alarm(seconds)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))

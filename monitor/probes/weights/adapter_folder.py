@@ -1,4 +1,4 @@
-"""A PEFT folder: its config, and its tensors paired module by module."""
+"""Open a PEFT folder: its config, and its tensors paired by module."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICKLED: Final = "adapter_model.bin"
 LARGEST_CONFIG: Final = 1 << 20
 LONGEST_TEXT: Final = 2048
 PREFIX: Final = "base_model.model."
-"""What peft puts before the base model's own names."""
+"""PEFT's prefixes to the base model's names."""
 
 _PART: Final = re.compile(
     r"(?P<module>.+?)\.(?P<kind>lora_A|lora_B|lora_embedding_A|lora_embedding_B"
@@ -36,7 +36,7 @@ _Rank = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of ``adapter_config.json`` that say what the tensors mean; others are ignored."""
+    """The fields of ``adapter_config.json`` that give tensors their meaning; others are ignored."""
 
     peft_type: str
     r: _Rank
@@ -53,11 +53,11 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     init_lora_weights: bool | str | None = True
 
     def rank(self, module: str) -> int:
-        """The rank that the module should have."""
+        """Return the rank that the module should have."""
         return (self.rank_pattern or {}).get(first_match(self.rank_pattern, module) or "", self.r)
 
     def alpha(self, module: str) -> float:
-        """What the module's update is multiplied with, before the rank divides it."""
+        """Return the factor of the module's update, before the division by the rank."""
         found = first_match(self.alpha_pattern, module)
         return (self.alpha_pattern or {}).get(found or "", self.lora_alpha)
 
@@ -79,9 +79,9 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFolder:
-    """An open adapter: ``others`` are whole tensors, such as those of modules_to_save.
+    """An open adapter; ``others`` are whole tensors, such as those of modules_to_save.
 
-    ``identity`` is of tensors and config, ``sha256`` of the weights file alone.
+    ``identity`` covers tensors and config, ``sha256`` the weights file alone.
     """
 
     config: AdapterConfig
@@ -125,14 +125,14 @@ def opened_adapter(folder: Path) -> Iterator[AdapterFolder]:
 
 
 def read_raw_config(folder: Path) -> bytes:
-    """Read ``adapter_config.json`` as it stands."""
+    """Read the bytes of ``adapter_config.json``."""
     if not folder.is_dir():
         raise missing("there is no such folder")
     return read_small(folder, CONFIG, limit=LARGEST_CONFIG)
 
 
 def parsed_config(raw: bytes) -> AdapterConfig:
-    """Check a config that was read."""
+    """Decode and check a config."""
     try:
         kind = msgspec.json.decode(raw, type=_Kind).peft_type
         if kind != "LORA":
@@ -161,7 +161,7 @@ def _refuse_odd_names(config: AdapterConfig) -> None:
 
 
 def pair(tensors: Mapping[str, Tensor]) -> tuple[list[Parts], list[Tensor]]:
-    """Sort tensors into the parts of modules, and those that are no part of an update.
+    """Group tensors into modules' parts, and those that belong to no update.
 
     Raises
     ------

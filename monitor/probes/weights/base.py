@@ -1,4 +1,4 @@
-"""The base model's weights, where they are at hand: what an adapter changes, and its size."""
+"""Read the base model's weights, if at hand: which an adapter changes, and their norm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 LARGEST_INDEX: Final = 16 << 20
 PLAIN: Final = frozenset({"F64", "F32", "F16", "BF16"})
-"""Types whose numbers are the weights; others are multiplied with scales stored elsewhere."""
+"""Types whose numbers are the weights; others need scales that are stored elsewhere."""
 _WRAPPED: Final = ".base_layer"
 
 
@@ -28,7 +28,7 @@ class _Index(msgspec.Struct):
 
 
 class BaseWeights:
-    """Tensors of a base model by name; files are opened when a tensor in them is wanted."""
+    """Tensors of a base model by name; files are opened on first use."""
 
     def __init__(self, folder: Path, stack: ExitStack, places: Mapping[str, str]) -> None:
         self._folder = folder
@@ -37,7 +37,7 @@ class BaseWeights:
         self._files: dict[str, Mapping[str, Tensor]] = {}
 
     def of_module(self, module: str) -> Tensor | None:
-        """Give the weight that a module's update is added to, quantised or not."""
+        """Return the weight that a module's update is added to, quantised or not."""
         for name in _names(module):
             if not self._places or name in self._places:
                 found = self._file(self._places.get(name, SINGLE)).get(name)
@@ -69,7 +69,7 @@ def opened_base(folder: Path) -> Iterator[BaseWeights]:
 
 
 def norm(tensor: Tensor) -> float:
-    """Frobenius norm of a tensor, block by block; NaN or infinite where the weights are."""
+    """Return a tensor's Frobenius norm, block by block; non-finite if the weights are."""
     total = 0.0
     for block in tensor.flat():
         wide = block.astype(np.float64 if block.dtype == np.float64 else np.float32)
@@ -85,7 +85,7 @@ def _places(folder: Path) -> Mapping[str, str]:
     except (ValueError, RecursionError) as error:
         raise damaged(f"{INDEX}: {error}") from None
     for name in set(places.values()):
-        with opened(folder, name):  # every file it names lies in the folder, wanted or not
+        with opened(folder, name):  # every named file must be in the folder, used or not
             pass
     if not places:
         raise damaged(f"{INDEX}: names no tensor")
@@ -93,10 +93,10 @@ def _places(folder: Path) -> Mapping[str, str]:
 
 
 def _names(module: str) -> Iterator[str]:
-    """How a base may call a module's weight: whole models and bare ones differ by a prefix."""
+    """Yield a base's possible names for a module's weight: prefixes differ between models."""
     plain = module.removesuffix(_WRAPPED)
     yield f"{plain}.weight"
-    yield plain  # parameters that are adapted without a module round them
+    yield plain  # parameters adapted without a module around them
     yield f"{plain.removeprefix('model.')}.weight"
     yield f"model.{plain}.weight"
     yield f"{plain}.qweight"  # GPTQ and AWQ

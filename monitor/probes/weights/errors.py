@@ -1,4 +1,4 @@
-"""Why a folder is not inspected: one error, whatever is wrong with the files."""
+"""The error for a folder that cannot be inspected."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """What the folder's owner can do about it."""
+    """A refusal, by what the folder's owner can do about it."""
 
     MISSING = "missing"
-    """It is not there, or not readable by this process."""
+    """The folder is missing, or not readable by this process."""
     UNSUPPORTED = "unsupported"
-    """Its files are fine and of a kind that is not inspected."""
+    """The files are fine, but of a kind that is not inspected."""
     DAMAGED = "damaged"
     """No engine should load it."""
 
 
 class WeightsRefused(Exception):  # noqa: N818 - says what happened by its name
-    """The folder cannot be inspected; the message names the file and what is wrong with it.
+    """The folder cannot be inspected; the message names the file and its fault.
 
-    Messages carry names and numbers of the files, never their contents.
+    Messages hold names and numbers of the files, never their contents.
     """
 
     def __init__(self, reason: str, *, refusal: Refusal) -> None:
@@ -29,7 +29,7 @@ class WeightsRefused(Exception):  # noqa: N818 - says what happened by its name
 
 
 def damaged(reason: str) -> WeightsRefused:
-    """The files are wrong."""
+    """The files are damaged."""
     return WeightsRefused(reason, refusal=Refusal.DAMAGED)
 
 
@@ -39,5 +39,5 @@ def missing(reason: str) -> WeightsRefused:
 
 
 def unsupported(reason: str) -> WeightsRefused:
-    """The files are of another kind."""
+    """The files are of a kind that is not inspected."""
     return WeightsRefused(reason, refusal=Refusal.UNSUPPORTED)

@@ -1,4 +1,4 @@
-"""Files of a model folder, read without trust in what they are or where they lead.
+"""Read files of a model folder, trusting neither their type nor their links.
 
 Files are read, never mapped: one that shrinks while it is mapped would kill the process.
 """
@@ -18,22 +18,22 @@ from monitor.probes.weights.errors import damaged, missing
 
 CHUNK: Final = 1 << 20
 LARGE: Final = 1 << 30
-"""From here on it matters whether bytes were ever written: to read zeros takes minutes."""
+"""From this size on, unwritten bytes are checked for: reading zeros takes minutes."""
 SPARSE: Final = 16
-"""A large file that takes less than this part of its size on the disk holds no weights."""
-_BLOCK: Final = 512  # bytes of st_blocks, whatever the file system's own are
+"""A large file with less than this fraction of its size on disk holds no weights."""
+_BLOCK: Final = 512  # unit of st_blocks, on any file system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightFile:
-    """A regular file that is open for reading; ``size`` is what it had when it was opened."""
+    """A regular file open for reading; ``size`` is its size when opened."""
 
     name: str
     descriptor: int
     size: int
 
     def read(self, offset: int, count: int) -> bytes:
-        """Give exactly ``count`` bytes; refused where the file no longer has them."""
+        """Return exactly ``count`` bytes; refused if the file no longer has them."""
         found = bytearray()
         while len(found) < count:
             part = os.pread(self.descriptor, count - len(found), offset + len(found))
@@ -43,7 +43,7 @@ class WeightFile:
         return bytes(found)
 
     def sha256(self) -> str:
-        """Hash of its contents, as ``sha256sum`` prints it."""
+        """Hash its contents, as ``sha256sum`` prints it."""
         total = hashlib.sha256()
         for offset in range(0, self.size, CHUNK):
             total.update(self.read(offset, min(CHUNK, self.size - offset)))
@@ -57,12 +57,11 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
     Raises
     ------
     WeightsRefused
-        It is not there, not readable, leads out of the folder, is no regular file, or is
-        nearly all hole.
+        It is missing, unreadable, outside the folder, not a regular file, or nearly all hole.
     """
     path = _inside(folder, name)
     try:
-        # a FIFO without a writer would block for ever; the path is resolved, so a link is new
+        # a FIFO without a writer would block for ever; the path is resolved, so a link here is new
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise missing(f"{name}: {error.strerror}") from None
@@ -79,7 +78,7 @@ def opened(folder: Path, name: str) -> Iterator[WeightFile]:
 
 
 def refuse_hole(name: str, found: os.stat_result) -> None:
-    """Weights fill their file: no compression of a file system makes a sixteenth of them."""
+    """Refuse a sparse file: weights fill theirs, and no file system compresses them to 1/16."""
     written = found.st_blocks * _BLOCK
     if found.st_size >= LARGE and written * SPARSE < found.st_size:
         raise damaged(
@@ -96,7 +95,7 @@ def read_small(folder: Path, name: str, *, limit: int) -> bytes:
 
 
 def exists(folder: Path, name: str) -> bool:
-    """Whether the folder has an entry of this name, of whatever kind."""
+    """True if the folder has an entry of this name, of any kind."""
     try:
         return os.path.lexists(folder / name)
     except OSError:
@@ -118,6 +117,6 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _homes(folder: Path) -> list[Path]:
-    """Where links of the folder may lead: a hub cache keeps contents beside its snapshots."""
+    """List where the folder's links may lead: a hub cache stores contents beside its snapshots."""
     in_cache = folder.parent.name == "snapshots"
     return [folder, *([folder.parent.parent / "blobs"] if in_cache else [])]

@@ -1,4 +1,4 @@
-"""From numbers to findings: what is wrong with an adapter's weights, and how badly."""
+"""Turn numbers into findings: the faults of an adapter's weights, and their gravity."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from monitor.probes.weights.health import ModuleHealth, WholeTensor
 from monitor.probes.weights.patterns import is_named, is_target
 
 FAR: Final = 6.0
-"""Robust standard deviations, over layers, from which an update is called an outlier."""
+"""Robust standard deviations across layers from which an update is an outlier."""
 TIMES: Final = 10.0
-"""And it is this many times larger or smaller than its siblings' median."""
+"""And it must be this many times larger or smaller than its siblings' median."""
 FEWEST_SIBLINGS: Final = 4
 COLLAPSED_FROM: Final = 4
 """An update of rank 4 or more that uses a single direction is collapsed."""
 USUAL_SCALE: Final = (0.05, 32.0)
-"""Scales outside are legal and rarely meant."""
+"""Scales outside this range are legal but rarely intended."""
 LARGEST_RATIO: Final = 1.0
 """An update as large as the weight it is added to replaces it."""
 NAMED: Final = 3
-"""How many modules a finding names."""
+"""The most modules that a finding names."""
 LONGEST: Final = 120
 """Characters of a name in a finding."""
 
 
 class Gravity(StrEnum):
-    """How bad a finding is."""
+    """The gravity of a finding."""
 
     NOTE = "note"
     SUSPECT = "suspect"
@@ -44,7 +44,7 @@ class Gravity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was found, in words with its numbers; ``modules`` has all it is about."""
+    """One finding, in words with its numbers; ``modules`` lists all modules concerned."""
 
     gravity: Gravity
     what: str
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """Everything that the rules look at."""
+    """The input of the rules."""
 
     config: AdapterConfig
     modules: Sequence[ModuleHealth]
@@ -68,7 +68,7 @@ def find(
     others: Sequence[WholeTensor],
     beside_base: bool,
 ) -> list[Finding]:
-    """Apply every rule; worst findings first. ``beside_base``: a base model was at hand."""
+    """Apply every rule; worst findings first. ``beside_base`` is true if a base was at hand."""
     case = _Case(config=config, modules=modules, others=others, beside_base=beside_base)
     found = [finding for rule in _RULES for finding in rule(case)]
     gravest = list(reversed(Gravity))
@@ -76,7 +76,7 @@ def find(
 
 
 def state_of(findings: Sequence[Finding]) -> WeightsState:
-    """The state that the worst finding makes."""
+    """Return the state that follows from the worst finding."""
     gravities = {finding.gravity for finding in findings}
     if Gravity.BROKEN in gravities:
         return WeightsState.BROKEN
@@ -84,7 +84,7 @@ def state_of(findings: Sequence[Finding]) -> WeightsState:
 
 
 def outliers(modules: Sequence[ModuleHealth]) -> dict[str, float]:
-    """Robust z of each module's log size among its siblings in other layers, if these are four."""
+    """Return the robust z of each module's log size among its siblings, if at least four."""
     siblings: dict[str, list[ModuleHealth]] = defaultdict(list)
     for module in modules:
         if module.size and math.isfinite(module.size):
@@ -112,7 +112,7 @@ def _short(name: str) -> str:
 
 
 def _about(gravity: Gravity, what: str, modules: Sequence[str]) -> Iterator[Finding]:
-    """One finding for several modules, if there are any; ``{n}`` is their count."""
+    """Yield one finding for several modules, if there are any; ``{n}`` is their number."""
     if modules:
         said = what.replace("{n}", f"{len(modules)} module{'s' if len(modules) > 1 else ''}")
         yield Finding(gravity=gravity, what=f"{said}: {_named(modules)}", modules=tuple(modules))
@@ -151,7 +151,7 @@ def _no_effect(case: _Case) -> Iterator[Finding]:
     nothing = [module.module for module in case.modules if module.changes_nothing]
     measured = [module for module in case.modules if module.frobenius is not None]
     if nothing and len(nothing) == len(measured):
-        # with DoRA the magnitudes may have been trained all the same
+        # with DoRA, the magnitudes may still have been trained
         gravity = Gravity.SUSPECT if case.config.use_dora else Gravity.BROKEN
         what = "every update is zero: the adapter would not change the base at all"
         yield Finding(gravity=gravity, what=what, modules=tuple(nothing))

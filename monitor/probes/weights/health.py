@@ -1,4 +1,4 @@
-"""What is known of one module's update."""
+"""The measurements of one module's update."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Magnitude:
-    """Range of a DoRA magnitude vector over its finite numbers."""
+    """The range of a DoRA magnitude vector's finite numbers."""
 
     lowest: float
     highest: float
@@ -16,7 +16,7 @@ class Magnitude:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeTensor:
-    """A tensor that is stored whole, beside the updates."""
+    """A tensor stored whole, beside the updates."""
 
     name: str
     nonfinite: int
@@ -24,10 +24,10 @@ class WholeTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleHealth:
-    """One module's update ``s B A``; numbers are None where they could not be had.
+    """One module's update ``s B A``; numbers are None if not measurable.
 
-    ``problem`` says why there is no update at all. ``base_norm`` is the Frobenius norm of
-    the weight that is changed, in ``base_dtype``; both None where the base is not at hand.
+    ``problem`` says why there is no update. ``base_norm`` is the Frobenius norm of the changed
+    weight, in ``base_dtype``; both are None if the base is not at hand.
     """
 
     module: str
@@ -62,5 +62,5 @@ class ModuleHealth:
 
     @property
     def size(self) -> float | None:
-        """What is compared over layers: the ratio, or the norm where no base is at hand."""
+        """The size compared across layers: the ratio, or the norm without a base."""
         return self.ratio if self.ratio is not None else self.frobenius

@@ -1,9 +1,8 @@
-"""By which hash an adapter is known: its tensors and all of its config that decides.
+"""Identify an adapter by a hash of its tensors and all of its config that matters.
 
-The same tensors under twice the alpha are another adapter, and the same adapter saved again
-by another peft is the same one. So the hash covers the weights file as it is, and the config
-as it is meant: without its layout, what is left at its default, and what says nothing of
-what the adapter computes.
+The same tensors with twice the alpha are another adapter, and an adapter saved again by another
+peft is the same one. So the hash covers the weights file as it is, and the config by its meaning:
+without layout, defaults, and fields that do not affect the result.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ LEFT_OUT: Final = frozenset(
         *("megatron_config", "megatron_core", "qalora_group_size"),
     }
 )
-"""Fields that change nothing of what the tensors compute; one that nobody has heard of counts."""
+"""Fields that do not affect what the tensors compute; unknown fields count."""
 _UNORDERED: Final = frozenset(
     {
         *("target_modules", "target_parameters", "modules_to_save", "exclude_modules"),
@@ -41,7 +40,7 @@ def identity_of(config: bytes, *, weights: str) -> str:
     Raises
     ------
     WeightsRefused
-        The config is no JSON object.
+        The config is not a JSON object.
 
     >>> one = identity_of(b'{"r": 8, "lora_alpha": 16}', weights="ab")
     >>> one == identity_of(b'{"lora_alpha":16.0, "r":8, "use_dora":false}', weights="ab")

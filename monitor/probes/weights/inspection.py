@@ -1,4 +1,4 @@
-"""The health of an adapter's weights, module by module."""
+"""Inspect an adapter's weights, module by module."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from monitor.probes.weights.numbers import DECODERS, Numbers
 from monitor.probes.weights.safetensors import Tensor
 
 HIGHEST_RANK: Final = 4096
-"""A core of this size still takes seconds; no LoRA has it."""
+"""A core of this size already takes seconds; no LoRA is larger."""
 Advance = Callable[[int, int], None]
-"""Told after each module: how many are done, of how many."""
+"""Called after each module with the numbers done and total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What was found; ``modules`` are in the order of the file.
+    """The result of an inspection; ``modules`` are in the order of the file.
 
-    ``identity`` is of tensors and config, ``sha256`` of the weights file alone.
+    ``identity`` covers tensors and config, ``sha256`` the weights file alone.
     """
 
     state: WeightsState
@@ -66,16 +66,16 @@ class Inspection:
 def inspect_folder(
     folder: Path, *, base: Path | None = None, advance: Advance = lambda _done, _of: None
 ) -> Inspection:
-    """Is this adapter's update sound? And how large is it in each module.
+    """Check that an adapter's update is sound, and measure its size in each module.
 
     Reads ``adapter_config.json`` and ``adapter_model.safetensors``, and the base model's
-    safetensors where ``base`` names its folder. No model is loaded; memory does not grow
-    with the files.
+    safetensors if ``base`` names its folder. No model is loaded; memory does not grow with the
+    files.
 
     Raises
     ------
     WeightsRefused
-        The folder is out of reach, of another kind than LoRA, or damaged.
+        The folder is out of reach, not LoRA, or damaged.
     """
     with (
         opened_adapter(folder) as adapter,
@@ -134,7 +134,7 @@ def _module(parts: Parts, config: AdapterConfig, base: BaseWeights | None) -> Mo
 
 
 def _beside(health: ModuleHealth, found: Tensor | None, *, rows: int, columns: int) -> ModuleHealth:
-    """Set the update beside the weight that it changes."""
+    """Compare the update with the weight that it changes."""
     health = replace(health, rows=rows, columns=columns)
     if found is None:
         return health
@@ -147,7 +147,7 @@ def _beside(health: ModuleHealth, found: Tensor | None, *, rows: int, columns: i
 
 
 def _measured(health: ModuleHealth, a: Tensor, b: Tensor) -> ModuleHealth:
-    """Read both factors once, and take what the singular values say."""
+    """Read both factors once, and derive the numbers from the singular values."""
     left, right = _Factor(a.rows), _Factor(a.rows)
     left.measure(a.by_columns())
     right.measure(b.by_rows())
@@ -168,7 +168,7 @@ def _measured(health: ModuleHealth, a: Tensor, b: Tensor) -> ModuleHealth:
 
 @dataclass(slots=True)
 class _Factor:
-    """What one pass over a factor's numbers gives."""
+    """The results of one pass over a factor's numbers."""
 
     rank: int
     nonfinite: int = 0
@@ -186,7 +186,7 @@ class _Factor:
 
 
 def _problem(parts: Parts, rank: int, *, per_expert: bool) -> str | None:
-    """Say why the parts of a module make no update."""
+    """Say why the parts of a module form no update; None if they do."""
     a, b = parts.a, parts.b
     if a is None or b is None:
         return f"has {_names_of(parts)} but not {'lora_A' if a is None else 'lora_B'}"
@@ -213,7 +213,7 @@ def _dtypes(parts: Parts) -> tuple[str, ...]:
 
 
 def _magnitude(tensor: Tensor | None) -> Magnitude | None:
-    """The range of a DoRA magnitude vector."""
+    """Return the range of a DoRA magnitude vector."""
     if tensor is None:
         return None
     lowest, highest, bad = math.inf, -math.inf, 0
@@ -231,7 +231,7 @@ def _nonfinite(tensor: Tensor) -> int:
 
 
 def _kind(module: str) -> str:
-    """What the module is in every layer: the last part of its path that is no number."""
+    """Return the module's kind: the last part of its path that is not a number."""
     named = [part for part in module.split(".") if not part.isdigit() and part != "base_layer"]
     return named[-1] if named else module
 

@@ -1,4 +1,4 @@
-"""Stored numbers as numpy arrays, for every float format that adapters come in."""
+"""Decode stored numbers to numpy arrays, for every float format of adapters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES: Final[Mapping[str, int]] = MappingProxyType(
     | dict.fromkeys(("I32", "U32", "F32"), 4)
     | dict.fromkeys(("I64", "U64", "F64", "C64"), 8)
 )
-"""Bytes of one number, by the format's name of its type."""
+"""Bytes per number, by the format's name of the type."""
 
 
 def bf16(raw: bytes) -> Numbers:
@@ -50,7 +50,7 @@ def e4m3(raw: bytes) -> Numbers:
 def _e4m3_table() -> Numbers:
     bits = np.arange(256)
     exponent, fraction = (bits >> 3) & 15, bits & 7
-    # exponent 0 is subnormal: no hidden one, and the step of exponent 1
+    # exponent 0 is subnormal: no hidden bit, and the step of exponent 1
     size = np.where(
         exponent == 0, fraction / 8 * 2.0**-6, (1 + fraction / 8) * 2.0 ** (exponent - 7)
     )

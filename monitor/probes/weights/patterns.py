@@ -1,7 +1,7 @@
-"""Names of modules against the patterns of an adapter's config.
+"""Match names of modules with the patterns of an adapter's config.
 
-peft takes these patterns as regular expressions. They come from a file that nobody vouches
-for, so they are matched by RE2, whose time is linear in the name: no pattern can hang us.
+peft treats these patterns as regular expressions. They come from an untrusted file, so RE2 matches
+them, in time linear in the name: no pattern can hang us.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUIET.log_errors = False
 
 
 def first_match(patterns: Iterable[str] | None, module: str) -> str | None:
-    r"""Give the first pattern that names the module, as peft looks ranks and alphas up.
+    r"""Return the first pattern that names the module, as peft looks up ranks and alphas.
 
     >>> print(first_match(["k_proj", r"layers\.[0-3]\.q_proj"], "model.layers.2.q_proj"))
     layers\.[0-3]\.q_proj
@@ -31,7 +31,7 @@ def first_match(patterns: Iterable[str] | None, module: str) -> str | None:
     Raises
     ------
     WeightsRefused
-        RE2 does not know a pattern (it has no lookaround), or it is too long.
+        RE2 does not support a pattern (it has no lookaround), or it is too long.
     """
     for pattern in patterns or ():
         plain = _PLAIN.fullmatch(pattern)
@@ -41,12 +41,12 @@ def first_match(patterns: Iterable[str] | None, module: str) -> str | None:
 
 
 def is_named(target: str, module: str) -> bool:
-    """Whether a plain target names the module: all of its path, or the end of it."""
+    """True if a plain target names the module: all of its path, or the end of it."""
     return module == target or module.endswith(f".{target}")
 
 
 def is_target(targets: Sequence[str] | str, module: str) -> bool | None:
-    """Whether the config means to adapt the module; None where that cannot be told."""
+    """True if the config adapts the module; None if that cannot be told."""
     if not isinstance(targets, str):
         return any(is_named(target, module) for target in targets)
     if targets == ALL_LINEAR:

@@ -1,4 +1,4 @@
-"""An inspection in a process of its own: whatever the files hold, the caller goes on."""
+"""Inspect in a separate process: no file's contents can harm the caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from monitor.probes.weights.errors import Refusal, WeightsRefused
 
 TIME_LIMIT: Final = 120
-"""Seconds of CPU, and of the clock; a 7B model's adapter takes a few."""
+"""Seconds of CPU, and of wall time; a 7B model's adapter takes a few."""
 SECRETS: Final = "DRIFTLINE_"
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -22,15 +22,15 @@ ONE_THREAD: Final = dict.fromkeys(
 
 
 def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, Any]:
-    """Inspect a folder in a process with limits, and give the report as JSON values.
+    """Inspect a folder in a limited process, and return the report as JSON values.
 
     Raises
     ------
     WeightsRefused
-        As :func:`monitor.probes.weights.inspect_folder`; also where the process did not end
-        well within its limits, as ``unsupported``: nothing is known of the files then.
+        As :func:`monitor.probes.weights.inspect_folder`; also if the process failed or
+        exceeded its limits, as ``unsupported``: nothing is known of the files then.
     """
-    # who reads files that nobody vouches for holds no secret, and runs nothing from here
+    # a reader of untrusted files holds no secret, and runs nothing from here
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
     try:
         done = subprocess.run(  # noqa: S603 (our own module)

@@ -1,4 +1,4 @@
-"""An inspection as JSON, for pipes, for the store and for the process that made it."""
+"""Write an inspection as JSON, for pipes and for the store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monitor.probes.weights.health import ModuleHealth
 from monitor.probes.weights.inspection import Inspection
 
 STORED_MODULES: Final = 2_000
-"""Modules of which the store keeps every number; of the others only the summary."""
+"""Modules whose numbers are all stored; of further ones only the summary is."""
 STORED_NAMES: Final = 100
-"""Modules that a stored finding names."""
+"""The most modules that a stored finding names."""
 _SPREAD: Final = ("effective_rank", "entropy_rank", "frobenius", "spectral", "ratio")
 
 
 def to_json(found: Inspection) -> dict[str, Any]:
-    """Write everything that was found; ``null`` is a number that could not be had."""
+    """Write the whole inspection; ``null`` is a number that could not be measured."""
     config = found.config
     return {
         "state": found.state.value,
@@ -48,7 +48,7 @@ def to_json(found: Inspection) -> dict[str, Any]:
 
 
 def shortened(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The same report, of a size that the store can keep whatever the file held."""
+    """Return the report in a size that the store can hold, whatever the file's."""
     left_out = max(0, len(report["modules"]) - STORED_MODULES)
     return {
         **report,
@@ -62,7 +62,7 @@ def shortened(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(found: Inspection) -> dict[str, Any]:
-    """Lowest, median and highest of each number, over all modules."""
+    """Return lowest, median and highest of each number, over all modules."""
     scales = [module.scale for module in found.modules]
     return {
         "modules": len(found.modules),
@@ -73,19 +73,19 @@ def summary(found: Inspection) -> dict[str, Any]:
 
 
 def numbers(modules: Sequence[ModuleHealth], name: str) -> list[float]:
-    """One number of each module that has it."""
+    """Return one number of each module that has it."""
     return [value for module in modules if (value := getattr(module, name)) is not None]
 
 
 def spread(values: Sequence[float]) -> list[float | None] | None:
-    """Lowest, median, highest; None without values."""
+    """Return lowest, median and highest; None without values."""
     if not values:
         return None
     return [_number(float(f(values))) for f in (np.min, np.median, np.max)]
 
 
 def furthest(found: Inspection, *, count: int) -> list[tuple[ModuleHealth, float]]:
-    """The modules whose updates are least like their siblings', with their robust z."""
+    """Return the modules least like their siblings, with their robust z."""
     far = outliers(found.modules)
     known = [(module, far[module.module]) for module in found.modules if module.module in far]
     return sorted(known, key=lambda pair: -abs(pair[1]))[:count]

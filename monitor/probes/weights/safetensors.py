@@ -1,10 +1,10 @@
-"""A strict reader of one safetensors file.
+"""Read one safetensors file strictly.
 
     8 bytes: length n of the header | n bytes: JSON | the numbers, without gaps
 
-Everything the header says is checked against the file's size before a number is read:
-types, shapes, and that tensors follow each other without gap or overlap to the last byte.
-What is read at once is bounded, whatever the file says of itself.
+Every statement of the header is checked against the file's size before any number is read: types,
+shapes, and that tensors follow each other without gap or overlap to the last byte. Reads are
+bounded, whatever the file claims.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """What the header says of one tensor."""
+    """The header's entry for one tensor."""
 
     dtype: str
     shape: Annotated[list[_Whole], msgspec.Meta(max_length=MOST_DIMENSIONS)]
@@ -50,7 +50,7 @@ _TEXTS: Final = msgspec.json.Decoder(dict[str, str])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """Where a tensor lies in its file; numbers are read when they are asked for."""
+    """The place of a tensor in its file; numbers are read on demand."""
 
     name: str
     dtype: str
@@ -60,7 +60,7 @@ class Tensor:
 
     @property
     def rows(self) -> int:
-        """The first dimension; the others together are columns."""
+        """The first dimension; the others together are the columns."""
         return self.shape[0] if self.shape else 1
 
     @property
@@ -69,11 +69,11 @@ class Tensor:
 
     @property
     def empty(self) -> bool:
-        """No numbers, though one of the dimensions may be as large as it likes."""
+        """True if it has no numbers, however large its other dimensions are."""
         return 0 in self.shape
 
     def by_rows(self) -> Iterator[Numbers]:
-        """Give blocks of whole rows ``(<= m, columns)``, of about ``BLOCK`` numbers."""
+        """Yield blocks of whole rows ``(<= m, columns)``, of about ``BLOCK`` numbers."""
         at_once = max(1, BLOCK // max(1, self.columns))
         if self.empty:
             return
@@ -83,7 +83,7 @@ class Tensor:
             yield numbers.reshape(count, self.columns)
 
     def by_columns(self) -> Iterator[Numbers]:
-        """Give blocks of columns, turned round: ``(<= n, rows)``."""
+        """Yield blocks of columns, transposed: ``(<= n, rows)``."""
         at_once = max(1, BLOCK // max(1, self.rows))
         if self.empty:
             return
@@ -94,7 +94,7 @@ class Tensor:
             yield self._columns(first, min(at_once, self.columns - first))
 
     def flat(self) -> Iterator[Numbers]:
-        """Give all numbers in order, ``BLOCK`` at a time."""
+        """Yield all numbers in order, ``BLOCK`` at a time."""
         total = math.prod(self.shape)
         for first in range(0, total, BLOCK):
             yield self._numbers(first, min(BLOCK, total - first))
@@ -112,12 +112,12 @@ class Tensor:
 
 
 def tensors_of(file: WeightFile) -> dict[str, Tensor]:
-    """Check a file against the format and give its tensors by name.
+    """Check a file against the format and return its tensors by name.
 
     Raises
     ------
     WeightsRefused
-        The file is not what the format says; the message names the first thing found.
+        The file violates the format; the message names the first fault found.
     """
     start, header = _header(file)
     found = {
@@ -128,7 +128,7 @@ def tensors_of(file: WeightFile) -> dict[str, Tensor]:
 
 
 def _header(file: WeightFile) -> tuple[int, bytes]:
-    """Give where the numbers begin, and the bytes of the header."""
+    """Return the offset of the numbers, and the bytes of the header."""
     if file.size < _LENGTH:
         raise damaged(f"{file.name}: {file.size} bytes are too few for safetensors")
     first = file.read(0, _LENGTH)
@@ -146,7 +146,7 @@ def _header(file: WeightFile) -> tuple[int, bytes]:
 
 
 def _refuse_pickle(file: WeightFile, first: bytes) -> None:
-    """Name the commonest mistake; whatever else it is fails as a header."""
+    """Name the commonest mistake; any other file fails as a header."""
     if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         kind = "a zip archive or a pickle, as torch.save writes"
         raise damaged(f"{file.name}: is {kind}, not safetensors; it was not opened as one")
@@ -196,7 +196,7 @@ def _tensor(file: WeightFile, name: str, entry: _Entry, *, start: int) -> Tensor
 
 
 def _refuse_holes(file: WeightFile, tensors: Any, *, start: int) -> None:
-    """The format wants every byte to belong to exactly one tensor: nothing hides in gaps."""
+    """Require every byte to belong to exactly one tensor, so that nothing hides in gaps."""
     reached = start
     for tensor in sorted(tensors, key=lambda tensor: (tensor.begin, math.prod(tensor.shape))):
         if tensor.begin != reached:
@@ -208,5 +208,5 @@ def _refuse_holes(file: WeightFile, tensors: Any, *, start: int) -> None:
 
 
 def total_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of all numbers."""
+    """Return the bytes of all numbers."""
     return sum(math.prod(tensor.shape) * SIZES[tensor.dtype] for tensor in tensors.values())

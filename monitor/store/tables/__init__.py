@@ -1,8 +1,8 @@
-"""The schema, a module for each part. Migrations create it; ``alembic check`` keeps both equal.
+"""The schema, one module per part. Migrations create it; ``alembic check`` keeps both equal.
 
-Conventions: integer keys inside, names outside; ``timestamptz`` everywhere; no enum types
-in the database (a new word must not need a table rewrite) but a CHECK where a wrong word
-would do harm; partitioned tables are created empty here, their daily partitions by
+Conventions: integer keys inside, names outside; ``timestamptz`` everywhere; no enum types in the
+database (a new word must not need a table rewrite) but a CHECK where a wrong word would do harm;
+partitioned tables are created empty here, their daily partitions by
 :mod:`monitor.store.partitions`.
 """
 
@@ -63,6 +63,7 @@ from monitor.store.tables.routing import (
     canaries,
     canary_looks,
     flags,
+    pending_decisions,
     retrainings,
     route_epochs,
     route_failures,
@@ -108,6 +109,7 @@ __all__ = [
     "latest_scores",
     "metadata",
     "outbox",
+    "pending_decisions",
     "pending_texts",
     "perplexity_documents",
     "perplexity_runs",

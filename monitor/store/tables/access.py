@@ -1,4 +1,4 @@
-"""Who may do what, and who did."""
+"""Tables of access: keys and the audit."""
 
 from __future__ import annotations
 

@@ -24,15 +24,15 @@ RECORD_ID: Final = Text(collation="C")
 
 
 def own_id() -> Column[int]:
-    """Give the key of a table of its own numbers."""
+    """Make the key of a table with its own numbers."""
     return Column("id", BigInteger, Identity(always=True), primary_key=True)
 
 
 def adapter_id(*, nullable: bool = False) -> Column[int]:
-    """Give the adapter that a row is about."""
+    """Make the column of the adapter that a row belongs to."""
     return Column("adapter_id", Integer, ForeignKey("adapters.id"), nullable=nullable)
 
 
 def version_id(*, nullable: bool = False) -> Column[int]:
-    """Give the version that a row is about."""
+    """Make the column of the version that a row belongs to."""
     return Column("version_id", Integer, ForeignKey("versions.id"), nullable=nullable)

@@ -1,4 +1,4 @@
-"""What is due, what was found, and what follows from it."""
+"""Tables of evaluation: tasks, scores, verdicts."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ tasks: Final = Table(
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("failures", SmallInteger, nullable=False, server_default="0"),
     Column("quarantined_at", TIME),
-    Column("stopped", Text),  # why the newest try of a probe had no answer
-    # of those that are merely due: only its probes bring the version back
+    Column("stopped", Text),  # why the newest try of a probe had no result
+    # goes before tasks that are merely due: only its probes can clear the version
     Column("first", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("version_id", "kind"),
     # "what is due?" -- claimed with FOR UPDATE SKIP LOCKED each tick
@@ -63,7 +63,7 @@ evaluations: Final = Table(
     Column("n_late", Integer, nullable=False, server_default="0"),
     Column("verdict", Text),
     Column("reason", Text),
-    # what of the window's requests each detector compared; null: it had none
+    # each detector's coverage of the window's requests; null if it had none
     Column("coverage", JSONB(none_as_null=True)),
     Column("epoch", BigInteger, nullable=False),
     Column("started_at", TIME, nullable=False),

@@ -1,4 +1,4 @@
-"""What probes found of the models themselves, and what people said had changed."""
+"""Tables of probes' findings about the models, and of declared changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ perplexity_runs: Final = Table(
     "perplexity_runs",
     metadata,
     own_id(),
-    # null: a run of a base model, which belongs to every version on it
+    # null for a run of a base model, which belongs to every version on it
     version_id(nullable=True),
     Column("corpus", Text, nullable=False),  # name and sha256 prefix of the corpus
     Column("model", Text, nullable=False),
@@ -33,14 +33,14 @@ perplexity_runs: Final = Table(
     Column("engine", Text),
     Column("dtype", Text),
     Column("source", Text),  # prompt_logprobs | echo | sglang | local
-    Column("weights", Text),  # hash of what was asked, where its files are readable
+    Column("weights", Text),  # hash of the weights that were asked, if their files are readable
     Column("role", Text, nullable=False),  # registration | scheduled | suspicion | confirmation
     Column("state", Text, nullable=False),  # done | stopped
     Column("reason", Text),
-    Column("seconds", Double),  # of the engine's time; null: no engine was asked
-    Column("made_by", Text),  # the process: only it goes on with what it has begun
+    Column("seconds", Double),  # of the engine's time; null if no engine was asked
+    Column("made_by", Text),  # the process; only it resumes its unfinished runs
     Column("at", TIME, nullable=False, server_default=NOW),
-    # a registration that a declared change replaced: kept for the charts, compared with no more
+    # a registration that a declared change replaced: kept for charts, no longer compared with
     Column("retired_at", TIME),
     Column("retired_because", Text),
     # "what did the last probes of this version say?"
@@ -69,7 +69,7 @@ perplexity_documents: Final = Table(
     Column("tokens", Integer, nullable=False),
     Column("bytes", Integer, nullable=False),
     Column("beside", Boolean, nullable=False, server_default=sa.false()),
-    Column("read_at", TIME),  # null: read before anybody wrote it down
+    Column("read_at", TIME),  # null in rows of releases that did not store it
     PrimaryKeyConstraint("run_id", "document"),
 )
 
@@ -79,7 +79,7 @@ identity_checks: Final = Table(
     own_id(),
     version_id(),
     Column("at", TIME, nullable=False, server_default=NOW),
-    Column("role", Text, nullable=False),  # as of perplexity_runs
+    Column("role", Text, nullable=False),  # as in perplexity_runs
     Column("state", Text, nullable=False),  # applied | not_applied | mixed_up | wrong_weights
     Column("base", Text),
     Column("sibling", Text),

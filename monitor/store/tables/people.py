@@ -1,4 +1,4 @@
-"""What on-call is told, and what they say."""
+"""Tables of people: incidents, messages and silences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ incidents: Final = Table(
     Column("acknowledged_by", Text),
     Column("acknowledged_until", TIME),
     Column("state", JSONB, nullable=False),
-    # the fleet incident that a version's own was found to belong to
+    # the fleet incident that a version's own one belongs to
     Column("part_of", BigInteger, ForeignKey("incidents.id")),
     Column("marked", Text),  # false_page | accepted; null: nobody has judged it
     Column("marked_by", Text),
@@ -118,7 +118,7 @@ outbox: Final = Table(
     Index("ix_outbox_batch", "batch", postgresql_where=sa.text("batch IS NOT NULL")),
 )
 
-# messages that wait to be told: for what belongs together, or for a silence to end
+# messages that wait to be grouped, or for a silence to end
 held: Final = Table(
     "held",
     metadata,

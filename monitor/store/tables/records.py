@@ -1,4 +1,4 @@
-"""What was captured: daily partitions by ``at``; dropping partitions is the whole retention."""
+"""Tables of captured records: daily partitions by ``at``, dropped whole by retention."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from monitor.store.tables.columns import NOW, RECORD_ID, TIME, adapter_id, metad
 contexts: Final = Table(
     "contexts",
     metadata,
-    # what many records share, stored once: a record then carries four bytes for all of it
+    # attributes that many records share, stored once: a record needs only four bytes for all
     Column("id", Integer, Identity(always=True), primary_key=True),
     Column("source", Text, nullable=False),
     Column("arm", Text, nullable=False, server_default=""),
@@ -65,7 +65,7 @@ records: Final = Table(
     Column("rep_4gram", REAL),
     Column("compression", REAL),
     Column("status", SmallInteger),
-    # its place among detectors.answer_format.FORMATS
+    # its index in detectors.answer_format.FORMATS
     Column("answer_format", SmallInteger),
     Column("loop", Boolean),
     Column("empty", Boolean),
@@ -106,9 +106,9 @@ record_embeddings: Final = Table(
     # the reference whose training index gave the similarity; both null before one exists
     Column("reference_id", BigInteger),
     Column("similarity", REAL),
-    # float4 along that reference's axes; null where it has none
+    # float4 along that reference's axes; null if it has none
     Column("coordinates", LargeBinary),
-    # keyed hashes of the prompt's terms, eight bytes each; null where it had no text
+    # keyed hashes of the prompt's terms, eight bytes each; null if it had no text
     Column("terms", LargeBinary),
     PrimaryKeyConstraint("adapter_id", "at", "id"),
     postgresql_partition_by="RANGE (at)",
@@ -146,7 +146,7 @@ terms: Final = Table(
     metadata,
     adapter_id(),
     Column("term", LargeBinary, nullable=False),  # as in record_embeddings.terms
-    # the first five subjects that used it; nobody any more once the word is known
+    # the first five subjects that used it; emptied once the word is stored
     Column("subjects", ARRAY(LargeBinary), nullable=False),
     Column("word", Text),  # null until five subjects used it
     Column("seen_at", TIME, nullable=False),
@@ -224,8 +224,8 @@ capture_counts: Final = Table(
     metadata,
     adapter_id(),
     Column("hour", TIME, nullable=False),
-    # accepted, duplicates, sampled_out, rejected; backfilled: of the first and the third those
-    # that came long after they were made
+    # accepted, duplicates, sampled_out, rejected; backfilled counts, of accepted and sampled_out,
+    # those sent long after they were made
     Column("outcome", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     PrimaryKeyConstraint("adapter_id", "hour", "outcome"),
@@ -234,7 +234,7 @@ capture_counts: Final = Table(
 sampling_rates: Final = Table(
     "sampling_rates",
     metadata,
-    # read and written by earlier releases only, which may still run beside this one
+    # only earlier releases use it, which may still run beside this one
     Column("adapter_id", Integer, ForeignKey("adapters.id"), primary_key=True),
     Column("reference_id", BigInteger),
     Column("rate", Double, nullable=False),

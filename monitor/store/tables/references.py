@@ -1,4 +1,4 @@
-"""Frozen pictures of approved versions."""
+"""Tables of references: frozen pictures of approved versions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ reference_items: Final = Table(
     Column("text_hash", LargeBinary),
     Column("subject", LargeBinary),
     Column("at", TIME),
-    # waits here until the builder has used it, then the rows are deleted
+    # staged here until the builder has used it; then the rows are deleted
     Column("body", LargeBinary, nullable=False),
     PrimaryKeyConstraint("reference_id", "seq"),
     CheckConstraint("role IN ('training', 'baseline')", name="role"),
@@ -104,7 +104,7 @@ reference_calibrations: Final = Table(
     metadata,
     Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),
     Column("detector", Text, nullable=False),
-    # what Detector.dump wrote; null with the reason where the baseline cannot carry it
+    # the bytes of Detector.dump; null with the reason if the baseline cannot calibrate it
     Column("body", LargeBinary),
     Column("absent_reason", Text),
     PrimaryKeyConstraint("reference_id", "detector"),
@@ -113,7 +113,7 @@ reference_calibrations: Final = Table(
 settings_references: Final = Table(
     "settings_references",
     metadata,
-    # what a version's answers are like under settings that its reference has not
+    # references for settings that a version's main reference lacks
     own_id(),
     version_id(),
     Column("reference_id", BigInteger, ForeignKey("references.id"), nullable=False),

@@ -1,4 +1,4 @@
-"""Adapters and their versions."""
+"""Tables of adapters and their versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers, what was moved or is on trial, and what should be trained anew."""
+"""Tables of traffic: routes, actions, canaries and retraining requests."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ route_failures: Final = Table(
     PrimaryKeyConstraint("adapter_id"),
 )
 
-# each row says for which server and by which transaction it was written: a copy of the table,
-# however it was made, is told from the table
+# each row names its server and transaction, so that any copy of the table can be told from the
+# original
 route_epochs: Final = Table(
     "route_epochs",
     metadata,
@@ -72,7 +72,7 @@ route_epochs: Final = Table(
     Column("actor", Text, nullable=False),
 )
 
-# what routers hold that is not the route in force, as they say themselves
+# routes that routers report to hold in place of the one in force
 route_refusals: Final = Table(
     "route_refusals",
     metadata,
@@ -102,6 +102,23 @@ actions: Final = Table(
     Column("created_at", TIME, nullable=False, server_default=NOW),
     Column("decided_at", TIME),
     Index(None, "adapter_id", "created_at"),
+    # "which moves was the router not seen to do?" -- asked every second
+    Index(
+        "ix_actions_unread",
+        "id",
+        postgresql_where=sa.text("state IN ('executing', 'applied', 'verify_failed')"),
+    ),
+)
+
+# an evaluation leaves one for the breaker, in the transaction that stores its verdict
+pending_decisions: Final = Table(
+    "pending_decisions",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id"), primary_key=True),
+    adapter_id(),
+    Column("evidence", JSONB),  # null: whether traffic returns
+    Column("asked_at", TIME, nullable=False),
+    Column("lease_until", TIME),
 )
 
 canaries: Final = Table(
@@ -110,14 +127,14 @@ canaries: Final = Table(
     own_id(),
     adapter_id(),
     version_id(),
-    # the version in charge when it was made: what it is compared with
+    # the version in charge when it was made: the control
     Column("control_id", Integer, ForeignKey("versions.id"), nullable=False),
-    # of monitor.routing.canary.states
+    # of monitor.traffic.trial.states
     Column("plan", JSONB, nullable=False),
     Column("state", JSONB, nullable=False),
     Column("phase", Text, nullable=False),
     Column("latched", Boolean, nullable=False, server_default=sa.false()),
-    # guardrails, what is left unchecked, and what earlier steps measured
+    # guardrails, unchecked ones, and what earlier steps measured
     Column("guards", JSONB, nullable=False),
     Column("unchecked", ARRAY(Text), nullable=False, server_default=sa.text("'{}'::text[]")),
     Column("carried", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
@@ -156,7 +173,7 @@ canary_looks: Final = Table(
     Column("weight", Double, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    # null where nothing was measured
+    # null if nothing was measured
     Column("outcome", Text),
     Column("trial_requests", Integer),
     Column("control_requests", Integer),

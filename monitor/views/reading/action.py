@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.routing.moves import of_action
-from monitor.routing.report import Report, WouldHave
 from monitor.store.actions import ActionRow
+from monitor.traffic.fallback.report import Report, WouldHave
+from monitor.traffic.moves import of_action
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
 
 MOST_NAMED: Final = 10

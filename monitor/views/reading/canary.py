@@ -11,14 +11,14 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, detectable_drop
 from monitor.domain import SHADOWED
-from monitor.routing.canary.foresight import foresee, verdict_at
-from monitor.routing.canary.prospect import Prospect, Way
-from monitor.routing.canary.settings import CanarySettings
-from monitor.routing.canary.states import Pause, Phase, Step, plan_from_json, state_from_json
 from monitor.store import canaries, canary_looks
 from monitor.store.canaries import CanaryRow
 from monitor.store.canary_looks import Look
 from monitor.store.shadow_answers import AnsweredTwice
+from monitor.traffic.trial.foresight import foresee, verdict_at
+from monitor.traffic.trial.prospect import Prospect, Way
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import Pause, Phase, Step, plan_from_json, state_from_json
 from monitor.views.canary import (
     CanaryBegun,
     CanaryBody,

@@ -1,0 +1,95 @@
+"""Lay stored records and feedback out as windows that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from detectors import DETECTORS
+from detectors.feedback import Directions
+from detectors.output_similarity import OUTPUT_SIMILARITY
+from detectors.types import Floats, Window
+from monitor.domain import Arrival, Interval
+from monitor.evaluate.calibrated import Calibrated
+from monitor.store import feedback
+from monitor.store.records import RecordColumns
+from monitor.strata import comparable
+
+
+def reads_answers(calibrated: Calibrated | None) -> bool:
+    """Whether what answers talk of is compared at all."""
+    return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
+
+
+def feedback_window(
+    arrivals: Sequence[Arrival],
+    interval: Interval,
+    *,
+    directions: Directions,
+    calibrated: Calibrated | None,
+) -> Window:
+    """Lay feedback out as the signals of a window, less what is said of the reference's records."""
+    signals = directions.signals
+    given = feedback.laid_out(
+        arrivals,
+        names=list(signals),
+        since=calibrated.feedback_from if calibrated else None,
+    )
+    return Window(
+        start=interval.start.timestamp(),
+        end=interval.end.timestamp(),
+        at=given.at,
+        signals={signals[name]: values for name, values in given.values.items()},
+        subjects=given.subjects,
+        entered=given.entered,
+    )
+
+
+def comparable_window(
+    columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
+) -> Window:
+    """Give what of the records may be compared with the reference in force."""
+    signals = columns.signals
+    if calibrated is not None:
+        signals = comparable(signals, columns.strata, calibrated.reference.strata)
+    return _cut(columns, signals, interval)
+
+
+def windows_beside(
+    columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
+) -> tuple[Window, ...]:
+    """Give each reference beside the one in force what no other is compared with."""
+    if calibrated is None:
+        return ()
+    return tuple(
+        _cut(columns, _own(columns, calibrated, number), interval)
+        for number in range(len(calibrated.beside))
+    )
+
+
+def _own(columns: RecordColumns, calibrated: Calibrated, number: int) -> dict[str, Floats]:
+    """Leave to one reference beside what neither that in force nor an earlier one compares."""
+    one = calibrated.beside[number]
+    found: dict[str, Floats] = {}
+    for detector in one.by_detector:
+        taken = [
+            stratum
+            for earlier in calibrated.beside[:number]
+            if detector in earlier.by_detector
+            for stratum in earlier.strata
+        ]
+        signals = {name: columns.signals[name] for name in DETECTORS[detector].signals}
+        found |= comparable(
+            signals, columns.strata, one.strata, but=(*calibrated.reference.strata, *taken)
+        )
+    return found
+
+
+def _cut(columns: RecordColumns, signals: Mapping[str, Floats], interval: Interval) -> Window:
+    return Window(
+        start=interval.start.timestamp(),
+        end=interval.end.timestamp(),
+        at=columns.at,
+        signals=signals,
+        subjects=columns.subjects,
+        entered=columns.arrived,
+    )

@@ -1,0 +1,147 @@
+"""Bring the table to a router that must be told, and see that it stays so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.domain import Edition, Route
+from monitor.store import audit, route_failures, routes
+from monitor.store.actions import AUTOMATIC
+from monitor.store.database import Database
+from monitor.store.routes import FleetState
+from monitor.traffic.routers import Router, RouterFailed
+
+_LOG = structlog.get_logger(__name__)
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+IN_A_ROW: Final = 3
+"""Adapters that fail one after another in a turn: then the router is away, and has a pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What became of telling an edition; ``due`` (monotonic) is when to look again."""
+
+    edition: Edition
+    due: float
+    failures: int = 0
+
+
+class Carrier:
+    """Looks at the table and not at who changed it.
+
+    So a route reaches the router whoever wrote it, also one whose writer has died since, and
+    one that the router has lost. Several daemons may do this at once: telling again does no
+    harm, and an older edition changes nothing.
+
+    Parameters
+    ----------
+    resync
+        How often a router is asked whether it still does as it was told.
+    later
+        Tell it each time, and not only what it has lost: it has more to do by and by.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        router: Router,
+        *,
+        resync: timedelta,
+        later: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._router = router
+        self._resync = resync.total_seconds()
+        self._later = later
+        self._monotonic = monotonic
+        self._seen: FleetState | None = None
+        self._told: dict[str, _Told] = {}
+        self._quiet_until = 0.0
+
+    def turn(self) -> bool:
+        """Tell what is new or due, what is new first; False where nothing was."""
+        now = self._monotonic()
+        if now < self._quiet_until:
+            return False
+        state = self._database.run(routes.fleet_state)
+        if state == self._seen and all(told.due > now for told in self._told.values()):
+            return False
+        self._seen = state
+        waiting = [one for one in self._database.run(routes.all_routes) if self._is_due(one, now)]
+        failed = 0
+        for route in sorted(waiting, key=self._is_known):
+            failed = 0 if self._carry(route) else failed + 1
+            if failed == IN_A_ROW:
+                self._quiet_until = self._monotonic() + FIRST_PAUSE
+                self._seen = None  # the rest is still to be told
+                break
+        return bool(waiting)
+
+    def _is_due(self, route: Route, now: float) -> bool:
+        return not self._is_known(route) or self._told[route.adapter].due <= now
+
+    def _is_known(self, route: Route) -> bool:
+        told = self._told.get(route.adapter)
+        return told is not None and told.edition == route.edition
+
+    def _carry(self, route: Route) -> bool:
+        before = self._told.get(route.adapter) if self._is_known(route) else None
+        failures = before.failures if before else 0
+        try:
+            if before is None or failures or not self._holds(route) or self._later:
+                self._router.apply(route)
+        except RouterFailed as error:
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**failures)
+            self._note(route, due=pause, failures=failures + 1)
+            self._failed(route, str(error), first=not failures)
+            return False
+        self._note(route, due=self._resync, failures=0)
+        if before is None or failures:
+            self._succeeded(route, failures)
+        return True
+
+    def _holds(self, route: Route) -> bool:
+        same = self._router.read_back(route.adapter) == route.arms
+        if not same:
+            _LOG.warning("route_lost", adapter=route.adapter, generation=route.generation)
+        return same
+
+    def _note(self, route: Route, *, due: float, failures: int) -> None:
+        self._told[route.adapter] = _Told(
+            edition=route.edition, due=self._monotonic() + due, failures=failures
+        )
+
+    def _failed(self, route: Route, why: str, *, first: bool) -> None:
+        def work(tx: Connection) -> None:
+            route_failures.note(tx, route, why=why)
+            if first:
+                _write_down(tx, route, "route.not_carried", why)
+
+        self._database.run(work)
+        if first:
+            _LOG.warning("route_not_carried", adapter=route.adapter, why=why)
+
+    def _succeeded(self, route: Route, failures: int) -> None:
+        def work(tx: Connection) -> None:
+            route_failures.clear(tx, route.adapter)
+            if failures:
+                _write_down(tx, route, "route.carried", f"after {failures} failures")
+
+        self._database.run(work)
+        if failures:
+            _LOG.info("route_carried", adapter=route.adapter, failures=failures)
+
+
+def _write_down(tx: Connection, route: Route, act: str, why: str) -> None:
+    details = {"generation": route.generation, "why": why}
+    audit.append(tx, actor=AUTOMATIC, act=act, subject=route.adapter, details=details)

@@ -1,0 +1,1 @@
+"""Traffic away from a version that has become critical, and back once it has recovered."""

@@ -1,0 +1,105 @@
+"""Fallbacks, trials after one, and returns, as changes that the router is to be seen to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from monitor.domain import ActionId, Route
+from monitor.store import actions
+from monitor.store.actions import WORSE, ActionRow, ActionState
+from monitor.traffic.fallback.ledger import advance
+from monitor.traffic.readback import AGAIN, NOT_READ, REPLACED, Approach, RouteChange, RouterAnswer
+from monitor.traffic.settings import RoutingSettings
+
+
+def _nobody() -> None:
+    """Nobody sleeps, so nobody is to be woken."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FallbackChanges:
+    """Takes actions from ``applied`` to ``verified`` or ``verify_failed``, and back again.
+
+    The process that changed the route tells the router; the others ask only about what it has
+    left for ``execution_timeout``. Each step is taken from the state it was decided on, or not
+    at all.
+
+    Parameters
+    ----------
+    wake
+        Called when there is something to tell the router; the loop that tells it sets this.
+    """
+
+    settings: RoutingSettings
+    wake: Callable[[], None] = _nobody
+    _begun: set[ActionId] = field(default_factory=set)
+
+    def begin(self, action_id: ActionId) -> None:
+        """Have the router told of an action whose route was changed here."""
+        self._begun.add(action_id)
+        self.wake()
+
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]:
+        """List what was applied here or left by a crash, and what the router did not do."""
+        before = now - self.settings.execution_timeout
+        mine = frozenset(self._begun)
+        found = actions.unread(tx, before=before, begun=mine)
+        for settled in mine - {row.id for row in found}:
+            self._begun.discard(settled)
+        return [self.of(row, now=now) for row in found]
+
+    def of(self, action: ActionRow, *, now: datetime) -> RouteChange:
+        """Give an action as the change that it is."""
+        timeout = self.settings.execution_timeout
+        approach = Approach.TELL
+        if action.state is ActionState.VERIFY_FAILED:
+            approach = Approach.READ
+        elif now - (action.decided_at or action.created_at) >= timeout:
+            approach = Approach.TELL_IF_LOST
+        return RouteChange(
+            owner=action.id,
+            adapter=action.adapter,
+            generation=(action.expected_generation or 0) + 1,
+            approach=approach,
+            pause=max(timeout, AGAIN),
+        )
+
+    def settle(
+        self,
+        tx: Connection,
+        change: RouteChange,
+        route: Route | None,
+        answer: RouterAnswer,
+        *,
+        now: datetime,
+    ) -> bool:
+        """Write down what the router does; a failed action is settled once the router does it."""
+        del route
+        action = actions.fetch(tx, ActionId(change.owner), lock=True)
+        if action.state is ActionState.VERIFY_FAILED:
+            state, reason = (
+                ActionState.VERIFIED,
+                f"read back late at generation {change.generation}",
+            )
+            obeyed = answer.goes and answer is not REPLACED
+            moves = bool(obeyed) and WORSE not in action.evidence
+        else:
+            state, reason = self._after(answer, change)
+            repeats = state is action.state and action.reason.startswith(NOT_READ)
+            moves = action.state is ActionState.APPLIED and not repeats
+        if moves:
+            advance(tx, action, state, reason, now=now)
+        return moves and state is not ActionState.APPLIED
+
+    def _after(self, answer: RouterAnswer, change: RouteChange) -> tuple[ActionState, str]:
+        if answer.goes is not None:
+            verified = ActionState.VERIFIED if answer.goes else ActionState.VERIFY_FAILED
+            return verified, answer.reason
+        if change.approach is Approach.TELL_IF_LOST:
+            late = f"not within {self.settings.execution_timeout}: {answer.reason}"
+            return ActionState.VERIFY_FAILED, late
+        return ActionState.APPLIED, answer.reason

@@ -1,0 +1,71 @@
+"""Decide about traffic apart from the evaluations that ask for it.
+
+Engines and routers are asked before traffic goes anywhere, and they may hang. So an evaluation
+only leaves what it found, in the transaction that stores its verdict, and a loop decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from alerts.message import finite
+from monitor.domain import Version
+from monitor.policy import ActionEvidence
+from monitor.store import clock, pending_decisions, versions
+from monitor.store.pending_decisions import PendingDecision
+from monitor.traffic.fallback.breaker import Breaker
+
+LEASE: Final = timedelta(seconds=90)
+"""After this somebody else decides: whoever had begun was killed, or waits for an engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """Takes what evaluations have left to the breaker; any number of these share a database."""
+
+    breaker: Breaker
+
+    def ask(
+        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
+    ) -> None:
+        """Leave what an evaluation found; where nothing is to be decided, nothing is left."""
+        if evidence.allowed:
+            pending_decisions.add(tx, version, _to_json(evidence), now=now)
+        else:
+            pending_decisions.add_return(tx, version, now=now)
+
+    def turn(self) -> bool:
+        """Decide about one version; False where none waits."""
+        claimed = self.breaker.database.run(_claim)
+        if claimed is None:
+            return False
+        pending, version, now = claimed
+        if pending.evidence is None:
+            self.breaker.consider_return(version, now=now)
+        else:
+            self.breaker.consider(version, _evidence(pending.evidence), now=now)
+        self.breaker.database.run(lambda tx: pending_decisions.finish(tx, pending))
+        return True
+
+
+def _claim(tx: Connection) -> tuple[PendingDecision, Version, datetime] | None:
+    pending = pending_decisions.claim(tx, lease=LEASE)
+    if pending is None:
+        return None
+    return pending, versions.fetch_by_id(tx, pending.version_id), clock.now(tx)
+
+
+def _to_json(evidence: ActionEvidence) -> dict[str, object]:
+    known = replace(evidence, effect_low=0.0)
+    return {**msgspec.to_builtins(known), "effect_low": finite(evidence.effect_low)}
+
+
+def _evidence(body: Mapping[str, Any]) -> ActionEvidence:
+    known = {name: value for name, value in body.items() if value is not None}
+    return msgspec.convert({"effect_low": float("-inf")} | known, ActionEvidence)

@@ -1,0 +1,174 @@
+"""Whether an adapter's traffic moves: a pure decision with its reason in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from monitor.domain import Mode, Version
+from monitor.store.actions import AUTOMATIC, ActionKind
+from monitor.store.routes import RouteRow
+from monitor.traffic.arms import fallback_arm, stable_arm
+from monitor.traffic.fallback.gates import (
+    ASKED_FOR,
+    AUTOMATIC_ONLY,
+    SENSIBLE,
+    Gate,
+    adapter_spent,
+    common_cause,
+    unfinished,
+    unwell,
+)
+from monitor.traffic.fallback.machine import BreakerState, next_step, recovered, state_of
+from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.gates import base_in_question, held, killed
+from monitor.traffic.settings import RoutingSettings
+
+
+class DecisionKind(StrEnum):
+    """What is to be done about a version."""
+
+    NOTHING = "nothing"
+    RECOMMEND = "recommend"
+    ASK = "ask"
+    EXECUTE = "execute"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do (``action``; None: nothing), why, and what kept more from being done."""
+
+    kind: DecisionKind
+    reason: str
+    action: ActionKind | None = None
+    gate: Gate | None = None
+    target: Version | None = None
+
+
+def decide_fallback(question: Question) -> Decision:
+    """Go through the gates in order; the first that is shut gives the reason."""
+    for gate, check in ASKED_FOR:
+        reason = check(question)
+        if reason is not None:
+            return Decision(kind=DecisionKind.NOTHING, gate=gate, reason=reason)
+    targets = question.scene.targets.usable
+    automatic = AUTOMATIC_ONLY if question.scene.mode is Mode.AUTO else ()
+    for gate, check in (*SENSIBLE, *automatic):
+        reason = check(question)
+        if reason is not None:
+            return Decision(
+                kind=DecisionKind.BLOCK,
+                gate=gate,
+                reason=reason,
+                action=ActionKind.FALLBACK,
+                target=targets[0] if targets else None,
+            )
+    return Decision(
+        kind=_ALLOWED[question.scene.mode],
+        reason=f"{question.evidence.reason}; to {targets[0].label}",
+        action=ActionKind.FALLBACK,
+        target=targets[0],
+    )
+
+
+def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> Decision:
+    """Take the breaker's next step from a fallback or a trial, if anything lets it.
+
+    Only where Driftline moved the traffic: what a person routed, a person routes back.
+    Exempt from cool-down and the fleet's budget; the holds keep it from flapping.
+    """
+    reason = not_in_fallback(scene.route, scene.version)
+    if reason is not None or scene.route is None:
+        return _nothing(Gate.TRAFFIC, reason or "the adapter has no route")
+    reason = unfinished(scene)
+    if reason is not None:
+        return _nothing(Gate.UNFINISHED, reason)
+    route = scene.route.route
+    step = next_step(route, scene.verdict, scene.progress, settings, now=now)
+    action = _KINDS.get((state_of(route, scene.verdict), step.state))
+    if action is None:
+        waits = scene.verdict is not None and recovered(scene.verdict)
+        return _nothing(Gate.HOLD if waits else Gate.VERDICT, step.reason)
+    target = _target_of(action, scene)
+    for gate, stop in _stops(action, scene, settings, target, now=now):
+        if stop is not None:
+            return Decision(
+                kind=DecisionKind.BLOCK, gate=gate, reason=stop, action=action, target=target
+            )
+    return Decision(kind=_ALLOWED[scene.mode], reason=step.reason, action=action, target=target)
+
+
+_KINDS: Final = MappingProxyType(
+    {
+        (BreakerState.FALLBACK, BreakerState.HALF_OPEN): ActionKind.TRIAL,
+        (BreakerState.FALLBACK, BreakerState.HEALTHY): ActionKind.RETURN,
+        (BreakerState.HALF_OPEN, BreakerState.HEALTHY): ActionKind.RETURN,
+        (BreakerState.HALF_OPEN, BreakerState.FALLBACK): ActionKind.END_TRIAL,
+    }
+)
+
+
+def _target_of(action: ActionKind, scene: Scene) -> Version | None:
+    """Who gets the traffic; at the end of a trial the fallback arm's, if it is still fit."""
+    if action is not ActionKind.END_TRIAL or scene.route is None:
+        return scene.version
+    arm = fallback_arm(scene.route.route)
+    usable = scene.targets.usable
+    return next((one for one in usable if arm is not None and one.name == arm.version), None)
+
+
+def _stops(
+    action: ActionKind,
+    scene: Scene,
+    settings: RoutingSettings,
+    target: Version | None,
+    *,
+    now: datetime,
+) -> Iterator[tuple[Gate, str | None]]:
+    yield Gate.HOLD, held(scene.route, now)
+    if target is None:
+        refused = "; ".join(scene.targets.refused) or "the route has none"
+        yield Gate.TARGET, f"the fallback arm is not fit to take the traffic: {refused}"
+    if scene.mode is not Mode.AUTO:
+        return
+    yield Gate.KILL_SWITCH, killed(scene.kill_switch)
+    yield Gate.FLEET_INCIDENT, base_in_question(scene.fleet_incident)
+    yield Gate.SELF_HEALTH, unwell(scene)
+    if action is ActionKind.TRIAL:
+        # the fallback that would end the trial must be left, or nobody could end it
+        yield Gate.ADAPTER_BUDGET, adapter_spent(scene.taken_here, settings, now=now)
+    if action is ActionKind.END_TRIAL:
+        yield Gate.COMMON_CAUSE, common_cause(scene, settings)
+
+
+def _nothing(gate: Gate, reason: str) -> Decision:
+    return Decision(kind=DecisionKind.NOTHING, gate=gate, reason=reason)
+
+
+_ALLOWED: Final = MappingProxyType(
+    {
+        Mode.OBSERVE: DecisionKind.RECOMMEND,
+        Mode.APPROVE: DecisionKind.ASK,
+        Mode.AUTO: DecisionKind.EXECUTE,
+    }
+)
+"""How far a mode lets Driftline go."""
+
+
+def not_in_fallback(row: RouteRow | None, version: Version) -> str | None:
+    """Say why the version has nothing to get back, or None: Driftline took its traffic."""
+    if row is None:
+        return "the adapter has no route"
+    stable = stable_arm(row.route)
+    if stable.version != version.name:
+        return f"the stable arm is {stable.version}"
+    if state_of(row.route, None) not in {BreakerState.FALLBACK, BreakerState.HALF_OPEN}:
+        return "it has its traffic"
+    if not row.actor.startswith(f"{AUTOMATIC}:"):
+        return f"the route was set by {row.actor}"
+    return None

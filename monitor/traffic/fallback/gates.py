@@ -1,0 +1,199 @@
+"""What can stand in the way of moving traffic: one small check for each guard. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from monitor.domain import Blame, VerdictKind
+from monitor.store.actions import ActionState
+from monitor.store.common_cause import Company
+from monitor.store.words import by_a_person
+from monitor.traffic.arms import serving_arm
+from monitor.traffic.fallback.machine import whole
+from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.gates import base_in_question, held, killed
+from monitor.traffic.settings import RoutingSettings
+
+
+class Gate(StrEnum):
+    """What stood in the way."""
+
+    EVIDENCE = "evidence"
+    VERDICT = "verdict"
+    TRAFFIC = "traffic"
+    UNFINISHED = "unfinished"
+    AGE = "age"
+    PERSON = "person"
+    HOLD = "hold"
+    COMMON_CAUSE = "common_cause"
+    FLEET_UNSEEN = "fleet_unseen"
+    TARGET = "target"
+    KILL_SWITCH = "kill_switch"
+    FLEET_INCIDENT = "fleet_incident"
+    SELF_HEALTH = "self_health"
+    COOL_DOWN = "cool_down"
+    ADAPTER_BUDGET = "adapter_budget"
+    FLEET_BUDGET = "fleet_budget"
+
+
+Check = Callable[[Question], str | None]
+"""The reason not to, or None."""
+
+
+def _not_critical(question: Question) -> str | None:
+    verdict = question.scene.verdict
+    if verdict is not None and verdict.kind is VerdictKind.CRITICAL:
+        return None
+    return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
+
+
+def _no_traffic(question: Question) -> str | None:
+    route = question.scene.route
+    if route is None:
+        return "the adapter has no route"
+    if serving_arm(route.route, question.scene.version.name) is None:
+        return f"{question.scene.version.label} answers nobody through stable or fallback"
+    return None
+
+
+def unfinished(scene: Scene) -> str | None:
+    """Say which move of the adapter's traffic is under way or in doubt, or None."""
+    last, route = scene.moved, scene.route
+    if last is None or route is None:
+        return None
+    in_doubt = last.state in {ActionState.EXECUTING, ActionState.APPLIED}
+    # Until somebody sets another route, what the router really does is not known.
+    unverified = (
+        last.state is ActionState.VERIFY_FAILED
+        and route.route.generation == (last.expected_generation or 0) + 1
+    )
+    return f"action {last.id} is {last.state.value}" if in_doubt or unverified else None
+
+
+def _too_old(question: Question) -> str | None:
+    age = question.now - question.evidence.at
+    limit = question.settings.evidence_age
+    return f"the evidence is {whole(age)} old > {limit}" if age > limit else None
+
+
+def _set_since(question: Question) -> str | None:
+    """Whoever set the route knew what was measured before; only what came since answers them."""
+    row, measured = question.scene.route, question.evidence.measured_from
+    if row is None or not by_a_person(row.actor) or measured is None:
+        return None
+    if measured > row.route.since:
+        return None
+    return (
+        f"{row.actor} set the route at {row.route.since.isoformat(timespec='seconds')}, and what"
+        f" speaks against it was measured from {measured.isoformat(timespec='seconds')} on"
+    )
+
+
+def _limit(settings: RoutingSettings, company: Company) -> int:
+    share = math.ceil(settings.blast_share * company.adapters)
+    return max(settings.blast_floor, share)
+
+
+def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
+    """Say how many adapters turned critical together, where they are too many; else None."""
+    company = scene.company
+    if company is None or company.critical < _limit(settings, company):
+        return None
+    return (
+        f"{company.critical} of {company.adapters} adapters turned critical within"
+        f" {settings.cycle} (limit {_limit(settings, company)}): a common cause"
+    )
+
+
+def _fleet_unseen(question: Question) -> str | None:
+    """The first of many to break must not act before the others could be looked at.
+
+    Not needed where probes have shown that this adapter moved and the base did not.
+    """
+    company, verdict = question.scene.company, question.scene.verdict
+    if company is None or verdict is None or verdict.blame is Blame.ADAPTER:
+        return None
+    waited = question.now - verdict.since
+    possible = company.critical + company.unseen
+    if waited >= question.settings.cycle or possible < _limit(question.settings, company):
+        return None
+    return f"{company.unseen} other adapters have not been evaluated since it turned critical"
+
+
+def _no_target(question: Question) -> str | None:
+    targets = question.scene.targets
+    if targets.usable:
+        return None
+    return "no version to fall back to" + (
+        f": {'; '.join(targets.refused)}" if targets.refused else ""
+    )
+
+
+def unwell(scene: Scene) -> str | None:
+    """Say why Driftline should not believe itself about the version, or None."""
+    return "; ".join(scene.unwell) or None
+
+
+def cooling_down(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
+    """Say how long ago the adapter's last automatic fallback was, where too short; else None.
+
+    ``taken`` is newest first, here and below.
+    """
+    if not taken or now - taken[0] >= settings.cool_down:
+        return None
+    return f"last fallback {now - taken[0]} ago < {settings.cool_down}"
+
+
+def adapter_spent(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
+    """Say how many automatic fallbacks the adapter had, where none is left; else None."""
+    recent = [at for at in taken if now - at < settings.adapter_window]
+    return _spent(recent, settings.adapter_budget, settings.adapter_window, of="adapter")
+
+
+def fleet_spent(
+    taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
+) -> str | None:
+    """Say the same of all adapters together."""
+    recent = [at for at in taken if now - at < settings.fleet_window]
+    return _spent(recent, settings.fleet_budget, settings.fleet_window, of="fleet")
+
+
+def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str) -> str | None:
+    if len(taken) < budget:
+        return None
+    return f"{len(taken)} fallbacks of the {of} within {window} >= {budget}"
+
+
+ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (
+    (Gate.EVIDENCE, lambda q: None if q.evidence.allowed else q.evidence.reason),
+    (Gate.VERDICT, _not_critical),
+    (Gate.TRAFFIC, _no_traffic),
+    (Gate.UNFINISHED, lambda q: unfinished(q.scene)),
+)
+"""Shut: there is nothing to decide, and nothing is stored."""
+SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
+    (Gate.AGE, _too_old),
+    (Gate.PERSON, _set_since),
+    (Gate.HOLD, lambda q: held(q.scene.route, q.now)),
+    (Gate.COMMON_CAUSE, lambda q: common_cause(q.scene, q.settings)),
+    (Gate.FLEET_UNSEEN, _fleet_unseen),
+    (Gate.TARGET, _no_target),
+)
+"""Shut: it would be wrong to move traffic, whoever does it."""
+AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
+    (Gate.KILL_SWITCH, lambda q: killed(q.scene.kill_switch)),
+    (Gate.FLEET_INCIDENT, lambda q: base_in_question(q.scene.fleet_incident)),
+    (Gate.SELF_HEALTH, lambda q: unwell(q.scene)),
+    (Gate.COOL_DOWN, lambda q: cooling_down(q.scene.taken_here, q.settings, now=q.now)),
+    (Gate.ADAPTER_BUDGET, lambda q: adapter_spent(q.scene.taken_here, q.settings, now=q.now)),
+    (Gate.FLEET_BUDGET, lambda q: fleet_spent(q.scene.taken_fleet, q.settings, now=q.now)),
+)
+"""Shut: Driftline may not do it by itself now."""

@@ -1,0 +1,221 @@
+"""The fallback breaker: where an adapter stands and what comes next. Pure.
+
+::
+
+    HEALTHY ──crosses──▶ DEGRADED ──may act──▶ FALLBACK ──recovered for the hold──▶ HALF_OPEN
+       ▲                    │                     ▲                                    │
+       ├─────recovers───────┘                     ├───fires again, or its time is up───┤
+       └───────────────stays good for the trial, over enough records───────────────────┘
+
+Nothing of it is stored: a position follows from the route in force, the verdict and the
+times of the version's fallbacks, so a restart forgets nothing and two daemons agree.
+
+A version in ``FALLBACK`` has no traffic of its own. What speaks for it are two unchanged
+probes in a row (the policy then calls it recovered), and after that a trial: in
+``HALF_OPEN`` it answers a trickle. A trial that fires again ends, and each failed trial, or
+fallback within ``streak_gap`` of the one before, doubles the hold before the next trial, up to
+``return_hold_max``. A trial's route has a term: with Driftline down, readers give all
+traffic back to the fallback arm by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Final, assert_never
+
+from monitor.domain import ArmKind, Blame, Route, Verdict, VerdictKind
+from monitor.store.actions import Away
+from monitor.traffic.settings import RoutingSettings
+
+
+class BreakerState(StrEnum):
+    """Where an adapter's traffic stands with regard to its version in charge."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    FALLBACK = "fallback"
+    HALF_OPEN = "half_open"
+
+
+CHANGES: Final[Mapping[BreakerState, frozenset[BreakerState]]] = MappingProxyType(
+    {
+        BreakerState.HEALTHY: frozenset({BreakerState.DEGRADED}),
+        BreakerState.DEGRADED: frozenset({BreakerState.HEALTHY, BreakerState.FALLBACK}),
+        BreakerState.FALLBACK: frozenset({BreakerState.HALF_OPEN}),
+        BreakerState.HALF_OPEN: frozenset({BreakerState.HEALTHY, BreakerState.FALLBACK}),
+    }
+)
+"""What may follow what; a trial of the whole traffic is a return, and skips ``HALF_OPEN``."""
+
+BAD: Final = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
+ELSEWHERE: Final = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
+"""Blames that say nothing against the version: a trial then waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How a version in fallback or on trial comes along.
+
+    fallbacks
+        How often traffic was moved away from the version, newest first; ends of trials count.
+    records
+        Of the version since its first trial after the newest of them, 7 days at most.
+    """
+
+    fallbacks: Sequence[Away] = ()
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The state to be in next and why; the same state: wait, with the numbers."""
+
+    state: BreakerState
+    reason: str
+
+
+def state_of(route: Route | None, verdict: Verdict | None) -> BreakerState:
+    """Say where an adapter stands by its route as readers follow it now.
+
+    ``verdict`` is the stable version's; None before its first.
+    """
+    weights = {arm.arm: arm.weight for arm in route.arms} if route else {}
+    if weights.get(ArmKind.FALLBACK, 0.0) > 0:
+        on_trial = weights.get(ArmKind.STABLE, 0.0) > 0
+        return BreakerState.HALF_OPEN if on_trial else BreakerState.FALLBACK
+    bad = verdict is not None and verdict.kind in BAD
+    return BreakerState.DEGRADED if bad else BreakerState.HEALTHY
+
+
+def streak(fallbacks: Sequence[Away], *, gap: timedelta) -> int:
+    """Count the fallbacks in a row: each within ``gap`` of the one before it.
+
+    A trial that failed belongs to the row however late it came: the version never was
+    healthy in between.
+
+    >>> from datetime import UTC
+    >>> days = [Away(at=datetime(2026, 3, day, tzinfo=UTC)) for day in (20, 18, 2)]
+    >>> streak(days, gap=timedelta(days=7))
+    2
+    """
+    count = min(1, len(fallbacks))
+    for later, earlier in pairwise(fallbacks):
+        if later.at - earlier.at > gap and not later.on_trial:
+            break
+        count += 1
+    return count
+
+
+def hold(fallbacks: Sequence[Away], settings: RoutingSettings) -> timedelta:
+    """How long a version must have recovered before its next trial."""
+    doublings = max(0, streak(fallbacks, gap=settings.streak_gap) - 1)
+    longest = max(settings.return_hold, settings.return_hold_max)
+    # beyond 2^20 every hold is the longest, and timedelta would overflow
+    factor: int = 2 ** min(doublings, 20)
+    return min(longest, settings.return_hold * factor)
+
+
+def recovered(verdict: Verdict) -> bool:
+    """Whether nothing speaks against the version any more.
+
+    A version without traffic has too few records to be called stable; when its probes
+    have cleared every crossing it is ``insufficient`` with nothing left crossed. A ``blind``
+    one has not recovered: its requests were not compared, so nothing speaks for it.
+    """
+    quiet = verdict.kind is VerdictKind.INSUFFICIENT and not verdict.detectors
+    return verdict.kind is VerdictKind.STABLE or quiet
+
+
+def fires(verdict: Verdict) -> bool:
+    """Whether a version on trial has failed it.
+
+    The burden of proof is the other way round than for a fallback: a ticket is enough, as
+    the trial moved the traffic. What is blamed on inputs, base or serving is not its fault.
+    """
+    return verdict.kind in BAD and verdict.blame not in ELSEWHERE
+
+
+def next_step(
+    route: Route,
+    verdict: Verdict | None,
+    progress: Progress,
+    settings: RoutingSettings,
+    *,
+    now: datetime,
+) -> Step:
+    """Say what comes after ``FALLBACK`` or ``HALF_OPEN``; other states wait for a crossing.
+
+    The way into ``FALLBACK`` is :func:`monitor.traffic.fallback.decision.decide_fallback`.
+    """
+    state = state_of(route, verdict)
+    match state:
+        case BreakerState.HEALTHY | BreakerState.DEGRADED:
+            return Step(state=state, reason="it has its traffic")
+        case BreakerState.FALLBACK:
+            return _from_fallback(verdict, progress, settings, now=now)
+        case BreakerState.HALF_OPEN:
+            return _from_trial(route, verdict, progress, settings, now=now)
+        case _:
+            assert_never(state)
+
+
+def _from_fallback(
+    verdict: Verdict | None, progress: Progress, settings: RoutingSettings, *, now: datetime
+) -> Step:
+    stays = BreakerState.FALLBACK
+    if verdict is None or not recovered(verdict):
+        return Step(state=stays, reason=f"the verdict is {_kind(verdict)}")
+    waited, needed = now - verdict.since, hold(progress.fallbacks, settings)
+    if waited < needed:
+        return Step(state=stays, reason=f"recovered {whole(waited)} ago < {needed}")
+    at_once = settings.trial_share >= 1
+    return Step(
+        state=BreakerState.HEALTHY if at_once else BreakerState.HALF_OPEN,
+        reason=f"recovered {whole(waited)} ago >= {needed}",
+    )
+
+
+def whole(span: timedelta) -> timedelta:
+    """Leave out the part of a second that says nothing to people.
+
+    >>> f"{whole(timedelta(seconds=4.56))} ago"
+    '0:00:04 ago'
+    """
+    return span - span % timedelta(seconds=1)
+
+
+def _from_trial(
+    route: Route,
+    verdict: Verdict | None,
+    progress: Progress,
+    settings: RoutingSettings,
+    *,
+    now: datetime,
+) -> Step:
+    stays = BreakerState.HALF_OPEN
+    if verdict is not None and fires(verdict):
+        reason = f"it is {verdict.kind.value} on trial: {verdict.reason}"
+        return Step(state=BreakerState.FALLBACK, reason=reason)
+    if verdict is None or not recovered(verdict):
+        blame = f", blame {verdict.blame.value}" if verdict and verdict.kind in BAD else ""
+        return Step(state=stays, reason=f"the verdict is {_kind(verdict)}{blame}")
+    lasted = now - route.since
+    if lasted < settings.trial_hold:
+        return Step(state=stays, reason=f"on trial for {lasted} < {settings.trial_hold}")
+    if progress.records < settings.trial_records:
+        words = f"{progress.records} records on trial < {settings.trial_records}"
+        return Step(state=stays, reason=words)
+    return Step(
+        state=BreakerState.HEALTHY,
+        reason=f"good on trial for {lasted} >= {settings.trial_hold},"
+        f" {progress.records} records >= {settings.trial_records}",
+    )
+
+
+def _kind(verdict: Verdict | None) -> str:
+    return verdict.kind.value if verdict else "not known"

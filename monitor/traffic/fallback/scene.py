@@ -1,0 +1,54 @@
+"""What a decision about traffic looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from monitor.domain import IncidentId, Mode, Verdict, Version
+from monitor.policy import ActionEvidence
+from monitor.store.actions import ActionRow
+from monitor.store.common_cause import Company
+from monitor.store.routes import RouteRow
+from monitor.traffic.fallback.machine import Progress
+from monitor.traffic.fallback.targets import Targets
+from monitor.traffic.killswitch import Reading
+from monitor.traffic.settings import RoutingSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything the decision looks at, read in one transaction.
+
+    ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
+    are the moments of automatic fallbacks, newest first, within the settings' windows.
+    ``fleet_incident`` is the open one of the version's base, ``last`` the version's newest
+    action of any kind, ``moved`` the adapter's newest that moved traffic, ``unwell`` what
+    speaks against believing Driftline, ``progress`` how a version without traffic comes along.
+    """
+
+    version: Version
+    mode: Mode
+    verdict: Verdict | None
+    route: RouteRow | None
+    kill_switch: Reading
+    fleet_incident: IncidentId | None = None
+    last: ActionRow | None = None
+    moved: ActionRow | None = None
+    unwell: Sequence[str] = ()
+    company: Company | None = None
+    targets: Targets = field(default_factory=Targets)
+    taken_here: Sequence[datetime] = ()
+    taken_fleet: Sequence[datetime] = ()
+    progress: Progress = field(default_factory=Progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: may traffic leave this version now, on this evidence."""
+
+    scene: Scene
+    evidence: ActionEvidence
+    settings: RoutingSettings
+    now: datetime

@@ -1,0 +1,185 @@
+"""Read in one transaction what a decision looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from monitor.domain import Mode, Verdict, VerdictKind, Version, VersionId
+from monitor.store import (
+    actions,
+    adapters,
+    canaries,
+    common_cause,
+    fleet_incidents,
+    records,
+    routes,
+    self_health,
+    verdicts,
+    versions,
+)
+from monitor.store import clock as store_clock
+from monitor.store.clock import Clock
+from monitor.store.common_cause import Company
+from monitor.store.routes import RouteRow
+from monitor.traffic.arms import effective
+from monitor.traffic.fallback.machine import Progress
+from monitor.traffic.fallback.scene import Scene
+from monitor.traffic.fallback.targets import Targets, choose_targets
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.settings import RoutingSettings
+
+HISTORY: int = 100
+"""How many generations back a version that was once in charge is looked for."""
+LONGEST_TRIAL: timedelta = timedelta(days=7)
+"""How far back the records of a version's trials are counted."""
+
+
+def survey(
+    tx: Connection,
+    version: Version,
+    *,
+    kill_switch: KillSwitch,
+    settings: RoutingSettings,
+    default_mode: Mode,
+    clock: Callable[[], datetime],
+    now: datetime,
+    hold: bool,
+) -> Scene:
+    """Read the scene; ``hold`` keeps kill switch, budgets, route and verdict as they are.
+
+    ``clock`` is this process's, which is compared with the database's. Since when something
+    is so is no longer ago than the database's has surely run. Locks are taken in this order
+    by everybody: switch, route, verdict.
+    """
+    switch = kill_switch.read(tx, hold=hold)
+    route = route_in_force(tx, version.adapter, now=now, lock=hold)
+    verdict = stored_verdict(tx, version.id, lock=hold)
+    seen = store_clock.read(tx)
+
+    def sure(at: datetime) -> datetime:
+        return store_clock.sure(seen, at, now=now)
+
+    return Scene(
+        version=version,
+        mode=adapters.fetch_by_id(tx, version.adapter_id).mode or default_mode,
+        verdict=verdict and replace(verdict, since=sure(verdict.since)),
+        route=route and _by_the_clock(route, seen, now=now),
+        kill_switch=switch,
+        fleet_incident=fleet_incidents.open_on(tx, fleet_incidents.base_of(version)),
+        last=actions.newest(tx, version),
+        moved=actions.newest_taken(tx, version.adapter_id),
+        unwell=unwell_of(tx, version, settings=settings, clock=clock, now=now),
+        company=_company(tx, version, verdict=verdict, settings=settings),
+        targets=targets_of(tx, version),
+        taken_here=[
+            sure(at)
+            for at in actions.taken_since(
+                tx,
+                since=now - max(settings.adapter_window, settings.cool_down),
+                adapter_id=version.adapter_id,
+            )
+        ],
+        taken_fleet=[sure(at) for at in actions.taken_since(tx, since=now - settings.fleet_window)],
+        progress=progress_of(tx, version, now=now),
+    )
+
+
+def _by_the_clock(row: RouteRow, seen: Clock | None, *, now: datetime) -> RouteRow:
+    held = row.hold_until and store_clock.end(seen, row.hold_until, now=now)
+    since = store_clock.sure(seen, row.route.since, now=now)
+    return replace(row, route=replace(row.route, since=since), hold_until=held)
+
+
+def route_in_force(
+    tx: Connection, adapter: str, *, now: datetime, lock: bool = False
+) -> RouteRow | None:
+    """Return the route as routers follow it now: one that has expired is not what is written."""
+    row = routes.row(tx, adapter, lock=lock)
+    return None if row is None else replace(row, route=effective(row.route, now))
+
+
+def only(scene: Scene, served: Collection[VersionId]) -> Scene:
+    """Leave out the targets that no engine serves."""
+    targets = scene.targets
+    usable = tuple(version for version in targets.usable if version.id in served)
+    missing = tuple(
+        f"{version.name} is not served" for version in targets.usable if version.id not in served
+    )
+    return replace(scene, targets=Targets(usable=usable, refused=(*targets.refused, *missing)))
+
+
+def stored_verdict(tx: Connection, version_id: VersionId, *, lock: bool) -> Verdict | None:
+    """Return the verdict in force; ``lock`` keeps it so until the transaction ends."""
+    row = verdicts.current(tx, version_id=version_id, lock=lock)
+    return row.verdict if row else None
+
+
+def targets_of(tx: Connection, version: Version) -> Targets:
+    """List where the version's traffic may fall back to."""
+    return choose_targets(
+        version,
+        registered=versions.of_adapter(tx, version.adapter_id),
+        history=[row.route for row in routes.history(tx, version.adapter, limit=HISTORY)],
+        verdicts={
+            row.version: row.verdict.kind
+            for row in verdicts.of_adapter(tx, adapter_id=version.adapter_id)
+        },
+        abandoned=actions.abandoned_versions(tx, version.adapter_id),
+        latched=canaries.latched(tx, version.adapter_id).keys(),
+    )
+
+
+def unwell_of(
+    tx: Connection,
+    version: Version,
+    *,
+    settings: RoutingSettings,
+    clock: Callable[[], datetime],
+    now: datetime,
+) -> tuple[str, ...]:
+    """List why what was found of the version is not to be acted upon by itself."""
+    health = self_health.of_version(tx, version.id, adapter_id=version.adapter_id)
+    skew = abs(clock() - health.database_clock)
+    found = []
+    if skew > settings.clock_skew:
+        found.append(f"this clock is {skew} from the database's > {settings.clock_skew}")
+    if health.failing:
+        found.append(f"detectors fail: {', '.join(health.failing)}")
+    if health.open_kinds:
+        found.append(f"open incidents: {', '.join(health.open_kinds)}")
+    if health.reference_at is not None:
+        age = now - store_clock.sure(store_clock.read(tx), health.reference_at, now=now)
+        if age < settings.cycle:
+            found.append(f"its reference is {age} old < {settings.cycle}")
+    return tuple(found)
+
+
+def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
+    """Read how a version that lost its traffic comes along.
+
+    Records count from the first trial on: what came right after the fallback was under way then.
+    """
+    fallbacks = tuple(actions.moved_away(tx, version))
+    began = actions.trial_began(tx, version, after=fallbacks[0].at) if fallbacks else None
+    if began is None:
+        return Progress(fallbacks=fallbacks)
+    traffic = records.traffic(
+        tx,
+        version_id=version.id,
+        adapter_id=version.adapter_id,
+        start=max(began, now - LONGEST_TRIAL),
+        end=now,
+    )
+    return Progress(fallbacks=fallbacks, records=traffic.count)
+
+
+def _company(
+    tx: Connection, version: Version, *, verdict: Verdict | None, settings: RoutingSettings
+) -> Company | None:
+    if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
+        return None
+    return common_cause.company(tx, version.adapter_id, turned=verdict.since, cycle=settings.cycle)

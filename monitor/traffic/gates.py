@@ -1,0 +1,29 @@
+"""What stops whatever moves traffic by itself, be it a fallback or a canary. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from monitor.domain import IncidentId
+from monitor.store.routes import RouteRow
+from monitor.traffic.killswitch import Reading
+
+
+def killed(switch: Reading) -> str | None:
+    """Say who has set the kill switch, or None."""
+    return f"kill switch: {switch.reason}" if switch.on else None
+
+
+def held(row: RouteRow | None, now: datetime) -> str | None:
+    """Say until when a person has pinned the route, or None."""
+    until = row.hold_until if row else None
+    if until is None or now >= until:
+        return None
+    return f"the route is held until {until.isoformat()}"
+
+
+def base_in_question(incident: IncidentId | None) -> str | None:
+    """Say which open incident blames the base or its engine, or None."""
+    if incident is None:
+        return None
+    return f"fleet incident {incident} is open: its base or engine changed"

@@ -1,0 +1,199 @@
+"""Tell the router what Driftline made of a route, and find out whether the router does it.
+
+A fallback and a canary change routes alike: the change and its audit entry are committed, then
+the router is told and read back, and what it does is written down. Nothing else waits for
+that: a router may hang for as long as it likes, and versions are still
+judged, routes written and their terms renewed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.domain import Arm, Route
+from monitor.store import clock, routes
+from monitor.store.database import Database
+from monitor.traffic.routers import Router, RouterFailed
+
+_LOG = structlog.get_logger(__name__)
+
+IN_A_ROW: Final = 3
+"""Changes of which the router says nothing, one after another in a turn: then it is away."""
+AGAIN: Final = timedelta(seconds=1)
+"""The least time between two questions about one change."""
+
+
+NOT_READ: Final = "not read back yet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterAnswer:
+    """What a router was found to do.
+
+    goes
+        True: by the route. False: by something else. None: it could not be read.
+    reason
+        In words, for people.
+    """
+
+    goes: bool | None
+    reason: str
+
+
+REPLACED: Final = RouterAnswer(goes=True, reason="replaced by a later route")
+"""Nobody has to do any more what the change said."""
+
+
+def tell(router: Router, route: Route) -> RouterAnswer:
+    """Tell the router once and read it back, outside transactions.
+
+    Where telling failed it may have taken effect all the same: only reading back can tell.
+    """
+    try:
+        router.apply(route)
+    except RouterFailed as error:
+        _LOG.warning("router_failed", adapter=route.adapter, error=str(error))
+    return read(router, route)
+
+
+def read(router: Router, route: Route) -> RouterAnswer:
+    """Compare what the router does with the route."""
+    try:
+        real = router.read_back(route.adapter)
+    except RouterFailed as error:
+        return RouterAnswer(goes=None, reason=f"{NOT_READ}: {error}")
+    if real == route.arms:
+        return RouterAnswer(goes=True, reason=f"read back at generation {route.generation}")
+    return RouterAnswer(goes=False, reason=f"the router says {_words(real)}, not the route")
+
+
+class Approach(StrEnum):
+    """How a router is asked about a change.
+
+    A router wants an end state, so that telling it again does nothing twice. Where it may have
+    been told before a crash it is read first, all the same.
+    """
+
+    TELL = "tell"
+    TELL_IF_LOST = "tell_if_lost"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChange:
+    """A change of an adapter's route that the router was not seen to do.
+
+    owner
+        The number of the action or the canary that made it.
+    generation
+        The one that it wrote; None: whichever is in force counts for it.
+    pause
+        Between two questions to the router about it.
+    """
+
+    owner: int
+    adapter: str
+    generation: int | None = None
+    approach: Approach = Approach.TELL
+    pause: timedelta = AGAIN
+
+
+class ChangeLog(Protocol):
+    """Keeps the changes of one kind."""
+
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]: ...
+
+    def settle(
+        self,
+        tx: Connection,
+        change: RouteChange,
+        route: Route | None,
+        answer: RouterAnswer,
+        *,
+        now: datetime,
+    ) -> bool:
+        """Write down what the router does; True where the change is settled by it.
+
+        Another daemon may have settled it meanwhile, or a person replaced it.
+        """
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Confirming:
+    """Asks the router about every change of one kind that nobody has seen it do.
+
+    A router that is away is asked ``IN_A_ROW`` times in a turn, not once for each change; all of
+    them are then told what it said. ``monotonic`` paces what stays unanswered.
+    """
+
+    database: Database
+    router: Router
+    log: ChangeLog
+    monotonic: Callable[[], float] = time.monotonic
+    _asked: dict[int, float] = field(default_factory=dict)
+
+    def turn(self, *, now: datetime | None = None) -> int:
+        """Ask about all changes that are due; say how many the router was seen to do.
+
+        ``now``: the database's, but in tests.
+        """
+        unread = self.database.run(lambda tx: self.log.unread(tx, now=now or clock.now(tx)))
+        self._asked = {one.owner: self._asked.get(one.owner, float("-inf")) for one in unread}
+        silent, settled, answer = 0, 0, None
+        # whoever was not asked for the longest comes first: some that fail hold up no others
+        for change in sorted(unread, key=lambda one: self._asked[one.owner]):
+            if self.monotonic() < self._asked[change.owner] + change.pause.total_seconds():
+                continue
+            route = self._route(change)
+            if _replaced(change, route):
+                settled += self._settle(change, route, REPLACED, now)
+            elif route is not None:
+                if answer is None or silent < IN_A_ROW:
+                    self._asked[change.owner] = self.monotonic()
+                    answer = self._ask(change, route)
+                    silent = silent + 1 if answer.goes is None else 0
+                settled += self._settle(change, route, answer, now)
+        return settled
+
+    def confirm(self, change: RouteChange, now: datetime) -> None:
+        """Ask about one change now, for a person who waits."""
+        route = self._route(change)
+        assert route is not None, "the change wrote one"  # noqa: S101 (invariant)
+        answer = REPLACED if _replaced(change, route) else self._ask(change, route)
+        self._settle(change, route, answer, now)
+
+    def _route(self, change: RouteChange) -> Route | None:
+        return self.database.run(lambda tx: routes.get(tx, change.adapter))
+
+    def _ask(self, change: RouteChange, route: Route) -> RouterAnswer:
+        if change.approach is Approach.TELL:
+            return tell(self.router, route)
+        answer = read(self.router, route)
+        lost = change.approach is Approach.TELL_IF_LOST and not answer.goes
+        return tell(self.router, route) if lost else answer
+
+    def _settle(
+        self, change: RouteChange, route: Route | None, answer: RouterAnswer, now: datetime | None
+    ) -> bool:
+        return self.database.run(
+            lambda tx: self.log.settle(tx, change, route, answer, now=now or clock.now(tx))
+        )
+
+
+def _replaced(change: RouteChange, route: Route | None) -> bool:
+    return change.generation not in {None, route.generation if route else 0}
+
+
+def _words(arms: tuple[Arm, ...] | None) -> str:
+    if arms is None:
+        return "nothing"
+    return ", ".join(f"{arm.arm.value} {arm.version} {arm.weight:g}" for arm in arms)

@@ -1,0 +1,82 @@
+"""The ways to carry a route out: one file and one entry each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from monitor.store.database import Database
+from monitor.traffic.routers import gateway, redis, vllm, webhook
+from monitor.traffic.routers.contract import Reach, Router, RouterFailed
+from monitor.traffic.routers.gateway import Gateways
+from monitor.traffic.routers.none import TableOnly
+from monitor.traffic.routers.redis import Redis
+from monitor.traffic.routers.vllm import Replicas
+from monitor.traffic.routers.webhook import Webhook
+
+__all__ = [
+    "ROUTERS",
+    "Reach",
+    "Router",
+    "RouterFailed",
+    "RouterKind",
+    "TableOnly",
+    "open_router",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterKind:
+    """How a router is opened.
+
+    ``problems`` says what is wrong with the settings of its table, each with its key.
+    ``told`` is False where whoever routes follows the table without being told; ``later``
+    is True where a route that is in force for a while still leaves something to be done.
+    """
+
+    open: Callable[[Any, Reach, Database], Router]
+    problems: Callable[[Any, Reach], list[str]] = lambda _settings, _reach: []
+    told: bool = True
+    later: bool = False
+
+
+ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
+    {
+        "gateway": RouterKind(open=Gateways, problems=gateway.problems, told=False),
+        "none": RouterKind(
+            open=lambda _settings, _reach, database: TableOnly(database), told=False
+        ),
+        "redis": RouterKind(
+            open=lambda settings, reach, _database: Redis(settings, reach.inside),
+            problems=redis.problems,
+        ),
+        "vllm": RouterKind(open=Replicas, problems=vllm.problems, later=True),
+        "webhook": RouterKind(
+            open=lambda settings, reach, _database: Webhook(settings, reach.outside),
+            problems=webhook.problems,
+        ),
+    }
+)
+"""One entry for each way to carry a route out; the keys are words of the config."""
+
+
+def open_router(name: str, settings: object, *, reach: Reach, database: Database) -> Router:
+    """Open the router of this name.
+
+    Parameters
+    ----------
+    settings
+        Its own table of the config; None for one that has none.
+
+    Raises
+    ------
+    ValueError
+        No router has this name, or its settings cannot be used; no value is quoted.
+    """
+    if name not in ROUTERS:
+        raise ValueError(f"no router {name!r}; known: {', '.join(ROUTERS)}")
+    if wrong := ROUTERS[name].problems(settings, reach):
+        raise ValueError(f"router {name!r}: {'; '.join(wrong)}")
+    return ROUTERS[name].open(settings, reach, database)

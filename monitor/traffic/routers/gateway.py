@@ -1,0 +1,161 @@
+"""Driftline's own gateways: they follow the table by themselves, and say which edition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from alerts.outgoing import OutgoingError, redacted
+from monitor.domain import Arm, Edition, Route, Version
+from monitor.store import epochs, routes
+from monitor.store.database import Database
+from monitor.traffic.routers.contract import Reach, RouterFailed
+
+METRIC: Final = "driftline_gateway_route_generation"
+EPOCH: Final = "driftline_gateway_route_epoch"
+ALWAYS: Final = "driftline_gateway_routes_timestamp_seconds"
+"""What a gateway without any route tells, too."""
+_LOOK: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayRouting:
+    """Keys of ``[routing.gateway]``.
+
+    addresses
+        Every gateway, by itself and not behind a balancer; empty: the one of ``[gateway]``.
+    wait
+        For all of them to go by a new route; a change needs a fraction of a second.
+    timeout
+        For one request.
+    """
+
+    addresses: tuple[str, ...] = ()
+    wait: timedelta = timedelta(seconds=5)
+    timeout: timedelta = timedelta(seconds=5)
+
+
+def problems(settings: GatewayRouting, reach: Reach) -> list[str]:
+    """Say what is wrong with the settings, each with its key."""
+    found = []
+    for address in settings.addresses:
+        try:
+            reach.inside.check(address)
+        except OutgoingError as error:
+            found.append(f"addresses: {error}")
+    found += [
+        f"{key}: must be longer than 0"
+        for key in ("wait", "timeout")
+        if getattr(settings, key) <= timedelta()
+    ]
+    return found
+
+
+class Gateways:
+    """Waits until every gateway goes by the route; asks each of them which one it goes by."""
+
+    def __init__(
+        self,
+        settings: GatewayRouting,
+        reach: Reach,
+        database: Database,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._addresses = settings.addresses or (reach.gateway,)
+        self._wait = settings.wait.total_seconds()
+        self._timeout = settings.timeout.total_seconds()
+        self._client = reach.inside
+        self._database = database
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def prepare(self, versions: Sequence[Version]) -> None:
+        del versions
+
+    def apply(self, route: Route) -> None:
+        until = self._monotonic() + self._wait
+        for address in self._addresses:
+            while (held := self._held(address, route.adapter) or _NONE) < route.edition:
+                if self._monotonic() >= until:
+                    raise RouterFailed(
+                        f"{_says(address, route.adapter, held)}, not yet by"
+                        f" {route.generation} of {route.epoch}"
+                    )
+                self._sleep(_LOOK)
+            if held.epoch > route.epoch:
+                raise RouterFailed(f"{_says(address, route.adapter, held)}, a newer table's")
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
+        """Give what the gateway that is furthest behind goes by."""
+        held = {url: self._held(url, adapter) for url in self._addresses}
+        if None in held.values():
+            return None
+        oldest, behind = min((held[url] or _NONE, url) for url in held)
+        epoch, newest = self._database.run(
+            lambda tx: (
+                epochs.in_force(tx),
+                routes.history(tx, adapter, before_generation=oldest.generation + 1, limit=1),
+            )
+        )
+        known = oldest.epoch == epoch and newest and newest[0].route.generation
+        if known != oldest.generation:
+            raise RouterFailed(f"{_says(behind, adapter, oldest)}, which the table does not know")
+        return newest[0].route.arms
+
+    def _held(self, address: str, adapter: str) -> Edition | None:
+        """Ask one gateway; None where it has no route of the adapter."""
+        # the whole page is megabytes with hundreds of adapters
+        asked = "&".join(f"name%5B%5D={name}" for name in (METRIC, EPOCH, ALWAYS))
+        url = f"{address.rstrip('/')}/metrics?{asked}"
+        try:
+            reply = self._client.get(url, timeout=self._timeout)
+        except OutgoingError as error:
+            raise RouterFailed(f"{redacted(address)}: {error}") from None
+        if reply.status != HTTPStatus.OK or reply.truncated:
+            raise RouterFailed(f"{redacted(address)} answered {reply.status} when asked")
+        try:
+            return edition_in(reply.body_start, adapter)
+        except (ValueError, OverflowError):
+            raise RouterFailed(f"{redacted(address)} does not answer as a gateway does") from None
+
+
+_NONE: Final = Edition(0, 0)
+
+
+def _says(address: str, adapter: str, held: Edition) -> str:
+    return (
+        f"{redacted(address)} goes by generation {held.generation} of {adapter}"
+        f" of epoch {held.epoch}"
+    )
+
+
+def edition_in(metrics: bytes, adapter: str) -> Edition | None:
+    """Find the edition of an adapter's route in a gateway's metrics.
+
+    >>> edition_in(b'driftline_gateway_route_generation{adapter="a"} 3.0', "a")
+    Edition(epoch=0, generation=3)
+
+    Raises
+    ------
+    ValueError
+        They are not metrics of a gateway.
+    """
+    lines = metrics.decode().splitlines()
+    about = [line for line in lines if line.startswith((METRIC, EPOCH))]
+    if not about and not any(ALWAYS in line for line in lines):
+        raise ValueError("no gateway")
+    found = {
+        sample.name: int(sample.value)
+        for family in text_string_to_metric_families("\n".join([*about, ""]))
+        for sample in family.samples
+        if sample.labels.get("adapter") == adapter
+    }
+    return Edition(found.get(EPOCH, 0), found[METRIC]) if METRIC in found else None

@@ -1,0 +1,246 @@
+"""vLLM replicas: each version under a name and a path of its own, loaded before it is needed.
+
+Nothing is ever replaced in place: an engine that gets other weights under a known name may
+answer from blocks of its prefix cache that the old weights filled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Final
+
+from sqlalchemy import Connection
+
+from alerts.outgoing import OutgoingError, redacted
+from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.probes.asking import local_folder
+from monitor.probes.cards import ModelCard, list_models
+from monitor.probes.errors import ProbeFailed
+from monitor.store import adapters, canaries, routes, versions
+from monitor.store import clock as store_clock
+from monitor.store.database import Database
+from monitor.traffic.arms import stable_arm
+from monitor.traffic.routers.contract import Reach, RouterFailed
+
+_AT_ONCE: Final = 16
+_HISTORY: Final = 100
+"""How many generations back the version that was last in charge is looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmRouting:
+    """Keys of ``[routing.vllm]``.
+
+    engines
+        Every replica, by itself and not behind a balancer; empty: ``serving.engines``.
+    drain
+        How long a version that no route names any more stays loaded, for whoever still
+        goes by an older route.
+    timeout
+        For one request; loading an adapter is one.
+    """
+
+    engines: tuple[str, ...] = ()
+    drain: timedelta = timedelta(minutes=5)
+    timeout: timedelta = timedelta(seconds=30)
+
+
+def problems(settings: VllmRouting, reach: Reach) -> list[str]:
+    """Say what is wrong with the settings, each with its key."""
+    found = []
+    for engine in settings.engines:
+        try:
+            reach.inside.check(engine)
+        except OutgoingError as error:
+            found.append(f"engines: {error}")
+    if not settings.engines and not reach.engines:
+        found.append("engines: name every replica, here or in serving.engines")
+    if settings.drain < timedelta():
+        found.append("drain: must not be negative")
+    if settings.timeout <= timedelta():
+        found.append("timeout: must be longer than 0")
+    return found
+
+
+class Replicas:
+    """Loads what a route names on every replica, and unloads what none needs any more."""
+
+    def __init__(
+        self,
+        settings: VllmRouting,
+        reach: Reach,
+        database: Database,
+        *,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        addresses = settings.engines or reach.engines
+        self._urls = tuple(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in addresses))
+        self._drain = settings.drain
+        self._timeout = settings.timeout.total_seconds()
+        self._reach = reach
+        self._database = database
+        self._clock = clock or (lambda: database.run(store_clock.now))
+
+    def prepare(self, versions: Sequence[Version]) -> None:
+        """Load them on every replica, each under its own name, and see them listed there."""
+        failures = self._everywhere(lambda url: self._hold(url, versions))
+        if failures:
+            done = [redacted(url) for url in self._urls if url not in failures]
+            raise RouterFailed(
+                f"{'; '.join(failures.values())} (complete: {', '.join(done) or 'none'})"
+            )
+
+    def apply(self, route: Route) -> None:
+        """Hold what the route names; once it has drained, let go of what nobody needs."""
+        current = self._database.run(lambda tx: routes.get(tx, route.adapter))
+        if current is not None and current.edition > route.edition:
+            return
+        named = {arm.version for arm in route.arms}
+        self.prepare([one for one in self._registered(route.adapter) if one.name in named])
+        if self._clock() - route.since < self._drain:
+            return
+        unneeded = self._database.run(lambda tx: _unneeded(tx, route))
+        if failures := self._everywhere(lambda url: self._let_go(url, unneeded)):
+            raise RouterFailed("; ".join(failures.values()))
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
+        """Give the arms of the table that every replica can answer for."""
+        route = self._database.run(lambda tx: routes.get(tx, adapter))
+        if route is None:
+            return None
+        listed: dict[str, Mapping[str, ModelCard]] = {}
+
+        def ask(url: str) -> None:
+            listed[url] = self._cards(url)
+
+        if failures := self._everywhere(ask):
+            raise RouterFailed("; ".join(failures.values()))
+        return tuple(
+            arm for arm in route.arms if all(arm.model in listed[url] for url in self._urls)
+        )
+
+    def _registered(self, adapter: str) -> list[Version]:
+        return self._database.run(lambda tx: _versions(tx, adapter))
+
+    def _hold(self, url: str, wanted: Sequence[Version]) -> None:
+        cards = self._cards(url)
+        missing = [version for version in wanted if version.model not in cards]
+        answers = {version.model: self._load(url, version) for version in missing}
+        if missing:
+            cards = self._cards(url)
+        for version in wanted:
+            if version.model not in cards:
+                raise RouterFailed(
+                    f"{redacted(url)} does not serve {version.model}: {answers[version.model]}"
+                )
+            _check_place(url, version, cards[version.model])
+
+    def _load(self, url: str, version: Version) -> str:
+        """Ask for one adapter, and say how that went; whether it is there tells the list."""
+        if version.uri is None:
+            return "its version is registered without a uri to load it from"
+        status = self._post(
+            url,
+            "load_lora_adapter",
+            {"lora_name": version.model, "lora_path": _path(version.uri)},
+        )
+        match status:
+            case HTTPStatus.NOT_FOUND:
+                return (
+                    "it was not found there, or the engine runs without"
+                    " VLLM_ALLOW_RUNTIME_LORA_UPDATING"
+                )
+            case _:
+                return f"loading it was answered with {status}"
+
+    def _let_go(self, url: str, unneeded: Sequence[str]) -> None:
+        listed = self._cards(url) if unneeded else {}
+        for model in unneeded:
+            if model in listed and listed[model].parent is not None:
+                status = self._post(url, "unload_lora_adapter", {"lora_name": model})
+                if status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+                    raise RouterFailed(f"{redacted(url)} keeps {model}: it answered {status}")
+
+    def _cards(self, url: str) -> Mapping[str, ModelCard]:
+        try:
+            found = list_models(url, http=self._reach.inside, headers=self._reach.engine_headers)
+        except ProbeFailed as error:
+            raise RouterFailed(f"{redacted(url)}: {error.reason}") from None
+        return {card.id: card for card in found}
+
+    def _post(self, url: str, call: str, body: Mapping[str, str]) -> int:
+        try:
+            reply = self._reach.inside.post(
+                f"{url}/v1/{call}",
+                body=json.dumps(body).encode(),
+                headers={"content-type": "application/json", **self._reach.engine_headers},
+                timeout=self._timeout,
+            )
+        except OutgoingError as error:
+            raise RouterFailed(f"{redacted(url)}: {error}") from None
+        return reply.status
+
+    def _everywhere(self, work: Callable[[str], None]) -> dict[str, str]:
+        """Do it on every replica at once; one that fails keeps no other waiting."""
+
+        def one(url: str) -> str | None:
+            try:
+                work(url)
+            except RouterFailed as failed:
+                return str(failed)
+            return None
+
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(self._urls))) as pool:
+            said = dict(zip(self._urls, pool.map(one, self._urls), strict=True))
+        return {url: failure for url, failure in said.items() if failure is not None}
+
+
+def _versions(tx: Connection, adapter: str) -> list[Version]:
+    known = adapters.fetch(tx, adapter)
+    return [] if known is None else versions.of_adapter(tx, known.id)
+
+
+def _unneeded(tx: Connection, route: Route) -> list[str]:
+    """Models that could be loaded again, and that no route, fallback or canary needs."""
+    registered = _versions(tx, route.adapter)
+    canary = canaries.active(tx, registered[0].adapter_id) if registered else None
+    kept = {arm.version for arm in route.arms} | _fallbacks(tx, route, registered)
+    kept |= {canary.version} if canary else set()
+    free = [one.model for one in registered if one.name not in kept and one.uri is not None]
+    named = routes.named_among(tx, free)
+    return [model for model in free if model not in named]
+
+
+def _fallbacks(tx: Connection, route: Route, registered: Sequence[Version]) -> set[str]:
+    """Where traffic would go from the stable version: its parent, or who was in charge before."""
+    stable = stable_arm(route).version
+    parents = {one.parent for one in registered if one.name == stable and one.parent}
+    before = (
+        arm.version
+        for row in routes.history(tx, route.adapter, limit=_HISTORY)
+        for arm in row.route.arms
+        if arm.arm is ArmKind.STABLE and arm.weight > 0 and arm.version != stable
+    )
+    return parents | {name for name in [next(before, None)] if name is not None}
+
+
+def _check_place(url: str, version: Version, card: ModelCard) -> None:
+    """Refuse a name that stands for other files: it would have to be replaced in place."""
+    if card.parent is None or card.root is None or version.uri is None:
+        return
+    if card.root.rstrip("/") != _path(version.uri).rstrip("/"):
+        raise RouterFailed(
+            f"{redacted(url)} serves {version.model} from another place than it is registered"
+            " with; register other weights as another version"
+        )
+
+
+def _path(uri: str) -> str:
+    """What the engine reads: a folder of *its* machine, or what it can look up by itself."""
+    folder = local_folder(uri)
+    return uri if folder is None else str(folder)

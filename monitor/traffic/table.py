@@ -1,0 +1,168 @@
+"""Reading and changing routes: what the API and the registry call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route, Version
+from monitor.store import adapters, audit, routes, versions
+from monitor.store.errors import NotFound
+from monitor.traffic.arms import ArmRequest, resolve_arms
+
+_ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')
+
+
+def to_json(route: Route) -> dict[str, object]:
+    """Write a route as the API shows it; times are RFC 3339."""
+    return {
+        "adapter": route.adapter,
+        "epoch": route.epoch,
+        "generation": route.generation,
+        "arms": [routes.arm_to_json(arm) for arm in route.arms],
+        "reason": route.reason,
+        "since": route.since.isoformat(),
+        "valid_until": route.valid_until.isoformat() if route.valid_until else None,
+        "on_expiry": route.on_expiry.value,
+    }
+
+
+def etag(edition: Edition) -> str:
+    """Name an edition of a route in an ``ETag`` header.
+
+    That is enough: an edition never names two contents.
+
+    >>> etag(Edition(1764298000, 7))
+    '"1764298000-7"'
+    """
+    return f'"{edition.epoch}-{edition.generation}"'
+
+
+def edition_of(tag: str) -> Edition:
+    """Read an edition from ``If-Match`` or ``If-None-Match``.
+
+    A person may write a generation alone: that of no epoch, which equals no route that is read.
+
+    >>> edition_of('W/"1764298000-7"'), edition_of('"7"')
+    (Edition(epoch=1764298000, generation=7), Edition(epoch=0, generation=7))
+
+    Raises
+    ------
+    ValueError
+        Neither of them (``*`` and lists included).
+    """
+    match = _ETAG.fullmatch(tag.strip())
+    if match is None:
+        raise ValueError(f"not the ETag of a route: {tag[:64]!r}")
+    return Edition(int(match[1] or 0), int(match[2]))
+
+
+def put(
+    tx: Connection,
+    adapter: str,
+    *,
+    arms: Sequence[ArmRequest],
+    expected_generation: int,
+    reason: str,
+    actor: str,
+    now: datetime,
+    expected_epoch: int = 0,
+    valid_until: datetime | None = None,
+    on_expiry: ArmKind = ArmKind.STABLE,
+    hold_until: datetime | None = None,
+) -> Route:
+    """Write a person's route, with an audit entry.
+
+    Parameters
+    ----------
+    expected_generation
+        The generation it was decided on; 0 where there was no route.
+    expected_epoch
+        The epoch of that; 0: whichever is in force.
+    hold_until
+        No automatic action changes the route before then.
+
+    Raises
+    ------
+    NotFound
+        The adapter is not registered.
+    InvalidRoute
+        See :func:`monitor.traffic.arms.resolve_arms`.
+    GenerationConflict
+        The route has changed meanwhile.
+    """
+    known = adapters.fetch(tx, adapter)
+    if known is None:
+        raise NotFound(f"there is no adapter {adapter}")
+    registered = {version.name: version for version in versions.of_adapter(tx, known.id)}
+    route = Route(
+        adapter=adapter,
+        epoch=expected_epoch,
+        generation=expected_generation + 1,
+        arms=resolve_arms(arms, registered),
+        reason=reason,
+        since=now,
+        valid_until=valid_until,
+        on_expiry=on_expiry,
+    )
+    return write(tx, known.id, route=route, actor=actor, hold_until=hold_until)
+
+
+def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Route | None:
+    """Give a new adapter its first route: all traffic to its first version.
+
+    None, and nothing changed, where there is a route already.
+    """
+    if routes.get(tx, version.adapter) is not None:
+        return None
+    arm = Arm(arm=ArmKind.STABLE, version=version.name, model=version.model, weight=1.0)
+    route = Route(
+        adapter=version.adapter,
+        generation=1,
+        arms=(arm,),
+        reason=f"first version {version.name} registered",
+        since=now,
+    )
+    try:
+        return write(tx, version.adapter_id, route=route, actor=actor)
+    except routes.GenerationConflict:
+        return None  # somebody else has just done the same
+
+
+def write(
+    tx: Connection,
+    adapter_id: AdapterId,
+    *,
+    route: Route,
+    actor: str,
+    hold_until: datetime | None = None,
+) -> Route:
+    """Swap the route in, keep its history and write it down; or none of it.
+
+    Gives it as it is in force.
+
+    Raises
+    ------
+    GenerationConflict
+        The route in force is not the one before ``route``.
+    """
+    written = routes.put(
+        tx,
+        adapter_id,
+        route=route,
+        expected=route.generation - 1,
+        actor=actor,
+        hold_until=hold_until,
+    )
+    audit.append(
+        tx,
+        actor=actor,
+        act="route.changed",
+        subject=route.adapter,
+        details={"route": to_json(written), "hold_until": hold_until and hold_until.isoformat()},
+    )
+    return written

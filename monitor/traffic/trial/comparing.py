@@ -1,0 +1,155 @@
+"""One look's measurement: read, compare, and how it is stored between looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from alerts.message import finite
+from detectors.trial import Failures
+from monitor.store import canary_looks, clock
+from monitor.store.canaries import CanaryRow
+from monitor.store.clock import Clock
+from monitor.store.database import Database
+from monitor.traffic.trial.guards import Guard, alphas, held_to
+from monitor.traffic.trial.hands import Measured
+from monitor.traffic.trial.measure import Carried, Measurement, Rules, measure
+from monitor.traffic.trial.reading import Read, Trial, read
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import CanaryState, Plan, plan_from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A look. ``measurement`` None: nothing could be seen, and ``trouble`` says why."""
+
+    measurement: Measurement | None = None
+    stored: Measured | None = None
+    trouble: str = ""
+
+
+def compare(
+    database: Database,
+    canary: CanaryRow,
+    state: CanaryState,
+    *,
+    settings: CanarySettings,
+    known: Clock | None,
+    now: datetime,
+) -> Compared:
+    """Compare both arms from the step's begin until a little before ``now``.
+
+    ``known`` is what is known of the clock.
+
+    Raises whatever reading raises.
+    """
+    plan = plan_from_json(canary.plan)
+    shadow = plan.steps[state.step].shadow
+    guards = held_to(guards_from_json(canary.guards), shadow=shadow)
+    begun, since = state.begun_at or now, state.step_since or now
+    end = max(since, now - settings.lag)
+    trial = Trial(
+        adapter_id=canary.adapter_id,
+        version_id=canary.version_id,
+        control_id=canary.control_id,
+        since=since,
+        usual_until=clock.before(known, since),
+        last_look=max(begun, canary.measured_until or begun),
+        end=end,
+        shadow=shadow,
+    )
+
+    def work(tx: Connection) -> tuple[Read, list[Mapping[str, Any]]]:
+        return read(tx, trial, guards), canary_looks.failures(tx, canary.id, since=begun)
+
+    got, earlier = database.run(work)
+    if got.silent is not None:
+        return Compared(trouble=got.silent)
+    measurement = measure(
+        got.sides,
+        guards,
+        carried=carried_from_json(canary.carried.get("closed", {})),
+        failures=_all_failures(got, earlier),
+        rules=_rules(guards, plan, state, settings, end),
+    )
+    return Compared(measurement=measurement, stored=_as_stored(got, measurement, end))
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Guard)
+msgspec.json.Decoder(Carried)
+
+
+def guards_to_json(guards: Sequence[Guard]) -> list[dict[str, object]]:
+    """Write guardrails as they are stored with a canary."""
+    return [dict(msgspec.to_builtins(guard)) for guard in guards]
+
+
+def guards_from_json(bodies: Sequence[Mapping[str, Any]]) -> list[Guard]:
+    """Read what :func:`guards_to_json` wrote."""
+    return msgspec.convert([dict(body) for body in bodies], list[Guard])
+
+
+def _rules(
+    guards: Sequence[Guard],
+    plan: Plan,
+    state: CanaryState,
+    settings: CanarySettings,
+    end: datetime,
+) -> Rules:
+    passed = max(end - (state.step_since or end), timedelta(seconds=1))
+    return Rules(
+        alphas=alphas(guards, settings.alpha / plan.processes),
+        margin_rate=settings.margin_rate,
+        margin_rank=settings.margin_rank,
+        ahead=plan.steps[state.step].lasts / passed,
+    )
+
+
+def carried_from_json(bodies: Mapping[str, Any]) -> dict[str, Carried]:
+    """Read what was carried on of each guardrail, as it is stored with a canary."""
+    return {name: msgspec.convert(body, Carried) for name, body in bodies.items()}
+
+
+def _all_failures(got: Read, earlier: Sequence[Mapping[str, Any]]) -> dict[str, list[Failures]]:
+    return {
+        name: [*(_failures(look[name]) for look in earlier if name in look), now]
+        for name, now in got.failures.items()
+    }
+
+
+def _failures(counts: Sequence[int]) -> Failures:
+    trial_requests, control_requests, trial_failures, control_failures = counts
+    return Failures(
+        trial_requests=trial_requests,
+        control_requests=control_requests,
+        trial_failures=trial_failures,
+        control_failures=control_failures,
+    )
+
+
+def _as_stored(got: Read, measurement: Measurement, end: datetime) -> Measured:
+    guards = [finite(msgspec.to_builtins(guard)) for guard in measurement.guards]
+    bodies = [body for body in guards if isinstance(body, dict)]
+    return Measured(
+        outcome=measurement.found.outcome.value,
+        trial_requests=measurement.trial_requests,
+        control_requests=measurement.control_requests,
+        guards=[{k: v for k, v in body.items() if k != "carried"} for body in bodies],
+        failures={
+            name: [
+                one.trial_requests,
+                one.control_requests,
+                one.trial_failures,
+                one.control_failures,
+            ]
+            for name, one in got.failures.items()
+        },
+        totals={body["name"]: body["carried"] for body in bodies if body["kind"] != "hard"},
+        until=end,
+    )

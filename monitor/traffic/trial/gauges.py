@@ -1,0 +1,217 @@
+"""What a request tells of each guardrail, from what an adapter answers anyway.
+
+Before a canary is measured, the version in charge is compared with itself over its last day;
+then what the canary has gathered speaks for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from detectors.trial import FEWEST_UNITS
+from detectors.trial_prospect import Gauge
+from monitor.domain import AdapterId, VersionId
+from monitor.store import capture_counts
+from monitor.traffic.trial.columns import Column, count, degradation, kind_of
+from monitor.traffic.trial.comparing import carried_from_json
+from monitor.traffic.trial.guards import Guard, GuardKind, alphas, held_to
+from monitor.traffic.trial.measure import Carried
+from monitor.traffic.trial.reading import Trial, answered
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import CanaryState, Plan, Step
+
+DAY: Final = timedelta(days=1)
+ALIKE: Final = 0.7
+"""Share of prompts that two versions of one quality are taken to answer alike, as the simulation
+of canaries has it; of the others their answers are as good as independent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What one request tells of a guardrail, as information (1/variance); 0: not known.
+
+    request
+        Of all arms together, over w(1-w) at a share w of the canary.
+    copy
+        Of a pair of answers.
+    """
+
+    kind: GuardKind
+    request: float
+    copy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What an adapter's traffic brings a canary.
+
+    requests_per_day, copies_per_day
+        Of all arms, and those of which a shadow gets a copy.
+    worth
+        Of each guardrail that is known; none where the version in charge has too few records.
+    sums
+        What the canary has gathered of each guardrail by now.
+    ran, seen
+        Time, in days, and requests of the smaller arm that the present step has by now.
+    """
+
+    requests_per_day: float
+    copies_per_day: float
+    worth: Mapping[str, Worth]
+    sums: Mapping[str, Carried] = field(default_factory=dict)
+    ran: float = 0.0
+    seen: int = 0
+
+    def at(self, requests_per_day: float) -> Pace:
+        """The same at another traffic, with as large a part of it copied."""
+        if self.requests_per_day <= 0.0:
+            return replace(self, requests_per_day=requests_per_day, copies_per_day=requests_per_day)
+        by = requests_per_day / self.requests_per_day
+        return replace(
+            self, requests_per_day=requests_per_day, copies_per_day=self.copies_per_day * by
+        )
+
+    def gauges(
+        self, guards: Sequence[Guard], plan: Plan, settings: CanarySettings, *, copies: bool
+    ) -> tuple[Gauge, ...]:
+        """The guardrails as a step of copies, or one with a share, is held to them."""
+        shares = alphas(held_to(guards, shadow=copies), settings.alpha / plan.processes)
+        per_day = self.copies_per_day if copies else self.requests_per_day
+        margins = {
+            GuardKind.RATE: settings.margin_rate,
+            GuardKind.RANK: settings.margin_rank,
+        }
+        found = []
+        for name, worth in self.worth.items():
+            if name not in shares:
+                continue
+            sums = self.sums.get(name, Carried())
+            found.append(
+                Gauge(
+                    name=name,
+                    alpha=shares[name],
+                    margin=margins[worth.kind],
+                    pace=per_day * (worth.copy if copies else worth.request),
+                    information=sums.information,
+                    planned=sums.planned,
+                )
+            )
+        return tuple(gauge for gauge in found if gauge.pace > 0.0)
+
+
+def counted(
+    tx: Connection,
+    adapter_id: AdapterId,
+    control_id: VersionId,
+    guards: Sequence[Guard],
+    *,
+    now: datetime,
+) -> Pace:
+    """Read what the last 24 hours brought.
+
+    Cost: as a window of a day of the version in charge.
+    """
+    since = now - DAY
+    counts = capture_counts.totals(tx, adapter_id=adapter_id, since=since)
+    requests = sum(counts.get(outcome, 0) for outcome in capture_counts.REQUESTS)
+    trial = Trial(
+        adapter_id=adapter_id,
+        version_id=control_id,
+        control_id=control_id,
+        since=since,
+        usual_until=since,
+        last_look=since,
+        end=now,
+        shadow=False,
+    )
+    records, columns = answered(tx, trial, guards)
+    soft = {guard.name: guard for guard in guards if guard.kind is not GuardKind.HARD}
+    found = {
+        name: _worth(soft[name], column, records)
+        for name, column in columns.items()
+        if name in soft
+    }
+    return Pace(
+        requests_per_day=float(requests),
+        copies_per_day=float(counts.get("accepted", 0)),
+        worth={name: worth for name, worth in found.items() if worth is not None},
+    )
+
+
+def _worth(guard: Guard, column: Column, records: int) -> Worth | None:
+    """Compare a column with itself: that has twice the variance of a request, by its number."""
+    kind = guard.kind or kind_of(column, column)
+    found = degradation(guard, kind, column, column)
+    if found is None:
+        return None
+    known = count(column)
+    variance = found.variance * known / 2.0
+    apart = 1.0 if kind is GuardKind.RANK else 2.0 * variance * (1.0 - ALIKE)
+    share = known / records
+    return Worth(kind=kind, request=share / variance, copy=share / apart)
+
+
+def gathered(
+    pace: Pace,
+    carried: Mapping[str, Any],
+    state: CanaryState,
+    step: Step,
+    guards: Sequence[Guard],
+    *,
+    seen: int,
+    until: datetime | None,
+    now: datetime,
+) -> Pace:
+    """Put what a canary has brought by now in place of what was counted beside it.
+
+    ``seen`` are requests of the smaller arm in the present step, read up to ``until``. Less
+    than a day of them says little of the others: then their rate only counts where it is
+    more than that of the last 24 hours. What nobody says of copies holds up no shadow.
+    """
+    if state.step_since is None or state.clock_since is None:
+        return pace
+    latest, closed = (carried_from_json(carried.get(which, {})) for which in ("latest", "closed"))
+    worth = dict(pace.worth)
+    for name, sums in latest.items():
+        before = closed.get(name, Carried()).information
+        told = _told(sums.information - before, sums.kind, step, seen, worth.get(name))
+        if told is not None:
+            worth[name] = told
+    if step.shadow and seen >= FEWEST_UNITS:
+        silent = {guard.name for guard in guards if guard.dispensable}
+        silent -= {name for name, sums in latest.items() if sums.information > 0.0}
+        worth |= {name: replace(worth[name], copy=0.0) for name in silent & worth.keys()}
+    ran = max(timedelta(), (state.stopped_at or now) - state.clock_since)
+    over = max(timedelta(), (until or state.step_since) - state.step_since)
+    here = _at_its_rate(pace, step, seen, over)
+    return replace(here, worth=worth, sums=latest, ran=ran / DAY, seen=seen)
+
+
+def _told(
+    information: float, kind: GuardKind | None, step: Step, seen: int, known: Worth | None
+) -> Worth | None:
+    """What a request told in this step; None: nothing did."""
+    if kind is None or information <= 0.0 or seen == 0:
+        return None
+    base = known or Worth(kind=kind, request=0.0, copy=0.0)
+    if step.shadow:
+        return replace(base, kind=kind, copy=information / seen)
+    larger = max(step.weight, 1.0 - step.weight)
+    return replace(base, kind=kind, request=information / (seen * larger))
+
+
+def _at_its_rate(pace: Pace, step: Step, seen: int, over: timedelta) -> Pace:
+    if seen < FEWEST_UNITS or over <= timedelta():
+        return pace
+    own = seen / (over / DAY)
+    if step.shadow:
+        taken = own if over >= DAY else max(own, pace.copies_per_day)
+        return replace(pace, copies_per_day=taken)
+    everything = own / min(step.weight, 1.0 - step.weight)
+    taken = everything if over >= DAY else max(everything, pace.requests_per_day)
+    return pace.at(taken)

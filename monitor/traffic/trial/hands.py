@@ -1,0 +1,267 @@
+"""Carry out what the machine decides: state, route, audit and message in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.domain import Mode, Route, Severity, Version
+from monitor.store import audit, canaries, canary_looks
+from monitor.store.actions import AUTOMATIC
+from monitor.store.canaries import Progress
+from monitor.store.canary_looks import Look
+from monitor.store.database import Database
+from monitor.traffic.arms import stable_arm
+from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.table import write
+from monitor.traffic.trial import machine
+from monitor.traffic.trial.route import changed
+from monitor.traffic.trial.scene import Scene, persons_term
+from monitor.traffic.trial.settings import CanarySettings
+from monitor.traffic.trial.states import (
+    UNDER_WAY,
+    CanaryState,
+    Effects,
+    Event,
+    Phase,
+    ReadBack,
+    Renew,
+    TakeBack,
+    event_word,
+    to_json,
+)
+from monitor.traffic.trial.urgency import urgency
+
+_LOG = structlog.get_logger(__name__)
+
+
+class Teller(Protocol):
+    """Tells people how a canary stands; the same again tells nobody anything."""
+
+    def __call__(
+        self,
+        tx: Connection,
+        version: Version,
+        *,
+        severity: Severity,
+        reason: str,
+        now: datetime,
+    ) -> None: ...
+
+
+class Promoted(Protocol):
+    """Told that a version takes charge, in the transaction that swaps the route."""
+
+    def __call__(
+        self, tx: Connection, before: Route, after: Route, *, by: str, now: datetime
+    ) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a look found beside its event, as it is stored.
+
+    ``totals`` are the guardrails' sums up to now, ``until`` the end of what was read.
+    """
+
+    outcome: str | None = None
+    trial_requests: int | None = None
+    control_requests: int | None = None
+    guards: Sequence[Mapping[str, Any]] | None = None
+    failures: Mapping[str, Sequence[int]] | None = None
+    totals: Mapping[str, Any] | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What moves a canary, whoever decided it.
+
+    Parameters
+    ----------
+    mode
+        For adapters that have none of their own.
+    tell
+        None where nobody can be told from here: the next look does, which is then at once.
+    """
+
+    database: Database
+    settings: CanarySettings
+    mode: Mode
+    kill_switch: KillSwitch
+    served: Callable[[str], bool]
+    promoted: Promoted
+    tell: Teller | None = None
+
+    def apply(
+        self,
+        tx: Connection,
+        scene: Scene,
+        event: Event,
+        *,
+        actor: str,
+        now: datetime,
+        measured: Measured | None = None,
+    ) -> CanaryState:
+        """Step the machine and do what it says, all of it or nothing.
+
+        Raises
+        ------
+        NotPossible
+            A person asked for what makes no sense now.
+        """
+        found = measured or Measured()
+        state, effects = machine.step(scene.state, event, plan=scene.plan, now=now)
+        generation = self._route(tx, scene, state, effects, actor=actor, now=now)
+        progress = Progress(
+            state=to_json(state),
+            phase=state.phase.value,
+            latched=state.latched,
+            ended=state.ended,
+            carried=_carried(scene, state, found),
+            generation=generation or scene.canary.generation,
+            measured_until=found.until or scene.canary.measured_until,
+            next_look_at=self._next(event, scene, state, now=now),
+        )
+        canaries.save(tx, scene.canary, progress, now=now)
+        _write_down(tx, scene, state, event, found, actor=actor, now=now)
+        self.say(tx, scene, state, now=now)
+        return state
+
+    def say(self, tx: Connection, scene: Scene, state: CanaryState, *, now: datetime) -> None:
+        """Tell people how it stands, if anybody can be told from here."""
+        if self.tell is None:
+            return
+        newer = state.ended and canaries.newer(tx, scene.canary)
+        trouble = f"; {state.unverified}" if state.unverified else ""
+        stands = state.phase.value.replace("_", " ")
+        self.tell(
+            tx,
+            scene.version,
+            severity=urgency(state, newer=newer),
+            reason=f"canary {scene.canary.id} {stands}: {state.reason}{trouble}",
+            now=now,
+        )
+
+    def _route(
+        self,
+        tx: Connection,
+        scene: Scene,
+        state: CanaryState,
+        effects: Effects,
+        *,
+        actor: str,
+        now: datetime,
+    ) -> int | None:
+        """Swap in the route that the effect asks for; give its generation, None: it stays."""
+        if scene.route is None or not effects:
+            return None
+        (effect,) = effects
+        before = scene.route.route
+        if isinstance(effect, Renew) and persons_term(tx, scene) is not None:
+            return None
+        version = scene.version
+        if isinstance(effect, TakeBack):
+            if stable_arm(before).version != version.name:
+                return None  # somebody has put another version in charge meanwhile
+            version = scene.control
+        reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
+        after = changed(before, effect, version, plan=scene.plan, reason=reason, now=now)
+        if after is None:
+            return None
+        by = f"{AUTOMATIC}:canary-{scene.canary.id}" if actor == AUTOMATIC else actor
+        hold = scene.route.hold_until
+        write(tx, scene.canary.adapter_id, route=after, actor=by, hold_until=hold)
+        if state.phase is Phase.PROMOTING:
+            self.promoted(tx, before, after, by=by, now=now)
+        return after.generation
+
+    def _next(
+        self, event: Event, scene: Scene, state: CanaryState, *, now: datetime
+    ) -> datetime | None:
+        """At once where people wait; never where nothing is left to look at, and they know."""
+        if self.tell is None:
+            return now
+        if state.ended or state.phase in UNDER_WAY:
+            return None
+        reading = isinstance(event, ReadBack)
+        return scene.canary.next_look_at if reading else now + self.settings.interval
+
+
+def _carried(scene: Scene, state: CanaryState, found: Measured) -> dict[str, Any]:
+    """Keep what earlier steps measured apart from the present one's sums.
+
+    A shadow compares pairs, which is another process: nothing of it is carried on.
+    """
+    if state.begun_at != scene.state.begun_at or state.begun_at is None:
+        return {}
+    latest = found.totals or scene.canary.carried.get("latest", {})
+    if state.step != scene.state.step:
+        shadow = scene.plan.steps[scene.state.step].shadow
+        return {} if shadow else {"closed": latest, "latest": latest}
+    closed = scene.canary.carried.get("closed", {})
+    nothing = {"value": 0.0, "information": 0.0}
+    fixed = {
+        name: {**total, **{key: closed.get(name, nothing)[key] for key in nothing}}
+        for name, total in latest.items()
+    }
+    return {"closed": fixed, "latest": latest}
+
+
+def _place(state: CanaryState) -> tuple[object, ...]:
+    return state.phase, state.pause, state.step, state.weight, state.proposal
+
+
+def _write_down(
+    tx: Connection,
+    scene: Scene,
+    state: CanaryState,
+    event: Event,
+    found: Measured,
+    *,
+    actor: str,
+    now: datetime,
+) -> None:
+    """Append the look, and to the audit where the canary is somewhere else now."""
+    moved = _place(state) != _place(scene.state)
+    if isinstance(event, ReadBack) and not moved and state.unverified == scene.state.unverified:
+        return
+    look = Look(
+        at=now,
+        event=event_word(event),
+        phase=state.phase.value,
+        pause=state.pause.value if state.pause else None,
+        step=state.step,
+        weight=state.weight,
+        reason=state.unverified or state.reason,
+        actor=actor,
+        outcome=found.outcome,
+        trial_requests=found.trial_requests,
+        control_requests=found.control_requests,
+        guards=found.guards,
+        failures=found.failures,
+    )
+    canary_looks.append(tx, scene.canary.id, look)
+    if not moved:
+        return
+    details = {
+        "canary": scene.canary.id,
+        "state": to_json(state),
+        "guards": list(found.guards or ()),
+    }
+    act = f"canary.{state.phase.value}"
+    audit.append(tx, actor=actor, act=act, subject=scene.canary.label, details=details)
+    _LOG.info(
+        "canary_moved",
+        canary=scene.canary.id,
+        version=scene.canary.label,
+        phase=state.phase.value,
+        pause=look.pause,
+        weight=state.weight,
+        reason=state.reason,
+    )

@@ -1,0 +1,262 @@
+"""How both arms compare so far: every guardrail with its interval beside its margin. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import assert_never
+
+from detectors.trial import (
+    FEWEST_UNITS,
+    Bounds,
+    Difference,
+    Failures,
+    bounds,
+    failure_evidence,
+)
+from detectors.trial_pairs import pair_bounds, paired
+from monitor.traffic.trial.columns import Column, compared, count, degradation, kind_of
+from monitor.traffic.trial.guards import Guard, GuardKind
+from monitor.traffic.trial.states import Found, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sides:
+    """Records of both arms since the step began: signal of each guardrail by its name.
+
+    ``pairs``: both columns of a signal are in the order of the prompts, each answered twice.
+    """
+
+    trial: Mapping[str, Column]
+    control: Mapping[str, Column]
+    trial_requests: int
+    control_requests: int
+    pairs: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What is remembered of a guardrail: earlier steps' sum, and what was fixed at first.
+
+    ``planned`` is the information about which its bounds are tightest; with ``kind`` it is
+    chosen at the first look that can, and kept: a choice made anew at each look would be
+    made by the data that it judges.
+    """
+
+    value: float = 0.0
+    information: float = 0.0
+    planned: float | None = None
+    kind: GuardKind | None = None
+
+
+class GuardOutcome(StrEnum):
+    """What one guardrail says."""
+
+    FAILED = "failed"
+    PASSED = "passed"
+    UNSURE = "unsure"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFound:
+    """One guardrail at one look, as it is stored and drawn.
+
+    value, lo, hi
+        How much worse the canary is, with its interval that holds at every look; None while
+        too few subjects have been seen. Of a hard guard, ``value`` is the evidence (log10)
+        and ``margin`` its alarm line.
+    bar
+        ``lo`` above it rolls back: 0 of a critical one, else the margin.
+    carried
+        With which the next look goes on, once the step has ended.
+    """
+
+    name: str
+    kind: GuardKind | None
+    outcome: GuardOutcome
+    margin: float
+    bar: float
+    value: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+    trial: int = 0
+    control: int = 0
+    carried: Carried = field(default_factory=Carried)
+
+    @property
+    def words(self) -> str:
+        """``mean_nll +0.31 [+0.22, +0.40] > 0.20``."""
+        if self.value is None:
+            return f"{self.name} not known yet ({self.trial} and {self.control})"
+        if self.kind is GuardKind.HARD:
+            return f"{self.name}: {self.trial} against {self.control}, evidence {self.value:.1f}"
+        said = f"{self.name} {self.value:+.3f} [{self.lo:+.3f}, {self.hi:+.3f}]"
+        match self.outcome:
+            case GuardOutcome.FAILED:
+                return f"{said} > {self.bar:g}"
+            case GuardOutcome.PASSED:
+                return f"{said} < {self.margin:g}"
+            case GuardOutcome.UNSURE | GuardOutcome.ABSENT:
+                return f"{said} about {self.margin:g}"
+            case _:
+                assert_never(self.outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What all guardrails share.
+
+    alphas
+        Accepted false rollbacks of each guardrail, by its name.
+    margin_rate, margin_rank
+        See :class:`monitor.traffic.trial.settings.CanarySettings`.
+    ahead
+        How many times the present information the step is planned to bring, at least 1.
+    """
+
+    alphas: Mapping[str, float]
+    margin_rate: float
+    margin_rank: float
+    ahead: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One look in full."""
+
+    guards: tuple[GuardFound, ...]
+    trial_requests: int
+    control_requests: int
+
+    @property
+    def found(self) -> Found:
+        """What the machine needs of it."""
+        by = {
+            outcome: [guard for guard in self.guards if guard.outcome is outcome]
+            for outcome in GuardOutcome
+        }
+        outcome, said = Outcome.UNSURE, by[GuardOutcome.UNSURE]
+        soft_passed = [g for g in by[GuardOutcome.PASSED] if g.kind is not GuardKind.HARD]
+        if by[GuardOutcome.FAILED]:
+            outcome, said = Outcome.FAILED, by[GuardOutcome.FAILED]
+        elif not said and soft_passed:
+            outcome, said = Outcome.PASSED, soft_passed
+        words = "; ".join(guard.words for guard in said) or "nothing could be compared"
+        return Found(
+            outcome=outcome,
+            trial_requests=self.trial_requests,
+            control_requests=self.control_requests,
+            reason=words,
+        )
+
+
+def measure(
+    sides: Sides,
+    guards: Sequence[Guard],
+    *,
+    carried: Mapping[str, Carried],
+    failures: Mapping[str, Sequence[Failures]],
+    rules: Rules,
+) -> Measurement:
+    """Compare both arms by every guardrail.
+
+    ``failures`` has, for each hard guard, every look of this canary so far. Information of
+    earlier steps is added up: within a step both arms answered at once, so each step's
+    difference is fair, and their sum is one process that every look may be made of.
+
+    Cost: O(n log n) for each guardrail.
+    """
+    found = tuple(
+        _hard(guard, failures.get(guard.name, ()), rules)
+        if guard.kind is GuardKind.HARD
+        else _soft(guard, sides, carried.get(guard.name, Carried()), rules)
+        for guard in guards
+    )
+    return Measurement(
+        guards=found,
+        trial_requests=sides.trial_requests,
+        control_requests=sides.control_requests,
+    )
+
+
+def _hard(guard: Guard, looks: Sequence[Failures], rules: Rules) -> GuardFound:
+    line = -math.log10(rules.alphas[guard.name])
+    evidence = failure_evidence(looks)
+    outcome = GuardOutcome.FAILED if evidence >= line else GuardOutcome.PASSED
+    return GuardFound(
+        name=guard.name,
+        kind=GuardKind.HARD,
+        outcome=outcome,
+        margin=line,
+        bar=line,
+        value=evidence,
+        trial=sum(look.trial_failures for look in looks),
+        control=sum(look.control_failures for look in looks),
+    )
+
+
+def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFound:
+    trial, control = sides.trial.get(guard.name), sides.control.get(guard.name)
+    n_trial, n_control = count(trial), count(control)
+    kind = before.kind or guard.kind or kind_of(trial, control)
+    margin = rules.margin_rate if kind is GuardKind.RATE else rules.margin_rank
+    blank = GuardFound(
+        name=guard.name,
+        kind=kind,
+        outcome=GuardOutcome.UNSURE,
+        margin=margin,
+        bar=0.0 if guard.critical else margin,
+        trial=n_trial,
+        control=n_control,
+        carried=before,
+    )
+    if trial is None or control is None or (n_trial == 0 and n_control == 0):
+        return _so_far(_absent(blank), rules)
+    both = compared(guard, trial, control) if sides.pairs else None
+    if both is None:
+        here = degradation(guard, kind, trial, control)
+    elif guard.dispensable and both.values.size == 0:
+        return _absent(blank)
+    else:
+        here = paired(both.values, both.subjects)
+    if here is None:
+        return _so_far(blank, rules)
+    planned = before.planned or here.information * max(1.0, rules.ahead)
+    total = before.information + here.information
+    value = (before.value * before.information + here.value * here.information) / total
+    summed = Carried(value=value, information=total, planned=planned, kind=kind)
+    if both is not None and kind is GuardKind.RATE:
+        where = pair_bounds(both.values, alpha=rules.alphas[guard.name], subjects=both.subjects)
+        return _judged(blank, summed, where)
+    return _judged(blank, summed, _mixed(summed, alpha=rules.alphas[guard.name]))
+
+
+def _so_far(blank: GuardFound, rules: Rules) -> GuardFound:
+    """What earlier steps came to, where this one has nothing yet."""
+    before = blank.carried
+    if before.information == 0.0:
+        return blank
+    return _judged(blank, before, _mixed(before, alpha=rules.alphas[blank.name]))
+
+
+def _mixed(total: Carried, *, alpha: float) -> Bounds:
+    found = Difference(value=total.value, variance=1.0 / total.information, units=FEWEST_UNITS)
+    return bounds(found, alpha=alpha, planned=total.planned or total.information)
+
+
+def _judged(blank: GuardFound, total: Carried, where: Bounds) -> GuardFound:
+    outcome = GuardOutcome.UNSURE
+    if where.lo > blank.bar:
+        outcome = GuardOutcome.FAILED
+    elif where.hi < blank.margin:
+        outcome = GuardOutcome.PASSED
+    return replace(
+        blank, outcome=outcome, value=where.value, lo=where.lo, hi=where.hi, carried=total
+    )
+
+
+def _absent(blank: GuardFound) -> GuardFound:
+    return replace(blank, outcome=GuardOutcome.ABSENT, trial=0, control=0)

@@ -1,0 +1,133 @@
+"""The route of an adapter with a version on trial: writing it, and reading what it says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.traffic.arms import effective, following, stable_arm
+from monitor.traffic.trial.states import (
+    CanaryState,
+    Effect,
+    InRoute,
+    Mirror,
+    OnBlind,
+    Plan,
+    Promote,
+    Renew,
+    SetWeight,
+    TakeBack,
+)
+
+_SAME: Final = 1e-6
+_TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
+
+
+def changed(
+    route: Route, effect: Effect, version: Version, *, plan: Plan, reason: str, now: datetime
+) -> Route | None:
+    """Give the route that an effect asks for; None where the one in force will do.
+
+    ``version`` is the one on trial; the one to be in charge again where a promotion is taken
+    back. A route with a version on trial expires: whoever routes brings its weight to 0 alone.
+    """
+    until = now + plan.blind_max if plan.on_blind is OnBlind.ROLLBACK else None
+    match effect:
+        case Renew():
+            return _renewed(route, until, most=plan.blind_max, now=now)
+        case SetWeight(weight=0.0) | Promote() | TakeBack():
+            until = None
+        case SetWeight() | Mirror():
+            pass
+    arms = _arms(route, effect, version)
+    return following(route, arms, reason=reason, now=now, valid_until=until)
+
+
+def _renewed(
+    route: Route, until: datetime | None, *, most: timedelta, now: datetime
+) -> Route | None:
+    """Only when half of the time is up: each renewal is a generation that all routers fetch.
+
+    More than all of it is left where the clock went back.
+    """
+    left = route.valid_until - now if route.valid_until else timedelta()
+    if until is None or most / 2 < left <= most:
+        return None
+    return replace(route, generation=route.generation + 1, valid_until=until)
+
+
+def _arms(route: Route, effect: Effect, version: Version) -> tuple[Arm, ...]:
+    stable = stable_arm(route)
+    if isinstance(effect, Promote | TakeBack):
+        return (replace(stable, version=version.name, model=version.model, weight=1.0),)
+    weight = effect.weight if isinstance(effect, SetWeight) else 0.0
+    # what is neither in charge nor on trial, somebody else wanted there
+    others = tuple(arm for arm in route.arms if arm.arm not in _TRIAL and arm.arm != stable.arm)
+    left = 1.0 - weight - sum(arm.weight for arm in others)
+    trial: tuple[Arm, ...] = ()
+    if weight > 0 or isinstance(effect, Mirror):
+        kind = ArmKind.CANARY if weight > 0 else ArmKind.SHADOW
+        trial = (Arm(arm=kind, version=version.name, model=version.model, weight=weight),)
+    return (replace(stable, weight=left), *trial, *others)
+
+
+def standing(
+    route: Route | None,
+    state: CanaryState,
+    *,
+    version: str,
+    control: str,
+    term: datetime | None,
+    now: datetime,
+) -> tuple[InRoute, str]:
+    """Say what has become of the canary's place in the route, and why.
+
+    ``term`` is until when a person lets it stand.
+    """
+    if route is None:
+        return InRoute.GONE, "the adapter has no route"
+    named, in_charge = f"generation {route.generation}: {route.reason}", stable_arm(route)
+    if in_charge.version == version:
+        return InRoute.IN_CHARGE, f"put in charge by hand, {named}"
+    arm = next((a for a in route.arms if a.arm in _TRIAL and a.version == version), None)
+    if arm is None:
+        return InRoute.GONE, f"taken out of the route, {named}"
+    if in_charge.version != control:
+        return InRoute.CHANGED, f"{in_charge.version} is in charge, not {control}; {named}"
+    if term is not None and term <= now:
+        return _of_its_term(route, term)
+    return _of_its_arm(route, arm, state, now)
+
+
+def _of_its_term(route: Route, term: datetime) -> tuple[InRoute, str]:
+    """A person has said when the trial ends, and who answers then: no evidence against it."""
+    heir = effective(route, term)
+    [left] = [arm for arm in heir.arms if arm.weight > 0]
+    reason = f"a person let it stand until {term.isoformat()}, then all to {left.version}"
+    return InRoute.OVER if left.arm is ArmKind.STABLE else InRoute.GONE, reason
+
+
+def _of_its_arm(route: Route, arm: Arm, state: CanaryState, now: datetime) -> tuple[InRoute, str]:
+    if route.valid_until is not None and route.valid_until <= now:
+        return InRoute.EXPIRED, f"the route expired at {route.valid_until.isoformat()}"
+    if abs(arm.weight - state.weight) > _SAME:
+        reason = f"its share is {arm.weight:g}, not {state.weight:g}; {route.reason}"
+        return InRoute.CHANGED, reason
+    return InRoute.OURS, ""
+
+
+def unfit(route: Route | None, version: str) -> str | None:
+    """Say why no canary can begin on this route; None where one can."""
+    if route is None:
+        return "the adapter has no route"
+    if stable_arm(route).version == version:
+        return f"{version} is in charge already"
+    busy = [arm for arm in route.arms if arm.arm in _TRIAL and arm.version != version]
+    if busy:
+        return f"{busy[0].version} is its {busy[0].arm.value} arm already"
+    away = [arm for arm in route.arms if arm.arm is ArmKind.FALLBACK and arm.weight > 0]
+    if away or stable_arm(route).weight <= 0:
+        return "its stable arm has not all of its traffic: a canary has nothing to be compared with"
+    return None

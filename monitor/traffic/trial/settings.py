@@ -1,0 +1,139 @@
+"""The numbers of canaries; each field is a key of ``[canary]`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from monitor.traffic.trial.guards import DEFAULT, SIGNALS
+from monitor.traffic.trial.states import OnBlind, Plan, Step
+
+FEWEST: Final = 200
+"""Requests of the canary without which nothing is promoted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettings:
+    """How canaries are run where a person says nothing else.
+
+    interval, lag
+        Between two looks, and how far behind now a look stays, for records under way.
+    weights, lasts, requests
+        Of the steps before everything: share, least time, and least requests of either arm.
+    shadow_lasts
+        Least time of a canary that only answers copies.
+    extensions, blind_looks, blind_max, on_blind
+        See :class:`monitor.traffic.trial.states.Plan`.
+    alpha
+        Accepted false rollbacks of a canary, divided over its guardrails.
+    margin_rate, margin_rank
+        What may be lost: difference of rates; Cliff's delta.
+    signals, critical
+        Guardrails beside the named feedback; those of which any proven worsening rolls back.
+    prechecks_wait
+        How long what is not known yet is waited for before a canary begins.
+    perplexity_margin
+        Perplexity of the canary over that of the stable version, less 1, at most.
+    rollbacks, rollbacks_window
+        Automatic rollbacks of all adapters in a window; beyond them a person is asked.
+    read_back
+        How long a router may take until it does what the route says; then people are told.
+    lease
+        After this somebody else takes over a look.
+    """
+
+    interval: timedelta = timedelta(minutes=5)
+    lag: timedelta = timedelta(seconds=30)
+    weights: tuple[float, ...] = (0.05, 0.25, 0.5)
+    lasts: tuple[timedelta, ...] = (timedelta(hours=24), timedelta(hours=6), timedelta(hours=6))
+    requests: int = FEWEST
+    shadow_lasts: timedelta = timedelta(hours=24)
+    extensions: int = 3
+    blind_looks: int = 4
+    blind_max: timedelta = timedelta(minutes=60)
+    on_blind: OnBlind = OnBlind.ROLLBACK
+    alpha: float = 0.05
+    margin_rate: float = 0.05
+    margin_rank: float = 0.2
+    signals: tuple[str, ...] = DEFAULT
+    critical: tuple[str, ...] = ()
+    prechecks_wait: timedelta = timedelta(hours=1)
+    perplexity_margin: float = 0.05
+    rollbacks: int = 3
+    rollbacks_window: timedelta = timedelta(hours=1)
+    read_back: timedelta = timedelta(seconds=30)
+    lease: timedelta = timedelta(seconds=90)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps; weights and times that do not belong together make none."""
+        if len(self.weights) != len(self.lasts):
+            return ()
+        pairs = zip(self.weights, self.lasts, strict=True)
+        return tuple(
+            Step(weight=weight, lasts=lasts, requests=self.requests) for weight, lasts in pairs
+        )
+
+    @property
+    def problems(self) -> list[str]:
+        """Say what is wrong with these numbers together, each with its key."""
+        found = []
+        if len(self.weights) != len(self.lasts):
+            found.append(f"lasts: {len(self.lasts)} times for {len(self.weights)} weights")
+        else:
+            found += [f"weights: {problem}" for problem in step_problems(self.steps)]
+        strange = [name for name in self.signals if name not in SIGNALS]
+        found += [
+            f"signals: no guardrail {name!r}; there are {', '.join(SIGNALS)}" for name in strange
+        ]
+        if not 0.0 < self.alpha < 1.0:
+            found.append(f"alpha: must be between 0 and 1, not {self.alpha:g}")
+        if self.interval <= timedelta():
+            found.append("interval: must be longer than 0")
+        if self.interval * 2 > self.blind_max:
+            found.append("blind_max: must be at least twice the interval, or no look comes in time")
+        return found
+
+    def plan(self, *, steps: tuple[Step, ...] = (), shadow: bool = False) -> Plan:
+        """Fix the rules of one canary; ``steps`` replace those of the config.
+
+        Raises
+        ------
+        ValueError
+            Steps that no canary can take; the message has every problem.
+        """
+        if shadow and steps:
+            raise ValueError("a shadow has no steps: begin them with one of weight 0 instead")
+        alone = Step(weight=0.0, lasts=self.shadow_lasts, requests=self.requests)
+        taken = (alone,) if shadow else steps or self.steps
+        problems = step_problems(taken)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return Plan(
+            steps=taken,
+            extensions=self.extensions,
+            blind_looks=self.blind_looks,
+            blind_max=self.blind_max,
+            on_blind=self.on_blind,
+        )
+
+
+def step_problems(steps: tuple[Step, ...]) -> list[str]:
+    """Say what is wrong with steps; empty where nothing is."""
+    if not steps:
+        return ["a canary needs a step"]
+    problems = []
+    for number, step in enumerate(steps, start=1):
+        if not 0.0 <= step.weight < 1.0:
+            problems.append(f"step {number}: a weight is in [0, 1), not {step.weight:g}")
+        if step.lasts <= timedelta():
+            problems.append(f"step {number}: a step lasts longer than nothing")
+        if step.requests < FEWEST:
+            problems.append(
+                f"step {number}: at least {FEWEST} requests of either arm, not {step.requests}"
+            )
+    weights = [step.weight for step in steps]
+    if weights != sorted(set(weights)):
+        problems.append("each step has a larger weight than the one before")
+    return problems

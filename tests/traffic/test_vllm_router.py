@@ -1,0 +1,233 @@
+"""The vLLM router: new names beside the old ones, on every replica, and nothing in place."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.probes.engines import Engines
+from monitor.store import adapters, canaries, versions
+from monitor.store.database import Database
+from monitor.traffic import table
+from monitor.traffic.carrying import Carrier
+from monitor.traffic.proof import Proof
+from monitor.traffic.routers import Reach, RouterFailed
+from monitor.traffic.routers.vllm import Replicas, VllmRouting
+from tests.loopback import LOOPBACK
+from tests.routed import Vllm, answering
+
+NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
+DRAIN = timedelta(minutes=5)
+
+
+@dataclass
+class World:
+    """Two replicas, the router before them and a clock."""
+
+    database: Database
+    engines: list[Vllm]
+    urls: list[str]
+    versions: dict[str, Version] = field(default_factory=dict)
+    generation: int = 0
+    now: datetime = NOW
+
+    @property
+    def client(self) -> OutgoingClient:
+        return OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
+
+    @property
+    def router(self) -> Replicas:
+        settings = VllmRouting(engines=tuple(self.urls), drain=DRAIN)
+        reach = Reach(inside=self.client)
+        return Replicas(settings, reach, self.database, clock=lambda: self.now)
+
+    def register(self, *names: str, parent: str | None = None) -> None:
+        with self.database.begin() as tx:
+            adapter = adapters.put(tx, name="support")
+            for name in names:
+                self.versions[name] = versions.put(
+                    tx,
+                    adapter=adapter,
+                    name=name,
+                    model=f"support@{name}",
+                    parent=parent,
+                    uri=f"file:///adapters/support/{name}",
+                )
+
+    def flip(self, **weights: float) -> Route:
+        """Write a route, the first version stable, and tell the router."""
+        self.generation += 1
+        kinds = (ArmKind.STABLE, ArmKind.CANARY)
+        arms = tuple(
+            Arm(arm=kind, version=name, model=f"support@{name}", weight=weight)
+            for kind, (name, weight) in zip(kinds, weights.items(), strict=False)
+        )
+        route = Route(
+            adapter="support", generation=self.generation, arms=arms, reason="x", since=self.now
+        )
+        with self.database.begin() as tx:
+            adapter_id = next(iter(self.versions.values())).adapter_id
+            stored = table.write(tx, adapter_id, route=route, actor="ann")
+        assert stored is not None
+        self.router.apply(stored)
+        return stored
+
+    def served(self) -> list[set[str]]:
+        return [set(engine.models) - {"base"} for engine in self.engines]
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[World]:
+    engines = [Vllm(), Vllm()]
+    with ExitStack() as stack:
+        urls = [stack.enter_context(answering(engine.respond)) for engine in engines]
+        made = World(database=database, engines=engines, urls=urls)
+        made.register("v5", "v6", "v7", "v8")
+        yield made
+
+
+def names(*versions: str) -> list[set[str]]:
+    return [{f"support@{name}" for name in versions}] * 2
+
+
+def test_a_new_version_is_loaded_beside_the_old_one_and_the_old_one_goes_after_the_drain(
+    world: World,
+) -> None:
+    world.flip(v5=1.0)
+    world.flip(v6=1.0)
+    world.flip(v7=1.0)
+    assert world.engines[0].models["support@v7"] == "/adapters/support/v7"
+    route = world.flip(v8=1.0)
+    assert world.served() == names("v5", "v6", "v7", "v8")
+    world.now += DRAIN - timedelta(seconds=1)
+    world.router.apply(route)
+    assert world.served() == names("v5", "v6", "v7", "v8")
+    world.now += timedelta(seconds=1)
+    world.router.apply(route)
+    # v7 was last in charge: traffic may fall back to it, so it stays
+    assert world.served() == names("v7", "v8")
+    world.router.apply(route)
+    assert [engine.unloads for engine in world.engines] == [["support@v5", "support@v6"]] * 2
+
+
+def test_the_worker_lets_go_by_itself_once_a_route_has_drained(world: World) -> None:
+    world.flip(v5=1.0)
+    world.flip(v6=1.0)
+    world.flip(v7=1.0)
+    beat, resync = 0.0, timedelta(minutes=1)
+    carrier = Carrier(
+        world.database, world.router, resync=resync, later=True, monotonic=lambda: beat
+    )
+    for _ in range(6):
+        assert world.served() == names("v5", "v6", "v7")
+        carrier.turn()
+        beat += resync.total_seconds()
+        world.now += resync
+    carrier.turn()
+    assert world.served() == names("v6", "v7")
+
+
+def test_the_version_of_a_canary_that_waits_for_its_start_stays(world: World) -> None:
+    world.router.prepare([world.versions["v8"]])
+    with world.database.begin() as tx:
+        canaries.add(
+            tx,
+            world.versions["v8"],
+            control=world.versions["v6"],
+            plan={},
+            state={"phase": "checking"},
+            guards=[],
+            unchecked=[],
+            mode=None,
+            by="ann",
+            now=world.now,
+        )
+    route = world.flip(v6=1.0)
+    world.now += DRAIN
+    world.router.apply(route)
+    assert world.served() == names("v6", "v8")
+
+
+def test_what_another_route_names_and_what_cannot_be_loaded_again_stays(world: World) -> None:
+    with world.database.begin() as tx:
+        other = adapters.put(tx, name="sales")
+        shared = versions.put(tx, adapter=other, name="v1", model="support@v5")
+        table.start(tx, shared, actor="ann", now=NOW)
+        own = adapters.put(tx, name="support")
+        versions.put(tx, adapter=own, name="old", model="support@old")
+    for engine in world.engines:
+        engine.models["support@old"] = "/somewhere"
+        engine.models["stranger"] = "/somewhere/else"
+    world.flip(v5=1.0)
+    world.flip(v6=1.0)
+    route = world.flip(v7=1.0)
+    world.now += DRAIN
+    world.router.apply(route)
+    assert [one - {"stranger", "support@old"} for one in world.served()] == names("v5", "v6", "v7")
+    assert all({"stranger", "support@old"} <= one for one in world.served())
+
+
+def test_where_one_replica_fails_it_is_said_what_is_where_and_telling_again_mends_it(
+    world: World,
+) -> None:
+    first, second = world.urls
+    world.engines[1].refuses = True
+    with pytest.raises(RouterFailed) as caught:
+        world.router.prepare([world.versions["v7"]])
+    assert str(caught.value) == (
+        f"{second}/… does not serve support@v7: loading it was answered with 500"
+        f" (complete: {first}/…)"
+    )
+    assert world.served() == [{"support@v7"}, set()]
+    world.engines[1].refuses = False
+    world.router.prepare([world.versions["v7"]])
+    assert world.served() == names("v7")
+    assert world.engines[0].loads == ["support@v7"]  # not loaded twice
+
+
+def test_a_replica_that_lies_about_loading_is_found_out(world: World) -> None:
+    world.engines[1].lies = True
+    with pytest.raises(RouterFailed, match="does not serve support@v7"):
+        world.router.prepare([world.versions["v7"]])
+
+
+def test_a_name_that_stands_for_other_files_is_never_replaced(world: World) -> None:
+    world.engines[0].models["support@v7"] = "/adapters/support/v6"
+    with pytest.raises(RouterFailed, match="from another place than it is registered"):
+        world.router.prepare([world.versions["v7"]])
+    assert world.engines[0].models["support@v7"] == "/adapters/support/v6"
+    assert (world.engines[0].loads, world.engines[0].unloads) == ([], [])
+
+
+def test_a_restarted_replica_is_seen_when_read_back_and_gets_everything_again(
+    world: World,
+) -> None:
+    route = world.flip(v7=0.9, v8=0.1)
+    assert world.router.read_back("support") == route.arms
+    world.engines[0].models = {"base": None}
+    assert world.router.read_back("support") == ()
+    world.router.apply(route)
+    assert world.router.read_back("support") == route.arms
+
+
+def test_a_version_without_a_place_and_one_that_is_served_already(world: World) -> None:
+    nowhere = replace(world.versions["v7"], uri=None)
+    with pytest.raises(RouterFailed, match="registered without a uri"):
+        world.router.prepare([nowhere])
+    for engine in world.engines:
+        engine.models["support@v7"] = "/baked/in"
+    world.router.prepare([nowhere])
+
+
+def test_the_proof_loads_a_version_before_it_asks_for_it(world: World) -> None:
+    engines = Engines(world.urls, world.client, headers={})
+    proof = Proof(database=world.database, router=world.router, engines=engines)
+    assert not engines.serves("support@v7")
+    assert proof.served("support@v7")
+    assert world.served() == names("v7")
+    world.engines[1].refuses = True
+    assert not proof.served("support@v8")
