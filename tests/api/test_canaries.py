@@ -1,5 +1,6 @@
 """Canaries by HTTP: begun, shown, paused, resumed, promoted and aborted."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -42,7 +43,10 @@ def settle(judge: Judge) -> None:
     """Do whatever is due by now: pre-checks, looks, and what the table of routes says."""
     router = TableOnly(judge.hands.database)
     reading = Confirming(
-        database=judge.hands.database, router=router, log=TrialChanges(hands=judge.hands)
+        database=judge.hands.database,
+        router=router,
+        log=TrialChanges(hands=judge.hands),
+        monotonic=itertools.count(0.0, 60.0).__next__,
     )
     while any([judge.check(), judge.turn(), reading.turn()]):
         pass

@@ -1,5 +1,6 @@
 """A canary in a real database: records of both arms, and a judge whose clock the test moves."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -152,7 +153,13 @@ class Trial:
         """Let the judge do whatever is due now."""
         judge = Judge(hands=self.hands, owner="test")
         log = TrialChanges(hands=self.hands)
-        reading = Confirming(database=self.database, router=self.router, log=log)
+        reading = Confirming(
+            database=self.database,
+            router=self.router,
+            log=log,
+            # as long between two questions as it takes: nothing here waits for a real second
+            monotonic=itertools.count(0.0, 60.0).__next__,
+        )
         turns = (reading.turn, judge.check, judge.turn)
         while True:
             more = [turn(now=self.now) for turn in turns]
